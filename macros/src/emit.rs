@@ -1,0 +1,373 @@
+//! The generated code: the function that calls a worker, and the type beside it.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
+
+use crate::check::is_never;
+use crate::options::{Cut, Kind};
+use crate::plan::Plan;
+
+/// The code for a plan; with mistakes in it, everything that other code may name, but nothing that runs.
+pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {
+    if !plan.has_companion {
+        return verbatim(plan);
+    }
+    let function = if valid { direct(plan) } else { verbatim(plan) };
+    let companion = companion(plan, valid);
+    quote!(#function #companion)
+}
+
+/// The user's function as it stands.
+fn verbatim(plan: &Plan) -> TokenStream {
+    let crate::function::Function { attrs, vis, sig, body } = &plan.function;
+    quote!(#(#attrs)* #vis #sig #body)
+}
+
+// fn add(a: u32, b: u32) -> u32 { a + b }
+//
+// becomes
+//
+// fn add(a: u32, b: u32) -> u32 {
+//     call(add::__site(), add::__sent(), (a, b,), |(a, b,)| add::serial(a, b,))
+// }
+fn direct(plan: &Plan) -> TokenStream {
+    let Plan { companion, private, .. } = plan;
+    let (attrs, vis) = (&plan.function.attrs, &plan.function.vis);
+    let sig = plain_signature(plan);
+    let names = names(plan);
+    let run = run(plan, &quote!(#companion));
+    let impls = plan.turbofish(plan.impls());
+    let proof = quote!(#companion::__site(), #companion::__sent #impls());
+    let call = match &plan.options.cut {
+        None => quote!(#private::call(#proof, (#(#names,)*), #run)),
+        Some(cut) => {
+            let cut = cut_size(plan, cut);
+            let (cutter, whole) = chunked(plan);
+            let joiner = joiner(plan);
+            let args = plan.arguments.iter().map(|argument| {
+                let ident = &argument.ident;
+                if argument.chunked {
+                    return quote!(#ident);
+                }
+                let ty = ty_or_infer(&argument.ty);
+                quote_spanned!(argument.ty.span()=> #private::broadcast::<#ty>(&#ident))
+            });
+            quote!(#private::call_chunks(#proof, #cut, #cutter, #joiner, #whole, |#whole| (#(#args,)*), #run))
+        }
+    };
+    // The block stands where the user's did: lints that speak of the function point there.
+    let body = quote_spanned!(plan.function.body.span()=> { #call });
+    quote!(#(#attrs)* #vis #sig #body)
+}
+
+// enum add {}
+//
+// impl add {
+//     fn __site() -> Site { .. }      what the runtime is told
+//     fn __sent() -> Crossing { .. }  the one place where types are checked
+//     pub fn serial(..), submit(..), map(..)
+// }
+fn companion(plan: &Plan, valid: bool) -> TokenStream {
+    let Plan { companion, function, .. } = plan;
+    let vis = &function.vis;
+    let name = function.sig.ident.to_string();
+    let about = format!("The other ways to call [`{name}()`]: `serial`, `submit` and `map`.");
+    let kept: Vec<_> = function.attrs.iter().filter(|attr| is_cfg(attr)).collect();
+    let lints: Vec<_> = function.attrs.iter().filter_map(lint).collect();
+    let (site, sent) = (site(plan), sent(plan, valid));
+    let (serial, submit, map) = (serial(plan, valid), submit(plan), map(plan));
+    quote! {
+        #(#kept)*
+        #(#lints)*
+        #[doc = #about]
+        #[allow(non_camel_case_types)]
+        #vis enum #companion {}
+        #(#kept)*
+        #(#lints)*
+        #[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]
+        impl #companion {
+            #site
+            #sent
+            #serial
+            #submit
+            #map
+        }
+    }
+}
+
+fn site(plan: &Plan) -> TokenStream {
+    let private = &plan.private;
+    let name = plan.function.sig.ident.to_string();
+    let pool = match (&plan.options.pool, plan.options.kind) {
+        (Some(path), _) => quote!(&#path),
+        (None, Some(Kind::Io)) => quote!(#private::Pool::io_default()),
+        (None, _) => quote!(#private::Pool::cpu_default()),
+    };
+    let progress = plan.options.progress.as_ref().map(|label| {
+        let label = quote_spanned!(label.span()=> #private::label::<()>(#label));
+        quote!(.progress(#label))
+    });
+    quote! {
+        fn __site() -> #private::Site {
+            #private::Site::new(::core::concat!(::core::module_path!(), "::", #name), #pool) #progress
+        }
+    }
+}
+
+/// Each type is checked where the user wrote it, and nowhere else.
+fn sent(plan: &Plan, valid: bool) -> TokenStream {
+    let private = &plan.private;
+    let (params, clause) = parts(&plan.named_generics);
+    let types = plan.arguments.iter().map(|argument| &argument.named);
+    let result = &plan.result_named;
+    let proof = if valid {
+        let arguments = plan.arguments.iter().map(|argument| witness(private, &argument.named));
+        let result = witness(private, result);
+        quote!(#private::crossing((#(#arguments,)*), #result))
+    } else {
+        quote!(#private::unchecked())
+    };
+    // Naming the function here keeps it alive for the lint on dead code when only its companions are used.
+    let keep = keep(plan);
+    quote! {
+        fn __sent #params() -> #private::Crossing<(#(#types,)*), #result> #clause {
+            #keep
+            #proof
+        }
+    }
+}
+
+/// A closure that is never called, around the function's name.
+fn keep(plan: &Plan) -> TokenStream {
+    let mut name = plan.function.sig.ident.clone();
+    name.set_span(Span::call_site().located_at(name.span()));
+    if plan.impls() > 0 {
+        return quote!();
+    }
+    let turbofish = plan.turbofish(0);
+    quote!(let _ = || { let _ = #name #turbofish; };)
+}
+
+fn witness(private: &syn::Path, ty: &Type) -> TokenStream {
+    let plain = |ty: &Type| quote_spanned!(ty.span()=> #private::sent::<#ty>());
+    match ty {
+        Type::Reference(reference) if reference.mutability.is_none() => match &*reference.elem {
+            // Behind a reference an unnamed lifetime of `dyn Trait` means another one than alone.
+            Type::TraitObject(_) | Type::Paren(_) => plain(ty),
+            elem => quote_spanned!(elem.span()=> #private::shared::<#elem>()),
+        },
+        _ => plain(ty),
+    }
+}
+
+fn serial(plan: &Plan, valid: bool) -> TokenStream {
+    let vis = &plan.function.vis;
+    let mut sig = if valid { plan.function.sig.clone() } else { plain_signature(plan) };
+    sig.ident = generated("serial", &sig.ident);
+    (sig.constness, sig.asyncness, sig.abi) = (None, None, None);
+    let kept = plan.function.attrs.iter().filter(|attr| attr.path().is_ident("must_use"));
+    let about = format!("Runs [`{}()`] here and now, without a worker.", plan.function.sig.ident);
+    let body = &plan.function.body;
+    let body = if valid { quote!(#body) } else { quote!({ ::core::unreachable!() }) };
+    quote! {
+        #(#kept)*
+        #[doc = #about]
+        #vis #sig #body
+    }
+}
+
+fn submit(plan: &Plan) -> TokenStream {
+    let Plan { private, function, .. } = plan;
+    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let ident = generated("submit", &function.sig.ident);
+    let about = format!("Queues a call of [`{}()`] and returns a task to join or await.", function.sig.ident);
+    let (params, clause) = parts(&plan.owned_generics);
+    let names = names(plan);
+    let types = plan.arguments.iter().map(|argument| &argument.owned);
+    let result = task_result(&plan.result_owned);
+    let run = run(plan, &quote!(Self));
+    let impls = plan.turbofish(plan.impls());
+    quote! {
+        #[doc = #about]
+        #vis #unsafety fn #ident #params(#(#names: #types),*) -> #private::Task<#result> #clause {
+            #private::submit(Self::__site(), Self::__sent #impls(), (#(#names,)*), #run)
+        }
+    }
+}
+
+fn map(plan: &Plan) -> Option<TokenStream> {
+    let Plan { private, function, .. } = plan;
+    if plan.arguments.is_empty() {
+        return None;
+    }
+    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let ident = generated("map", &function.sig.ident);
+    let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", function.sig.ident);
+    let mut generics = plan.named_generics.clone();
+    let (items, marker) = (format_ident!("__Items"), format_ident!("__Marker"));
+    generics.params.push(syn::parse_quote!(#items));
+    generics.params.push(syn::parse_quote!(#marker));
+    let types = plan.arguments.iter().map(|argument| &argument.named);
+    let (item, single) = match plan.arguments.len() {
+        1 => (quote!(#(#types)*), quote!(.single())),
+        _ => (quote!((#(#types,)*)), quote!()),
+    };
+    generics.make_where_clause().predicates.push(syn::parse_quote!(#items: #private::Items<#item, #marker>));
+    let captured: Vec<_> = generics.params.iter().map(param_name).collect();
+    let (params, clause) = parts(&generics);
+    let result = &plan.result_named;
+    let names = names(plan);
+    let pattern = if names.len() == 1 { quote!(#(#names)*) } else { quote!((#(#names,)*)) };
+    let call = call_serial(plan, &quote!(Self));
+    let impls = plan.turbofish(plan.impls());
+    Some(quote! {
+        #[doc = #about]
+        #vis #unsafety fn #ident #params(items: #items) -> #private::Map<
+            #items::Source,
+            impl #private::MapFn<#item, Out = #result> + use<#(#captured),*>,
+            #item,
+        > #clause {
+            #private::map(Self::__site(), Self::__sent #impls() #single, items, |#pattern| #call)
+        }
+    })
+}
+
+/// The closure that runs the body: `|(a, b,)| add::serial(a, b)`.
+fn run(plan: &Plan, companion: &TokenStream) -> TokenStream {
+    let names = names(plan);
+    let call = call_serial(plan, companion);
+    quote!(|(#(#names,)*)| #call)
+}
+
+fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
+    let names = names(plan);
+    let turbofish = plan.turbofish(0);
+    let call = quote!(#companion::serial #turbofish(#(#names),*));
+    match plan.function.sig.safety {
+        Safety::Unsafe(_) => quote!(unsafe { #call }),
+        _ => call,
+    }
+}
+
+/// `chunks = N` as a value that is at least 1; found out at compile time where `N` names no generic.
+fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
+    let private = &plan.private;
+    let (variant, number, what) = match cut {
+        Cut::Auto => return quote!(#private::Cut::Auto),
+        Cut::Chunks(number) => ("Chunks", number, "`chunks` must be at least 1: nothing can be cut into 0 chunks"),
+        Cut::Size(number) => ("Size", number, "`chunk_size` must be at least 1: a chunk of 0 items would never end"),
+    };
+    let variant = Ident::new(variant, Span::call_site());
+    let generic = plan.function.sig.generics.params.iter().any(|param| {
+        let name = param_name(param).to_string();
+        quote!(#number).into_iter().any(|token| token.to_string() == name)
+    });
+    let checked = if generic {
+        quote_spanned!(number.span()=> const { #private::at_least_one(#number, #what) })
+    } else {
+        quote_spanned!(number.span()=> { const NUMBER: usize = #private::at_least_one(#number, #what); NUMBER })
+    };
+    quote!(#private::Cut::#variant(#checked))
+}
+
+/// What cuts the chunked arguments, and the arguments: one alone, or pairs of pairs.
+fn chunked(plan: &Plan) -> (TokenStream, TokenStream) {
+    let private = &plan.private;
+    let parts = plan.arguments.iter().filter(|argument| argument.chunked).map(|argument| {
+        let (ty, ident) = (ty_or_infer(&argument.ty), &argument.ident);
+        (quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>()), quote!(#ident))
+    });
+    parts
+        .reduce(|(cutters, idents), (cutter, ident)| {
+            (quote!(#private::Both(#cutters, #cutter)), quote!((#idents, #ident)))
+        })
+        .unwrap_or_default()
+}
+
+fn joiner(plan: &Plan) -> TokenStream {
+    let (private, result) = (&plan.private, &plan.result);
+    match &plan.options.reduce {
+        Some((_, path)) => quote_spanned!(path.span()=> #private::reducer::<#result, _>(#path)),
+        None => quote_spanned!(result.span()=> #private::gatherer::<#result>()),
+    }
+}
+
+fn ty_or_infer(ty: &Type) -> TokenStream {
+    if crate::types::contains_impl(ty) { quote!(_) } else { quote!(#ty) }
+}
+
+/// `!` is no type that a generic argument may be.
+fn task_result(ty: &Type) -> TokenStream {
+    if is_never(ty) { quote!(::core::convert::Infallible) } else { quote!(#ty) }
+}
+
+/// The signature with a plain name for each argument.
+fn plain_signature(plan: &Plan) -> Signature {
+    let mut sig = plan.function.sig.clone();
+    let arguments = sig.inputs.iter_mut().filter_map(|input| match input {
+        FnArg::Typed(argument) => Some(argument),
+        FnArg::Receiver(_) => None,
+    });
+    for (argument, planned) in arguments.zip(&plan.arguments) {
+        *argument.pat = Pat::Ident(PatIdent {
+            attrs: Vec::new(),
+            by_ref: None,
+            mutability: None,
+            ident: planned.ident.clone(),
+            subpat: None,
+        });
+    }
+    sig
+}
+
+fn names(plan: &Plan) -> Vec<&Ident> {
+    plan.arguments.iter().map(|argument| &argument.ident).collect()
+}
+
+/// A name that users can write, and whose definition is the annotated function's.
+fn generated(name: &str, function: &Ident) -> Ident {
+    Ident::new(name, Span::call_site().located_at(function.span()))
+}
+
+fn unsafety(sig: &Signature) -> Option<TokenStream> {
+    matches!(sig.safety, Safety::Unsafe(_)).then(|| quote!(unsafe))
+}
+
+fn parts(generics: &Generics) -> (syn::ImplGenerics<'_>, Option<&syn::WhereClause>) {
+    let (params, _, clause) = generics.split_for_impl();
+    (params, clause)
+}
+
+fn param_name(param: &syn::GenericParam) -> TokenStream {
+    match param {
+        syn::GenericParam::Lifetime(param) => {
+            let lifetime = &param.lifetime;
+            quote!(#lifetime)
+        }
+        syn::GenericParam::Type(param) => {
+            let ident = &param.ident;
+            quote!(#ident)
+        }
+        syn::GenericParam::Const(param) => {
+            let ident = &param.ident;
+            quote!(#ident)
+        }
+    }
+}
+
+fn is_cfg(attr: &Attribute) -> bool {
+    attr.path().is_ident("cfg")
+}
+
+/// A lint attribute for the companion, where an expected lint need not fire.
+fn lint(attr: &Attribute) -> Option<TokenStream> {
+    let path = attr.path();
+    if ["allow", "warn", "deny", "forbid"].iter().any(|level| path.is_ident(level)) {
+        return Some(quote!(#attr));
+    }
+    let list = attr.meta.require_list().ok().filter(|_| path.is_ident("expect"))?;
+    let lints = &list.tokens;
+    Some(quote!(#[allow(#lints)]))
+}

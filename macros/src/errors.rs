@@ -1,0 +1,41 @@
+//! All mistakes of one attribute, reported in one go.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::Error;
+
+/// Collects errors; whoever makes one must turn it into tokens at the end.
+pub(crate) struct Errors {
+    all: Vec<Error>,
+    reported: bool,
+}
+
+impl Errors {
+    pub(crate) fn new() -> Self {
+        Self { all: Vec::new(), reported: false }
+    }
+
+    pub(crate) fn push(&mut self, error: Error) {
+        self.all.push(error);
+    }
+
+    /// Adds an error at these tokens.
+    pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
+        self.push(Error::new_spanned(tokens, message));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn into_tokens(mut self) -> TokenStream {
+        self.reported = true;
+        self.all.iter().map(Error::to_compile_error).collect()
+    }
+}
+
+impl Drop for Errors {
+    fn drop(&mut self) {
+        assert!(self.reported || std::thread::panicking(), "errors must be reported");
+    }
+}

@@ -1,0 +1,90 @@
+//! The attribute of [fanfold](https://docs.rs/fanfold). Use it as `fanfold::parallel`.
+//!
+//! Data flows one way: `function.rs` and `options.rs` parse, `check.rs` refuses, `plan.rs` derives, `emit.rs`
+//! writes. Every mistake goes into `errors.rs` and is reported together with the others; the function is emitted
+//! on any of them, so that nothing that calls it fails as well.
+
+mod check;
+mod emit;
+mod errors;
+mod function;
+mod options;
+mod plan;
+mod suggest;
+mod types;
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::quote;
+
+/// Runs a function on the matching workers; see the crate's front page for a tour.
+///
+/// The function stays callable under its own name: the call goes to a worker of the pool and waits for its
+/// result. Beside it stands a type of the same name with the other ways to call it:
+///
+/// | call | does |
+/// |---|---|
+/// | `name(..)` | runs on a worker and waits; in place on a worker of the same pool |
+/// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
+/// | `name::map(items)` | runs it on many items; `.collect()` or `.for_each()` ends it |
+/// | `name::serial(..)` | the untouched function, here and now |
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `kind = "cpu"` | computes: the work-stealing pool, one thread a core |
+/// | `kind = "io"` | blocks: threads that grow in number with the work |
+/// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
+/// | `chunk_size = N` | the same, by the length of a piece |
+/// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
+/// | `pool = PATH` | a `static` pool of your own instead of the kind's |
+/// | `progress = "label"` | a progress bar on `map` and chunked calls (feature `progress`) |
+/// | `companion = Name` | another name for the type beside the function |
+/// | `crate = "path"` | where fanfold is, if it was renamed |
+///
+/// The chunked argument is the first one, or those marked `#[chunk]`; all others are given to every chunk: `&T`
+/// with `T: Sync`, or `Clone`.
+///
+/// # Errors
+///
+/// At compile time: arguments and results that cannot be sent to another thread, or cut, or put together; and
+/// options that do not exist or contradict each other.
+///
+/// # Panics
+///
+/// A panic of the function goes on in the caller of `name(..)` and `map`; `submit` gives it as an error.
+///
+/// # Examples
+///
+/// ```ignore
+/// // The crate's front page has examples that run.
+/// #[parallel(kind = "cpu", chunks = 4)]
+/// fn squares(numbers: &[u64]) -> Vec<u64> {
+///     numbers.iter().map(|n| n * n).collect()
+/// }
+///
+/// assert_eq!(squares(&[1, 2, 3]), [1, 4, 9]);
+/// ```
+#[proc_macro_attribute]
+pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(options.into(), item.into()).into()
+}
+
+fn expand(options: Tokens, item: Tokens) -> Tokens {
+    let mut errors = errors::Errors::new();
+    let options = options::parse(options, &mut errors);
+    let function = match function::parse(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            errors.push(error);
+            let errors = errors.into_tokens();
+            return quote!(#item #errors);
+        }
+    };
+    check::check(&function, &options, &mut errors);
+    let plan = plan::Plan::new(function, options, &mut errors);
+    let code = emit::emit(&plan, errors.is_empty());
+    let errors = errors.into_tokens();
+    quote!(#code #errors)
+}

@@ -1,0 +1,197 @@
+//! The attribute's options, parsed one by one: a mistake in one does not hide those in the next.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Error, Expr, Ident, Lit, LitStr, Path, Token, UnOp};
+
+use crate::errors::Errors;
+use crate::suggest::hint;
+
+const KIND: &str = "kind";
+const CHUNKS: &str = "chunks";
+const CHUNK_SIZE: &str = "chunk_size";
+const REDUCE: &str = "reduce";
+const POOL: &str = "pool";
+const PROGRESS: &str = "progress";
+const COMPANION: &str = "companion";
+const CRATE: &str = "crate";
+const ALL: [&str; 8] = [KIND, CHUNKS, CHUNK_SIZE, REDUCE, POOL, PROGRESS, COMPANION, CRATE];
+const KINDS: [&str; 2] = ["cpu", "io"];
+
+/// Which workers.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Cpu,
+    Io,
+}
+
+/// How the chunked arguments are cut.
+pub(crate) enum Cut {
+    Chunks(Expr),
+    Size(Expr),
+    Auto,
+}
+
+/// What the user wrote between the parentheses.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) kind: Option<Kind>,
+    pub(crate) cut: Option<Cut>,
+    /// The name of the option that cuts, for messages.
+    pub(crate) cut_name: Option<Ident>,
+    pub(crate) reduce: Option<(Ident, Path)>,
+    pub(crate) pool: Option<Path>,
+    pub(crate) progress: Option<LitStr>,
+    pub(crate) companion: Option<Ident>,
+    pub(crate) krate: Option<Path>,
+}
+
+pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Options {
+    let mut options = Options::default();
+    let mut seen: Vec<Ident> = Vec::new();
+    let mut named_kind = false;
+    for option in split_at_commas(tokens) {
+        match one.parse2(option) {
+            Ok((name, value)) => {
+                named_kind |= name == KIND;
+                if seen.contains(&name) {
+                    errors.at(&name, format_args!("`{name}` is given twice: keep one"));
+                }
+                if let Err(error) = options.set(&name, &value) {
+                    errors.push(error);
+                }
+                seen.push(name);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if !named_kind {
+        let message = "`#[parallel]` must say what the function does: `kind = \"cpu\"` if it computes, \
+                       `kind = \"io\"` if it waits for files, sockets or locks";
+        errors.push(Error::new(Span::call_site(), message));
+    }
+    options
+}
+
+/// `name = value`.
+fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
+    let name = input.call(Ident::parse_any)?;
+    let known = |name: &Ident| ALL.iter().any(|option| name == option);
+    if !known(&name) {
+        // The rest is not looked at: it belongs to an option that does not exist.
+        let _: TokenStream = input.parse()?;
+        let message = format!("unknown option `{name}`{}", hint(&name.to_string(), &ALL));
+        return Err(Error::new_spanned(name, format!("{message}\nthe options are: {}", ALL.join(", "))));
+    }
+    if !input.peek(Token![=]) {
+        let _: TokenStream = input.parse()?;
+        return Err(Error::new_spanned(&name, format!("`{name}` needs a value: `{name} = ..`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(Error::new_spanned(&name, format!("`{name}` needs a value: `{name} = ..`")));
+    }
+    Ok((name, input.parse()?))
+}
+
+impl Options {
+    fn set(&mut self, name: &Ident, value: &Expr) -> syn::Result<()> {
+        match name.to_string().as_str() {
+            KIND => self.kind = Some(kind(value)?),
+            CHUNKS | CHUNK_SIZE => {
+                if let Some(other) = self.cut_name.as_ref().filter(|other| *other != name) {
+                    let message = format!("`{name}` and `{other}` contradict each other: keep one");
+                    return Err(Error::new_spanned(name, message));
+                }
+                self.cut_name = Some(name.clone());
+                self.cut = Some(cut(name, value)?);
+            }
+            REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
+            POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
+            PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
+            COMPANION => {
+                let path = path(name, value, "a name for the companion type")?;
+                let ident = path.get_ident().ok_or_else(|| {
+                    Error::new_spanned(&path, "`companion` takes a single name, such as `companion = Parse`")
+                })?;
+                self.companion = Some(ident.clone());
+            }
+            _ => self.krate = Some(text(name, value, "the path of fanfold")?.parse()?),
+        }
+        Ok(())
+    }
+}
+
+fn kind(value: &Expr) -> syn::Result<Kind> {
+    let word = literal(value)
+        .ok_or_else(|| Error::new_spanned(value, "`kind` takes a text: `kind = \"cpu\"` or `kind = \"io\"`"))?;
+    match word.value().as_str() {
+        "cpu" => Ok(Kind::Cpu),
+        "io" => Ok(Kind::Io),
+        other => {
+            let message = format!("unknown kind `{other}`{}", hint(&other.to_lowercase(), &KINDS));
+            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits)";
+            Err(Error::new_spanned(word, format!("{message}\n{known}")))
+        }
+    }
+}
+
+/// `"auto"`, or a number that is not known to be wrong; what it is, rustc finds out.
+fn cut(name: &Ident, value: &Expr) -> syn::Result<Cut> {
+    let auto = name == CHUNKS;
+    let takes = if auto { "a number of chunks, or \"auto\"" } else { "a number of items" };
+    let bad = |why: String| Err(Error::new_spanned(value, why));
+    match value {
+        Expr::Lit(lit) => match &lit.lit {
+            Lit::Str(text) if auto && text.value() == "auto" => return Ok(Cut::Auto),
+            Lit::Int(number) if number.base10_digits() == "0" => {
+                let what = if auto { "nothing can be cut into 0 chunks" } else { "a chunk of 0 items would never end" };
+                return bad(format!("{what}: `{name}` must be at least 1"));
+            }
+            Lit::Int(_) => {}
+            other => return bad(format!("`{name}` takes {takes}, not `{}`", other.to_token_stream())),
+        },
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
+            return bad(format!("`{name}` cannot be negative: it takes {takes}"));
+        }
+        _ => {}
+    }
+    Ok(if auto { Cut::Chunks(value.clone()) } else { Cut::Size(value.clone()) })
+}
+
+fn path(name: &Ident, value: &Expr, what: &str) -> syn::Result<Path> {
+    match value {
+        Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
+        _ => Err(Error::new_spanned(value, format!("`{name}` takes the path of {what}, without quotes"))),
+    }
+}
+
+fn text(name: &Ident, value: &Expr, what: &str) -> syn::Result<LitStr> {
+    literal(value).ok_or_else(|| Error::new_spanned(value, format!("`{name}` takes {what} in quotes")))
+}
+
+fn literal(value: &Expr) -> Option<LitStr> {
+    match value {
+        Expr::Lit(lit) => match &lit.lit {
+            Lit::Str(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The options' tokens, one stream each. Commas inside brackets are inside groups, and not seen here.
+fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
+    let mut options = vec![TokenStream::new()];
+    for token in tokens {
+        match (&token, options.last_mut()) {
+            (TokenTree::Punct(comma), _) if comma.as_char() == ',' => options.push(TokenStream::new()),
+            (_, Some(last)) => last.extend([token]),
+            (_, None) => {}
+        }
+    }
+    options.retain(|option| !option.is_empty());
+    options
+}

@@ -1,0 +1,259 @@
+//! What the attribute's code calls: one entry for each way to run an annotated function.
+//!
+//! Each takes a [`Crossing`], the proof that the arguments and the result may go to another thread, in place of
+//! `Send` bounds; see `sent.rs`.
+
+use std::sync::Arc;
+
+use crate::gather::{Gather, GatherError};
+use crate::lend;
+use crate::map::{self, Grain, Hands, Items, Map, MapFn, Run};
+use crate::pool::{Core, Pool};
+use crate::progress::Bar;
+use crate::sent::{Carried, Crossing};
+use crate::slot::Slot;
+use crate::split::{Cut, Split};
+use crate::task::Task;
+
+/// What an annotated function's code knows of itself.
+#[derive(Clone, Copy)]
+pub struct Site {
+    function: &'static str,
+    pool: &'static Pool,
+    pub(crate) progress: Option<&'static str>,
+}
+
+impl Site {
+    /// The function of this path, on this pool.
+    #[must_use]
+    pub fn new(function: &'static str, pool: &'static Pool) -> Self {
+        Self { function, pool, progress: None }
+    }
+
+    /// Shows a bar on maps and chunked calls.
+    #[must_use]
+    pub fn progress(self, label: &'static str) -> Self {
+        Self { progress: Some(label), ..self }
+    }
+
+    pub(crate) fn core(self) -> &'static Arc<Core> {
+        self.pool.core()
+    }
+}
+
+/// The direct call: runs the function on a worker and waits; in place on a worker of the same pool.
+pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
+    let core = site.core();
+    if core.is_current() {
+        return function(args);
+    }
+    // SAFETY: the witness stands for the arguments, and the closure is `Send`.
+    let carried = unsafe { Carried::new((args, function)) };
+    let done = lend::run_on(core, move || {
+        let (args, function) = carried.into_inner();
+        // SAFETY: the witness stands for the result.
+        unsafe { Carried::new(function(args)) }
+    });
+    match done {
+        Ok(result) => result.into_inner(),
+        Err(lend::Abandoned) => panic!("`{}` cannot run: its pool was closed", site.function),
+    }
+}
+
+/// `name::submit`: queues the call and gives its handle.
+pub fn submit<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    let core = Arc::clone(site.core());
+    let work = move || function(args);
+    // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
+    let crossing = unsafe { Crossing::vouched() };
+    let slot = Slot::new(Arc::clone(&core), site.function, work, crossing);
+    core.push(slot.clone());
+    Task::new(slot)
+}
+
+/// `name::map`: a lazy map of the function.
+pub fn map<I, M, A, R, F>(
+    site: Site,
+    crossing: Crossing<A, R>,
+    items: I,
+    function: F,
+) -> Map<I::Source, impl MapFn<A, Out = R> + use<I, M, A, R, F>, A>
+where
+    I: Items<A, M>,
+    F: Fn(A) -> R + Sync,
+{
+    map::new(site, crossing, items.into_source(), function)
+}
+
+/// How a type is cut: the [`Split`] bound, asked for once, where the user wrote the type.
+pub struct Cutter<S> {
+    size: fn(&S) -> usize,
+    cut_all: fn(S, &[usize]) -> Vec<S>,
+    polars: bool,
+}
+
+/// The proof that a type can be cut.
+#[must_use]
+pub fn cutter<S: Split>() -> Cutter<S> {
+    Cutter { size: S::size, cut_all: S::cut_all, polars: S::POLARS }
+}
+
+/// Two values that are cut alike.
+pub struct Both<C, D>(pub C, pub D);
+
+/// One or several values to be cut.
+pub trait CutAll<S> {
+    /// Items in each.
+    fn size(&self, whole: &S) -> usize;
+    /// The pieces.
+    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S>;
+    /// Whether they hold Polars data.
+    fn polars(&self) -> bool;
+}
+
+impl<S> CutAll<S> for Cutter<S> {
+    fn size(&self, whole: &S) -> usize {
+        (self.size)(whole)
+    }
+
+    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+        (self.cut_all)(whole, sizes)
+    }
+
+    fn polars(&self) -> bool {
+        self.polars
+    }
+}
+
+impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
+    fn size(&self, (first, second): &(S, T)) -> usize {
+        let (first, second) = (self.0.size(first), self.1.size(second));
+        assert!(first == second, "the chunked arguments have unequal lengths: {first} and {second}");
+        first
+    }
+
+    fn cut(&self, (first, second): (S, T), sizes: &[usize]) -> Vec<(S, T)> {
+        let (first, second) = (self.0.cut(first, sizes), self.1.cut(second, sizes));
+        first.into_iter().zip(second).collect()
+    }
+
+    fn polars(&self) -> bool {
+        self.0.polars() || self.1.polars()
+    }
+}
+
+/// How chunk results are put together: the [`Gather`] bound, asked for once.
+pub struct Joiner<R, J> {
+    is_failure: fn(&R) -> bool,
+    join: J,
+}
+
+/// The proof that results can be gathered.
+pub fn gatherer<R: Gather>() -> Joiner<R, impl FnOnce(Vec<R>) -> Result<R, GatherError> + use<R>> {
+    Joiner { is_failure: R::is_failure, join: R::gather }
+}
+
+/// `reduce = path`: folds the results, in chunk order.
+pub fn reducer<R, F: Fn(R, R) -> R>(fold: F) -> Joiner<R, impl FnOnce(Vec<R>) -> Result<R, GatherError> + use<R, F>> {
+    Joiner {
+        is_failure: |_| false,
+        join: move |parts: Vec<R>| {
+            let folded = parts.into_iter().reduce(fold);
+            folded.ok_or_else(|| GatherError::new(0, "there are no parts to reduce"))
+        },
+    }
+}
+
+/// The direct call of a function with `chunks`: cut, run each piece, put together.
+pub fn call_chunks<S, A, R, J>(
+    site: Site,
+    crossing: Crossing<A, R>,
+    cut: Cut,
+    cutter: impl CutAll<S>,
+    joiner: Joiner<R, J>,
+    whole: S,
+    mut with: impl FnMut(S) -> A,
+    function: impl Fn(A) -> R + Sync,
+) -> R
+where
+    J: FnOnce(Vec<R>) -> Result<R, GatherError>,
+{
+    let core = lane(site, cutter.polars());
+    let hands = Hands::of(core);
+    let size = cutter.size(&whole);
+    let sizes = cut.sizes(size, hands.count());
+    let pieces = cutter.cut(whole, &sizes);
+    let args: Vec<A> = pieces.into_iter().map(&mut with).collect();
+    let bar = Bar::new(site.progress, Some(args.len() as u64));
+    let polars = cutter.polars();
+    let run = Run {
+        hands,
+        grain: Grain::Size(1),
+        bar: bar.as_ref(),
+        call: |args| {
+            let _guard = polars.then(serial_polars);
+            function(args)
+        },
+        keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
+    };
+    let parts = match run.collect(Items::into_source(args), crossing) {
+        Ok(parts) => parts,
+        Err(failure) => vec![failure],
+    };
+    (joiner.join)(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
+}
+
+/// An argument that every chunk gets a copy of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to every chunk",
+    label = "not `Clone`, so only one chunk could have it",
+    note = "take it by reference, make it `Clone`, or mark it `#[chunk]` to cut it as well"
+)]
+pub trait Broadcast: Sized {
+    /// One more of it.
+    fn one_more(&self) -> Self;
+}
+
+impl<T: Clone> Broadcast for T {
+    fn one_more(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A copy of a broadcast argument, for one chunk.
+pub fn broadcast<T: Broadcast>(value: &T) -> T {
+    value.one_more()
+}
+
+/// `chunks = N`, checked at compile time.
+///
+/// # Panics
+///
+/// With `what`, if the number is 0.
+#[must_use]
+pub const fn at_least_one(number: usize, what: &str) -> usize {
+    assert!(number > 0, "{}", what);
+    number
+}
+
+/// Where chunks run: those of Polars data on plain threads, unless the user named a pool.
+#[cfg(feature = "polars")]
+fn lane(site: Site, polars: bool) -> &'static Arc<Core> {
+    let own = site.core();
+    if polars && own.is_default_cpu() { Pool::frames().core() } else { own }
+}
+
+#[cfg(not(feature = "polars"))]
+fn lane(site: Site, _: bool) -> &'static Arc<Core> {
+    site.core()
+}
+
+#[cfg(feature = "polars")]
+use crate::frame::serial_polars;
+
+#[cfg(not(feature = "polars"))]
+fn serial_polars() {}

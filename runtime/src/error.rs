@@ -1,0 +1,126 @@
+//! What can keep a task from giving its result.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a [`Task`](crate::Task) has no result.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{TaskError, parallel};
+///
+/// #[parallel(kind = "cpu")]
+/// fn share(total: u32, people: u32) -> u32 {
+///     total / people
+/// }
+///
+/// let error = share::submit(10, 0).join().unwrap_err();
+/// assert!(matches!(error, TaskError::Panicked { .. }));
+/// assert!(error.to_string().contains("attempt to divide by zero"));
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum TaskError {
+    /// The function panicked.
+    #[non_exhaustive]
+    Panicked {
+        /// The panic's message, or a note that its payload was not text.
+        message: String,
+        /// The path of the function that ran, as `module::name`.
+        function: &'static str,
+        /// What the function panicked with; [`TaskError::resume`] throws it again.
+        payload: Payload,
+    },
+    /// The task was cancelled before it gave a result.
+    Cancelled,
+    /// The task ran longer than it may.
+    #[non_exhaustive]
+    TimedOut {
+        /// The limit, counted from the start of the run on its worker.
+        after: Duration,
+    },
+    /// The pool was closed before the task started.
+    PoolClosed,
+}
+
+impl TaskError {
+    pub(crate) fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> Self {
+        Self::Panicked { message: panic_message(&*payload), function, payload: Payload(payload) }
+    }
+
+    /// Throws a panic that happened in a task on to the caller; gives any other error back.
+    ///
+    /// # Panics
+    ///
+    /// With the task's own payload, where the error is [`TaskError::Panicked`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use fanfold::parallel;
+    /// #[parallel(kind = "cpu")]
+    /// fn fail() {
+    ///     std::panic::panic_any(7_u8);
+    /// }
+    ///
+    /// let error = fail::submit().join().unwrap_err();
+    /// let payload = std::panic::catch_unwind(|| error.resume()).unwrap_err();
+    /// assert_eq!(payload.downcast_ref(), Some(&7_u8));
+    /// ```
+    #[must_use = "an error that is no panic comes back"]
+    pub fn resume(self) -> Self {
+        match self {
+            Self::Panicked { payload, .. } => std::panic::resume_unwind(payload.0),
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { message, function, .. } => write!(f, "`{function}` panicked: {message}"),
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut { after } => write!(f, "the task ran longer than its limit of {after:?}"),
+            Self::PoolClosed => {
+                f.write_str("the pool was closed before the task started: submit before `shutdown`, or to another pool")
+            }
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+/// What a task panicked with, safe to share between threads because only its owner can look inside.
+pub struct Payload(Box<dyn Any + Send>);
+
+// SAFETY: a shared `&Payload` gives no access to what is inside: no method takes `&self`.
+unsafe impl Sync for Payload {}
+
+impl Payload {
+    /// The payload, as `std::panic::catch_unwind` would give it.
+    #[must_use]
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload(..)")
+    }
+}
+
+/// The text of a panic, where it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a payload that is not text".to_owned()
+    }
+}

@@ -1,0 +1,96 @@
+//! [`Gather`]: what the results of chunks are put together into.
+
+mod collections;
+mod outcome;
+
+use std::fmt;
+
+/// A result that can be put together from the results of chunks, in chunk order.
+///
+/// A `#[parallel(chunks = ..)]` function returns one: `Vec<U>`, `VecDeque<U>`, `String`, `()`, sets (their
+/// union), maps (values of an equal key are gathered in turn), tuples of such, `Option` and `Result` (the first
+/// failing chunk in order wins, and chunks after it are not started), and with the feature `polars` `DataFrame`,
+/// `Series` and `Column`. Numbers say how they are joined: `reduce = path`.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{Gather, GatherError, parallel};
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Extremes {
+///     low: i32,
+///     high: i32,
+/// }
+///
+/// impl Gather for Extremes {
+///     fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
+///         Ok(Extremes {
+///             low: parts.iter().map(|p| p.low).min().unwrap_or(i32::MAX),
+///             high: parts.iter().map(|p| p.high).max().unwrap_or(i32::MIN),
+///         })
+///     }
+/// }
+///
+/// #[parallel(kind = "cpu", chunks = 3)]
+/// fn extremes(numbers: &[i32]) -> Extremes {
+///     Extremes {
+///         low: numbers.iter().copied().min().unwrap_or(i32::MAX),
+///         high: numbers.iter().copied().max().unwrap_or(i32::MIN),
+///     }
+/// }
+///
+/// assert_eq!(extremes(&[4, -7, 9, 3]), Extremes { low: -7, high: 9 });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "chunk results of type `{Self}` cannot be put together",
+    label = "cannot be put together from chunk results",
+    note = "say how with `reduce = path::to::function`, return a `Vec`, `String`, set, map, `DataFrame` or a `Result` of one, or implement `fanfold::Gather`"
+)]
+pub trait Gather: Sized {
+    /// Whether this part makes the whole a failure, so that later chunks need not start.
+    fn is_failure(&self) -> bool {
+        false
+    }
+
+    /// Puts the parts together. They come in chunk order, there is at least one, and after a failure none.
+    ///
+    /// # Errors
+    ///
+    /// [`GatherError`] where the parts do not fit each other.
+    fn gather(parts: Vec<Self>) -> Result<Self, GatherError>;
+}
+
+/// Why chunk results do not fit each other.
+#[derive(Debug)]
+pub struct GatherError {
+    chunk: usize,
+    reason: String,
+}
+
+impl GatherError {
+    /// Chunk number `chunk`, counted from 0, does not fit those before it.
+    pub fn new(chunk: usize, reason: impl Into<String>) -> Self {
+        Self { chunk, reason: reason.into() }
+    }
+
+    /// The chunk that does not fit, counted from 0.
+    #[must_use]
+    pub fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for GatherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the result of chunk {} does not fit: {}", self.chunk, self.reason)
+    }
+}
+
+impl std::error::Error for GatherError {}

@@ -1,0 +1,160 @@
+//! Lending: workers of a pool run a closure that borrows from the caller's stack.
+//!
+//! This is the one place where a borrow crosses threads, and this is the proof that it may:
+//!
+//! - Workers reach the closure through a [`Lease`] alone, and count themselves in and out around every use.
+//! - [`lend`] closes the lease before it returns, and then waits until nobody is in. It does so on every path:
+//!   a panic of the caller's own share is caught, and thrown on only after that.
+//! - Who comes to a closed lease turns back without looking at the closure. So jobs that no worker has started
+//!   are simply left in the queue, and the caller never waits for a worker that is busy elsewhere.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use crate::park;
+use crate::pool::{Core, Run};
+
+/// Nobody may enter any more.
+const CLOSED: usize = 1;
+/// A worker has entered at some time.
+const ENTERED: usize = 2;
+/// The pool will not run the job.
+const ABANDONED: usize = 4;
+/// One worker inside.
+const INSIDE: usize = 8;
+
+/// Why [`lend`] could not have its work done.
+pub(crate) struct Abandoned;
+
+struct Lease {
+    state: AtomicUsize,
+    /// Points into the caller's stack; valid while the lease is open or somebody is inside.
+    work: *const (dyn Fn() + Sync),
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    caller: Waker,
+}
+
+// SAFETY: the closure behind `work` is `Sync`, and the counting keeps it alive for whoever is inside.
+unsafe impl Send for Lease {}
+// SAFETY: as above.
+unsafe impl Sync for Lease {}
+
+impl Lease {
+    fn enter(&self) -> bool {
+        let mut now = self.state.load(Ordering::Relaxed);
+        while now & CLOSED == 0 {
+            let next = (now + INSIDE) | ENTERED;
+            match self.state.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    fn nobody_inside(&self) -> bool {
+        self.state.load(Ordering::Acquire) < INSIDE
+    }
+
+    fn keep(&self, payload: Box<dyn Any + Send>) {
+        let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(payload);
+    }
+}
+
+impl Run for Lease {
+    fn run(&self) {
+        if !self.enter() {
+            return;
+        }
+        // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
+        let work = unsafe { &*self.work };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+            self.keep(payload);
+        }
+        // The last use of anything of the caller's. The waker is ours.
+        self.state.fetch_sub(INSIDE, Ordering::Release);
+        self.caller.wake_by_ref();
+    }
+
+    fn abandon(&self) {
+        self.state.fetch_or(ABANDONED, Ordering::Release);
+        self.caller.wake_by_ref();
+    }
+}
+
+/// Runs `work` on up to `helpers` workers of the pool at once, and here as well if `along`; returns when nobody
+/// is at it any more.
+///
+/// `work` is called once on each, takes what there is to do until nothing is left, and returns. Without `along`
+/// at least one worker has done so, unless the pool is closed.
+///
+/// # Panics
+///
+/// With the payload of the first `work` that panicked, after all have ended.
+pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn() + Sync)) -> Result<(), Abandoned> {
+    let work: *const (dyn Fn() + Sync + '_) = work;
+    let lease = Arc::new(Lease {
+        state: AtomicUsize::new(0),
+        // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
+        work: unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync)>(work) },
+        panic: Mutex::new(None),
+        caller: park::waker(),
+    });
+    // From here on nothing unwinds before the lease is closed.
+    let pushed = catch_unwind(AssertUnwindSafe(|| {
+        if helpers > 0 {
+            core.push_copies(Arc::clone(&lease) as Arc<dyn Run>, helpers);
+        }
+    }));
+    if let Err(payload) = pushed {
+        lease.keep(payload);
+    } else if along {
+        // SAFETY: the caller's own borrow.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(unsafe { &*work })) {
+            lease.keep(payload);
+        }
+    } else {
+        let done = || {
+            let now = lease.state.load(Ordering::Acquire);
+            now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
+        };
+        if !park::look(done) {
+            park::wait_until(done);
+        }
+    }
+    let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
+    if before >= INSIDE && !park::look(|| lease.nobody_inside()) {
+        park::wait_until(|| lease.nobody_inside());
+    }
+    let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(payload) = panic {
+        resume_unwind(payload);
+    }
+    if !along && before & ENTERED == 0 {
+        return Err(Abandoned);
+    }
+    Ok(())
+}
+
+/// Runs `work` on a worker of the pool and gives its result.
+///
+/// # Panics
+///
+/// With the payload of `work`, if it panicked.
+pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
+    let work = Mutex::new(Some(work));
+    let result = Mutex::new(None);
+    lend(core, 1, false, &|| {
+        let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = taken {
+            let value = work();
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        }
+    })?;
+    let value = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    value.ok_or(Abandoned)
+}

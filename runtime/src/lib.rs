@@ -1,0 +1,91 @@
+//! Annotate a function, call it as before, and it runs on the right workers.
+//!
+//! ```
+//! use fanfold::parallel;
+//!
+//! #[parallel(kind = "cpu")]
+//! fn is_prime(n: u64) -> bool {
+//!     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+//! }
+//!
+//! # fn main() -> Result<(), fanfold::TaskError> {
+//! assert!(is_prime(97)); // runs on a worker; this thread waits
+//! let task = is_prime::submit(1_000_003); // runs on a worker; this thread goes on
+//! let primes: Vec<bool> = is_prime::map(0..100).collect(); // runs on all cores, in order
+//! assert_eq!(primes.iter().filter(|prime| **prime).count(), 25);
+//! assert!(task.join()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A tour
+//!
+//! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument.
+//! - [`Task`] is a call that runs elsewhere: [`join`](Task::join) it, `.await` it, or drop it to let it go on.
+//! - [`Map`] runs a function on many items, and stays on the calling thread while sharing would not pay.
+//! - [`Split`] is what can be cut into chunks, [`Gather`] what chunk results are put together into; both can be
+//!   implemented for types of your own.
+//! - [`Pool`] is where functions run: a default one for each kind, and named ones.
+//! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, maps them, and stacks the results.
+//! - [`TaskError`] says why a task has no result.
+//!
+//! # How it works
+//!
+//! Data flows one way: the attribute's code calls an entry (`call.rs`), which makes a task or a map, which goes to
+//! a pool, whose workers run it, and whose results are gathered. A call that waits may lend what it borrows to the
+//! workers, because it does not return before all of them have let go; one small module (`lend.rs`) holds that
+//! proof. Arguments and results are checked once, where the user wrote their types (`sent.rs`).
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod call;
+mod error;
+#[cfg(feature = "polars")]
+mod frame;
+mod gather;
+mod lend;
+mod map;
+mod park;
+mod pool;
+mod progress;
+mod same_type;
+mod sent;
+mod slot;
+mod split;
+mod task;
+
+pub use error::{Payload, TaskError};
+#[cfg(feature = "polars")]
+pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
+pub use gather::{Gather, GatherError};
+pub use map::{Collect, Items, Map};
+pub use pool::{BuildError, Pool};
+pub use split::{Split, Zip, zip};
+pub use task::Task;
+
+pub use fanfold_macros::parallel;
+
+/// What most programs need: `use fanfold::prelude::*`.
+pub mod prelude {
+    #[cfg(feature = "polars")]
+    pub use crate::{ParallelFrame, with_polars_threads};
+    pub use crate::{Task, parallel, zip};
+}
+
+/// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::call::{
+        Both, Site, at_least_one, broadcast, call, call_chunks, cutter, gatherer, map, reducer, submit,
+    };
+    pub use crate::map::{Items, Map, MapFn, Source};
+    pub use crate::pool::Pool;
+    pub use crate::progress::label;
+    pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};
+    pub use crate::split::Cut;
+    pub use crate::task::Task;
+}
+
+/// The README's example is a test.
+#[cfg(all(doctest, feature = "polars"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,235 @@
+//! [`Collect`]: what a map's results are put into; and the run that gets them there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hash};
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::drive::{Grain, Hands, drive};
+use super::items::{Indexed, Source, Visitor};
+use super::slots::Slots;
+use crate::progress::Bar;
+use crate::sent::{Carried, Crossing};
+
+/// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
+/// and for functions that may fail `Result<_, E>` or `Option<_>` of one, which stop at the first failure.
+#[diagnostic::on_unimplemented(
+    message = "results of type `{R}` cannot be collected into `{Self}`",
+    label = "cannot be collected into this",
+    note = "collect into a `Vec`, another collection, or a `Result` or `Option` of one"
+)]
+pub trait Collect<R>: Sized {
+    /// What is kept of a result.
+    #[doc(hidden)]
+    type Kept;
+    /// What ends the map early.
+    #[doc(hidden)]
+    type Stop;
+    #[doc(hidden)]
+    fn keep(result: R) -> Result<Self::Kept, Self::Stop>;
+    #[doc(hidden)]
+    fn finish(results: Result<Vec<Self::Kept>, Self::Stop>) -> Self;
+}
+
+impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
+    type Kept = C::Kept;
+    type Stop = Result<C::Stop, E>;
+
+    #[inline]
+    fn keep(result: Result<T, E>) -> Result<C::Kept, Self::Stop> {
+        match result {
+            Ok(value) => C::keep(value).map_err(Ok),
+            Err(error) => Err(Err(error)),
+        }
+    }
+
+    fn finish(results: Result<Vec<C::Kept>, Self::Stop>) -> Self {
+        match results {
+            Ok(kept) => Ok(C::finish(Ok(kept))),
+            Err(Ok(inner)) => Ok(C::finish(Err(inner))),
+            Err(Err(error)) => Err(error),
+        }
+    }
+}
+
+impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
+    type Kept = C::Kept;
+    type Stop = Option<C::Stop>;
+
+    #[inline]
+    fn keep(result: Option<T>) -> Result<C::Kept, Self::Stop> {
+        match result {
+            Some(value) => C::keep(value).map_err(Some),
+            None => Err(None),
+        }
+    }
+
+    fn finish(results: Result<Vec<C::Kept>, Self::Stop>) -> Self {
+        match results {
+            Ok(kept) => Some(C::finish(Ok(kept))),
+            Err(Some(inner)) => Some(C::finish(Err(inner))),
+            Err(None) => None,
+        }
+    }
+}
+
+macro_rules! from_vec {
+    ([$($generics:tt)*] $item:ty => $type:ty) => {
+        impl<$($generics)*> Collect<$item> for $type {
+            type Kept = $item;
+            type Stop = Infallible;
+
+            #[inline]
+            fn keep(result: $item) -> Result<$item, Infallible> {
+                Ok(result)
+            }
+
+            fn finish(results: Result<Vec<$item>, Infallible>) -> Self {
+                let Ok(results) = results;
+                results.into_iter().collect()
+            }
+        }
+    };
+}
+from_vec!([T] T => Vec<T>);
+from_vec!([T] T => VecDeque<T>);
+from_vec!([T] T => Box<[T]>);
+from_vec!([T: Eq + Hash, S: BuildHasher + Default] T => HashSet<T, S>);
+from_vec!([T: Ord] T => BTreeSet<T>);
+from_vec!([K: Eq + Hash, V, S: BuildHasher + Default] (K, V) => HashMap<K, V, S>);
+from_vec!([K: Ord, V] (K, V) => BTreeMap<K, V>);
+from_vec!([] String => String);
+from_vec!([] () => ());
+
+/// A run of a function over items, whose results go straight to their places.
+pub(crate) struct Run<'a, F, K> {
+    pub(crate) hands: Hands<'a>,
+    pub(crate) grain: Grain,
+    pub(crate) bar: Option<&'a Bar>,
+    pub(crate) call: F,
+    pub(crate) keep: K,
+}
+
+/// What a run has given so far.
+struct Gathering<'r, 'a, F, K, T, E> {
+    run: &'r Run<'a, F, K>,
+    kept: Result<Vec<T>, E>,
+}
+
+impl<F, K> Run<'_, F, K> {
+    /// Runs `call` on every item and `keep` on every result; `Err` for the first item in order whose result
+    /// `keep` refuses. Items after that one may have run, as many as there are workers times a block.
+    ///
+    /// # Panics
+    ///
+    /// With a panic of `call`, and if the pool is closed.
+    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: Crossing<A, R>) -> Result<Vec<T>, E>
+    where
+        F: Fn(A) -> R + Sync,
+        K: Fn(R) -> Result<T, E> + Sync,
+    {
+        let mut gathering = Gathering { run: self, kept: Ok(Vec::new()) };
+        source.visit(&mut gathering);
+        gathering.kept
+    }
+}
+
+impl<A, R, F, K, T, E> Visitor<A> for Gathering<'_, '_, F, K, T, E>
+where
+    F: Fn(A) -> R + Sync,
+    K: Fn(R) -> Result<T, E> + Sync,
+{
+    fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
+        let Run { hands, grain, bar, ref call, ref keep } = *self.run;
+        let started = AtomicUsize::new(0);
+        let rest = Rest { items: &items, started: &started };
+        let len = items.len();
+        let slots = Slots::new(len);
+        let stop = Mutex::new(None);
+        // SAFETY: `Run::collect` took the proof that arguments and results may cross. Each block takes its own
+        // items, writes its own places, and reaches `stop` under its lock.
+        let shared = unsafe { Carried::new((&items, &slots, &stop)) };
+        let body = |indexes: Range<usize>| {
+            let (items, slots, stop) = *shared.get();
+            let mut input = Input { items, left: indexes.clone() };
+            let count = indexes.len();
+            let mut output = slots.block(indexes);
+            while let Some((index, item)) = input.next() {
+                match keep(call(item)) {
+                    // SAFETY: one result an item of this block.
+                    Ok(result) => unsafe { output.write(result) },
+                    Err(reason) => {
+                        let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
+                        if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+                            *first = Some((index, reason));
+                        }
+                        return ControlFlow::Break(());
+                    }
+                }
+            }
+            output.finish();
+            if let Some(bar) = bar {
+                bar.advance(count);
+            }
+            ControlFlow::Continue(())
+        };
+        if drive(hands, len, grain, &started, &body).is_err() {
+            panic!("the pool was closed before all items had run");
+        }
+        drop(rest);
+        if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.kept = Err(reason);
+            return ControlFlow::Break(());
+        }
+        // SAFETY: no block stopped or panicked, so `drive` ran and finished blocks over all of `0..len`.
+        let mut results = unsafe { slots.into_vec() };
+        if let Ok(kept) = &mut self.kept {
+            if kept.is_empty() {
+                *kept = results;
+            } else {
+                kept.append(&mut results);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The items of a window that no block was started for: dropped at the end, on every path.
+struct Rest<'a, S: Indexed> {
+    items: &'a S,
+    started: &'a AtomicUsize,
+}
+
+impl<S: Indexed> Drop for Rest<'_, S> {
+    fn drop(&mut self) {
+        let started = self.started.load(Ordering::Relaxed).min(self.items.len());
+        // SAFETY: nobody works on the window any more, and no block reached these.
+        unsafe { self.items.discard(started..self.items.len()) };
+    }
+}
+
+/// The items of one block; those not taken when it stops are dropped.
+struct Input<'a, S: Indexed> {
+    items: &'a S,
+    left: Range<usize>,
+}
+
+impl<S: Indexed> Input<'_, S> {
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, S::Item)> {
+        let index = self.left.next()?;
+        // SAFETY: `drive` gives each index to one block, and the range gives it once.
+        Some((index, unsafe { self.items.take(index) }))
+    }
+}
+
+impl<S: Indexed> Drop for Input<'_, S> {
+    fn drop(&mut self) {
+        if !self.left.is_empty() {
+            // SAFETY: of this block, and not taken.
+            unsafe { self.items.discard(self.left.clone()) };
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! [`Items`]: what `f::map` takes, and how its items reach the workers.
+//!
+//! Two shapes hide behind it. An [`Indexed`] source is read by the workers at their own offsets, and nothing is
+//! buffered; any other iterator is pulled on the calling thread alone, a window at a time, so it need not be
+//! `Send` and may be longer than memory.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{ControlFlow, Range};
+
+use crate::same_type::same_type;
+use crate::split::Zip;
+
+/// Something `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `VecDeque<T>`, ranges, and
+/// [`zip`](crate::zip)s of two of them for functions of two arguments.
+///
+/// `A` is what the function takes. References to sequences feed functions that take `&T`, and functions that
+/// take a `Copy` `T` by value alike. `M` only tells the implementations apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not give items of type `{A}`",
+    label = "does not give items of type `{A}`",
+    note = "`map` takes an iterator, a `Vec`, an array, a slice or a range of what the function takes; functions of several arguments take tuples"
+)]
+pub trait Items<A, M> {
+    #[doc(hidden)]
+    type Source: Source<Item = A>;
+    #[doc(hidden)]
+    fn into_source(self) -> Self::Source;
+}
+
+/// Marks items from an iterator.
+pub struct ByIter;
+/// Marks items from a sequence, by index.
+pub struct ByIndex;
+/// Marks items copied out of a sequence, by index.
+pub struct ByCopy;
+
+/// Where a map gets its items.
+pub trait Source {
+    /// One item.
+    type Item;
+    /// The items one after the other.
+    type Iter: Iterator<Item = Self::Item>;
+    /// The items one after the other.
+    fn into_iter(self) -> Self::Iter;
+    /// Shows all items to `visitor`, in order and in one or several windows, until it breaks.
+    fn visit(self, visitor: &mut impl Visitor<Self::Item>);
+}
+
+/// What is done with a window of items.
+pub trait Visitor<A> {
+    /// Deals with one window.
+    fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
+}
+
+/// Items that can be taken by index.
+///
+/// # Safety
+///
+/// `take` and `discard` of different indexes may be called from different threads at once; implementations must
+/// allow that for items that may be sent to another thread.
+pub unsafe trait Indexed {
+    /// One item.
+    type Item;
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Takes an item.
+    ///
+    /// # Safety
+    ///
+    /// `index` is below `len`, and was neither taken nor discarded before.
+    unsafe fn take(&self, index: usize) -> Self::Item;
+    /// Drops items that will not be taken.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Self::take), for each index.
+    unsafe fn discard(&self, indexes: Range<usize>);
+}
+
+/// Items of a vector; those neither taken nor discarded are leaked, the memory itself is freed.
+pub struct Owned<T>(ManuallyDrop<Vec<T>>);
+
+impl<T> Owned<T> {
+    fn new(items: Vec<T>) -> Self {
+        Self(ManuallyDrop::new(items))
+    }
+}
+
+// SAFETY: items are read out by index, each by one thread.
+unsafe impl<T> Indexed for Owned<T> {
+    type Item = T;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn take(&self, index: usize) -> T {
+        // SAFETY: in bounds, and read once, says the caller.
+        unsafe { self.0.as_ptr().add(index).read() }
+    }
+
+    unsafe fn discard(&self, indexes: Range<usize>) {
+        if std::mem::needs_drop::<T>() {
+            for index in indexes {
+                // SAFETY: as for this call.
+                drop(unsafe { self.take(index) });
+            }
+        }
+    }
+}
+
+impl<T> IntoIterator for Owned<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let mut whole = ManuallyDrop::new(self);
+        // SAFETY: `whole` is never used or dropped again.
+        unsafe { ManuallyDrop::take(&mut whole.0) }.into_iter()
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: the vector is not used again. Its items were taken or discarded, so only memory is left.
+        unsafe {
+            let mut items = ManuallyDrop::take(&mut self.0);
+            items.set_len(0);
+        }
+    }
+}
+
+/// References to the items of a slice.
+pub struct Borrowed<'a, T>(&'a [T]);
+
+// SAFETY: shared references may be handed out any number of times.
+unsafe impl<'a, T> Indexed for Borrowed<'a, T> {
+    type Item = &'a T;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn take(&self, index: usize) -> &'a T {
+        // SAFETY: in bounds, says the caller.
+        unsafe { self.0.get_unchecked(index) }
+    }
+
+    unsafe fn discard(&self, _: Range<usize>) {}
+}
+
+impl<'a, T> IntoIterator for Borrowed<'a, T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Copies of the items of a slice.
+pub struct Copied<'a, T>(&'a [T]);
+
+// SAFETY: copies may be made any number of times.
+unsafe impl<T: Copy> Indexed for Copied<'_, T> {
+    type Item = T;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn take(&self, index: usize) -> T {
+        // SAFETY: in bounds, says the caller.
+        unsafe { *self.0.get_unchecked(index) }
+    }
+
+    unsafe fn discard(&self, _: Range<usize>) {}
+}
+
+impl<'a, T: Copy> IntoIterator for Copied<'a, T> {
+    type Item = T;
+    type IntoIter = std::iter::Copied<std::slice::Iter<'a, T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().copied()
+    }
+}
+
+/// The numbers of a range, whose type was found to be an integer at run time.
+struct Numbers<A> {
+    start: A,
+    len: usize,
+}
+
+// SAFETY: numbers are made, not moved.
+unsafe impl<A> Indexed for Numbers<A> {
+    type Item = A;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the sum is a number of the range")]
+    unsafe fn take(&self, index: usize) -> A {
+        macro_rules! add {
+            ($int:ident) => {{
+                // SAFETY: `numbers` makes this type for integers alone, and an integer of this size has the bits
+                // of this one; adding wraps alike for signed and unsigned.
+                unsafe {
+                    let start = std::mem::transmute_copy::<A, $int>(&self.start);
+                    std::mem::transmute_copy::<$int, A>(&start.wrapping_add(index as $int))
+                }
+            }};
+        }
+        match size_of::<A>() {
+            1 => add!(u8),
+            2 => add!(u16),
+            4 => add!(u32),
+            8 => add!(u64),
+            _ => add!(u128),
+        }
+    }
+
+    unsafe fn discard(&self, _: Range<usize>) {}
+}
+
+/// Any iterator.
+pub struct Pulled<I>(I);
+
+/// The first window of an iterator of unknown length; each window is twice the one before.
+const FIRST_WINDOW: usize = 1 << 10;
+const LAST_WINDOW: usize = 1 << 16;
+
+impl<I: Iterator> Source for Pulled<I> {
+    type Item = I::Item;
+    type Iter = I;
+
+    fn into_iter(self) -> I {
+        self.0
+    }
+
+    fn visit(self, visitor: &mut impl Visitor<I::Item>) {
+        let mut items = match numbers(self.0) {
+            Ok(numbers) => {
+                let _ = visitor.window(numbers);
+                return;
+            }
+            Err(items) => items,
+        };
+        let mut size = FIRST_WINDOW;
+        loop {
+            let window: Vec<_> = items.by_ref().take(size).collect();
+            let last = window.len() < size;
+            if visitor.window(Owned::new(window)).is_break() || last {
+                return;
+            }
+            size = (size * 2).min(LAST_WINDOW);
+        }
+    }
+}
+
+/// The iterator as numbers, if it is a range of integers.
+fn numbers<I: Iterator>(items: I) -> Result<Numbers<I::Item>, I> {
+    macro_rules! recognise {
+        ($($int:ident)*) => {$(
+            if same_type::<I, Range<$int>>() {
+                let items = ManuallyDrop::new(items);
+                // SAFETY: the types are the same, have no lifetimes, and need no drop.
+                let (range, start) = unsafe {
+                    let range = std::mem::transmute_copy::<ManuallyDrop<I>, Range<$int>>(&items);
+                    let start = std::mem::transmute_copy::<$int, I::Item>(&range.start);
+                    (range, start)
+                };
+                return Ok(Numbers { start, len: crate::split::Split::size(&range) });
+            }
+        )*};
+    }
+    recognise!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+    Err(items)
+}
+
+impl<I: Iterator> Items<I::Item, ByIter> for I {
+    type Source = Pulled<I>;
+
+    fn into_source(self) -> Pulled<I> {
+        Pulled(self)
+    }
+}
+
+/// A source that is one window.
+pub struct Whole<S>(S);
+
+impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S> {
+    type Item = <S as Indexed>::Item;
+    type Iter = S::IntoIter;
+
+    fn into_iter(self) -> Self::Iter {
+        self.0.into_iter()
+    }
+
+    fn visit(self, visitor: &mut impl Visitor<Self::Item>) {
+        let _ = visitor.window(self.0);
+    }
+}
+
+macro_rules! owned {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> Items<T, ByIndex> for $type {
+            type Source = Whole<Owned<T>>;
+
+            fn into_source(self) -> Self::Source {
+                Whole(Owned::new(Vec::from(self)))
+            }
+        }
+    };
+}
+owned!([T] Vec<T>);
+owned!([T] Box<[T]>);
+owned!([T] VecDeque<T>);
+owned!([T, const N: usize] [T; N]);
+
+macro_rules! borrowed {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<'a, $($generics)*> Items<&'a T, ByIndex> for &'a $type {
+            type Source = Whole<Borrowed<'a, T>>;
+
+            fn into_source(self) -> Self::Source {
+                Whole(Borrowed(self))
+            }
+        }
+
+        impl<'a, $($generics)*> Items<T, ByCopy> for &'a $type
+        where
+            T: Copy,
+        {
+            type Source = Whole<Copied<'a, T>>;
+
+            fn into_source(self) -> Self::Source {
+                Whole(Copied(self))
+            }
+        }
+    };
+}
+borrowed!([T] Vec<T>);
+borrowed!([T][T]);
+borrowed!([T, const N: usize] [T; N]);
+
+/// Marks a zip of two kinds of items.
+pub struct ByPair<M, N>(PhantomData<(M, N)>);
+
+impl<I, J, A, B, M, N> Items<(A, B), ByPair<M, N>> for Zip<I, J>
+where
+    I: Items<A, M>,
+    J: Items<B, N>,
+{
+    type Source = Pulled<std::iter::Zip<<I::Source as Source>::Iter, <J::Source as Source>::Iter>>;
+
+    fn into_source(self) -> Self::Source {
+        let (first, second) = (self.0.into_source(), self.1.into_source());
+        Pulled(first.into_iter().zip(second.into_iter()))
+    }
+}

@@ -1,0 +1,180 @@
+//! [`Map`]: the builder behind `f::map(items)`.
+
+mod collect;
+mod drive;
+mod items;
+mod slots;
+
+use std::marker::PhantomData;
+
+use crate::call::Site;
+use crate::progress::Bar;
+use crate::sent::Crossing;
+
+pub use collect::Collect;
+pub use items::{Items, Source};
+
+pub(crate) use collect::Run;
+pub(crate) use drive::{Grain, Hands};
+
+/// A function to be applied to items of type `A`.
+///
+/// A trait of its own, because `impl Fn(A) -> impl Trait` cannot be written.
+#[doc(hidden)]
+pub trait MapFn<A>: Sync {
+    type Out;
+    fn call(&self, item: A) -> Self::Out;
+    fn crossing(&self) -> Crossing<A, Self::Out>;
+}
+
+/// The attribute's own [`MapFn`].
+struct Call<F, A, R> {
+    function: F,
+    crossing: Crossing<A, R>,
+}
+
+impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Call<F, A, R> {
+    type Out = R;
+
+    #[inline]
+    fn call(&self, item: A) -> R {
+        (self.function)(item)
+    }
+
+    fn crossing(&self) -> Crossing<A, R> {
+        self.crossing
+    }
+}
+
+/// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
+///
+/// Nothing runs until it is ended by [`collect`](Self::collect) or [`for_each`](Self::for_each). Results come in
+/// input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
+/// and calls the pool only when there is work worth sharing, so a short map costs what a loop costs.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::parallel;
+///
+/// #[parallel(kind = "cpu")]
+/// fn is_prime(n: u64) -> bool {
+///     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+/// }
+///
+/// #[parallel(kind = "cpu")]
+/// fn parse(text: &str) -> Result<i64, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// let primes: Vec<bool> = is_prime::map(0..10).collect();
+/// assert_eq!(primes.iter().filter(|p| **p).count(), 4);
+///
+/// let good: Result<Vec<i64>, _> = parse::map(["1", "2"]).collect();
+/// assert_eq!(good, Ok(vec![1, 2]));
+/// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
+/// assert!(bad.is_err());
+/// ```
+#[must_use = "a map is lazy: end it with `collect` or `for_each`"]
+pub struct Map<S, F, A> {
+    site: Site,
+    source: S,
+    function: F,
+    grain: Grain,
+    label: Option<&'static str>,
+    _items: PhantomData<fn(A)>,
+}
+
+pub(crate) fn new<S, F, A, R>(
+    site: Site,
+    crossing: Crossing<A, R>,
+    source: S,
+    function: F,
+) -> Map<S, impl MapFn<A, Out = R> + use<S, F, A, R>, A>
+where
+    S: Source<Item = A>,
+    F: Fn(A) -> R + Sync,
+{
+    Map {
+        label: site.progress,
+        site,
+        source,
+        function: Call { function, crossing },
+        grain: Grain::Adaptive,
+        _items: PhantomData,
+    }
+}
+
+impl<S, F, A> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
+    /// Hands out `items` at a time, instead of finding the number at run time.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        assert!(items > 0, "a chunk of 0 items would never end: give `chunk_size` at least 1");
+        self.grain = Grain::Size(items);
+        self
+    }
+
+    /// Hands the items out in `chunks` balanced pieces.
+    ///
+    /// An iterator that is no range has no known length: there, each window of it (1,024 items, then twice as
+    /// many each time, up to 65,536) is cut so.
+    ///
+    /// # Panics
+    ///
+    /// If `chunks` is 0.
+    pub fn chunks(mut self, chunks: usize) -> Self {
+        assert!(chunks > 0, "nothing can be cut into 0 chunks: give `chunks` at least 1");
+        self.grain = Grain::Blocks(chunks);
+        self
+    }
+
+    /// Runs the function on all items and collects the results, in input order.
+    ///
+    /// Into a `Result` or `Option`, the first failure in input order is what comes back; items behind it that
+    /// workers had begun by then may have run, a block for each worker at most.
+    ///
+    /// # Panics
+    ///
+    /// With the function's own payload if it panics: no further item is started, and what had been computed is
+    /// dropped.
+    pub fn collect<C: Collect<F::Out>>(self) -> C {
+        let crossing = self.function.crossing();
+        let bar = Bar::new(self.label, None);
+        let run = Run {
+            hands: Hands::of(self.site.core()),
+            grain: self.grain,
+            bar: bar.as_ref(),
+            call: |item| self.function.call(item),
+            keep: C::keep,
+        };
+        C::finish(run.collect(self.source, crossing))
+    }
+
+    /// Runs the function on all items for what it does, and drops the results.
+    ///
+    /// # Panics
+    ///
+    /// As [`collect`](Self::collect).
+    pub fn for_each(self) {
+        let crossing = self.function.crossing();
+        let bar = Bar::new(self.label, None);
+        let run = Run {
+            hands: Hands::of(self.site.core()),
+            grain: self.grain,
+            bar: bar.as_ref(),
+            call: |item| self.function.call(item),
+            keep: |result| {
+                drop(result);
+                Ok::<(), std::convert::Infallible>(())
+            },
+        };
+        let Ok(_) = run.collect(self.source, crossing);
+    }
+}

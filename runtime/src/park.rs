@@ -1,0 +1,92 @@
+//! How a thread waits: it looks for a moment, then sleeps until it is woken.
+//!
+//! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// How long a waiting thread looks before it sleeps. About what a hot worker takes for an empty task;
+/// looking longer keeps the other side's core from its work.
+const LOOK: Duration = Duration::from_micros(2);
+
+const EMPTY: u32 = 0;
+const WOKEN: u32 = 1;
+const ASLEEP: u32 = 2;
+
+/// A thread's bed: `wake` before or during `sleep` ends it.
+struct Parker {
+    state: AtomicU32,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Parker {
+    fn sleep(&self) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            while self.state.load(Ordering::Acquire) == ASLEEP {
+                guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        self.state.store(EMPTY, Ordering::Release);
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
+            // The sleeper holds the lock until it waits, so the bell cannot ring before.
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.bell.notify_one();
+        }
+    }
+}
+
+thread_local! {
+    static PARKER: (Arc<Parker>, Waker) = {
+        let parker = Arc::new(Parker {
+            state: AtomicU32::new(EMPTY),
+            lock: Mutex::new(()),
+            bell: Condvar::new(),
+        });
+        let waker = Waker::from(Arc::clone(&parker));
+        (parker, waker)
+    };
+}
+
+/// The waker of this thread's [`wait_until`].
+pub(crate) fn waker() -> Waker {
+    PARKER.with(|(_, waker)| waker.clone())
+}
+
+/// Looks for up to [`LOOK`] whether `done` holds.
+pub(crate) fn look(done: impl Fn() -> bool) -> bool {
+    if done() {
+        return true;
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..16 {
+            std::hint::spin_loop();
+        }
+        if done() {
+            return true;
+        }
+        if start.elapsed() >= LOOK {
+            return false;
+        }
+    }
+}
+
+/// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
+pub(crate) fn wait_until(done: impl Fn() -> bool) {
+    while !done() {
+        PARKER.with(|(parker, _)| parker.sleep());
+    }
+}

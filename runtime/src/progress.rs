@@ -1,0 +1,74 @@
+//! Progress bars, drawn by indicatif (feature `progress`).
+//!
+//! A bar appears on a terminal alone; elsewhere, and without the feature, it is nothing.
+
+/// A bar for one run.
+pub(crate) struct Bar {
+    #[cfg(feature = "progress")]
+    bar: indicatif::ProgressBar,
+}
+
+#[cfg(feature = "progress")]
+impl Bar {
+    /// A bar where there is a label; `total` items, if that is known.
+    pub(crate) fn new(label: Option<&'static str>, total: Option<u64>) -> Option<Self> {
+        use indicatif::{ProgressBar, ProgressStyle};
+
+        let label = label?;
+        // Given no terminal, indicatif draws nothing.
+        let (bar, template) = match total {
+            Some(total) => {
+                (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)")
+            }
+            None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} ({per_sec})"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(label);
+        Some(Self { bar })
+    }
+
+    pub(crate) fn advance(&self, items: usize) {
+        self.bar.inc(items as u64);
+    }
+}
+
+#[cfg(feature = "progress")]
+impl Drop for Bar {
+    fn drop(&mut self) {
+        // A bar that a panic leaves behind keeps its last state.
+        if std::thread::panicking() {
+            self.bar.abandon();
+        } else {
+            self.bar.finish();
+        }
+    }
+}
+
+#[cfg(not(feature = "progress"))]
+impl Bar {
+    pub(crate) fn new(_: Option<&'static str>, _: Option<u64>) -> Option<Self> {
+        None
+    }
+
+    #[allow(clippy::unused_self, reason = "the same call as with the feature")]
+    pub(crate) fn advance(&self, _: usize) {}
+}
+
+/// Says whether the feature `progress` is on, for the attribute's `progress = ".."`.
+#[diagnostic::on_unimplemented(
+    message = "`progress = \"..\"` needs the feature `progress` of fanfold",
+    label = "needs the feature `progress`",
+    note = "in Cargo.toml: fanfold = {{ version = \"..\", features = [\"progress\"] }}"
+)]
+pub trait ProgressFeature {}
+
+#[cfg(feature = "progress")]
+impl ProgressFeature for () {}
+
+/// The label of a bar; compiles with the feature alone.
+#[must_use]
+pub const fn label<T: ProgressFeature>(label: &'static str) -> &'static str {
+    label
+}

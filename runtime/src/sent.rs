@@ -1,0 +1,165 @@
+//! The compile-time check of what crosses to a worker.
+//!
+//! The attribute asks for a witness once, where the user wrote the type: [`sent`] and [`shared`] compile only
+//! for types that may cross, and what they give is the key to the runtime's entries. Those need no `Send`
+//! bounds of their own, so one bad type is one error.
+
+use std::marker::PhantomData;
+
+/// A type whose values may move to a worker thread.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to a worker thread",
+    label = "cannot be sent to a worker thread",
+    note = "arguments and results of a `#[parallel]` function move to another thread, so they must be `Send`"
+)]
+pub trait Worker {}
+impl<T: Send + ?Sized> Worker for T {}
+
+/// A type whose values several worker threads may look at.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be shared with a worker thread",
+    label = "cannot be shared with a worker thread",
+    note = "a reference lets several threads look at one value, so it must be `Sync`"
+)]
+pub trait Shared {}
+impl<T: Sync + ?Sized> Shared for T {}
+
+/// Proof that `T` may cross to a worker. Invariant in `T`: a covariant proof for `&'static U` would serve for a
+/// `&'a U`, whose `Send` may depend on the lifetime.
+pub struct Sent<T>(PhantomData<fn(T) -> T>);
+
+impl<T> Clone for Sent<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Sent<T> {}
+
+/// The proof for a type that moves.
+#[must_use]
+pub fn sent<T: Worker>() -> Sent<T> {
+    Sent(PhantomData)
+}
+
+/// The proof for a reference, in the words of what stands behind it.
+#[must_use]
+pub fn shared<'a, T: Shared + ?Sized + 'a>() -> Sent<&'a T> {
+    Sent(PhantomData)
+}
+
+/// A tuple of proofs, one an argument, and the tuple of arguments they stand for.
+pub trait Witness {
+    /// The arguments.
+    type Args;
+}
+
+macro_rules! witness {
+    ($($name:ident)*) => {
+        impl<$($name),*> Witness for ($(Sent<$name>,)*) {
+            type Args = ($($name,)*);
+        }
+    };
+}
+witness!();
+witness!(A);
+witness!(A B);
+witness!(A B C);
+witness!(A B C D);
+witness!(A B C D E);
+witness!(A B C D E F);
+witness!(A B C D E F G);
+witness!(A B C D E F G H);
+witness!(A B C D E F G H I);
+witness!(A B C D E F G H I J);
+witness!(A B C D E F G H I J K);
+witness!(A B C D E F G H I J K L);
+witness!(A B C D E F G H I J K L M);
+witness!(A B C D E F G H I J K L M N);
+witness!(A B C D E F G H I J K L M N O);
+witness!(A B C D E F G H I J K L M N O P);
+
+/// Proof that a whole call may cross: its arguments there, its result back.
+pub struct Crossing<A, R> {
+    _call: PhantomData<fn(A, R) -> (A, R)>,
+}
+
+impl<A, R> Clone for Crossing<A, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<A, R> Copy for Crossing<A, R> {}
+
+/// The proof for a call, from the proofs of its parts.
+#[must_use]
+pub fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
+    Crossing { _call: PhantomData }
+}
+
+/// Stands for a proof in a function with mistakes, which is never compiled.
+///
+/// # Panics
+///
+/// Always.
+#[must_use]
+pub fn unchecked<A, R>() -> Crossing<A, R> {
+    unreachable!("a function with mistakes does not compile")
+}
+
+impl<A, R> Crossing<(A,), R> {
+    /// The proof for the one argument itself.
+    #[must_use]
+    pub fn single(self) -> Crossing<A, R> {
+        Crossing { _call: PhantomData }
+    }
+}
+
+impl<A: Send, R: Send> Crossing<A, R> {
+    /// The proof where the bounds are at hand.
+    pub(crate) fn by_bounds() -> Self {
+        Self { _call: PhantomData }
+    }
+}
+
+impl<A, R> Crossing<A, R> {
+    /// The proof where it follows from another one.
+    ///
+    /// # Safety
+    ///
+    /// `A` and `R` are made only of parts that another [`Crossing`] stands for, or that are `Send`.
+    pub(crate) unsafe fn vouched() -> Self {
+        Self { _call: PhantomData }
+    }
+}
+
+/// A value that crosses to another thread on the strength of a [`Crossing`].
+///
+/// A method gives the value out, never the field: a closure that names a field captures the field alone.
+pub(crate) struct Carried<T>(T);
+
+impl<T> Carried<T> {
+    /// Wraps `value`.
+    ///
+    /// # Safety
+    ///
+    /// A [`Crossing`] must stand for `T`: as its arguments, its result, or something made only of those and of
+    /// parts that are `Send` themselves. Threads that share it through `get` may take each such part once, or
+    /// look at parts that are `Sync`.
+    pub(crate) unsafe fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+// SAFETY: as below; and `Carried::new` promises that sharing moves each part to one thread at a time.
+unsafe impl<T> Sync for Carried<T> {}
+
+// SAFETY: `Carried::new` promises that the value may move to another thread.
+unsafe impl<T> Send for Carried<T> {}
