@@ -1,6 +1,6 @@
 //! The generated code: the function that calls a worker, and the type beside it.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
@@ -54,7 +54,15 @@ fn direct(plan: &Plan) -> TokenStream {
                 let ty = ty_or_infer(&argument.ty);
                 quote_spanned!(argument.ty.span()=> #private::broadcast::<#ty>(&#ident))
             });
-            quote!(#private::call_chunks(#proof, #cut, #cutter, #joiner, #whole, |#whole| (#(#args,)*), #run))
+            quote! {
+                #private::call_chunks(
+                    #proof,
+                    #private::chunking(#cut, #cutter, #joiner),
+                    #whole,
+                    |#whole| (#(#args,)*),
+                    #run,
+                )
+            }
         }
     };
     // The block stands where the user's did: lints that speak of the function point there.
@@ -101,7 +109,7 @@ fn site(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let name = plan.function.sig.ident.to_string();
     let pool = match (&plan.options.pool, plan.options.kind) {
-        (Some(path), _) => quote!(&#path),
+        (Some(path), _) => quote_spanned!(path.span()=> &#path),
         (None, Some(Kind::Io)) => quote!(#private::Pool::io_default()),
         (None, _) => quote!(#private::Pool::cpu_default()),
     };
@@ -169,13 +177,25 @@ fn serial(plan: &Plan, valid: bool) -> TokenStream {
     (sig.constness, sig.asyncness, sig.abi) = (None, None, None);
     let kept = plan.function.attrs.iter().filter(|attr| attr.path().is_ident("must_use"));
     let about = format!("Runs [`{}()`] here and now, without a worker.", plan.function.sig.ident);
-    let body = &plan.function.body;
-    let body = if valid { quote!(#body) } else { quote!({ ::core::unreachable!() }) };
+    let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
     quote! {
         #(#kept)*
         #[doc = #about]
         #vis #sig #body
     }
+}
+
+/// The user's body, behind a mention of the function.
+fn body(plan: &Plan) -> TokenStream {
+    let body = &plan.function.body;
+    let mut start = body.stream().into_iter();
+    let is = |token: Option<TokenTree>, wanted| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
+    // Inner attributes must come first.
+    if is(start.next(), '#') && is(start.next(), '!') {
+        return quote!(#body);
+    }
+    let keep = keep(plan);
+    quote!({ #keep #body })
 }
 
 fn submit(plan: &Plan) -> TokenStream {
@@ -264,12 +284,13 @@ fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
         let name = param_name(param).to_string();
         quote!(#number).into_iter().any(|token| token.to_string() == name)
     });
-    let checked = if generic {
-        quote_spanned!(number.span()=> const { #private::at_least_one(#number, #what) })
+    let check = respan(&quote!(#private::at_least_one), number.span());
+    let number = if generic {
+        quote_spanned!(number.span()=> const { #check(#number, #what) })
     } else {
-        quote_spanned!(number.span()=> { const NUMBER: usize = #private::at_least_one(#number, #what); NUMBER })
+        quote_spanned!(number.span()=> { const NUMBER: usize = #check(#number, #what); NUMBER })
     };
-    quote!(#private::Cut::#variant(#checked))
+    quote!(#private::Cut::#variant(#number))
 }
 
 /// What cuts the chunked arguments, and the arguments: one alone, or pairs of pairs.
@@ -289,9 +310,16 @@ fn chunked(plan: &Plan) -> (TokenStream, TokenStream) {
 fn joiner(plan: &Plan) -> TokenStream {
     let (private, result) = (&plan.private, &plan.result);
     match &plan.options.reduce {
-        Some((_, path)) => quote_spanned!(path.span()=> #private::reducer::<#result, _>(#path)),
+        Some((_, path)) => quote!(#private::reducer::<#result>(#path)),
         None => quote_spanned!(result.span()=> #private::gatherer::<#result>()),
     }
+}
+
+/// Generated tokens that an error is to show at the user's.
+fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
+    let mut tokens: Vec<_> = tokens.clone().into_iter().collect();
+    tokens.iter_mut().for_each(|token| token.set_span(token.span().located_at(span)));
+    tokens.into_iter().collect()
 }
 
 fn ty_or_infer(ty: &Type) -> TokenStream {

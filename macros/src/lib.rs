@@ -57,8 +57,9 @@ use quote::quote;
 ///
 /// # Examples
 ///
-/// ```ignore
-/// // The crate's front page has examples that run.
+/// ```
+/// use fanfold::parallel;
+///
 /// #[parallel(kind = "cpu", chunks = 4)]
 /// fn squares(numbers: &[u64]) -> Vec<u64> {
 ///     numbers.iter().map(|n| n * n).collect()
@@ -68,10 +69,10 @@ use quote::quote;
 /// ```
 #[proc_macro_attribute]
 pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand(options.into(), item.into()).into()
+    expand(options.into(), &item.into()).into()
 }
 
-fn expand(options: Tokens, item: Tokens) -> Tokens {
+fn expand(options: Tokens, item: &Tokens) -> Tokens {
     let mut errors = errors::Errors::new();
     let options = options::parse(options, &mut errors);
     let function = match function::parse(item.clone()) {

@@ -10,7 +10,7 @@ use crate::check::CHUNK;
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::Options;
-use crate::types::{MakeStatic, NameImpls, NameLifetimes, static_bound};
+use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, static_bound};
 
 /// One argument.
 pub(crate) struct Argument {
@@ -97,7 +97,9 @@ impl Plan {
             private: parse_quote!(#crate_path::__private),
             named_generics: named_generics(generics, lifetimes.named, impls.params),
             owned_generics: owned_generics(generics),
-            has_companion: function.sig.receiver().is_none() && function.sig.variadic.is_none(),
+            has_companion: function.sig.receiver().is_none()
+                && function.sig.variadic.is_none()
+                && !contains_impl(&result),
             arguments,
             result,
             result_named,

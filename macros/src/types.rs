@@ -110,7 +110,7 @@ impl VisitMut for NameImpls {
             self.params.push(GenericParam::Type(TypeParam {
                 attrs: Vec::new(),
                 ident: ident.clone(),
-                colon_token: Some(Default::default()),
+                colon_token: Some(syn::token::Colon::default()),
                 bounds: bounds.clone(),
                 default: None,
             }));

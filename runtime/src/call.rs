@@ -42,6 +42,10 @@ impl Site {
 }
 
 /// The direct call: runs the function on a worker and waits; in place on a worker of the same pool.
+///
+/// # Panics
+///
+/// With the function's own payload, and if the pool is closed.
 pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
     let core = site.core();
     if core.is_current() {
@@ -147,64 +151,86 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
 }
 
 /// How chunk results are put together: the [`Gather`] bound, asked for once.
-pub struct Joiner<R, J> {
+pub struct Joiner<R> {
     is_failure: fn(&R) -> bool,
-    join: J,
+    join: Join<R>,
+}
+
+enum Join<R> {
+    Gather(fn(Vec<R>) -> Result<R, GatherError>),
+    Fold(fn(R, R) -> R),
 }
 
 /// The proof that results can be gathered.
-pub fn gatherer<R: Gather>() -> Joiner<R, impl FnOnce(Vec<R>) -> Result<R, GatherError> + use<R>> {
-    Joiner { is_failure: R::is_failure, join: R::gather }
+#[must_use]
+pub fn gatherer<R: Gather>() -> Joiner<R> {
+    Joiner { is_failure: R::is_failure, join: Join::Gather(R::gather) }
 }
 
 /// `reduce = path`: folds the results, in chunk order.
-pub fn reducer<R, F: Fn(R, R) -> R>(fold: F) -> Joiner<R, impl FnOnce(Vec<R>) -> Result<R, GatherError> + use<R, F>> {
-    Joiner {
-        is_failure: |_| false,
-        join: move |parts: Vec<R>| {
-            let folded = parts.into_iter().reduce(fold);
-            folded.ok_or_else(|| GatherError::new(0, "there are no parts to reduce"))
-        },
+#[must_use]
+pub fn reducer<R>(fold: fn(R, R) -> R) -> Joiner<R> {
+    Joiner { is_failure: |_| false, join: Join::Fold(fold) }
+}
+
+impl<R> Joiner<R> {
+    fn join(&self, parts: Vec<R>) -> Result<R, GatherError> {
+        match self.join {
+            Join::Gather(gather) => gather(parts),
+            Join::Fold(fold) => {
+                let folded = parts.into_iter().reduce(fold);
+                folded.ok_or_else(|| GatherError::new(0, "there are no parts to reduce"))
+            }
+        }
     }
 }
 
+/// How a call is chunked: into how many pieces, what cuts, and what puts together.
+pub struct Chunking<C, R> {
+    cut: Cut,
+    cutter: C,
+    joiner: Joiner<R>,
+}
+
+/// How a call is chunked.
+pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> {
+    Chunking { cut, cutter, joiner }
+}
+
 /// The direct call of a function with `chunks`: cut, run each piece, put together.
-pub fn call_chunks<S, A, R, J>(
+///
+/// `with` adds the other arguments to a piece.
+///
+/// # Panics
+///
+/// With the function's own payload, if results do not fit each other, and if the pool is closed.
+pub fn call_chunks<S, C: CutAll<S>, A, R>(
     site: Site,
     crossing: Crossing<A, R>,
-    cut: Cut,
-    cutter: impl CutAll<S>,
-    joiner: Joiner<R, J>,
+    chunking: Chunking<C, R>,
     whole: S,
-    mut with: impl FnMut(S) -> A,
+    with: impl FnMut(S) -> A,
     function: impl Fn(A) -> R + Sync,
-) -> R
-where
-    J: FnOnce(Vec<R>) -> Result<R, GatherError>,
-{
+) -> R {
+    let Chunking { cut, cutter, joiner } = chunking;
     let core = lane(site, cutter.polars());
     let hands = Hands::of(core);
-    let size = cutter.size(&whole);
-    let sizes = cut.sizes(size, hands.count());
-    let pieces = cutter.cut(whole, &sizes);
-    let args: Vec<A> = pieces.into_iter().map(&mut with).collect();
+    let sizes = cut.sizes(cutter.size(&whole), hands.count());
+    let args: Vec<A> = cutter.cut(whole, &sizes).into_iter().map(with).collect();
     let bar = Bar::new(site.progress, Some(args.len() as u64));
-    let polars = cutter.polars();
+    let guarded = core.is_frames();
     let run = Run {
         hands,
         grain: Grain::Size(1),
         bar: bar.as_ref(),
         call: |args| {
-            let _guard = polars.then(serial_polars);
+            let _guard = guarded.then(serial_polars);
             function(args)
         },
         keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
     };
-    let parts = match run.collect(Items::into_source(args), crossing) {
-        Ok(parts) => parts,
-        Err(failure) => vec![failure],
-    };
-    (joiner.join)(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
+    let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
+    joiner.join(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
 }
 
 /// An argument that every chunk gets a copy of.
@@ -240,7 +266,7 @@ pub const fn at_least_one(number: usize, what: &str) -> usize {
     number
 }
 
-/// Where chunks run: those of Polars data on plain threads, unless the user named a pool.
+/// Where chunks run: those of Polars data on the frame crew, unless the user chose a pool or `kind = "io"`.
 #[cfg(feature = "polars")]
 fn lane(site: Site, polars: bool) -> &'static Arc<Core> {
     let own = site.core();

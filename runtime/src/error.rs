@@ -100,6 +100,10 @@ pub struct Payload(Box<dyn Any + Send>);
 // SAFETY: a shared `&Payload` gives no access to what is inside: no method takes `&self`.
 unsafe impl Sync for Payload {}
 
+// What it holds is only ever moved out whole: no half-changed state can be seen through it.
+impl std::panic::UnwindSafe for Payload {}
+impl std::panic::RefUnwindSafe for Payload {}
+
 impl Payload {
     /// The payload, as `std::panic::catch_unwind` would give it.
     #[must_use]

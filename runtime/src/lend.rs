@@ -96,11 +96,10 @@ impl Run for Lease {
 ///
 /// With the payload of the first `work` that panicked, after all have ended.
 pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn() + Sync)) -> Result<(), Abandoned> {
-    let work: *const (dyn Fn() + Sync + '_) = work;
     let lease = Arc::new(Lease {
         state: AtomicUsize::new(0),
         // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
-        work: unsafe { std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync)>(work) },
+        work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
         panic: Mutex::new(None),
         caller: park::waker(),
     });
@@ -113,8 +112,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
     if let Err(payload) = pushed {
         lease.keep(payload);
     } else if along {
-        // SAFETY: the caller's own borrow.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(unsafe { &*work })) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
             lease.keep(payload);
         }
     } else {

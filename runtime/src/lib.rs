@@ -75,7 +75,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{
-        Both, Site, at_least_one, broadcast, call, call_chunks, cutter, gatherer, map, reducer, submit,
+        Both, Site, at_least_one, broadcast, call, call_chunks, chunking, cutter, gatherer, map, reducer, submit,
     };
     pub use crate::map::{Items, Map, MapFn, Source};
     pub use crate::pool::Pool;

@@ -78,9 +78,10 @@ witness!(A B C D E F G H I J K L M N);
 witness!(A B C D E F G H I J K L M N O);
 witness!(A B C D E F G H I J K L M N O P);
 
-/// Proof that a whole call may cross: its arguments there, its result back.
+/// Proof that a whole call may cross: its arguments there, its result back. Invariant in both, as [`Sent`] is.
 pub struct Crossing<A, R> {
-    _call: PhantomData<fn(A, R) -> (A, R)>,
+    _arguments: PhantomData<fn(A) -> A>,
+    _result: PhantomData<fn(R) -> R>,
 }
 
 impl<A, R> Clone for Crossing<A, R> {
@@ -93,7 +94,7 @@ impl<A, R> Copy for Crossing<A, R> {}
 /// The proof for a call, from the proofs of its parts.
 #[must_use]
 pub fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
-    Crossing { _call: PhantomData }
+    Crossing { _arguments: PhantomData, _result: PhantomData }
 }
 
 /// Stands for a proof in a function with mistakes, which is never compiled.
@@ -110,14 +111,14 @@ impl<A, R> Crossing<(A,), R> {
     /// The proof for the one argument itself.
     #[must_use]
     pub fn single(self) -> Crossing<A, R> {
-        Crossing { _call: PhantomData }
+        Crossing { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
 impl<A: Send, R: Send> Crossing<A, R> {
     /// The proof where the bounds are at hand.
     pub(crate) fn by_bounds() -> Self {
-        Self { _call: PhantomData }
+        Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
@@ -128,7 +129,7 @@ impl<A, R> Crossing<A, R> {
     ///
     /// `A` and `R` are made only of parts that another [`Crossing`] stands for, or that are `Send`.
     pub(crate) unsafe fn vouched() -> Self {
-        Self { _call: PhantomData }
+        Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 

@@ -5,7 +5,6 @@
 //! Without it, N chunks on N threads each call Polars' own N threads. With it a sort inside a chunk takes about
 //! 0.4 times the CPU, as nothing is handed to other threads that are busy with chunks anyway.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 
 use polars_async::executor::ALLOW_RAYON_THREADS;
@@ -19,13 +18,11 @@ pub(crate) struct SerialPolars {
 
 /// Lets Polars use this thread alone until the guard is dropped.
 ///
-/// On a rayon thread it does nothing: there Polars would panic, as a thread serves one rayon pool at most.
+/// Only for threads of the frame crew. On a rayon thread Polars would panic, as a thread serves one rayon pool at
+/// most; and a plain thread becomes, at its first guarded Polars call and for good, the one thread of a rayon pool
+/// of its own, so that a user's `par_iter` there would run serially ever after.
 pub(crate) fn serial_polars() -> SerialPolars {
-    let on_rayon = rayon::current_thread_index().is_some();
-    let before = ALLOW_RAYON_THREADS.with(Cell::get);
-    if !on_rayon {
-        ALLOW_RAYON_THREADS.set(false);
-    }
+    let before = ALLOW_RAYON_THREADS.replace(false);
     SerialPolars { before, _here: PhantomData }
 }
 

@@ -175,9 +175,8 @@ where
             }
             ControlFlow::Continue(())
         };
-        if drive(hands, len, grain, &started, &body).is_err() {
-            panic!("the pool was closed before all items had run");
-        }
+        let driven = drive(hands, len, grain, &started, &body);
+        assert!(driven.is_ok(), "the pool was closed before all items had run");
         drop(rest);
         if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.kept = Err(reason);
@@ -217,7 +216,7 @@ struct Input<'a, S: Indexed> {
 }
 
 impl<S: Indexed> Input<'_, S> {
-    #[inline(always)]
+    #[inline]
     fn next(&mut self) -> Option<(usize, S::Item)> {
         let index = self.left.next()?;
         // SAFETY: `drive` gives each index to one block, and the range gives it once.

@@ -42,16 +42,17 @@ pub(crate) struct Hands<'a> {
 }
 
 impl<'a> Hands<'a> {
-    /// The rule for a pool: callers of the default cpu pool and of frame work are one of the n workers; on any
-    /// other pool its own workers alone run items, and so does a caller that is one of them.
+    /// The rule for a pool: a caller of the default cpu pool is one of its n workers; on any other pool its own
+    /// workers alone run items, and so does a caller that is one of them.
     pub(crate) fn of(core: &'a Arc<Core>) -> Self {
         let (n, current) = (core.threads(), core.is_current());
         let along = match core.kind() {
             Kind::Cpu => core.is_default_cpu() || current,
             Kind::Io => current,
-            // Polars must not find itself on another pool's rayon thread with its own threads off.
+            // The first guarded Polars call on a thread makes it the only thread of a rayon pool, for good. That
+            // must not happen to a thread of the user's.
             #[cfg(feature = "polars")]
-            Kind::Frame => rayon::current_thread_index().is_none(),
+            Kind::Frame => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }
     }

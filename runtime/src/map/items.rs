@@ -96,7 +96,7 @@ unsafe impl<T> Indexed for Owned<T> {
         self.0.len()
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn take(&self, index: usize) -> T {
         // SAFETY: in bounds, and read once, says the caller.
         unsafe { self.0.as_ptr().add(index).read() }
@@ -144,7 +144,7 @@ unsafe impl<'a, T> Indexed for Borrowed<'a, T> {
         self.0.len()
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn take(&self, index: usize) -> &'a T {
         // SAFETY: in bounds, says the caller.
         unsafe { self.0.get_unchecked(index) }
@@ -173,7 +173,7 @@ unsafe impl<T: Copy> Indexed for Copied<'_, T> {
         self.0.len()
     }
 
-    #[inline(always)]
+    #[inline]
     unsafe fn take(&self, index: usize) -> T {
         // SAFETY: in bounds, says the caller.
         unsafe { *self.0.get_unchecked(index) }
@@ -205,7 +205,7 @@ unsafe impl<A> Indexed for Numbers<A> {
         self.len
     }
 
-    #[inline(always)]
+    #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the sum is a number of the range")]
     unsafe fn take(&self, index: usize) -> A {
         macro_rules! add {

@@ -64,7 +64,7 @@ impl<R> Block<'_, R> {
     /// # Safety
     ///
     /// Called at most as often as the block is long, and by no other thread's block for the same place.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn write(&mut self, result: R) {
         // SAFETY: within the capacity, and only this block has the place.
         unsafe { self.slots.places.as_ptr().cast_mut().add(self.next).write(result) };

@@ -289,6 +289,14 @@ impl Core {
         Pool::cpu_default().core.get().is_some_and(|core| core.id == self.id)
     }
 
+    /// Whether this is the crew of DataFrame chunks.
+    pub(crate) fn is_frames(&self) -> bool {
+        #[cfg(feature = "polars")]
+        return self.kind == Kind::Frame;
+        #[cfg(not(feature = "polars"))]
+        false
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

@@ -107,7 +107,7 @@ impl Cut {
             Cut::Size(length) => {
                 let length = length.max(1);
                 let mut sizes = vec![length; size / length];
-                if size % length > 0 || size == 0 {
+                if size == 0 || !size.is_multiple_of(length) {
                     sizes.push(size % length);
                 }
                 return sizes;

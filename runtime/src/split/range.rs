@@ -25,6 +25,7 @@ macro_rules! ranges {
         }
 
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_lossless, reason = "the numbers stay between the range's ends")]
+        #[allow(clippy::reversed_empty_ranges, reason = "the empty range is meant")]
         impl Split for RangeInclusive<$int> {
             fn size(&self) -> usize {
                 if self.is_empty() {

@@ -1,0 +1,6 @@
+static POOL: u32 = 7;
+
+#[fanfold::parallel(kind = "cpu", pool = POOL)]
+fn run() {}
+
+fn main() {}

@@ -1,0 +1,14 @@
+#[fanfold::parallel(kind = "cpu", chunk = 4)]
+fn near(numbers: Vec<u32>) -> Vec<u32> {
+    numbers
+}
+
+#[fanfold::parallel(kind = "cpu", color = "red")]
+fn far(numbers: Vec<u32>) -> Vec<u32> {
+    numbers
+}
+
+fn main() {
+    near(vec![]);
+    let _ = far::map([vec![1]]).collect::<Vec<_>>();
+}

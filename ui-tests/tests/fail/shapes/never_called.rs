@@ -1,0 +1,20 @@
+//! A function that nobody calls is reported as if it had no attribute, and one that is called in any way is not.
+#![deny(dead_code)]
+
+#[fanfold::parallel(kind = "cpu")]
+fn never_called(n: u32) -> u32 {
+    n
+}
+
+#[fanfold::parallel(kind = "cpu", chunks = 2)]
+fn only_mapped(numbers: Vec<u32>) -> Vec<u32> {
+    numbers
+}
+
+#[fanfold::parallel(kind = "io")]
+fn only_serial() {}
+
+fn main() {
+    only_mapped::map([vec![1]]).for_each();
+    only_serial::serial();
+}
