@@ -8,19 +8,20 @@ use std::sync::Arc;
 use crate::gather::{Gather, GatherError};
 use crate::lend;
 use crate::map::{self, Grain, Hands, Items, Map, MapFn, Run};
-use crate::pool::{Core, Pool};
+use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
 use crate::slot::Slot;
 use crate::split::{Cut, Split};
 use crate::task::Task;
+use crate::workers::Core;
 
 /// What an annotated function's code knows of itself.
 #[derive(Clone, Copy)]
 pub struct Site {
     function: &'static str,
     pool: &'static Pool,
-    pub(crate) progress: Option<&'static str>,
+    progress: Option<&'static str>,
 }
 
 impl Site {
@@ -36,7 +37,7 @@ impl Site {
         Self { progress: Some(label), ..self }
     }
 
-    pub(crate) fn core(self) -> &'static Arc<Core> {
+    fn core(self) -> &'static Arc<Core> {
         self.pool.core()
     }
 }
@@ -90,7 +91,7 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Sync,
 {
-    map::new(site, crossing, items.into_source(), function)
+    map::new(Arc::clone(site.core()), site.progress, crossing, items.into_source(), function)
 }
 
 /// How a type is cut: the [`Split`] bound, asked for once, where the user wrote the type.

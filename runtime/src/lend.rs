@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::park;
-use crate::pool::{Core, Run};
+use crate::workers::{Core, Run};
 
 /// Nobody may enter any more.
 const CLOSED: usize = 1;

@@ -52,6 +52,7 @@ mod sent;
 mod slot;
 mod split;
 mod task;
+mod workers;
 
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::error::TaskError;
-use crate::pool::{Core, Run};
 use crate::sent::Crossing;
+use crate::workers::{Core, Run};
 
 const QUEUED: u32 = 0;
 const RUNNING: u32 = 1;

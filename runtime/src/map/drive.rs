@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::lend::{self, Abandoned};
-use crate::pool::{Core, Kind, cpu_seat};
+use crate::workers::{Core, Kind, cpu_seat};
 
 /// What is left must be worth this before helpers are called: about ten times what calling them costs.
 const WORTH_SHARING_NS: u64 = 20_000;

@@ -6,10 +6,11 @@ mod items;
 mod slots;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use crate::call::Site;
 use crate::progress::Bar;
 use crate::sent::Crossing;
+use crate::workers::Core;
 
 pub use collect::Collect;
 pub use items::{Items, Source};
@@ -77,7 +78,7 @@ impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Call<F, A, R> {
 /// ```
 #[must_use = "a map is lazy: end it with `collect` or `for_each`"]
 pub struct Map<S, F, A> {
-    site: Site,
+    core: Arc<Core>,
     source: S,
     function: F,
     grain: Grain,
@@ -86,7 +87,8 @@ pub struct Map<S, F, A> {
 }
 
 pub(crate) fn new<S, F, A, R>(
-    site: Site,
+    core: Arc<Core>,
+    label: Option<&'static str>,
     crossing: Crossing<A, R>,
     source: S,
     function: F,
@@ -95,14 +97,7 @@ where
     S: Source<Item = A>,
     F: Fn(A) -> R + Sync,
 {
-    Map {
-        label: site.progress,
-        site,
-        source,
-        function: Call { function, crossing },
-        grain: Grain::Adaptive,
-        _items: PhantomData,
-    }
+    Map { core, label, source, function: Call { function, crossing }, grain: Grain::Adaptive, _items: PhantomData }
 }
 
 impl<S, F, A> Map<S, F, A>
@@ -148,7 +143,7 @@ where
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
         let run = Run {
-            hands: Hands::of(self.site.core()),
+            hands: Hands::of(&self.core),
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
@@ -166,7 +161,7 @@ where
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
         let run = Run {
-            hands: Hands::of(self.site.core()),
+            hands: Hands::of(&self.core),
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),

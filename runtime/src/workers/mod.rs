@@ -1,0 +1,189 @@
+//! The workers of a pool: a [`Core`] is a queue of jobs and the threads that take from it.
+//!
+//! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block.
+
+mod cpu;
+mod crew;
+mod queue;
+mod seat;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+pub(crate) use queue::Run;
+pub(crate) use seat::{cpu_seat, seated_at};
+
+use queue::Queue;
+
+/// What a pool's workers are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Work-stealing threads, one a core.
+    Cpu,
+    /// Threads that may block; their number grows with demand.
+    Io,
+    /// Plain threads for DataFrame chunks, one a core, none of them rayon's.
+    #[cfg(feature = "polars")]
+    Frame,
+}
+
+impl Kind {
+    fn label(self) -> &'static str {
+        match self {
+            Kind::Cpu => "cpu",
+            Kind::Io => "io",
+            #[cfg(feature = "polars")]
+            Kind::Frame => "frame",
+        }
+    }
+
+    /// Threads at most, where the user did not say.
+    fn default_threads(self) -> usize {
+        match self {
+            Kind::Io => 256,
+            _ => cores(),
+        }
+    }
+}
+
+/// Cores this process may use; respects affinity and cgroup limits.
+pub(crate) fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    *CORES
+}
+
+/// What a pool is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spec {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'static str,
+    /// Threads at most; the kind's own number where the user did not say.
+    pub(crate) threads: Option<usize>,
+    /// Whether this is the pool that the attribute uses where none is named.
+    pub(crate) default: bool,
+}
+
+/// Why a pool could not be made.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum BuildError {
+    /// `threads(0)`: nothing would ever run.
+    NoThreads,
+    /// The operating system refused a thread.
+    Spawn(std::io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoThreads => f.write_str("a pool of 0 threads would never run anything: give it at least 1"),
+            Self::Spawn(cause) => write!(
+                f,
+                "the operating system refused a worker thread ({cause}): close other threads, or raise its limit"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoThreads => None,
+            Self::Spawn(cause) => Some(cause),
+        }
+    }
+}
+
+/// A running pool.
+pub(crate) struct Core {
+    id: u64,
+    kind: Kind,
+    name: &'static str,
+    default: bool,
+    threads: usize,
+    queue: Queue,
+}
+
+impl Core {
+    pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let threads = spec.threads.unwrap_or_else(|| spec.kind.default_threads());
+        if threads == 0 {
+            return Err(BuildError::NoThreads);
+        }
+        let core = Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            kind: spec.kind,
+            name: spec.name,
+            default: spec.default,
+            threads,
+            queue: Queue::new(),
+        });
+        match spec.kind {
+            Kind::Cpu => cpu::start(&core)?,
+            _ => crew::start(&core)?,
+        }
+        Ok(core)
+    }
+
+    /// Queues a job, and sees to it that a worker comes for it.
+    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Run>) {
+        self.push_copies(job, 1);
+    }
+
+    /// Queues one job several times, for as many workers.
+    pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
+        match self.kind {
+            Kind::Cpu => cpu::push(self, job, copies),
+            _ => crew::push(self, job, copies),
+        }
+    }
+
+    /// Whether the current thread is one of this pool's workers, or does this pool's work.
+    pub(crate) fn is_current(&self) -> bool {
+        let seat = seated_at();
+        seat.core == self.id || (seat.cpu_work && self.is_default_cpu())
+    }
+
+    /// Whether this is the pool of `kind = "cpu"`, whose callers work along.
+    pub(crate) fn is_default_cpu(&self) -> bool {
+        self.default && self.kind == Kind::Cpu
+    }
+
+    /// Whether this is the crew of DataFrame chunks.
+    pub(crate) fn is_frames(&self) -> bool {
+        #[cfg(feature = "polars")]
+        return self.kind == Kind::Frame;
+        #[cfg(not(feature = "polars"))]
+        false
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// `fanfold-io-3`; a pool's own name stands in the middle.
+    fn thread_name(&self, index: usize) -> String {
+        format!("fanfold-{}-{index}", self.name)
+    }
+
+    /// Takes no more work, waits until what is queued has run, and joins the threads.
+    pub(crate) fn finish(&self) {
+        match self.kind {
+            Kind::Cpu => cpu::finish(self),
+            _ => crew::finish(self),
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pool `{}`", self.kind.label(), self.name)
+    }
+}

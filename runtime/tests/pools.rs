@@ -1,0 +1,76 @@
+//! Pools of one's own: limits, names, and their end.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+
+use fanfold::{BuildError, Pool, TaskError, parallel};
+
+#[test]
+fn a_pool_without_threads_is_refused() {
+    for pool in [Pool::io("none").threads(0), Pool::cpu("none").threads(0)] {
+        assert!(matches!(pool.build(), Err(BuildError::NoThreads)));
+    }
+    static NONE: Pool = Pool::io("none").threads(0);
+    #[parallel(kind = "io", pool = NONE)]
+    fn never() {}
+    let payload = std::panic::catch_unwind(never).expect_err("it cannot start");
+    let message = payload.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("`none`") && message.contains("at least 1"), "{message}");
+}
+
+#[test]
+fn dropping_an_owned_pool_finishes_its_work_and_joins_its_threads() {
+    for pool in [Pool::io("owned").threads(3), Pool::cpu("owned").threads(3)] {
+        let pool = pool.build().expect("threads can be had");
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..200 {
+            let done = Arc::clone(&done);
+            drop(pool.submit(move || done.fetch_add(1, Ordering::Relaxed)));
+        }
+        drop(pool);
+        assert_eq!(done.load(Ordering::Relaxed), 200);
+        // Each thread held one, through its queue.
+        assert_eq!(Arc::strong_count(&done), 1);
+    }
+}
+
+#[test]
+fn an_io_pool_grows_to_its_limit_and_no_further() {
+    let pool = Pool::io("grown").threads(4).build().expect("threads can be had");
+    let all = Arc::new(Barrier::new(4));
+    let name = move |all: Arc<Barrier>| {
+        all.wait();
+        thread::current().name().unwrap_or_default().to_owned()
+    };
+    // Four at a time get past the barrier: fewer threads would wait for ever.
+    let tasks: Vec<_> = (0..40).map(|_| Arc::clone(&all)).map(|all| pool.submit(move || name(all))).collect();
+    let names: HashSet<String> = tasks.into_iter().map(|task| task.join().expect("no panic")).collect();
+    assert_eq!(names.len(), 4);
+    assert!(names.iter().all(|name| name.starts_with("fanfold-grown-")), "{names:?}");
+}
+
+#[test]
+fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
+    let pool = Pool::io("cancel").threads(1).build().expect("threads can be had");
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let running = pool.submit(move || {
+        started.send(()).expect("the test listens");
+        released.recv().expect("the test releases");
+        1
+    });
+    starts.recv().expect("it starts");
+    let captured = Arc::new(());
+    let held = Arc::clone(&captured);
+    let queued = pool.submit(move || drop(held));
+    assert!(running.is_running() && !queued.is_running());
+    assert!(queued.cancel(), "nobody has started it");
+    assert_eq!(Arc::strong_count(&captured), 1, "its arguments are dropped at once");
+    assert!(queued.is_finished());
+    assert!(!running.cancel(), "it runs already");
+    release.send(()).expect("it waits");
+    assert_eq!(running.join().expect("no panic"), 1);
+    assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
+}
