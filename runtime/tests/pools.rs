@@ -7,14 +7,16 @@ use std::thread;
 
 use fanfold::{BuildError, Pool, TaskError, parallel};
 
+static NONE: Pool = Pool::io("none").threads(0);
+
+#[parallel(kind = "io", pool = NONE)]
+fn never() {}
+
 #[test]
 fn a_pool_without_threads_is_refused() {
     for pool in [Pool::io("none").threads(0), Pool::cpu("none").threads(0)] {
         assert!(matches!(pool.build(), Err(BuildError::NoThreads)));
     }
-    static NONE: Pool = Pool::io("none").threads(0);
-    #[parallel(kind = "io", pool = NONE)]
-    fn never() {}
     let payload = std::panic::catch_unwind(never).expect_err("it cannot start");
     let message = payload.downcast_ref::<String>().expect("a message");
     assert!(message.contains("`none`") && message.contains("at least 1"), "{message}");
