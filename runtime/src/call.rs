@@ -11,7 +11,7 @@ use crate::map::{self, Grain, Hands, Items, Map, MapFn, Run};
 use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
-use crate::slot::Slot;
+use crate::slot::{Slot, Terms};
 use crate::split::{Cut, Split};
 use crate::task::Task;
 use crate::workers::Core;
@@ -75,7 +75,7 @@ where
     let work = move || function(args);
     // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
     let crossing = unsafe { Crossing::vouched() };
-    let slot = Slot::new(Arc::clone(&core), site.function, work, crossing);
+    let slot = Slot::new(Arc::clone(&core), site.function, Terms::default(), work, crossing);
     core.push(slot.clone());
     Task::new(slot)
 }

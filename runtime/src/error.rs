@@ -31,6 +31,8 @@ pub enum TaskError {
         message: String,
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
+        /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task.
+        location: Option<String>,
         /// What the function panicked with; [`TaskError::resume`] throws it again.
         payload: Payload,
     },
@@ -47,8 +49,8 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    pub(crate) fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> Self {
-        Self::Panicked { message: panic_message(&*payload), function, payload: Payload(payload) }
+    pub(crate) fn panicked(function: &'static str, location: Option<String>, payload: Box<dyn Any + Send>) -> Self {
+        Self::Panicked { message: panic_message(&*payload), function, location, payload: Payload(payload) }
     }
 
     /// Throws a panic that happened in a task on to the caller; gives any other error back.
@@ -82,7 +84,13 @@ impl TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panicked { message, function, .. } => write!(f, "`{function}` panicked: {message}"),
+            Self::Panicked { message, function, location, .. } => {
+                write!(f, "`{function}` panicked")?;
+                if let Some(location) = location {
+                    write!(f, " at {location}")?;
+                }
+                write!(f, ": {message}")
+            }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut { after } => write!(f, "the task ran longer than its limit of {after:?}"),
             Self::PoolClosed => {

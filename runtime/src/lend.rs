@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::park;
-use crate::workers::{Core, Run};
+use crate::workers::{self, Core, Ran, Run};
 
 /// Nobody may enter any more.
 const CLOSED: usize = 1;
@@ -66,9 +66,9 @@ impl Lease {
 }
 
 impl Run for Lease {
-    fn run(&self) {
+    fn run(self: Arc<Self>) -> Ran {
         if !self.enter() {
-            return;
+            return Ran::Here;
         }
         // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
         let work = unsafe { &*self.work };
@@ -78,6 +78,7 @@ impl Run for Lease {
         // The last use of anything of the caller's. The waker is ours.
         self.state.fetch_sub(INSIDE, Ordering::Release);
         self.caller.wake_by_ref();
+        Ran::Here
     }
 
     fn abandon(&self) {
@@ -120,9 +121,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
             let now = lease.state.load(Ordering::Acquire);
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
-        if !park::look(done) {
-            park::wait_until(done);
-        }
+        workers::wait_until(done);
     }
     let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
     if before >= INSIDE && !park::look(|| lease.nobody_inside()) {

@@ -44,6 +44,7 @@ mod frame;
 mod gather;
 mod lend;
 mod map;
+mod panics;
 mod park;
 mod pool;
 mod progress;
@@ -52,6 +53,7 @@ mod sent;
 mod slot;
 mod split;
 mod task;
+mod timer;
 mod workers;
 
 pub use error::{Payload, TaskError};
@@ -60,8 +62,9 @@ pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
 pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map};
 pub use pool::{BuildError, Pool};
+pub use slot::{Outcome, TaskId, cancelled};
 pub use split::{Split, Zip, zip};
-pub use task::Task;
+pub use task::{JoinTimeout, Task};
 
 pub use fanfold_macros::parallel;
 

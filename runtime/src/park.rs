@@ -23,11 +23,20 @@ struct Parker {
 }
 
 impl Parker {
-    fn sleep(&self) {
+    /// Sleeps until it is woken, or until the deadline.
+    fn sleep(&self, deadline: Option<Instant>) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             while self.state.load(Ordering::Acquire) == ASLEEP {
-                guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                let Some(deadline) = deadline else {
+                    guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                };
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                guard = self.bell.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
         self.state.store(EMPTY, Ordering::Release);
@@ -87,6 +96,19 @@ pub(crate) fn look(done: impl Fn() -> bool) -> bool {
 /// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
     while !done() {
-        PARKER.with(|(parker, _)| parker.sleep());
+        PARKER.with(|(parker, _)| parker.sleep(None));
+    }
+}
+
+/// As [`wait_until`], until the deadline at most; whether `done` holds.
+pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) -> bool {
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        PARKER.with(|(parker, _)| parker.sleep(Some(deadline)));
     }
 }

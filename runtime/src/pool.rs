@@ -7,9 +7,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::sent::Crossing;
-use crate::slot::Slot;
+use crate::slot::{Slot, Terms};
 use crate::task::Task;
-use crate::workers::{Core, Kind, Spec};
+use crate::workers::{Core, Hooks, Kind, Spec};
 
 pub use crate::workers::BuildError;
 
@@ -40,7 +40,11 @@ pub struct Pool {
 
 impl Pool {
     const fn new(kind: Kind, name: &'static str) -> Self {
-        Self { spec: Spec { kind, name, threads: None, default: false }, core: OnceLock::new(), owned: false }
+        Self {
+            spec: Spec { kind, name, threads: None, default: false, hooks: Hooks { start: None, stop: None } },
+            core: OnceLock::new(),
+            owned: false,
+        }
     }
 
     /// A pool for computing: work-stealing threads, one a core unless [`threads`](Self::threads) says otherwise.
@@ -125,7 +129,8 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let core = self.core();
-        let slot = Slot::new(Arc::clone(core), std::any::type_name::<F>(), work, Crossing::by_bounds());
+        let slot =
+            Slot::new(Arc::clone(core), std::any::type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
         core.push(slot.clone());
         Task::new(slot)
     }

@@ -5,10 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::park;
-use crate::slot::{Handle, Outcome};
+use crate::slot::{Handle, Listener, Outcome, TaskId};
+use crate::workers;
 
 /// A function call that runs on a pool, and will have a result.
 ///
@@ -33,6 +35,12 @@ use crate::slot::{Handle, Outcome};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Waiting never deadlocks
+///
+/// A worker that waits gives its place to another thread of its pool meanwhile. One that joins a task which nobody
+/// has started yet runs it on the spot. So a function may submit to its own pool and join, at any pool size and any
+/// depth. What can still deadlock is a lock held across a wait, or two tasks that wait for each other.
 #[must_use = "dropping a task detaches it: join or await it to see its result"]
 pub struct Task<T> {
     slot: Arc<dyn Handle<T>>,
@@ -45,30 +53,95 @@ impl<T> Task<T> {
 
     /// Waits for the result.
     ///
-    /// On a worker of the task's own pool, a task that nobody has started yet runs here and now, so a function
-    /// may submit to its own pool and join, at any pool size.
-    ///
     /// # Errors
     ///
-    /// [`TaskError::Panicked`] if the function panicked, [`TaskError::Cancelled`] if the task was cancelled, and
-    /// [`TaskError::PoolClosed`] if its pool was closed first.
+    /// [`TaskError::Panicked`] if the function panicked, [`TaskError::Cancelled`] if the task was cancelled,
+    /// [`TaskError::TimedOut`] if it has a time limit and ran into it, and [`TaskError::PoolClosed`] if its pool was
+    /// closed first.
     ///
     /// # Panics
     ///
     /// If the result was already taken by awaiting this very task.
+    ///
+    /// Called on a thread of an async runtime it blocks that thread: `.await` the task there.
     pub fn join(self) -> Result<T, TaskError> {
-        let slot = &*self.slot;
-        if slot.core().is_current() && slot.run_if_queued() {
-            return self.into_outcome();
-        }
-        if !park::look(|| slot.is_done()) && slot.wake_when_done(&park::waker()) {
-            park::wait_until(|| slot.is_done());
-        }
+        self.run_or_wait();
         self.into_outcome()
     }
 
-    fn into_outcome(self) -> Outcome<T> {
-        self.slot.take().expect("the result of this task was taken before, by awaiting it")
+    /// Waits until the task is done; a worker runs it if nobody has started it.
+    pub(crate) fn run_or_wait(&self) {
+        if !self.claim() && self.tell_this_thread() {
+            workers::wait_until(|| self.slot.is_done());
+        }
+    }
+
+    /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare.
+    pub(crate) fn claim(&self) -> bool {
+        workers::is_worker()
+            && self.slot.may_be_claimed()
+            && workers::work_for(self.slot.core(), || self.slot.run_if_queued()) == Some(true)
+    }
+
+    /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
+    fn tell_this_thread(&self) -> bool {
+        !park::look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
+    }
+
+    /// Has `waker` woken when the task is done; `false` if it is done.
+    pub(crate) fn wake_when_done(&self, waker: std::task::Waker) -> bool {
+        self.slot.listen(Listener::Wake(waker)).is_none()
+    }
+
+    fn into_outcome(self) -> Result<T, TaskError> {
+        self.take_outcome().expect("the result of this task was taken before, by awaiting it")
+    }
+
+    /// The outcome, once, if the task is done.
+    pub(crate) fn take_outcome(&self) -> Option<Result<T, TaskError>> {
+        self.slot.take()
+    }
+
+    /// Waits for the result, for `limit` at most. Running out of time does nothing to the task.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinTimeout`], which gives the task back if its time ran out, and else says why it has no result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::Pool;
+    ///
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// let task = Pool::io_default().submit(move || released.recv().is_ok());
+    /// let Err(late) = task.join_timeout(Duration::from_millis(1)) else { panic!("it cannot be done") };
+    /// let task = late.into_task().expect("time ran out");
+    /// release.send(()).ok();
+    /// assert!(task.join().unwrap());
+    /// ```
+    pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<T>> {
+        if self.wait(limit) {
+            self.into_outcome().map_err(|error| JoinTimeout { task: None, error })
+        } else {
+            Err(JoinTimeout { task: Some(self), error: TaskError::TimedOut { after: limit } })
+        }
+    }
+
+    /// Waits until the task is done, for `limit` at most; whether it is.
+    #[must_use = "the task may not be done"]
+    pub fn wait(&self, limit: Duration) -> bool {
+        if !self.tell_this_thread() {
+            return true;
+        }
+        match Instant::now().checked_add(limit) {
+            Some(deadline) => workers::wait_until_deadline(|| self.slot.is_done(), deadline),
+            None => {
+                workers::wait_until(|| self.slot.is_done());
+                true
+            }
+        }
     }
 
     /// Whether the result is there, or will never be.
@@ -83,22 +156,49 @@ impl<T> Task<T> {
         self.slot.is_running()
     }
 
-    /// Takes a task back that nobody has started.
+    /// Takes a task back that nobody has started, and asks one that runs to stop.
     ///
     /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining
-    /// gives [`TaskError::Cancelled`]. A task that runs already is not stopped.
-    #[must_use = "a task that runs already is not stopped"]
+    /// gives [`TaskError::Cancelled`]. A function that runs sees [`cancelled()`](crate::cancelled) become `true`, and
+    /// joining gives what it returns.
+    #[allow(clippy::must_use_candidate, reason = "asking is what most callers want")]
     pub fn cancel(&self) -> bool {
-        self.slot.cancel(TaskError::Cancelled)
+        self.slot.cancel()
+    }
+
+    /// Calls back when the task has ended: on the worker that ended it, before anybody who joins goes on; or here
+    /// and now, if it has ended already. A panic in the callback is reported by the panic hook and goes no further.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// let (told, tells) = std::sync::mpsc::channel();
+    /// let task = Pool::cpu_default().submit(|| 6 * 7);
+    /// task.on_done(move |outcome| told.send(outcome.is_ok()).unwrap());
+    /// assert_eq!(tells.recv(), Ok(true));
+    /// assert_eq!(task.join().unwrap(), 42);
+    /// ```
+    pub fn on_done(&self, callback: impl FnOnce(&Outcome<'_>) + Send + 'static) {
+        if let Some(late) = self.slot.listen(Listener::Call(Box::new(callback))) {
+            self.slot.tell(late);
+        }
+    }
+
+    /// The task's number, which no other task of this process has.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.slot.id()
     }
 }
 
-/// Awaiting a task needs no runtime of Fanfold's: any executor can poll it.
+/// Awaiting a task needs no runtime of Fanfold's: any executor can poll it. Dropping it does not stop the task.
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.slot.is_done() && self.slot.wake_when_done(cx.waker()) {
+        if !self.slot.is_done() && self.wake_when_done(cx.waker().clone()) {
             return Poll::Pending;
         }
         Poll::Ready(self.slot.take().expect("this task was polled after it gave its result"))
@@ -112,6 +212,59 @@ impl<T> fmt::Debug for Task<T> {
             (_, true) => "running",
             _ => "queued",
         };
-        f.debug_struct("Task").field("function", &self.slot.function()).field("state", &state).finish()
+        f.debug_struct("Task")
+            .field("id", &self.slot.id().to_string())
+            .field("function", &self.slot.function())
+            .field("state", &state)
+            .finish()
+    }
+}
+
+/// Why [`Task::join_timeout`] has no result: time ran out, or the task failed.
+pub struct JoinTimeout<T> {
+    task: Option<Task<T>>,
+    error: TaskError,
+}
+
+impl<T> JoinTimeout<T> {
+    /// The task, if it was not done in time.
+    #[must_use]
+    pub fn into_task(self) -> Option<Task<T>> {
+        self.task
+    }
+
+    /// Why there is no result: [`TaskError::TimedOut`], or the task's own error.
+    #[must_use]
+    pub fn error(&self) -> &TaskError {
+        &self.error
+    }
+
+    /// Why there is no result. A task that was not done in time is detached.
+    #[must_use]
+    pub fn into_error(self) -> TaskError {
+        self.error
+    }
+}
+
+impl<T> fmt::Debug for JoinTimeout<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinTimeout").field("error", &self.error).field("task", &self.task).finish()
+    }
+}
+
+impl<T> fmt::Display for JoinTimeout<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.task, &self.error) {
+            (Some(_), TaskError::TimedOut { after }) => write!(f, "the task was not done within {after:?}"),
+            (_, error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T> std::error::Error for JoinTimeout<T> {}
+
+impl<T> From<JoinTimeout<T>> for TaskError {
+    fn from(late: JoinTimeout<T>) -> Self {
+        late.error
     }
 }

@@ -11,13 +11,12 @@ mod guard;
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polars::prelude::*;
 
-use crate::error::TaskError;
 use crate::gather::{Gather, GatherError};
 use crate::map::{Grain, Hands, Items, Run};
+use crate::panics;
 use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::Crossing;
@@ -215,10 +214,10 @@ impl<'a> FrameChunks<'a> {
                 let _guard = serial_polars();
                 let rows = plan[chunk].clone();
                 let slice = self.frame.slice(cut::offset(rows.start), rows.len());
-                let cause = match catch_unwind(AssertUnwindSafe(|| f(slice))) {
+                let cause = match panics::catch(std::any::type_name_of_val(&f), || f(slice)) {
                     Ok(Ok(value)) => return Ok(value),
                     Ok(Err(error)) => error.into(),
-                    Err(payload) => TaskError::panicked(std::any::type_name_of_val(&f), payload).into(),
+                    Err(panicked) => panicked.into(),
                 };
                 Err(ChunkError::new(chunk, rows, cause))
             },

@@ -1,23 +1,29 @@
 //! The cpu pool: rayon's work-stealing threads, in a pool of our own, as the global one may be taken.
 //!
-//! Jobs wait in our own queue, and rayon gets a ticket for each: "take the next job". So a job can be counted,
-//! and whoever waits for it can run it first; its ticket then finds nothing to do.
+//! Jobs wait in our own queue, and rayon gets tickets: "serve the queue". A rayon thread with a ticket takes jobs
+//! until there are none. So a job can be counted, whoever waits for it can run it first, and a burst of jobs costs
+//! rayon as many tickets as it has threads. When rayon's threads wait inside jobs, plain threads stand in for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
-use super::queue::Run;
-use super::{BuildError, Core, seat};
+use super::queue::{Run, State};
+use super::{BuildError, Core, crew, seat};
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
-    let id = core.id;
     // Weak handles: the threads must not keep alive the pool whose end they wait for.
-    let (name, left) = (Arc::downgrade(core), Arc::downgrade(core));
+    let (name, entered, left) = (Arc::downgrade(core), Arc::downgrade(core), Arc::downgrade(core));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(core.threads)
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
-        .start_handler(move |_| seat::take(id, false))
+        .start_handler(move |_| {
+            if let Some(core) = entered.upgrade() {
+                seat::take(&core);
+                core.on_start();
+            }
+        })
         .exit_handler(move |_| {
             if let Some(core) = left.upgrade() {
+                core.on_stop();
                 core.queue.lock().threads -= 1;
                 core.queue.gone.notify_all();
             }
@@ -26,38 +32,71 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
         .map_err(|error| BuildError::Spawn(std::io::Error::other(error)))?;
     let mut state = core.queue.lock();
     state.threads = core.threads;
+    state.next_index = core.threads;
     state.rayon = Some(Arc::new(pool));
     Ok(())
 }
 
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
-    let pool = match core.queue.add(job, copies) {
-        Ok(state) => state.rayon.clone(),
-        Err(job) => return job.abandon(),
-    };
-    for _ in 0..copies {
-        let ticket = Arc::clone(core);
-        let run = move || {
-            let job = ticket.queue.next();
-            drop(ticket);
-            if let Some(job) = job {
-                job.run();
-            }
-        };
-        if let Some(pool) = &pool {
-            pool.spawn(run);
+    match core.queue.add(job, copies) {
+        Ok(state) => rouse(core, state),
+        Err(job) => job.abandon(),
+    }
+}
+
+/// Calls workers for jobs that could run: rayon's that are free, else those that stand in.
+pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
+    let mut wanted = state.wanted();
+    if wanted == 0 {
+        return;
+    }
+    let free = core.threads.saturating_sub(state.inside + state.coming);
+    let tickets = wanted.min(free);
+    state.coming += tickets;
+    wanted -= tickets;
+    wanted -= state.ring(wanted, &core.queue.bell);
+    let rayon = state.rayon.clone();
+    if wanted > 0 && state.aside > 0 {
+        let _ = crew::start_threads(core, state, wanted);
+    } else {
+        drop(state);
+    }
+    if let Some(rayon) = rayon {
+        for _ in 0..tickets {
+            let core = Arc::clone(core);
+            rayon.spawn(move || serve(&core));
         }
     }
+}
+
+/// A ticket: takes jobs until there are none, or no permit for one.
+fn serve(core: &Arc<Core>) {
+    let mut state = core.queue.lock();
+    state.coming -= 1;
+    state.inside += 1;
+    while let Some(job) = state.take() {
+        drop(state);
+        core.run_job(job);
+        state = core.queue.lock();
+    }
+    state.inside -= 1;
 }
 
 pub(super) fn finish(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
+    core.queue.bell.notify_all();
     // Rayon runs the tickets it has before its threads end.
-    let pool = state.rayon.take();
+    let rayon = state.rayon.take();
     drop(state);
-    drop(pool);
-    if seat::seated_at().core != core.id {
-        core.queue.wait_until_empty(core.queue.lock());
+    drop(rayon);
+    if seat::is_worker_of(core) {
+        return;
     }
+    let mut state = core.queue.lock();
+    // Threads that stood in may have the last jobs.
+    while !state.is_done() {
+        state = core.queue.gone.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+    }
+    core.queue.wait_until_empty(state);
 }

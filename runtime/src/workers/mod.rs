@@ -9,12 +9,12 @@ mod seat;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, MutexGuard};
 
-pub(crate) use queue::Run;
-pub(crate) use seat::{cpu_seat, seated_at};
+pub(crate) use queue::{Ran, Run};
+pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
 
-use queue::Queue;
+use queue::{Queue, State};
 
 /// What a pool's workers are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,22 @@ pub(crate) struct Spec {
     pub(crate) threads: Option<usize>,
     /// Whether this is the pool that the attribute uses where none is named.
     pub(crate) default: bool,
+    pub(crate) hooks: Hooks,
+}
+
+/// What each thread of a pool runs first and last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hooks {
+    pub(crate) start: Option<fn()>,
+    pub(crate) stop: Option<fn()>,
+}
+
+/// Tasks that have ended, by how.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) done: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
 }
 
 /// Why a pool could not be made.
@@ -103,6 +119,8 @@ pub(crate) struct Core {
     name: &'static str,
     default: bool,
     threads: usize,
+    hooks: Hooks,
+    counts: Counts,
     queue: Queue,
 }
 
@@ -119,7 +137,9 @@ impl Core {
             name: spec.name,
             default: spec.default,
             threads,
-            queue: Queue::new(),
+            hooks: spec.hooks,
+            counts: Counts::default(),
+            queue: Queue::new(threads),
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
@@ -141,10 +161,60 @@ impl Core {
         }
     }
 
+    /// Calls workers for jobs that could run.
+    fn rouse(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        match self.kind {
+            Kind::Cpu => cpu::rouse(self, state),
+            _ => crew::rouse(self, state),
+        }
+    }
+
+    /// Runs a job whose permit is taken, and gives the permit back.
+    fn run_job(&self, job: Arc<dyn Run>) {
+        // By value: its captures may be the last of something large, not to be held while this thread sleeps.
+        let ran = job.run();
+        let mut state = self.queue.lock();
+        match ran {
+            Ran::Here => self.queue.release(&mut state),
+            Ran::WrittenOff => state.aside -= 1,
+        }
+    }
+
+    /// Gives up a worker whose job has run out of time: its permit goes to another.
+    pub(crate) fn write_off(self: &Arc<Self>) {
+        self.rouse(self.queue.step_aside());
+    }
+
+    fn on_start(&self) {
+        run_hook(self.hooks.start);
+    }
+
+    fn on_stop(&self) {
+        run_hook(self.hooks.stop);
+    }
+
+    /// Plain threads at most, those that step aside apart: the cpu pool's only stand in.
+    fn spare_limit(&self) -> usize {
+        self.threads
+    }
+
+    /// Threads that do not end for want of work.
+    fn threads_that_stay(&self) -> usize {
+        if self.kind == Kind::Cpu { self.threads } else { 1 }
+    }
+
     /// Whether the current thread is one of this pool's workers, or does this pool's work.
     pub(crate) fn is_current(&self) -> bool {
-        let seat = seated_at();
-        seat.core == self.id || (seat.cpu_work && self.is_default_cpu())
+        seat::is_worker_of(self) || (seat::does_cpu_work() && self.is_default_cpu())
+    }
+
+    /// Whether the current thread is one of this pool's workers.
+    pub(crate) fn is_own_worker(&self) -> bool {
+        seat::is_worker_of(self)
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Whether this is the pool of `kind = "cpu"`, whose callers work along.
@@ -179,6 +249,13 @@ impl Core {
             Kind::Cpu => cpu::finish(self),
             _ => crew::finish(self),
         }
+    }
+}
+
+/// Runs a user's hook. A panic in it is reported by the panic hook, and costs no worker.
+fn run_hook(hook: Option<fn()>) {
+    if let Some(hook) = hook {
+        let _ = std::panic::catch_unwind(hook);
     }
 }
 

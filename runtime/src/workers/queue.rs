@@ -1,4 +1,8 @@
-//! The queue of a pool: jobs in order, and the count of threads that serve it.
+//! The queue of a pool: jobs in order, and the books on who may run them.
+//!
+//! A worker needs a *permit* to run a job, and a pool has as many as it has threads. A worker that waits for
+//! something gives its permit back, so that another thread can go on with the queue, and asks for one again before
+//! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,9 +11,18 @@ use std::thread::JoinHandle;
 /// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
 pub(crate) trait Run: Send + Sync {
     /// Runs the job, unless another thread was first.
-    fn run(&self);
+    fn run(self: Arc<Self>) -> Ran;
     /// Tells whoever waits that the job will never run.
     fn abandon(&self);
+}
+
+/// How a run ended, for the pool's books.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// In time.
+    Here,
+    /// So late that the pool had given the thread up, and its permit to another.
+    WrittenOff,
 }
 
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
@@ -17,41 +30,122 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Rings for an idle worker when a job comes, and for all when the pool closes.
     pub(super) bell: Condvar,
-    /// Rings when a worker leaves.
+    /// Never rings but at the end: the watching thread's clock.
+    pub(super) clock: Condvar,
+    /// Rings for a worker that has waited and needs a permit again.
+    permit: Condvar,
+    /// Rings when a worker leaves, or a job ends while somebody drains the pool.
     pub(super) gone: Condvar,
 }
 
 pub(super) struct State {
     pub(super) jobs: VecDeque<Arc<dyn Run>>,
-    /// Threads that run or are about to.
+    /// Permits in all.
+    limit: usize,
+    /// Permits in use: workers that run a job and do not wait.
+    running: usize,
+    /// Workers inside a job that have given their permit back, for a while or, timed out, for good.
+    pub(super) aside: usize,
+    /// Workers that have waited and need a permit again. They go before new jobs.
+    returning: usize,
+    /// Threads that exist or are being started, rayon's apart.
     pub(super) threads: usize,
     /// Threads among them that wait for a job.
     pub(super) idle: usize,
-    /// Rings that no waiting thread has answered yet.
+    /// Rings that no idle thread has answered yet.
     pub(super) rung: usize,
+    /// Threads, or rayon's tickets, that are on their way to the queue.
+    pub(super) coming: usize,
+    /// Rayon's threads that serve the queue.
+    pub(super) inside: usize,
+    /// How often a worker has come back for another job.
+    pub(super) retakes: u64,
+    /// Whether a thread watches the queue for a standstill.
+    pub(super) watched: bool,
     /// The number in the next thread's name.
     pub(super) next_index: usize,
     pub(super) closed: bool,
-    /// A crew's threads, to be joined at the end.
+    /// Plain threads, to be joined at the end.
     pub(super) handles: Vec<JoinHandle<()>>,
     /// The cpu pool's threads, until it closes.
     pub(super) rayon: Option<Arc<rayon::ThreadPool>>,
 }
 
+impl State {
+    /// Takes the next job and a permit for it.
+    pub(super) fn take(&mut self) -> Option<Arc<dyn Run>> {
+        if !self.has_permit() {
+            return None;
+        }
+        let job = self.jobs.pop_front()?;
+        self.running += 1;
+        Some(job)
+    }
+
+    /// Takes a permit without a job.
+    pub(super) fn try_permit(&mut self) -> bool {
+        let free = self.has_permit();
+        self.running += usize::from(free);
+        free
+    }
+
+    /// Whether there is a job, and a permit to run it.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.jobs.is_empty() && self.has_permit()
+    }
+
+    fn has_permit(&self) -> bool {
+        self.running + self.returning < self.limit
+    }
+
+    /// Workers that there are jobs and permits for, and that nobody has called yet.
+    pub(super) fn wanted(&self) -> usize {
+        let permits = self.limit.saturating_sub(self.running + self.returning);
+        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming)
+    }
+
+    /// Calls idle threads, `wanted` at most; gives how many were called.
+    pub(super) fn ring(&mut self, wanted: usize, bell: &Condvar) -> usize {
+        let called = wanted.min(self.idle - self.rung);
+        self.rung += called;
+        (0..called).for_each(|_| bell.notify_one());
+        called
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.running
+    }
+
+    /// Whether nothing is left to do, and nobody is at it.
+    pub(super) fn is_done(&self) -> bool {
+        self.jobs.is_empty() && self.running + self.returning + self.aside == 0
+    }
+}
+
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
+                limit,
+                running: 0,
+                aside: 0,
+                returning: 0,
                 threads: 0,
                 idle: 0,
                 rung: 0,
+                coming: 0,
+                inside: 0,
+                retakes: 0,
+                watched: false,
                 next_index: 0,
                 closed: false,
                 handles: Vec::new(),
                 rayon: None,
             }),
             bell: Condvar::new(),
+            clock: Condvar::new(),
+            permit: Condvar::new(),
             gone: Condvar::new(),
         }
     }
@@ -60,8 +154,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job `copies` times, and gives the locked state for what else there is to do; gives the job back
-    /// if the pool is closed.
+    /// Adds a job `copies` times, and gives the locked state for what else there is to do; gives the job back if
+    /// the pool is closed.
     pub(super) fn add(&self, job: Arc<dyn Run>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Run>> {
         let mut state = self.lock();
         if state.closed {
@@ -71,9 +165,37 @@ impl Queue {
         Ok(state)
     }
 
-    /// The next job, if there is one now.
-    pub(super) fn next(&self) -> Option<Arc<dyn Run>> {
-        self.lock().jobs.pop_front()
+    /// A job has ended: its permit goes to a worker that returns, or back to the pool.
+    pub(super) fn release(&self, state: &mut State) {
+        state.running -= 1;
+        if state.returning > 0 {
+            self.permit.notify_one();
+        }
+        if state.closed {
+            self.gone.notify_all();
+        }
+    }
+
+    /// Gives the current worker's permit back while it waits.
+    pub(super) fn step_aside(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.aside += 1;
+        self.release(&mut state);
+        state
+    }
+
+    /// Waits for a permit for a worker that has waited.
+    pub(super) fn step_back(&self) {
+        let mut state = self.lock();
+        state.aside -= 1;
+        if !state.has_permit() {
+            state.returning += 1;
+            while state.running >= state.limit {
+                state = self.permit.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.returning -= 1;
+        }
+        state.running += 1;
     }
 
     /// Waits until the last thread has left.

@@ -1,0 +1,44 @@
+//! The panic policy: a panic in a task is caught, and told of with its message, its place and its function.
+//!
+//! A payload does not say where it was thrown; only a panic hook hears that. Ours notes the place for threads that
+//! run a task, and passes every panic on to the hook that was there before.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use crate::error::TaskError;
+
+thread_local! {
+    /// How many tasks this thread is inside of.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+    /// Where the last panic inside a task happened.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; a panic becomes an error that names `function`.
+pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Result<T, TaskError> {
+    install();
+    INSIDE.set(INSIDE.get() + 1);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    INSIDE.set(INSIDE.get() - 1);
+    result.map_err(|payload| panicked(function, payload))
+}
+
+fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
+    TaskError::panicked(function, PLACE.take(), payload)
+}
+
+fn install() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if INSIDE.get() > 0 {
+                PLACE.set(info.location().map(ToString::to_string));
+            }
+            before(info);
+        }));
+    });
+}
