@@ -246,7 +246,7 @@ fn map(plan: &Plan) -> Option<TokenStream> {
         #[doc = #about]
         #vis #unsafety fn #ident #params(items: #items) -> #private::Map<
             #items::Source,
-            impl #private::MapFn<#item, Out = #result> + use<#(#captured),*>,
+            impl #private::Detach<#item, Out = #result> + use<#(#captured),*>,
             #item,
         > #clause {
             #private::map(Self::__site(), Self::__sent #impls() #single, items, |#pattern| #call)

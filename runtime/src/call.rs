@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::config;
 use crate::gather::{Gather, GatherError};
 use crate::lend;
-use crate::map::{self, Grain, Hands, Items, Map, MapFn, Run};
+use crate::map::{self, Detach, Grain, Hands, Items, Map, Run};
 use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
@@ -49,7 +50,7 @@ impl Site {
 /// With the function's own payload, and if the pool is closed.
 pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
     let core = site.core();
-    if core.is_current() {
+    if core.is_current() || config::serial() {
         return function(args);
     }
     // SAFETY: the witness stands for the arguments, and the closure is `Send`.
@@ -71,13 +72,11 @@ where
     A: 'static,
     R: 'static,
 {
-    let core = Arc::clone(site.core());
+    let core = site.core();
     let work = move || function(args);
     // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
     let crossing = unsafe { Crossing::vouched() };
-    let slot = Slot::new(Arc::clone(&core), site.function, Terms::default(), work, crossing);
-    core.push(slot.clone());
-    Task::new(slot)
+    Task::start(core, Slot::new(Arc::clone(core), site.function, Terms::default(), work, crossing))
 }
 
 /// `name::map`: a lazy map of the function.
@@ -86,12 +85,16 @@ pub fn map<I, M, A, R, F>(
     crossing: Crossing<A, R>,
     items: I,
     function: F,
-) -> Map<I::Source, impl MapFn<A, Out = R> + use<I, M, A, R, F>, A>
+) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
 where
     I: Items<A, M>,
-    F: Fn(A) -> R + Sync,
+    F: Fn(A) -> R + Send + Sync,
 {
-    map::new(Arc::clone(site.core()), site.progress, crossing, items.into_source(), function)
+    let map = map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function);
+    match site.progress {
+        Some(label) => map.progress(label),
+        None => map,
+    }
 }
 
 /// How a type is cut: the [`Split`] bound, asked for once, where the user wrote the type.
@@ -219,7 +222,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let sizes = cut.sizes(cutter.size(&whole), hands.count());
     let args: Vec<A> = cutter.cut(whole, &sizes).into_iter().map(with).collect();
     let bar = Bar::new(site.progress, Some(args.len() as u64));
-    let guarded = core.is_frames();
+    let guarded = core.is_frames() && !config::serial();
     let run = Run {
         hands,
         grain: Grain::Size(1),

@@ -39,7 +39,6 @@ pub enum TaskError {
     /// The task was cancelled before it gave a result.
     Cancelled,
     /// The task ran longer than it may.
-    #[non_exhaustive]
     TimedOut {
         /// The limit, counted from the start of the run on its worker.
         after: Duration,

@@ -81,7 +81,7 @@ impl Run for Lease {
         Ran::Here
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, _: bool) {
         self.state.fetch_or(ABANDONED, Ordering::Release);
         self.caller.wake_by_ref();
     }

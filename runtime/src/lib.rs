@@ -38,6 +38,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod call;
+mod completions;
+mod config;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
@@ -49,22 +51,27 @@ mod park;
 mod pool;
 mod progress;
 mod same_type;
+mod scope;
 mod sent;
 mod slot;
 mod split;
 mod task;
 mod timer;
+mod wait;
 mod workers;
 
+pub use config::{BadVariable, Configure, ConfigureError, configure};
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
 pub use gather::{Gather, GatherError};
-pub use map::{Collect, Items, Map};
-pub use pool::{BuildError, Pool};
+pub use map::{Collect, Items, Map, MapIter, PoolItems};
+pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
+pub use scope::{Scope, ScopedTask, scope};
 pub use slot::{Outcome, TaskId, cancelled};
 pub use split::{Split, Zip, zip};
 pub use task::{JoinTimeout, Task};
+pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 
 pub use fanfold_macros::parallel;
 
@@ -81,7 +88,7 @@ pub mod __private {
     pub use crate::call::{
         Both, Site, at_least_one, broadcast, call, call_chunks, chunking, cutter, gatherer, map, reducer, submit,
     };
-    pub use crate::map::{Items, Map, MapFn, Source};
+    pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source};
     pub use crate::pool::Pool;
     pub use crate::progress::label;
     pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};

@@ -3,13 +3,18 @@
 //! One type for every kind: a const-built `static`, or the owned result of [`Pool::build`]. The threads and their
 //! queue are behind it, in `workers/`.
 
+use std::any::type_name;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::map::{Closure, Map, MapFn, PoolItems, Source};
 
 use crate::sent::Crossing;
-use crate::slot::{Slot, Terms};
+use crate::slot::{Handle, Listener, Outcome, Slot, Terms};
 use crate::task::Task;
-use crate::workers::{Core, Hooks, Kind, Spec};
+use crate::workers::{self, Core, Hooks, Kind, Spec};
 
 pub use crate::workers::BuildError;
 
@@ -35,7 +40,6 @@ pub use crate::workers::BuildError;
 pub struct Pool {
     spec: Spec,
     core: OnceLock<Arc<Core>>,
-    owned: bool,
 }
 
 impl Pool {
@@ -43,7 +47,6 @@ impl Pool {
         Self {
             spec: Spec { kind, name, threads: None, default: false, hooks: Hooks { start: None, stop: None } },
             core: OnceLock::new(),
-            owned: false,
         }
     }
 
@@ -72,6 +75,21 @@ impl Pool {
         self
     }
 
+    /// Runs `hook` first on each new thread of the pool.
+    #[must_use]
+    pub const fn on_start(mut self, hook: fn()) -> Self {
+        self.spec.hooks.start = Some(hook);
+        self
+    }
+
+    /// Runs `hook` last on each thread of the pool that ends. Threads of a static pool end with the process, which
+    /// runs nothing.
+    #[must_use]
+    pub const fn on_stop(mut self, hook: fn()) -> Self {
+        self.spec.hooks.stop = Some(hook);
+        self
+    }
+
     /// Makes an owned pool: dropping it finishes its work and joins its threads.
     ///
     /// # Errors
@@ -93,7 +111,6 @@ impl Pool {
     pub fn build(mut self) -> Result<Self, BuildError> {
         let core = Core::start(self.spec)?;
         self.core = OnceLock::from(core);
-        self.owned = true;
         Ok(self)
     }
 
@@ -129,10 +146,70 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let core = self.core();
-        let slot =
-            Slot::new(Arc::clone(core), std::any::type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
-        core.push(slot.clone());
-        Task::new(slot)
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        Task::start(core, slot)
+    }
+
+    /// As [`submit`](Self::submit); calls `told` when the task has ended.
+    pub(crate) fn submit_told<F>(&self, work: F, told: impl FnOnce(&Outcome<'_>) + Send + 'static) -> Task<()>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let core = self.core();
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        // Before it is queued: whatever becomes of it, it tells.
+        let _ = slot.listen(Listener::Call(Box::new(told)));
+        Task::start(core, slot)
+    }
+
+    /// Runs a closure on every item; lazy until it is ended. As `name::map` of an annotated function.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// let lengths: Vec<usize> = Pool::cpu_default().map(["a", "bcd"], str::len).collect();
+    /// assert_eq!(lengths, [1, 3]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`submit`](Self::submit).
+    pub fn map<S, A, M, R, F>(&self, items: S, function: F) -> Map<S::Source, Closure<F, A, R>, A>
+    where
+        S: PoolItems<A, M>,
+        A: Send,
+        R: Send,
+        F: Fn(A) -> R + Sync,
+    {
+        let function = Closure::new(function, Crossing::by_bounds());
+        Map::new(Arc::clone(self.core()), type_name::<F>(), items.into_source(), function)
+    }
+
+    /// What the pool has done, and does now. Asking starts the pool.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let core = self.core();
+        let (threads, busy, queued) = core.load();
+        let counts = core.counts();
+        Stats {
+            limit: core.threads(),
+            threads,
+            busy,
+            queued,
+            done: counts.done.load(Ordering::Relaxed),
+            failed: counts.failed.load(Ordering::Relaxed),
+            cancelled: counts.cancelled.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Closes the pool, and waits until what runs has ended. What is submitted later ends as
+    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    ///
+    /// Called on one of the pool's own workers it closes the pool and does not wait.
+    pub fn shutdown(&self, pending: Pending) {
+        self.core().finish(matches!(pending, Pending::Cancel));
     }
 
     /// The running pool; starts it at first use.
@@ -143,10 +220,78 @@ impl Pool {
     }
 }
 
+/// What becomes of tasks that are queued when a pool is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// They run.
+    Run,
+    /// They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    Cancel,
+}
+
+/// What a pool has done, and does now.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Threads that may run tasks at once.
+    pub limit: usize,
+    /// Threads that exist.
+    pub threads: usize,
+    /// Workers that run a task or work on a map, and do not wait for another.
+    pub busy: usize,
+    /// Tasks, and calls for help with a map, that wait for a worker.
+    pub queued: usize,
+    /// Tasks whose function has returned.
+    pub done: u64,
+    /// Tasks whose function has panicked or timed out.
+    pub failed: u64,
+    /// Tasks that were cancelled, or came when the pool was closed.
+    pub cancelled: u64,
+}
+
+/// Closes every pool that has started, and waits until what was queued has run, for `limit` at most; whether it has.
+///
+/// The threads of `static` pools end with the process, in the midst of what they do: call this at the end of `main`
+/// where that matters.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fanfold::Pool;
+///
+/// let task = Pool::io_default().submit(|| 1);
+/// assert!(fanfold::shutdown(Duration::from_secs(10)));
+/// assert!(task.is_finished());
+/// assert!(Pool::io_default().submit(|| 2).join().is_err()); // closed
+/// ```
+#[allow(clippy::must_use_candidate, reason = "a program that ends has no use for the answer")]
+pub fn shutdown(limit: Duration) -> bool {
+    let deadline = Instant::now().checked_add(limit);
+    // Not cut short: every pool is closed, even if an earlier one is late.
+    let drained: Vec<bool> = workers::all().iter().map(|core| core.drain(deadline)).collect();
+    drained.into_iter().all(|done| done)
+}
+
+impl<S, F, A> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
+    /// Runs on this pool instead of the function's own.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::submit`].
+    pub fn on(self, pool: &Pool) -> Self {
+        self.with_core(pool.core())
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let (true, Some(core)) = (self.owned, self.core.get()) {
-            core.finish();
+        if let Some(core) = self.core.get() {
+            core.finish(false);
         }
     }
 }

@@ -75,6 +75,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn id(&self) -> TaskId;
     fn is_done(&self) -> bool;
     fn is_running(&self) -> bool;
+    /// Whether the task is done, and has no result.
+    fn has_failed(&self) -> bool;
     /// Tells the listener when the task is done; gives it back if the task is done already.
     fn listen(&self, listener: Listener) -> Option<Listener>;
     /// Runs a listener of a task that is done.
@@ -249,6 +251,11 @@ where
         matches!(self.state(), RUNNING | FINISHING)
     }
 
+    fn has_failed(&self) -> bool {
+        // SAFETY: the task is done, the caller has the handle, and looks as others may at the same time.
+        self.state() == DONE && matches!(unsafe { &*self.outcome.get() }, Some(Err(_)))
+    }
+
     fn listen(&self, listener: Listener) -> Option<Listener> {
         let mut listeners = self.lock_listeners();
         // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the
@@ -327,8 +334,8 @@ where
         self.claim_and_run(start_timer).unwrap_or(Ran::Here)
     }
 
-    fn abandon(&self) {
-        self.end_queued(TaskError::PoolClosed);
+    fn abandon(&self, cancelled: bool) {
+        self.end_queued(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }
 }
 

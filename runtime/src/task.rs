@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
-use crate::park;
-use crate::slot::{Handle, Listener, Outcome, TaskId};
-use crate::workers;
+use crate::slot::{Handle, Listener, Outcome, Slot, TaskId};
+use crate::workers::{self, Core};
+use crate::{config, park};
 
 /// A function call that runs on a pool, and will have a result.
 ///
@@ -47,7 +47,17 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    pub(crate) fn new(slot: Arc<dyn Handle<T>>) -> Self {
+    /// Queues a slot and gives its handle.
+    pub(crate) fn start<F>(core: &Arc<Core>, slot: Arc<Slot<F, T>>) -> Self
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        if config::serial() {
+            slot.run_if_queued();
+        } else {
+            core.push(slot.clone());
+        }
         Self { slot }
     }
 
@@ -148,6 +158,11 @@ impl<T> Task<T> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.slot.is_done()
+    }
+
+    /// Whether it has ended without a result.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.slot.has_failed()
     }
 
     /// Whether a worker is at it now.

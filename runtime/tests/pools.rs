@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
-use fanfold::{BuildError, Pool, TaskError, parallel};
+use fanfold::{BuildError, Pending, Pool, TaskError, parallel};
 
 static NONE: Pool = Pool::io("none").threads(0);
 
@@ -75,4 +75,80 @@ fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
     release.send(()).expect("it waits");
     assert_eq!(running.join().expect("no panic"), 1);
     assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn a_closed_pool_refuses_what_comes_later() {
+    for pool in [Pool::io("closed").threads(2), Pool::cpu("closed").threads(2)] {
+        let pool = pool.build().expect("threads can be had");
+        let done = pool.submit(|| 1);
+        pool.shutdown(Pending::Run);
+        assert_eq!(done.join().expect("it was queued before"), 1);
+        let late = pool.submit(|| 2).join().expect_err("the pool is closed");
+        assert!(matches!(late, TaskError::PoolClosed));
+        assert!(late.to_string().contains("before `shutdown`"), "{late}");
+        let mapped = std::panic::catch_unwind(|| pool.map(0..3, |n| n).collect::<Vec<u32>>());
+        assert!(mapped.is_err(), "a map has no other way to say so");
+    }
+}
+
+#[test]
+fn shutting_down_can_cancel_what_is_queued() {
+    let pool = Pool::io("cancelling").threads(1).build().expect("threads can be had");
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let running = pool.submit(move || {
+        started.send(()).ok();
+        released.recv().ok();
+    });
+    starts.recv().expect("it starts");
+    let queued: Vec<_> = (0..10).map(|n| pool.submit(move || n)).collect();
+    assert_eq!(pool.stats().queued, 10);
+    assert_eq!(pool.stats().busy, 1);
+    release.send(()).expect("it waits");
+    pool.shutdown(Pending::Cancel);
+    running.join().expect("it ran already");
+    let ended = queued.into_iter().map(fanfold::Task::join).filter(Result::is_err).count();
+    let stats = pool.stats();
+    assert_eq!(stats.cancelled, ended as u64);
+    assert_eq!(stats.done + stats.cancelled, 11);
+    assert_eq!((stats.threads, stats.queued, stats.busy), (0, 0, 0));
+}
+
+static STARTED: AtomicUsize = AtomicUsize::new(0);
+static STOPPED: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn hooks_run_on_each_thread() {
+    for pool in [Pool::io("hooked").threads(2), Pool::cpu("hooked").threads(2)] {
+        STARTED.store(0, Ordering::SeqCst);
+        STOPPED.store(0, Ordering::SeqCst);
+        let start = || {
+            STARTED.fetch_add(1, Ordering::SeqCst);
+        };
+        let stop = || {
+            STOPPED.fetch_add(1, Ordering::SeqCst);
+        };
+        let pool = pool.on_start(start).on_stop(stop).build().expect("threads can be had");
+        let both = Arc::new(Barrier::new(2));
+        let meet = || {
+            let both = Arc::clone(&both);
+            pool.submit(move || both.wait().is_leader())
+        };
+        let (one, two) = (meet(), meet());
+        one.join().expect("no panic");
+        two.join().expect("no panic");
+        assert_eq!(STARTED.load(Ordering::SeqCst), 2);
+        drop(pool);
+        assert_eq!(STOPPED.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn stats_count_how_tasks_end() {
+    let pool = Pool::cpu("counted").threads(2).build().expect("threads can be had");
+    let tasks: Vec<_> = (0..10).map(|n| pool.submit(move || assert!(n != 3, "three"))).collect();
+    tasks.into_iter().for_each(|task| drop(task.join()));
+    let stats = pool.stats();
+    assert_eq!((stats.done, stats.failed, stats.cancelled, stats.limit), (9, 1, 0, 2));
 }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use polars::prelude::*;
 
+use crate::config;
 use crate::gather::{Gather, GatherError};
 use crate::map::{Grain, Hands, Items, Run};
 use crate::panics;
@@ -211,7 +212,8 @@ impl<'a> FrameChunks<'a> {
             grain: Grain::Size(1),
             bar: bar.as_ref(),
             call: |chunk: usize| {
-                let _guard = serial_polars();
+                // A caller that does its own work serially keeps Polars as it is.
+                let _guard = (!config::serial()).then(serial_polars);
                 let rows = plan[chunk].clone();
                 let slice = self.frame.slice(cut::offset(rows.start), rows.len());
                 let cause = match panics::catch(std::any::type_name_of_val(&f), || f(slice)) {

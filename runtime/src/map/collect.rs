@@ -134,6 +134,21 @@ impl<F, K> Run<'_, F, K> {
         source.visit(&mut gathering);
         gathering.kept
     }
+
+    /// As [`collect`](Self::collect), for items that are one window.
+    pub(super) fn collect_window<A, R, T, E>(
+        &self,
+        items: impl Indexed<Item = A>,
+        _: Crossing<A, R>,
+    ) -> Result<Vec<T>, E>
+    where
+        F: Fn(A) -> R + Sync,
+        K: Fn(R) -> Result<T, E> + Sync,
+    {
+        let mut gathering = Gathering { run: self, kept: Ok(Vec::new()) };
+        let _ = gathering.window(items);
+        gathering.kept
+    }
 }
 
 impl<A, R, F, K, T, E> Visitor<A> for Gathering<'_, '_, F, K, T, E>

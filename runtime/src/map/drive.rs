@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::config;
 use crate::lend::{self, Abandoned};
 use crate::workers::{Core, Kind, cpu_seat};
 
@@ -45,6 +46,9 @@ impl<'a> Hands<'a> {
     /// The rule for a pool: a caller of the default cpu pool is one of its n workers; on any other pool its own
     /// workers alone run items, and so does a caller that is one of them.
     pub(crate) fn of(core: &'a Arc<Core>) -> Self {
+        if config::serial() {
+            return Self { core, helpers: 0, along: true };
+        }
         let (n, current) = (core.threads(), core.is_current());
         let along = match core.kind() {
             Kind::Cpu => core.is_default_cpu() || current,

@@ -29,6 +29,23 @@ pub trait Items<A, M> {
     fn into_source(self) -> Self::Source;
 }
 
+/// What [`Pool::map`](crate::Pool::map) takes: [`Items`] that say by themselves what they are items of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not something to map over",
+    label = "not something to map over",
+    note = "`map` takes an iterator, a `Vec`, an array, a slice, a range, or a `zip` of two of them"
+)]
+pub trait PoolItems<A, M>: Items<A, M> {}
+
+impl<I: Items<A, ByIter>, A> PoolItems<A, ByIter> for I {}
+impl<I: Items<A, ByIndex>, A> PoolItems<A, ByIndex> for I {}
+impl<I, J, A, B, M, N> PoolItems<(A, B), ByPair<M, N>> for Zip<I, J>
+where
+    I: PoolItems<A, M>,
+    J: PoolItems<B, N>,
+{
+}
+
 /// Marks items from an iterator.
 pub struct ByIter;
 /// Marks items from a sequence, by index.

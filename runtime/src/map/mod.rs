@@ -2,7 +2,10 @@
 
 mod collect;
 mod drive;
+mod function;
 mod items;
+mod iter;
+mod reduce;
 mod slots;
 
 use std::marker::PhantomData;
@@ -13,44 +16,19 @@ use crate::sent::Crossing;
 use crate::workers::Core;
 
 pub use collect::Collect;
-pub use items::{Items, Source};
+pub use function::{Closure, Detach, MapFn};
+pub use items::{Items, PoolItems, Source};
+pub use iter::MapIter;
 
 pub(crate) use collect::Run;
 pub(crate) use drive::{Grain, Hands};
 
-/// A function to be applied to items of type `A`.
-///
-/// A trait of its own, because `impl Fn(A) -> impl Trait` cannot be written.
-#[doc(hidden)]
-pub trait MapFn<A>: Sync {
-    type Out;
-    fn call(&self, item: A) -> Self::Out;
-    fn crossing(&self) -> Crossing<A, Self::Out>;
-}
-
-/// The attribute's own [`MapFn`].
-struct Call<F, A, R> {
-    function: F,
-    crossing: Crossing<A, R>,
-}
-
-impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Call<F, A, R> {
-    type Out = R;
-
-    #[inline]
-    fn call(&self, item: A) -> R {
-        (self.function)(item)
-    }
-
-    fn crossing(&self) -> Crossing<A, R> {
-        self.crossing
-    }
-}
+use function::Bare;
 
 /// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
 ///
-/// Nothing runs until it is ended by [`collect`](Self::collect) or [`for_each`](Self::for_each). Results come in
-/// input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
+/// Nothing runs until it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
+/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
 /// and calls the pool only when there is work worth sharing, so a short map costs what a loop costs.
 ///
 /// # Examples
@@ -76,28 +54,50 @@ impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Call<F, A, R> {
 /// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
 /// assert!(bad.is_err());
 /// ```
-#[must_use = "a map is lazy: end it with `collect` or `for_each`"]
+#[must_use = "a map is lazy: end it with `collect`, `for_each`, `reduce` or `sum`, or iterate it"]
 pub struct Map<S, F, A> {
     core: Arc<Core>,
+    /// The function's path, for errors.
+    name: &'static str,
     source: S,
     function: F,
     grain: Grain,
+    unordered: bool,
+    buffer: Option<usize>,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
 }
 
-pub(crate) fn new<S, F, A, R>(
+/// A map of an annotated function.
+pub(crate) fn of_function<S, F, A, R>(
     core: Arc<Core>,
-    label: Option<&'static str>,
+    name: &'static str,
     crossing: Crossing<A, R>,
     source: S,
     function: F,
-) -> Map<S, impl MapFn<A, Out = R> + use<S, F, A, R>, A>
+) -> Map<S, impl Detach<A, Out = R> + use<S, F, A, R>, A>
 where
     S: Source<Item = A>,
-    F: Fn(A) -> R + Sync,
+    F: Fn(A) -> R + Send + Sync,
 {
-    Map { core, label, source, function: Call { function, crossing }, grain: Grain::Adaptive, _items: PhantomData }
+    Map::new(core, name, source, Bare::new(function, crossing))
+}
+
+impl<S, F, A> Map<S, F, A> {
+    /// A map on a pool, of the function with this name.
+    pub(crate) fn new(core: Arc<Core>, name: &'static str, source: S, function: F) -> Self {
+        Self {
+            core,
+            name,
+            source,
+            function,
+            grain: Grain::Adaptive,
+            unordered: false,
+            buffer: None,
+            label: None,
+            _items: PhantomData,
+        }
+    }
 }
 
 impl<S, F, A> Map<S, F, A>
@@ -127,6 +127,46 @@ where
     pub fn chunks(mut self, chunks: usize) -> Self {
         assert!(chunks > 0, "nothing can be cut into 0 chunks: give `chunks` at least 1");
         self.grain = Grain::Blocks(chunks);
+        self
+    }
+
+    /// Gives results as they end, whichever comes first, when the map is iterated. `collect` keeps input order.
+    pub fn unordered(mut self) -> Self {
+        self.unordered = true;
+        self
+    }
+
+    /// When the map is iterated, lets `items` be in flight: pulled from the source, and their results not yet taken.
+    /// Unless said, as many as keep the workers busy.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// // An infinite source, never pulled further than 8 items ahead.
+    /// let squares = Pool::cpu_default().map(0_u64.., |n| n * n).buffer(8);
+    /// assert_eq!(squares.into_iter().take(4).collect::<Vec<_>>(), [0, 1, 4, 9]);
+    /// ```
+    pub fn buffer(mut self, items: usize) -> Self {
+        assert!(items > 0, "with 0 items in flight nothing would ever run: give `buffer` at least 1");
+        self.buffer = Some(items);
+        self
+    }
+
+    /// Shows a bar with this label, on a terminal and with the feature `progress`.
+    pub fn progress(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// The same map on another pool's core.
+    pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
+        self.core = Arc::clone(core);
         self
     }
 

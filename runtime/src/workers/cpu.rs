@@ -40,7 +40,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(state) => rouse(core, state),
-        Err(job) => job.abandon(),
+        Err(job) => job.abandon(false),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     wanted -= tickets;
     wanted -= state.ring(wanted, &core.queue.bell);
     let rayon = state.rayon.clone();
-    if wanted > 0 && state.aside > 0 {
+    if wanted > 0 && state.aside + state.lost > 0 {
         let _ = crew::start_threads(core, state, wanted);
     } else {
         drop(state);
@@ -90,13 +90,8 @@ pub(super) fn finish(core: &Core) {
     let rayon = state.rayon.take();
     drop(state);
     drop(rayon);
-    if seat::is_worker_of(core) {
-        return;
+    if !seat::is_worker_of(core) {
+        core.drain(None);
+        core.queue.join();
     }
-    let mut state = core.queue.lock();
-    // Threads that stood in may have the last jobs.
-    while !state.is_done() {
-        state = core.queue.gone.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
-    }
-    core.queue.wait_until_empty(state);
 }

@@ -29,7 +29,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(state) => rouse(core, state),
-        Err(job) => job.abandon(),
+        Err(job) => job.abandon(false),
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
 
 /// Starts up to `count` threads, as far as the limit allows; those that step aside do not count.
 pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) -> std::io::Result<()> {
-    let count = count.min((core.spare_limit() + state.aside).saturating_sub(state.threads));
+    let count = count.min((core.spare_limit() + state.aside + state.lost).saturating_sub(state.threads));
     let first = state.next_index;
     let retakes = state.retakes;
     state.threads += count;
@@ -159,13 +159,8 @@ pub(super) fn finish(core: &Core) {
     state.closed = true;
     core.queue.bell.notify_all();
     core.queue.clock.notify_all();
-    if seat::is_worker_of(core) {
-        return;
-    }
-    let handles = std::mem::take(&mut state.handles);
     drop(state);
-    for handle in handles {
-        let _ = handle.join();
+    if !seat::is_worker_of(core) {
+        core.queue.join();
     }
-    core.queue.wait_until_empty(core.queue.lock());
 }

@@ -9,7 +9,10 @@ mod seat;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use crate::config::{self, BadVariable, Setting};
 
 pub(crate) use queue::{Ran, Run};
 pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
@@ -39,19 +42,12 @@ impl Kind {
     }
 
     /// Threads at most, where the user did not say.
-    fn default_threads(self) -> usize {
+    fn default_threads(self) -> Result<usize, BadVariable> {
         match self {
-            Kind::Io => 256,
-            _ => cores(),
+            Kind::Io => config::threads(Setting::Io, 256),
+            _ => config::threads(Setting::Cpu, config::cores()),
         }
     }
-}
-
-/// Cores this process may use; respects affinity and cgroup limits.
-pub(crate) fn cores() -> usize {
-    static CORES: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    *CORES
 }
 
 /// What a pool is to be.
@@ -89,6 +85,8 @@ pub enum BuildError {
     NoThreads,
     /// The operating system refused a thread.
     Spawn(std::io::Error),
+    /// An environment variable says no number.
+    Environment(BadVariable),
 }
 
 impl fmt::Display for BuildError {
@@ -99,6 +97,7 @@ impl fmt::Display for BuildError {
                 f,
                 "the operating system refused a worker thread ({cause}): close other threads, or raise its limit"
             ),
+            Self::Environment(bad) => bad.fmt(f),
         }
     }
 }
@@ -108,6 +107,7 @@ impl std::error::Error for BuildError {
         match self {
             Self::NoThreads => None,
             Self::Spawn(cause) => Some(cause),
+            Self::Environment(bad) => Some(bad),
         }
     }
 }
@@ -127,7 +127,10 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let threads = spec.threads.unwrap_or_else(|| spec.kind.default_threads());
+        let threads = match spec.threads {
+            Some(threads) => threads,
+            None => spec.kind.default_threads().map_err(BuildError::Environment)?,
+        };
         if threads == 0 {
             return Err(BuildError::NoThreads);
         }
@@ -145,6 +148,9 @@ impl Core {
             Kind::Cpu => cpu::start(&core)?,
             _ => crew::start(&core)?,
         }
+        let mut started = started();
+        started.retain(|core| core.strong_count() > 0);
+        started.push(Arc::downgrade(&core));
         Ok(core)
     }
 
@@ -176,13 +182,16 @@ impl Core {
         let mut state = self.queue.lock();
         match ran {
             Ran::Here => self.queue.release(&mut state),
-            Ran::WrittenOff => state.aside -= 1,
+            Ran::WrittenOff => state.lost -= 1,
         }
     }
 
     /// Gives up a worker whose job has run out of time: its permit goes to another.
     pub(crate) fn write_off(self: &Arc<Self>) {
-        self.rouse(self.queue.step_aside());
+        let mut state = self.queue.lock();
+        state.lost += 1;
+        self.queue.release(&mut state);
+        self.rouse(state);
     }
 
     fn on_start(&self) {
@@ -208,13 +217,33 @@ impl Core {
         seat::is_worker_of(self) || (seat::does_cpu_work() && self.is_default_cpu())
     }
 
-    /// Whether the current thread is one of this pool's workers.
-    pub(crate) fn is_own_worker(&self) -> bool {
-        seat::is_worker_of(self)
-    }
-
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Threads that exist, jobs that run, and jobs that wait.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        let state = self.queue.lock();
+        (state.threads, state.busy(), state.jobs.len())
+    }
+
+    /// Takes no more work, and waits until what is queued has run; whether it has by then.
+    pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.queue.lock();
+        state.closed = true;
+        self.queue.bell.notify_all();
+        while !state.is_done() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            let gone = &self.queue.gone;
+            state = match left {
+                Some(left) => gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => gone.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
     }
 
     /// Whether this is the pool of `kind = "cpu"`, whose callers work along.
@@ -243,13 +272,32 @@ impl Core {
         format!("fanfold-{}-{index}", self.name)
     }
 
-    /// Takes no more work, waits until what is queued has run, and joins the threads.
-    pub(crate) fn finish(&self) {
+    /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
+    /// threads, but those whose task has timed out.
+    pub(crate) fn finish(&self, cancel: bool) {
+        if cancel {
+            let mut state = self.queue.lock();
+            state.closed = true;
+            let jobs = std::mem::take(&mut state.jobs);
+            drop(state);
+            jobs.into_iter().for_each(|job| job.abandon(true));
+        }
         match self.kind {
             Kind::Cpu => cpu::finish(self),
             _ => crew::finish(self),
         }
     }
+}
+
+/// All pools that have started.
+fn started() -> MutexGuard<'static, Vec<Weak<Core>>> {
+    static STARTED: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every pool that has started and not ended.
+pub(crate) fn all() -> Vec<Arc<Core>> {
+    started().iter().filter_map(Weak::upgrade).collect()
 }
 
 /// Runs a user's hook. A panic in it is reported by the panic hook, and costs no worker.

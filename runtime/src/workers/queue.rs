@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 pub(crate) trait Run: Send + Sync {
     /// Runs the job, unless another thread was first.
     fn run(self: Arc<Self>) -> Ran;
-    /// Tells whoever waits that the job will never run.
-    fn abandon(&self);
+    /// Tells whoever waits that the job will never run: it was cancelled, or the pool is closed.
+    fn abandon(&self, cancelled: bool);
 }
 
 /// How a run ended, for the pool's books.
@@ -44,8 +44,10 @@ pub(super) struct State {
     limit: usize,
     /// Permits in use: workers that run a job and do not wait.
     running: usize,
-    /// Workers inside a job that have given their permit back, for a while or, timed out, for good.
+    /// Workers inside a job that have given their permit back for a while.
     pub(super) aside: usize,
+    /// Workers inside a job that has timed out; their permits are gone to others.
+    pub(super) lost: usize,
     /// Workers that have waited and need a permit again. They go before new jobs.
     returning: usize,
     /// Threads that exist or are being started, rayon's apart.
@@ -130,6 +132,7 @@ impl Queue {
                 limit,
                 running: 0,
                 aside: 0,
+                lost: 0,
                 returning: 0,
                 threads: 0,
                 idle: 0,
@@ -198,10 +201,18 @@ impl Queue {
         state.running += 1;
     }
 
-    /// Waits until the last thread has left.
-    pub(super) fn wait_until_empty(&self, mut state: MutexGuard<'_, State>) {
-        while state.threads > 0 {
+    /// Waits until the last thread has left, but those that are lost, and joins the plain ones.
+    pub(super) fn join(&self) {
+        let mut state = self.lock();
+        while state.threads > state.lost {
             state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (lost, handles) = (state.lost, std::mem::take(&mut state.handles));
+        drop(state);
+        for handle in handles {
+            if lost == 0 || handle.is_finished() {
+                let _ = handle.join();
+            }
         }
     }
 }

@@ -1,0 +1,201 @@
+//! How many threads the default pools have: [`configure`], else the environment, else the machine.
+
+use std::fmt;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// A default pool whose size can be set.
+#[derive(Clone, Copy)]
+pub(crate) enum Setting {
+    Cpu,
+    Io,
+}
+
+impl Setting {
+    fn variable(self) -> &'static str {
+        match self {
+            Setting::Cpu => "FANFOLD_CPU_THREADS",
+            Setting::Io => "FANFOLD_IO_THREADS",
+        }
+    }
+
+    fn pool(self) -> &'static str {
+        match self {
+            Setting::Cpu => "cpu",
+            Setting::Io => "io",
+        }
+    }
+
+    fn of(self, settings: &mut Settings) -> &mut Known {
+        match self {
+            Setting::Cpu => &mut settings.cpu,
+            Setting::Io => &mut settings.io,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    threads: Option<usize>,
+    /// A pool has asked: from then on the number stands.
+    used: bool,
+}
+
+#[derive(Default)]
+struct Settings {
+    cpu: Known,
+    io: Known,
+}
+
+fn settings() -> MutexGuard<'static, Settings> {
+    static SETTINGS: LazyLock<Mutex<Settings>> = LazyLock::new(Mutex::default);
+    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cores this process may use; respects affinity and cgroup limits.
+pub(crate) fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    *CORES
+}
+
+/// The size of a default pool that starts now.
+pub(crate) fn threads(setting: Setting, default: usize) -> Result<usize, BadVariable> {
+    let mut settings = settings();
+    let known = setting.of(&mut settings);
+    let threads = match known.threads {
+        Some(threads) => threads,
+        None => from_environment(setting.variable())?.unwrap_or(default),
+    };
+    known.used = true;
+    Ok(threads)
+}
+
+fn from_environment(name: &'static str) -> Result<Option<usize>, BadVariable> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
+    number.map(Some).ok_or_else(|| BadVariable { name, value: value.to_string_lossy().into_owned() })
+}
+
+/// An environment variable that is no number of threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadVariable {
+    name: &'static str,
+    value: String,
+}
+
+impl fmt::Display for BadVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the environment variable {} is `{}`, which is no number of threads: set it to 1 or more, or unset it",
+            self.name, self.value
+        )
+    }
+}
+
+impl std::error::Error for BadVariable {}
+
+/// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
+pub(crate) fn serial() -> bool {
+    static SERIAL: LazyLock<bool> = LazyLock::new(|| match std::env::var("FANFOLD_SERIAL").as_deref() {
+        Ok("1" | "true") => true,
+        Ok("" | "0" | "false") | Err(_) => false,
+        Ok(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
+    });
+    *SERIAL
+}
+
+/// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS` and
+/// `FANFOLD_IO_THREADS`.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), fanfold::ConfigureError> {
+/// fanfold::configure().cpu_threads(4).io_threads(64).apply()?;
+/// assert_eq!(fanfold::Pool::cpu_default().stats().threads, 4);
+///
+/// let late = fanfold::configure().cpu_threads(2).apply();
+/// assert!(late.is_err()); // it has started
+/// # Ok(())
+/// # }
+/// ```
+pub fn configure() -> Configure {
+    Configure { cpu: None, io: None }
+}
+
+/// Sizes about to be set; [`configure`] makes one, [`apply`](Self::apply) sets them.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is set before `apply`"]
+pub struct Configure {
+    cpu: Option<usize>,
+    io: Option<usize>,
+}
+
+impl Configure {
+    /// Threads of the cpu pool, and of the crew of DataFrame chunks; one a core unless set.
+    pub fn cpu_threads(mut self, threads: usize) -> Self {
+        self.cpu = Some(threads);
+        self
+    }
+
+    /// Threads of the io pool at most; 256 unless set.
+    pub fn io_threads(mut self, threads: usize) -> Self {
+        self.io = Some(threads);
+        self
+    }
+
+    /// Sets what was named; nothing if any of it cannot be set.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigureError`] if a number is 0, or its pool has started.
+    pub fn apply(self) -> Result<(), ConfigureError> {
+        let mut settings = settings();
+        let wanted = [(Setting::Cpu, self.cpu), (Setting::Io, self.io)];
+        for (setting, threads) in wanted {
+            let pool = setting.pool();
+            match threads {
+                Some(0) => return Err(ConfigureError::NoThreads { pool }),
+                Some(_) if setting.of(&mut settings).used => return Err(ConfigureError::Started { pool }),
+                _ => {}
+            }
+        }
+        for (setting, threads) in wanted {
+            let known = setting.of(&mut settings);
+            known.threads = threads.or(known.threads);
+        }
+        Ok(())
+    }
+}
+
+/// Why a pool's size could not be set.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigureError {
+    /// No pool can have 0 threads.
+    #[non_exhaustive]
+    NoThreads {
+        /// The pool: `cpu` or `io`.
+        pool: &'static str,
+    },
+    /// The pool has started, and its size stands.
+    #[non_exhaustive]
+    Started {
+        /// The pool: `cpu` or `io`.
+        pool: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoThreads { pool } => write!(f, "the {pool} pool cannot have 0 threads: give it at least 1"),
+            Self::Started { pool } => {
+                write!(f, "the {pool} pool has started: call `configure` before the first use of it, first in `main`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigureError {}

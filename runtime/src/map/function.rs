@@ -1,0 +1,110 @@
+//! The function of a map, and how it gets into tasks that outlive the call.
+
+use std::sync::Arc;
+
+use crate::sent::Crossing;
+
+/// A function to be applied to items of type `A`.
+///
+/// A trait of its own, because `impl Fn(A) -> impl Trait` cannot be written.
+pub trait MapFn<A>: Sync {
+    /// What it returns.
+    type Out;
+    /// Calls it.
+    fn call(&self, item: A) -> Self::Out;
+    /// The proof that items and results may cross to a worker.
+    fn crossing(&self) -> Crossing<A, Self::Out>;
+}
+
+/// The function on several items, for a task: results are added as they come, so that a panic leaves the earlier ones.
+pub(super) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
+
+/// A function that tasks may hold when the call that made the map is over.
+#[diagnostic::on_unimplemented(
+    message = "this map cannot be iterated",
+    label = "its function borrows, or cannot be sent",
+    note = "an iterator can be forgotten while workers run: what its function captures must be owned; end the map with `collect`, `for_each`, `reduce` or `sum`, or clone what it captures"
+)]
+pub trait Detach<A>: MapFn<A> {
+    /// The function on its own.
+    fn detach(self) -> Batched<A, Self::Out>
+    where
+        A: 'static,
+        Self::Out: 'static;
+}
+
+/// A user's closure.
+pub struct Closure<F, A, R> {
+    function: F,
+    crossing: Crossing<A, R>,
+}
+
+impl<F: Fn(A) -> R + Sync, A, R> Closure<F, A, R> {
+    pub(crate) fn new(function: F, crossing: Crossing<A, R>) -> Self {
+        Self { function, crossing }
+    }
+}
+
+impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Closure<F, A, R> {
+    type Out = R;
+
+    #[inline]
+    fn call(&self, item: A) -> R {
+        (self.function)(item)
+    }
+
+    fn crossing(&self) -> Crossing<A, R> {
+        self.crossing
+    }
+}
+
+impl<F: Fn(A) -> R + Send + Sync + 'static, A, R> Detach<A> for Closure<F, A, R> {
+    fn detach(self) -> Batched<A, R>
+    where
+        A: 'static,
+        R: 'static,
+    {
+        let function = self.function;
+        Arc::new(move |items, results| results.extend(items.into_iter().map(&function)))
+    }
+}
+
+/// An annotated function: a closure that captures nothing.
+pub(super) struct Bare<F, A, R>(Closure<F, A, R>);
+
+impl<F: Fn(A) -> R + Send + Sync, A, R> Bare<F, A, R> {
+    pub(super) fn new(function: F, crossing: Crossing<A, R>) -> Self {
+        const { assert!(size_of::<F>() == 0, "an annotated function captures nothing") };
+        Self(Closure::new(function, crossing))
+    }
+}
+
+impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for Bare<F, A, R> {
+    type Out = R;
+
+    #[inline]
+    fn call(&self, item: A) -> R {
+        self.0.call(item)
+    }
+
+    fn crossing(&self) -> Crossing<A, R> {
+        self.0.crossing
+    }
+}
+
+impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for Bare<F, A, R> {
+    fn detach(self) -> Batched<A, R>
+    where
+        A: 'static,
+        R: 'static,
+    {
+        /// As [`Batched`], for as long as what it captures.
+        type Borrowed<'a, A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync + 'a>;
+        let function = self.0.function;
+        let batched: Borrowed<'_, A, R> =
+            Arc::new(move |items, results| results.extend(items.into_iter().map(&function)));
+        // SAFETY: only the lifetime changes. The closure has no size, so it captures nothing that could end; its type
+        // only names the type of the map's source, which may borrow.
+        unsafe { std::mem::transmute::<Borrowed<'_, A, R>, Batched<A, R>>(batched) }
+    }
+}

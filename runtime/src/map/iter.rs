@@ -1,0 +1,264 @@
+//! Iterating a map: results as they come, input pulled lazily, and so many items in flight at most.
+//!
+//! The calling thread pulls the source inside `next()`, packs items into tasks, and takes results out. Tasks of a cpu
+//! pool hold as many items as fill [`BATCH`], so that cheap items do not pay for a task each; those of an io pool hold
+//! one, as each may wait for long.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::function::Batched;
+use super::items::Source;
+use super::{Detach, Map};
+use crate::completions::Completions;
+use crate::error::TaskError;
+use crate::progress::Bar;
+use crate::sent::Crossing;
+use crate::slot::{Slot, Terms};
+use crate::task::Task;
+use crate::workers::{Core, Kind};
+
+/// How long a task of several items is to take.
+const BATCH: Duration = Duration::from_micros(100);
+/// Items in a task at most.
+const LARGEST: usize = 4_096;
+
+/// The results of a map, as they come; made by iterating a [`Map`].
+pub struct MapIter<I: Iterator, R> {
+    source: I,
+    exhausted: bool,
+    spawn: Spawn<I::Item, R>,
+    in_flight: InFlight<R>,
+    /// Items that were pulled and whose results were not given out.
+    held: usize,
+    /// Items that may be held; `None`: as many as keep the workers busy.
+    buffer: Option<usize>,
+    workers: usize,
+    batch: usize,
+    one_by_one: bool,
+    results: std::vec::IntoIter<R>,
+    /// To be thrown on once `results` are given out.
+    panic: Option<Box<dyn Any + Send>>,
+    bar: Option<Bar>,
+}
+
+/// Submits a task of several items.
+type Spawn<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
+
+/// What a task gives: its results, and how long they took.
+struct Batch<R> {
+    results: Vec<R>,
+    took: Duration,
+    /// What the function panicked with on the item behind the last result.
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// Tasks that have been submitted and not taken.
+enum InFlight<R> {
+    Ordered(VecDeque<Task<Batch<R>>>),
+    Unordered { tasks: Vec<Option<Task<Batch<R>>>>, free: Vec<usize>, ended: Completions },
+}
+
+impl<R> InFlight<R> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ordered(tasks) => tasks.len(),
+            Self::Unordered { tasks, free, .. } => tasks.len() - free.len(),
+        }
+    }
+
+    fn add(&mut self, task: Task<Batch<R>>) {
+        match self {
+            Self::Ordered(tasks) => tasks.push_back(task),
+            Self::Unordered { tasks, free, ended } => {
+                let key = free.pop().unwrap_or_else(|| {
+                    tasks.push(None);
+                    tasks.len() - 1
+                });
+                ended.watch(key, &task);
+                tasks[key] = Some(task);
+            }
+        }
+    }
+
+    /// Waits for the next task: the oldest, or whichever ends first.
+    fn next(&mut self) -> Option<Result<Batch<R>, TaskError>> {
+        match self {
+            Self::Ordered(tasks) => tasks.pop_front().map(Task::join),
+            Self::Unordered { tasks, free, ended } => {
+                if tasks.len() == free.len() {
+                    return None;
+                }
+                // A worker runs what nobody has started, as `join` would.
+                if ended.is_empty() {
+                    let _ = tasks.iter().flatten().any(Task::claim);
+                }
+                let key = ended.next(None)?;
+                free.push(key);
+                tasks[key].take()?.take_outcome()
+            }
+        }
+    }
+}
+
+impl<I: Iterator, R> MapIter<I, R> {
+    /// Pulls and submits as long as there is room.
+    fn fill(&mut self) {
+        loop {
+            let room = match self.buffer {
+                Some(buffer) => buffer.saturating_sub(self.held),
+                // Two tasks a worker: one to run, one to take next.
+                None => (2 * self.workers).saturating_sub(self.in_flight.len()).saturating_mul(self.batch),
+            };
+            let size = match self.buffer {
+                // Small enough that all workers have some of what may be held.
+                Some(buffer) => self.batch.min((buffer / (2 * self.workers)).max(1)).min(room),
+                None => self.batch.min(room),
+            };
+            if self.exhausted || size == 0 {
+                return;
+            }
+            let items: Vec<_> = self.source.by_ref().take(size).collect();
+            self.exhausted = items.len() < size;
+            if !items.is_empty() {
+                self.held += items.len();
+                let task = (self.spawn)(items);
+                self.in_flight.add(task);
+            }
+        }
+    }
+
+    /// Fits the size of the next tasks to what this one took.
+    fn fit(&mut self, items: usize, took: Duration) {
+        if self.one_by_one {
+            return;
+        }
+        let per_item = took.as_nanos() / (items.max(1) as u128);
+        let fitting = BATCH.as_nanos().checked_div(per_item).unwrap_or(u128::MAX);
+        // At most twice as many as before: one measurement may be far off.
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).min(self.batch * 2);
+        self.batch = fitting.clamp(1, LARGEST);
+    }
+}
+
+impl<I: Iterator, R> Iterator for MapIter<I, R> {
+    type Item = R;
+
+    fn next(&mut self) -> Option<R> {
+        loop {
+            if let Some(result) = self.results.next() {
+                self.held -= 1;
+                if let Some(bar) = &self.bar {
+                    bar.advance(1);
+                }
+                return Some(result);
+            }
+            if let Some(payload) = self.panic.take() {
+                resume_unwind(payload);
+            }
+            self.fill();
+            match self.in_flight.next()? {
+                Ok(batch) => {
+                    self.fit(batch.results.len(), batch.took);
+                    self.results = batch.results.into_iter();
+                    self.exhausted |= batch.panic.is_some();
+                    self.panic = batch.panic;
+                }
+                Err(error) => panic!("the map cannot go on: {error}"),
+            }
+        }
+    }
+}
+
+impl<I: Iterator, R> FusedIterator for MapIter<I, R> {}
+
+/// What is in flight and not begun does not run; what runs goes on by itself.
+impl<I: Iterator, R> Drop for MapIter<I, R> {
+    fn drop(&mut self) {
+        match &self.in_flight {
+            InFlight::Ordered(tasks) => tasks.iter().for_each(cancel),
+            InFlight::Unordered { tasks, .. } => tasks.iter().flatten().for_each(cancel),
+        }
+    }
+}
+
+fn cancel<T>(task: &Task<T>) {
+    task.cancel();
+}
+
+impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapIter").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl<S, F, A> IntoIterator for Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: Detach<A>,
+    A: 'static,
+    F::Out: 'static,
+{
+    type Item = F::Out;
+    type IntoIter = MapIter<S::Iter, F::Out>;
+
+    /// Gives the results as they come: in input order, or with [`unordered`](Map::unordered) as they end.
+    ///
+    /// Input is pulled inside `next()`, as far as [`buffer`](Map::buffer) allows; so an infinite source works, in
+    /// constant memory. Items and results are owned: an iterator can be forgotten while workers run.
+    ///
+    /// # Panics
+    ///
+    /// In `next()`, with the function's own payload if it panics.
+    fn into_iter(self) -> Self::IntoIter {
+        let function = self.function.detach();
+        let core = Arc::clone(&self.core);
+        let io = core.kind() == Kind::Io;
+        let workers = core.threads();
+        let name = self.name;
+        let spawn = Box::new(move |items: Vec<A>| submit(&core, name, &function, items));
+        let in_flight = if self.unordered {
+            InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new() }
+        } else {
+            InFlight::Ordered(VecDeque::new())
+        };
+        MapIter {
+            source: self.source.into_iter(),
+            exhausted: false,
+            spawn,
+            in_flight,
+            held: 0,
+            buffer: self.buffer,
+            workers,
+            batch: if let super::Grain::Size(size) = self.grain { size } else { 1 },
+            one_by_one: io || matches!(self.grain, super::Grain::Size(_)),
+            results: Vec::new().into_iter(),
+            panic: None,
+            bar: Bar::new(self.label, None),
+        }
+    }
+}
+
+/// Submits a task that runs the function on each item.
+fn submit<A: 'static, R: 'static>(
+    core: &Arc<Core>,
+    name: &'static str,
+    function: &Batched<A, R>,
+    items: Vec<A>,
+) -> Task<Batch<R>> {
+    let function = Arc::clone(function);
+    let work = move || {
+        let start = Instant::now();
+        let mut results = Vec::with_capacity(items.len());
+        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
+        Batch { results, took: start.elapsed(), panic }
+    };
+    // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
+    let crossing = unsafe { Crossing::vouched() };
+    Task::start(core, Slot::new(Arc::clone(core), name, Terms::default(), work, crossing))
+}

@@ -1,0 +1,179 @@
+//! [`scope`]: tasks that borrow from the caller, which waits for all of them.
+//!
+//! The proof that they may: [`scope`] does not return, or unwind, before every task it has lent to has ended and its
+//! closure and result are gone. A task's closure is erased to `'static`; the slot drops it before it tells that the
+//! task has ended, and only then is the task counted as over.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use crate::error::TaskError;
+use crate::pool::Pool;
+use crate::task::Task;
+use crate::{park, workers};
+
+/// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
+///
+/// # Panics
+///
+/// With the closure's own payload if it panics, after its tasks have ended; and if a task panicked that nobody
+/// joined.
+///
+/// # Examples
+///
+/// ```
+/// let mut numbers = vec![3, 1, 2];
+/// let words = String::from("one two");
+///
+/// let count = fanfold::scope(|s| {
+///     s.submit(|| numbers.sort()); // borrowed mutably by one task
+///     let count = s.submit(|| words.split(' ').count()); // borrowed by another
+///     count.join().unwrap()
+/// });
+/// assert_eq!((numbers, count), (vec![1, 2, 3], 2));
+/// ```
+pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
+    let scope = Scope {
+        shared: Arc::new(Shared {
+            pending: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            caller: park::waker(),
+        }),
+        _tasks: PhantomData,
+        _env: PhantomData,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
+    let shared = &scope.shared;
+    workers::wait_until(|| shared.pending.load(Ordering::Acquire) == 0);
+    match result {
+        Err(payload) => resume_unwind(payload),
+        Ok(_) if shared.panicked.load(Ordering::Relaxed) => panic!("a task of the scope panicked, and was not joined"),
+        Ok(result) => result,
+    }
+}
+
+/// Where tasks that borrow are submitted; [`scope`] gives one.
+///
+/// `'scope` is how long its tasks may run, `'env` how long lives what they borrow.
+pub struct Scope<'scope, 'env: 'scope> {
+    shared: Arc<Shared>,
+    /// Invariant, as in `std::thread::Scope`: neither lifetime may be shortened or stretched.
+    _tasks: PhantomData<&'scope mut &'scope ()>,
+    _env: PhantomData<&'env mut &'env ()>,
+}
+
+struct Shared {
+    /// Tasks that have not ended.
+    pending: AtomicUsize,
+    /// A task panicked that nobody joined.
+    panicked: AtomicBool,
+    caller: Waker,
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Runs a closure on the default cpu pool. It may borrow whatever outlives the scope.
+    pub fn submit<T, F>(&'scope self, work: F) -> ScopedTask<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> T + Send + 'scope,
+    {
+        self.submit_on(Pool::cpu_default(), work)
+    }
+
+    /// Runs a closure on a pool.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::submit`].
+    pub fn submit_on<T, F>(&'scope self, pool: &Pool, work: F) -> ScopedTask<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> T + Send + 'scope,
+    {
+        let packet = Arc::new(Packet { result: Mutex::new(None), shared: Arc::clone(&self.shared) });
+        let theirs = Arc::clone(&packet);
+        let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
+            let result = catch_unwind(AssertUnwindSafe(work));
+            *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            // Dropped here, before the task is told to have ended: it may be the last owner of the result.
+            drop(theirs);
+        });
+        // SAFETY: only the lifetime changes. `scope` waits until the task has ended, and the closure is gone by then:
+        // run, or dropped when the task was cancelled or its pool closed.
+        let run = unsafe {
+            std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(run)
+        };
+        self.shared.pending.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let over = Over(shared);
+        let task = pool.submit_told(run, move |_| drop(over));
+        ScopedTask { task, packet, _scope: PhantomData }
+    }
+}
+
+/// Counts a task as over when dropped.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if self.0.pending.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.caller.wake_by_ref();
+        }
+    }
+}
+
+/// Where a scoped task leaves its result.
+struct Packet<T> {
+    result: Mutex<Option<Result<T, Box<dyn Any + Send>>>>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Drop for Packet<T> {
+    fn drop(&mut self) {
+        let left = self.result.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if matches!(left, Some(Err(_))) {
+            self.shared.panicked.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A task that may borrow from outside its [`scope`].
+#[must_use = "the scope waits for it, but nobody sees its result"]
+pub struct ScopedTask<'scope, T> {
+    task: Task<()>,
+    packet: Arc<Packet<T>>,
+    _scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedTask<'_, T> {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::join`].
+    pub fn join(self) -> Result<T, TaskError> {
+        self.task.join()?;
+        let result = self.packet.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match result {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(payload)) => Err(TaskError::panicked("a task of a scope", None, payload)),
+            None => Err(TaskError::Cancelled),
+        }
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// As [`Task::cancel`]. A task that nobody has started drops what it borrows before this returns.
+    #[allow(clippy::must_use_candidate, reason = "asking is what most callers want")]
+    pub fn cancel(&self) -> bool {
+        self.task.cancel()
+    }
+}
