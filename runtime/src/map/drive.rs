@@ -52,11 +52,9 @@ impl<'a> Hands<'a> {
         let (n, current) = (core.threads(), core.is_current());
         let along = match core.kind() {
             Kind::Cpu => core.is_default_cpu() || current,
-            Kind::Io => current,
-            // The first guarded Polars call on a thread makes it the only thread of a rayon pool, for good. That
+            // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for good. That
             // must not happen to a thread of the user's.
-            #[cfg(feature = "polars")]
-            Kind::Frame => current,
+            Kind::Io | Kind::Frame => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }
     }
@@ -65,7 +63,6 @@ impl<'a> Hands<'a> {
         match self.core.kind() {
             Kind::Cpu => self.core.is_default_cpu(),
             Kind::Io => false,
-            #[cfg(feature = "polars")]
             Kind::Frame => true,
         }
     }

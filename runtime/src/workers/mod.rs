@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     /// Threads that may block; their number grows with demand.
     Io,
     /// Plain threads for DataFrame chunks, one a core, none of them rayon's.
-    #[cfg(feature = "polars")]
+    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "made by the frames alone"))]
     Frame,
 }
 
@@ -36,7 +36,6 @@ impl Kind {
         match self {
             Kind::Cpu => "cpu",
             Kind::Io => "io",
-            #[cfg(feature = "polars")]
             Kind::Frame => "frame",
         }
     }
@@ -45,7 +44,7 @@ impl Kind {
     fn default_threads(self) -> Result<usize, BadVariable> {
         match self {
             Kind::Io => config::threads(Setting::Io, 256),
-            _ => config::threads(Setting::Cpu, config::cores()),
+            Kind::Cpu | Kind::Frame => config::threads(Setting::Cpu, config::cores()),
         }
     }
 }
@@ -146,7 +145,7 @@ impl Core {
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
-            _ => crew::start(&core)?,
+            Kind::Io | Kind::Frame => crew::start(&core)?,
         }
         let mut started = started();
         started.retain(|core| core.strong_count() > 0);
@@ -163,7 +162,7 @@ impl Core {
     pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
         match self.kind {
             Kind::Cpu => cpu::push(self, job, copies),
-            _ => crew::push(self, job, copies),
+            Kind::Io | Kind::Frame => crew::push(self, job, copies),
         }
     }
 
@@ -171,7 +170,7 @@ impl Core {
     fn rouse(self: &Arc<Self>, state: MutexGuard<'_, State>) {
         match self.kind {
             Kind::Cpu => cpu::rouse(self, state),
-            _ => crew::rouse(self, state),
+            Kind::Io | Kind::Frame => crew::rouse(self, state),
         }
     }
 
@@ -253,10 +252,7 @@ impl Core {
 
     /// Whether this is the crew of DataFrame chunks.
     pub(crate) fn is_frames(&self) -> bool {
-        #[cfg(feature = "polars")]
-        return self.kind == Kind::Frame;
-        #[cfg(not(feature = "polars"))]
-        false
+        self.kind == Kind::Frame
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -284,7 +280,7 @@ impl Core {
         }
         match self.kind {
             Kind::Cpu => cpu::finish(self),
-            _ => crew::finish(self),
+            Kind::Io | Kind::Frame => crew::finish(self),
         }
     }
 }
