@@ -5,10 +5,13 @@ use syn::{FnArg, ReturnType, Type};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::Options;
-use crate::types::{contains_impl, is_mut_reference};
+use crate::types::{borrows, contains_impl, is_mut_reference};
 
 /// The attribute that marks a chunked argument.
 pub(crate) const CHUNK: &str = "chunk";
+
+/// The attribute that marks a worker's state.
+pub(crate) const WORKER: &str = "worker";
 
 /// The most arguments a function may have.
 const MAX_ARGUMENTS: usize = 16;
@@ -47,13 +50,65 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         }
     }
     chunks(function, options, errors);
+    worker(function, options, errors);
+    timeout(function, options, errors);
+    if let (Some((name, _)), None) = (&options.backoff, &options.retries) {
+        errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
+    }
+}
+
+/// `init` and `#[worker]` belong together.
+fn worker(function: &Function, options: &Options, errors: &mut Errors) {
+    let mut marked = function.sig.inputs.iter().filter_map(typed).filter(|argument| has(argument, WORKER));
+    let first = marked.next();
+    match (first, &options.init) {
+        (Some(argument), None) => {
+            let attr = argument.attrs.iter().find(|attr| attr.path().is_ident(WORKER));
+            errors.at(attr, "`#[worker]` marks a worker's own state: say what makes it with `init = path`");
+        }
+        (None, Some((name, _))) => {
+            errors.at(
+                name,
+                "`init` makes a worker's own state: mark the parameter that gets it, `#[worker] state: &mut State`",
+            );
+        }
+        _ => {}
+    }
+    if let Some(argument) = first {
+        if !is_mut_reference(&argument.ty) {
+            errors.at(&argument.ty, "a worker's state is lent to each call: its parameter must be a `&mut` reference");
+        }
+        if has(argument, CHUNK) {
+            errors.at(argument, "a worker's state cannot be cut: remove `#[chunk]` or `#[worker]`");
+        }
+    }
+    for argument in marked {
+        errors.at(argument, "a worker has one state a function: put both into a struct or a tuple");
+    }
+}
+
+/// A thread that runs out of time is left behind, so it must not hold anything borrowed.
+fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
+    let Some((name, _)) = &options.timeout else { return };
+    if options.cut_name.is_some() {
+        errors.at(
+            name,
+            "`timeout` and chunks contradict each other: give the time limit to the function that each chunk calls",
+        );
+    }
+    for argument in function.sig.inputs.iter().filter_map(typed) {
+        if !has(argument, WORKER) && borrows(&argument.ty) {
+            let message = "with `timeout` arguments must be owned: a call that runs out of time is left behind on its thread, and what it borrows could end before it";
+            errors.at(&argument.ty, message);
+        }
+    }
 }
 
 /// Options and arguments that only make sense together.
 fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
-    let arguments: Vec<_> = sig.inputs.iter().filter_map(typed).collect();
-    let marked = |argument: &syn::PatType| argument.attrs.iter().any(|attr| attr.path().is_ident(CHUNK));
+    let arguments: Vec<_> = sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)).collect();
+    let marked = |argument: &syn::PatType| has(argument, CHUNK);
     let Some(name) = &options.cut_name else {
         for attr in arguments.iter().flat_map(|argument| &argument.attrs) {
             if attr.path().is_ident(CHUNK) {
@@ -85,6 +140,10 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
             errors.at(&argument.ty, "a chunked argument needs a type with a name, so that it can be cut");
         }
     }
+}
+
+fn has(argument: &syn::PatType, mark: &str) -> bool {
+    argument.attrs.iter().any(|attr| attr.path().is_ident(mark))
 }
 
 fn typed(input: &FnArg) -> Option<&syn::PatType> {

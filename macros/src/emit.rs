@@ -19,9 +19,13 @@ pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {
     quote!(#function #companion)
 }
 
-/// The user's function as it stands.
+/// The user's function as it stands; one with a worker's state without its body, as callers do not give the state.
 fn verbatim(plan: &Plan) -> TokenStream {
     let crate::function::Function { attrs, vis, sig, body } = &plan.function;
+    if plan.worker.is_some() {
+        let sig = plain_signature(plan);
+        return quote!(#(#attrs)* #vis #sig { ::core::unreachable!() });
+    }
     quote!(#(#attrs)* #vis #sig #body)
 }
 
@@ -41,6 +45,10 @@ fn direct(plan: &Plan) -> TokenStream {
     let impls = plan.turbofish(plan.impls());
     let proof = quote!(#companion::__site(), #companion::__sent #impls());
     let call = match &plan.options.cut {
+        None if plan.options.timeout.is_some() => {
+            let late = late(plan);
+            quote!(#private::call_timed(#proof, #late, (#(#names,)*), #run))
+        }
         None => quote!(#private::call(#proof, (#(#names,)*), #run)),
         Some(cut) => {
             let cut = cut_size(plan, cut);
@@ -117,11 +125,20 @@ fn site(plan: &Plan) -> TokenStream {
         let label = quote_spanned!(label.span()=> #private::label::<()>(#label));
         quote!(.progress(#label))
     });
+    let timeout = plan.options.timeout.as_ref().map(|(_, nanoseconds)| quote!(.timeout(#nanoseconds)));
+    let stateful = plan.worker.map(|_| quote!(.stateful()));
     quote! {
+        const __NAME: &'static ::core::primitive::str = ::core::concat!(::core::module_path!(), "::", #name);
         fn __site() -> #private::Site {
-            #private::Site::new(::core::concat!(::core::module_path!(), "::", #name), #pool) #progress
+            #private::Site::new(Self::__NAME, #pool) #progress #timeout #stateful
         }
     }
+}
+
+/// What a call that ran out of time returns.
+fn late(plan: &Plan) -> TokenStream {
+    let (private, result) = (&plan.private, &plan.result);
+    quote_spanned!(result.span()=> #private::late::<#result>())
 }
 
 /// Each type is checked where the user wrote it, and nowhere else.
@@ -133,7 +150,11 @@ fn sent(plan: &Plan, valid: bool) -> TokenStream {
     let proof = if valid {
         let arguments = plan.arguments.iter().map(|argument| witness(private, &argument.named));
         let result = witness(private, result);
-        quote!(#private::crossing((#(#arguments,)*), #result))
+        let fallible = plan.options.retries.as_ref().map(|_| {
+            let result = &plan.result_named;
+            quote_spanned!(result.span()=> #private::fallible::<#result>();)
+        });
+        quote!(#fallible #private::crossing((#(#arguments,)*), #result))
     } else {
         quote!(#private::unchecked())
     };
@@ -172,14 +193,20 @@ fn witness(private: &syn::Path, ty: &Type) -> TokenStream {
 
 fn serial(plan: &Plan, valid: bool) -> TokenStream {
     let vis = &plan.function.vis;
-    let mut sig = if valid { plan.function.sig.clone() } else { plain_signature(plan) };
+    let mut sig = plan.function.sig.clone();
+    if !valid && plan.worker.is_none() {
+        sig = plain_signature(plan);
+    }
     sig.ident = generated("serial", &sig.ident);
     (sig.constness, sig.asyncness, sig.abi) = (None, None, None);
     let kept = plan.function.attrs.iter().filter(|attr| attr.path().is_ident("must_use"));
     let about = format!("Runs [`{}()`] here and now, without a worker.", plan.function.sig.ident);
     let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
+    // The result is for the time-out, if for nothing else.
+    let wraps = plan.options.timeout.as_ref().map(|_| quote!(#[allow(clippy::unnecessary_wraps)]));
     quote! {
         #(#kept)*
+        #wraps
         #[doc = #about]
         #vis #sig #body
     }
@@ -242,14 +269,21 @@ fn map(plan: &Plan) -> Option<TokenStream> {
     let pattern = if names.len() == 1 { quote!(#(#names)*) } else { quote!((#(#names,)*)) };
     let call = call_serial(plan, &quote!(Self));
     let impls = plan.turbofish(plan.impls());
+    let (map, late, into) = match &plan.options.timeout {
+        Some(_) => {
+            let late = late(plan);
+            (quote!(#private::TimedMap), quote!(#late,), quote!(#private::map_timed))
+        }
+        None => (quote!(#private::Map), quote!(), quote!(#private::map)),
+    };
     Some(quote! {
         #[doc = #about]
-        #vis #unsafety fn #ident #params(items: #items) -> #private::Map<
+        #vis #unsafety fn #ident #params(items: #items) -> #map<
             #items::Source,
             impl #private::Detach<#item, Out = #result> + use<#(#captured),*>,
             #item,
         > #clause {
-            #private::map(Self::__site(), Self::__sent #impls() #single, items, |#pattern| #call)
+            #into(Self::__site(), Self::__sent #impls() #single, #late items, |#pattern| #call)
         }
     })
 }
@@ -261,14 +295,40 @@ fn run(plan: &Plan, companion: &TokenStream) -> TokenStream {
     quote!(|(#(#names,)*)| #call)
 }
 
+/// The call of the body: once, or again until it succeeds; with the worker's state, where it has one.
 fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
-    let names = names(plan);
-    let turbofish = plan.turbofish(0);
-    let call = quote!(#companion::serial #turbofish(#(#names),*));
-    match plan.function.sig.safety {
-        Safety::Unsafe(_) => quote!(unsafe { #call }),
-        _ => call,
+    let private = &plan.private;
+    let mut values: Vec<_> = plan
+        .arguments
+        .iter()
+        .map(|argument| {
+            let ident = &argument.ident;
+            match &plan.options.retries {
+                Some(_) => {
+                    let again = respan(&quote!(#private::again), argument.ty.span());
+                    quote_spanned!(argument.ty.span()=> #again(&#ident))
+                }
+                None => quote!(#ident),
+            }
+        })
+        .collect();
+    let state = Ident::new("__state", Span::mixed_site());
+    if let Some(place) = plan.worker {
+        values.insert(place, quote!(#state));
     }
+    let turbofish = plan.turbofish(0);
+    let mut call = quote!(#companion::serial #turbofish(#(#values),*));
+    if let Safety::Unsafe(_) = plan.function.sig.safety {
+        call = quote!(unsafe { #call });
+    }
+    if let (Some(_), Some((_, init))) = (plan.worker, &plan.options.init) {
+        call = quote!(#private::with_state(#companion::__NAME, #init, |#state| #call));
+    }
+    if let Some(times) = &plan.options.retries {
+        let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
+        call = quote!(#private::Retry::new(#times, #backoff).run(|| #call));
+    }
+    call
 }
 
 /// `chunks = N` as a value that is at least 1; found out at compile time where `N` names no generic.
@@ -334,6 +394,10 @@ fn task_result(ty: &Type) -> TokenStream {
 /// The signature with a plain name for each argument.
 fn plain_signature(plan: &Plan) -> Signature {
     let mut sig = plan.function.sig.clone();
+    if let Some(place) = plan.worker {
+        sig.inputs =
+            sig.inputs.into_iter().enumerate().filter(|(index, _)| *index != place).map(|(_, input)| input).collect();
+    }
     let arguments = sig.inputs.iter_mut().filter_map(|input| match input {
         FnArg::Typed(argument) => Some(argument),
         FnArg::Receiver(_) => None,

@@ -17,7 +17,12 @@ const POOL: &str = "pool";
 const PROGRESS: &str = "progress";
 const COMPANION: &str = "companion";
 const CRATE: &str = "crate";
-const ALL: [&str; 8] = [KIND, CHUNKS, CHUNK_SIZE, REDUCE, POOL, PROGRESS, COMPANION, CRATE];
+const TIMEOUT: &str = "timeout";
+const RETRIES: &str = "retries";
+const BACKOFF: &str = "backoff";
+const INIT: &str = "init";
+const ALL: [&str; 12] =
+    [KIND, CHUNKS, CHUNK_SIZE, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
 const KINDS: [&str; 2] = ["cpu", "io"];
 
 /// Which workers.
@@ -42,6 +47,12 @@ pub(crate) struct Options {
     /// The name of the option that cuts, for messages.
     pub(crate) cut_name: Option<Ident>,
     pub(crate) reduce: Option<(Ident, Path)>,
+    /// In nanoseconds.
+    pub(crate) timeout: Option<(Ident, u64)>,
+    pub(crate) retries: Option<Expr>,
+    /// In nanoseconds.
+    pub(crate) backoff: Option<(Ident, u64)>,
+    pub(crate) init: Option<(Ident, Path)>,
     pub(crate) pool: Option<Path>,
     pub(crate) progress: Option<LitStr>,
     pub(crate) companion: Option<Ident>,
@@ -109,6 +120,10 @@ impl Options {
                 self.cut = Some(cut(name, value)?);
             }
             REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
+            TIMEOUT => self.timeout = Some((name.clone(), duration(name, value)?)),
+            RETRIES => self.retries = Some(retries(value)?),
+            BACKOFF => self.backoff = Some((name.clone(), duration(name, value)?)),
+            INIT => self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?)),
             POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
             PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
             COMPANION => {
@@ -159,6 +174,44 @@ fn cut(name: &Ident, value: &Expr) -> syn::Result<Cut> {
         _ => {}
     }
     Ok(if auto { Cut::Chunks(value.clone()) } else { Cut::Size(value.clone()) })
+}
+
+/// A number of retries, if it is one.
+fn retries(value: &Expr) -> syn::Result<Expr> {
+    match value {
+        Expr::Lit(lit) if !matches!(lit.lit, Lit::Int(_)) => {
+            Err(Error::new_spanned(value, format!("`retries` takes a number, not `{}`", value.to_token_stream())))
+        }
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
+            Err(Error::new_spanned(value, "`retries` cannot be negative: it is how often to try again"))
+        }
+        _ => Ok(value.clone()),
+    }
+}
+
+/// A time such as `"2s"`, in nanoseconds.
+fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
+    let bad = || {
+        let message = format!("`{name}` takes a time in quotes: a number and its unit, such as \"2s\" or \"100ms\"");
+        Error::new_spanned(value, format!("{message}\nthe units are: ns, us, ms, s, m, h"))
+    };
+    let text = literal(value).ok_or_else(bad)?.value();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let unit = match unit.trim() {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return Err(bad()),
+    };
+    let nanoseconds = number.checked_mul(unit).ok_or_else(bad)?;
+    if nanoseconds == 0 && name == TIMEOUT {
+        return Err(Error::new_spanned(value, "with a `timeout` of 0 no call could ever end in time"));
+    }
+    Ok(nanoseconds)
 }
 
 fn path(name: &Ident, value: &Expr, what: &str) -> syn::Result<Path> {

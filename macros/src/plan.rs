@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, ReturnType, Type, parse_quote};
 
-use crate::check::CHUNK;
+use crate::check::{CHUNK, WORKER};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::Options;
@@ -34,7 +34,10 @@ pub(crate) struct Plan {
     pub(crate) companion: Ident,
     /// The path of `fanfold::__private`.
     pub(crate) private: Path,
+    /// All of the body's arguments but the worker's state.
     pub(crate) arguments: Vec<Argument>,
+    /// The place of the worker's state among the body's arguments.
+    pub(crate) worker: Option<usize>,
     /// The result as written, with its lifetimes named, and with `'static` ones.
     pub(crate) result: Type,
     pub(crate) result_named: Type,
@@ -55,7 +58,8 @@ impl Plan {
         });
         let mut lifetimes = NameLifetimes::default();
         let mut impls = NameImpls::default();
-        let mut arguments = Vec::new();
+        let mut arguments: Vec<Argument> = Vec::new();
+        let mut worker = None;
         for (index, input) in function.sig.inputs.iter_mut().enumerate() {
             let FnArg::Typed(argument) = input else { continue };
             let marked = argument.attrs.iter().any(is_chunk);
@@ -64,7 +68,12 @@ impl Plan {
                     errors.push(error);
                 }
             }
-            argument.attrs.retain(|attr| !is_chunk(attr));
+            let is_worker = argument.attrs.iter().any(|attr| attr.path().is_ident(WORKER));
+            argument.attrs.retain(|attr| !is_chunk(attr) && !attr.path().is_ident(WORKER));
+            if is_worker && worker.is_none() {
+                worker = Some(index);
+                continue;
+            }
             let mut named = (*argument.ty).clone();
             lifetimes.visit_type_mut(&mut named);
             impls.visit_type_mut(&mut named);
@@ -75,7 +84,7 @@ impl Plan {
                 ty: (*argument.ty).clone(),
                 named,
                 owned,
-                chunked: options.cut.is_some() && if any_marked { marked } else { index == 0 },
+                chunked: options.cut.is_some() && if any_marked { marked } else { arguments.is_empty() },
             });
         }
 
@@ -101,6 +110,7 @@ impl Plan {
                 && function.sig.variadic.is_none()
                 && !contains_impl(&result),
             arguments,
+            worker,
             result,
             result_named,
             result_owned,

@@ -22,6 +22,14 @@ pub(crate) fn contains_impl(ty: &Type) -> bool {
     finder.0
 }
 
+/// Whether the type names a lifetime, or leaves one out, other than `'static`.
+pub(crate) fn borrows(ty: &Type) -> bool {
+    let mut named = ty.clone();
+    let mut lifetimes = NameLifetimes::default();
+    lifetimes.visit_type_mut(&mut named);
+    lifetimes.found.iter().any(|lifetime| lifetime.ident != "static")
+}
+
 pub(crate) fn is_mut_reference(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference) if reference.mutability.is_some())
 }

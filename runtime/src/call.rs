@@ -3,12 +3,15 @@
 //! Each takes a [`Crossing`], the proof that the arguments and the result may go to another thread, in place of
 //! `Send` bounds; see `sent.rs`.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config;
+use crate::error::TaskError;
 use crate::gather::{Gather, GatherError};
 use crate::lend;
-use crate::map::{self, Detach, Grain, Hands, Items, Map, Run};
+use crate::map::{self, Detach, Grain, Hands, Items, Map, Run, TimedMap};
 use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
@@ -23,19 +26,40 @@ pub struct Site {
     function: &'static str,
     pool: &'static Pool,
     progress: Option<&'static str>,
+    terms: Terms,
 }
 
 impl Site {
     /// The function of this path, on this pool.
     #[must_use]
     pub fn new(function: &'static str, pool: &'static Pool) -> Self {
-        Self { function, pool, progress: None }
+        Self { function, pool, progress: None, terms: Terms { timeout: None, own_worker: false } }
     }
 
     /// Shows a bar on maps and chunked calls.
     #[must_use]
     pub fn progress(self, label: &'static str) -> Self {
         Self { progress: Some(label), ..self }
+    }
+
+    /// Gives each call so long, in nanoseconds, from its start on its worker.
+    #[must_use]
+    pub fn timeout(mut self, nanoseconds: u64) -> Self {
+        self.terms = Terms { timeout: Some(Duration::from_nanos(nanoseconds)), own_worker: true };
+        self
+    }
+
+    /// Has calls run on workers that keep state for the function.
+    #[must_use]
+    pub fn stateful(mut self) -> Self {
+        self.terms.own_worker = true;
+        self
+    }
+
+    /// Whether a call may run here and now: on a worker of the pool, or for it.
+    fn is_here(self) -> bool {
+        let core = self.core();
+        config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
     fn core(self) -> &'static Arc<Core> {
@@ -49,10 +73,10 @@ impl Site {
 ///
 /// With the function's own payload, and if the pool is closed.
 pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
-    let core = site.core();
-    if core.is_current() || config::serial() {
+    if site.is_here() {
         return function(args);
     }
+    let core = site.core();
     // SAFETY: the witness stands for the arguments, and the closure is `Send`.
     let carried = unsafe { Carried::new((args, function)) };
     let done = lend::run_on(core, move || {
@@ -76,7 +100,69 @@ where
     let work = move || function(args);
     // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
     let crossing = unsafe { Crossing::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), site.function, Terms::default(), work, crossing))
+    Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, crossing))
+}
+
+/// What a call that ran out of time returns: the proof that the result has a place for it.
+#[diagnostic::on_unimplemented(
+    message = "a function with a time limit cannot return `{Self}`",
+    label = "has no place for a `TaskError`",
+    note = "with `timeout` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as `Box<dyn Error + Send + Sync>`"
+)]
+pub trait Late {
+    /// The error as a result.
+    fn late(error: TaskError) -> Self;
+}
+
+impl<T, E: From<TaskError>> Late for Result<T, E> {
+    fn late(error: TaskError) -> Self {
+        Err(E::from(error))
+    }
+}
+
+/// The proof that a result has a place for a time-out.
+#[must_use]
+pub fn late<R: Late>() -> fn(TaskError) -> R {
+    R::late
+}
+
+/// The direct call of a function with `timeout`: always on a worker, and left behind there when time is up.
+///
+/// # Panics
+///
+/// With the function's own payload.
+pub fn call_timed<A, R>(
+    site: Site,
+    crossing: Crossing<A, R>,
+    late: fn(TaskError) -> R,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    match submit(site, crossing, args, function).join() {
+        Ok(result) => result,
+        Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
+        Err(error) => late(error),
+    }
+}
+
+/// `name::map` of a function with `timeout`.
+pub fn map_timed<I, M, A, R, F>(
+    site: Site,
+    crossing: Crossing<A, R>,
+    late: fn(TaskError) -> R,
+    items: I,
+    function: F,
+) -> TimedMap<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
+where
+    I: Items<A, M>,
+    F: Fn(A) -> R + Send + Sync,
+{
+    let limit = site.terms.timeout.unwrap_or(Duration::MAX);
+    TimedMap::new(map(site, crossing, items, function), limit, late)
 }
 
 /// `name::map`: a lazy map of the function.
@@ -91,6 +177,7 @@ where
     F: Fn(A) -> R + Send + Sync,
 {
     let map = map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function);
+    let map = if site.terms.own_worker { map.stateful() } else { map };
     match site.progress {
         Some(label) => map.progress(label),
         None => map,
@@ -218,7 +305,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
 ) -> R {
     let Chunking { cut, cutter, joiner } = chunking;
     let core = lane(site, cutter.polars());
-    let hands = Hands::of(core);
+    let hands = Hands::of(core, site.terms.own_worker);
     let sizes = cut.sizes(cutter.size(&whole), hands.count());
     let args: Vec<A> = cutter.cut(whole, &sizes).into_iter().map(with).collect();
     let bar = Bar::new(site.progress, Some(args.len() as u64));

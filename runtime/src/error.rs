@@ -43,6 +43,12 @@ pub enum TaskError {
         /// The limit, counted from the start of the run on its worker.
         after: Duration,
     },
+    /// The worker could not make the state that the function needs (`init = path`).
+    #[non_exhaustive]
+    Init {
+        /// The function, and what its initializer returned or panicked with.
+        message: String,
+    },
     /// The pool was closed before the task started.
     PoolClosed,
 }
@@ -90,6 +96,7 @@ impl fmt::Display for TaskError {
                 }
                 write!(f, ": {message}")
             }
+            Self::Init { message } => f.write_str(message),
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut { after } => write!(f, "the task ran longer than its limit of {after:?}"),
             Self::PoolClosed => {

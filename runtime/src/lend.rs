@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-use crate::park;
 use crate::workers::{self, Core, Ran, Run};
+use crate::{panics, park};
 
 /// Nobody may enter any more.
 const CLOSED: usize = 1;
@@ -129,7 +129,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
     }
     let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(payload) = panic {
-        resume_unwind(payload);
+        resume_unwind(panics::readable(payload));
     }
     if !along && before & ENTERED == 0 {
         return Err(Abandoned);

@@ -50,11 +50,13 @@ mod panics;
 mod park;
 mod pool;
 mod progress;
+mod retry;
 mod same_type;
 mod scope;
 mod sent;
 mod slot;
 mod split;
+mod state;
 mod task;
 mod timer;
 mod wait;
@@ -65,7 +67,7 @@ pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
 pub use gather::{Gather, GatherError};
-pub use map::{Collect, Items, Map, MapIter, PoolItems};
+pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
 pub use scope::{Scope, ScopedTask, scope};
 pub use slot::{Outcome, TaskId, cancelled};
@@ -86,13 +88,16 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{
-        Both, Site, at_least_one, broadcast, call, call_chunks, chunking, cutter, gatherer, map, reducer, submit,
+        Both, Site, at_least_one, broadcast, call, call_chunks, call_timed, chunking, cutter, gatherer, late, map,
+        map_timed, reducer, submit,
     };
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source};
+    pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
     pub use crate::pool::Pool;
     pub use crate::progress::label;
+    pub use crate::retry::{Retry, again, fallible};
     pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};
     pub use crate::split::Cut;
+    pub use crate::state::with_state;
     pub use crate::task::Task;
 }
 

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use crate::error::TaskError;
+use crate::state::InitFailed;
 
 thread_local! {
     /// How many tasks this thread is inside of.
@@ -27,7 +28,15 @@ pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Resu
 }
 
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
-    TaskError::panicked(function, PLACE.take(), payload)
+    match payload.downcast::<InitFailed>() {
+        Ok(failed) => TaskError::Init { message: failed.0 },
+        Err(payload) => TaskError::panicked(function, PLACE.take(), payload),
+    }
+}
+
+/// A payload as a caller is to get it: a failed initializer's says why, as text.
+pub(crate) fn readable(payload: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
+    payload.downcast::<InitFailed>().map_or_else(|payload| payload, |failed| Box::new(failed.0))
 }
 
 fn install() {

@@ -208,7 +208,7 @@ impl<'a> FrameChunks<'a> {
         let plan = self.plan();
         let bar = Bar::new(self.label, Some(plan.len() as u64));
         let run = Run {
-            hands: Hands::of(Pool::frames().core()),
+            hands: Hands::of(Pool::frames().core(), false),
             grain: Grain::Size(1),
             bar: bar.as_ref(),
             call: |chunk: usize| {

@@ -45,15 +45,18 @@ pub(crate) struct Hands<'a> {
 impl<'a> Hands<'a> {
     /// The rule for a pool: a caller of the default cpu pool is one of its n workers; on any other pool its own
     /// workers alone run items, and so does a caller that is one of them.
-    pub(crate) fn of(core: &'a Arc<Core>) -> Self {
+    ///
+    /// With `own_workers`, a caller that only does the pool's work is none: the function's state is its workers'.
+    pub(crate) fn of(core: &'a Arc<Core>, own_workers: bool) -> Self {
         if config::serial() {
             return Self { core, helpers: 0, along: true };
         }
         let (n, current) = (core.threads(), core.is_current());
         let along = match core.kind() {
+            _ if own_workers => core.is_own_worker(),
             Kind::Cpu => core.is_default_cpu() || current,
-            // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for good. That
-            // must not happen to a thread of the user's.
+            // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for
+            // good. That must not happen to a thread of the user's.
             Kind::Io | Kind::Frame => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }

@@ -42,6 +42,8 @@ pub struct MapIter<I: Iterator, R> {
     batch: usize,
     one_by_one: bool,
     results: std::vec::IntoIter<R>,
+    /// What a task that ran out of time gives in its place.
+    late: Option<fn(TaskError) -> R>,
     /// To be thrown on once `results` are given out.
     panic: Option<Box<dyn Any + Send>>,
     bar: Option<Bar>,
@@ -107,6 +109,12 @@ impl<R> InFlight<R> {
 }
 
 impl<I: Iterator, R> MapIter<I, R> {
+    /// Gives `late` in the place of a task that ran out of time.
+    pub(super) fn with_late(mut self, late: fn(TaskError) -> R) -> Self {
+        self.late = Some(late);
+        self
+    }
+
     /// Pulls and submits as long as there is room.
     fn fill(&mut self) {
         loop {
@@ -169,6 +177,9 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                     self.exhausted |= batch.panic.is_some();
                     self.panic = batch.panic;
                 }
+                Err(error @ TaskError::TimedOut { .. }) if self.late.is_some() => {
+                    self.results = self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter();
+                }
                 Err(error) => panic!("the map cannot go on: {error}"),
             }
         }
@@ -220,8 +231,8 @@ where
         let core = Arc::clone(&self.core);
         let io = core.kind() == Kind::Io;
         let workers = core.threads();
-        let name = self.name;
-        let spawn = Box::new(move |items: Vec<A>| submit(&core, name, &function, items));
+        let (name, terms) = (self.name, self.terms);
+        let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));
         let in_flight = if self.unordered {
             InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new() }
         } else {
@@ -236,8 +247,9 @@ where
             buffer: self.buffer,
             workers,
             batch: if let super::Grain::Size(size) = self.grain { size } else { 1 },
-            one_by_one: io || matches!(self.grain, super::Grain::Size(_)),
+            one_by_one: io || terms.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
             results: Vec::new().into_iter(),
+            late: None,
             panic: None,
             bar: Bar::new(self.label, None),
         }
@@ -248,6 +260,7 @@ where
 fn submit<A: 'static, R: 'static>(
     core: &Arc<Core>,
     name: &'static str,
+    terms: Terms,
     function: &Batched<A, R>,
     items: Vec<A>,
 ) -> Task<Batch<R>> {
@@ -260,5 +273,5 @@ fn submit<A: 'static, R: 'static>(
     };
     // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
     let crossing = unsafe { Crossing::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), name, Terms::default(), work, crossing))
+    Task::start(core, Slot::new(Arc::clone(core), name, terms, work, crossing))
 }

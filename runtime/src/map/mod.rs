@@ -7,18 +7,22 @@ mod items;
 mod iter;
 mod reduce;
 mod slots;
+mod timed;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::progress::Bar;
 use crate::sent::Crossing;
+use crate::slot::Terms;
 use crate::workers::Core;
 
 pub use collect::Collect;
 pub use function::{Closure, Detach, MapFn};
 pub use items::{Items, PoolItems, Source};
 pub use iter::MapIter;
+pub use timed::TimedMap;
 
 pub(crate) use collect::Run;
 pub(crate) use drive::{Grain, Hands};
@@ -64,6 +68,7 @@ pub struct Map<S, F, A> {
     grain: Grain,
     unordered: bool,
     buffer: Option<usize>,
+    terms: Terms,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
 }
@@ -94,9 +99,21 @@ impl<S, F, A> Map<S, F, A> {
             grain: Grain::Adaptive,
             unordered: false,
             buffer: None,
+            terms: Terms::default(),
             label: None,
             _items: PhantomData,
         }
+    }
+
+    /// Has each item run on a worker that keeps state for the function.
+    pub(crate) fn stateful(mut self) -> Self {
+        self.terms.own_worker = true;
+        self
+    }
+
+    fn with_limit(mut self, limit: Duration) -> Self {
+        self.terms = Terms { timeout: Some(limit), own_worker: true };
+        self
     }
 }
 
@@ -164,6 +181,22 @@ where
         self
     }
 
+    /// The same map with another function.
+    fn with_function<G>(self, wrap: impl FnOnce(F) -> G) -> Map<S, G, A> {
+        Map {
+            core: self.core,
+            name: self.name,
+            source: self.source,
+            function: wrap(self.function),
+            grain: self.grain,
+            unordered: self.unordered,
+            buffer: self.buffer,
+            terms: self.terms,
+            label: self.label,
+            _items: PhantomData,
+        }
+    }
+
     /// The same map on another pool's core.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
         self.core = Arc::clone(core);
@@ -183,7 +216,7 @@ where
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
         let run = Run {
-            hands: Hands::of(&self.core),
+            hands: Hands::of(&self.core, self.terms.own_worker),
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
@@ -201,7 +234,7 @@ where
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
         let run = Run {
-            hands: Hands::of(&self.core),
+            hands: Hands::of(&self.core, self.terms.own_worker),
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),

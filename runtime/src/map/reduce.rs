@@ -73,8 +73,13 @@ where
 
     /// The folds of all blocks, in order.
     fn fold_blocks<T>(self, fold: impl Fn(&mut dyn Iterator<Item = F::Out>) -> T + Sync) -> Vec<T> {
-        let mut blocks =
-            Blocks { hands: Hands::of(&self.core), function: &self.function, fold: &fold, seen: 0, folded: Vec::new() };
+        let mut blocks = Blocks {
+            hands: Hands::of(&self.core, self.terms.own_worker),
+            function: &self.function,
+            fold: &fold,
+            seen: 0,
+            folded: Vec::new(),
+        };
         self.source.visit(&mut blocks);
         blocks.folded
     }

@@ -216,6 +216,11 @@ impl Core {
         seat::is_worker_of(self) || (seat::does_cpu_work() && self.is_default_cpu())
     }
 
+    /// Whether the current thread is one of this pool's workers.
+    pub(crate) fn is_own_worker(&self) -> bool {
+        seat::is_worker_of(self)
+    }
+
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -1,0 +1,91 @@
+//! `retries = N`: again on `Err`, after a pause that doubles each time.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use crate::{cancelled, workers};
+
+/// How often to try again, and how long to wait before the first time.
+#[derive(Clone, Copy)]
+pub struct Retry {
+    times: u32,
+    backoff: Duration,
+}
+
+impl Retry {
+    /// Tries `times` more after a failure.
+    #[must_use]
+    pub const fn new(times: u32, backoff_nanoseconds: u64) -> Self {
+        Self { times, backoff: Duration::from_nanos(backoff_nanoseconds) }
+    }
+
+    /// Runs `attempt` until it succeeds, all tries are used up, or the task is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// The last attempt's.
+    pub fn run<T, E>(self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        let mut pause = self.backoff;
+        for _ in 0..self.times {
+            let result = attempt();
+            if result.is_ok() || cancelled() {
+                return result;
+            }
+            sleep(jittered(pause));
+            pause = pause.saturating_mul(2);
+        }
+        attempt()
+    }
+}
+
+/// Between half and all of the pause: many that failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    // The standard library's source of random bits: each state has other keys.
+    let random = RandomState::new().build_hasher().finish();
+    let share = f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + share / 2.0)
+}
+
+/// Sleeps; a worker gives its permit back meanwhile.
+fn sleep(pause: Duration) {
+    if !pause.is_zero()
+        && let Some(until) = Instant::now().checked_add(pause)
+    {
+        workers::wait_until_deadline(|| false, until);
+    }
+}
+
+/// The proof that a result can fail, for `retries`.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` cannot be tried again",
+    label = "says nothing of failure",
+    note = "`retries` calls the function again when it returns `Err`: return a `Result`"
+)]
+pub trait Fallible {}
+impl<T, E> Fallible for Result<T, E> {}
+
+/// Asks for the proof.
+pub fn fallible<R: Fallible>() {}
+
+/// An argument that each attempt gets a copy of.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to a second attempt",
+    label = "not `Clone`, so it is used up by the first attempt",
+    note = "`retries` calls the function again with the same arguments: take it by reference, or make it `Clone`"
+)]
+pub trait Again: Sized {
+    /// One more of it.
+    fn again(&self) -> Self;
+}
+
+impl<T: Clone> Again for T {
+    fn again(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A copy of an argument, for one attempt.
+pub fn again<T: Again>(value: &T) -> T {
+    value.again()
+}

@@ -1,0 +1,88 @@
+//! Per-worker state: `init = path` makes it once a worker, and the function's `#[worker]` parameter is `&mut` to it.
+//!
+//! The state lives in a thread-local of its worker, so it need not be `Send`, and it is dropped when the worker ends.
+//! It is taken out while a call uses it: a nested call on the same worker finds none and makes a second one, so there
+//! is never a second `&mut`.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::error::panic_message;
+
+/// A function's path and the type of its state: generic functions have one state a type.
+type Key = (&'static str, TypeId);
+
+thread_local! {
+    static STATES: RefCell<HashMap<Key, Box<dyn Any>>> = RefCell::default();
+}
+
+/// What an initializer may return: the state, or a `Result` of it. `M` only tells the two apart.
+#[diagnostic::on_unimplemented(
+    message = "an initializer that returns `{Self}` does not make the `#[worker]` state `{S}`",
+    label = "does not make the `#[worker]` state",
+    note = "`init` takes the path of a function without arguments that returns the state, or a `Result` of it whose error can be displayed"
+)]
+pub trait IntoState<S, M> {
+    /// The state, or why there is none.
+    fn into_state(self) -> Result<S, String>;
+}
+
+/// Marks an initializer that returns the state.
+pub struct Plain;
+/// Marks an initializer that returns a `Result`.
+pub struct Fallible;
+
+impl<S> IntoState<S, Plain> for S {
+    fn into_state(self) -> Result<S, String> {
+        Ok(self)
+    }
+}
+
+impl<S, E: Display> IntoState<S, Fallible> for Result<S, E> {
+    fn into_state(self) -> Result<S, String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// What a call with state unwinds with when its initializer fails; `panics.rs` makes it a `TaskError::Init`.
+pub(crate) struct InitFailed(pub(crate) String);
+
+/// Calls `work` with this worker's state of the function, made by `init` if there is none.
+///
+/// # Panics
+///
+/// With a payload of its own if `init` fails or panics.
+pub fn with_state<S, O, M, R>(function: &'static str, init: impl FnOnce() -> O, work: impl FnOnce(&mut S) -> R) -> R
+where
+    S: 'static,
+    O: IntoState<S, M>,
+{
+    let key = (function, TypeId::of::<S>());
+    let kept = STATES.with_borrow_mut(|states| states.remove(&key));
+    let state = match kept.map(Box::<dyn Any>::downcast::<S>) {
+        Some(Ok(state)) => state,
+        _ => Box::new(make(function, init)),
+    };
+    // A call that panics leaves the state behind: it may be half-changed.
+    let mut state = state;
+    let result = work(&mut state);
+    let extra = STATES.with_borrow_mut(|states| states.insert(key, state));
+    // A nested call's second state, dropped outside of the borrow: its destructor may call us.
+    drop(extra);
+    result
+}
+
+fn make<S, O: IntoState<S, M>, M>(function: &'static str, init: impl FnOnce() -> O) -> S {
+    let why = match catch_unwind(AssertUnwindSafe(|| init().into_state())) {
+        Ok(Ok(state)) => return state,
+        Ok(Err(why)) => why,
+        Err(payload) => format!("it panicked: {}", panic_message(&*payload)),
+    };
+    // No panic of its own: the hook has told of the initializer's.
+    resume_unwind(Box::new(InitFailed(format!(
+        "`{function}` cannot start on this worker: its initializer failed: {why}"
+    ))))
+}

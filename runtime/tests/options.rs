@@ -1,0 +1,200 @@
+//! `timeout`, `retries`, and `init` with `#[worker]`.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use fanfold::{Pool, TaskError, cancelled, parallel};
+
+static ONE: Pool = Pool::io("slow1").threads(1);
+
+/// Never done; says on which thread it is left behind, and ends when it is told to.
+#[parallel(kind = "io", timeout = "5ms", pool = ONE)]
+fn endless(told: mpsc::Sender<thread::ThreadId>) -> Result<u32, TaskError> {
+    while !cancelled() {
+        thread::yield_now();
+    }
+    told.send(thread::current().id()).ok();
+    Ok(1)
+}
+
+#[parallel(kind = "cpu", timeout = "1m")]
+fn half(n: u32) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+    if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd").into()) }
+}
+
+#[test]
+fn a_call_that_takes_too_long_is_left_behind_and_told() {
+    let (told, tells) = mpsc::channel();
+    for _ in 0..3 {
+        let error = endless(told.clone()).expect_err("it never ends");
+        assert!(matches!(error, TaskError::TimedOut { after } if after == Duration::from_millis(5)), "{error:?}");
+        tells.recv().expect("it sees that it is cancelled");
+    }
+    let error = endless::submit(told.clone()).join().expect_err("it never ends");
+    assert_eq!(error.to_string(), "the task ran longer than its limit of 5ms");
+    let all: Vec<Result<u32, TaskError>> = endless::map(vec![told.clone(), told]).collect();
+    assert!(all.iter().all(|item| matches!(item, Err(TaskError::TimedOut { .. }))));
+    // The one thread was replaced each time, and the pool goes on.
+    assert_eq!(ONE.submit(|| 7).join().expect("no panic"), 7);
+}
+
+#[test]
+fn a_call_in_time_gives_its_result_and_its_own_error() {
+    assert_eq!(half(4).expect("even"), 2);
+    assert_eq!(half(3).expect_err("odd").to_string(), "3 is odd");
+    let all: Result<Vec<u32>, _> = half::map([2, 4, 6]).collect();
+    assert_eq!(all.expect("all even"), [1, 2, 3]);
+    assert!(half::map([2, 3]).collect::<Result<Vec<_>, _>>().is_err());
+    assert_eq!(half::map(0..100).unordered().into_iter().flatten().count(), 50);
+}
+
+#[test]
+fn an_owned_pool_does_not_wait_for_a_thread_that_ran_out_of_time() {
+    let pool = Pool::io("left").threads(1).build().expect("threads can be had");
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let late: Vec<Result<bool, TaskError>> = pool
+        .map([0], move |_| released.lock().expect("no panic").recv().is_ok())
+        .timeout(Duration::from_millis(1))
+        .into_iter()
+        .collect();
+    assert!(matches!(late[..], [Err(TaskError::TimedOut { .. })]));
+    assert_eq!(pool.submit(|| 1).join().expect("another thread is there"), 1);
+    drop(pool);
+    drop(release);
+}
+
+#[test]
+fn retries_stop_at_the_first_success_and_at_the_last_failure() {
+    #[parallel(kind = "io", retries = 3, backoff = "1us")]
+    fn flaky(calls: Arc<AtomicUsize>, succeed_at: usize) -> Result<usize, String> {
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if call >= succeed_at { Ok(call) } else { Err(format!("call {call}")) }
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    assert_eq!(flaky(Arc::clone(&calls), 3), Ok(3));
+    let calls = Arc::new(AtomicUsize::new(0));
+    assert_eq!(flaky(Arc::clone(&calls), 9), Err(String::from("call 4")));
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
+    let calls = Arc::new(AtomicUsize::new(0));
+    assert_eq!(flaky::submit(Arc::clone(&calls), 2).join().expect("no panic"), Ok(2));
+    let each: Vec<_> = (0..3).map(|n| (Arc::new(AtomicUsize::new(0)), n)).collect();
+    assert_eq!(flaky::map(each).collect::<Result<Vec<_>, _>>(), Ok(vec![1, 1, 2]));
+}
+
+static MADE: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Not `Send`: it never leaves its worker.
+struct Connection {
+    calls: Rc<Cell<u32>>,
+}
+
+impl Connection {
+    fn open() -> Self {
+        MADE.fetch_add(1, Ordering::SeqCst);
+        Self { calls: Rc::default() }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+static TWO: Pool = Pool::io("state2").threads(2);
+
+#[parallel(kind = "io", init = Connection::open, pool = TWO)]
+fn count(both: Arc<Barrier>, #[worker] connection: &mut Connection) -> u32 {
+    both.wait();
+    connection.calls.set(connection.calls.get() + 1);
+    connection.calls.get()
+}
+
+#[test]
+fn state_is_made_once_a_worker_and_kept() {
+    let both = Arc::new(Barrier::new(2));
+    for round in 1..=5 {
+        // Two at a time: each worker gets one call a round.
+        let tasks = [count::submit(Arc::clone(&both)), count::submit(Arc::clone(&both))];
+        for task in tasks {
+            assert_eq!(task.join().expect("no panic"), round);
+        }
+    }
+    assert_eq!(MADE.load(Ordering::SeqCst), 2);
+    let counts: HashSet<u32> = count::map(vec![Arc::clone(&both); 2]).collect();
+    assert_eq!(counts, HashSet::from([6]));
+    TWO.shutdown(fanfold::Pending::Run);
+    assert_eq!(DROPPED.load(Ordering::SeqCst), 2, "dropped when its worker ends");
+}
+
+#[test]
+fn a_nested_call_gets_another_state() {
+    static NEST: Pool = Pool::io("nest1").threads(1);
+    #[parallel(kind = "io", init = Vec::new, pool = NEST)]
+    fn nested(depth: u32, #[worker] seen: &mut Vec<u32>) -> usize {
+        seen.push(depth);
+        let below =
+            if depth == 0 { 0 } else { nested(depth - 1) + nested::submit(depth - 1).join().expect("no panic") };
+        assert_eq!(seen.last(), Some(&depth), "nobody else has changed it");
+        below + 1
+    }
+    assert_eq!(nested(4), 31);
+}
+
+#[test]
+fn the_default_cpu_pool_keeps_state_on_its_workers_alone() {
+    #[parallel(kind = "cpu", init = String::new)]
+    fn name(_n: u32, #[worker] first: &mut String) -> String {
+        let own = thread::current().name().unwrap_or_default().to_owned();
+        if first.is_empty() {
+            first.clone_from(&own);
+        }
+        assert_eq!(*first, own);
+        own
+    }
+    let names: HashSet<String> = name::map(0..1_000).collect();
+    assert!(names.iter().all(|name| name.starts_with("fanfold-cpu-")), "{names:?}");
+    assert!(name(1).starts_with("fanfold-cpu-"));
+    let mut own = String::from(thread::current().name().unwrap_or_default());
+    assert_eq!(name::serial(1, &mut own.clone()), own);
+    own.clear();
+}
+
+#[test]
+fn a_failing_initializer_is_told_to_every_task() {
+    fn refuse() -> Result<u8, &'static str> {
+        Err("no database")
+    }
+    fn panic() -> u8 {
+        panic!("no memory")
+    }
+    #[parallel(kind = "io", init = refuse)]
+    fn refused(n: u32, #[worker] state: &mut u8) -> u32 {
+        n + u32::from(*state)
+    }
+    #[parallel(kind = "cpu", init = panic)]
+    fn panicked(n: u32, #[worker] state: &mut u8) -> u32 {
+        n + u32::from(*state)
+    }
+    for task in (0..20).map(refused::submit).collect::<Vec<_>>() {
+        let error = task.join().expect_err("there is no state");
+        assert!(matches!(error, TaskError::Init { .. }), "{error:?}");
+        assert!(error.to_string().contains("refused`") && error.to_string().ends_with("no database"), "{error}");
+    }
+    for task in (0..20).map(panicked::submit).collect::<Vec<_>>() {
+        let error = task.join().expect_err("there is no state");
+        assert!(error.to_string().ends_with("it panicked: no memory"), "{error}");
+    }
+    let payload = std::panic::catch_unwind(|| refused(1)).expect_err("a direct call has no other way");
+    let message = payload.downcast_ref::<String>().expect("a message");
+    assert!(message.ends_with("no database"), "{message}");
+    let payload = std::panic::catch_unwind(|| refused::map(0..3).collect::<Vec<_>>()).expect_err("nor has a map");
+    assert!(payload.downcast_ref::<String>().is_some_and(|message| message.ends_with("no database")));
+}
