@@ -24,7 +24,7 @@ fn verbatim(plan: &Plan) -> TokenStream {
     let crate::function::Function { attrs, vis, sig, body } = &plan.function;
     if plan.worker.is_some() {
         let sig = plain_signature(plan);
-        return quote!(#(#attrs)* #vis #sig { ::core::unreachable!() });
+        return quote!(#(#attrs)* #[allow(unused)] #vis #sig { ::core::unreachable!() });
     }
     quote!(#(#attrs)* #vis #sig #body)
 }
@@ -92,7 +92,7 @@ fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let about = format!("The other ways to call [`{name}()`]: `serial`, `submit` and `map`.");
     let kept: Vec<_> = function.attrs.iter().filter(|attr| is_cfg(attr)).collect();
     let lints: Vec<_> = function.attrs.iter().filter_map(lint).collect();
-    let (site, sent) = (site(plan), sent(plan, valid));
+    let (site, sent, failed) = (site(plan), sent(plan, valid), failed(plan, valid));
     let (serial, submit, map) = (serial(plan, valid), submit(plan), map(plan));
     quote! {
         #(#kept)*
@@ -106,6 +106,7 @@ fn companion(plan: &Plan, valid: bool) -> TokenStream {
         impl #companion {
             #site
             #sent
+            #failed
             #serial
             #submit
             #map
@@ -150,11 +151,7 @@ fn sent(plan: &Plan, valid: bool) -> TokenStream {
     let proof = if valid {
         let arguments = plan.arguments.iter().map(|argument| witness(private, &argument.named));
         let result = witness(private, result);
-        let fallible = plan.options.retries.as_ref().map(|_| {
-            let result = &plan.result_named;
-            quote_spanned!(result.span()=> #private::fallible::<#result>();)
-        });
-        quote!(#fallible #private::crossing((#(#arguments,)*), #result))
+        quote!(#private::crossing((#(#arguments,)*), #result))
     } else {
         quote!(#private::unchecked())
     };
@@ -166,6 +163,24 @@ fn sent(plan: &Plan, valid: bool) -> TokenStream {
             #proof
         }
     }
+}
+
+/// What tells a failure that is worth a retry; asked for in one place, as in `sent`.
+fn failed(plan: &Plan, valid: bool) -> Option<TokenStream> {
+    let private = &plan.private;
+    plan.options.retries.as_ref()?;
+    let (params, clause) = parts(&plan.named_generics);
+    let result = &plan.result_named;
+    let failed = if valid {
+        quote_spanned!(plan.result.span()=> #private::fallible::<#result>())
+    } else {
+        quote!(::core::unreachable!())
+    };
+    Some(quote! {
+        fn __failed #params() -> fn(&#result) -> ::core::primitive::bool #clause {
+            #failed
+        }
+    })
 }
 
 /// A closure that is never called, around the function's name.
@@ -204,9 +219,11 @@ fn serial(plan: &Plan, valid: bool) -> TokenStream {
     let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
     // The result is for the time-out, if for nothing else.
     let wraps = plan.options.timeout.as_ref().map(|_| quote!(#[allow(clippy::unnecessary_wraps)]));
+    let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {
         #(#kept)*
         #wraps
+        #unused
         #[doc = #about]
         #vis #sig #body
     }
@@ -321,12 +338,14 @@ fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
     if let Safety::Unsafe(_) = plan.function.sig.safety {
         call = quote!(unsafe { #call });
     }
-    if let (Some(_), Some((_, init))) = (plan.worker, &plan.options.init) {
-        call = quote!(#private::with_state(#companion::__NAME, #init, |#state| #call));
+    if let (Some(ty), Some((_, init))) = (&plan.state, &plan.options.init) {
+        let with_state = respan(&quote!(#private::with_state), init.span());
+        call = quote!(#with_state::<#ty, _, _, _>(#companion::__NAME, #init, |#state| #call));
     }
     if let Some(times) = &plan.options.retries {
         let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
-        call = quote!(#private::Retry::new(#times, #backoff).run(|| #call));
+        let impls = plan.turbofish(plan.impls());
+        call = quote!(#private::Retry::new(#times, #backoff, #companion::__failed #impls()).run(|| #call));
     }
     call
 }

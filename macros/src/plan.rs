@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<Argument>,
     /// The place of the worker's state among the body's arguments.
     pub(crate) worker: Option<usize>,
+    /// The type of the worker's state, without its `&mut`.
+    pub(crate) state: Option<Type>,
     /// The result as written, with its lifetimes named, and with `'static` ones.
     pub(crate) result: Type,
     pub(crate) result_named: Type,
@@ -59,7 +61,7 @@ impl Plan {
         let mut lifetimes = NameLifetimes::default();
         let mut impls = NameImpls::default();
         let mut arguments: Vec<Argument> = Vec::new();
-        let mut worker = None;
+        let (mut worker, mut state) = (None, None);
         for (index, input) in function.sig.inputs.iter_mut().enumerate() {
             let FnArg::Typed(argument) = input else { continue };
             let marked = argument.attrs.iter().any(is_chunk);
@@ -72,6 +74,9 @@ impl Plan {
             argument.attrs.retain(|attr| !is_chunk(attr) && !attr.path().is_ident(WORKER));
             if is_worker && worker.is_none() {
                 worker = Some(index);
+                if let Type::Reference(reference) = &*argument.ty {
+                    state = Some((*reference.elem).clone());
+                }
                 continue;
             }
             let mut named = (*argument.ty).clone();
@@ -111,6 +116,7 @@ impl Plan {
                 && !contains_impl(&result),
             arguments,
             worker,
+            state,
             result,
             result_named,
             result_owned,

@@ -4,32 +4,29 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use crate::{cancelled, workers};
+use crate::slot::cancelled;
+use crate::workers;
 
-/// How often to try again, and how long to wait before the first time.
-#[derive(Clone, Copy)]
-pub struct Retry {
+/// How often to try again, how long to wait before the first time, and what a failure is.
+pub struct Retry<R> {
     times: u32,
     backoff: Duration,
+    failed: fn(&R) -> bool,
 }
 
-impl Retry {
+impl<R> Retry<R> {
     /// Tries `times` more after a failure.
     #[must_use]
-    pub const fn new(times: u32, backoff_nanoseconds: u64) -> Self {
-        Self { times, backoff: Duration::from_nanos(backoff_nanoseconds) }
+    pub const fn new(times: u32, backoff_nanoseconds: u64, failed: fn(&R) -> bool) -> Self {
+        Self { times, backoff: Duration::from_nanos(backoff_nanoseconds), failed }
     }
 
-    /// Runs `attempt` until it succeeds, all tries are used up, or the task is cancelled.
-    ///
-    /// # Errors
-    ///
-    /// The last attempt's.
-    pub fn run<T, E>(self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    /// Runs `attempt` until it succeeds, all tries are used up, or the task is cancelled; gives the last result.
+    pub fn run(self, mut attempt: impl FnMut() -> R) -> R {
         let mut pause = self.backoff;
         for _ in 0..self.times {
             let result = attempt();
-            if result.is_ok() || cancelled() {
+            if !(self.failed)(&result) || cancelled() {
                 return result;
             }
             sleep(jittered(pause));
@@ -62,11 +59,22 @@ fn sleep(pause: Duration) {
     label = "says nothing of failure",
     note = "`retries` calls the function again when it returns `Err`: return a `Result`"
 )]
-pub trait Fallible {}
-impl<T, E> Fallible for Result<T, E> {}
+pub trait Fallible {
+    /// Whether it is a failure.
+    fn has_failed(&self) -> bool;
+}
 
-/// Asks for the proof.
-pub fn fallible<R: Fallible>() {}
+impl<T, E> Fallible for Result<T, E> {
+    fn has_failed(&self) -> bool {
+        self.is_err()
+    }
+}
+
+/// The proof, as the question itself.
+#[must_use]
+pub fn fallible<R: Fallible>() -> fn(&R) -> bool {
+    R::has_failed
+}
 
 /// An argument that each attempt gets a copy of.
 #[diagnostic::on_unimplemented(
