@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// One of several ways to do the same.
 struct Contender<'a> {
     name: String,
-    run: Box<dyn FnMut() + 'a>,
+    /// Runs once and says how long that took.
+    run: Box<dyn FnMut() -> Duration + 'a>,
     /// The median time of a call, for each block.
     blocks: Vec<Duration>,
 }
@@ -41,8 +42,18 @@ impl<'a> Contest<'a> {
 
     /// Adds a contender. What it returns is dropped within the time that counts.
     #[must_use]
-    pub fn with<T>(mut self, name: impl Into<String>, mut run: impl FnMut() -> T + 'a) -> Self {
-        let run = Box::new(move || drop(black_box(run())));
+    pub fn with<T>(self, name: impl Into<String>, mut run: impl FnMut() -> T + 'a) -> Self {
+        self.with_timed(name, move || {
+            let start = Instant::now();
+            drop(black_box(run()));
+            start.elapsed()
+        })
+    }
+
+    /// Adds a contender that times itself, as only a part of it counts.
+    #[must_use]
+    pub fn with_timed(mut self, name: impl Into<String>, run: impl FnMut() -> Duration + 'a) -> Self {
+        let run = Box::new(run);
         self.contenders.push(Contender { name: name.into(), run, blocks: Vec::new() });
         self
     }
@@ -63,16 +74,13 @@ impl<'a> Contest<'a> {
 }
 
 /// Calls until the block's time is over, after one call to warm up; gives the median call.
-fn block(run: &mut dyn FnMut(), length: Duration) -> Duration {
+fn block(run: &mut dyn FnMut() -> Duration, length: Duration) -> Duration {
     run();
     let end = Instant::now() + length;
     let mut calls = Vec::new();
     loop {
-        let start = Instant::now();
-        run();
-        let now = Instant::now();
-        calls.push(now - start);
-        if now >= end {
+        calls.push(run());
+        if Instant::now() >= end {
             return median(&mut calls);
         }
     }

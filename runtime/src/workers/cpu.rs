@@ -54,13 +54,15 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     let tickets = wanted.min(free);
     state.coming += tickets;
     wanted -= tickets;
-    wanted -= state.ring(wanted, &core.queue.bell);
+    let called = state.call(wanted);
+    wanted -= called;
     let rayon = state.rayon.clone();
     if wanted > 0 && state.aside + state.lost > 0 {
         let _ = crew::start_threads(core, state, wanted);
     } else {
         drop(state);
     }
+    core.queue.ring(called);
     if let Some(rayon) = rayon {
         for _ in 0..tickets {
             let core = Arc::clone(core);
@@ -74,10 +76,9 @@ fn serve(core: &Arc<Core>) {
     let mut state = core.queue.lock();
     state.coming -= 1;
     state.inside += 1;
-    while let Some(job) = state.take() {
+    while let Some(job) = core.queue.take(&mut state) {
         drop(state);
-        core.run_job(job);
-        state = core.queue.lock();
+        state = core.run_job(job);
     }
     state.inside -= 1;
 }

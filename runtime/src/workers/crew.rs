@@ -1,25 +1,30 @@
 //! A crew: named threads that take jobs from one queue, and may block.
 //!
-//! # How it grows
+//! # Who is called
 //!
-//! A job that finds no idle thread starts one. A thread that arrives and finds more jobs starts two more, so a crew
-//! of hundreds is there within a millisecond when all of them block. But when, while it was on its way, others came
-//! back for another job, then jobs are short and more threads would only be in the way: the newcomer then watches the
-//! queue instead, and joins in only when nothing moves for a while or the queue grows long.
+//! A job that finds nobody on the way, and nobody who looks, calls one thread: one that sleeps, else a new one. Whoever
+//! arrives and finds more jobs calls two more, so a crew of hundreds is at work within milliseconds when all of them
+//! block. But when, while it was on its way, others came back for another job, then jobs are short, and more threads
+//! would only be in the way: it then watches the queue instead, and joins in only when nothing moves for a while, or
+//! when jobs are long and many.
 //!
-//! A thread that finds no job for [`IDLE_LIMIT`] ends. One plain queue beats spinning workers here: work that blocks
-//! comes seldom, and a spinning thread takes the core that the caller needs.
+//! A thread that has done its job looks for another one for a moment, and then sleeps; after [`IDLE_LIMIT`] it ends.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::queue::{Run, State};
 use super::{BuildError, Core, seat};
+use crate::park;
 
 /// How long a thread stays without work.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
-/// How long the queue may stand still before the watching thread joins in.
-const STANDSTILL: Duration = Duration::from_micros(200);
+/// How often the watching thread looks at the queue.
+const WATCH: Duration = Duration::from_micros(200);
+/// Jobs shorter than this gain nothing from more threads than there are.
+const SHORT: Duration = Duration::from_micros(20);
+/// How long the queue may be before the watching thread joins in.
+const LONG_QUEUE: Duration = Duration::from_millis(2);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // The first thread starts now: a pool that cannot have one must not be built.
@@ -33,14 +38,25 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     }
 }
 
-/// Calls workers for jobs that could run.
-pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
-    let mut wanted = state.wanted();
-    wanted -= state.ring(wanted, &core.queue.bell);
-    if wanted > 0 && state.coming == 0 && !state.watched {
-        // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
-        let _ = start_threads(core, state, 1);
+/// Calls a worker for jobs that could run, if nobody is on the way.
+pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
+    if state.wanted() > 0 && state.rung + state.coming == 0 && !state.watched {
+        call(core, state, 1);
     }
+}
+
+/// Calls up to `count` workers: those that sleep, else new ones.
+fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
+    let wanted = state.wanted().min(count);
+    let called = state.call(wanted);
+    state.called_at = state.retakes;
+    if wanted > called {
+        // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
+        let _ = start_threads(core, state, wanted - called);
+    } else {
+        drop(state);
+    }
+    core.queue.ring(called);
 }
 
 /// Starts up to `count` threads, as far as the limit allows; those that step aside do not count.
@@ -58,7 +74,9 @@ pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, 
         let mut state = core.queue.lock();
         match spawned {
             Ok(handle) => {
-                state.handles.retain(|old| !old.is_finished());
+                if state.handles.len() > 2 * state.threads {
+                    state.handles.retain(|old| !old.is_finished());
+                }
                 state.handles.push(handle);
             }
             Err(error) => {
@@ -73,36 +91,27 @@ pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, 
     Ok(())
 }
 
-/// A crew thread's life. `retakes` is the queue's count when it was called.
-fn work(core: &Arc<Core>, retakes: u64) {
+/// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
+fn work(core: &Arc<Core>, called_at: u64) {
     seat::take(core);
     core.on_start();
     let mut state = core.queue.lock();
     state.coming -= 1;
-    if state.retakes == retakes {
-        if !state.jobs.is_empty() && state.idle == state.rung {
-            // Leave a job for oneself.
-            let more = state.wanted().saturating_sub(1).min(2);
-            let _ = start_threads(core, state, more);
-            state = core.queue.lock();
-        }
-    } else if !state.watched {
-        state = watch(core, state);
-    }
+    let (mut state, mut needed) = arrive(core, state, called_at);
     loop {
-        if let Some(job) = state.take() {
+        if needed && let Some(job) = core.queue.take(&mut state) {
             drop(state);
-            core.run_job(job);
-            state = core.queue.lock();
-            state.retakes += 1;
+            state = core.run_job(job);
         } else if state.closed && state.jobs.is_empty() {
             break;
         } else {
-            let (next, stay) = rest(core, state);
-            state = next;
+            let stay;
+            (state, stay) = rest(core, state, needed);
             if !stay {
                 break;
             }
+            let called_at = state.called_at;
+            (state, needed) = arrive(core, state, called_at);
         }
     }
     drop(state);
@@ -112,45 +121,78 @@ fn work(core: &Arc<Core>, retakes: u64) {
     core.queue.gone.notify_all();
 }
 
-/// Looks after a queue that others serve well, until it stands still, grows long, or is empty.
+/// A worker that was called decides what it is good for: to work and call more, to watch, or nothing at all; `false`
+/// then.
+fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
+    if state.closed || state.jobs.len() < 2 {
+        return (state, true);
+    }
+    if state.retakes != called_at {
+        if state.watched {
+            return (state, false);
+        }
+        state = watch(core, state);
+    }
+    if state.wanted() > 1 {
+        // One job is this worker's own.
+        call(core, state, 2);
+        state = core.queue.lock();
+    }
+    (state, true)
+}
+
+/// Looks after a queue that others serve well, until it is empty, stands still, or is long and its jobs are too.
 fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
     while !state.jobs.is_empty() && !state.closed {
         let before = state.retakes;
-        state = core.queue.clock.wait_timeout(state, STANDSTILL).unwrap_or_else(PoisonError::into_inner).0;
-        if state.retakes == before || state.jobs.len() > state.threads {
+        state = core.queue.clock.wait_timeout(state, WATCH).unwrap_or_else(PoisonError::into_inner).0;
+        let jobs = u32::try_from(state.retakes - before).unwrap_or(u32::MAX);
+        let queued = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
+        let threads = u32::try_from(state.threads).unwrap_or(u32::MAX);
+        // What a job takes is what the threads did in this time, shared out.
+        let moves = jobs > 0;
+        let long = moves && WATCH * threads / jobs >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE;
+        if !moves || long {
             break;
         }
     }
     state.watched = false;
-    if state.wanted() > 1 && state.idle == state.rung {
-        // Another newcomer, who will watch in turn.
-        let _ = start_threads(core, state, 1);
-        state = core.queue.lock();
-    }
     state
 }
 
-/// Sleeps until a job may be there; `false` when the thread has waited long enough and may go.
-fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
-    let until = Instant::now() + IDLE_LIMIT;
+/// Waits for a job: looks for a moment, then sleeps. `false` when the thread has waited long enough and may go.
+///
+/// One that was not `needed` sleeps though there are jobs: others serve them, and one of them watches.
+fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (MutexGuard<'a, State>, bool) {
     state.idle += 1;
+    if needed {
+        state.looking += 1;
+        drop(state);
+        park::look(|| core.queue.looks_busy());
+        state = core.queue.lock();
+        state.looking -= 1;
+    }
+    let until = Instant::now() + IDLE_LIMIT;
+    let mut patient = !needed && state.watched;
     let stay = loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let woken = core.queue.bell.wait_timeout(state, left);
-        state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        // A busy thread may have taken the job that this one was rung for; then the ring alone is answered.
-        state.rung = state.rung.saturating_sub(1);
-        if state.is_ready() || state.closed {
+        if (state.is_ready() && !patient) || state.closed {
             break true;
         }
+        let left = until.saturating_duration_since(Instant::now());
         // The last thread stays: with none, a refused start would leave a job to nobody.
         if left.is_zero() && state.threads > core.threads_that_stay() {
             break false;
         }
+        let (woken, timeout) = core.queue.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        state = woken;
+        if !timeout.timed_out() {
+            // The call is answered, though a busy thread may have taken the job.
+            state.rung = state.rung.saturating_sub(1);
+        }
+        patient = false;
     };
     state.idle -= 1;
-    state.rung = state.rung.min(state.idle);
     (state, stay)
 }
 

@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// Runs a job whose permit is taken, and gives the permit back.
-    fn run_job(&self, job: Arc<dyn Run>) {
+    fn run_job(&self, job: Arc<dyn Run>) -> MutexGuard<'_, State> {
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         let ran = job.run();
         let mut state = self.queue.lock();
@@ -183,6 +183,8 @@ impl Core {
             Ran::Here => self.queue.release(&mut state),
             Ran::WrittenOff => state.lost -= 1,
         }
+        state.retakes += 1;
+        state
     }
 
     /// Gives up a worker whose job has run out of time: its permit goes to another.
@@ -279,7 +281,7 @@ impl Core {
         if cancel {
             let mut state = self.queue.lock();
             state.closed = true;
-            let jobs = std::mem::take(&mut state.jobs);
+            let jobs = self.queue.clear(&mut state);
             drop(state);
             jobs.into_iter().for_each(|job| job.abandon(true));
         }

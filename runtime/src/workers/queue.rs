@@ -5,6 +5,7 @@
 //! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -28,6 +29,8 @@ pub(crate) enum Ran {
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
     state: Mutex<State>,
+    /// How many jobs there are, for threads that look without the lock.
+    waiting: AtomicUsize,
     /// Rings for an idle worker when a job comes, and for all when the pool closes.
     pub(super) bell: Condvar,
     /// Never rings but at the end: the watching thread's clock.
@@ -52,9 +55,11 @@ pub(super) struct State {
     returning: usize,
     /// Threads that exist or are being started, rayon's apart.
     pub(super) threads: usize,
-    /// Threads among them that wait for a job.
+    /// Threads among them that wait for a job, looking or asleep.
     pub(super) idle: usize,
-    /// Rings that no idle thread has answered yet.
+    /// Threads among the idle ones that look, and will see a job without a bell.
+    pub(super) looking: usize,
+    /// Sleeping threads that were called and have not come yet.
     pub(super) rung: usize,
     /// Threads, or rayon's tickets, that are on their way to the queue.
     pub(super) coming: usize,
@@ -62,6 +67,8 @@ pub(super) struct State {
     pub(super) inside: usize,
     /// How often a worker has come back for another job.
     pub(super) retakes: u64,
+    /// What `retakes` was when a thread was last called.
+    pub(super) called_at: u64,
     /// Whether a thread watches the queue for a standstill.
     pub(super) watched: bool,
     /// The number in the next thread's name.
@@ -74,16 +81,6 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Takes the next job and a permit for it.
-    pub(super) fn take(&mut self) -> Option<Arc<dyn Run>> {
-        if !self.has_permit() {
-            return None;
-        }
-        let job = self.jobs.pop_front()?;
-        self.running += 1;
-        Some(job)
-    }
-
     /// Takes a permit without a job.
     pub(super) fn try_permit(&mut self) -> bool {
         let free = self.has_permit();
@@ -103,14 +100,14 @@ impl State {
     /// Workers that there are jobs and permits for, and that nobody has called yet.
     pub(super) fn wanted(&self) -> usize {
         let permits = self.limit.saturating_sub(self.running + self.returning);
-        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming)
+        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming + self.looking)
     }
 
-    /// Calls idle threads, `wanted` at most; gives how many were called.
-    pub(super) fn ring(&mut self, wanted: usize, bell: &Condvar) -> usize {
-        let called = wanted.min(self.idle - self.rung);
+    /// Calls sleeping threads, `wanted` at most; gives how many. The bell must ring as often once the lock is free: a
+    /// thread that wakes wants it.
+    pub(super) fn call(&mut self, wanted: usize) -> usize {
+        let called = wanted.min(self.idle.saturating_sub(self.looking + self.rung));
         self.rung += called;
-        (0..called).for_each(|_| bell.notify_one());
         called
     }
 
@@ -136,16 +133,19 @@ impl Queue {
                 returning: 0,
                 threads: 0,
                 idle: 0,
+                looking: 0,
                 rung: 0,
                 coming: 0,
                 inside: 0,
                 retakes: 0,
+                called_at: 0,
                 watched: false,
                 next_index: 0,
                 closed: false,
                 handles: Vec::new(),
                 rayon: None,
             }),
+            waiting: AtomicUsize::new(0),
             bell: Condvar::new(),
             clock: Condvar::new(),
             permit: Condvar::new(),
@@ -165,7 +165,37 @@ impl Queue {
             return Err(job);
         }
         state.jobs.extend(std::iter::repeat_n(job, copies));
+        self.waiting.store(state.jobs.len(), Ordering::Release);
         Ok(state)
+    }
+
+    /// Takes the next job and a permit for it.
+    pub(super) fn take(&self, state: &mut State) -> Option<Arc<dyn Run>> {
+        if !state.has_permit() {
+            return None;
+        }
+        let job = state.jobs.pop_front()?;
+        self.waiting.store(state.jobs.len(), Ordering::Release);
+        state.running += 1;
+        Some(job)
+    }
+
+    /// Takes all jobs out.
+    pub(super) fn clear(&self, state: &mut State) -> VecDeque<Arc<dyn Run>> {
+        self.waiting.store(0, Ordering::Release);
+        std::mem::take(&mut state.jobs)
+    }
+
+    /// Rings for sleeping threads; not under the lock, which they want at once.
+    pub(super) fn ring(&self, rings: usize) {
+        for _ in 0..rings {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Whether there is a job, seen without the lock.
+    pub(super) fn looks_busy(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
     }
 
     /// A job has ended: its permit goes to a worker that returns, or back to the pool.

@@ -1,13 +1,14 @@
 //! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
 mod frames;
+mod tasks;
 
 use std::process::ExitCode;
 
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 1] = [("frames", frames::run)];
+const PARTS: [(&str, Part); 2] = [("frames", frames::run), ("tasks", tasks::run)];
 
 /// What the command line says.
 struct Options {

@@ -1,0 +1,148 @@
+//! Tasks: what it costs to submit one and to join it, beside the ways it is done by hand.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfold::{Pool, join_all};
+use fanfold_benches::{Contest, Outcome, verdict};
+
+use crate::Options;
+
+const CPU: &str = "fanfold cpu";
+const IO: &str = "fanfold io";
+const RAYON: &str = "rayon spawn + channel";
+const TOKIO: &str = "tokio spawn_blocking";
+const THREADPOOL: &str = "threadpool + channel";
+const PIPELINED: u16 = 10_000;
+
+/// A way to run many empty tasks: all are submitted, then all are waited for.
+type Way<'a> = Box<dyn Fn(usize) + Sync + 'a>;
+
+pub(crate) fn run(_: &Options) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().map_err(|error| error.to_string())?;
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = threadpool::ThreadPool::new(cores);
+    let ways: [(&str, Way<'_>); 5] = [
+        (CPU, Box::new(|n| on_pool(Pool::cpu_default(), n))),
+        (IO, Box::new(|n| on_pool(Pool::io_default(), n))),
+        (RAYON, Box::new(|n| by_channel(n, rayon::spawn))),
+        (
+            TOKIO,
+            Box::new(|n| {
+                let tasks: Vec<_> = (0..n).map(|_| runtime.spawn_blocking(|| ())).collect();
+                runtime.block_on(async {
+                    for task in tasks {
+                        task.await.expect("no panic");
+                    }
+                });
+            }),
+        ),
+        (THREADPOOL, {
+            let threads = std::sync::Mutex::new(threads);
+            Box::new(move |n| {
+                let threads = threads.lock().expect("no panic").clone();
+                by_channel(n, |tell| threads.execute(tell));
+            })
+        }),
+    ];
+
+    let hot = contest("one empty task, submitted and joined, one after the other", &ways, |way| {
+        let start = Instant::now();
+        way(1);
+        start.elapsed()
+    });
+    print!("{}", hot.table());
+    bars(&hot, 5.0, 10.0, 1.0);
+
+    let idle = contest("the same after 10 ms of idleness", &ways, |way| {
+        thread::sleep(Duration::from_millis(10));
+        let start = Instant::now();
+        way(1);
+        start.elapsed()
+    });
+    print!("\n{}", idle.table());
+    bars(&idle, 15.0, 50.0, 1.0);
+
+    let pipelined = contest("10,000 empty tasks, submitted and then joined, all of them", &ways, |way| {
+        let start = Instant::now();
+        way(usize::from(PIPELINED));
+        start.elapsed()
+    });
+    print!("\n{}", pipelined.table());
+    bars(&pipelined, 0.5, 0.6, f64::from(PIPELINED));
+
+    for submitters in [8, 64] {
+        let title = format!("{submitters} threads at once, each submits and joins 100 tasks one after the other");
+        let outcome = contest(&title, &ways, |way| {
+            let start = Instant::now();
+            thread::scope(|scope| {
+                for _ in 0..submitters {
+                    scope.spawn(|| (0..100).for_each(|_| way(1)));
+                }
+            });
+            start.elapsed()
+        });
+        print!("\n{}", outcome.table());
+    }
+    sleepers();
+    Ok(())
+}
+
+fn contest(title: &str, ways: &[(&str, Way<'_>)], measure: impl Fn(&Way<'_>) -> Duration) -> Outcome {
+    let mut contest = Contest::new(title).rounds(7, Duration::from_millis(80));
+    for (name, way) in ways {
+        contest = contest.with_timed(*name, || measure(way));
+    }
+    contest.run()
+}
+
+/// The bars on one task's time, in microseconds, and against the peers of the same run.
+fn bars(outcome: &Outcome, io_limit: f64, cpu_limit: f64, tasks: f64) {
+    let micros = |name| outcome.time(name).as_secs_f64() * 1e6 / tasks;
+    print!("{}", verdict("io, us a task", micros(IO), io_limit));
+    print!("{}", verdict("cpu, us a task", micros(CPU), cpu_limit));
+    for ours in [CPU, IO] {
+        let best = [RAYON, TOKIO, THREADPOOL].map(|peer| outcome.ratio(ours, peer)).into_iter().fold(0.0, f64::max);
+        print!("{}", verdict(&format!("{ours} against the fastest peer"), best, 1.0));
+    }
+}
+
+fn on_pool(pool: &Pool, tasks: usize) {
+    if tasks == 1 {
+        return pool.submit(|| ()).join().expect("no panic");
+    }
+    let tasks: Vec<_> = (0..tasks).map(|_| pool.submit(|| ())).collect();
+    tasks.into_iter().for_each(|task| task.join().expect("no panic"));
+}
+
+/// Tasks that each tell a channel of their own that they are done.
+fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
+    let receivers: Vec<_> = (0..tasks)
+        .map(|_| {
+            let (tell, told) = mpsc::sync_channel(1);
+            spawn(Box::new(move || tell.send(()).expect("it is waited for")));
+            told
+        })
+        .collect();
+    receivers.into_iter().for_each(|told| told.recv().expect("no panic"));
+}
+
+/// Tasks that sleep, on as many threads.
+fn sleepers() {
+    println!();
+    for tasks in [200, 1_000] {
+        let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
+        let nap = || thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic");
+        let cold = start.elapsed();
+        let start = Instant::now();
+        join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic");
+        println!(
+            "{tasks} tasks that sleep 50 ms: {cold:.1?} with the start of their threads, then {:.1?}",
+            start.elapsed()
+        );
+        print!("{}", verdict("with the start, in ms", cold.as_secs_f64() * 1e3, 60.0));
+    }
+}
