@@ -38,6 +38,10 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     {
         errors.at(ty, "a result without a name cannot be checked: name its type, or box it");
     }
+    for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("target_feature")) {
+        let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a function that this one calls";
+        errors.at(attr, message);
+    }
     if sig.inputs.len() > MAX_ARGUMENTS {
         let message =
             format!("a parallel function takes at most {MAX_ARGUMENTS} arguments: group some of them in a struct");

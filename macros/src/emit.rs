@@ -1,6 +1,6 @@
 //! The generated code: the function that calls a worker, and the type beside it.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
@@ -73,6 +73,7 @@ fn direct(plan: &Plan) -> TokenStream {
             }
         }
     };
+    let call = if is_never(&plan.result) { quote!(match #call {}) } else { call };
     // The block stands where the user's did: lints that speak of the function point there.
     let body = quote_spanned!(plan.function.body.span()=> { #call });
     quote!(#(#attrs)* #vis #sig #body)
@@ -214,7 +215,11 @@ fn serial(plan: &Plan, valid: bool) -> TokenStream {
     }
     sig.ident = generated("serial", &sig.ident);
     (sig.constness, sig.asyncness, sig.abi) = (None, None, None);
-    let kept = plan.function.attrs.iter().filter(|attr| attr.path().is_ident("must_use"));
+    let kept = plan
+        .function
+        .attrs
+        .iter()
+        .filter(|attr| ["must_use", "inline", "cold"].iter().any(|name| attr.path().is_ident(name)));
     let about = format!("Runs [`{}()`] here and now, without a worker.", plan.function.sig.ident);
     let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
     // The result is for the time-out, if for nothing else.
@@ -239,7 +244,10 @@ fn body(plan: &Plan) -> TokenStream {
         return quote!(#body);
     }
     let keep = keep(plan);
-    quote!({ #keep #body })
+    // Braces of our own in the place of the user's: lints on needless braces would speak of them.
+    let mut inner = Group::new(Delimiter::Brace, body.stream());
+    inner.set_span(Span::call_site().located_at(body.span()));
+    quote!({ #keep #inner })
 }
 
 fn submit(plan: &Plan) -> TokenStream {
@@ -250,7 +258,7 @@ fn submit(plan: &Plan) -> TokenStream {
     let (params, clause) = parts(&plan.owned_generics);
     let names = names(plan);
     let types = plan.arguments.iter().map(|argument| &argument.owned);
-    let result = task_result(&plan.result_owned);
+    let result = &plan.result_owned;
     let run = run(plan, &quote!(Self));
     let impls = plan.turbofish(plan.impls());
     quote! {
@@ -403,11 +411,6 @@ fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
 
 fn ty_or_infer(ty: &Type) -> TokenStream {
     if crate::types::contains_impl(ty) { quote!(_) } else { quote!(#ty) }
-}
-
-/// `!` is no type that a generic argument may be.
-fn task_result(ty: &Type) -> TokenStream {
-    if is_never(ty) { quote!(::core::convert::Infallible) } else { quote!(#ty) }
 }
 
 /// The signature with a plain name for each argument.

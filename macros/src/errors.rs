@@ -28,6 +28,11 @@ impl Errors {
         self.all.is_empty()
     }
 
+    /// Drops them: they will be found again.
+    pub(crate) fn forget(mut self) {
+        self.reported = true;
+    }
+
     pub(crate) fn into_tokens(mut self) -> TokenStream {
         self.reported = true;
         self.all.iter().map(Error::to_compile_error).collect()

@@ -4,6 +4,7 @@
 //! writes. Every mistake goes into `errors.rs` and is reported together with the others; the function is emitted
 //! on any of them, so that nothing that calls it fails as well.
 
+mod cfg;
 mod check;
 mod emit;
 mod errors;
@@ -28,6 +29,8 @@ use quote::quote;
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
 /// | `name::map(items)` | runs it on many items; `.collect()` or `.for_each()` ends it |
 /// | `name::serial(..)` | the untouched function, here and now |
+///
+/// A function's generics stand on these functions, not on the type: `name::submit::<u8>(..)`.
 ///
 /// # Options
 ///
@@ -56,7 +59,9 @@ use quote::quote;
 ///
 /// # Panics
 ///
-/// A panic of the function goes on in the caller of `name(..)` and `map`; `submit` gives it as an error.
+/// A panic of the function goes on in the caller of `name(..)` and `map`; `submit` gives it as an error. A chunked call
+/// panics if several `#[chunk]` arguments are of unequal length, and if chunk results do not fit each other (frames
+/// with other columns) unless the function's error is a `PolarsError`, `GatherError` or boxed error.
 ///
 /// # Examples
 ///
@@ -77,9 +82,16 @@ pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
 
 fn expand(options: Tokens, item: &Tokens) -> Tokens {
     let mut errors = errors::Errors::new();
+    let attribute = options.clone();
     let options = options::parse(options, &mut errors);
     let function = match function::parse(item.clone()) {
-        Ok(function) => function,
+        Ok(function) => match cfg::split(&function) {
+            Some(both) => {
+                errors.forget();
+                return both.into_iter().map(|item| expand(attribute.clone(), &item)).collect();
+            }
+            None => function,
+        },
         Err(error) => {
             errors.push(error);
             let errors = errors.into_tokens();

@@ -62,7 +62,7 @@ pub(crate) struct Options {
 pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Options {
     let mut options = Options::default();
     let mut seen: Vec<Ident> = Vec::new();
-    let mut named_kind = false;
+    let (mut named_kind, mut unclear) = (false, false);
     for option in split_at_commas(tokens) {
         match one.parse2(option) {
             Ok((name, value)) => {
@@ -75,10 +75,14 @@ pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Options {
                 }
                 seen.push(name);
             }
-            Err(error) => errors.push(error),
+            Err(error) => {
+                // What was not understood may have been the kind.
+                unclear = true;
+                errors.push(error);
+            }
         }
     }
-    if !named_kind {
+    if !named_kind && !unclear {
         let message = "`#[parallel]` must say what the function does: `kind = \"cpu\"` if it computes, \
                        `kind = \"io\"` if it waits for files, sockets or locks";
         errors.push(Error::new(Span::call_site(), message));
@@ -88,7 +92,9 @@ pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Options {
 
 /// `name = value`.
 fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
-    let name = input.call(Ident::parse_any)?;
+    let name = input
+        .call(Ident::parse_any)
+        .map_err(|error| Error::new(error.span(), "an option has a name and a value, such as `kind = \"cpu\"`"))?;
     let known = |name: &Ident| ALL.iter().any(|option| name == option);
     if !known(&name) {
         // The rest is not looked at: it belongs to an option that does not exist.
@@ -104,7 +110,11 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
     if input.is_empty() {
         return Err(Error::new_spanned(&name, format!("`{name}` needs a value: `{name} = ..`")));
     }
-    Ok((name, input.parse()?))
+    let value = input.parse()?;
+    if !input.is_empty() {
+        return Err(input.error("a comma is missing before this option"));
+    }
+    Ok((name, value))
 }
 
 impl Options {

@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, ReturnType, Type, parse_quote};
 
-use crate::check::{CHUNK, WORKER};
+use crate::check::{CHUNK, WORKER, is_never};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::Options;
@@ -103,6 +103,11 @@ impl Plan {
         in_result.visit_type_mut(&mut result_named);
         let mut result_owned = result.clone();
         MakeStatic.visit_type_mut(&mut result_owned);
+
+        if is_never(&result) {
+            let infallible: Type = parse_quote!(::core::convert::Infallible);
+            (result_named, result_owned) = (infallible.clone(), infallible);
+        }
 
         let generics = &function.sig.generics;
         let crate_path = options.krate.clone().unwrap_or_else(|| parse_quote!(::fanfold));

@@ -233,6 +233,8 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
 
     fn cut(&self, (first, second): (S, T), sizes: &[usize]) -> Vec<(S, T)> {
         let (first, second) = (self.0.cut(first, sizes), self.1.cut(second, sizes));
+        let (one, other) = (first.len(), second.len());
+        assert!(one == other, "`Split::cut_all` gave {one} pieces of one argument and {other} of another");
         first.into_iter().zip(second).collect()
     }
 
@@ -307,7 +309,10 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let core = lane(site, cutter.polars());
     let hands = Hands::of(core, site.terms.own_worker);
     let sizes = cut.sizes(cutter.size(&whole), hands.count());
-    let args: Vec<A> = cutter.cut(whole, &sizes).into_iter().map(with).collect();
+    let pieces = cutter.cut(whole, &sizes);
+    let (wanted, found) = (sizes.len(), pieces.len());
+    assert!(wanted == found, "`{}`: `Split::cut_all` gave {found} pieces instead of {wanted}", site.function);
+    let args: Vec<A> = pieces.into_iter().map(with).collect();
     let bar = Bar::new(site.progress, Some(args.len() as u64));
     let guarded = core.is_frames() && !config::serial();
     let run = Run {
@@ -319,6 +324,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
             function(args)
         },
         keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
+        stops: true,
     };
     let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
     joiner.join(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))

@@ -61,7 +61,11 @@ impl Lease {
 
     fn keep(&self, payload: Box<dyn Any + Send>) {
         let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(payload);
+        if slot.is_some() {
+            drop(slot);
+            return panics::discard(payload);
+        }
+        *slot = Some(payload);
     }
 }
 

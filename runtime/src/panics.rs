@@ -39,8 +39,27 @@ pub(crate) fn readable(payload: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
     payload.downcast::<InitFailed>().map_or_else(|payload| payload, |failed| Box::new(failed.0))
 }
 
+/// Drops a value whose destructor may panic, where nothing may unwind.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // Its destructor may panic again: there is no end to that but a leak.
+        std::mem::forget(payload);
+    }
+}
+
+/// Runs the user's part of something that must go on whatever it does; the panic hook tells of a panic.
+pub(crate) fn contain(work: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+        discard(payload);
+    }
+}
+
 fn install() {
     static HOOK: Once = Once::new();
+    // The hook cannot be set while this thread panics: the next task will.
+    if std::thread::panicking() {
+        return;
+    }
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {

@@ -11,7 +11,6 @@
 //! outcome belongs to the one [`Task`](crate::Task) handle.
 
 use std::cell::{Cell, UnsafeCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
@@ -191,7 +190,7 @@ where
             }
             now = self.state.load(Ordering::Acquire);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|waker| panics::contain(|| waker.wake()));
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
@@ -210,7 +209,7 @@ where
             return false;
         }
         // A destructor that panics must not leave the slot unfinished.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self.take_work())));
+        panics::discard(self.take_work());
         self.publish(Err(why));
         true
     }
@@ -229,8 +228,8 @@ where
             self.publish(outcome);
             return Some(Ran::Here);
         }
-        // The timer was first. What came too late is dropped here, and its panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(outcome)));
+        // The timer was first.
+        panics::discard(outcome);
         Some(Ran::WrittenOff)
     }
 }
@@ -280,8 +279,8 @@ where
                 // caller has the handle, and looks at the outcome as others may at the same time.
                 let outcome = unsafe { &*self.outcome.get() };
                 let error = outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
-                // The panic hook has told of it; whoever waits for the task must not suffer.
-                let _ = catch_unwind(AssertUnwindSafe(|| call(&Outcome { error })));
+                // Whoever waits for the task must not suffer.
+                panics::contain(|| call(&Outcome { error }));
             }
         }
     }
@@ -331,7 +330,10 @@ where
                 timer::after(limit, Arc::downgrade(&self) as Weak<dyn Expire>);
             }
         };
-        self.claim_and_run(start_timer).unwrap_or(Ran::Here)
+        let ran = self.claim_and_run(start_timer).unwrap_or(Ran::Here);
+        // A detached task's result goes with the slot, and its destructor may panic.
+        panics::discard(self);
+        ran
     }
 
     fn abandon(&self, cancelled: bool) {

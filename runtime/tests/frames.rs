@@ -209,12 +209,12 @@ fn chunks_that_do_not_fit_are_errors_that_name_the_column() {
     });
     assert!(wrong_name.ends_with("its column 1 is named `z`, chunk 0's is `y`"), "{wrong_name}");
     let wrong_width = misfit(|chunk| chunk.drop("y"));
-    assert!(wrong_width.ends_with("it has 1 columns (`x`), and chunk 0 has 2 (`x`, `y`)"), "{wrong_width}");
+    assert!(wrong_width.ends_with("it has 1 column (`x`), and chunk 0 has 2 (`x`, `y`)"), "{wrong_width}");
     let wrong_order = misfit(|chunk| chunk.select(["y", "x"]));
     assert!(wrong_order.contains("its column 0 is named `y`, chunk 0's is `x`"), "{wrong_order}");
     // Even where there is not one row of it.
     let wrong_empty = misfit(|chunk| Ok(chunk.select(["x"])?.clear()));
-    assert!(wrong_empty.contains("it has 1 columns"), "{wrong_empty}");
+    assert!(wrong_empty.contains("it has 1 column"), "{wrong_empty}");
 }
 
 #[test]

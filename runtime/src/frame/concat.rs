@@ -53,11 +53,14 @@ fn targets(parts: &[DataFrame]) -> Result<Vec<DataType>, GatherError> {
             }
             if target != found.dtype() {
                 *target = merge(target, found.dtype()).ok_or_else(|| {
-                    misfit(format!(
-                        "its column `{}` is {}, and {target} in the chunks before",
-                        found.name(),
-                        found.dtype(),
-                    ))
+                    let (name, other) = (found.name(), found.dtype());
+                    if other.to_string() == target.to_string() {
+                        return misfit(format!(
+                            "its column `{name}` is {other} as in the chunks before, but of other categories: make \
+                             them all from the same `Categories`"
+                        ));
+                    }
+                    misfit(format!("its column `{name}` is {other}, and {target} in the chunks before"))
                 })?;
             }
         }
@@ -70,7 +73,8 @@ fn width_differs(first: &DataFrame, part: &DataFrame) -> String {
         let names: Vec<_> = frame.columns().iter().map(|c| format!("`{}`", c.name())).collect();
         names.join(", ")
     };
-    format!("it has {} columns ({}), and chunk 0 has {} ({})", part.width(), names(part), first.width(), names(first))
+    let columns = if part.width() == 1 { "column" } else { "columns" };
+    format!("it has {} {columns} ({}), and chunk 0 has {} ({})", part.width(), names(part), first.width(), names(first))
 }
 
 /// The one type of two that differ in nulls alone.

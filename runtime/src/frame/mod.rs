@@ -224,6 +224,7 @@ impl<'a> FrameChunks<'a> {
                 Err(ChunkError::new(chunk, rows, cause))
             },
             keep: |result| result,
+            stops: true,
         };
         run.collect(Items::into_source(0..plan.len()), Crossing::by_bounds())
     }

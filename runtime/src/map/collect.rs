@@ -20,7 +20,7 @@ use crate::sent::{Carried, Crossing};
     label = "cannot be collected into this",
     note = "collect into a `Vec`, another collection, or a `Result` or `Option` of one"
 )]
-pub trait Collect<R>: Sized {
+pub trait Collect<R>: sealed::Sealed {
     /// What is kept of a result.
     #[doc(hidden)]
     type Kept;
@@ -31,6 +31,38 @@ pub trait Collect<R>: Sized {
     fn keep(result: R) -> Result<Self::Kept, Self::Stop>;
     #[doc(hidden)]
     fn finish(results: Result<Vec<Self::Kept>, Self::Stop>) -> Self;
+}
+
+/// `Kept` is made on workers and put together on the caller's thread: only types of which the proof that results may
+/// cross says enough can be collected into.
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+///
+/// impl fanfold::Collect<u64> for Mine {
+///     type Kept = std::rc::Rc<u64>; // would cross threads without anybody's leave
+///     type Stop = ();
+///     fn keep(result: u64) -> Result<Self::Kept, ()> {
+///         Ok(result.into())
+///     }
+///     fn finish(_: Result<Vec<Self::Kept>, ()>) -> Self {
+///         Mine
+///     }
+/// }
+/// ```
+mod sealed {
+    pub trait Sealed: Sized {
+        /// Whether a result can end the map early.
+        const STOPS: bool;
+    }
+}
+
+impl<C: sealed::Sealed, E> sealed::Sealed for Result<C, E> {
+    const STOPS: bool = true;
+}
+
+impl<C: sealed::Sealed> sealed::Sealed for Option<C> {
+    const STOPS: bool = true;
 }
 
 impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
@@ -77,6 +109,10 @@ impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
 
 macro_rules! from_vec {
     ([$($generics:tt)*] $item:ty => $type:ty) => {
+        impl<$($generics)*> sealed::Sealed for $type {
+            const STOPS: bool = false;
+        }
+
         impl<$($generics)*> Collect<$item> for $type {
             type Kept = $item;
             type Stop = Infallible;
@@ -110,7 +146,12 @@ pub(crate) struct Run<'a, F, K> {
     pub(crate) bar: Option<&'a Bar>,
     pub(crate) call: F,
     pub(crate) keep: K,
+    /// Whether `keep` may refuse a result, so that most items may never be needed.
+    pub(crate) stops: bool,
 }
+
+/// Items whose results are kept at once where the first of them may be the last: a range may be longer than memory.
+const STOPPING_WINDOW: usize = 1 << 20;
 
 /// What a run has given so far.
 struct Gathering<'r, 'a, F, K, T, E> {
@@ -156,8 +197,12 @@ where
     F: Fn(A) -> R + Sync,
     K: Fn(R) -> Result<T, E> + Sync,
 {
+    fn largest(&self) -> usize {
+        if self.run.stops { STOPPING_WINDOW } else { usize::MAX }
+    }
+
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        let Run { hands, grain, bar, ref call, ref keep } = *self.run;
+        let Run { hands, grain, bar, ref call, ref keep, .. } = *self.run;
         let started = AtomicUsize::new(0);
         let rest = Rest { items: &items, started: &started };
         let len = items.len();

@@ -101,12 +101,12 @@ pub(crate) fn drive(
     let mut size = match grain {
         Grain::Size(size) => Block::Fixed(size.max(1)),
         Grain::Blocks(blocks) => Block::Balanced(blocks.clamp(1, len)),
+        // Items of a pool that blocks may take long, each of them.
+        Grain::Adaptive if hands.core.kind() == Kind::Io => Block::Fixed(1),
         Grain::Adaptive if hands.along => match probe(&next, hands.helpers, body) {
             Some(per_item_ns) => Block::Guided { per_item_ns },
             None => return Ok(()),
         },
-        // Items of a pool that blocks may take long, each of them.
-        Grain::Adaptive if hands.core.kind() == Kind::Io => Block::Fixed(1),
         Grain::Adaptive => Block::Guided { per_item_ns: 1 },
     };
     if let Block::Balanced(blocks) = size
@@ -148,7 +148,9 @@ fn probe(next: &Handout<'_>, helpers: usize, body: &impl Fn(Range<usize>) -> Con
             return Some(per_item);
         }
         let longest = if helpers > 0 { (BATCH_NS * items / took).max(1) } else { u64::MAX };
-        batch = usize::try_from((items * 8).min(longest.max(items))).unwrap_or(usize::MAX);
+        // Costs may jump: a batch is a small share of what is left, however cheap the items were so far.
+        let share = left / (8 * (helpers as u64 + 1));
+        batch = usize::try_from((items * 8).min(longest.max(items)).min(share).max(1)).unwrap_or(usize::MAX);
     }
 }
 
@@ -191,7 +193,7 @@ impl<'a> Handout<'a> {
                     if start < more * (each + 1) { each + 1 } else { each }
                 }
                 Block::Guided { per_item_ns } => {
-                    let share = rest / (2 * workers);
+                    let share = rest / (4 * workers);
                     let least = usize::try_from(BATCH_NS / per_item_ns).unwrap_or(1);
                     let most = usize::try_from(BLOCK_NS / per_item_ns).unwrap_or(1).max(1);
                     share.clamp(least.clamp(1, most), most).min(rest)

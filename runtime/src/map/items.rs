@@ -67,6 +67,10 @@ pub trait Source {
 
 /// What is done with a window of items.
 pub trait Visitor<A> {
+    /// Items in a window at most, where a source can be cut into several.
+    fn largest(&self) -> usize {
+        usize::MAX
+    }
     /// Deals with one window.
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
 }
@@ -265,7 +269,16 @@ impl<I: Iterator> Source for Pulled<I> {
     fn visit(self, visitor: &mut impl Visitor<I::Item>) {
         let mut items = match numbers(self.0) {
             Ok(numbers) => {
-                let _ = visitor.window(numbers);
+                let mut start = 0;
+                while start < numbers.len || start == 0 {
+                    let size = (numbers.len - start).min(visitor.largest());
+                    // SAFETY: the first item of the window, which may be the end of an empty one; numbers are made.
+                    let first = unsafe { numbers.take(start) };
+                    if visitor.window(Numbers { start: first, len: size }).is_break() || size == 0 {
+                        return;
+                    }
+                    start += size;
+                }
                 return;
             }
             Err(items) => items,

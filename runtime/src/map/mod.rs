@@ -35,6 +35,10 @@ use function::Bare;
 /// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
 /// and calls the pool only when there is work worth sharing, so a short map costs what a loop costs.
 ///
+/// `collect` and its like read an iterator that is no range ahead: 1,024 items, then twice as many each time, up to
+/// 65,536. Where items come slowly, or depend on earlier results, iterate the map instead, with a
+/// [`buffer`](Self::buffer).
+///
 /// # Examples
 ///
 /// ```
@@ -135,8 +139,7 @@ where
 
     /// Hands the items out in `chunks` balanced pieces.
     ///
-    /// An iterator that is no range has no known length: there, each window of it (1,024 items, then twice as
-    /// many each time, up to 65,536) is cut so.
+    /// An iterator that is no range has no known length: there, each part that is read ahead is cut so.
     ///
     /// # Panics
     ///
@@ -221,6 +224,7 @@ where
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
             keep: C::keep,
+            stops: C::STOPS,
         };
         C::finish(run.collect(self.source, crossing))
     }
@@ -242,6 +246,7 @@ where
                 drop(result);
                 Ok::<(), std::convert::Infallible>(())
             },
+            stops: false,
         };
         let Ok(_) = run.collect(self.source, crossing);
     }

@@ -100,6 +100,11 @@ where
     F: MapFn<A>,
     G: Fn(&mut dyn Iterator<Item = F::Out>) -> T + Sync,
 {
+    fn largest(&self) -> usize {
+        // A fold of a range longer than memory keeps one result a block.
+        1 << 24
+    }
+
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
         let mut cuts = vec![0];
         let mut start = 0;
@@ -117,6 +122,7 @@ where
                 (self.fold)(&mut std::iter::from_fn(|| block.next()).map(|item| self.function.call(item)))
             },
             keep: Ok::<T, std::convert::Infallible>,
+            stops: false,
         };
         // SAFETY: the items and the function's results may cross, as its own proof says; a block is made of items, and
         // a fold of results.

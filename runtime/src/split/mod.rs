@@ -48,7 +48,7 @@ pub use zip::{Zip, zip};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut into chunks",
     label = "cannot be cut into chunks",
-    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, slice, range, string, `DataFrame` or your own `fanfold::Split` type"
+    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, a `DataFrame` by value (cloning one is cheap), or your own `fanfold::Split` type"
 )]
 pub trait Split: Sized {
     /// Its pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
@@ -62,7 +62,8 @@ pub trait Split: Sized {
     #[must_use]
     fn cut(self, at: usize) -> (Self, Self);
 
-    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size).
+    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size). Another number of pieces than of
+    /// sizes is a panic.
     ///
     /// Implement it where that is cheaper than cutting in two again and again, from the back.
     #[must_use]

@@ -11,7 +11,10 @@ pub struct Zip<A, B>(
     pub B,
 );
 
-/// Puts two values of equal size side by side, to be cut at the same places, or mapped over in pairs.
+/// Puts two values side by side, to be cut at the same places, or mapped over in pairs.
+///
+/// To be cut they must be of equal size. A map's pairs end with the shorter one, as those of `Iterator::zip`, so that
+/// one may be endless.
 ///
 /// # Examples
 ///

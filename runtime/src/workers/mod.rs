@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::config::{self, BadVariable, Setting};
+use crate::panics;
 
 pub(crate) use queue::{Ran, Run};
 pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
@@ -306,7 +307,7 @@ pub(crate) fn all() -> Vec<Arc<Core>> {
 /// Runs a user's hook. A panic in it is reported by the panic hook, and costs no worker.
 fn run_hook(hook: Option<fn()>) {
     if let Some(hook) = hook {
-        let _ = std::panic::catch_unwind(hook);
+        panics::contain(hook);
     }
 }
 

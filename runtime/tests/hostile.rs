@@ -1,0 +1,161 @@
+//! What users' code may do to the workers: destructors, wakers and initial panics that panic, sizes that lie, ranges
+//! without an end. Nothing hangs, and every worker is still there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Wake, Waker};
+
+use fanfold::{Pool, Split, parallel};
+
+/// Panics when dropped, unless that would end the process.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "a destructor panics");
+    }
+}
+
+static IO: Pool = Pool::io("bombed").threads(1);
+static CPU: Pool = Pool::cpu("bombed").threads(1);
+
+#[test]
+fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
+    static TWO: Pool = Pool::io("payloads").threads(2);
+    let both = Barrier::new(2);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        TWO.map(0..2, |_| {
+            both.wait();
+            std::panic::panic_any(Bomb);
+        })
+        .for_each();
+    }));
+    std::mem::forget(caught.expect_err("both panic"));
+    assert_eq!(TWO.submit(|| 7).join().expect("no panic"), 7);
+}
+
+#[test]
+fn a_result_that_panics_when_dropped_costs_no_worker() {
+    for pool in [&IO, &CPU] {
+        let (told, tells) = std::sync::mpsc::channel();
+        let task = pool.submit(|| Bomb);
+        task.on_done(move |_| told.send(()).expect("the test listens"));
+        drop(task);
+        tells.recv().expect("it runs");
+        assert_eq!(pool.submit(|| 7).join().expect("no panic"), 7);
+        assert_eq!(pool.map(0..10, |n| n).collect::<Vec<u32>>(), (0..10).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_worker() {
+    struct Angry;
+    impl Wake for Angry {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker panics");
+        }
+    }
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut task = std::pin::pin!(IO.submit(move || released.recv().is_ok()));
+    let waker = Waker::from(Arc::new(Angry));
+    assert!(std::future::Future::poll(task.as_mut(), &mut Context::from_waker(&waker)).is_pending());
+    release.send(()).expect("it waits");
+    assert_eq!(IO.submit(|| 7).join().expect("no panic"), 7);
+}
+
+#[test]
+fn the_first_task_may_be_joined_while_a_worker_panics() {
+    struct Joins;
+    impl Drop for Joins {
+        fn drop(&mut self) {
+            assert_eq!(Pool::io_default().submit(|| 7).join().expect("no panic"), 7);
+        }
+    }
+    let caught = std::panic::catch_unwind(|| {
+        Pool::cpu_default()
+            .map(0..1, |_| {
+                let _joins = Joins;
+                panic!("while it holds what joins");
+            })
+            .for_each();
+    });
+    assert!(caught.is_err());
+}
+
+#[test]
+fn a_failure_ends_a_map_over_a_range_longer_than_memory() {
+    #[parallel(kind = "cpu")]
+    fn below(n: u64) -> Result<u64, u64> {
+        if n < 100 { Ok(n) } else { Err(n) }
+    }
+    assert_eq!(below::map(0..u64::MAX).collect::<Result<Vec<_>, _>>(), Err(100));
+    assert_eq!(below::map(0..10_000_000_000).collect::<Result<Vec<_>, _>>(), Err(100));
+    let all: Result<Vec<u64>, u64> = Pool::cpu_default().map(0..3_000_000, Ok).collect();
+    assert_eq!(all.map(|all| all.len()), Ok(3_000_000));
+}
+
+#[test]
+fn expensive_items_behind_cheap_ones_are_shared() {
+    if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
+        return;
+    }
+    // Two of the last items wait for each other: one thread alone would never get past.
+    let both = Barrier::new(2);
+    let waits = AtomicUsize::new(0);
+    Pool::cpu_default()
+        .map(0..600_u32, |n| {
+            if n >= 100 && waits.fetch_add(1, Ordering::SeqCst) < 2 {
+                both.wait();
+            }
+        })
+        .chunk_size(1)
+        .for_each();
+    assert!(waits.into_inner() >= 2);
+}
+
+#[test]
+fn io_items_run_at_the_same_time_from_inside_an_io_worker_as_well() {
+    static FOUR: Pool = Pool::io("inside").threads(4);
+    let all = Arc::new(Barrier::new(4));
+    // Four items at a time wait for each other.
+    let inside = FOUR.submit(move || FOUR.map(0..40_u32, |n| all.wait().is_leader().then_some(n)).collect::<Vec<_>>());
+    assert_eq!(inside.join().expect("no panic").into_iter().flatten().count(), 10);
+}
+
+#[test]
+fn a_split_that_lies_about_its_pieces_is_told_so() {
+    #[derive(Clone)]
+    struct Liar(Vec<u32>);
+    impl Split for Liar {
+        fn size(&self) -> usize {
+            self.0.len()
+        }
+        fn cut(self, _: usize) -> (Self, Self) {
+            (self.clone(), self)
+        }
+        fn cut_all(self, _: &[usize]) -> Vec<Self> {
+            vec![]
+        }
+    }
+    #[parallel(kind = "cpu", chunks = 4)]
+    fn lost(liar: Liar) -> Vec<u32> {
+        liar.0
+    }
+    #[parallel(kind = "cpu", chunks = 4)]
+    fn beside(#[chunk] numbers: &[u32], #[chunk] liar: Liar) -> Vec<u32> {
+        [numbers, &liar.0].concat()
+    }
+    let liar = Liar(vec![1, 2, 3, 4]);
+    let caught = [
+        std::panic::catch_unwind(|| lost(liar.clone())),
+        std::panic::catch_unwind(|| beside(&[1, 2, 3, 4], liar.clone())),
+    ];
+    for caught in caught {
+        let payload = caught.expect_err("pieces are missing");
+        let message = payload.downcast_ref::<String>().expect("a message");
+        assert!(
+            message.contains("`Split::cut_all` gave 0 pieces") || message.contains("and 0 of another"),
+            "{message}"
+        );
+    }
+}
