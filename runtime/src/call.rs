@@ -299,7 +299,7 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> 
 /// With the function's own payload, if results do not fit each other, and if the pool is closed.
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
     site: Site,
-    crossing: Crossing<A, R>,
+    _: Crossing<A, R>,
     chunking: Chunking<C, R>,
     whole: S,
     with: impl FnMut(S) -> A,
@@ -308,24 +308,32 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let Chunking { cut, cutter, joiner } = chunking;
     let core = lane(site, cutter.polars());
     let hands = Hands::of(core, site.terms.own_worker);
-    let sizes = cut.sizes(cutter.size(&whole), hands.count());
+    let size = cutter.size(&whole);
+    let sizes = cut.sizes(size, hands.count());
     let pieces = cutter.cut(whole, &sizes);
     let (wanted, found) = (sizes.len(), pieces.len());
     assert!(wanted == found, "`{}`: `Split::cut_all` gave {found} pieces instead of {wanted}", site.function);
-    let args: Vec<A> = pieces.into_iter().map(with).collect();
-    let bar = Bar::new(site.progress, Some(args.len() as u64));
+    let args: Vec<(usize, A)> = sizes.into_iter().zip(pieces.into_iter().map(with)).collect();
+    let bar = Bar::new(site.progress, Some(size as u64));
     let guarded = core.is_frames() && !config::serial();
     let run = Run {
         hands,
         grain: Grain::Size(1),
-        bar: bar.as_ref(),
-        call: |args| {
+        bar: None,
+        call: |(items, args)| {
             let _guard = guarded.then(serial_polars);
-            function(args)
+            let result = function(args);
+            // Counted in items, as a reader knows them, not in pieces.
+            if let Some(bar) = &bar {
+                bar.advance(items);
+            }
+            result
         },
         keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
         stops: true,
     };
+    // SAFETY: the arguments and results are those of the proof that was given, beside a number.
+    let crossing = unsafe { Crossing::vouched() };
     let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
     joiner.join(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
 }

@@ -12,18 +12,28 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar where there is a label; `total` items, if that is known.
     pub(crate) fn new(label: Option<&'static str>, total: Option<u64>) -> Option<Self> {
-        use indicatif::{ProgressBar, ProgressStyle};
+        use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+        use std::fmt::Write;
 
+        let rate = |state: &ProgressState, f: &mut dyn Write| {
+            let _ = write!(f, "{:.0}/s", state.per_sec());
+        };
+        // Time left while it runs, time taken once it is done.
+        let time = |state: &ProgressState, f: &mut dyn Write| {
+            let _ = if state.is_finished() {
+                write!(f, "in {:.1?}", state.elapsed())
+            } else {
+                write!(f, "{:.0?} left", state.eta())
+            };
+        };
         let label = label?;
         // Given no terminal, indicatif draws nothing.
         let (bar, template) = match total {
-            Some(total) => {
-                (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)")
-            }
-            None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} ({per_sec})"),
+            Some(total) => (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos}/{human_len} ({rate}, {time})"),
+            None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} ({rate})"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", rate).with_key("time", time));
         }
         bar.set_prefix(label);
         Some(Self { bar })

@@ -206,18 +206,23 @@ impl<'a> FrameChunks<'a> {
             return Err(ChunkError::new(0, 0..0, BadCut(why)));
         }
         let plan = self.plan();
-        let bar = Bar::new(self.label, Some(plan.len() as u64));
+        let bar = Bar::new(self.label, Some(self.frame.height() as u64));
         let run = Run {
             hands: Hands::of(Pool::frames().core(), false),
             grain: Grain::Size(1),
-            bar: bar.as_ref(),
+            bar: None,
             call: |chunk: usize| {
                 // A caller that does its own work serially keeps Polars as it is.
                 let _guard = (!config::serial()).then(serial_polars);
                 let rows = plan[chunk].clone();
                 let slice = self.frame.slice(cut::offset(rows.start), rows.len());
                 let cause = match panics::catch(std::any::type_name_of_val(&f), || f(slice)) {
-                    Ok(Ok(value)) => return Ok(value),
+                    Ok(Ok(value)) => {
+                        if let Some(bar) = &bar {
+                            bar.advance(rows.len());
+                        }
+                        return Ok(value);
+                    }
                     Ok(Err(error)) => error.into(),
                     Err(panicked) => panicked.into(),
                 };
