@@ -9,24 +9,21 @@ use std::time::Duration;
 
 use crate::config;
 use crate::error::TaskError;
-use crate::gather::{Gather, GatherError};
 use crate::lend;
-use crate::map::{self, Detach, Grain, Hands, Items, Map, Run, TimedMap};
+use crate::map::{self, Detach, Items, Map, TimedMap};
 use crate::pool::Pool;
-use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
 use crate::slot::{Slot, Terms};
-use crate::split::{Cut, Split};
 use crate::task::Task;
 use crate::workers::Core;
 
 /// What an annotated function's code knows of itself.
 #[derive(Clone, Copy)]
 pub struct Site {
-    function: &'static str,
+    pub(crate) function: &'static str,
     pool: &'static Pool,
-    progress: Option<&'static str>,
-    terms: Terms,
+    pub(crate) progress: Option<&'static str>,
+    pub(crate) terms: Terms,
 }
 
 impl Site {
@@ -62,7 +59,7 @@ impl Site {
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
-    fn core(self) -> &'static Arc<Core> {
+    pub(crate) fn core(self) -> &'static Arc<Core> {
         self.pool.core()
     }
 }
@@ -183,208 +180,3 @@ where
         None => map,
     }
 }
-
-/// How a type is cut: the [`Split`] bound, asked for once, where the user wrote the type.
-pub struct Cutter<S> {
-    size: fn(&S) -> usize,
-    cut_all: fn(S, &[usize]) -> Vec<S>,
-    polars: bool,
-}
-
-/// The proof that a type can be cut.
-#[must_use]
-pub fn cutter<S: Split>() -> Cutter<S> {
-    Cutter { size: S::size, cut_all: S::cut_all, polars: S::POLARS }
-}
-
-/// Two values that are cut alike.
-pub struct Both<C, D>(pub C, pub D);
-
-/// One or several values to be cut.
-pub trait CutAll<S> {
-    /// Items in each.
-    fn size(&self, whole: &S) -> usize;
-    /// The pieces.
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S>;
-    /// Whether they hold Polars data.
-    fn polars(&self) -> bool;
-}
-
-impl<S> CutAll<S> for Cutter<S> {
-    fn size(&self, whole: &S) -> usize {
-        (self.size)(whole)
-    }
-
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
-        (self.cut_all)(whole, sizes)
-    }
-
-    fn polars(&self) -> bool {
-        self.polars
-    }
-}
-
-impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
-    fn size(&self, (first, second): &(S, T)) -> usize {
-        let (first, second) = (self.0.size(first), self.1.size(second));
-        assert!(first == second, "the chunked arguments have unequal lengths: {first} and {second}");
-        first
-    }
-
-    fn cut(&self, (first, second): (S, T), sizes: &[usize]) -> Vec<(S, T)> {
-        let (first, second) = (self.0.cut(first, sizes), self.1.cut(second, sizes));
-        let (one, other) = (first.len(), second.len());
-        assert!(one == other, "`Split::cut_all` gave {one} pieces of one argument and {other} of another");
-        first.into_iter().zip(second).collect()
-    }
-
-    fn polars(&self) -> bool {
-        self.0.polars() || self.1.polars()
-    }
-}
-
-/// How chunk results are put together: the [`Gather`] bound, asked for once.
-pub struct Joiner<R> {
-    is_failure: fn(&R) -> bool,
-    join: Join<R>,
-}
-
-enum Join<R> {
-    Gather(fn(Vec<R>) -> Result<R, GatherError>),
-    Fold(fn(R, R) -> R),
-}
-
-/// The proof that results can be gathered.
-#[must_use]
-pub fn gatherer<R: Gather>() -> Joiner<R> {
-    Joiner { is_failure: R::is_failure, join: Join::Gather(R::gather) }
-}
-
-/// `reduce = path`: folds the results, in chunk order.
-#[must_use]
-pub fn reducer<R>(fold: fn(R, R) -> R) -> Joiner<R> {
-    Joiner { is_failure: |_| false, join: Join::Fold(fold) }
-}
-
-impl<R> Joiner<R> {
-    fn join(&self, parts: Vec<R>) -> Result<R, GatherError> {
-        match self.join {
-            Join::Gather(gather) => gather(parts),
-            Join::Fold(fold) => {
-                let folded = parts.into_iter().reduce(fold);
-                folded.ok_or_else(|| GatherError::new(0, "there are no parts to reduce"))
-            }
-        }
-    }
-}
-
-/// How a call is chunked: into how many pieces, what cuts, and what puts together.
-pub struct Chunking<C, R> {
-    cut: Cut,
-    cutter: C,
-    joiner: Joiner<R>,
-}
-
-/// How a call is chunked.
-pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> {
-    Chunking { cut, cutter, joiner }
-}
-
-/// The direct call of a function with `chunks`: cut, run each piece, put together.
-///
-/// `with` adds the other arguments to a piece.
-///
-/// # Panics
-///
-/// With the function's own payload, if results do not fit each other, and if the pool is closed.
-pub fn call_chunks<S, C: CutAll<S>, A, R>(
-    site: Site,
-    _: Crossing<A, R>,
-    chunking: Chunking<C, R>,
-    whole: S,
-    with: impl FnMut(S) -> A,
-    function: impl Fn(A) -> R + Sync,
-) -> R {
-    let Chunking { cut, cutter, joiner } = chunking;
-    let core = lane(site, cutter.polars());
-    let hands = Hands::of(core, site.terms.own_worker);
-    let size = cutter.size(&whole);
-    let sizes = cut.sizes(size, hands.count());
-    let pieces = cutter.cut(whole, &sizes);
-    let (wanted, found) = (sizes.len(), pieces.len());
-    assert!(wanted == found, "`{}`: `Split::cut_all` gave {found} pieces instead of {wanted}", site.function);
-    let args: Vec<(usize, A)> = sizes.into_iter().zip(pieces.into_iter().map(with)).collect();
-    let bar = Bar::new(site.progress, Some(size as u64));
-    let guarded = core.is_frames() && !config::serial();
-    let run = Run {
-        hands,
-        grain: Grain::Size(1),
-        bar: None,
-        call: |(items, args)| {
-            let _guard = guarded.then(serial_polars);
-            let result = function(args);
-            // Counted in items, as a reader knows them, not in pieces.
-            if let Some(bar) = &bar {
-                bar.advance(items);
-            }
-            result
-        },
-        keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
-        stops: true,
-    };
-    // SAFETY: the arguments and results are those of the proof that was given, beside a number.
-    let crossing = unsafe { Crossing::vouched() };
-    let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
-    joiner.join(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
-}
-
-/// An argument that every chunk gets a copy of.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be given to every chunk",
-    label = "not `Clone`, so only one chunk could have it",
-    note = "take it by reference, make it `Clone`, or mark it `#[chunk]` to cut it as well"
-)]
-pub trait Broadcast: Sized {
-    /// One more of it.
-    fn one_more(&self) -> Self;
-}
-
-impl<T: Clone> Broadcast for T {
-    fn one_more(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// A copy of a broadcast argument, for one chunk.
-pub fn broadcast<T: Broadcast>(value: &T) -> T {
-    value.one_more()
-}
-
-/// `chunks = N`, checked at compile time.
-///
-/// # Panics
-///
-/// With `what`, if the number is 0.
-#[must_use]
-pub const fn at_least_one(number: usize, what: &str) -> usize {
-    assert!(number > 0, "{}", what);
-    number
-}
-
-/// Where chunks run: those of Polars data on the frame crew, unless the user chose a pool or `kind = "io"`.
-#[cfg(feature = "polars")]
-fn lane(site: Site, polars: bool) -> &'static Arc<Core> {
-    let own = site.core();
-    if polars && own.is_default_cpu() { Pool::frames().core() } else { own }
-}
-
-#[cfg(not(feature = "polars"))]
-fn lane(site: Site, _: bool) -> &'static Arc<Core> {
-    site.core()
-}
-
-#[cfg(feature = "polars")]
-use crate::frame::serial_polars;
-
-#[cfg(not(feature = "polars"))]
-fn serial_polars() {}

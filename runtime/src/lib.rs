@@ -20,12 +20,18 @@
 //!
 //! # A tour
 //!
-//! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument.
-//! - [`Task`] is a call that runs elsewhere: [`join`](Task::join) it, `.await` it, or drop it to let it go on.
-//! - [`Map`] runs a function on many items, and stays on the calling thread while sharing would not pay.
+//! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument;
+//!   `timeout`, `retries` and per-worker state (`init`) are options of it.
+//! - [`Task`] is a call that runs elsewhere: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop
+//!   it to let it go on.
+//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that borrow.
+//! - [`Map`] runs a function on many items, and stays on the calling thread while sharing would not pay. End it with
+//!   `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, so many items in flight at most.
 //! - [`Split`] is what can be cut into chunks, [`Gather`] what chunk results are put together into; both can be
 //!   implemented for types of your own.
-//! - [`Pool`] is where functions run: a default one for each kind, and named ones.
+//! - [`Pool`] is where functions run: a default one for each kind, `static` ones and owned ones. [`configure`], or
+//!   `FANFOLD_CPU_THREADS` and `FANFOLD_IO_THREADS`, set the default ones' sizes; `FANFOLD_SERIAL=1` runs everything on
+//!   the caller's thread, for debugging.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, maps them, and stacks the results.
 //! - [`TaskError`] says why a task has no result.
 //!
@@ -38,8 +44,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod call;
+mod chunked;
 mod completions;
 mod config;
+mod current;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
@@ -57,12 +65,14 @@ mod sent;
 mod slot;
 mod split;
 mod state;
+mod sync;
 mod task;
 mod timer;
 mod wait;
 mod workers;
 
 pub use config::{BadVariable, Configure, ConfigureError, configure};
+pub use current::cancelled;
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
@@ -70,7 +80,7 @@ pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
 pub use scope::{Scope, ScopedTask, scope};
-pub use slot::{Outcome, TaskId, cancelled};
+pub use slot::{Outcome, TaskId};
 pub use split::{Split, Zip, zip};
 pub use task::{JoinTimeout, Task};
 pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
@@ -87,10 +97,8 @@ pub mod prelude {
 /// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{
-        Both, Site, at_least_one, broadcast, call, call_chunks, call_timed, chunking, cutter, gatherer, late, map,
-        map_timed, reducer, submit,
-    };
+    pub use crate::call::{Site, call, call_timed, late, map, map_timed, submit};
+    pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
     pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
     pub use crate::pool::Pool;
     pub use crate::progress::label;

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use crate::slot::cancelled;
+use crate::current::cancelled;
 use crate::workers;
 
 /// How often to try again, how long to wait before the first time, and what a failure is.

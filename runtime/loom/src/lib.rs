@@ -1,0 +1,22 @@
+//! The task cell under loom, which runs each test in every order in which its threads can meet.
+//!
+//! It is the very file that the library uses, `runtime/src/slot/cell.rs`, with loom's atomics, locks and cells in the
+//! place of the standard library's.
+#![cfg(test)]
+
+#[path = "../../src/slot/cell.rs"]
+#[allow(dead_code, reason = "the library uses more of it than the races need")]
+mod cell;
+mod races;
+
+/// As in the library.
+mod current {
+    pub(crate) const STOP: u32 = 8;
+}
+
+/// What the library takes from `std::sync`.
+mod sync {
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+}

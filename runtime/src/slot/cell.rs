@@ -1,0 +1,195 @@
+//! The task cell: the state machine alone, and the two places it guards.
+//!
+//! ```text
+//!   QUEUED --claim--> RUNNING --seal--> FINISHING --publish--> DONE
+//!      \------------- revoke ----------^
+//! ```
+//!
+//! Every arrow is one compare-and-swap, so each happens once: of a worker, a joiner and a canceller that all want a
+//! queued task, one gets it; of a worker that is done and a timer that is up, one seals the outcome. Who moves the state
+//! away from `QUEUED` owns the work, who holds `FINISHING` owns the outcome until it is published, and after `DONE` the
+//! outcome belongs to the one [`Task`](crate::Task) handle. Loom checks the races in every order
+//! (`runtime/loom`).
+
+use std::sync::PoisonError;
+
+use crate::current::STOP;
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
+
+const QUEUED: u32 = 0;
+const RUNNING: u32 = 1;
+const FINISHING: u32 = 2;
+const DONE: u32 = 3;
+/// The low bits hold the state, the next ones flags.
+const STATE: u32 = 3;
+/// Somebody waits and must be told.
+const WAITED: u32 = 4;
+
+/// Work of type `F`, its outcome of type `R`, and listeners of type `L` who wait for it.
+pub(super) struct TaskCell<F, R, L> {
+    state: AtomicU32,
+    listeners: Mutex<Vec<L>>,
+    work: UnsafeCell<Option<F>>,
+    outcome: UnsafeCell<Option<R>>,
+}
+
+// SAFETY: whoever makes one has a proof that `F` and `R` may move between threads; `L` is `Send`. The state machine
+// lets only one thread at a time change either place (see the module's text).
+unsafe impl<F, R, L: Send> Send for TaskCell<F, R, L> {}
+// SAFETY: as above; threads that look at an outcome at the same time only do so where `R`'s shared part is `Sync`.
+unsafe impl<F, R, L: Send> Sync for TaskCell<F, R, L> {}
+
+impl<F, R, L> TaskCell<F, R, L> {
+    /// A queued cell.
+    ///
+    /// # Safety
+    ///
+    /// `F` and `R` may move to another thread, and what [`peek`](Self::peek) is used for may be shared.
+    pub(super) unsafe fn new(work: F) -> Self {
+        Self {
+            state: AtomicU32::new(QUEUED),
+            listeners: Mutex::new(Vec::new()),
+            work: UnsafeCell::new(Some(work)),
+            outcome: UnsafeCell::new(None),
+        }
+    }
+
+    fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire) & STATE
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.state() == QUEUED
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state(), RUNNING | FINISHING)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.state() == DONE
+    }
+
+    /// The word with the flag [`STOP`].
+    pub(super) fn word(&self) -> &AtomicU32 {
+        &self.state
+    }
+
+    /// Asks whoever runs it to stop.
+    pub(super) fn ask_to_stop(&self) {
+        self.state.fetch_or(STOP, Ordering::Relaxed);
+    }
+
+    /// Moves from one state to the next, keeping the flags; `false` if another thread was first.
+    fn advance(&self, from: u32, to: u32) -> bool {
+        let mut now = self.state.load(Ordering::Relaxed);
+        while now & STATE == from {
+            let next = (now & !STATE) | to;
+            match self.state.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Takes the work to run it, if nobody has.
+    pub(super) fn claim(&self) -> Option<F> {
+        if self.advance(QUEUED, RUNNING) { self.take_work() } else { None }
+    }
+
+    /// Takes the work to end it unrun, if nobody has. The outcome is then this thread's to publish.
+    pub(super) fn revoke(&self) -> Option<F> {
+        if self.advance(QUEUED, FINISHING) { self.take_work() } else { None }
+    }
+
+    fn take_work(&self) -> Option<F> {
+        // SAFETY: the one thread that moved the state away from `QUEUED` calls this, and nobody else touches the work.
+        self.work.with_mut(|work| unsafe { (*work).take() })
+    }
+
+    /// Claims the outcome of a task that runs; `false` if another thread was first.
+    pub(super) fn seal(&self) -> bool {
+        self.advance(RUNNING, FINISHING)
+    }
+
+    /// Writes the outcome. `tell` is given each listener before the outcome's owner can take it away, and gives back
+    /// those that are to be told once it can; they are returned.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds `FINISHING`: its [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not
+    /// published yet.
+    pub(super) unsafe fn publish(&self, outcome: R, mut tell: impl FnMut(&R, L) -> Option<L>) -> Vec<L> {
+        // SAFETY: only the holder of `FINISHING` reaches the outcome.
+        self.outcome.with_mut(|place| unsafe { *place = Some(outcome) });
+        let mut later = Vec::new();
+        let mut now = self.state.load(Ordering::Acquire);
+        loop {
+            if now & WAITED == 0 {
+                let done = (now & !STATE) | DONE;
+                match self.state.compare_exchange_weak(now, done, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return later,
+                    Err(other) => now = other,
+                }
+                continue;
+            }
+            let listeners = {
+                let mut listeners = self.lock_listeners();
+                self.state.fetch_and(!WAITED, Ordering::AcqRel);
+                std::mem::take(&mut *listeners)
+            };
+            for listener in listeners {
+                // SAFETY: as above: until `DONE` nobody else reaches it.
+                let told =
+                    self.outcome.with(|place| unsafe { (*place).as_ref() }.map(|outcome| tell(outcome, listener)));
+                later.extend(told.flatten());
+            }
+            now = self.state.load(Ordering::Acquire);
+        }
+    }
+
+    /// Adds a listener, unless it is the `same` as another; gives it back if the outcome is there already.
+    pub(super) fn listen(&self, listener: L, same: impl Fn(&L, &L) -> bool) -> Option<L> {
+        let mut listeners = self.lock_listeners();
+        // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
+        // which is locked until the listener is in it.
+        if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
+            return Some(listener);
+        }
+        if !listeners.iter().any(|known| same(known, &listener)) {
+            listeners.push(listener);
+        }
+        None
+    }
+
+    fn lock_listeners(&self) -> MutexGuard<'_, Vec<L>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the outcome, if it is there and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// Nobody calls [`take`](Self::take) meanwhile.
+    pub(super) unsafe fn peek<T>(&self, look: impl FnOnce(&R) -> T) -> Option<T> {
+        if !self.is_done() {
+            return None;
+        }
+        // SAFETY: after `DONE` only `take` changes the outcome, which the caller excludes.
+        self.outcome.with(|place| unsafe { (*place).as_ref() }.map(look))
+    }
+
+    /// Takes the outcome, if it is there and was not taken.
+    ///
+    /// # Safety
+    ///
+    /// Nobody calls this, or [`peek`](Self::peek), at the same time.
+    pub(super) unsafe fn take(&self) -> Option<R> {
+        if !self.is_done() {
+            return None;
+        }
+        // SAFETY: after `DONE` only this changes the outcome, once at a time, says the caller.
+        self.outcome.with_mut(|place| unsafe { (*place).take() })
+    }
+}

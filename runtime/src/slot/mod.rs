@@ -1,0 +1,278 @@
+//! The task slot: one `Arc` that holds a task's work, its state and its outcome.
+//!
+//! The state machine is in `cell.rs`; here it meets the pool: who runs a task, who is told, and what is counted.
+
+mod cell;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::current::Current;
+use crate::error::TaskError;
+use crate::panics;
+use crate::sent::Crossing;
+use crate::timer::{self, Expire};
+use crate::workers::{Core, Ran, Run};
+
+use cell::TaskCell;
+
+/// The number of a task; no two tasks of a process have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(u64);
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How a task ended, as [`Task::on_done`](crate::Task::on_done) tells it. The result itself belongs to the task.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    error: Option<&'a TaskError>,
+}
+
+impl<'a> Outcome<'a> {
+    /// Whether the function returned.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.error.is_none()
+    }
+
+    /// Why it did not.
+    #[must_use]
+    pub fn error(&self) -> Option<&'a TaskError> {
+        self.error
+    }
+}
+
+/// What is done when a task has ended.
+pub(crate) enum Listener {
+    Wake(Waker),
+    Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
+}
+
+/// What a [`Task`](crate::Task) handle does with its slot, whatever the work's type.
+pub(crate) trait Handle<T>: Send + Sync {
+    fn id(&self) -> TaskId;
+    fn is_done(&self) -> bool;
+    fn is_running(&self) -> bool;
+    /// Whether the task is done, and has no result.
+    fn has_failed(&self) -> bool;
+    /// Tells the listener when the task is done; gives it back if the task is done already.
+    fn listen(&self, listener: Listener) -> Option<Listener>;
+    /// Runs a listener of a task that is done.
+    fn tell(&self, listener: Listener);
+    /// The outcome, once; `None` before the task is done and after it was taken.
+    fn take(&self) -> Option<Result<T, TaskError>>;
+    /// Ends a task that nobody has started and returns `true`; asks one that runs to stop.
+    fn cancel(&self) -> bool;
+    /// Runs the task here if nobody has started it.
+    fn run_if_queued(&self) -> bool;
+    /// Whether a thread that waits may run the task in its own time.
+    fn may_be_claimed(&self) -> bool;
+    fn core(&self) -> &Arc<Core>;
+    fn function(&self) -> &'static str;
+}
+
+pub(crate) struct Slot<F, T> {
+    cell: TaskCell<F, Result<T, TaskError>, Listener>,
+    id: TaskId,
+    function: &'static str,
+    terms: Terms,
+    core: Arc<Core>,
+}
+
+/// What a task asks of its worker.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Terms {
+    /// Its time, from the start of the run.
+    pub(crate) timeout: Option<Duration>,
+    /// It has state that belongs to its worker, or a time-out: no thread that waits may claim it.
+    pub(crate) own_worker: bool,
+}
+
+impl<F, T> Slot<F, T>
+where
+    F: FnOnce() -> T,
+{
+    /// A queued slot.
+    pub(crate) fn new(core: Arc<Core>, function: &'static str, terms: Terms, work: F, _: Crossing<F, T>) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self {
+            // SAFETY: the proof says so of both; what is shared of an outcome is its `TaskError`, which is `Sync`.
+            cell: unsafe { TaskCell::new(work) },
+            id: TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+            function,
+            terms,
+            core,
+        })
+    }
+
+    /// Counts the outcome, publishes it, and tells whoever listens.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskCell::publish`]: this thread's `revoke` or `seal` succeeded.
+    unsafe fn publish(&self, outcome: Result<T, TaskError>) {
+        let counts = self.core.counts();
+        let count = match &outcome {
+            Ok(_) => &counts.done,
+            Err(TaskError::Cancelled | TaskError::PoolClosed) => &counts.cancelled,
+            Err(_) => &counts.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        let wakers = unsafe { self.cell.publish(outcome, tell) };
+        for listener in wakers {
+            if let Listener::Wake(waker) = listener {
+                panics::contain(|| waker.wake());
+            }
+        }
+    }
+
+    /// Ends a task that nobody has started.
+    fn end_queued(&self, why: TaskError) -> bool {
+        let Some(work) = self.cell.revoke() else { return false };
+        // A destructor that panics must not leave the slot unfinished.
+        panics::discard(work);
+        // SAFETY: revoked just now.
+        unsafe { self.publish(Err(why)) };
+        true
+    }
+
+    /// Runs the task here, unless another thread was first; `None` then. `started` is called in between.
+    fn claim_and_run(&self, started: impl FnOnce()) -> Option<Ran> {
+        let work = self.cell.claim()?;
+        started();
+        let current = Current::enter(self.cell.word());
+        let outcome = panics::catch(self.function, work);
+        drop(current);
+        if self.cell.seal() {
+            // SAFETY: sealed just now.
+            unsafe { self.publish(outcome) };
+            return Some(Ran::Here);
+        }
+        // The timer was first.
+        panics::discard(outcome);
+        Some(Ran::WrittenOff)
+    }
+}
+
+/// Calls a callback back, and keeps a waker for when the outcome can be taken.
+fn tell<T>(outcome: &Result<T, TaskError>, listener: Listener) -> Option<Listener> {
+    match listener {
+        Listener::Wake(_) => Some(listener),
+        Listener::Call(call) => {
+            // Whoever waits for the task must not suffer.
+            panics::contain(|| call(&Outcome { error: outcome.as_ref().err() }));
+            None
+        }
+    }
+}
+
+impl<F, T> Handle<T> for Slot<F, T>
+where
+    F: FnOnce() -> T,
+{
+    fn id(&self) -> TaskId {
+        self.id
+    }
+
+    fn is_done(&self) -> bool {
+        self.cell.is_done()
+    }
+
+    fn is_running(&self) -> bool {
+        self.cell.is_running()
+    }
+
+    fn has_failed(&self) -> bool {
+        // SAFETY: the caller has the handle, so nobody takes the outcome meanwhile: that wants it by value or `&mut`.
+        let failed = unsafe { self.cell.peek(Result::is_err) };
+        failed == Some(true)
+    }
+
+    fn listen(&self, listener: Listener) -> Option<Listener> {
+        self.cell.listen(listener, |known, new| match (known, new) {
+            (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
+            _ => false,
+        })
+    }
+
+    fn tell(&self, listener: Listener) {
+        // SAFETY: as in `has_failed`.
+        let told = unsafe { self.cell.peek(|outcome| tell(outcome, listener)) };
+        if let Some(Some(Listener::Wake(waker))) = told {
+            waker.wake();
+        }
+    }
+
+    fn take(&self) -> Option<Result<T, TaskError>> {
+        // SAFETY: only the one `Task` handle calls this, once at a time: by value, or through `&mut`.
+        unsafe { self.cell.take() }
+    }
+
+    fn cancel(&self) -> bool {
+        if self.end_queued(TaskError::Cancelled) {
+            return true;
+        }
+        self.cell.ask_to_stop();
+        false
+    }
+
+    fn run_if_queued(&self) -> bool {
+        self.claim_and_run(|| {}).is_some()
+    }
+
+    fn may_be_claimed(&self) -> bool {
+        !self.terms.own_worker && self.cell.is_queued()
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    fn function(&self) -> &'static str {
+        self.function
+    }
+}
+
+impl<F, T> Run for Slot<F, T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    fn run(self: Arc<Self>) -> Ran {
+        let start_timer = || {
+            if let Some(limit) = self.terms.timeout {
+                timer::after(limit, Arc::downgrade(&self) as Weak<dyn Expire>);
+            }
+        };
+        let ran = self.claim_and_run(start_timer).unwrap_or(Ran::Here);
+        // A detached task's result goes with the slot, and its destructor may panic.
+        panics::discard(self);
+        ran
+    }
+
+    fn abandon(&self, cancelled: bool) {
+        self.end_queued(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+    }
+}
+
+impl<F, T> Expire for Slot<F, T>
+where
+    F: FnOnce() -> T,
+{
+    fn expire(&self, after: Duration) {
+        if !self.cell.seal() {
+            return;
+        }
+        self.cell.ask_to_stop();
+        self.core.write_off();
+        // SAFETY: sealed just now.
+        unsafe { self.publish(Err(TaskError::TimedOut { after })) };
+    }
+}
