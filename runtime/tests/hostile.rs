@@ -114,6 +114,34 @@ fn expensive_items_behind_cheap_ones_are_shared() {
 }
 
 #[test]
+fn a_named_cpu_pool_shares_few_items_as_well() {
+    static TWO: Pool = Pool::cpu("few").threads(2);
+    // The last items wait for each other, and the first ones say nothing of them.
+    let both = Barrier::new(2);
+    let names = TWO.map(0..200_u32, |n| {
+        if n >= 198 {
+            both.wait();
+        }
+        std::thread::current().name().map(String::from)
+    });
+    let names: std::collections::HashSet<_> = names.chunk_size(1).collect();
+    assert!(names.iter().flatten().all(|name| name.starts_with("fanfold-few-")), "{names:?}");
+    // The first ones are long enough to be worth sharing; the others go on when a second worker has come.
+    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
+    TWO.map(0..64_u32, |n| {
+        let spin = std::time::Instant::now();
+        while spin.elapsed() < std::time::Duration::from_micros(300) {
+            std::hint::spin_loop();
+        }
+        seen.lock().expect("no panic").insert(std::thread::current().id());
+        while n >= 8 && seen.lock().expect("no panic").len() < 2 {
+            std::thread::yield_now();
+        }
+    })
+    .for_each();
+}
+
+#[test]
 fn io_items_run_at_the_same_time_from_inside_an_io_worker_as_well() {
     static FOUR: Pool = Pool::io("inside").threads(4);
     let all = Arc::new(Barrier::new(4));

@@ -79,7 +79,7 @@ impl<'a> Hands<'a> {
 /// Runs `body` on blocks that cover `0..len`, on several workers at once.
 ///
 /// Blocks are started in order of their indexes. When `body` breaks, no further block is started, and all
-/// blocks that were end before this returns. Gives the end of the last block that was started.
+/// blocks that were end before this returns. `started` then holds the end of the last one.
 ///
 /// # Panics
 ///
@@ -95,6 +95,14 @@ pub(crate) fn drive(
     if len == 0 {
         return Ok(());
     }
+    if let Grain::Adaptive = grain
+        && !hands.along
+        && hands.core.kind() != Kind::Io
+    {
+        // One of the pool's own workers starts on the items in the caller's place, and calls the others.
+        let hands = Hands { helpers: hands.helpers - 1, along: true, ..hands };
+        return lend::run_on(hands.core, || drive(hands, len, grain, started, body))?;
+    }
     // While the caller does a cpu pool's work, nested calls stay on it.
     let _seat = hands.does_cpu_work().then(cpu_seat);
     let next = Handout::new(len, started);
@@ -103,11 +111,10 @@ pub(crate) fn drive(
         Grain::Blocks(blocks) => Block::Balanced(blocks.clamp(1, len)),
         // Items of a pool that blocks may take long, each of them.
         Grain::Adaptive if hands.core.kind() == Kind::Io => Block::Fixed(1),
-        Grain::Adaptive if hands.along => match probe(&next, hands.helpers, body) {
+        Grain::Adaptive => match probe(&next, hands.helpers, body) {
             Some(per_item_ns) => Block::Guided { per_item_ns },
             None => return Ok(()),
         },
-        Grain::Adaptive => Block::Guided { per_item_ns: 1 },
     };
     if let Block::Balanced(blocks) = size
         && blocks == len
