@@ -27,7 +27,7 @@ use quote::quote;
 /// |---|---|
 /// | `name(..)` | runs on a worker and waits; in place on a worker of the same pool |
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
-/// | `name::map(items)` | runs it on many items; `.collect()` or `.for_each()` ends it |
+/// | `name::map(items)` | runs it on many items; `.collect()` and its like end it |
 /// | `name::serial(..)` | the untouched function, here and now |
 ///
 /// A function's generics stand on these functions, not on the type: `name::submit::<u8>(..)`.

@@ -28,7 +28,7 @@ fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
             both.wait();
             std::panic::panic_any(Bomb);
         })
-        .for_each();
+        .for_each(drop);
     }));
     std::mem::forget(caught.expect_err("both panic"));
     assert_eq!(TWO.submit(|| 7).join().expect("no panic"), 7);
@@ -77,7 +77,7 @@ fn the_first_task_may_be_joined_while_a_worker_panics() {
                 let _joins = Joins;
                 panic!("while it holds what joins");
             })
-            .for_each();
+            .for_each(drop);
     });
     assert!(caught.is_err());
 }
@@ -109,7 +109,7 @@ fn expensive_items_behind_cheap_ones_are_shared() {
             }
         })
         .chunk_size(1)
-        .for_each();
+        .for_each(drop);
     assert!(waits.into_inner() >= 2);
 }
 
@@ -138,7 +138,7 @@ fn a_named_cpu_pool_shares_few_items_as_well() {
             std::thread::yield_now();
         }
     })
-    .for_each();
+    .for_each(drop);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn a_lock_held_across_a_map_does_not_hang() {
         let mut held = lock.lock().expect("no panic");
         *held += item::map(0..10).collect::<Vec<_>>().len();
     })
-    .for_each();
+    .for_each(drop);
     assert_eq!(lock.into_inner().expect("no panic"), 400);
 }
 

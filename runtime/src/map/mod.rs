@@ -229,12 +229,25 @@ where
         C::finish(run.collect(self.source, crossing))
     }
 
-    /// Runs the function on all items for what it does, and drops the results.
+    /// Runs the function on all items, and `op` on each result: on the worker that has it, in no order.
     ///
     /// # Panics
     ///
-    /// As [`collect`](Self::collect).
-    pub fn for_each(self) {
+    /// As [`collect`](Self::collect), and with the payload of `op`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use fanfold::Pool;
+    ///
+    /// let letters = AtomicUsize::new(0);
+    /// Pool::cpu_default().map(["one", "three"], str::len).for_each(|length| {
+    ///     letters.fetch_add(length, Ordering::Relaxed);
+    /// });
+    /// assert_eq!(letters.into_inner(), 8);
+    /// ```
+    pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
         let run = Run {
@@ -243,7 +256,7 @@ where
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
             keep: |result| {
-                drop(result);
+                op(result);
                 Ok::<(), std::convert::Infallible>(())
             },
             stops: false,

@@ -83,13 +83,13 @@ where
         C::finish(self.into_iter().map(C::keep).collect())
     }
 
-    /// As [`Map::for_each`].
+    /// Runs `op` on each result, in input order unless [`unordered`](Self::unordered), on the calling thread.
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics.
-    pub fn for_each(self) {
-        self.into_iter().for_each(drop);
+    /// With the function's own payload, or that of `op`.
+    pub fn for_each(self, op: impl FnMut(F::Out)) {
+        self.into_iter().for_each(op);
     }
 }
 

@@ -24,7 +24,7 @@ fn main() {
     push(&mut list, 2);
     assert_eq!(list, [1, 2]);
     let mut lists = vec![vec![], vec![0]];
-    push::map(lists.iter_mut().zip(5..)).for_each();
+    push::map(lists.iter_mut().zip(5..)).for_each(drop);
     assert_eq!(lists, [vec![5], vec![0, 6]]);
     let words = vec![owned.clone(), owned];
     assert_eq!(length::map(words.iter().map(|w| w.as_str())).collect::<Vec<_>>(), [4, 4]);

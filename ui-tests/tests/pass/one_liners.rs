@@ -21,7 +21,7 @@ fn main() {
     assert_eq!(conditional::submit(1, 2).join().unwrap(), 3);
     let task: fanfold::Task<std::convert::Infallible> = never::submit("no".into());
     assert!(matches!(task.join(), Err(TaskError::Panicked { message, .. }) if message == "no"));
-    let all = std::panic::catch_unwind(|| never::map([String::from("one")]).for_each());
+    let all = std::panic::catch_unwind(|| never::map([String::from("one")]).for_each(drop));
     assert!(all.is_err());
     let call = std::panic::catch_unwind(|| {
         if same(1) == 1 {

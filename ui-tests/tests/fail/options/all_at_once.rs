@@ -8,5 +8,5 @@ fn main() {
     many(vec![]);
     many::submit(vec![]);
     many::serial(vec![]);
-    many::map([vec![]]).for_each();
+    many::map([vec![]]).for_each(drop);
 }

@@ -15,6 +15,6 @@ fn only_mapped(numbers: Vec<u32>) -> Vec<u32> {
 fn only_serial() {}
 
 fn main() {
-    only_mapped::map([vec![1]]).for_each();
+    only_mapped::map([vec![1]]).for_each(drop);
     only_serial::serial();
 }
