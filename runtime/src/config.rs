@@ -174,13 +174,11 @@ impl Configure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigureError {
     /// No pool can have 0 threads.
-    #[non_exhaustive]
     NoThreads {
         /// The pool: `cpu` or `io`.
         pool: &'static str,
     },
     /// The pool has started, and its size stands.
-    #[non_exhaustive]
     Started {
         /// The pool: `cpu` or `io`.
         pool: &'static str,

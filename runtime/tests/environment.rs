@@ -1,0 +1,112 @@
+//! What the environment and `configure` set. Each case is a process of its own: this very program, told to run one
+//! test with other variables.
+
+use std::process::Command;
+use std::thread;
+
+use fanfold::{ConfigureError, Pool, configure, parallel, scope};
+
+/// Runs one of the tests below, marked `#[ignore]`, in a process with these variables.
+fn child(test: &str, variables: &[(&str, &str)]) -> (bool, String) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = Command::new(program)
+        .args([test, "--exact", "--ignored", "--nocapture"])
+        .env_remove("FANFOLD_CPU_THREADS")
+        .env_remove("FANFOLD_IO_THREADS")
+        .env_remove("FANFOLD_SERIAL")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("it can be started again");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("running 1 test"), "there is no test `{test}`: {text}");
+    (output.status.success(), text.into_owned())
+}
+
+#[track_caller]
+fn passes(test: &str, variables: &[(&str, &str)]) {
+    let (success, text) = child(test, variables);
+    assert!(success, "{text}");
+}
+
+#[parallel(kind = "cpu")]
+fn here(_n: u32) -> thread::ThreadId {
+    thread::current().id()
+}
+
+#[parallel(kind = "io", timeout = "1h", retries = 1)]
+fn here_in_time(_n: u32) -> Result<thread::ThreadId, fanfold::TaskError> {
+    Ok(thread::current().id())
+}
+
+#[test]
+fn serial_runs_everything_on_the_caller() {
+    passes("child_serial", &[("FANFOLD_SERIAL", "1")]);
+    let (success, _) = child("child_serial", &[("FANFOLD_SERIAL", "0")]);
+    assert!(!success, "without it workers do the work");
+    let (success, text) = child("child_serial", &[("FANFOLD_SERIAL", "maybe")]);
+    assert!(!success && text.contains("FANFOLD_SERIAL is `maybe`: set it to 1 or 0"), "{text}");
+}
+
+#[test]
+#[ignore = "run by `serial_runs_everything_on_the_caller`, with its variables"]
+fn child_serial() {
+    let own = thread::current().id();
+    assert_eq!(here(0), own);
+    let task = here::submit(0);
+    assert!(task.is_finished());
+    assert_eq!(task.join().expect("no panic"), own);
+    assert!(here::map(0..100).collect::<Vec<_>>().iter().all(|id| *id == own));
+    assert!(here::map(0..100).into_iter().all(|id| id == own));
+    assert_eq!(here_in_time(0).expect("in time"), own);
+    assert!(here_in_time::map(0..10).into_iter().flatten().all(|id| id == own));
+    assert_eq!(scope(|s| s.submit(|| thread::current().id()).join().expect("no panic")), own);
+    #[cfg(feature = "polars")]
+    {
+        use fanfold::prelude::*;
+        use polars::prelude::*;
+        let df = df!("x" => 0..10_i32).expect("one column");
+        let out = df.par_chunks(4).map(|chunk| {
+            assert_eq!(thread::current().id(), own);
+            Ok(chunk)
+        });
+        assert_eq!(out.expect("no chunk fails"), df);
+    }
+}
+
+#[test]
+fn variables_set_the_sizes_of_the_pools() {
+    passes("child_sizes", &[("FANFOLD_CPU_THREADS", "3"), ("FANFOLD_IO_THREADS", "5")]);
+    for bad in ["0", "-1", "many", ""] {
+        let (success, text) = child("child_sizes", &[("FANFOLD_CPU_THREADS", bad)]);
+        let wanted = format!("FANFOLD_CPU_THREADS is `{bad}`, which is no number of threads");
+        assert!(!success && text.contains(&wanted), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "run by `variables_set_the_sizes_of_the_pools`, with its variables"]
+fn child_sizes() {
+    assert_eq!(Pool::cpu_default().stats().limit, 3);
+    assert_eq!(Pool::io_default().stats().limit, 5);
+    assert_eq!(configure().cpu_threads(2).apply(), Err(ConfigureError::Started { pool: "cpu" }));
+}
+
+#[test]
+fn configure_beats_the_environment_and_comes_before_the_first_use() {
+    passes("child_configures", &[("FANFOLD_CPU_THREADS", "nonsense"), ("FANFOLD_IO_THREADS", "5")]);
+}
+
+#[test]
+#[ignore = "run by `configure_beats_the_environment_and_comes_before_the_first_use`, with its variables"]
+fn child_configures() {
+    assert_eq!(configure().cpu_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "cpu" }));
+    // Nothing is set when one of several cannot be.
+    assert_eq!(configure().cpu_threads(7).io_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "io" }));
+    assert_eq!(configure().cpu_threads(4).apply(), Ok(()));
+    assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "it may be said again, before the first use");
+    assert_eq!(Pool::cpu_default().stats().limit, 2);
+    let late = configure().cpu_threads(3).apply().expect_err("it has started");
+    assert!(late.to_string().contains("before the first use"), "{late}");
+    assert_eq!(configure().io_threads(6).apply(), Ok(()), "this one has not");
+    assert_eq!(Pool::io_default().stats().limit, 6);
+}
