@@ -137,3 +137,12 @@ fn a_panic_midway_drops_every_item_and_result_once() {
     assert_eq!(failed, Err(700));
     assert_eq!(Arc::strong_count(&alive), 1);
 }
+
+#[test]
+fn a_map_that_is_never_run_drops_its_items() {
+    let alive = Arc::new(());
+    let items = vec![Arc::clone(&alive); 10];
+    drop(Pool::cpu_default().map(items.clone(), |item| item));
+    drop(Pool::cpu_default().map(items, |item| item).into_iter());
+    assert_eq!(Arc::strong_count(&alive), 1);
+}

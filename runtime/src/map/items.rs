@@ -101,7 +101,7 @@ pub unsafe trait Indexed {
 }
 
 /// Items of a vector; those neither taken nor discarded are leaked, the memory itself is freed.
-pub struct Owned<T>(ManuallyDrop<Vec<T>>);
+struct Owned<T>(ManuallyDrop<Vec<T>>);
 
 impl<T> Owned<T> {
     fn new(items: Vec<T>) -> Self {
@@ -130,17 +130,6 @@ unsafe impl<T> Indexed for Owned<T> {
                 drop(unsafe { self.take(index) });
             }
         }
-    }
-}
-
-impl<T> IntoIterator for Owned<T> {
-    type Item = T;
-    type IntoIter = std::vec::IntoIter<T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        let mut whole = ManuallyDrop::new(self);
-        // SAFETY: `whole` is never used or dropped again.
-        unsafe { ManuallyDrop::take(&mut whole.0) }.into_iter()
     }
 }
 
@@ -323,6 +312,22 @@ impl<I: Iterator> Items<I::Item, ByIter> for I {
     }
 }
 
+/// A vector's items, taken apart only when they are visited: a map that is dropped unused drops them.
+pub struct Given<T>(Vec<T>);
+
+impl<T> Source for Given<T> {
+    type Item = T;
+    type Iter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::Iter {
+        self.0.into_iter()
+    }
+
+    fn visit(self, visitor: &mut impl Visitor<T>) {
+        let _ = visitor.window(Owned::new(self.0));
+    }
+}
+
 /// A source that is one window.
 pub struct Whole<S>(S);
 
@@ -342,10 +347,10 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S>
 macro_rules! owned {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> Items<T, ByIndex> for $type {
-            type Source = Whole<Owned<T>>;
+            type Source = Given<T>;
 
             fn into_source(self) -> Self::Source {
-                Whole(Owned::new(Vec::from(self)))
+                Given(Vec::from(self))
             }
         }
     };
