@@ -4,7 +4,7 @@ use syn::{FnArg, ReturnType, Type};
 
 use crate::errors::Errors;
 use crate::function::Function;
-use crate::options::Options;
+use crate::options::{Kind, Options};
 use crate::types::{borrows, contains_impl, is_mut_reference};
 
 /// The attribute that marks a chunked argument.
@@ -22,10 +22,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(token, "a `const fn` cannot run on a worker: the compiler may have to call it. Remove `const`");
     }
     if let Some(token) = sig.asyncness {
-        errors.at(
-            token,
-            "an `async fn` only makes a future, and a worker thread would have nothing to run. Remove `async`",
-        );
+        async_function(token, function, options, errors);
     }
     if let Some(abi) = &sig.abi {
         errors.at(abi, "an `extern` function cannot be parallel: call it from a Rust function that is");
@@ -58,6 +55,30 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     timeout(function, options, errors);
     if let (Some((name, _)), None) = (&options.backoff, &options.retries) {
         errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
+    }
+}
+
+/// An async function waits: on a runtime, not on a thread of its own.
+fn async_function(token: syn::Token![async], function: &Function, options: &Options, errors: &mut Errors) {
+    if let Some(Kind::Cpu) = options.kind {
+        let message = "an `async fn` only makes a future, and a worker thread would have nothing to run: remove `async`, or say `kind = \"io\"`";
+        errors.at(token, message);
+    } else if !cfg!(feature = "tokio") {
+        let message = "an `async fn` needs the feature `tokio` of fanfold\nin Cargo.toml: fanfold = { version = \"..\", features = [\"tokio\"] }";
+        errors.at(token, message);
+    }
+    if let Some(name) = &options.cut_name {
+        errors
+            .at(name, format_args!("`{name}` cuts work for threads, and an `async fn` has none of its own: use `map`"));
+    }
+    if let Some(path) = &options.pool {
+        errors.at(path, "an `async fn` runs on an async runtime, not on a pool: remove `pool`");
+    }
+    for argument in function.sig.inputs.iter().filter_map(typed) {
+        if let Some(attr) = argument.attrs.iter().find(|attr| attr.path().is_ident(WORKER)) {
+            let message = "a worker's state belongs to one thread, and a future moves between threads: put it behind a `static`, or pass an `Arc`";
+            errors.at(attr, message);
+        }
     }
 }
 
@@ -99,6 +120,10 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
             name,
             "`timeout` and chunks contradict each other: give the time limit to the function that each chunk calls",
         );
+    }
+    // A future is dropped when its time is up, and what it borrows outlives it.
+    if function.sig.asyncness.is_some() {
+        return;
     }
     for argument in function.sig.inputs.iter().filter_map(typed) {
         if !has(argument, WORKER) && borrows(&argument.ty) {

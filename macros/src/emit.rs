@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
 use crate::check::is_never;
+use crate::futures;
 use crate::options::{Cut, Kind};
 use crate::plan::Plan;
 
@@ -73,6 +74,7 @@ fn direct(plan: &Plan) -> TokenStream {
             }
         }
     };
+    let call = if plan.is_async() { futures::direct(plan) } else { call };
     let call = if is_never(&plan.result) { quote!(match #call {}) } else { call };
     // The block stands where the user's did: lints that speak of the function point there.
     let body = quote_spanned!(plan.function.body.span()=> { #call });
@@ -94,7 +96,13 @@ fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let kept: Vec<_> = function.attrs.iter().filter(|attr| is_cfg(attr)).collect();
     let lints: Vec<_> = function.attrs.iter().filter_map(lint).collect();
     let (site, sent, failed) = (site(plan), sent(plan, valid), failed(plan, valid));
-    let (serial, submit, map) = (serial(plan, valid), submit(plan), map(plan));
+    let serial = serial(plan, valid);
+    let future = plan.is_async().then(|| futures::future(plan, valid));
+    let (submit, map) = if valid || !plan.is_async() {
+        (Some(submit(plan)), map(plan))
+    } else {
+        (Some(futures::submit_stub(plan)), None)
+    };
     quote! {
         #(#kept)*
         #(#lints)*
@@ -109,6 +117,7 @@ fn companion(plan: &Plan, valid: bool) -> TokenStream {
             #sent
             #failed
             #serial
+            #future
             #submit
             #map
         }
@@ -138,7 +147,7 @@ fn site(plan: &Plan) -> TokenStream {
 }
 
 /// What a call that ran out of time returns.
-fn late(plan: &Plan) -> TokenStream {
+pub(crate) fn late(plan: &Plan) -> TokenStream {
     let (private, result) = (&plan.private, &plan.result);
     quote_spanned!(result.span()=> #private::late::<#result>())
 }
@@ -214,7 +223,7 @@ fn serial(plan: &Plan, valid: bool) -> TokenStream {
         sig = plain_signature(plan);
     }
     sig.ident = generated("serial", &sig.ident);
-    (sig.constness, sig.asyncness, sig.abi) = (None, None, None);
+    (sig.constness, sig.abi) = (None, None);
     let kept = plan
         .function
         .attrs
@@ -261,10 +270,11 @@ fn submit(plan: &Plan) -> TokenStream {
     let result = &plan.result_owned;
     let run = run(plan, &quote!(Self));
     let impls = plan.turbofish(plan.impls());
+    let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
     quote! {
         #[doc = #about]
         #vis #unsafety fn #ident #params(#(#names: #types),*) -> #private::Task<#result> #clause {
-            #private::submit(Self::__site(), Self::__sent #impls(), (#(#names,)*), #run)
+            #private::#entry(Self::__site(), Self::__sent #impls(), (#(#names,)*), #run)
         }
     }
 }
@@ -292,36 +302,41 @@ fn map(plan: &Plan) -> Option<TokenStream> {
     let result = &plan.result_named;
     let names = names(plan);
     let pattern = if names.len() == 1 { quote!(#(#names)*) } else { quote!((#(#names,)*)) };
-    let call = call_serial(plan, &quote!(Self));
+    let call = call_body(plan, &quote!(Self));
     let impls = plan.turbofish(plan.impls());
-    let (map, late, into) = match &plan.options.timeout {
-        Some(_) => {
-            let late = late(plan);
-            (quote!(#private::TimedMap), quote!(#late,), quote!(#private::map_timed))
-        }
-        None => (quote!(#private::Map), quote!(), quote!(#private::map)),
+    let late = plan.options.timeout.as_ref().map(|_| late(plan)).map(|late| quote!(#late,));
+    let (map, function, into) = match (plan.is_async(), &late) {
+        (false, None) => (quote!(Map), quote!(Detach), quote!(map)),
+        (false, Some(_)) => (quote!(TimedMap), quote!(Detach), quote!(map_timed)),
+        (true, None) => (quote!(AsyncMap), quote!(MapFuture), quote!(map_async)),
+        (true, Some(_)) => (quote!(AsyncMap), quote!(MapFuture), quote!(map_async_timed)),
     };
     Some(quote! {
         #[doc = #about]
-        #vis #unsafety fn #ident #params(items: #items) -> #map<
+        #vis #unsafety fn #ident #params(items: #items) -> #private::#map<
             #items::Source,
-            impl #private::Detach<#item, Out = #result> + use<#(#captured),*>,
+            impl #private::#function<#item, Out = #result> + use<#(#captured),*>,
             #item,
         > #clause {
-            #into(Self::__site(), Self::__sent #impls() #single, #late items, |#pattern| #call)
+            #private::#into(Self::__site(), Self::__sent #impls() #single, #late items, |#pattern| #call)
         }
     })
 }
 
 /// The closure that runs the body: `|(a, b,)| add::serial(a, b)`.
-fn run(plan: &Plan, companion: &TokenStream) -> TokenStream {
+pub(crate) fn run(plan: &Plan, companion: &TokenStream) -> TokenStream {
     let names = names(plan);
-    let call = call_serial(plan, companion);
+    let call = call_body(plan, companion);
     quote!(|(#(#names,)*)| #call)
 }
 
+/// What a worker runs, or the future that a runtime polls.
+fn call_body(plan: &Plan, companion: &TokenStream) -> TokenStream {
+    if plan.is_async() { futures::call(plan, companion) } else { call_serial(plan, companion) }
+}
+
 /// The call of the body: once, or again until it succeeds; with the worker's state, where it has one.
-fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
+pub(crate) fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
     let private = &plan.private;
     let mut values: Vec<_> = plan
         .arguments
@@ -353,7 +368,8 @@ fn call_serial(plan: &Plan, companion: &TokenStream) -> TokenStream {
     if let Some(times) = &plan.options.retries {
         let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
         let impls = plan.turbofish(plan.impls());
-        call = quote!(#private::Retry::new(#times, #backoff, #companion::__failed #impls()).run(|| #call));
+        let again = if plan.is_async() { quote!(run_async(move || #call)) } else { quote!(run(|| #call)) };
+        call = quote!(#private::Retry::new(#times, #backoff, #companion::__failed #impls()).#again);
     }
     call
 }
@@ -436,25 +452,25 @@ fn plain_signature(plan: &Plan) -> Signature {
     sig
 }
 
-fn names(plan: &Plan) -> Vec<&Ident> {
+pub(crate) fn names(plan: &Plan) -> Vec<&Ident> {
     plan.arguments.iter().map(|argument| &argument.ident).collect()
 }
 
 /// A name that users can write, and whose definition is the annotated function's.
-fn generated(name: &str, function: &Ident) -> Ident {
+pub(crate) fn generated(name: &str, function: &Ident) -> Ident {
     Ident::new(name, Span::call_site().located_at(function.span()))
 }
 
-fn unsafety(sig: &Signature) -> Option<TokenStream> {
+pub(crate) fn unsafety(sig: &Signature) -> Option<TokenStream> {
     matches!(sig.safety, Safety::Unsafe(_)).then(|| quote!(unsafe))
 }
 
-fn parts(generics: &Generics) -> (syn::ImplGenerics<'_>, Option<&syn::WhereClause>) {
+pub(crate) fn parts(generics: &Generics) -> (syn::ImplGenerics<'_>, Option<&syn::WhereClause>) {
     let (params, _, clause) = generics.split_for_impl();
     (params, clause)
 }
 
-fn param_name(param: &syn::GenericParam) -> TokenStream {
+pub(crate) fn param_name(param: &syn::GenericParam) -> TokenStream {
     match param {
         syn::GenericParam::Lifetime(param) => {
             let lifetime = &param.lifetime;

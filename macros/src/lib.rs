@@ -9,6 +9,7 @@ mod check;
 mod emit;
 mod errors;
 mod function;
+mod futures;
 mod options;
 mod plan;
 mod suggest;
@@ -37,7 +38,7 @@ use quote::quote;
 /// | option | meaning |
 /// |---|---|
 /// | `kind = "cpu"` | computes: the work-stealing pool, one thread a core |
-/// | `kind = "io"` | blocks: threads that grow in number with the work |
+/// | `kind = "io"` | blocks: threads that grow in number with the work. An `async fn` (feature `tokio`): the call is a future that is polled where it is awaited; `submit` gives it to the caller's Tokio runtime, or to Fanfold's own |
 /// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
 /// | `chunk_size = N` | the same, by the length of a piece |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |

@@ -137,6 +137,11 @@ impl Plan {
         if all.is_empty() { quote!() } else { quote!(::<#(#all),*>) }
     }
 
+    /// Whether calls are futures.
+    pub(crate) fn is_async(&self) -> bool {
+        self.function.sig.asyncness.is_some()
+    }
+
     /// How many type parameters stand for `impl Trait`.
     pub(crate) fn impls(&self) -> usize {
         parameters(&self.named_generics).count() - parameters(&self.function.sig.generics).count()

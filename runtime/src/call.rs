@@ -59,6 +59,12 @@ impl Site {
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
+    /// The time that each call has.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn limit(self) -> Duration {
+        self.terms.timeout.unwrap_or(Duration::MAX)
+    }
+
     pub(crate) fn core(self) -> &'static Arc<Core> {
         self.pool.core()
     }

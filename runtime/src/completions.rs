@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use crate::task::Task;
-use crate::{park, workers};
+use crate::{block, park, workers};
 
 /// The keys of tasks that have ended and were not taken yet.
 pub(crate) struct Completions(Arc<Shared>);
@@ -20,6 +20,8 @@ struct State {
     ended: VecDeque<usize>,
     /// Whoever waits for the next one.
     waiter: Option<Waker>,
+    /// Whether a thread that waits must step aside for its async runtime.
+    on_this_runtime: bool,
 }
 
 /// What a task wakes when it has ended.
@@ -55,6 +57,9 @@ impl Completions {
     /// Has the task tell its key here when it has ended; at once if it has.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) {
         let teller = Arc::new(Teller { key, shared: Arc::clone(&self.0) });
+        if task.is_on_this_runtime() {
+            self.0.lock().on_this_runtime = true;
+        }
         if !task.wake_when_done(Waker::from(Arc::clone(&teller))) {
             teller.wake();
         }
@@ -74,10 +79,11 @@ impl Completions {
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
         self.wake_on_next(&park::waker());
         let ended = || !self.is_empty();
-        match deadline {
+        let steps_aside = self.0.lock().on_this_runtime;
+        block::on(steps_aside, || match deadline {
             Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
             None => workers::wait_until(ended),
-        }
+        });
         self.try_next()
     }
 

@@ -32,6 +32,8 @@
 //! - [`Pool`] is where functions run: a default one for each kind, `static` ones and owned ones. [`configure`], or
 //!   `FANFOLD_CPU_THREADS` and `FANFOLD_IO_THREADS`, set the default ones' sizes; `FANFOLD_SERIAL=1` runs everything on
 //!   the caller's thread, for debugging.
+//! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
+//!   over many items with so many futures in flight at most (`AsyncMap`).
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, maps them, and stacks the results.
 //! - [`TaskError`] says why a task has no result.
 //!
@@ -43,6 +45,7 @@
 //! proof. Arguments and results are checked once, where the user wrote their types (`sent.rs`).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod block;
 mod call;
 mod chunked;
 mod completions;
@@ -51,6 +54,8 @@ mod current;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
+#[cfg(feature = "tokio")]
+mod futures;
 mod gather;
 mod lend;
 mod map;
@@ -76,6 +81,8 @@ pub use current::cancelled;
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
+#[cfg(feature = "tokio")]
+pub use futures::{AsyncIter, AsyncMap, AsyncStream};
 pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
@@ -99,6 +106,10 @@ pub mod prelude {
 pub mod __private {
     pub use crate::call::{Site, call, call_timed, late, map, map_timed, submit};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
+    #[cfg(feature = "tokio")]
+    pub use crate::futures::{
+        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_timed, submit_async,
+    };
     pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
     pub use crate::pool::Pool;
     pub use crate::progress::label;

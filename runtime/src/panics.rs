@@ -14,6 +14,8 @@ use crate::state::InitFailed;
 thread_local! {
     /// How many tasks this thread is inside of.
     static INSIDE: Cell<usize> = const { Cell::new(0) };
+    /// Whether a panic of this thread is expected, and nobody's to read of.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic inside a task happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -54,6 +56,16 @@ pub(crate) fn contain(work: impl FnOnce()) {
     }
 }
 
+/// Runs what answers by a panic, and keeps the panic to itself.
+#[cfg(feature = "tokio")]
+pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
+    install();
+    QUIET.set(true);
+    let answer = catch_unwind(AssertUnwindSafe(ask));
+    QUIET.set(false);
+    answer.map_err(drop)
+}
+
 fn install() {
     static HOOK: Once = Once::new();
     // The hook cannot be set while this thread panics: the next task will.
@@ -66,7 +78,9 @@ fn install() {
             if INSIDE.get() > 0 {
                 PLACE.set(info.location().map(ToString::to_string));
             }
-            before(info);
+            if !QUIET.get() {
+                before(info);
+            }
         }));
     });
 }

@@ -270,6 +270,8 @@ pub fn shutdown(limit: Duration) -> bool {
     let deadline = Instant::now().checked_add(limit);
     // Not cut short: every pool is closed, even if an earlier one is late.
     let drained: Vec<bool> = workers::all().iter().map(|core| core.drain(deadline)).collect();
+    #[cfg(feature = "tokio")]
+    let drained = drained.into_iter().chain([crate::futures::drain(deadline)]);
     drained.into_iter().all(|done| done)
 }
 

@@ -34,6 +34,25 @@ impl<R> Retry<R> {
         }
         attempt()
     }
+
+    /// As [`run`](Self::run), for attempts that are futures. One that is cancelled is dropped.
+    #[cfg(feature = "tokio")]
+    pub async fn run_async<Fut>(self, mut attempt: impl FnMut() -> Fut) -> R
+    where
+        Fut: std::future::Future<Output = R>,
+    {
+        let mut pause = self.backoff;
+        for _ in 0..self.times {
+            let result = attempt().await;
+            if !(self.failed)(&result) || cancelled() {
+                return result;
+            }
+            drop(result);
+            tokio::time::sleep(jittered(pause)).await;
+            pause = pause.saturating_mul(2);
+        }
+        attempt().await
+    }
 }
 
 /// Between half and all of the pause: many that failed together do not come back together.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::TaskError;
 use crate::slot::{Handle, Listener, Outcome, Slot, TaskId};
 use crate::workers::{self, Core};
-use crate::{config, park};
+use crate::{block, config, park};
 
 /// A function call that runs on a pool, and will have a result.
 ///
@@ -61,6 +61,12 @@ impl<T> Task<T> {
         Self { slot }
     }
 
+    /// The handle of a task that a runtime polls.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of(slot: Arc<dyn Handle<T>>) -> Self {
+        Self { slot }
+    }
+
     /// Waits for the result.
     ///
     /// # Errors
@@ -73,7 +79,9 @@ impl<T> Task<T> {
     ///
     /// If the result was already taken by awaiting this very task.
     ///
-    /// Called on a thread of an async runtime it blocks that thread: `.await` the task there.
+    /// Called on a thread of an async runtime it blocks that thread: `.await` the task there. For an `async fn` that
+    /// the same runtime polls, it steps aside on a runtime of several threads, and panics on one of a single thread,
+    /// where it would wait for ever.
     pub fn join(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
@@ -82,8 +90,13 @@ impl<T> Task<T> {
     /// Waits until the task is done; a worker runs it if nobody has started it.
     pub(crate) fn run_or_wait(&self) {
         if !self.claim() && self.tell_this_thread() {
-            workers::wait_until(|| self.slot.is_done());
+            block::on(self.is_on_this_runtime(), || workers::wait_until(|| self.slot.is_done()));
         }
+    }
+
+    /// Whether this thread must step aside before it waits for the task.
+    pub(crate) fn is_on_this_runtime(&self) -> bool {
+        self.slot.is_on_this_runtime()
     }
 
     /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare.
@@ -145,13 +158,14 @@ impl<T> Task<T> {
         if !self.tell_this_thread() {
             return true;
         }
-        match Instant::now().checked_add(limit) {
-            Some(deadline) => workers::wait_until_deadline(|| self.slot.is_done(), deadline),
+        let done = || self.slot.is_done();
+        block::on(self.is_on_this_runtime(), || match Instant::now().checked_add(limit) {
+            Some(deadline) => workers::wait_until_deadline(done, deadline),
             None => {
-                workers::wait_until(|| self.slot.is_done());
+                workers::wait_until(done);
                 true
             }
-        }
+        })
     }
 
     /// Whether the result is there, or will never be.

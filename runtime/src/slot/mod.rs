@@ -75,6 +75,10 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn may_be_claimed(&self) -> bool;
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
+    /// Whether the thread that asks belongs to the async runtime that polls the task: it must not just sleep.
+    fn is_on_this_runtime(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) struct Slot<F, T> {
@@ -95,11 +99,8 @@ pub(crate) struct Terms {
     pub(crate) own_worker: bool,
 }
 
-impl<F, T> Slot<F, T>
-where
-    F: FnOnce() -> T,
-{
-    /// A queued slot.
+impl<F, T> Slot<F, T> {
+    /// A queued slot: of a closure, or of a future that a runtime polls.
     pub(crate) fn new(core: Arc<Core>, function: &'static str, terms: Terms, work: F, _: Crossing<F, T>) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
@@ -143,7 +144,12 @@ where
         unsafe { self.publish(Err(why)) };
         true
     }
+}
 
+impl<F, T> Slot<F, T>
+where
+    F: FnOnce() -> T,
+{
     /// Runs the task here, unless another thread was first; `None` then. `started` is called in between.
     fn claim_and_run(&self, started: impl FnOnce()) -> Option<Ran> {
         let work = self.cell.claim()?;
@@ -162,6 +168,39 @@ where
     }
 }
 
+/// What a runtime does with a task that is a future.
+#[cfg(feature = "tokio")]
+impl<F, T> Slot<F, T> {
+    /// Takes the future to poll it, unless the task has ended.
+    pub(crate) fn begin(&self) -> Option<F> {
+        self.cell.claim()
+    }
+
+    /// Makes this task the thread's, for one poll.
+    pub(crate) fn enter(&self) -> Current {
+        Current::enter(self.cell.word())
+    }
+
+    /// Ends the task that [`begin`](Self::begin) began, unless it has ended.
+    pub(crate) fn end(&self, outcome: Result<T, TaskError>) {
+        if self.cell.seal() {
+            // SAFETY: sealed just now.
+            unsafe { self.publish(outcome) };
+        } else {
+            panics::discard(outcome);
+        }
+    }
+
+    /// Ends a task that never began.
+    pub(crate) fn end_unbegun(&self, why: TaskError) -> bool {
+        self.end_queued(why)
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms
+    }
+}
+
 /// Calls a callback back, and keeps a waker for when the outcome can be taken.
 fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
@@ -174,10 +213,19 @@ fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Li
     }
 }
 
-impl<F, T> Handle<T> for Slot<F, T>
-where
-    F: FnOnce() -> T,
-{
+/// What a slot holds: a closure, which any thread may run, or a future, which only its runtime polls.
+pub(crate) trait Work<T>: Sized {
+    /// Runs the slot's work here if nobody has started it.
+    fn run_if_queued(slot: &Slot<Self, T>) -> bool;
+}
+
+impl<F: FnOnce() -> T, T> Work<T> for F {
+    fn run_if_queued(slot: &Slot<F, T>) -> bool {
+        slot.claim_and_run(|| {}).is_some()
+    }
+}
+
+impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     fn id(&self) -> TaskId {
         self.id
     }
@@ -226,7 +274,7 @@ where
     }
 
     fn run_if_queued(&self) -> bool {
-        self.claim_and_run(|| {}).is_some()
+        F::run_if_queued(self)
     }
 
     fn may_be_claimed(&self) -> bool {

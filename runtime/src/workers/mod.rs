@@ -234,6 +234,12 @@ impl Core {
         (state.threads, state.busy(), state.jobs.len())
     }
 
+    /// Whether it takes no more work.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Takes no more work, and waits until what is queued has run; whether it has by then.
     pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.queue.lock();

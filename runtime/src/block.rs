@@ -1,0 +1,33 @@
+//! Blocking a thread that may belong to an async runtime.
+
+/// Waits. `step_aside` says that a task of this thread's own async runtime is waited for: on a runtime of several
+/// threads another one takes this thread's place meanwhile.
+///
+/// # Panics
+///
+/// On a runtime of one thread, which would wait for ever.
+#[cfg(feature = "tokio")]
+#[track_caller]
+pub(crate) fn on<T>(step_aside: bool, wait: impl FnOnce() -> T) -> T {
+    if step_aside { aside(wait) } else { wait() }
+}
+
+#[cfg(not(feature = "tokio"))]
+pub(crate) fn on<T>(_step_aside: bool, wait: impl FnOnce() -> T) -> T {
+    wait()
+}
+
+#[cfg(feature = "tokio")]
+#[track_caller]
+pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
+    use crate::panics;
+
+    // Tokio alone knows whether this thread is one that it may block, and says so by a panic.
+    if panics::quietly(|| tokio::task::block_in_place(|| ())).is_err() {
+        panic!(
+            "this would block the only thread of the async runtime that it runs on, for ever: `.await` the task, or \
+             end the map with `stream()`"
+        );
+    }
+    tokio::task::block_in_place(wait)
+}

@@ -1,0 +1,94 @@
+//! Async functions of `kind = "io"` (feature `tokio`): the direct call, `submit` and `map` of an `async fn`.
+//!
+//! A direct call and a map are polled where they are awaited, so they may borrow. A submitted one is a task of the
+//! caller's Tokio runtime if there is one, else of Fanfold's own.
+
+mod map;
+mod runtime;
+mod spawned;
+mod timed;
+
+use std::future::Future;
+
+use crate::call::Site;
+use crate::error::TaskError;
+use crate::map::Items;
+use crate::sent::Crossing;
+use crate::task::Task;
+
+pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
+pub(crate) use spawned::drain;
+use timed::TimedFuture;
+
+/// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch
+/// with Fanfold's own.
+pub fn call_async<A, R, F, Fut>(_: Site, _: Crossing<A, R>, args: A, function: F) -> impl Future<Output = R>
+where
+    F: Fn(A) -> Fut,
+    Fut: Future<Output = R>,
+{
+    runtime::within(function(args))
+}
+
+/// The direct call of a function with `timeout`: when time is up its future is dropped.
+pub fn call_async_timed<A, R, F, Fut>(
+    site: Site,
+    _: Crossing<A, R>,
+    late: fn(TaskError) -> R,
+    args: A,
+    function: F,
+) -> impl Future<Output = R>
+where
+    F: Fn(A) -> Fut,
+    Fut: Future<Output = R>,
+{
+    let timed = TimedFuture::new(function(args), site.limit());
+    async move { timed.await.unwrap_or_else(late) }
+}
+
+/// `name::submit`: has a runtime poll the call, and gives its handle.
+pub fn submit_async<A, R, F, Fut>(site: Site, _: Crossing<A, R>, args: A, function: F) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+    F: Fn(A) -> Fut,
+    Fut: Future<Output = R> + Send + 'static,
+{
+    spawned::spawn(site, function(args))
+}
+
+/// `name::map`: a lazy map of the function.
+pub fn map_async<I, M, A, R, F, Fut>(
+    site: Site,
+    _: Crossing<A, R>,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
+where
+    I: Items<A, M>,
+    F: Fn(A) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    AsyncMap::new(items.into_source(), function, site.progress)
+}
+
+/// `name::map` of a function with `timeout`.
+pub fn map_async_timed<I, M, A, R, F, Fut>(
+    site: Site,
+    _: Crossing<A, R>,
+    late: fn(TaskError) -> R,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
+where
+    I: Items<A, M>,
+    F: Fn(A) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    let limit = site.limit();
+    let timed = move |item| {
+        let timed = TimedFuture::new(function(item), limit);
+        async move { timed.await.unwrap_or_else(late) }
+    };
+    AsyncMap::new(items.into_source(), timed, site.progress)
+}

@@ -1,0 +1,62 @@
+//! The runtime that polls futures: the caller's Tokio runtime, else Fanfold's own.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::OnceLock;
+
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+
+use crate::{block, config};
+
+/// Fanfold's own runtime: one thread a core. It starts when a future is polled outside of every other.
+fn own() -> &'static Runtime {
+    static OWN: OnceLock<Runtime> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let built = Builder::new_multi_thread()
+            .worker_threads(config::cores())
+            .thread_name("fanfold-async")
+            .enable_all()
+            .build();
+        built.unwrap_or_else(|error| {
+            panic!("the operating system refused the async runtime's threads ({error}): close other threads or files")
+        })
+    })
+}
+
+/// The runtime that this thread is in, else Fanfold's own.
+pub(super) fn current() -> Handle {
+    Handle::try_current().unwrap_or_else(|_| own().handle().clone())
+}
+
+/// Whether this thread is in a runtime.
+pub(super) fn is_inside() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// Makes Fanfold's own runtime this thread's, if it is in none: sockets and timers want one.
+pub(super) fn enter() -> Option<EnterGuard<'static>> {
+    (!is_inside()).then(|| own().enter())
+}
+
+/// A future that can use sockets and timers whoever polls it.
+pub(super) async fn within<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _entered = enter();
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Runs a future on this thread, and waits for it.
+///
+/// # Panics
+///
+/// On the only thread of an async runtime.
+#[track_caller]
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    match Handle::try_current() {
+        Ok(handle) => block::aside(|| handle.block_on(future)),
+        Err(_) => own().block_on(future),
+    }
+}

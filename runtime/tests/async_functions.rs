@@ -1,0 +1,441 @@
+//! Async functions of `kind = "io"`, and tasks awaited under several executors.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use fanfold::{TaskError, Until, as_completed, join_all, parallel, wait};
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, oneshot};
+
+/// Needs a timer, so a runtime.
+#[parallel(kind = "io")]
+async fn double(n: u32) -> u32 {
+    tokio::time::sleep(Duration::from_micros(1)).await;
+    n * 2
+}
+
+#[parallel(kind = "io")]
+async fn length(text: &str) -> usize {
+    tokio::task::yield_now().await;
+    text.len()
+}
+
+#[parallel(kind = "io")]
+async fn held(guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
+    let released = release.await.is_ok();
+    drop(guard);
+    released
+}
+
+#[parallel(kind = "cpu")]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn on_tokio<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn on_smol<T>(future: impl Future<Output = T>) -> T {
+    pollster::block_on(async_executor::Executor::new().run(future))
+}
+
+#[test]
+fn a_task_is_awaited_under_any_executor() {
+    assert_eq!(on_tokio(async { square::submit(7).await.unwrap() }), 49);
+    assert_eq!(on_smol(async { square::submit(8).await.unwrap() }), 64);
+    assert_eq!(pollster::block_on(square::submit(9)).unwrap(), 81);
+    let multi = tokio::runtime::Runtime::new().unwrap();
+    let sum = multi.block_on(async {
+        let tasks: Vec<_> = (0..100).map(square::submit).collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, (0..100).map(|n| n * n).sum::<u64>());
+}
+
+#[test]
+fn results_stream_as_they_end_under_any_executor() {
+    let all = || async {
+        let mut results: Vec<_> = as_completed((0..20).map(square::submit)).stream().collect().await;
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result.unwrap()).sum::<u64>()
+    };
+    let expected: u64 = (0..20).map(|n| n * n).sum();
+    assert_eq!(on_tokio(all()), expected);
+    assert_eq!(on_smol(all()), expected);
+    assert_eq!(pollster::block_on(all()), expected);
+}
+
+#[test]
+fn a_direct_call_is_a_future_for_any_executor() {
+    assert_eq!(on_tokio(double(1)), 2);
+    assert_eq!(on_smol(double(2)), 4);
+    assert_eq!(pollster::block_on(double(3)), 6);
+    assert_eq!(on_tokio(double::serial(4)), 8);
+}
+
+#[test]
+fn a_direct_call_borrows_and_starts_when_polled() {
+    let text = String::from("abc");
+    assert_eq!(pollster::block_on(length(&text)), 3);
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    #[parallel(kind = "io")]
+    async fn count() {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+    drop(count());
+    assert_eq!(CALLS.load(Ordering::Relaxed), 0);
+    pollster::block_on(count());
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn the_futures_can_be_spawned_by_others() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        assert_eq!(tokio::spawn(double(4)).await.unwrap(), 8);
+        let all = tokio::spawn(double::map([1, 2, 3]).stream().collect::<Vec<_>>());
+        assert_eq!(all.await.unwrap(), [2, 4, 6]);
+    });
+}
+
+#[test]
+fn a_submitted_call_runs_without_a_runtime_of_the_callers() {
+    assert_eq!(double::submit(5).join().unwrap(), 10);
+    let tasks = (0..50).map(double::submit);
+    assert_eq!(join_all(tasks).unwrap(), (0..50).map(|n| n * 2).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_submitted_call_runs_on_the_callers_runtime() {
+    #[parallel(kind = "io")]
+    async fn home() -> tokio::runtime::Id {
+        tokio::runtime::Handle::current().id()
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (here, there) = runtime.block_on(async { (tokio::runtime::Handle::current().id(), home::submit().await) });
+    assert_eq!(here, there.unwrap());
+    assert_ne!(home::submit().join().unwrap(), here);
+}
+
+#[test]
+fn joining_on_a_runtime_of_several_threads_steps_aside() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let sum = runtime.block_on(async {
+        // On the runtime's one worker, which polls the submitted calls as well.
+        let inside = tokio::spawn(async {
+            let one = double::submit(1).join().unwrap();
+            let (done, pending) = wait(&[double::submit(2)], Until::All, None);
+            assert_eq!((done, pending), (vec![0], vec![]));
+            let rest: u32 = as_completed((0..10).map(double::submit)).map(|(_, result)| result.unwrap()).sum();
+            let mapped: u32 = double::map(0..10).into_iter().sum();
+            one + rest + mapped
+        });
+        inside.await.unwrap()
+    });
+    assert_eq!(sum, 2 + 90 + 90);
+}
+
+#[test]
+fn joining_on_a_runtime_of_one_thread_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let message = |payload: Box<dyn std::any::Any + Send>| *payload.downcast::<&str>().unwrap();
+    let quietly = |work: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(message);
+    runtime.block_on(async {
+        let join = quietly(&|| drop(double::submit(1).join()));
+        assert!(join.unwrap_err().contains("`.await` the task"));
+        let collect = quietly(&|| drop(double::map([1]).collect::<Vec<_>>()));
+        assert!(collect.unwrap_err().contains("`stream()`"));
+        // A task of a pool goes on by itself.
+        assert_eq!(square::submit(3).join().unwrap(), 9);
+        assert_eq!(double::submit(3).await.unwrap(), 6);
+    });
+}
+
+#[test]
+fn a_panic_is_told_with_its_place() {
+    #[parallel(kind = "io")]
+    async fn fails(n: u32) -> u32 {
+        tokio::task::yield_now().await;
+        assert!(n < 3, "{n} is too much");
+        n
+    }
+    let error = fails::submit(5).join().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("5 is too much") && text.contains("fails"), "{text}");
+    assert!(text.contains(file!()), "{text}");
+
+    let direct = std::panic::catch_unwind(|| pollster::block_on(fails(4))).unwrap_err();
+    assert_eq!(direct.downcast_ref::<String>().unwrap(), "4 is too much");
+    let mapped = std::panic::catch_unwind(|| fails::map(0..9).collect::<Vec<_>>()).unwrap_err();
+    assert_eq!(mapped.downcast_ref::<String>().unwrap(), "3 is too much");
+}
+
+#[test]
+fn cancelling_drops_a_running_call_where_it_awaits() {
+    let guard = Arc::new(());
+    let (_release, released) = oneshot::channel();
+    let (begun, begins) = std::sync::mpsc::channel();
+
+    #[parallel(kind = "io")]
+    async fn announced(begun: std::sync::mpsc::Sender<()>, guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
+        begun.send(()).unwrap();
+        held::serial(guard, release).await
+    }
+    let task = announced::submit(begun, Arc::clone(&guard), released);
+    begins.recv().unwrap();
+    assert!(!task.cancel(), "it runs already");
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+#[test]
+fn cancelling_before_the_first_poll_drops_the_arguments() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let guard = Arc::new(());
+        let (_release, released) = oneshot::channel();
+        let task = held::submit(Arc::clone(&guard), released);
+        assert!(task.cancel());
+        assert_eq!(Arc::strong_count(&guard), 1);
+        assert!(matches!(task.await, Err(TaskError::Cancelled)));
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_ends_its_tasks() {
+    let guard = Arc::new(());
+    let (_release, released) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let task = runtime.block_on(async { held::submit(Arc::clone(&guard), released) });
+    drop(runtime);
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+#[parallel(kind = "io", timeout = "5ms")]
+async fn patient(guard: &Arc<()>, forever: bool) -> Result<u32, Failed> {
+    let _held = Arc::clone(guard);
+    if forever {
+        std::future::pending::<()>().await;
+    }
+    Ok(1)
+}
+
+#[test]
+fn a_timeout_drops_the_future() {
+    let guard = Arc::new(());
+    assert_eq!(pollster::block_on(patient(&guard, false)).unwrap(), 1);
+    let late = pollster::block_on(patient(&guard, true)).unwrap_err();
+    assert!(matches!(late.downcast_ref(), Some(TaskError::TimedOut { after }) if *after == Duration::from_millis(5)));
+    assert_eq!(Arc::strong_count(&guard), 1);
+
+    let mapped: Vec<_> = patient::map([(&guard, false), (&guard, true), (&guard, false)]).collect();
+    assert_eq!(mapped.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+#[test]
+fn a_submitted_call_runs_out_of_time() {
+    #[parallel(kind = "io", timeout = "5ms")]
+    async fn never(guard: Arc<()>) -> Result<u32, Failed> {
+        let _held = guard;
+        std::future::pending().await
+    }
+    let guard = Arc::new(());
+    assert!(matches!(never::submit(Arc::clone(&guard)).join(), Err(TaskError::TimedOut { .. })));
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+#[test]
+fn failures_are_tried_again() {
+    #[parallel(kind = "io", retries = 3, backoff = "1us")]
+    async fn third_time(calls: &AtomicUsize) -> Result<usize, usize> {
+        tokio::task::yield_now().await;
+        match calls.fetch_add(1, Ordering::Relaxed) {
+            2 => Ok(2),
+            n => Err(n),
+        }
+    }
+    let calls = AtomicUsize::new(0);
+    assert_eq!(pollster::block_on(third_time(&calls)), Ok(2));
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    let calls = AtomicUsize::new(3);
+    assert_eq!(third_time::map([&calls]).collect::<Result<Vec<_>, _>>(), Err(6));
+}
+
+#[test]
+fn a_map_keeps_so_many_futures_in_flight() {
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+
+    #[parallel(kind = "io")]
+    async fn counted(n: usize) -> usize {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_micros(50)).await;
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        n
+    }
+    let results: Vec<usize> = counted::map(0..100).buffer(7).collect();
+    assert_eq!(results, (0..100).collect::<Vec<_>>());
+    assert_eq!(MOST.load(Ordering::SeqCst), 7);
+}
+
+#[test]
+fn a_map_borrows_its_items() {
+    let texts = [String::from("a"), String::from("bcd")];
+    let lengths: Vec<usize> = length::map(texts.iter().map(String::as_str)).collect();
+    assert_eq!(lengths, [1, 3]);
+}
+
+#[test]
+fn a_map_stops_pulling_at_the_first_failure() {
+    #[parallel(kind = "io")]
+    async fn parse(text: &str) -> Result<i32, std::num::ParseIntError> {
+        text.parse()
+    }
+    let pulled = AtomicUsize::new(0);
+    let endless = ["1", "2", "three"].into_iter().chain(std::iter::repeat("4"));
+    let items = endless.inspect(|_| _ = pulled.fetch_add(1, Ordering::Relaxed));
+    assert!(parse::map(items).buffer(4).collect::<Result<Vec<_>, _>>().is_err());
+    assert!(pulled.into_inner() <= 3 + 4);
+}
+
+#[test]
+fn an_endless_source_is_iterated() {
+    assert_eq!(double::map(0..).buffer(3).into_iter().take(5).collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
+}
+
+#[test]
+fn unordered_results_come_as_they_end() {
+    #[parallel(kind = "io")]
+    async fn after(gate: &Notify, first: bool) -> bool {
+        if first {
+            gate.notify_one()
+        } else {
+            gate.notified().await
+        }
+        first
+    }
+    let gate = Notify::new();
+    // The first item waits for the second.
+    let order: Vec<bool> = after::map([(&gate, false), (&gate, true)]).unordered().into_iter().collect();
+    assert_eq!(order, [true, false]);
+    let order: Vec<bool> = after::map([(&gate, false), (&gate, true)]).unordered().collect();
+    assert_eq!(order, [false, true], "`collect` keeps input order");
+}
+
+#[test]
+fn a_map_gives_each_item_its_time() {
+    #[parallel(kind = "io")]
+    async fn maybe_never(n: u32) -> u32 {
+        if n == 1 { std::future::pending().await } else { n }
+    }
+    let results: Vec<_> = maybe_never::map(0..3).timeout(Duration::from_millis(5)).collect();
+    assert!(matches!(results[..], [Ok(0), Err(TaskError::TimedOut { .. }), Ok(2)]));
+}
+
+#[test]
+fn dropping_a_stream_drops_what_is_in_flight() {
+    let guard = Arc::new(());
+    let (_release, released) = oneshot::channel();
+    let mut stream = held::map([(Arc::clone(&guard), released)]).stream();
+    let polled = pin!(stream.next()).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Pending));
+    assert_eq!(Arc::strong_count(&guard), 2);
+    drop(stream);
+    assert_eq!(Arc::strong_count(&guard), 1);
+}
+
+#[test]
+fn shapes_of_async_functions() {
+    #[parallel(kind = "io")]
+    async fn generic<T: Clone + Send + Sync, const N: usize>(value: &T) -> [T; N] {
+        std::array::from_fn(|_| value.clone())
+    }
+    assert_eq!(pollster::block_on(generic::<_, 2>(&7)), [7, 7]);
+    assert_eq!(generic::submit::<u8, 1>(&3).join().unwrap(), [3]);
+
+    #[parallel(kind = "io")]
+    async fn shown(value: impl std::fmt::Display + Send) -> String {
+        value.to_string()
+    }
+    assert_eq!(pollster::block_on(shown(1.5)), "1.5");
+    assert_eq!(shown::submit("x").join().unwrap(), "x");
+
+    #[parallel(kind = "io")]
+    async fn longest<'a>(a: &'a str, mut b: &'a str) -> &'a str {
+        if a.len() > b.len() {
+            b = a;
+        }
+        tokio::task::yield_now().await;
+        b
+    }
+    assert_eq!(pollster::block_on(longest("aa", "b")), "aa");
+
+    #[parallel(kind = "io")]
+    async unsafe fn dangerous() -> u8 {
+        1
+    }
+    // SAFETY: it is not.
+    assert_eq!(unsafe { dangerous::submit() }.join().unwrap(), 1);
+
+    #[parallel(kind = "io")]
+    async fn early(n: u32) -> Option<u32> {
+        let n = n.checked_sub(1)?;
+        if n == 0 {
+            return None;
+        }
+        Some(n)
+    }
+    assert_eq!(early::map(0..4).collect::<Vec<_>>(), [None, None, Some(1), Some(2)]);
+    assert_eq!(early::map(2..4).collect::<Option<Vec<_>>>(), Some(vec![1, 2]));
+}
+
+#[test]
+fn requests_over_sockets_without_a_runtime_of_the_callers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        for socket in listener.incoming().take(20) {
+            let mut socket = socket.unwrap();
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut socket, &mut byte).unwrap();
+            std::io::Write::write_all(&mut socket, &[byte[0] + 1]).unwrap();
+        }
+    });
+    #[parallel(kind = "io")]
+    async fn ask(address: std::net::SocketAddr, byte: u8) -> std::io::Result<u8> {
+        let mut socket = tokio::net::TcpStream::connect(address).await?;
+        socket.write_all(&[byte]).await?;
+        socket.read_u8().await
+    }
+    let answers = ask::map((0..20).map(|byte| (address, byte))).buffer(5).collect::<Result<Vec<u8>, _>>().unwrap();
+    assert_eq!(answers, (1..=20).collect::<Vec<_>>());
+    server.join().unwrap();
+}
+
+#[test]
+fn cpu_work_is_awaited_off_the_runtime() {
+    let all = on_tokio(async {
+        let tasks: Vec<_> = (0..4).map(square::submit).collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap();
+        }
+        sum
+    });
+    assert_eq!(all, 14);
+}
