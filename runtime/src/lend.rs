@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
+use crate::context::Context;
 use crate::workers::{self, Core, Ran, Run};
 use crate::{panics, park};
 
@@ -35,6 +36,7 @@ struct Lease {
     work: *const (dyn Fn() + Sync),
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     caller: Waker,
+    context: Context,
 }
 
 // SAFETY: the closure behind `work` is `Sync`, and the counting keeps it alive for whoever is inside.
@@ -76,9 +78,11 @@ impl Run for Lease {
         }
         // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
         let work = unsafe { &*self.work };
+        let inside = self.context.enter();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
             self.keep(payload);
         }
+        drop(inside);
         // The last use of anything of the caller's. The waker is ours.
         self.state.fetch_sub(INSIDE, Ordering::Release);
         self.caller.wake_by_ref();
@@ -107,6 +111,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
         work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
         panic: Mutex::new(None),
         caller: park::waker(),
+        context: Context::here(),
     });
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {

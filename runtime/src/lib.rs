@@ -34,6 +34,7 @@
 //!   the caller's thread, for debugging.
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
 //!   over many items with so many futures in flight at most (`AsyncMap`).
+//! - With the feature `tracing`, tasks and maps run inside the span that they were called in.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, maps them, and stacks the results.
 //! - [`TaskError`] says why a task has no result.
 //!
@@ -50,6 +51,7 @@ mod call;
 mod chunked;
 mod completions;
 mod config;
+mod context;
 mod current;
 mod error;
 #[cfg(feature = "polars")]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::context::{Context, Entered};
 use crate::current::Current;
 use crate::error::TaskError;
 use crate::panics;
@@ -88,6 +89,7 @@ pub(crate) struct Slot<F, T> {
     function: &'static str,
     terms: Terms,
     core: Arc<Core>,
+    context: Context,
 }
 
 /// What a task asks of its worker.
@@ -110,6 +112,7 @@ impl<F, T> Slot<F, T> {
             function,
             terms,
             core,
+            context: Context::here(),
         })
     }
 
@@ -135,6 +138,11 @@ impl<F, T> Slot<F, T> {
         }
     }
 
+    /// Makes this task the thread's.
+    pub(crate) fn enter(&self) -> (Entered<'_>, Current) {
+        (self.context.enter(), Current::enter(self.cell.word()))
+    }
+
     /// Ends a task that nobody has started.
     fn end_queued(&self, why: TaskError) -> bool {
         let Some(work) = self.cell.revoke() else { return false };
@@ -154,9 +162,9 @@ where
     fn claim_and_run(&self, started: impl FnOnce()) -> Option<Ran> {
         let work = self.cell.claim()?;
         started();
-        let current = Current::enter(self.cell.word());
+        let inside = self.enter();
         let outcome = panics::catch(self.function, work);
-        drop(current);
+        drop(inside);
         if self.cell.seal() {
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome) };
@@ -174,11 +182,6 @@ impl<F, T> Slot<F, T> {
     /// Takes the future to poll it, unless the task has ended.
     pub(crate) fn begin(&self) -> Option<F> {
         self.cell.claim()
-    }
-
-    /// Makes this task the thread's, for one poll.
-    pub(crate) fn enter(&self) -> Current {
-        Current::enter(self.cell.word())
     }
 
     /// Ends the task that [`begin`](Self::begin) began, unless it has ended.

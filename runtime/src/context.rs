@@ -1,0 +1,34 @@
+//! What goes along with a call to its worker: the span that the caller is in (feature `tracing`).
+
+/// The caller's span.
+pub(crate) struct Context {
+    /// Boxed, as most tasks of most programs have none, and all would have room for it.
+    #[cfg(feature = "tracing")]
+    span: Option<Box<tracing::Span>>,
+}
+
+impl Context {
+    /// That of this thread, now.
+    pub(crate) fn here() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: Some(tracing::Span::current()).filter(|span| !span.is_none()).map(Box::new),
+        }
+    }
+
+    /// Makes it this thread's, until the guard is dropped.
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        Entered {
+            #[cfg(feature = "tracing")]
+            _span: self.span.as_ref().map(|span| span.enter()),
+            _context: self,
+        }
+    }
+}
+
+/// A thread inside of a caller's context.
+pub(crate) struct Entered<'a> {
+    #[cfg(feature = "tracing")]
+    _span: Option<tracing::span::Entered<'a>>,
+    _context: &'a Context,
+}
