@@ -23,11 +23,10 @@ pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
     use crate::panics;
 
     // Tokio alone knows whether this thread is one that it may block, and says so by a panic.
-    if panics::quietly(|| tokio::task::block_in_place(|| ())).is_err() {
-        panic!(
-            "this would block the only thread of the async runtime that it runs on, for ever: `.await` the task, or \
-             end the map with `stream()`"
-        );
-    }
+    assert!(
+        panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok(),
+        "this would block the only thread of the async runtime that it runs on, for ever: `.await` the task, or end \
+         the map with `stream()`"
+    );
     tokio::task::block_in_place(wait)
 }

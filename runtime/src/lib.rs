@@ -54,6 +54,7 @@ mod config;
 mod context;
 mod current;
 mod error;
+mod fork;
 #[cfg(feature = "polars")]
 mod frame;
 #[cfg(feature = "tokio")]

@@ -208,6 +208,9 @@ impl Pool {
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     ///
     /// Called on one of the pool's own workers it closes the pool and does not wait.
+    ///
+    /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for what is queued at once. Without a handler
+    /// nothing holds the program back: threads of `static` pools end with it.
     pub fn shutdown(&self, pending: Pending) {
         self.core().finish(matches!(pending, Pending::Cancel));
     }

@@ -108,6 +108,7 @@ impl<T> Task<T> {
 
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
     fn tell_this_thread(&self) -> bool {
+        self.slot.core().check_fork();
         !park::look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
     }
 

@@ -1,4 +1,5 @@
 //! Async functions of `kind = "io"`, and tasks awaited under several executors.
+#![allow(clippy::items_after_statements, reason = "a function stands where it is called")]
 
 use std::future::Future;
 use std::pin::pin;
@@ -217,7 +218,9 @@ fn a_runtime_that_ends_ends_its_tasks() {
     let guard = Arc::new(());
     let (_release, released) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let task = runtime.block_on(async { held::submit(Arc::clone(&guard), released) });
+    let entered = runtime.enter();
+    let task = held::submit(Arc::clone(&guard), released);
+    drop(entered);
     drop(runtime);
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     assert_eq!(Arc::strong_count(&guard), 1);
@@ -251,8 +254,9 @@ fn a_timeout_drops_the_future() {
 fn a_submitted_call_runs_out_of_time() {
     #[parallel(kind = "io", timeout = "5ms")]
     async fn never(guard: Arc<()>) -> Result<u32, Failed> {
-        let _held = guard;
-        std::future::pending().await
+        let forever = std::future::pending().await;
+        drop(guard);
+        forever
     }
     let guard = Arc::new(());
     assert!(matches!(never::submit(Arc::clone(&guard)).join(), Err(TaskError::TimedOut { .. })));
@@ -323,9 +327,9 @@ fn unordered_results_come_as_they_end() {
     #[parallel(kind = "io")]
     async fn after(gate: &Notify, first: bool) -> bool {
         if first {
-            gate.notify_one()
+            gate.notify_one();
         } else {
-            gate.notified().await
+            gate.notified().await;
         }
         first
     }

@@ -83,14 +83,17 @@ fn an_interrupt_handler_ends_every_wait() {
 fn child_handles_the_interrupt() {
     static POOL: Pool = Pool::io("interrupted").threads(1);
     ctrlc::set_handler(|| POOL.shutdown(Pending::Cancel)).unwrap();
-    let running = POOL.submit(|| {
-        says_ready();
+    let (all, all_queued) = std::sync::mpsc::channel::<()>();
+    let running = POOL.submit(move || {
+        let _ = all_queued.recv();
+        says_ready::serial();
         while !fanfold::cancelled() {
             std::thread::yield_now();
         }
         "stopped"
     });
     let queued: Vec<_> = (0..100).map(|_| POOL.submit(|| panic!("it must not run"))).collect();
+    drop(all);
     for (_, outcome) in as_completed(queued) {
         let outcome: Result<(), _> = outcome;
         assert!(matches!(outcome, Err(TaskError::Cancelled)));
@@ -109,6 +112,6 @@ fn the_end_of_main_does_not_wait_for_workers() {
 #[ignore = "run by `the_end_of_main_does_not_wait_for_workers`"]
 fn child_ends_early() {
     drop(endless::submit());
-    drop(Pool::cpu_default().submit(|| endless::serial()));
+    drop(Pool::cpu_default().submit(endless::serial));
     says_ready();
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::config::{self, BadVariable, Setting};
-use crate::panics;
+use crate::{fork, panics};
 
 pub(crate) use queue::{Ran, Run};
 pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
@@ -122,6 +122,8 @@ pub(crate) struct Core {
     hooks: Hooks,
     counts: Counts,
     queue: Queue,
+    /// The forks before its threads started.
+    forks: u32,
 }
 
 impl Core {
@@ -143,6 +145,7 @@ impl Core {
             hooks: spec.hooks,
             counts: Counts::default(),
             queue: Queue::new(threads),
+            forks: fork::count(),
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
@@ -161,10 +164,17 @@ impl Core {
 
     /// Queues one job several times, for as many workers.
     pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
+        fork::check(self.forks);
         match self.kind {
             Kind::Cpu => cpu::push(self, job, copies),
             Kind::Io | Kind::Frame => crew::push(self, job, copies),
         }
+    }
+
+    /// Panics in a forked process, which has none of the threads.
+    #[track_caller]
+    pub(crate) fn check_fork(&self) {
+        fork::check(self.forks);
     }
 
     /// Calls workers for jobs that could run.
