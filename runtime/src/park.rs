@@ -2,10 +2,12 @@
 //!
 //! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
+
+use crate::config;
 
 /// How long a waiting thread looks before it sleeps. About what a hot worker takes for an empty task;
 /// looking longer keeps the other side's core from its work.
@@ -74,11 +76,21 @@ pub(crate) fn waker() -> Waker {
     PARKER.with(|(_, waker)| waker.clone())
 }
 
-/// Looks for up to [`LOOK`] whether `done` holds.
+/// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks for up to [`LOOK`] whether `done` holds; only once if enough other threads look already.
 pub(crate) fn look(done: impl Fn() -> bool) -> bool {
     if done() {
         return true;
     }
+    let others = LOOKING.fetch_add(1, Ordering::Relaxed);
+    let seen = others < config::cores() && look_on(done);
+    LOOKING.fetch_sub(1, Ordering::Relaxed);
+    seen
+}
+
+fn look_on(done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     loop {
         for _ in 0..16 {

@@ -181,12 +181,20 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         }
         let left = until.saturating_duration_since(Instant::now());
         // The last thread stays: with none, a refused start would leave a job to nobody.
-        if left.is_zero() && state.threads > core.threads_that_stay() {
+        let stays = state.threads <= core.threads_that_stay();
+        if left.is_zero() && !stays {
             break false;
         }
-        let (woken, timeout) = core.queue.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
-        state = woken;
-        if !timeout.timed_out() {
+        // One that stays sleeps without a clock; others may leave, and it may then be the last.
+        let bell = &core.queue.bell;
+        let timed_out;
+        (state, timed_out) = if stays {
+            (bell.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+        } else {
+            let (state, timeout) = bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            (state, timeout.timed_out())
+        };
+        if !timed_out {
             // The call is answered, though a busy thread may have taken the job.
             state.rung = state.rung.saturating_sub(1);
         }

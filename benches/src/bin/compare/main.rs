@@ -1,6 +1,7 @@
 //! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
 mod frames;
+mod idle;
 mod tasks;
 
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 2] = [("frames", frames::run), ("tasks", tasks::run)];
+const PARTS: [(&str, Part); 3] = [("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
 
 /// What the command line says.
 struct Options {

@@ -1,6 +1,7 @@
 //! Tasks: what it costs to submit one and to join it, beside the ways it is done by hand.
 
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ const IO: &str = "fanfold io";
 const RAYON: &str = "rayon spawn + channel";
 const TOKIO: &str = "tokio spawn_blocking";
 const THREADPOOL: &str = "threadpool + channel";
+/// What waking a thread and being woken costs on this machine, whatever the library.
+const BY_HAND: &str = "a thread, mutex and condvar by hand";
 const PIPELINED: u16 = 10_000;
 
 /// A way to run many empty tasks: all are submitted, then all are waited for.
@@ -23,7 +26,8 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().build().map_err(|error| error.to_string())?;
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = threadpool::ThreadPool::new(cores);
-    let ways: [(&str, Way<'_>); 5] = [
+    let by_hand = ByHand::start();
+    let ways: [(&str, Way<'_>); 6] = [
         (CPU, Box::new(|n| on_pool(Pool::cpu_default(), n))),
         (IO, Box::new(|n| on_pool(Pool::io_default(), n))),
         (RAYON, Box::new(|n| by_channel(n, rayon::spawn))),
@@ -39,12 +43,13 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
             }),
         ),
         (THREADPOOL, {
-            let threads = std::sync::Mutex::new(threads);
+            let threads = Mutex::new(threads);
             Box::new(move |n| {
                 let threads = threads.lock().expect("no panic").clone();
                 by_channel(n, |tell| threads.execute(tell));
             })
         }),
+        (BY_HAND, Box::new(|n| by_hand.run(n))),
     ];
 
     let hot = contest("one empty task, submitted and joined, one after the other", &ways, |way| {
@@ -108,6 +113,53 @@ fn bars(outcome: &Outcome, io_limit: f64, cpu_limit: f64, tasks: f64) {
     }
 }
 
+/// One thread that takes closures from a queue, as one would write it in an afternoon.
+struct ByHand(Arc<(Mutex<VecDeque<Job>>, Condvar)>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl ByHand {
+    fn start() -> Self {
+        let shared = Arc::new((Mutex::new(VecDeque::<Job>::new()), Condvar::new()));
+        let queue = Arc::clone(&shared);
+        thread::spawn(move || {
+            loop {
+                let mut jobs = queue.0.lock().expect("no panic");
+                let job = loop {
+                    match jobs.pop_front() {
+                        Some(job) => break job,
+                        None => jobs = queue.1.wait(jobs).expect("no panic"),
+                    }
+                };
+                drop(jobs);
+                job();
+            }
+        });
+        Self(shared)
+    }
+
+    fn run(&self, tasks: usize) {
+        let slots: Vec<_> = (0..tasks)
+            .map(|_| {
+                let slot = Arc::new((Mutex::new(false), Condvar::new()));
+                let done = Arc::clone(&slot);
+                self.0.0.lock().expect("no panic").push_back(Box::new(move || {
+                    *done.0.lock().expect("no panic") = true;
+                    done.1.notify_one();
+                }));
+                self.0.1.notify_one();
+                slot
+            })
+            .collect();
+        for slot in slots {
+            let mut done = slot.0.lock().expect("no panic");
+            while !*done {
+                done = slot.1.wait(done).expect("no panic");
+            }
+        }
+    }
+}
+
 fn on_pool(pool: &Pool, tasks: usize) {
     if tasks == 1 {
         return pool.submit(|| ()).join().expect("no panic");
@@ -132,6 +184,10 @@ fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
 fn sleepers() {
     println!();
     for tasks in [200, 1_000] {
+        let start = Instant::now();
+        let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(50)))).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        println!("{tasks} threads that sleep 50 ms, started and joined by hand: {:.1?}", start.elapsed());
         let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
         let nap = || thread::sleep(Duration::from_millis(50));
         let start = Instant::now();

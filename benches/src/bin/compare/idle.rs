@@ -1,0 +1,92 @@
+//! What a pool costs that has little or nothing to do: processor time, not wall time.
+
+use std::hint::black_box;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fanfold::Pool;
+use fanfold_benches::{Contest, cpu_time, verdict};
+
+use crate::Options;
+
+const FANFOLD: &str = "fanfold cpu";
+const RAYON: &str = "rayon spawn";
+const SERIAL: &str = "on the calling thread";
+/// Between two tasks of the trickle.
+const PERIOD: Duration = Duration::from_millis(1);
+/// What a task of the trickle takes.
+const TASK: Duration = Duration::from_micros(10);
+const TASKS: u32 = 100;
+/// From the last task on, until nothing may run any more.
+const SETTLE: Duration = Duration::from_millis(5);
+
+pub(crate) fn run(_: &Options) -> Result<(), String> {
+    let outcome = Contest::new("processor time of 100 tasks of 10 us, one each millisecond")
+        .rounds(9, Duration::from_millis(300))
+        .with_timed(SERIAL, || trickle(work))
+        .with_timed(FANFOLD, || trickle(|| Pool::cpu_default().submit(work).join().expect("no panic")))
+        .with_timed(RAYON, || {
+            trickle(|| {
+                let (tell, told) = mpsc::sync_channel(1);
+                rayon::spawn(move || tell.send(work()).expect("it is waited for"));
+                told.recv().expect("no panic");
+            })
+        })
+        .run();
+    print!("{}", outcome.table());
+    print!("{}", verdict("a trickle's processor time against rayon's", outcome.ratio(FANFOLD, RAYON), 1.0));
+
+    println!("\nprocessor time in 100 ms of idleness");
+    let parts: [(&str, u32, fn()); 4] =
+        [("cpu", 9, busy_cpu), ("io", 9, busy_io), ("map", 9, busy_map), ("after 11 s", 1, late)];
+    for (name, rounds, busy) in parts {
+        let used = (0..rounds).map(|_| idle_after(busy)).max().unwrap_or_default();
+        println!("  {name:34} {used:>10.1?} at most");
+        // The measuring thread's own sleep and wake-up are in it.
+        print!("{}", verdict(&format!("{name}, us"), used.as_secs_f64() * 1e6, 100.0));
+    }
+    println!();
+    Ok(())
+}
+
+fn work() {
+    let start = Instant::now();
+    while start.elapsed() < TASK {
+        black_box(());
+    }
+}
+
+fn trickle(task: impl Fn()) -> Duration {
+    let before = cpu_time();
+    for _ in 0..TASKS {
+        thread::sleep(PERIOD);
+        task();
+    }
+    cpu_time() - before
+}
+
+fn busy_cpu() {
+    (0..1_000).map(|_| Pool::cpu_default().submit(work)).for_each(|task| task.join().expect("no panic"));
+}
+
+fn busy_io() {
+    (0..1_000).map(|_| Pool::io_default().submit(work)).for_each(|task| task.join().expect("no panic"));
+}
+
+fn busy_map() {
+    Pool::cpu_default().map(0..2_000, |_| work()).collect::<()>();
+}
+
+/// By then threads without work have ended.
+fn late() {
+    thread::sleep(Duration::from_secs(11));
+}
+
+fn idle_after(busy: fn()) -> Duration {
+    busy();
+    thread::sleep(SETTLE);
+    let before = cpu_time();
+    thread::sleep(Duration::from_millis(100));
+    cpu_time() - before
+}
