@@ -1,6 +1,7 @@
 //! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
 mod frames;
+mod grid;
 mod idle;
 mod tasks;
 
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 3] = [("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
+const PARTS: [(&str, Part); 4] = [("grid", grid::run), ("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
 
 /// What the command line says.
 struct Options {
