@@ -54,6 +54,7 @@ impl Site {
     }
 
     /// Whether a call may run here and now: on a worker of the pool, or for it.
+    #[track_caller]
     fn is_here(self) -> bool {
         let core = self.core();
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
@@ -65,6 +66,7 @@ impl Site {
         self.terms.timeout.unwrap_or(Duration::MAX)
     }
 
+    #[track_caller]
     pub(crate) fn core(self) -> &'static Arc<Core> {
         self.pool.core()
     }
@@ -75,6 +77,7 @@ impl Site {
 /// # Panics
 ///
 /// With the function's own payload, and if the pool is closed.
+#[track_caller]
 pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
     if site.is_here() {
         return function(args);
@@ -94,6 +97,7 @@ pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -
 }
 
 /// `name::submit`: queues the call and gives its handle.
+#[track_caller]
 pub fn submit<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
 where
     A: 'static,
@@ -169,6 +173,7 @@ where
 }
 
 /// `name::map`: a lazy map of the function.
+#[track_caller]
 pub fn map<I, M, A, R, F>(
     site: Site,
     crossing: Crossing<A, R>,

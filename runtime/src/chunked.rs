@@ -150,6 +150,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let guarded = core.is_frames() && !config::serial();
     let run = Run {
         hands,
+        name: site.function,
         grain: Grain::Size(1),
         bar: None,
         call: |(items, args)| {

@@ -98,7 +98,7 @@ impl fmt::Display for TaskError {
             }
             Self::Init { message } => f.write_str(message),
             Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::TimedOut { after } => write!(f, "the task ran longer than its limit of {after:?}"),
+            Self::TimedOut { after } => write!(f, "the task was not done within {after:?}"),
             Self::PoolClosed => {
                 f.write_str("the pool was closed before the task started: submit before `shutdown`, or to another pool")
             }

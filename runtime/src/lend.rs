@@ -13,10 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::context::Context;
 use crate::workers::{self, Core, Ran, Run};
 use crate::{panics, park};
+
+/// How long the caller looks for the end of the workers' last blocks: most are shorter, and a sleep costs as much.
+const LAST_BLOCK: Duration = Duration::from_micros(30);
 
 /// Nobody may enter any more.
 const CLOSED: usize = 1;
@@ -36,6 +40,8 @@ struct Lease {
     work: *const (dyn Fn() + Sync),
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     caller: Waker,
+    /// Whether the caller works along: a share of a map.
+    along: bool,
     context: Context,
 }
 
@@ -87,7 +93,7 @@ impl Run for Lease {
         // The last use of anything of the caller's. The waker is ours.
         self.state.fetch_sub(INSIDE, Ordering::Release);
         self.caller.wake_by_ref();
-        Ran::Here
+        if self.along { Ran::Helped } else { Ran::Here }
     }
 
     fn abandon(&self, _: bool) {
@@ -112,12 +118,14 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
         work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
         panic: Mutex::new(None),
         caller: park::waker(),
+        along,
         context: Context::here(),
     });
+    let job: Arc<dyn Run> = Arc::clone(&lease) as _;
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
-            core.push_copies(Arc::clone(&lease) as Arc<dyn Run>, helpers);
+            core.push_copies(Arc::clone(&job), helpers);
         }
     }));
     if let Err(payload) = pushed {
@@ -134,7 +142,11 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
         workers::wait_until(done);
     }
     let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
-    if before >= INSIDE && !park::look(|| lease.nobody_inside()) {
+    if along && helpers > 0 {
+        core.retract(&job);
+    }
+    // Whoever is inside is at its last block.
+    if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
         park::wait_until(|| lease.nobody_inside());
     }
     let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -49,6 +49,7 @@
 mod block;
 mod call;
 mod chunked;
+mod clock;
 mod completions;
 mod config;
 mod context;

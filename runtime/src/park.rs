@@ -85,12 +85,13 @@ pub(crate) fn look(done: impl Fn() -> bool) -> bool {
         return true;
     }
     let others = LOOKING.fetch_add(1, Ordering::Relaxed);
-    let seen = others < config::cores() && look_on(done);
+    let seen = others < config::cores() && look_for(LOOK, done);
     LOOKING.fetch_sub(1, Ordering::Relaxed);
     seen
 }
 
-fn look_on(done: impl Fn() -> bool) -> bool {
+/// Looks for up to `time` whether `done` holds.
+pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     loop {
         for _ in 0..16 {
@@ -99,7 +100,7 @@ fn look_on(done: impl Fn() -> bool) -> bool {
         if done() {
             return true;
         }
-        if start.elapsed() >= LOOK {
+        if start.elapsed() >= time {
             return false;
         }
     }

@@ -5,6 +5,7 @@
 
 use std::any::type_name;
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -140,6 +141,7 @@ impl Pool {
     /// # Panics
     ///
     /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started.
+    #[track_caller]
     pub fn submit<T, F>(&self, work: F) -> Task<T>
     where
         T: Send + 'static,
@@ -176,6 +178,7 @@ impl Pool {
     /// # Panics
     ///
     /// As [`submit`](Self::submit).
+    #[track_caller]
     pub fn map<S, A, M, R, F>(&self, items: S, function: F) -> Map<S::Source, Closure<F, A, R>, A>
     where
         S: PoolItems<A, M>,
@@ -189,6 +192,7 @@ impl Pool {
 
     /// What the pool has done, and does now. Asking starts the pool.
     #[must_use]
+    #[track_caller]
     pub fn stats(&self) -> Stats {
         let core = self.core();
         let (threads, busy, queued) = core.load();
@@ -216,9 +220,13 @@ impl Pool {
     }
 
     /// The running pool; starts it at first use.
+    #[track_caller]
     pub(crate) fn core(&self) -> &Arc<Core> {
+        // A panic in a closure does not say who called: the message does.
+        let place = Location::caller();
         self.core.get_or_init(|| {
-            Core::start(self.spec).unwrap_or_else(|error| panic!("cannot start the pool `{}`: {error}", self.spec.name))
+            let started = Core::start(self.spec);
+            started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::slot::{Handle, Listener, Outcome, Slot, TaskId};
-use crate::workers::{self, Core};
+use crate::workers::{self, Core, Run};
 use crate::{block, config, park};
 
 /// A function call that runs on a pool, and will have a result.
@@ -54,7 +54,7 @@ impl<T> Task<T> {
         T: 'static,
     {
         if config::serial() {
-            slot.run_if_queued();
+            Run::run(Arc::clone(&slot));
         } else {
             core.push(slot.clone());
         }

@@ -38,6 +38,14 @@ fn here_in_time(_n: u32) -> Result<thread::ThreadId, fanfold::TaskError> {
     Ok(thread::current().id())
 }
 
+#[parallel(kind = "io", timeout = "1ms")]
+fn until_told() -> Result<thread::ThreadId, fanfold::TaskError> {
+    while !fanfold::cancelled() {
+        thread::yield_now();
+    }
+    Ok(thread::current().id())
+}
+
 #[test]
 fn serial_runs_everything_on_the_caller() {
     passes("child_serial", &[("FANFOLD_SERIAL", "1")]);
@@ -59,6 +67,7 @@ fn child_serial() {
     assert!(here::map(0..100).into_iter().all(|id| id == own));
     assert_eq!(here_in_time(0).expect("in time"), own);
     assert!(here_in_time::map(0..10).into_iter().flatten().all(|id| id == own));
+    assert_eq!(until_told().expect("the caller cannot leave"), own);
     assert_eq!(scope(|s| s.submit(|| thread::current().id()).join().expect("no panic")), own);
     #[cfg(feature = "polars")]
     {

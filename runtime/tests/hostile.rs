@@ -38,9 +38,15 @@ fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
 fn a_result_that_panics_when_dropped_costs_no_worker() {
     for pool in [&IO, &CPU] {
         let (told, tells) = std::sync::mpsc::channel();
-        let task = pool.submit(|| Bomb);
+        let (detached, detaches) = std::sync::mpsc::channel::<()>();
+        let task = pool.submit(move || {
+            // Not before: the last one to hold the result is to be the worker.
+            let _ = detaches.recv();
+            Bomb
+        });
         task.on_done(move |_| told.send(()).expect("the test listens"));
         drop(task);
+        drop(detached);
         tells.recv().expect("it runs");
         assert_eq!(pool.submit(|| 7).join().expect("no panic"), 7);
         assert_eq!(pool.map(0..10, |n| n).collect::<Vec<u32>>(), (0..10).collect::<Vec<_>>());

@@ -209,6 +209,7 @@ impl<'a> FrameChunks<'a> {
         let bar = Bar::new(self.label, Some(self.frame.height() as u64));
         let run = Run {
             hands: Hands::of(Pool::frames().core(), false),
+            name: std::any::type_name_of_val(&f),
             grain: Grain::Size(1),
             bar: None,
             call: |chunk: usize| {

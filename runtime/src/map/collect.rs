@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::drive::{Grain, Hands, drive};
-use super::items::{Indexed, Source, Visitor};
+use super::drive::{Grain, Hands, Plan, drive};
+use super::indexed::Indexed;
+use super::items::{Source, Visitor};
 use super::slots::Slots;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
@@ -142,6 +142,8 @@ from_vec!([] () => ());
 /// A run of a function over items, whose results go straight to their places.
 pub(crate) struct Run<'a, F, K> {
     pub(crate) hands: Hands<'a>,
+    /// The function's, by which its last cost is known.
+    pub(crate) name: &'static str,
     pub(crate) grain: Grain,
     pub(crate) bar: Option<&'a Bar>,
     pub(crate) call: F,
@@ -202,9 +204,7 @@ where
     }
 
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        let Run { hands, grain, bar, ref call, ref keep, .. } = *self.run;
-        let started = AtomicUsize::new(0);
-        let rest = Rest { items: &items, started: &started };
+        let Run { hands, name, grain, bar, ref call, ref keep, stops } = *self.run;
         let len = items.len();
         let slots = Slots::new(len);
         let stop = Mutex::new(None);
@@ -213,14 +213,16 @@ where
         let shared = unsafe { Carried::new((&items, &slots, &stop)) };
         let body = |indexes: Range<usize>| {
             let (items, slots, stop) = *shared.get();
-            let mut input = Input { items, left: indexes.clone() };
-            let count = indexes.len();
+            let (start, count) = (indexes.start, indexes.len());
+            // SAFETY: `drive` gives each index to one block.
+            let input = unsafe { items.run(indexes.clone()) };
             let mut output = slots.block(indexes);
-            while let Some((index, item)) = input.next() {
+            for item in input {
                 match keep(call(item)) {
                     // SAFETY: one result an item of this block.
                     Ok(result) => unsafe { output.write(result) },
                     Err(reason) => {
+                        let index = start + output.written();
                         let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
                         if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
                             *first = Some((index, reason));
@@ -235,9 +237,13 @@ where
             }
             ControlFlow::Continue(())
         };
-        let driven = drive(hands, len, grain, &started, &body);
-        assert!(driven.is_ok(), "the pool was closed before all items had run");
-        drop(rest);
+        let discard = |indexes: Range<usize>| {
+            let (items, ..) = *shared.get();
+            // SAFETY: no block was started for these.
+            unsafe { items.discard(indexes) };
+        };
+        let driven = drive(Plan { hands, grain, stops, name }, len, &body, &discard);
+        assert!(driven.is_ok(), "`{name}` cannot run on all items: its pool was closed");
         if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.kept = Err(reason);
             return ControlFlow::Break(());
@@ -252,43 +258,5 @@ where
             }
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// The items of a window that no block was started for: dropped at the end, on every path.
-struct Rest<'a, S: Indexed> {
-    items: &'a S,
-    started: &'a AtomicUsize,
-}
-
-impl<S: Indexed> Drop for Rest<'_, S> {
-    fn drop(&mut self) {
-        let started = self.started.load(Ordering::Relaxed).min(self.items.len());
-        // SAFETY: nobody works on the window any more, and no block reached these.
-        unsafe { self.items.discard(started..self.items.len()) };
-    }
-}
-
-/// The items of one block; those not taken when it stops are dropped.
-struct Input<'a, S: Indexed> {
-    items: &'a S,
-    left: Range<usize>,
-}
-
-impl<S: Indexed> Input<'_, S> {
-    #[inline]
-    fn next(&mut self) -> Option<(usize, S::Item)> {
-        let index = self.left.next()?;
-        // SAFETY: `drive` gives each index to one block, and the range gives it once.
-        Some((index, unsafe { self.items.take(index) }))
-    }
-}
-
-impl<S: Indexed> Drop for Input<'_, S> {
-    fn drop(&mut self) {
-        if !self.left.is_empty() {
-            // SAFETY: of this block, and not taken.
-            unsafe { self.items.discard(self.left.clone()) };
-        }
     }
 }

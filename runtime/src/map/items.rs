@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::{ControlFlow, Range};
 
+use super::indexed::{Borrowed, Copied, Indexed, Numbers, Owned};
 use crate::same_type::same_type;
 use crate::split::Zip;
 
@@ -75,171 +76,6 @@ pub trait Visitor<A> {
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
 }
 
-/// Items that can be taken by index.
-///
-/// # Safety
-///
-/// `take` and `discard` of different indexes may be called from different threads at once; implementations must
-/// allow that for items that may be sent to another thread.
-pub unsafe trait Indexed {
-    /// One item.
-    type Item;
-    /// How many there are.
-    fn len(&self) -> usize;
-    /// Takes an item.
-    ///
-    /// # Safety
-    ///
-    /// `index` is below `len`, and was neither taken nor discarded before.
-    unsafe fn take(&self, index: usize) -> Self::Item;
-    /// Drops items that will not be taken.
-    ///
-    /// # Safety
-    ///
-    /// As [`take`](Self::take), for each index.
-    unsafe fn discard(&self, indexes: Range<usize>);
-}
-
-/// Items of a vector; those neither taken nor discarded are leaked, the memory itself is freed.
-struct Owned<T>(ManuallyDrop<Vec<T>>);
-
-impl<T> Owned<T> {
-    fn new(items: Vec<T>) -> Self {
-        Self(ManuallyDrop::new(items))
-    }
-}
-
-// SAFETY: items are read out by index, each by one thread.
-unsafe impl<T> Indexed for Owned<T> {
-    type Item = T;
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    unsafe fn take(&self, index: usize) -> T {
-        // SAFETY: in bounds, and read once, says the caller.
-        unsafe { self.0.as_ptr().add(index).read() }
-    }
-
-    unsafe fn discard(&self, indexes: Range<usize>) {
-        if std::mem::needs_drop::<T>() {
-            for index in indexes {
-                // SAFETY: as for this call.
-                drop(unsafe { self.take(index) });
-            }
-        }
-    }
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: the vector is not used again. Its items were taken or discarded, so only memory is left.
-        unsafe {
-            let mut items = ManuallyDrop::take(&mut self.0);
-            items.set_len(0);
-        }
-    }
-}
-
-/// References to the items of a slice.
-pub struct Borrowed<'a, T>(&'a [T]);
-
-// SAFETY: shared references may be handed out any number of times.
-unsafe impl<'a, T> Indexed for Borrowed<'a, T> {
-    type Item = &'a T;
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    unsafe fn take(&self, index: usize) -> &'a T {
-        // SAFETY: in bounds, says the caller.
-        unsafe { self.0.get_unchecked(index) }
-    }
-
-    unsafe fn discard(&self, _: Range<usize>) {}
-}
-
-impl<'a, T> IntoIterator for Borrowed<'a, T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
-/// Copies of the items of a slice.
-pub struct Copied<'a, T>(&'a [T]);
-
-// SAFETY: copies may be made any number of times.
-unsafe impl<T: Copy> Indexed for Copied<'_, T> {
-    type Item = T;
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    unsafe fn take(&self, index: usize) -> T {
-        // SAFETY: in bounds, says the caller.
-        unsafe { *self.0.get_unchecked(index) }
-    }
-
-    unsafe fn discard(&self, _: Range<usize>) {}
-}
-
-impl<'a, T: Copy> IntoIterator for Copied<'a, T> {
-    type Item = T;
-    type IntoIter = std::iter::Copied<std::slice::Iter<'a, T>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().copied()
-    }
-}
-
-/// The numbers of a range, whose type was found to be an integer at run time.
-struct Numbers<A> {
-    start: A,
-    len: usize,
-}
-
-// SAFETY: numbers are made, not moved.
-unsafe impl<A> Indexed for Numbers<A> {
-    type Item = A;
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the sum is a number of the range")]
-    unsafe fn take(&self, index: usize) -> A {
-        macro_rules! add {
-            ($int:ident) => {{
-                // SAFETY: `numbers` makes this type for integers alone, and an integer of this size has the bits
-                // of this one; adding wraps alike for signed and unsigned.
-                unsafe {
-                    let start = std::mem::transmute_copy::<A, $int>(&self.start);
-                    std::mem::transmute_copy::<$int, A>(&start.wrapping_add(index as $int))
-                }
-            }};
-        }
-        match size_of::<A>() {
-            1 => add!(u8),
-            2 => add!(u16),
-            4 => add!(u32),
-            8 => add!(u64),
-            _ => add!(u128),
-        }
-    }
-
-    unsafe fn discard(&self, _: Range<usize>) {}
-}
-
 /// Any iterator.
 pub struct Pulled<I>(I);
 
@@ -258,15 +94,12 @@ impl<I: Iterator> Source for Pulled<I> {
     fn visit(self, visitor: &mut impl Visitor<I::Item>) {
         let mut items = match numbers(self.0) {
             Ok(numbers) => {
-                let mut start = 0;
-                while start < numbers.len || start == 0 {
-                    let size = (numbers.len - start).min(visitor.largest());
-                    // SAFETY: the first item of the window, which may be the end of an empty one; numbers are made.
-                    let first = unsafe { numbers.take(start) };
-                    if visitor.window(Numbers { start: first, len: size }).is_break() || size == 0 {
+                let mut rest = Some(numbers);
+                while let Some(window) = rest.as_mut().map(|rest| rest.split_off(visitor.largest())) {
+                    if visitor.window(window).is_break() {
                         return;
                     }
-                    start += size;
+                    rest = rest.filter(|rest| !rest.is_empty());
                 }
                 return;
             }
@@ -296,7 +129,7 @@ fn numbers<I: Iterator>(items: I) -> Result<Numbers<I::Item>, I> {
                     let start = std::mem::transmute_copy::<$int, I::Item>(&range.start);
                     (range, start)
                 };
-                return Ok(Numbers { start, len: crate::split::Split::size(&range) });
+                return Ok(Numbers::new(start, crate::split::Split::size(&range)));
             }
         )*};
     }
@@ -366,7 +199,7 @@ macro_rules! borrowed {
             type Source = Whole<Borrowed<'a, T>>;
 
             fn into_source(self) -> Self::Source {
-                Whole(Borrowed(self))
+                Whole(Borrowed::new(self))
             }
         }
 
@@ -377,7 +210,7 @@ macro_rules! borrowed {
             type Source = Whole<Copied<'a, T>>;
 
             fn into_source(self) -> Self::Source {
-                Whole(Copied(self))
+                Whole(Copied::new(self))
             }
         }
     };

@@ -3,10 +3,16 @@
 mod collect;
 mod drive;
 mod function;
+mod handout;
+mod indexed;
 mod items;
 mod iter;
+mod prior;
+mod probe;
+mod ranges;
 mod reduce;
 mod slots;
+mod stop;
 mod timed;
 
 use std::marker::PhantomData;
@@ -220,6 +226,7 @@ where
         let bar = Bar::new(self.label, None);
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
+            name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
@@ -252,6 +259,7 @@ where
         let bar = Bar::new(self.label, None);
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
+            name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),

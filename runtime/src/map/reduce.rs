@@ -5,10 +5,13 @@
 //! and the blocks' results are folded in their order. The first blocks are small, as few items may each take long;
 //! later ones are larger, as many items make a block's cost matter.
 
+use std::any::type_name;
 use std::iter::Sum;
+use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
 
-use super::items::{Indexed, Source, Visitor};
+use super::indexed::Indexed;
+use super::items::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
 use crate::sent::Crossing;
 
@@ -46,8 +49,8 @@ where
         I: Fn() -> F::Out + Sync,
         O: Fn(F::Out, F::Out) -> F::Out + Sync,
     {
-        let fold = |results: &mut dyn Iterator<Item = F::Out>| results.fold(identity(), &op);
-        self.fold_blocks(fold).into_iter().fold(identity(), &op)
+        let folded = self.fold_blocks(&Reduce { identity: &identity, op: &op });
+        folded.into_iter().fold(identity(), &op)
     }
 
     /// Runs the function on all items and adds the results up; deterministic as [`reduce`](Self::reduce).
@@ -68,20 +71,51 @@ where
     where
         T: Sum<F::Out> + Sum<T> + Send,
     {
-        self.fold_blocks(|results: &mut dyn Iterator<Item = F::Out>| results.sum::<T>()).into_iter().sum()
+        self.fold_blocks(&Add(PhantomData::<fn() -> T>)).into_iter().sum()
     }
 
     /// The folds of all blocks, in order.
-    fn fold_blocks<T>(self, fold: impl Fn(&mut dyn Iterator<Item = F::Out>) -> T + Sync) -> Vec<T> {
+    fn fold_blocks<G: Fold<F::Out>>(self, fold: &G) -> Vec<G::Folded> {
         let mut blocks = Blocks {
             hands: Hands::of(&self.core, self.terms.own_worker),
             function: &self.function,
-            fold: &fold,
+            fold,
             seen: 0,
             folded: Vec::new(),
         };
         self.source.visit(&mut blocks);
         blocks.folded
+    }
+}
+
+/// What is made of a block's results. A trait of its own, so that the loop over a block is as tight as one by hand.
+trait Fold<R>: Sync {
+    type Folded;
+    fn fold(&self, results: impl Iterator<Item = R>) -> Self::Folded;
+}
+
+struct Reduce<'a, I, O> {
+    identity: &'a I,
+    op: &'a O,
+}
+
+impl<R, I: Fn() -> R + Sync, O: Fn(R, R) -> R + Sync> Fold<R> for Reduce<'_, I, O> {
+    type Folded = R;
+
+    #[inline]
+    fn fold(&self, results: impl Iterator<Item = R>) -> R {
+        results.fold((self.identity)(), self.op)
+    }
+}
+
+struct Add<T>(PhantomData<fn() -> T>);
+
+impl<R, T: Sum<R>> Fold<R> for Add<T> {
+    type Folded = T;
+
+    #[inline]
+    fn fold(&self, results: impl Iterator<Item = R>) -> T {
+        results.sum()
     }
 }
 
@@ -95,10 +129,10 @@ struct Blocks<'a, F, G, T> {
     folded: Vec<T>,
 }
 
-impl<A, F, G, T> Visitor<A> for Blocks<'_, F, G, T>
+impl<A, F, G> Visitor<A> for Blocks<'_, F, G, G::Folded>
 where
     F: MapFn<A>,
-    G: Fn(&mut dyn Iterator<Item = F::Out>) -> T + Sync,
+    G: Fold<F::Out>,
 {
     fn largest(&self) -> usize {
         // A fold of a range longer than memory keeps one result a block.
@@ -116,17 +150,17 @@ where
         let blocks = BlockItems { cuts, items };
         let run = Run {
             hands: self.hands,
+            // Its items are blocks, and take as long as many of the function's.
+            name: type_name::<G>(),
             grain: Grain::Adaptive,
             bar: None,
-            call: |mut block: BlockOf<'_, S>| {
-                (self.fold)(&mut std::iter::from_fn(|| block.next()).map(|item| self.function.call(item)))
-            },
-            keep: Ok::<T, std::convert::Infallible>,
+            call: |block: S::Run<'_>| self.fold.fold(block.map(|item| self.function.call(item))),
+            keep: Ok::<G::Folded, std::convert::Infallible>,
             stops: false,
         };
         // SAFETY: the items and the function's results may cross, as its own proof says; a block is made of items, and
         // a fold of results.
-        let crossing: Crossing<BlockOf<'_, S>, T> = unsafe { Crossing::vouched() };
+        let crossing: Crossing<S::Run<'_>, G::Folded> = unsafe { Crossing::vouched() };
         let Ok(folded) = run.collect_window(BlockRefs(&blocks), crossing);
         self.folded.extend(folded);
         ControlFlow::Continue(())
@@ -143,42 +177,45 @@ struct BlockItems<S> {
 struct BlockRefs<'a, S>(&'a BlockItems<S>);
 
 // SAFETY: different blocks are different items.
-unsafe impl<'a, S: Indexed> Indexed for BlockRefs<'a, S> {
-    type Item = BlockOf<'a, S>;
+unsafe impl<'s, S: Indexed> Indexed for BlockRefs<'s, S> {
+    type Item = S::Run<'s>;
+    type Run<'a>
+        = BlockRun<'s, S>
+    where
+        's: 'a;
 
     fn len(&self) -> usize {
         self.0.cuts.len() - 1
     }
 
-    unsafe fn take(&self, index: usize) -> BlockOf<'a, S> {
-        BlockOf { items: &self.0.items, left: self.0.cuts[index]..self.0.cuts[index + 1] }
-    }
-
-    unsafe fn discard(&self, indexes: Range<usize>) {
-        let items = self.0.cuts[indexes.start]..self.0.cuts[indexes.end];
-        // SAFETY: the blocks are discarded, and with them their items.
-        unsafe { self.0.items.discard(items) };
+    unsafe fn run(&self, indexes: Range<usize>) -> BlockRun<'s, S> {
+        BlockRun { blocks: self.0, left: indexes }
     }
 }
 
-/// One block's items; those not taken are dropped with it.
-struct BlockOf<'a, S: Indexed> {
-    items: &'a S,
+/// A run of blocks; the items of those not given are dropped with it.
+struct BlockRun<'s, S: Indexed> {
+    blocks: &'s BlockItems<S>,
     left: Range<usize>,
 }
 
-impl<S: Indexed> BlockOf<'_, S> {
-    fn next(&mut self) -> Option<S::Item> {
-        let index = self.left.next()?;
-        // SAFETY: each block is taken once, and gives each of its items once.
-        Some(unsafe { self.items.take(index) })
+impl<'s, S: Indexed> Iterator for BlockRun<'s, S> {
+    type Item = S::Run<'s>;
+
+    #[inline]
+    fn next(&mut self) -> Option<S::Run<'s>> {
+        let block = self.left.next()?;
+        let BlockItems { cuts, items } = self.blocks;
+        // SAFETY: each block is given once, and with it its items.
+        Some(unsafe { items.run(cuts[block]..cuts[block + 1]) })
     }
 }
 
-impl<S: Indexed> Drop for BlockOf<'_, S> {
+impl<S: Indexed> Drop for BlockRun<'_, S> {
     fn drop(&mut self) {
-        // SAFETY: of this block, and not taken.
-        unsafe { self.items.discard(self.left.clone()) };
+        let BlockItems { cuts, items } = self.blocks;
+        // SAFETY: of these blocks none was given.
+        unsafe { items.discard(cuts[self.left.start]..cuts[self.left.end]) };
     }
 }
 

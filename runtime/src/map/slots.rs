@@ -19,7 +19,9 @@ impl<R> Slots<R> {
     /// Starts on a block that nobody else has.
     pub(super) fn block(&self, indexes: Range<usize>) -> Block<'_, R> {
         assert!(indexes.end <= self.len, "a block lies within the output");
-        Block { slots: self, start: indexes.start, next: indexes.start }
+        // SAFETY: within the capacity.
+        let first = unsafe { self.places.as_ptr().cast_mut().add(indexes.start) };
+        Block { slots: self, start: indexes.start, first, written: 0 }
     }
 
     fn written(&self) -> std::sync::MutexGuard<'_, Vec<Range<usize>>> {
@@ -55,7 +57,9 @@ impl<R> Drop for Slots<R> {
 pub(super) struct Block<'a, R> {
     slots: &'a Slots<R>,
     start: usize,
-    next: usize,
+    /// The first place: a loop that writes through it need not ask the slots each time.
+    first: *mut R,
+    written: usize,
 }
 
 impl<R> Block<'_, R> {
@@ -67,8 +71,13 @@ impl<R> Block<'_, R> {
     #[inline]
     pub(super) unsafe fn write(&mut self, result: R) {
         // SAFETY: within the capacity, and only this block has the place.
-        unsafe { self.slots.places.as_ptr().cast_mut().add(self.next).write(result) };
-        self.next += 1;
+        unsafe { self.first.add(self.written).write(result) };
+        self.written += 1;
+    }
+
+    /// How many places were written.
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     /// Leaves what was written to the output.
@@ -76,9 +85,10 @@ impl<R> Block<'_, R> {
         let block = std::mem::ManuallyDrop::new(self);
         if std::mem::needs_drop::<R>() {
             let mut written = block.slots.written();
+            let end = block.start + block.written;
             match written.last_mut() {
-                Some(last) if last.end == block.start => last.end = block.next,
-                _ => written.push(block.start..block.next),
+                Some(last) if last.end == block.start => last.end = end,
+                _ => written.push(block.start..end),
             }
         }
     }
@@ -86,9 +96,9 @@ impl<R> Block<'_, R> {
 
 impl<R> Drop for Block<'_, R> {
     fn drop(&mut self) {
-        for index in self.start..self.next {
+        for place in 0..self.written {
             // SAFETY: this block wrote the place, and will not again.
-            unsafe { drop(self.slots.places.as_ptr().add(index).read()) };
+            unsafe { drop(self.first.add(place).read()) };
         }
     }
 }

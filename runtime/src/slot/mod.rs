@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::context::{Context, Entered};
 use crate::current::Current;
 use crate::error::TaskError;
-use crate::panics;
 use crate::sent::Crossing;
 use crate::timer::{self, Expire};
 use crate::workers::{Core, Ran, Run};
+use crate::{config, panics};
 
 use cell::TaskCell;
 
@@ -320,6 +320,10 @@ where
     F: FnOnce() -> T,
 {
     fn expire(&self, after: Duration) {
+        if config::serial() {
+            // The caller runs it, and cannot leave: all there is to do is to tell it.
+            return self.cell.ask_to_stop();
+        }
         if !self.cell.seal() {
             return;
         }

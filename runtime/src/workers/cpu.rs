@@ -6,8 +6,16 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use super::queue::{Run, State};
+use std::time::Duration;
+
+use super::queue::{Ran, Run, State};
 use super::{BuildError, Core, crew, seat};
+use crate::park;
+
+/// How long a thread that has helped looks for more.
+const LINGER: Duration = Duration::from_micros(50);
+/// Threads that one thread calls; they call the next ones.
+const CHAIN: usize = 2;
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // Weak handles: the threads must not keep alive the pool whose end they wait for.
@@ -51,7 +59,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
         return;
     }
     let free = core.threads.saturating_sub(state.inside + state.coming);
-    let tickets = wanted.min(free);
+    let tickets = wanted.min(free).min(CHAIN);
     state.coming += tickets;
     wanted -= tickets;
     let called = state.call(wanted);
@@ -71,14 +79,35 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     }
 }
 
-/// A ticket: takes jobs until there are none, or no permit for one.
+/// A ticket: takes jobs until there are none, or no permit for one. Whoever has helped with a map looks for more for a
+/// while: maps often come one after the other, and waking a thread takes longer than many of them.
 fn serve(core: &Arc<Core>) {
     let mut state = core.queue.lock();
     state.coming -= 1;
     state.inside += 1;
-    while let Some(job) = core.queue.take(&mut state) {
+    if state.wanted() > 1 {
+        // One job is this thread's own: the others are called in a chain, not all of them by one thread.
+        rouse(core, state);
+        state = core.queue.lock();
+    }
+    let mut helped = state.jobs.is_empty() && core.demand.expects_more();
+    loop {
+        while let Some(job) = core.queue.take(&mut state) {
+            drop(state);
+            let ran;
+            (state, ran) = core.run_job(job);
+            helped = ran == Ran::Helped;
+        }
+        if !std::mem::take(&mut helped) || state.closed {
+            break;
+        }
+        state.lingering += 1;
         drop(state);
-        state = core.run_job(job);
+        let seen = core.demand.while_looking(|| park::look_for(LINGER, || core.queue.looks_busy()));
+        state = core.queue.lock();
+        state.lingering -= 1;
+        // What came for nothing does not look again.
+        helped = seen && state.jobs.is_empty();
     }
     state.inside -= 1;
 }

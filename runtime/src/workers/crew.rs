@@ -101,7 +101,7 @@ fn work(core: &Arc<Core>, called_at: u64) {
     loop {
         if needed && let Some(job) = core.queue.take(&mut state) {
             drop(state);
-            state = core.run_job(job);
+            (state, _) = core.run_job(job);
         } else if state.closed && state.jobs.is_empty() {
             break;
         } else {
@@ -135,7 +135,8 @@ fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: 
     }
     if state.wanted() > 1 {
         // One job is this worker's own.
-        call(core, state, 2);
+        let others = state.wanted() - 1;
+        call(core, state, others.min(2));
         state = core.queue.lock();
     }
     (state, true)

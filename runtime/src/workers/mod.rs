@@ -4,6 +4,7 @@
 
 mod cpu;
 mod crew;
+mod demand;
 mod queue;
 mod seat;
 
@@ -15,6 +16,7 @@ use std::time::Instant;
 use crate::config::{self, BadVariable, Setting};
 use crate::{fork, panics};
 
+pub(crate) use demand::Demand;
 pub(crate) use queue::{Ran, Run};
 pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
 
@@ -124,6 +126,7 @@ pub(crate) struct Core {
     queue: Queue,
     /// The forks before its threads started.
     forks: u32,
+    demand: Demand,
 }
 
 impl Core {
@@ -146,6 +149,7 @@ impl Core {
             counts: Counts::default(),
             queue: Queue::new(threads),
             forks: fork::count(),
+            demand: Demand::new(),
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
@@ -186,16 +190,29 @@ impl Core {
     }
 
     /// Runs a job whose permit is taken, and gives the permit back.
-    fn run_job(&self, job: Arc<dyn Run>) -> MutexGuard<'_, State> {
+    fn run_job(&self, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         let ran = job.run();
+        if ran == Ran::Helped {
+            self.demand.helped();
+        }
         let mut state = self.queue.lock();
         match ran {
-            Ran::Here => self.queue.release(&mut state),
+            Ran::Here | Ran::Helped => self.queue.release(&mut state),
             Ran::WrittenOff => state.lost -= 1,
         }
         state.retakes += 1;
-        state
+        (state, ran)
+    }
+
+    /// Takes copies of a job back that no worker has come for, as far as nothing was queued after them.
+    pub(crate) fn retract(&self, job: &Arc<dyn Run>) {
+        self.queue.retract(job);
+    }
+
+    /// What calling helpers for a map is worth.
+    pub(crate) fn demand(&self) -> &Demand {
+        &self.demand
     }
 
     /// Gives up a worker whose job has run out of time: its permit goes to another.

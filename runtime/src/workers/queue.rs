@@ -22,6 +22,8 @@ pub(crate) trait Run: Send + Sync {
 pub(crate) enum Ran {
     /// In time.
     Here,
+    /// In time, and it was a share of a map: more of them may come at once.
+    Helped,
     /// So late that the pool had given the thread up, and its permit to another.
     WrittenOff,
 }
@@ -61,6 +63,8 @@ pub(super) struct State {
     pub(super) looking: usize,
     /// Sleeping threads that were called and have not come yet.
     pub(super) rung: usize,
+    /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
+    pub(super) lingering: usize,
     /// Threads, or rayon's tickets, that are on their way to the queue.
     pub(super) coming: usize,
     /// Rayon's threads that serve the queue.
@@ -100,7 +104,7 @@ impl State {
     /// Workers that there are jobs and permits for, and that nobody has called yet.
     pub(super) fn wanted(&self) -> usize {
         let permits = self.limit.saturating_sub(self.running + self.returning);
-        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming + self.looking)
+        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming + self.looking + self.lingering)
     }
 
     /// Calls sleeping threads, `wanted` at most; gives how many. The bell must ring as often once the lock is free: a
@@ -135,6 +139,7 @@ impl Queue {
                 idle: 0,
                 looking: 0,
                 rung: 0,
+                lingering: 0,
                 coming: 0,
                 inside: 0,
                 retakes: 0,
@@ -178,6 +183,15 @@ impl Queue {
         self.waiting.store(state.jobs.len(), Ordering::Release);
         state.running += 1;
         Some(job)
+    }
+
+    /// Takes copies of the last job back.
+    pub(super) fn retract(&self, job: &Arc<dyn Run>) {
+        let mut state = self.lock();
+        while state.jobs.back().is_some_and(|last| Arc::ptr_eq(last, job)) {
+            state.jobs.pop_back();
+        }
+        self.waiting.store(state.jobs.len(), Ordering::Release);
     }
 
     /// Takes all jobs out.

@@ -1,0 +1,105 @@
+//! A clock that is cheap to read: the processor's time-stamp counter where it counts at one rate, else the system's.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// A moment, in ticks of this machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self(ticks())
+    }
+
+    pub(crate) fn from_ticks(ticks: u64) -> Self {
+        Self(ticks)
+    }
+
+    pub(crate) fn ticks(self) -> u64 {
+        self.0
+    }
+
+    /// Nanoseconds from `earlier` to this moment; 0 if another core's counter says otherwise.
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        let ticks = self.0.saturating_sub(earlier.0);
+        u64::try_from((u128::from(ticks) * u128::from(CLOCK.rate)) >> SHIFT).unwrap_or(u64::MAX)
+    }
+}
+
+struct Clock {
+    /// When the system's clock is read: ticks are nanoseconds since then.
+    start: Option<Instant>,
+    /// Nanoseconds a tick, times 2 to the power of [`SHIFT`].
+    rate: u64,
+}
+
+const SHIFT: u32 = 20;
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(|| {
+    if has_counter() {
+        // Long enough for a rate that is right to some per cent: what it decides is no finer.
+        let (start, first) = (Instant::now(), counter());
+        let took = loop {
+            let took = start.elapsed();
+            if took >= Duration::from_micros(20) {
+                break took;
+            }
+        };
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(rate) = (nanoseconds << SHIFT).checked_div(counter().saturating_sub(first)) {
+            return Clock { start: None, rate: rate.max(1) };
+        }
+    }
+    Clock { start: Some(Instant::now()), rate: 1 << SHIFT }
+});
+
+fn ticks() -> u64 {
+    match CLOCK.start {
+        None => counter(),
+        Some(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Whether the counter is there, and runs at one rate whatever the processor does.
+#[cfg(target_arch = "x86_64")]
+fn has_counter() -> bool {
+    use std::arch::x86_64::__cpuid;
+    const POWER: u32 = 0x8000_0007;
+    // Whoever knows of extended leaves has the first of them.
+    __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & (1 << 8) != 0
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_counter() -> bool {
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn counter() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and systems leave it to programs.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn counter() -> u64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_tell_nanoseconds() {
+        let (start, first) = (Instant::now(), Moment::now());
+        while start.elapsed() < Duration::from_millis(5) {
+            std::hint::spin_loop();
+        }
+        let (by_ticks, by_clock) = (Moment::now().since(first), start.elapsed());
+        let by_ticks = Duration::from_nanos(by_ticks);
+        // Both were read around the same wait, one after the other.
+        assert!(by_ticks > Duration::from_millis(4) && by_ticks < by_clock * 2, "{by_ticks:?} for {by_clock:?}");
+    }
+}
