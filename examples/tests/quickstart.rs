@@ -1,21 +1,21 @@
 //! The quickstart as its user sees it.
 
-use std::env::{self, consts};
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fanfold_examples::data;
 
-/// Cargo builds examples beside the tests; `cargo test --test quickstart` alone does not.
-fn quickstart(arguments: &[&str]) -> Output {
-    let test = env::current_exe().expect("a test is a file");
-    let folder = test.ancestors().nth(2).expect("tests are two folders down");
-    let program = folder.join("examples").join(format!("quickstart{}", consts::EXE_SUFFIX));
-    let run = Command::new(&program).args(arguments).output();
-    run.unwrap_or_else(|error| {
-        panic!("{} does not run ({error}): build it by `cargo test -p fanfold-examples`", program.display())
-    })
+fn quickstart(arguments: &[&str]) -> Command {
+    let mut command = program::command("quickstart");
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program::run(&mut quickstart(arguments))
 }
 
 fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -26,16 +26,13 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 
 #[track_caller]
 fn prints(arguments: &[&str]) -> String {
-    let run = quickstart(arguments);
-    let errors = String::from_utf8_lossy(&run.stderr);
-    assert_eq!((run.status.code(), &*errors), (Some(0), ""));
-    String::from_utf8(run.stdout).expect("it prints UTF-8")
+    program::prints(&mut quickstart(arguments))
 }
 
 /// The one line that the program refuses with.
 #[track_caller]
 fn refuses(arguments: &[&str]) -> String {
-    let run = quickstart(arguments);
+    let run = run(arguments);
     let errors = String::from_utf8(run.stderr).expect("it prints UTF-8");
     assert_eq!(run.status.code(), Some(1), "{errors}");
     assert!(run.stdout.is_empty(), "{}", String::from_utf8_lossy(&run.stdout));

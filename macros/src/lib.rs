@@ -42,7 +42,7 @@ use quote::quote;
 /// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
 /// | `chunk_size = N` | the same, by the length of a piece |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
-/// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker; the thread is told (`fanfold::cancelled()`) and left behind. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
+/// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; the thread is told (`fanfold::cancelled()`) and left behind. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
 /// | `retries = 3`, `backoff = "100ms"` | again on `Err`, after a pause that doubles each time, less up to half of it at random; arguments are `Clone` |
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it, or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |
 /// | `pool = PATH` | a `static` pool of your own instead of the kind's |

@@ -31,7 +31,8 @@ pub enum TaskError {
         message: String,
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
-        /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task.
+        /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task, and
+        /// for tasks of a scope.
         location: Option<String>,
         /// What the function panicked with; [`TaskError::resume`] throws it again.
         payload: Payload,
@@ -40,7 +41,9 @@ pub enum TaskError {
     Cancelled,
     /// The task ran longer than it may.
     TimedOut {
-        /// The limit, counted from the start of the run on its worker.
+        /// The limit: of the function, counted from the start of the run on its worker; or of the wait, where
+        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout)
+        /// gave up.
         after: Duration,
     },
     /// The worker could not make the state that the function needs (`init = path`).

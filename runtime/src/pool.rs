@@ -252,7 +252,7 @@ pub struct Stats {
     pub busy: usize,
     /// Tasks, and calls for help with a map, that wait for a worker.
     pub queued: usize,
-    /// Tasks whose function has returned.
+    /// Tasks whose function has returned. The items of a map that is collected are no tasks.
     pub done: u64,
     /// Tasks whose function has panicked or timed out.
     pub failed: u64,

@@ -142,7 +142,6 @@ impl<T> Drop for Packet<T> {
 }
 
 /// A task that may borrow from outside its [`scope`].
-#[must_use = "the scope waits for it, but nobody sees its result"]
 pub struct ScopedTask<'scope, T> {
     task: Task<()>,
     packet: Arc<Packet<T>>,

@@ -220,7 +220,7 @@ where
     /// # Panics
     ///
     /// With the function's own payload if it panics: no further item is started, and what had been computed is
-    /// dropped.
+    /// dropped. And if the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);

@@ -1,0 +1,37 @@
+//! The sum of a range, cut into chunks: each is summed on a worker, and the sums are added.
+//!
+//! `cargo run --release -p fanfold-examples --example range_sum`
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
+
+use fanfold::parallel;
+
+const END: u64 = 100_000_000;
+
+/// Called with `0..8`, it runs with `0..2`, `2..4`, `4..6` and `6..8`, and `add` folds the results in this order.
+#[parallel(kind = "cpu", chunks = 4, reduce = add)]
+fn sum(range: Range<u64>) -> u64 {
+    let (mut number, mut total) = (range.start, 0);
+    while number < range.end {
+        // The compiler knows the formula for the sum of a range; behind a black box it has to add.
+        total += black_box(number);
+        number += 1;
+    }
+    total
+}
+
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+fn main() {
+    let start = Instant::now();
+    let serial = sum::serial(0..END); // the function as written, on this thread
+    println!("serial   {serial:>18} {:>10.1?}", start.elapsed());
+
+    let start = Instant::now();
+    let chunked = sum(0..END); // called as ever
+    println!("chunked  {chunked:>18} {:>10.1?}", start.elapsed());
+}
