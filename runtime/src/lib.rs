@@ -65,6 +65,7 @@ mod lend;
 mod map;
 mod panics;
 mod park;
+mod place;
 mod pool;
 mod progress;
 mod retry;

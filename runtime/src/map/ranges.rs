@@ -9,11 +9,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::stop::Stop;
 use crate::clock::Moment;
+use crate::place;
 
 /// What a chunk is to take: short enough that the others wait little at the end.
 const CHUNK_NS: u64 = 25_000;
 /// A chunk that takes less than this costs more to hand out than it is worth.
 const LEAST_NS: u64 = 2_000;
+
+/// What must be left for a helper on the caller's own core to move.
+const WORTH_MOVING_NS: u64 = 400_000;
+/// When helpers should have come.
+const LATE_NS: u64 = 100_000;
 
 /// A range as one word, on a cache line of its own.
 #[repr(align(128))]
@@ -34,6 +40,8 @@ pub(super) struct Ranges<'a, D: Fn(Range<usize>)> {
     /// Workers that have come.
     came: AtomicUsize,
     stop: Stop,
+    /// Where the caller runs: helpers are of use on other cores alone.
+    home: Option<usize>,
     discard: &'a D,
 }
 
@@ -45,7 +53,7 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
     pub(super) fn new(items: &Range<usize>, workers: usize, discard: &'a D) -> Self {
         let held: Box<[Held]> = (0..workers).map(|_| Held(AtomicU64::new(0))).collect();
         held[0].0.store(pack(items), Ordering::Relaxed);
-        Self { held, came: AtomicUsize::new(0), stop: Stop::new(), discard }
+        Self { held, came: AtomicUsize::new(0), stop: Stop::new(), home: place::core(), discard }
     }
 
     /// One worker's share: runs `body` on chunks until nothing is left to take. `rate` is what an item is believed to
@@ -57,6 +65,14 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
         }
         let unwinding = self.stop.on_unwind();
         let mut before = Moment::now();
+        let mut called = before;
+        if let Some(home) = self.home
+            && me > 0
+            && place::core() == Some(home)
+            && self.left().saturating_mul(rate) >= WORTH_MOVING_NS
+        {
+            place::leave(home);
+        }
         while let Some(chunk) = self.next(me, rate) {
             let items = chunk.len() as u64;
             if body(chunk).is_break() {
@@ -66,9 +82,20 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
             // Costs may differ from item to item: what was last is the best guess.
             rate = now.since(before).div_ceil(items);
             before = now;
+            if me == 0 && now.since(called) >= LATE_NS && self.came.load(Ordering::Relaxed) == 1 {
+                // A helper that is late may wait for this very core.
+                std::thread::yield_now();
+                called = Moment::now();
+                before = called;
+            }
         }
         unwinding.defuse();
         rate
+    }
+
+    /// Items that nobody has started on.
+    fn left(&self) -> u64 {
+        self.held.iter().map(|held| unpack(held.0.load(Ordering::Relaxed)).len() as u64).sum()
     }
 
     /// The next chunk of worker `me`: its own, else a part of another's.
