@@ -5,6 +5,7 @@ use syn::{FnArg, ReturnType, Type};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::{Kind, Options};
+use crate::process;
 use crate::types::{borrows, contains_impl, is_mut_reference};
 
 /// The attribute that marks a chunked argument.
@@ -22,7 +23,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(token, "a `const fn` cannot run on a worker: the compiler may have to call it. Remove `const`");
     }
     if let Some(token) = sig.asyncness {
-        async_function(token, function, options, errors);
+        if !matches!(options.kind, Some(Kind::Process)) {
+            async_function(token, function, options, errors);
+        }
     }
     if let Some(abi) = &sig.abi {
         errors.at(abi, "an `extern` function cannot be parallel: call it from a Rust function that is");
@@ -49,6 +52,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             let message = "methods cannot be parallel: make it a free function that takes the value as an argument";
             errors.at(receiver, message);
         }
+    }
+    if let Some(Kind::Process) = options.kind {
+        process::check(function, options, errors);
     }
     chunks(function, options, errors);
     worker(function, options, errors);
@@ -171,11 +177,11 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
-fn has(argument: &syn::PatType, mark: &str) -> bool {
+pub(crate) fn has(argument: &syn::PatType, mark: &str) -> bool {
     argument.attrs.iter().any(|attr| attr.path().is_ident(mark))
 }
 
-fn typed(input: &FnArg) -> Option<&syn::PatType> {
+pub(crate) fn typed(input: &FnArg) -> Option<&syn::PatType> {
     match input {
         FnArg::Typed(argument) => Some(argument),
         FnArg::Receiver(_) => None,

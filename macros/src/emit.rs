@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
 use crate::check::is_never;
-use crate::futures;
+use crate::{futures, process};
 use crate::options::{Cut, Kind};
 use crate::plan::Plan;
 
@@ -42,10 +42,14 @@ fn direct(plan: &Plan) -> TokenStream {
     let (attrs, vis) = (&plan.function.attrs, &plan.function.vis);
     let sig = plain_signature(plan);
     let names = names(plan);
-    let run = run(plan, &quote!(#companion));
     let impls = plan.turbofish(plan.impls());
-    let proof = quote!(#companion::__site(), #companion::__sent #impls());
+    let (proof, run) = if plan.is_process() {
+        (process::proof(&quote!(#companion)), quote!())
+    } else {
+        (quote!(#companion::__site(), #companion::__sent #impls()), run(plan, &quote!(#companion)))
+    };
     let call = match &plan.options.cut {
+        None if plan.is_process() => quote!(#private::call_process(#proof, (#(#names,)*))),
         None if plan.options.timeout.is_some() => {
             let late = late(plan);
             quote!(#private::call_timed(#proof, #late, (#(#names,)*), #run))
@@ -63,13 +67,14 @@ fn direct(plan: &Plan) -> TokenStream {
                 let ty = ty_or_infer(&argument.ty);
                 quote_spanned!(argument.ty.span()=> #private::broadcast::<#ty>(&#ident))
             });
+            let entry = if plan.is_process() { quote!(call_chunks_process) } else { quote!(call_chunks) };
             quote! {
-                #private::call_chunks(
+                #private::#entry(
                     #proof,
                     #private::chunking(#cut, #cutter, #joiner),
                     #whole,
                     |#whole| (#(#args,)*),
-                    #run,
+                    #run
                 )
             }
         }
@@ -95,10 +100,15 @@ fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let about = format!("The other ways to call [`{name}()`]: `serial`, `submit` and `map`.");
     let kept: Vec<_> = function.attrs.iter().filter(|attr| is_cfg(attr)).collect();
     let lints: Vec<_> = function.attrs.iter().filter_map(lint).collect();
-    let (site, sent, failed) = (site(plan), sent(plan, valid), failed(plan, valid));
+    let (site, failed) = (site(plan), failed(plan, valid));
+    let sent = match (plan.is_process(), valid) {
+        (false, _) => sent(plan, valid),
+        (true, true) => process::remote(plan),
+        (true, false) => quote!(),
+    };
     let serial = serial(plan, valid);
     let future = plan.is_async().then(|| futures::future(plan, valid));
-    let (submit, map) = if valid || !plan.is_async() {
+    let (submit, map) = if valid || !(plan.is_async() || plan.is_process()) {
         (Some(submit(plan)), map(plan))
     } else {
         (Some(futures::submit_stub(plan)), None)
@@ -130,6 +140,7 @@ fn site(plan: &Plan) -> TokenStream {
     let pool = match (&plan.options.pool, plan.options.kind) {
         (Some(path), _) => quote_spanned!(path.span()=> &#path),
         (None, Some(Kind::Io)) => quote!(#private::Pool::io_default()),
+        (None, Some(Kind::Process)) if cfg!(feature = "process") => quote!(#private::Pool::process_default()),
         (None, _) => quote!(#private::Pool::cpu_default()),
     };
     let progress = plan.options.progress.as_ref().map(|label| {
@@ -194,7 +205,7 @@ fn failed(plan: &Plan, valid: bool) -> Option<TokenStream> {
 }
 
 /// A closure that is never called, around the function's name.
-fn keep(plan: &Plan) -> TokenStream {
+pub(crate) fn keep(plan: &Plan) -> TokenStream {
     let mut name = plan.function.sig.ident.clone();
     name.set_span(Span::call_site().located_at(name.span()));
     if plan.impls() > 0 {
@@ -268,13 +279,19 @@ fn submit(plan: &Plan) -> TokenStream {
     let names = names(plan);
     let types = plan.arguments.iter().map(|argument| &argument.owned);
     let result = &plan.result_owned;
-    let run = run(plan, &quote!(Self));
     let impls = plan.turbofish(plan.impls());
     let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
+    let call = if plan.is_process() {
+        let proof = process::proof(&quote!(Self));
+        quote!(#private::submit_process(#proof, (#(#names,)*)))
+    } else {
+        let run = run(plan, &quote!(Self));
+        quote!(#private::#entry(Self::__site(), Self::__sent #impls(), (#(#names,)*), #run))
+    };
     quote! {
         #[doc = #about]
         #vis #unsafety fn #ident #params(#(#names: #types),*) -> #private::Task<#result> #clause {
-            #private::#entry(Self::__site(), Self::__sent #impls(), (#(#names,)*), #run)
+            #call
         }
     }
 }
@@ -311,6 +328,13 @@ fn map(plan: &Plan) -> Option<TokenStream> {
         (true, None) => (quote!(AsyncMap), quote!(MapFuture), quote!(map_async)),
         (true, Some(_)) => (quote!(AsyncMap), quote!(MapFuture), quote!(map_async_timed)),
     };
+    let (map, function, end) = if plan.is_process() {
+        let arguments = process::map_arguments(plan);
+        (quote!(Map), quote!(Detach), quote!(#private::map_process(#arguments, items)))
+    } else {
+        let proof = quote!(Self::__site(), Self::__sent #impls() #single);
+        (map, function, quote!(#private::#into(#proof, #late items, |#pattern| #call)))
+    };
     Some(quote! {
         #[doc = #about]
         #vis #unsafety fn #ident #params(items: #items) -> #private::#map<
@@ -318,7 +342,7 @@ fn map(plan: &Plan) -> Option<TokenStream> {
             impl #private::#function<#item, Out = #result> + use<#(#captured),*>,
             #item,
         > #clause {
-            #private::#into(Self::__site(), Self::__sent #impls() #single, #late items, |#pattern| #call)
+            #end
         }
     })
 }

@@ -9,9 +9,11 @@ mod check;
 mod emit;
 mod errors;
 mod function;
+mod main_function;
 mod futures;
 mod options;
 mod plan;
+mod process;
 mod suggest;
 mod types;
 
@@ -79,6 +81,34 @@ use quote::quote;
 #[proc_macro_attribute]
 pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(options.into(), &item.into()).into()
+}
+
+/// Makes a program able to start itself as a worker process, for functions of `kind = "process"`.
+///
+/// It puts `fanfold::init()` first in `main`. Other attributes of `main`, such as `#[tokio::main]`, stand below it.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// # #[cfg(any())] // with fanfold's feature `process`
+/// use fanfold::parallel;
+///
+/// # #[cfg(any())]
+/// #[parallel(kind = "process")]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// # #[cfg(any())]
+/// #[fanfold::main]
+/// fn main() {
+///     assert_eq!(square(7), 49); // in another process
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
+    main_function::expand(options.into(), item.into()).into()
 }
 
 fn expand(options: Tokens, item: &Tokens) -> Tokens {

@@ -23,13 +23,14 @@ const BACKOFF: &str = "backoff";
 const INIT: &str = "init";
 const ALL: [&str; 12] =
     [KIND, CHUNKS, CHUNK_SIZE, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
-const KINDS: [&str; 2] = ["cpu", "io"];
+const KINDS: [&str; 3] = ["cpu", "io", "process"];
 
 /// Which workers.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Cpu,
     Io,
+    Process,
 }
 
 /// How the chunked arguments are cut.
@@ -43,6 +44,7 @@ pub(crate) enum Cut {
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) kind: Option<Kind>,
+    pub(crate) kind_token: Option<Expr>,
     pub(crate) cut: Option<Cut>,
     /// The name of the option that cuts, for messages.
     pub(crate) cut_name: Option<Ident>,
@@ -120,7 +122,10 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
 impl Options {
     fn set(&mut self, name: &Ident, value: &Expr) -> syn::Result<()> {
         match name.to_string().as_str() {
-            KIND => self.kind = Some(kind(value)?),
+            KIND => {
+                self.kind = Some(kind(value)?);
+                self.kind_token = Some(value.clone());
+            }
             CHUNKS | CHUNK_SIZE => {
                 if let Some(other) = self.cut_name.as_ref().filter(|other| *other != name) {
                     let message = format!("`{name}` and `{other}` contradict each other: keep one");
@@ -155,9 +160,10 @@ fn kind(value: &Expr) -> syn::Result<Kind> {
     match word.value().as_str() {
         "cpu" => Ok(Kind::Cpu),
         "io" => Ok(Kind::Io),
+        "process" => Ok(Kind::Process),
         other => {
             let message = format!("unknown kind `{other}`{}", hint(&other.to_lowercase(), &KINDS));
-            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits)";
+            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own)";
             Err(Error::new_spanned(word, format!("{message}\n{known}")))
         }
     }

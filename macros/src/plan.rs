@@ -9,7 +9,7 @@ use syn::{Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, 
 use crate::check::{CHUNK, WORKER, is_never};
 use crate::errors::Errors;
 use crate::function::Function;
-use crate::options::Options;
+use crate::options::{Kind, Options};
 use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, static_bound};
 
 /// One argument.
@@ -135,6 +135,11 @@ impl Plan {
         let mut all: Vec<_> = parameters(&self.function.sig.generics).map(ToTokens::into_token_stream).collect();
         all.extend(std::iter::repeat_n(quote!(_), more));
         if all.is_empty() { quote!() } else { quote!(::<#(#all),*>) }
+    }
+
+    /// Whether another process runs the function.
+    pub(crate) fn is_process(&self) -> bool {
+        matches!(self.options.kind, Some(Kind::Process))
     }
 
     /// Whether calls are futures.

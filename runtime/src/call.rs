@@ -59,6 +59,12 @@ impl Site {
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
+    /// The same function on another pool.
+    #[cfg(feature = "process")]
+    pub(crate) fn on(self, pool: &'static Pool) -> Self {
+        Self { pool, ..self }
+    }
+
     /// The time that each call has.
     #[cfg(feature = "tokio")]
     pub(crate) fn limit(self) -> Duration {

@@ -48,6 +48,8 @@
 
 mod block;
 mod call;
+#[cfg(feature = "process")]
+mod call_process;
 mod chunked;
 mod completions;
 mod config;
@@ -65,6 +67,8 @@ mod map;
 mod panics;
 mod park;
 mod pool;
+#[cfg(feature = "process")]
+mod process;
 mod progress;
 mod retry;
 mod same_type;
@@ -89,6 +93,8 @@ pub use futures::{AsyncIter, AsyncMap, AsyncStream};
 pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
+#[cfg(feature = "process")]
+pub use process::{Bytes, Wire, init};
 pub use scope::{Scope, ScopedTask, scope};
 pub use slot::{Outcome, TaskId};
 pub use split::{Split, Zip, zip};
@@ -96,6 +102,8 @@ pub use task::{JoinTimeout, Task};
 pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 
 pub use fanfold_macros::parallel;
+#[cfg(feature = "process")]
+pub use fanfold_macros::main;
 
 /// What most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
@@ -108,6 +116,8 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{Site, call, call_timed, late, map, map_timed, submit};
+    #[cfg(feature = "process")]
+    pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
     #[cfg(feature = "tokio")]
     pub use crate::futures::{
@@ -115,12 +125,19 @@ pub mod __private {
     };
     pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
     pub use crate::pool::Pool;
+    #[cfg(feature = "process")]
+    pub use crate::process::{
+        Code, ENTRIES, Entry, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe, Remote,
+        Serving,
+    };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};
     pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};
     pub use crate::split::Cut;
     pub use crate::state::with_state;
     pub use crate::task::Task;
+    #[cfg(feature = "process")]
+    pub use linkme;
 }
 
 /// The README's example is a test.

@@ -57,7 +57,7 @@ impl<'a> Hands<'a> {
             Kind::Cpu => core.is_default_cpu() || current,
             // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for
             // good. That must not happen to a thread of the user's.
-            Kind::Io | Kind::Frame => current,
+            Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }
     }
@@ -65,7 +65,7 @@ impl<'a> Hands<'a> {
     fn does_cpu_work(&self) -> bool {
         match self.core.kind() {
             Kind::Cpu => self.core.is_default_cpu(),
-            Kind::Io => false,
+            Kind::Io | Kind::Process => false,
             Kind::Frame => true,
         }
     }
@@ -97,7 +97,7 @@ pub(crate) fn drive(
     }
     if let Grain::Adaptive = grain
         && !hands.along
-        && hands.core.kind() != Kind::Io
+        && !matches!(hands.core.kind(), Kind::Io | Kind::Process)
     {
         // One of the pool's own workers starts on the items in the caller's place, and calls the others.
         let hands = Hands { helpers: hands.helpers - 1, along: true, ..hands };
@@ -110,7 +110,7 @@ pub(crate) fn drive(
         Grain::Size(size) => Block::Fixed(size.max(1)),
         Grain::Blocks(blocks) => Block::Balanced(blocks.clamp(1, len)),
         // Items of a pool that blocks may take long, each of them.
-        Grain::Adaptive if hands.core.kind() == Kind::Io => Block::Fixed(1),
+        Grain::Adaptive if matches!(hands.core.kind(), Kind::Io | Kind::Process) => Block::Fixed(1),
         Grain::Adaptive => match probe(&next, hands.helpers, body) {
             Some(per_item_ns) => Block::Guided { per_item_ns },
             None => return Ok(()),

@@ -17,7 +17,7 @@ pub trait MapFn<A>: Sync {
 }
 
 /// The function on several items, for a task: results are added as they come, so that a panic leaves the earlier ones.
-pub(super) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
+pub(crate) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
 
 /// A function that tasks may hold when the call that made the map is over.
 #[diagnostic::on_unimplemented(

@@ -229,7 +229,7 @@ where
     fn into_iter(self) -> Self::IntoIter {
         let function = self.function.detach();
         let core = Arc::clone(&self.core);
-        let io = core.kind() == Kind::Io;
+        let io = matches!(core.kind(), Kind::Io | Kind::Process);
         let workers = core.threads();
         let (name, terms) = (self.name, self.terms);
         let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));

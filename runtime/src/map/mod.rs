@@ -19,6 +19,8 @@ use crate::slot::Terms;
 use crate::workers::Core;
 
 pub use collect::Collect;
+#[cfg(feature = "process")]
+pub(crate) use function::Batched;
 pub use function::{Closure, Detach, MapFn};
 pub use items::{Items, PoolItems, Source};
 pub use iter::MapIter;

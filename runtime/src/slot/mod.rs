@@ -273,6 +273,10 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
             return true;
         }
         self.cell.ask_to_stop();
+        #[cfg(feature = "process")]
+        if self.core.kind() == crate::workers::Kind::Process {
+            crate::process::stop(std::ptr::from_ref(self.cell.word()).addr());
+        }
         false
     }
 
