@@ -22,10 +22,10 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     if let Some(token) = sig.constness {
         errors.at(token, "a `const fn` cannot run on a worker: the compiler may have to call it. Remove `const`");
     }
-    if let Some(token) = sig.asyncness {
-        if !matches!(options.kind, Some(Kind::Process)) {
-            async_function(token, function, options, errors);
-        }
+    if let Some(token) = sig.asyncness
+        && !matches!(options.kind, Some(Kind::Process))
+    {
+        async_function(token, function, options, errors);
     }
     if let Some(abi) = &sig.abi {
         errors.at(abi, "an `extern` function cannot be parallel: call it from a Rust function that is");

@@ -6,9 +6,9 @@ use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
 use crate::check::is_never;
-use crate::{futures, process};
 use crate::options::{Cut, Kind};
 use crate::plan::Plan;
+use crate::{futures, process};
 
 /// The code for a plan; with mistakes in it, everything that other code may name, but nothing that runs.
 pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {
@@ -242,8 +242,9 @@ fn serial(plan: &Plan, valid: bool) -> TokenStream {
         .filter(|attr| ["must_use", "inline", "cold"].iter().any(|name| attr.path().is_ident(name)));
     let about = format!("Runs [`{}()`] here and now, without a worker.", plan.function.sig.ident);
     let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
-    // The result is for the time-out, if for nothing else.
-    let wraps = plan.options.timeout.as_ref().map(|_| quote!(#[allow(clippy::unnecessary_wraps)]));
+    // The result is for the time-out or the crash, if for nothing else.
+    let wraps = plan.options.timeout.is_some() || plan.is_process();
+    let wraps = wraps.then(|| quote!(#[allow(clippy::unnecessary_wraps)]));
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {
         #(#kept)*

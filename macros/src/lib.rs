@@ -9,8 +9,8 @@ mod check;
 mod emit;
 mod errors;
 mod function;
-mod main_function;
 mod futures;
+mod main_function;
 mod options;
 mod plan;
 mod process;
@@ -90,25 +90,21 @@ pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
 /// # Examples
 ///
 /// ```standalone_crate
-/// # #[cfg(any())] // with fanfold's feature `process`
 /// use fanfold::parallel;
 ///
-/// # #[cfg(any())]
 /// #[parallel(kind = "process")]
 /// fn square(n: u64) -> u64 {
 ///     n * n
 /// }
 ///
-/// # #[cfg(any())]
 /// #[fanfold::main]
 /// fn main() {
 ///     assert_eq!(square(7), 49); // in another process
 /// }
-/// # fn main() {}
 /// ```
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
-    main_function::expand(options.into(), item.into()).into()
+    main_function::expand(options.into(), &item.into()).into()
 }
 
 fn expand(options: Tokens, item: &Tokens) -> Tokens {

@@ -13,11 +13,12 @@ use syn::{Error, ItemFn, Path, parse_quote};
 //     #[tokio::main] async fn main() { .. }
 //     main()
 // }
-pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
     let function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {
-            let hint = Error::new(error.span(), "`#[fanfold::main]` goes on a function: `#[fanfold::main] fn main() { .. }`");
+            let hint =
+                Error::new(error.span(), "`#[fanfold::main]` goes on a function: `#[fanfold::main] fn main() { .. }`");
             let error = hint.to_compile_error();
             return quote!(#item #error);
         }
@@ -37,7 +38,8 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
     let (vis, ident, output) = (&function.vis, &function.sig.ident, &function.sig.output);
     // An attribute below this one, such as `tokio::main`, makes a plain function of an async one; alone, it is no `main`.
     if let (Some(token), true) = (function.sig.asyncness, function.attrs.is_empty()) {
-        let message = "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
+        let message =
+            "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
         let error = Error::new_spanned(token, message).to_compile_error();
         return quote!(#item #error);
     }

@@ -38,10 +38,12 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     };
     for argument in sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)) {
         if contains_impl(&argument.ty) {
-            let message = "a worker process finds functions by name, and `impl Trait` makes many functions of one: name the type";
+            let message =
+                "a worker process finds functions by name, and `impl Trait` makes many functions of one: name the type";
             errors.at(&argument.ty, message);
         } else if borrows(&argument.ty) {
-            let message = "nothing can be lent to another process: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
+            let message =
+                "nothing can be lent to another process: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
             errors.at(&argument.ty, message);
         }
     }

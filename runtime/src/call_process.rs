@@ -76,7 +76,8 @@ where
     let core = core(site);
     let remote = remote.limit(site.terms.timeout);
     let here = at_home();
-    let work = move || if here { remote.here(args) } else { remote.call(&args).unwrap_or_else(|error| panics::fail(error)) };
+    let work =
+        move || if here { remote.here(args) } else { remote.call(&args).unwrap_or_else(|error| panics::fail(error)) };
     // Only workers of the pool run it; its time is kept where its worker is.
     let terms = Terms { own_worker: true, ..Terms::default() };
     // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.

@@ -127,8 +127,9 @@ impl fmt::Display for TaskError {
                 write!(f, ": {message}")
             }
             Self::Init { message } => f.write_str(message),
-            Self::WorkerDied { function, message, .. } => write!(f, "`{function}` has no result: {message}"),
-            Self::Wire { function, message } => write!(f, "`{function}` has no result: {message}"),
+            Self::WorkerDied { function, message, .. } | Self::Wire { function, message } => {
+                write!(f, "`{function}` has no result: {message}")
+            }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut { after } => write!(f, "the task ran longer than its limit of {after:?}"),
             Self::PoolClosed => {

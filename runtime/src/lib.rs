@@ -101,9 +101,9 @@ pub use split::{Split, Zip, zip};
 pub use task::{JoinTimeout, Task};
 pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 
-pub use fanfold_macros::parallel;
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;
+pub use fanfold_macros::parallel;
 
 /// What most programs need: `use fanfold::prelude::*`.
 pub mod prelude {

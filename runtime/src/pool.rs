@@ -45,7 +45,14 @@ pub struct Pool {
 impl Pool {
     const fn new(kind: Kind, name: &'static str) -> Self {
         Self {
-            spec: Spec { kind, name, threads: None, default: false, hooks: Hooks { start: None, stop: None }, limits: Limits { memory: None, tasks: None } },
+            spec: Spec {
+                kind,
+                name,
+                threads: None,
+                default: false,
+                hooks: Hooks { start: None, stop: None },
+                limits: Limits { memory: None, tasks: None },
+            },
             core: OnceLock::new(),
         }
     }

@@ -147,6 +147,7 @@ impl Host {
         begun > number.wrapping_sub(first) || begun > self.posted.wrapping_sub(first)
     }
 
+    #[expect(dead_code, reason = "TODO")]
     /// Takes back the requests that the worker has not begun; gives the number of the first of them.
     pub(super) fn take_back(&mut self) -> u32 {
         let (ends, base) = (&self.ends, self.base);

@@ -98,7 +98,7 @@ pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     if let Some(descriptor) = descriptor {
-        const SIZE: u32 = size_of::<RawFd>() as u32;
+        const SIZE: u32 = 4; // of a descriptor
         message.msg_control = (&raw mut control).cast();
         // SAFETY: only arithmetic.
         message.msg_controllen = unsafe { libc::CMSG_SPACE(SIZE) } as _;
@@ -108,7 +108,8 @@ pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
             (*header).cmsg_len = libc::CMSG_LEN(SIZE) as _;
-            libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(descriptor.as_raw_fd());
+            let fd = descriptor.as_raw_fd().to_ne_bytes();
+            std::ptr::copy_nonoverlapping(fd.as_ptr(), libc::CMSG_DATA(header), fd.len());
         }
     }
     loop {
@@ -163,8 +164,10 @@ pub(super) fn receive(
             for index in 0..(length / size_of::<RawFd>()).min(MOST_DESCRIPTORS) {
                 // SAFETY: within what the header says that it holds; each is new, and ours alone.
                 let descriptor = unsafe {
-                    let fd = libc::CMSG_DATA(header).cast::<RawFd>().add(index).read_unaligned();
-                    OwnedFd::from_raw_fd(fd)
+                    let mut fd = [0; size_of::<RawFd>()];
+                    let place = libc::CMSG_DATA(header).add(index * fd.len());
+                    std::ptr::copy_nonoverlapping(place, fd.as_mut_ptr(), fd.len());
+                    OwnedFd::from_raw_fd(RawFd::from_ne_bytes(fd))
                 };
                 descriptors.push_back(descriptor);
             }

@@ -181,12 +181,12 @@ impl Shared {
     pub(super) fn take_open(&self, payload: &mut Vec<u8>) -> Result<u32, Corrupt> {
         let ring = self.replies();
         let open = self.counters().open.0.load(Ordering::Acquire);
-        let [at, counts] = [(open >> 32) as u32, open as u32];
+        let (at, counts) = (low(open >> 32), low(open));
         let (count, len) = (counts >> 16, counts & 0xffff);
         if at != ring.ends.written.0.load(Ordering::Acquire) || count == 0 {
             return Ok(0);
         }
-        let place = ring.place(at, HEADER + len).ok_or(Corrupt)?;
+        let place = Ring::place(at, HEADER + len).ok_or(Corrupt)?;
         payload.clear();
         ring.copy(place + HEADER, len, payload);
         Ok(count)
@@ -326,8 +326,15 @@ impl Place {
     }
 }
 
+/// The number of requests begun, in a cursor.
 fn number(cursor: u64) -> u32 {
-    (cursor & u64::from(u32::MAX)) as u32
+    low(cursor)
+}
+
+/// The low half of a word.
+#[allow(clippy::cast_possible_truncation, reason = "the high half is another number")]
+fn low(word: u64) -> u32 {
+    word as u32
 }
 
 /// One of the two rings.
@@ -383,10 +390,10 @@ impl Ring<'_> {
             if waiting == 0 {
                 return Ok(None);
             }
-            if waiting > RING || waiting % HEADER != 0 || read % HEADER != 0 {
+            if waiting > RING || !waiting.is_multiple_of(HEADER) || !read.is_multiple_of(HEADER) {
                 return Err(Corrupt);
             }
-            let header = self.place(read, HEADER).ok_or(Corrupt)?;
+            let header = Self::place(read, HEADER).ok_or(Corrupt)?;
             let word = |index: u32| {
                 let mut word = [0; 4];
                 self.read(header + 4 * index, &mut word);
@@ -402,7 +409,7 @@ impl Ring<'_> {
                 read = read.wrapping_add(padding);
                 continue;
             }
-            if len as usize > LARGEST || size_of_frame(len) > waiting || self.place(read, HEADER + len).is_none() {
+            if len as usize > LARGEST || size_of_frame(len) > waiting || Self::place(read, HEADER + len).is_none() {
                 return Err(Corrupt);
             }
             let words = [word(1), word(2), word(3)];
@@ -416,13 +423,13 @@ impl Ring<'_> {
     }
 
     /// Where in the ring a position is, if so many bytes are there without a break.
-    fn place(&self, position: u32, len: u32) -> Option<u32> {
+    fn place(position: u32, len: u32) -> Option<u32> {
         let place = position % RING;
         (len <= RING - place).then_some(place)
     }
 
     fn put(&self, position: u32, bytes: &[u8]) {
-        let place = self.place(position, u32::try_from(bytes.len()).unwrap_or(RING + 1));
+        let place = Self::place(position, u32::try_from(bytes.len()).unwrap_or(RING + 1));
         let place = place.expect("`reserve` leaves no frame broken in two") as usize;
         // SAFETY: within the ring; the other process does not read it before `written` says so.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes.add(place).as_ptr(), bytes.len()) };

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::host::{Cause, Death, Event, Host, Terms};
+use super::os;
 use super::parcel::pack;
 use super::registry::Entry;
 use super::serve::status;
 use super::wire::{Decoder, Encoder, Misfit};
-use super::os;
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
 
@@ -73,10 +73,14 @@ pub(super) struct Calls<'a> {
 /// # Panics
 ///
 /// If this thread is no seat.
-pub(super) fn run(calls: &Calls<'_>, each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>) -> Result<(), TaskError> {
+pub(super) fn run(
+    calls: &Calls<'_>,
+    each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+) -> Result<(), TaskError> {
     SEAT.with_borrow_mut(|seat| seat.as_mut().expect("process pools run calls on seats").run(calls, each))
 }
 
+#[expect(dead_code, reason = "TODO")]
 /// Calls that this seat's worker may still run before it is replaced.
 pub(super) fn room() -> u64 {
     SEAT.with_borrow(|seat| {

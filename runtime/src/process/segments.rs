@@ -78,10 +78,10 @@ impl Outbox {
 
     /// A free segment with room for `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> io::Result<Place<'_>> {
-        let fits = |made: &&mut Made| {
-            made.segment.state().load(Ordering::Acquire) == FREE && made.segment.capacity() >= len
-        };
-        let found = self.made.iter_mut().filter(fits).min_by_key(|made| made.segment.capacity()).map(|made| made.number);
+        let fits =
+            |made: &&mut Made| made.segment.state().load(Ordering::Acquire) == FREE && made.segment.capacity() >= len;
+        let found =
+            self.made.iter_mut().filter(fits).min_by_key(|made| made.segment.capacity()).map(|made| made.number);
         let number = match found {
             Some(number) => number,
             None => self.make(len)?,
@@ -167,13 +167,6 @@ impl Place<'_> {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len());
         }
         self.len += bytes.len();
-    }
-
-    /// Leaves bytes out, up to a multiple of `alignment`; gives the offset.
-    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "frames alone have parts that are aligned"))]
-    pub(super) fn align(&mut self, alignment: usize) -> usize {
-        self.len = self.len.next_multiple_of(alignment);
-        self.len
     }
 
     pub(super) fn finish(self) -> Sent {

@@ -59,10 +59,7 @@ pub(super) struct Replies<'a> {
 
 impl Replies<'_> {
     /// Answers one call.
-    pub(super) fn result(
-        &mut self,
-        write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>,
-    ) -> Result<(), Misfit> {
+    pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
         self.scratch.clear();
         let mut blocks = Vec::new();
         let written = write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: &mut self.mail.outbox });

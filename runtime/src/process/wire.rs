@@ -61,6 +61,7 @@ impl Encoder<'_> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn no_memory(error: std::io::Error) -> Misfit {
     Misfit(format!("shared memory could not be had: {error}"))
 }
@@ -191,8 +192,16 @@ pub trait Direct: Sized + Send {
 /// `T` is `Send`.
 pub unsafe trait Code<T>: Copy {
     /// Writes one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot cross.
     fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), Misfit>;
     /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// If what is there is none.
     fn read(&self, input: &mut Decoder<'_>) -> Result<T, Misfit>;
 }
 

@@ -109,13 +109,8 @@ impl Worker {
         let [number, count, word] = frame.words;
         let parcel = self.mail.open(word, self.shared.payload(frame));
         let Ok(mut parcel) = parcel else { os::end_now() };
-        let replies = Replies {
-            shared: &self.shared,
-            mail: &mut self.mail,
-            scratch: &mut self.scratch,
-            open: None,
-            left: count,
-        };
+        let replies =
+            Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
         let mut serving = Serving { input: parcel.decoder(), count, replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();
