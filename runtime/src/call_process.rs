@@ -4,6 +4,7 @@
 //! worker runs it. In a worker process itself, and with `FANFOLD_SERIAL=1`, functions run in this process: there is one
 //! level of processes.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::call::Site;
@@ -11,7 +12,7 @@ use crate::chunked::{Chunking, CutAll, call_chunks};
 use crate::config;
 use crate::error::TaskError;
 use crate::lend::{self, Abandoned};
-use crate::map::{Batched, Detach, Items, Map, MapFn};
+use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::panics;
 use crate::pool::Pool;
 use crate::process::{Code, Remote, is_worker_process};
@@ -158,6 +159,17 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
         // SAFETY: a `Code` stands for types that are `Send`.
         unsafe { Crossing::vouched() }
     }
+
+    fn batches(&self) -> Option<&dyn Batches<A, R>> {
+        if self.here { None } else { Some(self) }
+    }
+}
+
+impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
+    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+        let next = &mut || next().map(self.wrap);
+        let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));
+    }
 }
 
 impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for Abroad<A, T, R, C, D> {
@@ -165,6 +177,15 @@ impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Deta
     where
         A: 'static,
     {
-        Arc::new(move |items, results| results.extend(items.into_iter().map(|item| self.call(item))))
+        Arc::new(move |items: Vec<A>, results: &mut Vec<R>| {
+            let mut items = items.into_iter();
+            if self.here {
+                return results.extend(items.map(|item| self.call(item)));
+            }
+            self.run(&mut || items.next(), &mut |result| {
+                results.push(result);
+                ControlFlow::Continue(())
+            });
+        })
     }
 }

@@ -173,6 +173,37 @@ fn a_crash_is_an_error_where_the_result_has_a_place_for_it() {
     assert!(matches!(all[..], [Ok(2), Err(_), Ok(2), Err(_)]), "{all:?}");
 }
 
+#[parallel(kind = "process", pool = WORKERS)]
+fn note(path: String, n: u32) -> Result<u32, TaskError> {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be written");
+    // One write: two processes write to the file.
+    file.write_all(format!("{n}\n").as_bytes()).expect("it can be written");
+    match n % 100 {
+        50 => process::abort(),
+        _ => Ok(n),
+    }
+}
+
+#[test]
+fn a_crash_in_a_map_costs_one_item_and_none_runs_twice() {
+    let path = format!("{}/notes", env!("CARGO_TARGET_TMPDIR"));
+    for chunk in [1_000, 10] {
+        let _ = fs::remove_file(&path);
+        let all: Vec<_> = note::map((0..1_000).map(|n| (path.clone(), n))).chunk_size(chunk).collect();
+        for (n, result) in (0..).zip(all) {
+            match result {
+                Ok(same) => assert_eq!(same, n),
+                Err(TaskError::WorkerDied { signal: Some(6), .. }) => assert_eq!(n % 100, 50),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let text = fs::read_to_string(&path).expect("it was written");
+        let mut noted: Vec<u32> = text.lines().map(|line| line.parse().expect("a number")).collect();
+        noted.sort_unstable();
+        assert_eq!(noted, (0..1_000).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn two_hundred_crashes_in_a_row() {
     for n in 0..200 {

@@ -256,9 +256,9 @@ where
 }
 
 /// The items of a window that no block was started for: dropped at the end, on every path.
-struct Rest<'a, S: Indexed> {
-    items: &'a S,
-    started: &'a AtomicUsize,
+pub(super) struct Rest<'a, S: Indexed> {
+    pub(super) items: &'a S,
+    pub(super) started: &'a AtomicUsize,
 }
 
 impl<S: Indexed> Drop for Rest<'_, S> {
@@ -270,14 +270,14 @@ impl<S: Indexed> Drop for Rest<'_, S> {
 }
 
 /// The items of one block; those not taken when it stops are dropped.
-struct Input<'a, S: Indexed> {
-    items: &'a S,
-    left: Range<usize>,
+pub(super) struct Input<'a, S: Indexed> {
+    pub(super) items: &'a S,
+    pub(super) left: Range<usize>,
 }
 
 impl<S: Indexed> Input<'_, S> {
     #[inline]
-    fn next(&mut self) -> Option<(usize, S::Item)> {
+    pub(super) fn next(&mut self) -> Option<(usize, S::Item)> {
         let index = self.left.next()?;
         // SAFETY: `drive` gives each index to one block, and the range gives it once.
         Some((index, unsafe { self.items.take(index) }))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "process")]
+use super::batches::Batches;
 use crate::sent::Crossing;
 
 /// A function to be applied to items of type `A`.
@@ -14,6 +16,12 @@ pub trait MapFn<A>: Sync {
     fn call(&self, item: A) -> Self::Out;
     /// The proof that items and results may cross to a worker.
     fn crossing(&self) -> Crossing<A, Self::Out>;
+    /// The function on several items at once, where they go to another process.
+    #[cfg(feature = "process")]
+    #[doc(hidden)]
+    fn batches(&self) -> Option<&dyn Batches<A, Self::Out>> {
+        None
+    }
 }
 
 /// The function on several items, for a task: results are added as they come, so that a panic leaves the earlier ones.

@@ -199,7 +199,7 @@ impl<I: Iterator, R> Drop for MapIter<I, R> {
 }
 
 fn cancel<T>(task: &Task<T>) {
-    task.cancel();
+    task.withdraw();
 }
 
 impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {
@@ -229,7 +229,7 @@ where
     fn into_iter(self) -> Self::IntoIter {
         let function = self.function.detach();
         let core = Arc::clone(&self.core);
-        let io = matches!(core.kind(), Kind::Io | Kind::Process);
+        let io = core.kind() == Kind::Io;
         let workers = core.threads();
         let (name, terms) = (self.name, self.terms);
         let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));

@@ -1,5 +1,7 @@
 //! [`Map`]: the builder behind `f::map(items)`.
 
+#[cfg(feature = "process")]
+mod batches;
 mod collect;
 mod drive;
 mod function;
@@ -18,6 +20,8 @@ use crate::sent::Crossing;
 use crate::slot::Terms;
 use crate::workers::Core;
 
+#[cfg(feature = "process")]
+pub(crate) use batches::Batches;
 pub use collect::Collect;
 #[cfg(feature = "process")]
 pub(crate) use function::Batched;
@@ -29,6 +33,8 @@ pub use timed::TimedMap;
 pub(crate) use collect::Run;
 pub(crate) use drive::{Grain, Hands};
 
+#[cfg(feature = "process")]
+use batches::BatchRun;
 use function::Bare;
 
 /// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
@@ -220,6 +226,11 @@ where
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
+        #[cfg(feature = "process")]
+        if let Some(function) = self.function.batches() {
+            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep: C::keep };
+            return C::finish(run.collect(self.source));
+        }
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
             grain: self.grain,
@@ -252,15 +263,22 @@ where
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
+        let keep = |result| {
+            op(result);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        #[cfg(feature = "process")]
+        if let Some(function) = self.function.batches() {
+            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep };
+            let Ok(_) = run.collect(self.source);
+            return;
+        }
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep: |result| {
-                op(result);
-                Ok::<(), std::convert::Infallible>(())
-            },
+            keep,
             stops: false,
         };
         let Ok(_) = run.collect(self.source, crossing);

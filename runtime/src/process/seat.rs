@@ -80,7 +80,6 @@ pub(super) fn run(
     SEAT.with_borrow_mut(|seat| seat.as_mut().expect("process pools run calls on seats").run(calls, each))
 }
 
-#[expect(dead_code, reason = "TODO")]
 /// Calls that this seat's worker may still run before it is replaced.
 pub(super) fn room() -> u64 {
     SEAT.with_borrow(|seat| {
@@ -119,7 +118,7 @@ impl Seat {
         let written = (calls.write)(&mut Encoder {
             bytes: &mut self.request,
             blocks: &mut blocks,
-            outbox: &mut host.mail.outbox,
+            outbox: Some(&mut host.mail.outbox),
         });
         let packed = written.and_then(|()| pack(&mut self.request, &mut blocks, &mut host.mail.outbox));
         let word = match packed {

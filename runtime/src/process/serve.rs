@@ -62,7 +62,8 @@ impl Replies<'_> {
     pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
         self.scratch.clear();
         let mut blocks = Vec::new();
-        let written = write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: &mut self.mail.outbox });
+        let written =
+            write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) });
         let packed = match written {
             Ok(()) if blocks.is_empty() && self.scratch.len() <= LARGEST => {
                 self.add();
@@ -135,7 +136,7 @@ impl Replies<'_> {
         let why = (cut(why.0), cut(why.1));
         self.scratch.clear();
         let mut blocks = Vec::new();
-        let mut encoder = Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: &mut self.mail.outbox };
+        let mut encoder = Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) };
         // Two strings always have a serial form.
         let _ = encoder.value(&why);
         self.post(status, 0);

@@ -18,6 +18,9 @@ use super::segments::{Outbox, Sent, View};
 /// Bytes from here on go through a segment instead of the ring.
 pub(super) const BLOCK: usize = 1 << 15;
 
+/// Said of a value that does not fit among others.
+pub(super) const LARGE: &str = "it is too large";
+
 /// Why a value cannot cross.
 #[derive(Debug)]
 pub struct Misfit(pub(super) String);
@@ -38,7 +41,8 @@ impl fmt::Display for Misfit {
 pub struct Encoder<'a> {
     pub(super) bytes: &'a mut Vec<u8>,
     pub(super) blocks: &'a mut Vec<Sent>,
-    pub(super) outbox: &'a mut Outbox,
+    /// For large blocks; without it they are refused.
+    pub(super) outbox: Option<&'a mut Outbox>,
 }
 
 impl Encoder<'_> {
@@ -52,8 +56,8 @@ impl Encoder<'_> {
         let large = bytes.len() >= BLOCK;
         self.value(&(large, bytes.len()))?;
         if large {
-            let sent = self.outbox.send(&[bytes]).map_err(no_memory)?;
-            self.blocks.push(sent);
+            let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
+            self.blocks.push(outbox.send(&[bytes]).map_err(no_memory)?);
         } else {
             self.bytes.extend_from_slice(bytes);
         }
