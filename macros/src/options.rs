@@ -40,6 +40,17 @@ pub(crate) enum Cut {
     Auto,
 }
 
+/// Where the other ways to call the function stand, if the user says.
+#[derive(Clone)]
+pub(crate) enum Companion {
+    /// On a type of this name.
+    Named(Ident),
+    /// In the `impl` block: `companion = Self`.
+    Own,
+    /// Nowhere: `companion = none`.
+    None,
+}
+
 /// What the user wrote between the parentheses.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -52,12 +63,14 @@ pub(crate) struct Options {
     /// In nanoseconds.
     pub(crate) timeout: Option<(Ident, u64)>,
     pub(crate) retries: Option<Expr>,
+    /// The name of that option, for messages.
+    pub(crate) retries_name: Option<Ident>,
     /// In nanoseconds.
     pub(crate) backoff: Option<(Ident, u64)>,
     pub(crate) init: Option<(Ident, Path)>,
     pub(crate) pool: Option<Path>,
     pub(crate) progress: Option<LitStr>,
-    pub(crate) companion: Option<Ident>,
+    pub(crate) companion: Option<Companion>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -136,7 +149,10 @@ impl Options {
             }
             REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
             TIMEOUT => self.timeout = Some((name.clone(), duration(name, value)?)),
-            RETRIES => self.retries = Some(retries(value)?),
+            RETRIES => {
+                self.retries_name = Some(name.clone());
+                self.retries = Some(retries(value)?);
+            }
             BACKOFF => self.backoff = Some((name.clone(), duration(name, value)?)),
             INIT => self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?)),
             POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
@@ -144,9 +160,14 @@ impl Options {
             COMPANION => {
                 let path = path(name, value, "a name for the companion type")?;
                 let ident = path.get_ident().ok_or_else(|| {
-                    Error::new_spanned(&path, "`companion` takes a single name, such as `companion = Parse`")
+                    let message = "`companion` takes a single name, such as `companion = Parse`, or `Self`, or `none`";
+                    Error::new_spanned(&path, message)
                 })?;
-                self.companion = Some(ident.clone());
+                self.companion = Some(match ident.to_string().as_str() {
+                    "Self" => Companion::Own,
+                    "none" => Companion::None,
+                    _ => Companion::Named(ident.clone()),
+                });
             }
             _ => self.krate = Some(text(name, value, "the path of fanfold")?.parse()?),
         }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::config;
 use crate::error::TaskError;
 use crate::lend;
-use crate::map::{self, Detach, Items, Map, TimedMap};
+use crate::map::{self, Detach, Items, Map, MapFn, On, Source, TimedMap};
+use crate::method::{Method, Receiver};
 use crate::pool::Pool;
 use crate::sent::{Carried, Crossing};
 use crate::slot::{Slot, Terms};
@@ -185,7 +186,52 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    let map = map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function);
+    with_terms(site, map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function))
+}
+
+/// `name_map` of a method, with the receiver that all items are given.
+pub fn map_on<I, M, T, R, F>(
+    site: Site,
+    crossing: Crossing<T, R>,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> Map<I::Source, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    let core = Arc::clone(site.core());
+    with_terms(site, map::of_method(core, site.function, crossing, receiver, items.into_source(), function))
+}
+
+/// `name_map` of a method with `timeout`.
+pub fn map_timed_on<I, M, T, R, F>(
+    site: Site,
+    crossing: Crossing<T, R>,
+    late: fn(TaskError) -> R,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> TimedMap<I::Source, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    let limit = site.terms.timeout.unwrap_or(Duration::MAX);
+    TimedMap::new(map_on(site, crossing, receiver, items, function), limit, late)
+}
+
+/// The map as the attribute's options have it.
+fn with_terms<S, F, A>(site: Site, map: Map<S, F, A>) -> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
     let map = if site.terms.own_worker { map.stateful() } else { map };
     match site.progress {
         Some(label) => map.progress(label),

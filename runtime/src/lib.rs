@@ -64,6 +64,7 @@ mod futures;
 mod gather;
 mod lend;
 mod map;
+mod method;
 mod panics;
 mod park;
 mod pool;
@@ -115,15 +116,16 @@ pub mod prelude {
 /// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Site, call, call_timed, late, map, map_timed, submit};
+    pub use crate::call::{Site, call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
     #[cfg(feature = "process")]
     pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
     #[cfg(feature = "tokio")]
     pub use crate::futures::{
-        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_timed, submit_async,
+        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_on, map_async_timed,
+        map_async_timed_on, submit_async,
     };
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
+    pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
     pub use crate::pool::Pool;
     #[cfg(feature = "process")]
     pub use crate::process::{
@@ -132,12 +134,13 @@ pub mod __private {
     };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};
-    pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};
+    pub use crate::sent::{Crossing, Sent, crossing, sent, sent_by, sent_result, sent_value, shared, unchecked, whole};
     pub use crate::split::Cut;
     pub use crate::state::with_state;
     pub use crate::task::Task;
     #[cfg(feature = "process")]
     pub use linkme;
+    pub use std::sync::Arc;
 }
 
 /// The README's example is a test.

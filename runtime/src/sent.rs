@@ -47,6 +47,26 @@ pub fn shared<'a, T: Shared + ?Sized + 'a>() -> Sent<&'a T> {
     Sent(PhantomData)
 }
 
+/// The proof for a value's type, where that has no name.
+#[must_use]
+pub fn sent_value<T: Worker>(_: &T) -> Sent<T> {
+    Sent(PhantomData)
+}
+
+/// Asks for the proof for what a function returns, where that has no name.
+pub fn sent_by<A, R: Worker>(_: impl FnOnce(A) -> R) {}
+
+/// The same for a closure that is the whole body of a function.
+#[must_use]
+pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> Sent<R> {
+    Sent(PhantomData)
+}
+
+/// The body of a function, as the closure that it is; `FnOnce` from here on.
+pub fn whole<R, F: FnOnce() -> R>(body: F) -> F {
+    body
+}
+
 /// A tuple of proofs, one an argument, and the tuple of arguments they stand for.
 pub trait Witness {
     /// The arguments.
@@ -111,6 +131,30 @@ impl<A, R> Crossing<(A,), R> {
     /// The proof for the one argument itself.
     #[must_use]
     pub fn single(self) -> Crossing<A, R> {
+        Crossing { _arguments: PhantomData, _result: PhantomData }
+    }
+}
+
+impl<A> Crossing<A, ()> {
+    /// The proof for a function whose result has no name.
+    ///
+    /// # Safety
+    ///
+    /// [`sent_by`] was asked for the function that returns `R`.
+    #[must_use]
+    pub unsafe fn returns<R>(self) -> Crossing<A, R> {
+        Crossing { _arguments: PhantomData, _result: PhantomData }
+    }
+}
+
+impl<A, R> Crossing<A, R> {
+    /// The proof for a closure that takes its arguments along instead of being given them.
+    ///
+    /// # Safety
+    ///
+    /// The closure holds nothing but values of the types in `A`, or references to them that end with the call.
+    #[must_use]
+    pub unsafe fn captured<F: FnOnce() -> R>(self, _: &F) -> Crossing<F, R> {
         Crossing { _arguments: PhantomData, _result: PhantomData }
     }
 }

@@ -13,7 +13,8 @@ use std::future::Future;
 use crate::call::Site;
 use crate::error::TaskError;
 use crate::map::Items;
-use crate::sent::Crossing;
+use crate::method::{Method, Receiver};
+use crate::sent::{Carried, Crossing};
 use crate::task::Task;
 
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
@@ -91,4 +92,54 @@ where
         async move { timed.await.unwrap_or_else(late) }
     };
     AsyncMap::new(items.into_source(), timed, site.progress)
+}
+
+/// `name_map` of a method, with the receiver that all items are given.
+pub fn map_async_on<I, M, T, R, F, Fut>(
+    site: Site,
+    crossing: Crossing<T, R>,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    map_async(site, crossing.rest(), items, on(receiver, function))
+}
+
+/// `name_map` of a method with `timeout`.
+pub fn map_async_timed_on<I, M, T, R, F, Fut>(
+    site: Site,
+    crossing: Crossing<T, R>,
+    late: fn(TaskError) -> R,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    map_async_timed(site, crossing.rest(), late, items, on(receiver, function))
+}
+
+/// A method as a function of its other arguments.
+fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Rest) -> Fut + Send + Sync
+where
+    T: Method,
+    T::Receiver: Receiver,
+    F: Fn(T) -> Fut + Send + Sync,
+{
+    // SAFETY: the caller's proof stands for the receiver; each call takes a clone, and a `Receiver` that is `Send` is
+    // `Sync`.
+    let receiver = unsafe { Carried::new(receiver) };
+    move |rest| function(T::join(receiver.get().clone(), rest))
 }

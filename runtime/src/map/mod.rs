@@ -15,6 +15,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::method::{Method, Receiver};
 use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::slot::Terms;
@@ -25,7 +26,7 @@ pub(crate) use batches::Batches;
 pub use collect::Collect;
 #[cfg(feature = "process")]
 pub(crate) use function::Batched;
-pub use function::{Closure, Detach, MapFn};
+pub use function::{Closure, Detach, MapFn, On};
 pub use items::{Items, PoolItems, Source};
 pub use iter::MapIter;
 pub use timed::TimedMap;
@@ -98,6 +99,24 @@ where
     F: Fn(A) -> R + Send + Sync,
 {
     Map::new(core, name, source, Bare::new(function, crossing))
+}
+
+/// A map of an annotated method, on one receiver.
+pub(crate) fn of_method<S, F, T, R>(
+    core: Arc<Core>,
+    name: &'static str,
+    crossing: Crossing<T, R>,
+    receiver: T::Receiver,
+    source: S,
+    function: F,
+) -> Map<S, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    S: Source<Item = T::Rest>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    Map::new(core, name, source, On::new(receiver, function, crossing))
 }
 
 impl<S, F, A> Map<S, F, A> {
