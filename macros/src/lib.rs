@@ -13,6 +13,8 @@ mod main_function;
 mod options;
 mod plan;
 mod process;
+#[cfg(test)]
+mod readme;
 mod receiver;
 mod suggest;
 mod types;

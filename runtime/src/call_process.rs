@@ -7,7 +7,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::call::Site;
 use crate::chunked::{Chunking, CutAll, call_chunks};
 use crate::config;
 use crate::error::TaskError;
@@ -17,6 +16,7 @@ use crate::panics;
 use crate::pool::Pool;
 use crate::process::{Code, Remote, is_worker_process};
 use crate::sent::{Carried, Crossing};
+use crate::site::{Call, Site};
 use crate::slot::{Slot, Terms};
 use crate::task::Task;
 use crate::workers::{Core, Kind};
@@ -132,7 +132,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
         if here { remote.here(args) } else { remote.settle(remote.call(&args)) }
     };
     let site = if here { site.on(Pool::cpu_default()) } else { site };
-    call_chunks(site, crossing, chunking, whole, with, function)
+    call_chunks(Call { site, crossing }, chunking, whole, with, function)
 }
 
 /// A function whose items go to worker processes.

@@ -75,6 +75,7 @@ mod retry;
 mod same_type;
 mod scope;
 mod sent;
+mod site;
 mod slot;
 mod split;
 mod state;
@@ -116,7 +117,7 @@ pub mod prelude {
 /// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Site, call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
+    pub use crate::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
     #[cfg(feature = "process")]
     pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
@@ -134,7 +135,8 @@ pub mod __private {
     };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};
-    pub use crate::sent::{Crossing, Sent, crossing, sent, sent_by, sent_result, sent_value, shared, unchecked, whole};
+    pub use crate::sent::{Crossing, Sent, sent, sent_by, sent_result, sent_value, shared, whole};
+    pub use crate::site::{Call, Site};
     pub use crate::split::Cut;
     pub use crate::state::with_state;
     pub use crate::task::Task;

@@ -84,18 +84,6 @@ unsafe impl<S: ?Sized> Receiver for &S {}
 // SAFETY: an `Arc` is `Send` where what it leads to is `Send` and `Sync`, and then it is `Sync` itself.
 unsafe impl<S: ?Sized> Receiver for Arc<S> {}
 
-impl<A: Counted, R> Crossing<A, R>
-where
-    A::Target: Send + Sync,
-{
-    /// The proof for a task that owns a share of the receiver.
-    #[must_use]
-    pub fn counted(self) -> Crossing<A::Args, R> {
-        // SAFETY: an `Arc` of what is `Send` and `Sync` is `Send`; the other arguments are those of this proof.
-        unsafe { Crossing::vouched() }
-    }
-}
-
 impl<A: Method, R> Crossing<A, R> {
     /// The proof for the arguments without the receiver.
     #[allow(clippy::unused_self)] // It is the proof.

@@ -113,48 +113,14 @@ impl<A, R> Copy for Crossing<A, R> {}
 
 /// The proof for a call, from the proofs of its parts.
 #[must_use]
-pub fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
+pub(crate) fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
     Crossing { _arguments: PhantomData, _result: PhantomData }
-}
-
-/// Stands for a proof in a function with mistakes, which is never compiled.
-///
-/// # Panics
-///
-/// Always.
-#[must_use]
-pub fn unchecked<A, R>() -> Crossing<A, R> {
-    unreachable!("a function with mistakes does not compile")
 }
 
 impl<A, R> Crossing<(A,), R> {
     /// The proof for the one argument itself.
-    #[must_use]
-    pub fn single(self) -> Crossing<A, R> {
-        Crossing { _arguments: PhantomData, _result: PhantomData }
-    }
-}
-
-impl<A> Crossing<A, ()> {
-    /// The proof for a function whose result has no name.
-    ///
-    /// # Safety
-    ///
-    /// [`sent_by`] was asked for the function that returns `R`.
-    #[must_use]
-    pub unsafe fn returns<R>(self) -> Crossing<A, R> {
-        Crossing { _arguments: PhantomData, _result: PhantomData }
-    }
-}
-
-impl<A, R> Crossing<A, R> {
-    /// The proof for a closure that takes its arguments along instead of being given them.
-    ///
-    /// # Safety
-    ///
-    /// The closure holds nothing but values of the types in `A`, or references to them that end with the call.
-    #[must_use]
-    pub unsafe fn captured<F: FnOnce() -> R>(self, _: &F) -> Crossing<F, R> {
+    #[allow(clippy::unused_self)] // It is the proof.
+    pub(crate) fn single(self) -> Crossing<A, R> {
         Crossing { _arguments: PhantomData, _result: PhantomData }
     }
 }

@@ -17,8 +17,8 @@ use crate::types::contains_impl;
 // fn area(&self, scale: f64) -> f64 {
 //     let arguments = (shared::<Self>(), sent::<f64>());
 //     let run = whole(move || -> f64 { body });
-//     let proof = unsafe { crossing(arguments, sent::<f64>()).captured(&run) };
-//     call(site, proof, run, |run| run())
+//     let call = unsafe { Call::new(site, arguments, sent::<f64>()).captured(&run) };
+//     call(call, run, |run| run())
 // }
 pub(super) fn function(plan: &Plan) -> TokenStream {
     let (private, result) = (&plan.private, &plan.result);
@@ -44,9 +44,9 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     };
     let call = if plan.options.timeout.is_some() {
         let late = late(plan);
-        quote!(#private::call_timed(#site, #proof, #late, #run, |run| run()))
+        quote!(#private::call_timed(#proof, #late, #run, |run| run()))
     } else {
-        quote!(#private::call(#site, #proof, #run, |run| run()))
+        quote!(#private::call(#proof, #run, |run| run()))
     };
     let call = block(plan, &call);
     quote! {
@@ -54,7 +54,8 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
             let #witnesses = (#(#arguments,)*);
             let #run = #private::whole(move || #output #body);
             // All that the closure can hold are the arguments, of which the witnesses speak.
-            let #proof = unsafe { #private::crossing(#witnesses, #result).captured(&#run) };
+            let #proof = #private::Call::new(#site, #witnesses, #result);
+            let #proof = unsafe { #proof.captured(&#run) };
             #call
         }
     }

@@ -6,14 +6,13 @@ use syn::Ident;
 use syn::spanned::Spanned;
 
 use super::body::run;
-use super::site::proof;
+use super::site::know;
 use super::{param_name, process, respan, ty_or_infer};
 use crate::options::Cut;
 use crate::plan::Plan;
 
 // call_chunks(
-//     scale::__site(),
-//     scale::__sent(),
+//     scale::__call(),
 //     chunking(Cut::Chunks(4), cutter::<&[f64]>(), gatherer::<Vec<f64>>()),
 //     xs,
 //     |xs| (xs, broadcast::<f64>(&factor)),
@@ -24,8 +23,7 @@ pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
     let (entry, proof, run) = if plan.is_process() {
         (quote!(call_chunks_process), process::proof(plan), None)
     } else {
-        let (site, proof) = (plan.path("__site"), proof(plan));
-        (quote!(call_chunks), quote!(#site(), #proof), Some(run(plan)))
+        (quote!(call_chunks), know(plan), Some(run(plan)))
     };
     let cut = cut_size(plan, cut);
     let cutter = cutter(plan);

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::{Attribute, Generics, Ident, parse_quote};
 
 use super::body::{call, link, run, serial};
-use super::site::{captured, failed, late, proof, sent, site};
+use super::site::{call_of, failed, know, late};
 use super::{future, names, parts, process, unsafety};
 use crate::plan::{Argument, Home, Plan};
 use crate::receiver::Receiver;
@@ -13,8 +13,7 @@ use crate::receiver::Receiver;
 // enum add {}
 //
 // impl add {
-//     fn __site() -> Site { .. }      what the runtime is told
-//     fn __sent() -> Crossing { .. }  the one place where types are checked
+//     fn __call() -> Call { .. }  what the runtime is told, and the one place where types are checked
 //     pub fn serial(..), submit(..), map(..)
 // }
 pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
@@ -23,14 +22,13 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let attributes = quote!(#(#attributes)*);
     let clippy = quote!(#[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]);
     let stub = !valid && (plan.is_async() || plan.is_process());
-    let proof = match (plan.is_process(), valid) {
-        (false, _) => Some(sent(plan, valid)),
+    let knows = match (plan.is_process(), valid) {
+        (false, _) => Some(call_of(plan, valid)),
         (true, true) => Some(process::remote(plan)),
         (true, false) => None,
     };
     let items = [
-        Some(site(plan)),
-        proof,
+        knows,
         failed(plan, valid),
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
@@ -77,13 +75,13 @@ fn submit(plan: &Plan) -> Option<TokenStream> {
         quote!(#private::submit_process(#proof, (#(#values,)*)))
     } else {
         let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
-        let (site, proof) = (plan.path("__site"), proof(plan));
-        let (proof, run) = match plan.receiver {
+        let know = know(plan);
+        let (know, run) = match plan.receiver {
             // The task owns a share of what the method only borrows.
-            Some(Receiver::Shared) => (quote!(#proof.counted()), run_counted(plan)),
-            _ => (proof, run(plan)),
+            Some(Receiver::Shared) => (quote!(#know.counted()), run_counted(plan)),
+            _ => (know, run(plan)),
         };
-        quote!(#private::#entry(#site(), #proof, (#(#values,)*), #run))
+        quote!(#private::#entry(#know, (#(#values,)*), #run))
     };
     Some(quote! {
         #[doc = #about]
@@ -149,30 +147,24 @@ fn map(plan: &Plan) -> Option<TokenStream> {
     let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
     let mut generics = plan.named_generics.clone();
     let (items, marker) = (format_ident!("__Items"), format_ident!("__Marker"));
-    generics.params.push(parse_quote!(#items));
-    generics.params.push(parse_quote!(#marker));
     let types = arguments.iter().map(|argument| &argument.named);
     let item = if let [argument] = arguments { &argument.named } else { &parse_quote!((#(#types,)*)) };
-    let clause = generics.make_where_clause();
-    clause.predicates.push(parse_quote!(#items: #private::Items<#item, #marker>));
+    generics.params.push(parse_quote!(#items: #private::Items<#item, #marker>));
+    generics.params.push(parse_quote!(#marker));
     if let Some((Receiver::Counted, _)) = receiver {
-        clause.predicates.push(parse_quote!(Self: 'static));
+        generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
     }
-    let captured = match plan.home {
-        Home::Impl => None, // All generics of the block, whose names are not known here, as newer editions do unasked.
-        _ => Some(captured(&generics)).map(|names| quote!(+ use<#(#names),*>)),
-    };
     let result = &plan.result_named;
     let names = names(plan);
     let call = call(plan);
-    let (site, proof) = (plan.path("__site"), proof(plan));
-    let (input, this, proof, pattern, suffix) = match (receiver, names.as_slice()) {
+    let know = know(plan);
+    let (input, this, know, pattern, suffix) = match (receiver, names.as_slice()) {
         (Some((_, this)), _) => {
             let (value, ty) = (input(this), &this.named);
-            (quote!(#value: #ty,), quote!(#value,), proof, quote!((#(#names,)*)), "_on")
+            (quote!(#value: #ty,), quote!(#value,), know, quote!((#(#names,)*)), "_on")
         }
-        (None, [name]) => (quote!(), quote!(), quote!(#proof.single()), quote!(#name), ""),
-        (None, _) => (quote!(), quote!(), proof, quote!((#(#names,)*)), ""),
+        (None, [name]) => (quote!(), quote!(), quote!(#know.single()), quote!(#name), ""),
+        (None, _) => (quote!(), quote!(), know, quote!((#(#names,)*)), ""),
     };
     let late = plan.options.timeout.as_ref().map(|_| late(plan)).map(|late| quote!(#late,));
     let (map, function, into) = match (plan.is_async(), &late, receiver) {
@@ -189,14 +181,14 @@ fn map(plan: &Plan) -> Option<TokenStream> {
         let arguments = process::map_arguments(plan);
         quote!(#private::map_process(#arguments, items))
     } else {
-        quote!(#private::#into(#site(), #proof, #late #this items, |#pattern| #call))
+        quote!(#private::#into(#know, #late #this items, |#pattern| #call))
     };
     let (params, clause) = parts(&generics);
     Some(quote! {
         #[doc = #about]
         #vis #unsafety fn #ident #params(#input items: #items) -> #private::#map<
             #items::Source,
-            impl #private::#function<#item, Out = #result> #captured,
+            impl #private::#function<#item, Out = #result>,
             #item,
         > #clause {
             #end

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::body::run;
-use super::site::{late, proof};
+use super::site::{know, late};
 use super::{block, chunks, future, plain_signature, process, values};
 use crate::plan::Plan;
 
@@ -13,7 +13,7 @@ use crate::plan::Plan;
 // becomes
 //
 // fn add(a: u32, b: u32) -> u32 {
-//     call(add::__site(), add::__sent(), (a, b), |(a, b)| add::serial(a, b))
+//     call(add::__call(), (a, b), |(a, b)| add::serial(a, b))
 // }
 pub(super) fn function(plan: &Plan) -> TokenStream {
     let private = &plan.private;
@@ -21,8 +21,7 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     let sig = plain_signature(plan);
     let values = values(plan);
     let run = run(plan);
-    let site = plan.path("__site");
-    let proof = proof(plan);
+    let know = know(plan);
     let call = match &plan.options.cut {
         _ if plan.is_async() => future::direct(plan),
         None if plan.is_process() => {
@@ -32,9 +31,9 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
         Some(cut) => chunks::call(plan, cut),
         None if plan.options.timeout.is_some() => {
             let late = late(plan);
-            quote!(#private::call_timed(#site(), #proof, #late, (#(#values,)*), #run))
+            quote!(#private::call_timed(#know, #late, (#(#values,)*), #run))
         }
-        None => quote!(#private::call(#site(), #proof, (#(#values,)*), #run)),
+        None => quote!(#private::call(#know, (#(#values,)*), #run)),
     };
     let body = block(plan, &call);
     quote!(#(#attrs)* #vis #sig #body)

@@ -6,25 +6,25 @@ use syn::Safety;
 
 use super::body::{call_serial, run};
 use super::companion::submit_signature;
-use super::site::{captured, late, proof};
+use super::site::{know, late};
 use super::{names, parts, unsafety, values};
 use crate::check::is_never;
-use crate::plan::{Home, Plan};
+use crate::plan::Plan;
 
 // async fn fetch(page: u32) -> Page {
-//     call_async(fetch::__site(), fetch::__sent(), (page,), |(page,)| fetch::__future(page)).await
+//     call_async(fetch::__call(), (page,), |(page,)| fetch::__future(page)).await
 // }
 pub(super) fn direct(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let values = values(plan);
     let run = run(plan);
-    let (site, proof) = (plan.path("__site"), proof(plan));
+    let know = know(plan);
     match &plan.options.timeout {
         Some(_) => {
             let late = late(plan);
-            quote!(#private::call_async_timed(#site(), #proof, #late, (#(#values,)*), #run).await)
+            quote!(#private::call_async_timed(#know, #late, (#(#values,)*), #run).await)
         }
-        None => quote!(#private::call_async(#site(), #proof, (#(#values,)*), #run).await),
+        None => quote!(#private::call_async(#know, (#(#values,)*), #run).await),
     }
 }
 
@@ -51,13 +51,9 @@ pub(super) fn future(plan: &Plan, valid: bool) -> TokenStream {
         (true, false) => call,
         (true, true) => quote!(async move { #call.await }),
     };
-    let captured = match plan.home {
-        Home::Impl => None,
-        _ => Some(captured(&plan.named_generics)).map(|names| quote!(+ use<#(#names),*>)),
-    };
     let token = plan.function.sig.asyncness.as_ref();
     let send = quote_spanned!(token.map_or_else(proc_macro2::Span::call_site, |token| token.span)=>
-        impl ::core::future::Future<Output = #result> + ::core::marker::Send #captured
+        impl ::core::future::Future<Output = #result> + ::core::marker::Send
     );
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {

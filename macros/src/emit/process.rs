@@ -7,7 +7,7 @@ use syn::Type;
 use syn::spanned::Spanned;
 
 use super::body::run;
-use super::site::{keep, late, path};
+use super::site::{keep, late, path, value};
 use crate::plan::Plan;
 
 // fn __remote() -> Remote<(u32, u32), u32, impl Code<(u32, u32)>, impl Code<u32>> { .. }
@@ -77,8 +77,8 @@ fn way(private: &syn::Path, ty: &Type) -> TokenStream {
 
 /// The first arguments of the runtime's entries.
 pub(super) fn proof(plan: &Plan) -> TokenStream {
-    let (site, remote) = (plan.path("__site"), plan.path("__remote"));
-    quote!(#site(), #remote())
+    let (site, remote) = (value(plan), plan.path("__remote"));
+    quote!(#site, #remote())
 }
 
 /// `name::map(items)`, from the proof on.

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Safety, Type};
 
-use super::{names, param_name, parts, ty_or_infer};
+use super::{names, parts, ty_or_infer};
 use crate::options::Kind;
 use crate::plan::{Home, Plan};
 
@@ -14,11 +14,14 @@ use crate::plan::{Home, Plan};
 pub(super) fn value(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let path = path(plan);
-    let pool = match (&plan.options.pool, plan.options.kind) {
-        (Some(path), _) => quote_spanned!(path.span()=> &#path),
-        (None, Some(Kind::Io)) => quote!(#private::Pool::io_default()),
-        (None, Some(Kind::Process)) if cfg!(feature = "process") => quote!(#private::Pool::process_default()),
-        (None, _) => quote!(#private::Pool::cpu_default()),
+    let site = match (&plan.options.pool, plan.options.kind) {
+        (Some(pool), _) => {
+            let pool = quote_spanned!(pool.span()=> &#pool);
+            quote!(new(#path, #pool))
+        }
+        (None, Some(Kind::Io)) => quote!(io(#path)),
+        (None, Some(Kind::Process)) if cfg!(feature = "process") => quote!(process(#path)),
+        (None, _) => quote!(cpu(#path)),
     };
     let progress = plan.options.progress.as_ref().map(|label| {
         let label = quote_spanned!(label.span()=> #private::label::<()>(#label));
@@ -27,7 +30,7 @@ pub(super) fn value(plan: &Plan) -> TokenStream {
     let timeout = plan.options.timeout.as_ref().map(|(_, nanoseconds)| quote!(.timeout(#nanoseconds)));
     let stateful = plan.worker.map(|_| quote!(.stateful()));
     quote! {
-        #private::Site::new(#path, #pool) #progress #timeout #stateful
+        #private::Site::#site #progress #timeout #stateful
     }
 }
 
@@ -35,17 +38,6 @@ pub(super) fn value(plan: &Plan) -> TokenStream {
 pub(super) fn path(plan: &Plan) -> TokenStream {
     let name = plan.function.sig.ident.to_string();
     quote!(::core::concat!(::core::module_path!(), "::", #name))
-}
-
-pub(super) fn site(plan: &Plan) -> TokenStream {
-    let private = &plan.private;
-    let name = plan.name("__site");
-    let value = value(plan);
-    quote! {
-        fn #name() -> #private::Site {
-            #value
-        }
-    }
 }
 
 /// What a call that ran out of time returns.
@@ -56,30 +48,31 @@ pub(super) fn late(plan: &Plan) -> TokenStream {
 }
 
 /// Each type is checked where the user wrote it, and nowhere else.
-pub(super) fn sent(plan: &Plan, valid: bool) -> TokenStream {
+pub(super) fn call_of(plan: &Plan, valid: bool) -> TokenStream {
     let private = &plan.private;
-    let name = plan.name("__sent");
+    let site = value(plan);
+    let name = plan.name("__call");
     let (params, clause) = parts(&plan.named_generics);
     let types = plan.arguments.iter().map(|argument| &argument.named);
     let arguments = plan.arguments.iter().map(|argument| witness(private, &argument.named));
     // Naming the function here keeps it alive for the lint on dead code when only its companions are used.
     let keep = keep(plan);
     let (result, check, proof) = match (valid, plan.is_opaque) {
-        (false, _) => (unnamed(plan), None, quote!(#private::unchecked())),
+        (false, _) => (unnamed(plan), None, quote!(#private::Call::unchecked(#site))),
         (true, false) => {
             let result = witness(private, &plan.result_named);
-            (unnamed(plan), None, quote!(#private::crossing((#(#arguments,)*), #result)))
+            (unnamed(plan), None, quote!(#private::Call::new(#site, (#(#arguments,)*), #result)))
         }
         (true, true) => {
             // The result has no name: what returns it stands for it.
             let (names, types) = (names(plan), plan.arguments.iter().map(|argument| &argument.named));
             let call = unstated(plan);
             let check = quote_spanned!(plan.result.span()=> #private::sent_by(|(#(#names,)*): (#(#types,)*)| #call););
-            (unnamed(plan), Some(check), quote!(#private::crossing((#(#arguments,)*), #private::sent::<()>())))
+            (unnamed(plan), Some(check), quote!(#private::Call::new(#site, (#(#arguments,)*), #private::sent::<()>())))
         }
     };
     quote! {
-        fn #name #params() -> #private::Crossing<(#(#types,)*), #result> #clause {
+        fn #name #params() -> #private::Call<(#(#types,)*), #result> #clause {
             #keep
             #check
             #proof
@@ -105,12 +98,12 @@ fn unstated(plan: &Plan) -> TokenStream {
     if let Safety::Unsafe(_) = plan.function.sig.safety { quote!(unsafe { #call }) } else { call }
 }
 
-/// The proof, where a call needs it.
-pub(super) fn proof(plan: &Plan) -> TokenStream {
-    let sent = plan.path("__sent");
+/// What a call is told of the function.
+pub(super) fn know(plan: &Plan) -> TokenStream {
+    let call = plan.path("__call");
     let impls = plan.turbofish(plan.impls());
-    // `__sent` has checked what `serial` returns, and nothing else is called with this proof.
-    if plan.is_opaque { quote!(unsafe { #sent #impls().returns() }) } else { quote!(#sent #impls()) }
+    // `__call` has checked what `serial` returns, and nothing else is called with this proof.
+    if plan.is_opaque { quote!(unsafe { #call #impls().returns() }) } else { quote!(#call #impls()) }
 }
 
 /// What tells a failure that is worth a retry; asked for in one place, as in `sent`.
@@ -141,7 +134,7 @@ pub(super) fn keep(plan: &Plan) -> TokenStream {
     }
     let owner = if let Home::Impl = plan.home { quote!(Self::) } else { quote!() };
     let turbofish = plan.turbofish(0);
-    quote!(let _ = || { let _ = #owner #name #turbofish; };)
+    quote!(let _ = || #owner #name #turbofish;)
 }
 
 pub(super) fn witness(private: &syn::Path, ty: &Type) -> TokenStream {
@@ -154,9 +147,4 @@ pub(super) fn witness(private: &syn::Path, ty: &Type) -> TokenStream {
         },
         _ => plain(ty),
     }
-}
-
-/// The names of all generics, for `use<..>`.
-pub(super) fn captured(generics: &syn::Generics) -> Vec<TokenStream> {
-    generics.params.iter().map(param_name).collect()
 }

@@ -10,11 +10,11 @@ mod timed;
 
 use std::future::Future;
 
-use crate::call::Site;
 use crate::error::TaskError;
 use crate::map::Items;
 use crate::method::{Method, Receiver};
-use crate::sent::{Carried, Crossing};
+use crate::sent::Carried;
+use crate::site::Call;
 use crate::task::Task;
 
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
@@ -23,7 +23,7 @@ use timed::TimedFuture;
 
 /// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch
 /// with Fanfold's own.
-pub fn call_async<A, R, F, Fut>(_: Site, _: Crossing<A, R>, args: A, function: F) -> impl Future<Output = R>
+pub fn call_async<A, R, F, Fut>(_: Call<A, R>, args: A, function: F) -> impl Future<Output = R>
 where
     F: Fn(A) -> Fut,
     Fut: Future<Output = R>,
@@ -33,8 +33,7 @@ where
 
 /// The direct call of a function with `timeout`: when time is up its future is dropped.
 pub fn call_async_timed<A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     late: fn(TaskError) -> R,
     args: A,
     function: F,
@@ -48,7 +47,7 @@ where
 }
 
 /// `name::submit`: has a runtime poll the call, and gives its handle.
-pub fn submit_async<A, R, F, Fut>(site: Site, _: Crossing<A, R>, args: A, function: F) -> Task<R>
+pub fn submit_async<A, R, F, Fut>(Call { site, .. }: Call<A, R>, args: A, function: F) -> Task<R>
 where
     A: 'static,
     R: 'static,
@@ -60,8 +59,7 @@ where
 
 /// `name::map`: a lazy map of the function.
 pub fn map_async<I, M, A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     items: I,
     function: F,
 ) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
@@ -75,8 +73,7 @@ where
 
 /// `name::map` of a function with `timeout`.
 pub fn map_async_timed<I, M, A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     late: fn(TaskError) -> R,
     items: I,
     function: F,
@@ -96,8 +93,7 @@ where
 
 /// `name_map` of a method, with the receiver that all items are given.
 pub fn map_async_on<I, M, T, R, F, Fut>(
-    site: Site,
-    crossing: Crossing<T, R>,
+    call: Call<T, R>,
     receiver: T::Receiver,
     items: I,
     function: F,
@@ -109,13 +105,12 @@ where
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
-    map_async(site, crossing.rest(), items, on(receiver, function))
+    map_async(call.rest(), items, on(receiver, function))
 }
 
 /// `name_map` of a method with `timeout`.
 pub fn map_async_timed_on<I, M, T, R, F, Fut>(
-    site: Site,
-    crossing: Crossing<T, R>,
+    call: Call<T, R>,
     late: fn(TaskError) -> R,
     receiver: T::Receiver,
     items: I,
@@ -128,7 +123,7 @@ where
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
-    map_async_timed(site, crossing.rest(), late, items, on(receiver, function))
+    map_async_timed(call.rest(), late, items, on(receiver, function))
 }
 
 /// A method as a function of its other arguments.

@@ -10,8 +10,7 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 4] =
-    [("grid", grid::run), ("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
+const PARTS: [(&str, Part); 4] = [("grid", grid::run), ("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
 
 /// What the command line says.
 struct Options {
