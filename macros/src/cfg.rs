@@ -3,10 +3,10 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::FnArg;
 use syn::punctuated::Punctuated;
 
 use crate::function::Function;
+use crate::plan::{attributes, attributes_mut};
 
 /// The function with and without its first conditional parameter; `None` if it has none.
 pub(crate) fn split(function: &Function) -> Option<[TokenStream; 2]> {
@@ -28,18 +28,4 @@ pub(crate) fn split(function: &Function) -> Option<[TokenStream; 2]> {
         quote!(#[cfg(all(#conditions))] #(#attrs)* #vis #with #body),
         quote!(#[cfg(not(all(#conditions)))] #(#attrs)* #vis #without #body),
     ])
-}
-
-fn attributes(input: &FnArg) -> &[syn::Attribute] {
-    match input {
-        FnArg::Typed(argument) => &argument.attrs,
-        FnArg::Receiver(receiver) => &receiver.attrs,
-    }
-}
-
-fn attributes_mut(input: &mut FnArg) -> &mut Vec<syn::Attribute> {
-    match input {
-        FnArg::Typed(argument) => &mut argument.attrs,
-        FnArg::Receiver(receiver) => &mut receiver.attrs,
-    }
 }

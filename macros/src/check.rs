@@ -4,8 +4,9 @@ use syn::{FnArg, ReturnType, Type};
 
 use crate::errors::Errors;
 use crate::function::Function;
-use crate::options::{Kind, Options};
+use crate::options::{Companion, Kind, Options};
 use crate::types::{borrows, contains_impl, is_mut_reference};
+use crate::{process, receiver};
 
 /// The attribute that marks a chunked argument.
 pub(crate) const CHUNK: &str = "chunk";
@@ -21,7 +22,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     if let Some(token) = sig.constness {
         errors.at(token, "a `const fn` cannot run on a worker: the compiler may have to call it. Remove `const`");
     }
-    if let Some(token) = sig.asyncness {
+    if let Some(token) = sig.asyncness
+        && !matches!(options.kind, Some(Kind::Process))
+    {
         async_function(token, function, options, errors);
     }
     if let Some(abi) = &sig.abi {
@@ -32,8 +35,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     }
     if let ReturnType::Type(_, ty) = &sig.output
         && contains_impl(ty)
+        && sig.asyncness.is_some()
     {
-        errors.at(ty, "a result without a name cannot be checked: name its type, or box it");
+        errors.at(ty, "the result of an `async fn` needs a type with a name: name it, or box it");
     }
     for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("target_feature")) {
         let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a function that this one calls";
@@ -44,17 +48,34 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             format!("a parallel function takes at most {MAX_ARGUMENTS} arguments: group some of them in a struct");
         errors.at(&sig.inputs[MAX_ARGUMENTS], message);
     }
-    for input in &sig.inputs {
-        if let FnArg::Receiver(receiver) = input {
-            let message = "methods cannot be parallel: make it a free function that takes the value as an argument";
-            errors.at(receiver, message);
-        }
+    if let Some(Kind::Process) = options.kind {
+        process::check(function, options, errors);
     }
+    alone(function, options, errors);
     chunks(function, options, errors);
     worker(function, options, errors);
     timeout(function, options, errors);
     if let (Some((name, _)), None) = (&options.backoff, &options.retries) {
         errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
+    }
+}
+
+/// Without companions the body is a closure inside of the function: there is nothing that could be called again.
+fn alone(function: &Function, options: &Options, errors: &mut Errors) {
+    if !matches!(options.companion, Some(Companion::None)) {
+        return;
+    }
+    let named = [&options.init, &options.reduce].map(|option| option.as_ref().map(|(name, _)| name));
+    let again = named.into_iter().flatten().chain(&options.cut_name).chain(&options.retries_name);
+    for name in again {
+        let message = format!(
+            "`{name}` runs the body more than once, and with `companion = none` it is not a function of its own: annotate a function or a method of the type, and call it from here"
+        );
+        errors.at(name, message);
+    }
+    if let Some(token) = function.sig.asyncness {
+        let message = "with `companion = none` an `async fn` would be as it is: remove the attribute";
+        errors.at(token, message);
     }
 }
 
@@ -125,6 +146,12 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
     if function.sig.asyncness.is_some() {
         return;
     }
+    if let Some(receiver) = function.sig.receiver()
+        && borrows(&receiver::ty(receiver))
+    {
+        let message = "with `timeout` the receiver must be owned, as a call that runs out of time is left behind on its thread: take `self: Arc<Self>`";
+        errors.at(receiver, message);
+    }
     for argument in function.sig.inputs.iter().filter_map(typed) {
         if !has(argument, WORKER) && borrows(&argument.ty) {
             let message = "with `timeout` arguments must be owned: a call that runs out of time is left behind on its thread, and what it borrows could end before it";
@@ -138,9 +165,11 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
     let arguments: Vec<_> = sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)).collect();
     let marked = |argument: &syn::PatType| has(argument, CHUNK);
+    let receiver = sig.receiver();
+    let mark_of_receiver = receiver.and_then(|receiver| receiver.attrs.iter().find(|attr| is_chunk(attr)));
     let Some(name) = &options.cut_name else {
-        for attr in arguments.iter().flat_map(|argument| &argument.attrs) {
-            if attr.path().is_ident(CHUNK) {
+        for attr in arguments.iter().flat_map(|argument| &argument.attrs).chain(mark_of_receiver) {
+            if is_chunk(attr) {
                 errors.at(
                     attr,
                     "`#[chunk]` marks what is cut: say into how many pieces with `chunks = N` or `chunk_size = N`",
@@ -152,13 +181,25 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
         }
         return;
     };
-    if arguments.is_empty() {
+    if let Some(receiver) = receiver
+        && mark_of_receiver.is_none()
+        && is_mut_reference(&receiver::ty(receiver))
+    {
+        let message = "chunks run at the same time and cannot share a `&mut self`: take `&self`, or write a function that takes what is to be cut";
+        errors.at(receiver, message);
+    }
+    if arguments.is_empty() && receiver.is_some() && mark_of_receiver.is_none() {
+        let message = format!(
+            "`{name}` cuts the first argument after `self`, and there is none: write `#[chunk] self` if `Self` is what is to be cut"
+        );
+        errors.at(name, message);
+    } else if arguments.is_empty() && receiver.is_none() {
         let message = format!(
             "there is nothing to cut: `{name}` needs a function with an argument, such as a `Vec`, slice, range or `DataFrame`"
         );
         errors.at(name, message);
     }
-    let any_marked = arguments.iter().any(|argument| marked(argument));
+    let any_marked = mark_of_receiver.is_some() || arguments.iter().any(|argument| marked(argument));
     for (index, argument) in arguments.iter().enumerate() {
         let chunked = if any_marked { marked(argument) } else { index == 0 };
         if !chunked && is_mut_reference(&argument.ty) {
@@ -171,11 +212,15 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
-fn has(argument: &syn::PatType, mark: &str) -> bool {
+fn is_chunk(attr: &syn::Attribute) -> bool {
+    attr.path().is_ident(CHUNK)
+}
+
+pub(crate) fn has(argument: &syn::PatType, mark: &str) -> bool {
     argument.attrs.iter().any(|attr| attr.path().is_ident(mark))
 }
 
-fn typed(input: &FnArg) -> Option<&syn::PatType> {
+pub(crate) fn typed(input: &FnArg) -> Option<&syn::PatType> {
     match input {
         FnArg::Typed(argument) => Some(argument),
         FnArg::Receiver(_) => None,

@@ -1,6 +1,6 @@
 //! The attribute of [fanfold](https://docs.rs/fanfold). Use it as `fanfold::parallel`.
 //!
-//! Data flows one way: `function.rs` and `options.rs` parse, `check.rs` refuses, `plan.rs` derives, `emit.rs`
+//! Data flows one way: `function.rs` and `options.rs` parse, `check.rs` refuses, `plan.rs` derives, `emit/`
 //! writes. Every mistake goes into `errors.rs` and is reported together with the others; the function is emitted
 //! on any of them, so that nothing that calls it fails as well.
 
@@ -9,9 +9,13 @@ mod check;
 mod emit;
 mod errors;
 mod function;
-mod futures;
+mod main_function;
 mod options;
 mod plan;
+mod process;
+#[cfg(test)]
+mod readme;
+mod receiver;
 mod suggest;
 mod types;
 
@@ -33,6 +37,20 @@ use quote::quote;
 ///
 /// A function's generics stand on these functions, not on the type: `name::submit::<u8>(..)`.
 ///
+/// # Methods
+///
+/// Beside a method, and beside a function that speaks of `Self`, stand associated functions: `name_submit`,
+/// `name_map`, `name_serial`.
+///
+/// | receiver | `name_submit` | `name_map` |
+/// |---|---|---|
+/// | `&self`, with `Self: Sync` | takes `self: Arc<Self>`; none if the result borrows from it | `value.name_map(items)`: every item is given the same `&self`. Without other arguments `Type::name_map(receivers)` |
+/// | `self: Arc<Self>` | takes the same | `value.name_map(items)`, with a clone of the `Arc` for every item |
+/// | `self`, `self: Box<Self>` | takes the same | `Type::name_map(items)`: the receiver is the first of an item's parts |
+/// | `&mut self` | none | `Type::name_map(items)`, as above: `things.iter_mut().zip(..)` |
+///
+/// In `impl Trait for` and `trait` blocks there is no room for them: say `companion = none`.
+///
 /// # Options
 ///
 /// | option | meaning |
@@ -47,7 +65,7 @@ use quote::quote;
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it, or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |
 /// | `pool = PATH` | a `static` pool of your own instead of the kind's |
 /// | `progress = "label"` | a progress bar on `map` and chunked calls (feature `progress`) |
-/// | `companion = Name` | another name for the type beside the function |
+/// | `companion = Name` | another name for the type beside the function; `Self` for an associated function that names neither `self` nor `Self`; `none` for the direct call alone, as in `impl Trait for` blocks |
 /// | `crate = "path"` | where fanfold is, if it was renamed |
 ///
 /// The chunked argument is the first one, or those marked `#[chunk]`; all others are given to every chunk: `&T`
@@ -79,6 +97,30 @@ use quote::quote;
 #[proc_macro_attribute]
 pub fn parallel(options: TokenStream, item: TokenStream) -> TokenStream {
     expand(options.into(), &item.into()).into()
+}
+
+/// Makes a program able to start itself as a worker process, for functions of `kind = "process"`.
+///
+/// It puts `fanfold::init()` first in `main`. Other attributes of `main`, such as `#[tokio::main]`, stand below it.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// use fanfold::parallel;
+///
+/// #[parallel(kind = "process")]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// #[fanfold::main]
+/// fn main() {
+///     assert_eq!(square(7), 49); // in another process
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
+    main_function::expand(options.into(), &item.into()).into()
 }
 
 fn expand(options: Tokens, item: &Tokens) -> Tokens {

@@ -23,13 +23,14 @@ const BACKOFF: &str = "backoff";
 const INIT: &str = "init";
 const ALL: [&str; 12] =
     [KIND, CHUNKS, CHUNK_SIZE, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
-const KINDS: [&str; 2] = ["cpu", "io"];
+const KINDS: [&str; 3] = ["cpu", "io", "process"];
 
 /// Which workers.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Cpu,
     Io,
+    Process,
 }
 
 /// How the chunked arguments are cut.
@@ -39,10 +40,22 @@ pub(crate) enum Cut {
     Auto,
 }
 
+/// Where the other ways to call the function stand, if the user says.
+#[derive(Clone)]
+pub(crate) enum Companion {
+    /// On a type of this name.
+    Named(Ident),
+    /// In the `impl` block: `companion = Self`.
+    Own,
+    /// Nowhere: `companion = none`.
+    None,
+}
+
 /// What the user wrote between the parentheses.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) kind: Option<Kind>,
+    pub(crate) kind_token: Option<Expr>,
     pub(crate) cut: Option<Cut>,
     /// The name of the option that cuts, for messages.
     pub(crate) cut_name: Option<Ident>,
@@ -50,12 +63,14 @@ pub(crate) struct Options {
     /// In nanoseconds.
     pub(crate) timeout: Option<(Ident, u64)>,
     pub(crate) retries: Option<Expr>,
+    /// The name of that option, for messages.
+    pub(crate) retries_name: Option<Ident>,
     /// In nanoseconds.
     pub(crate) backoff: Option<(Ident, u64)>,
     pub(crate) init: Option<(Ident, Path)>,
     pub(crate) pool: Option<Path>,
     pub(crate) progress: Option<LitStr>,
-    pub(crate) companion: Option<Ident>,
+    pub(crate) companion: Option<Companion>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -120,7 +135,10 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
 impl Options {
     fn set(&mut self, name: &Ident, value: &Expr) -> syn::Result<()> {
         match name.to_string().as_str() {
-            KIND => self.kind = Some(kind(value)?),
+            KIND => {
+                self.kind = Some(kind(value)?);
+                self.kind_token = Some(value.clone());
+            }
             CHUNKS | CHUNK_SIZE => {
                 if let Some(other) = self.cut_name.as_ref().filter(|other| *other != name) {
                     let message = format!("`{name}` and `{other}` contradict each other: keep one");
@@ -131,7 +149,10 @@ impl Options {
             }
             REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
             TIMEOUT => self.timeout = Some((name.clone(), duration(name, value)?)),
-            RETRIES => self.retries = Some(retries(value)?),
+            RETRIES => {
+                self.retries_name = Some(name.clone());
+                self.retries = Some(retries(value)?);
+            }
             BACKOFF => self.backoff = Some((name.clone(), duration(name, value)?)),
             INIT => self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?)),
             POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
@@ -139,9 +160,14 @@ impl Options {
             COMPANION => {
                 let path = path(name, value, "a name for the companion type")?;
                 let ident = path.get_ident().ok_or_else(|| {
-                    Error::new_spanned(&path, "`companion` takes a single name, such as `companion = Parse`")
+                    let message = "`companion` takes a single name, such as `companion = Parse`, or `Self`, or `none`";
+                    Error::new_spanned(&path, message)
                 })?;
-                self.companion = Some(ident.clone());
+                self.companion = Some(match ident.to_string().as_str() {
+                    "Self" => Companion::Own,
+                    "none" => Companion::None,
+                    _ => Companion::Named(ident.clone()),
+                });
             }
             _ => self.krate = Some(text(name, value, "the path of fanfold")?.parse()?),
         }
@@ -155,9 +181,10 @@ fn kind(value: &Expr) -> syn::Result<Kind> {
     match word.value().as_str() {
         "cpu" => Ok(Kind::Cpu),
         "io" => Ok(Kind::Io),
+        "process" => Ok(Kind::Process),
         other => {
             let message = format!("unknown kind `{other}`{}", hint(&other.to_lowercase(), &KINDS));
-            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits)";
+            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own)";
             Err(Error::new_spanned(word, format!("{message}\n{known}")))
         }
     }

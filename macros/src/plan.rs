@@ -1,21 +1,25 @@
 //! What follows from a function and its options: names, arguments, and types in each of the forms that the
 //! generated signatures need.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, ReturnType, Type, parse_quote};
 
 use crate::check::{CHUNK, WORKER, is_never};
 use crate::errors::Errors;
 use crate::function::Function;
-use crate::options::Options;
-use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, static_bound};
+use crate::options::{Companion, Kind, Options};
+use crate::receiver::{self, Receiver};
+use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, mentions, static_bound};
 
 /// One argument.
 pub(crate) struct Argument {
     /// Its name in generated code.
     pub(crate) ident: Ident,
+    /// What the function itself calls it: its name, or `self`.
+    pub(crate) value: TokenStream,
     /// Its type as written.
     pub(crate) ty: Type,
     /// With a name for each lifetime and `impl Trait`.
@@ -24,14 +28,27 @@ pub(crate) struct Argument {
     pub(crate) owned: Type,
     /// Whether `chunks` cuts it.
     pub(crate) chunked: bool,
+    /// Whether it is `self`.
+    pub(crate) is_receiver: bool,
+}
+
+/// Where the other ways to call the function stand.
+pub(crate) enum Home {
+    /// On a type of this name beside it.
+    Type(Ident),
+    /// Beside it in its `impl` block, with its name before theirs.
+    Impl,
+    /// Nowhere.
+    None,
 }
 
 /// Everything `emit` needs.
 pub(crate) struct Plan {
     pub(crate) function: Function,
     pub(crate) options: Options,
-    /// The type beside the function.
-    pub(crate) companion: Ident,
+    pub(crate) home: Home,
+    /// What stands before the dot in a call of a method: the first argument.
+    pub(crate) receiver: Option<Receiver>,
     /// The path of `fanfold::__private`.
     pub(crate) private: Path,
     /// All of the body's arguments but the worker's state.
@@ -48,61 +65,77 @@ pub(crate) struct Plan {
     pub(crate) named_generics: Generics,
     /// The function's generics without lifetimes, all types `'static`.
     pub(crate) owned_generics: Generics,
-    /// Whether there can be a type beside the function.
-    pub(crate) has_companion: bool,
+    /// Whether a part of the result is an `impl Trait`, which has no name.
+    pub(crate) is_opaque: bool,
+    /// Whether a call can go on when its caller has gone.
+    pub(crate) has_submit: bool,
 }
 
 impl Plan {
     pub(crate) fn new(mut function: Function, options: Options, errors: &mut Errors) -> Self {
-        let any_marked = function.sig.inputs.iter().any(|input| match input {
-            FnArg::Typed(argument) => argument.attrs.iter().any(is_chunk),
-            FnArg::Receiver(_) => false,
-        });
+        let any_marked = function.sig.inputs.iter().any(|input| attributes(input).iter().any(is_chunk));
+        let home = home(&function, &options);
         let mut lifetimes = NameLifetimes::default();
         let mut impls = NameImpls::default();
         let mut arguments: Vec<Argument> = Vec::new();
-        let (mut worker, mut state) = (None, None);
+        let (mut worker, mut state, mut receiver) = (None, None, None);
+        let mut first = true;
         for (index, input) in function.sig.inputs.iter_mut().enumerate() {
-            let FnArg::Typed(argument) = input else { continue };
-            let marked = argument.attrs.iter().any(is_chunk);
-            for attr in argument.attrs.iter().filter(|attr| is_chunk(attr)) {
+            let marked = attributes(input).iter().any(is_chunk);
+            for attr in attributes(input).iter().filter(|attr| is_chunk(attr)) {
                 if let Err(error) = attr.meta.require_path_only() {
                     errors.push(error);
                 }
             }
-            let is_worker = argument.attrs.iter().any(|attr| attr.path().is_ident(WORKER));
-            argument.attrs.retain(|attr| !is_chunk(attr) && !attr.path().is_ident(WORKER));
-            if is_worker && worker.is_none() {
-                worker = Some(index);
-                if let Type::Reference(reference) = &*argument.ty {
-                    state = Some((*reference.elem).clone());
+            let is_worker = attributes(input).iter().any(|attr| attr.path().is_ident(WORKER));
+            attributes_mut(input).retain(|attr| !is_chunk(attr) && !attr.path().is_ident(WORKER));
+            let (ident, value, ty, by_default) = match input {
+                FnArg::Receiver(this) => {
+                    receiver = Some(receiver::of(this));
+                    let (ident, token) = (Ident::new("__self", Span::mixed_site()), this.self_token);
+                    (ident, quote!(#token), receiver::ty(this), false)
                 }
-                continue;
-            }
-            let mut named = (*argument.ty).clone();
+                FnArg::Typed(argument) if is_worker && worker.is_none() => {
+                    worker = Some(index);
+                    if let Type::Reference(reference) = &*argument.ty {
+                        state = Some((*reference.elem).clone());
+                    }
+                    continue;
+                }
+                FnArg::Typed(argument) => {
+                    let ident = argument_ident(&argument.pat, index);
+                    let by_default = std::mem::take(&mut first);
+                    (ident.clone(), quote!(#ident), (*argument.ty).clone(), by_default)
+                }
+            };
+            let mut named = ty.clone();
             lifetimes.visit_type_mut(&mut named);
             impls.visit_type_mut(&mut named);
-            let mut owned = (*argument.ty).clone();
-            MakeStatic.visit_type_mut(&mut owned);
-            arguments.push(Argument {
-                ident: argument_ident(&argument.pat, index),
-                ty: (*argument.ty).clone(),
-                named,
-                owned,
-                chunked: options.cut.is_some() && if any_marked { marked } else { arguments.is_empty() },
-            });
+            let mut owned = ty.clone();
+            MakeStatic::default().visit_type_mut(&mut owned);
+            let chunked = options.cut.is_some() && if any_marked { marked } else { by_default };
+            let is_receiver = matches!(input, FnArg::Receiver(_));
+            arguments.push(Argument { ident, value, ty, named, owned, chunked, is_receiver });
         }
 
         let result: Type = match &function.sig.output {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
+        // What is left out in a result is the receiver's lifetime, or else the only one there is.
+        let own = receiver.as_ref().and_then(|_| match &arguments.first()?.named {
+            Type::Reference(reference) => reference.lifetime.clone(),
+            _ => None,
+        });
+        let only = if lifetimes.found.len() == 1 { lifetimes.found.first().cloned() } else { None };
         let mut result_named = result.clone();
-        let one = if lifetimes.found.len() == 1 { lifetimes.found.first().cloned() } else { None };
-        let mut in_result = NameLifetimes { elided: one, result: true, ..NameLifetimes::default() };
-        in_result.visit_type_mut(&mut result_named);
+        let elided = own.clone().or(only);
+        NameLifetimes { elided, result: true, ..NameLifetimes::default() }.visit_type_mut(&mut result_named);
         let mut result_owned = result.clone();
-        MakeStatic.visit_type_mut(&mut result_owned);
+        MakeStatic::default().visit_type_mut(&mut result_owned);
+        let is_opaque = contains_impl(&result);
+        // An `impl Trait` captures all lifetimes, in newer editions.
+        let lends = own.is_some_and(|own| is_opaque || mentions(&result_named, &own));
 
         if is_never(&result) {
             let infallible: Type = parse_quote!(::core::convert::Infallible);
@@ -112,29 +145,55 @@ impl Plan {
         let generics = &function.sig.generics;
         let crate_path = options.krate.clone().unwrap_or_else(|| parse_quote!(::fanfold));
         Self {
-            companion: companion(&function.sig.ident, &options),
+            home,
             private: parse_quote!(#crate_path::__private),
             named_generics: named_generics(generics, lifetimes.named, impls.params),
             owned_generics: owned_generics(generics),
-            has_companion: function.sig.receiver().is_none()
-                && function.sig.variadic.is_none()
-                && !contains_impl(&result),
+            has_submit: receiver.as_ref().is_none_or(Receiver::can_be_kept) && !lends,
+            receiver,
             arguments,
             worker,
             state,
             result,
             result_named,
             result_owned,
+            is_opaque,
             function,
             options,
         }
     }
 
+    /// The name under which a companion function is defined; those with underscores are not for users.
+    pub(crate) fn name(&self, short: &str) -> Ident {
+        let function = &self.function.sig.ident;
+        let span = Span::call_site().located_at(function.span());
+        let function = function.unraw();
+        match (&self.home, short.strip_prefix("__")) {
+            (Home::Type(_) | Home::None, _) => Ident::new(short, span),
+            (Home::Impl, Some(short)) => format_ident!("__{function}_{short}", span = span),
+            (Home::Impl, None) => format_ident!("{function}_{short}", span = span),
+        }
+    }
+
+    /// The path of a companion function.
+    pub(crate) fn path(&self, short: &str) -> TokenStream {
+        let name = self.name(short);
+        match &self.home {
+            Home::Type(companion) => quote!(#companion::#name),
+            Home::Impl | Home::None => quote!(Self::#name),
+        }
+    }
+
     /// Type and const parameters for a call of a function with the user's own generics.
-    pub(crate) fn turbofish(&self, more: usize) -> proc_macro2::TokenStream {
+    pub(crate) fn turbofish(&self, more: usize) -> TokenStream {
         let mut all: Vec<_> = parameters(&self.function.sig.generics).map(ToTokens::into_token_stream).collect();
         all.extend(std::iter::repeat_n(quote!(_), more));
         if all.is_empty() { quote!() } else { quote!(::<#(#all),*>) }
+    }
+
+    /// Whether another process runs the function.
+    pub(crate) fn is_process(&self) -> bool {
+        matches!(self.options.kind, Some(Kind::Process))
     }
 
     /// Whether calls are futures.
@@ -150,6 +209,21 @@ impl Plan {
 
 pub(crate) fn is_chunk(attr: &Attribute) -> bool {
     attr.path().is_ident(CHUNK)
+}
+
+/// A parameter's attributes.
+pub(crate) fn attributes(input: &FnArg) -> &[Attribute] {
+    match input {
+        FnArg::Typed(argument) => &argument.attrs,
+        FnArg::Receiver(receiver) => &receiver.attrs,
+    }
+}
+
+pub(crate) fn attributes_mut(input: &mut FnArg) -> &mut Vec<Attribute> {
+    match input {
+        FnArg::Typed(argument) => &mut argument.attrs,
+        FnArg::Receiver(receiver) => &mut receiver.attrs,
+    }
 }
 
 /// The names of type and const parameters.
@@ -173,10 +247,21 @@ fn argument_ident(pattern: &Pat, index: usize) -> Ident {
     }
 }
 
+/// Where the companion functions go: a method and a function that speaks of `Self` are inside an `impl` block.
+fn home(function: &Function, options: &Options) -> Home {
+    match &options.companion {
+        Some(Companion::None) => Home::None,
+        Some(Companion::Own) => Home::Impl,
+        Some(Companion::Named(name)) => Home::Type(companion(name)),
+        None if receiver::is_inside_impl(function) => Home::Impl,
+        None => Home::Type(companion(&function.sig.ident)),
+    }
+}
+
 /// The companion's name resolves where the user's code stands, but its definition counts as generated, so that
 /// lints speak of the function alone.
-fn companion(function: &Ident, options: &Options) -> Ident {
-    let mut ident = options.companion.clone().unwrap_or_else(|| function.clone());
+fn companion(name: &Ident) -> Ident {
+    let mut ident = name.clone();
     ident.set_span(Span::call_site().located_at(ident.span()));
     ident
 }
@@ -197,7 +282,7 @@ fn owned_generics(generics: &Generics) -> Generics {
         clause.predicates =
             clause.predicates.clone().into_iter().filter(|p| !matches!(p, syn::WherePredicate::Lifetime(_))).collect();
     }
-    MakeStatic.visit_generics_mut(&mut owned);
+    MakeStatic::default().visit_generics_mut(&mut owned);
     for param in owned.type_params_mut() {
         param.bounds.push(static_bound());
     }

@@ -1,12 +1,13 @@
 //! Types as the generated signatures need them: lifetimes named or `'static`, `impl Trait` as a parameter.
 
 use proc_macro2::Span;
-use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    GenericParam, Ident, Lifetime, ParenthesizedGenericArguments, Type, TypeFnPtr, TypeImplTrait, TypeParam,
-    TypeParamBound, TypeReference, parse_quote,
+    BoundLifetimes, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments, PredicateType, Token, TraitBound,
+    Type, TypeFnPtr, TypeImplTrait, TypeParam, TypeParamBound, TypeReference, parse_quote,
 };
 
 /// Whether `impl Trait` stands anywhere in the type.
@@ -28,6 +29,19 @@ pub(crate) fn borrows(ty: &Type) -> bool {
     let mut lifetimes = NameLifetimes::default();
     lifetimes.visit_type_mut(&mut named);
     lifetimes.found.iter().any(|lifetime| lifetime.ident != "static")
+}
+
+/// Whether this lifetime occurs in the type.
+pub(crate) fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
+    struct Finder<'l>(&'l Lifetime, bool);
+    impl<'ast> Visit<'ast> for Finder<'_> {
+        fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+            self.1 |= lifetime == self.0;
+        }
+    }
+    let mut finder = Finder(lifetime, false);
+    finder.visit_type(ty);
+    finder.1
 }
 
 pub(crate) fn is_mut_reference(ty: &Type) -> bool {
@@ -82,26 +96,74 @@ impl VisitMut for NameLifetimes {
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
 }
 
-/// Turns every lifetime, left out or not, into `'static`.
-pub(crate) struct MakeStatic;
+/// Turns every lifetime, left out or not, into `'static`, but those that a `for<'a>` or a function type binds.
+#[derive(Default)]
+pub(crate) struct MakeStatic {
+    bound: Vec<Lifetime>,
+    in_function: bool,
+}
+
+impl MakeStatic {
+    /// Visits what stands behind a `for<..>`.
+    fn behind(&mut self, binder: Option<&BoundLifetimes>, visit: impl FnOnce(&mut Self)) {
+        let before = self.bound.len();
+        self.bound.extend(binder.into_iter().flat_map(|binder| &binder.lifetimes).filter_map(|param| match param {
+            GenericParam::Lifetime(param) => Some(param.lifetime.clone()),
+            _ => None,
+        }));
+        visit(self);
+        self.bound.truncate(before);
+    }
+
+    /// Visits a function type.
+    fn inside(&mut self, visit: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.in_function, true);
+        visit(self);
+        self.in_function = before;
+    }
+}
 
 impl VisitMut for MakeStatic {
     fn visit_type_reference_mut(&mut self, reference: &mut TypeReference) {
-        reference.lifetime = Some(parse_quote!('static));
+        if reference.lifetime.is_none() && !self.in_function {
+            reference.lifetime = Some(parse_quote!('static));
+        }
         visit_mut::visit_type_reference_mut(self, reference);
     }
 
     fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
-        *lifetime = parse_quote!('static);
+        if !(self.bound.contains(lifetime) || self.in_function && lifetime.ident == "_") {
+            *lifetime = parse_quote!('static);
+        }
     }
 
     fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
+        // What it captures, as told by `use<..>`, are lifetimes and all types: `'static` and all types, now.
+        ty.bounds = ty.bounds.iter().filter(|b| !matches!(b, TypeParamBound::PreciseCapture(_))).cloned().collect();
         visit_mut::visit_type_impl_trait_mut(self, ty);
-        ty.bounds.push(parse_quote!('static));
+        ty.bounds.push(static_bound());
     }
 
-    fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
-    fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
+    fn visit_trait_bound_mut(&mut self, bound: &mut TraitBound) {
+        self.behind(bound.lifetimes.as_ref(), |this| this.visit_path_mut(&mut bound.path));
+    }
+
+    fn visit_predicate_type_mut(&mut self, predicate: &mut PredicateType) {
+        self.behind(predicate.lifetimes.as_ref(), |this| {
+            this.visit_type_mut(&mut predicate.bounded_ty);
+            predicate.bounds.iter_mut().for_each(|bound| this.visit_type_param_bound_mut(bound));
+        });
+    }
+
+    fn visit_type_fn_ptr_mut(&mut self, function: &mut TypeFnPtr) {
+        let binder = function.lifetimes.take();
+        self.behind(binder.as_ref(), |this| this.inside(|this| visit_mut::visit_type_fn_ptr_mut(this, function)));
+        function.lifetimes = binder;
+    }
+
+    fn visit_parenthesized_generic_arguments_mut(&mut self, arguments: &mut ParenthesizedGenericArguments) {
+        self.inside(|this| visit_mut::visit_parenthesized_generic_arguments_mut(this, arguments));
+    }
 }
 
 /// Turns each `impl Trait` into a type parameter.
@@ -110,11 +172,29 @@ pub(crate) struct NameImpls {
     pub(crate) params: Vec<GenericParam>,
 }
 
+impl NameImpls {
+    /// A name that tells what it stands for, as messages will show it: `ImplFn`, `ImplIterator2`.
+    fn name(&self, bounds: &Punctuated<TypeParamBound, Token![+]>) -> Ident {
+        let named = bounds.iter().find_map(|bound| match bound {
+            TypeParamBound::Trait(bound) => bound.path.segments.last(),
+            _ => None,
+        });
+        let mut name =
+            format!("Impl{}", named.map_or_else(|| "Trait".to_owned(), |last| last.ident.unraw().to_string()));
+        let taken =
+            |name: &str| self.params.iter().any(|param| matches!(param, GenericParam::Type(t) if t.ident == name));
+        if taken(&name) {
+            name = format!("{name}{}", self.params.len() + 1);
+        }
+        Ident::new(&name, Span::mixed_site())
+    }
+}
+
 impl VisitMut for NameImpls {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         visit_mut::visit_type_mut(self, ty);
         if let Type::ImplTrait(TypeImplTrait { bounds, .. }) = ty {
-            let ident: Ident = format_ident!("__I{}", self.params.len(), span = Span::mixed_site());
+            let ident = self.name(bounds);
             self.params.push(GenericParam::Type(TypeParam {
                 attrs: Vec::new(),
                 ident: ident.clone(),

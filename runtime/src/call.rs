@@ -1,76 +1,19 @@
 //! What the attribute's code calls: one entry for each way to run an annotated function.
 //!
-//! Each takes a [`Crossing`], the proof that the arguments and the result may go to another thread, in place of
-//! `Send` bounds; see `sent.rs`.
+//! Each takes a [`Call`], which holds the proof that the arguments and the result may go to another thread, in place
+//! of `Send` bounds; see `sent.rs`.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config;
 use crate::error::TaskError;
 use crate::lend;
-use crate::map::{self, Detach, Items, Map, TimedMap};
-use crate::pool::Pool;
+use crate::map::{self, Detach, Items, Map, MapFn, On, Source, TimedMap};
+use crate::method::{Method, Receiver};
 use crate::sent::{Carried, Crossing};
-use crate::slot::{Slot, Terms};
+use crate::site::{Call, Site};
+use crate::slot::Slot;
 use crate::task::Task;
-use crate::workers::Core;
-
-/// What an annotated function's code knows of itself.
-#[derive(Clone, Copy)]
-pub struct Site {
-    pub(crate) function: &'static str,
-    pool: &'static Pool,
-    pub(crate) progress: Option<&'static str>,
-    pub(crate) terms: Terms,
-}
-
-impl Site {
-    /// The function of this path, on this pool.
-    #[must_use]
-    pub fn new(function: &'static str, pool: &'static Pool) -> Self {
-        Self { function, pool, progress: None, terms: Terms { timeout: None, own_worker: false } }
-    }
-
-    /// Shows a bar on maps and chunked calls.
-    #[must_use]
-    pub fn progress(self, label: &'static str) -> Self {
-        Self { progress: Some(label), ..self }
-    }
-
-    /// Gives each call so long, in nanoseconds, from its start on its worker.
-    #[must_use]
-    pub fn timeout(mut self, nanoseconds: u64) -> Self {
-        self.terms = Terms { timeout: Some(Duration::from_nanos(nanoseconds)), own_worker: true };
-        self
-    }
-
-    /// Has calls run on workers that keep state for the function.
-    #[must_use]
-    pub fn stateful(mut self) -> Self {
-        self.terms.own_worker = true;
-        self
-    }
-
-    /// Whether a call may run here and now: on a worker of the pool, or for it.
-    #[track_caller]
-    fn is_here(self) -> bool {
-        let core = self.core();
-        config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
-    }
-
-    /// The time that each call has.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn limit(self) -> Duration {
-        self.terms.timeout.unwrap_or(Duration::MAX)
-    }
-
-    #[track_caller]
-    pub(crate) fn core(self) -> &'static Arc<Core> {
-        self.pool.core()
-    }
-}
 
 /// The direct call: runs the function on a worker and waits; in place on a worker of the same pool.
 ///
@@ -78,7 +21,7 @@ impl Site {
 ///
 /// With the function's own payload, and if the pool is closed.
 #[track_caller]
-pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
+pub fn call<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
     if site.is_here() {
         return function(args);
     }
@@ -98,7 +41,7 @@ pub fn call<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -
 
 /// `name::submit`: queues the call and gives its handle.
 #[track_caller]
-pub fn submit<A, R>(site: Site, _: Crossing<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
+pub fn submit<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
 where
     A: 'static,
     R: 'static,
@@ -139,8 +82,7 @@ pub fn late<R: Late>() -> fn(TaskError) -> R {
 ///
 /// With the function's own payload.
 pub fn call_timed<A, R>(
-    site: Site,
-    crossing: Crossing<A, R>,
+    call: Call<A, R>,
     late: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
@@ -149,7 +91,7 @@ where
     A: 'static,
     R: 'static,
 {
-    match submit(site, crossing, args, function).join() {
+    match submit(call, args, function).join() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
         Err(error) => late(error),
@@ -158,8 +100,7 @@ where
 
 /// `name::map` of a function with `timeout`.
 pub fn map_timed<I, M, A, R, F>(
-    site: Site,
-    crossing: Crossing<A, R>,
+    call: Call<A, R>,
     late: fn(TaskError) -> R,
     items: I,
     function: F,
@@ -168,15 +109,13 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    let limit = site.terms.timeout.unwrap_or(Duration::MAX);
-    TimedMap::new(map(site, crossing, items, function), limit, late)
+    TimedMap::new(map(call, items, function), call.site.limit(), late)
 }
 
 /// `name::map`: a lazy map of the function.
 #[track_caller]
 pub fn map<I, M, A, R, F>(
-    site: Site,
-    crossing: Crossing<A, R>,
+    call: Call<A, R>,
     items: I,
     function: F,
 ) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
@@ -184,7 +123,51 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    let map = map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function);
+    let Call { site, crossing } = call;
+    with_terms(site, map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function))
+}
+
+/// `name_map` of a method, with the receiver that all items are given.
+pub fn map_on<I, M, T, R, F>(
+    call: Call<T, R>,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> Map<I::Source, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    let Call { site, crossing } = call;
+    let core = Arc::clone(site.core());
+    with_terms(site, map::of_method(core, site.function, crossing, receiver, items.into_source(), function))
+}
+
+/// `name_map` of a method with `timeout`.
+pub fn map_timed_on<I, M, T, R, F>(
+    call: Call<T, R>,
+    late: fn(TaskError) -> R,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> TimedMap<I::Source, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    TimedMap::new(map_on(call, receiver, items, function), call.site.limit(), late)
+}
+
+/// The map as the attribute's options have it.
+fn with_terms<S, F, A>(site: Site, map: Map<S, F, A>) -> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
     let map = if site.terms.own_worker { map.stateful() } else { map };
     match site.progress {
         Some(label) => map.progress(label),

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::call::Site;
 use crate::config;
 use crate::gather::{Gather, GatherError};
 use crate::map::{Grain, Hands, Items, Run};
 use crate::progress::Bar;
 use crate::sent::Crossing;
+use crate::site::{Call, Site};
 use crate::split::{Cut, Split};
 use crate::workers::Core;
 #[cfg(feature = "polars")]
@@ -130,8 +130,7 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> 
 ///
 /// With the function's own payload, if results do not fit each other, and if the pool is closed.
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     chunking: Chunking<C, R>,
     whole: S,
     with: impl FnMut(S) -> A,

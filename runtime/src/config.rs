@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 pub(crate) enum Setting {
     Cpu,
     Io,
+    Process,
 }
 
 impl Setting {
@@ -15,6 +16,7 @@ impl Setting {
         match self {
             Setting::Cpu => "FANFOLD_CPU_THREADS",
             Setting::Io => "FANFOLD_IO_THREADS",
+            Setting::Process => "FANFOLD_PROCESSES",
         }
     }
 
@@ -22,6 +24,7 @@ impl Setting {
         match self {
             Setting::Cpu => "cpu",
             Setting::Io => "io",
+            Setting::Process => "process",
         }
     }
 
@@ -29,6 +32,7 @@ impl Setting {
         match self {
             Setting::Cpu => &mut settings.cpu,
             Setting::Io => &mut settings.io,
+            Setting::Process => &mut settings.process,
         }
     }
 }
@@ -44,6 +48,7 @@ struct Known {
 struct Settings {
     cpu: Known,
     io: Known,
+    process: Known,
 }
 
 fn settings() -> MutexGuard<'static, Settings> {
@@ -105,8 +110,8 @@ pub(crate) fn serial() -> bool {
     *SERIAL
 }
 
-/// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS` and
-/// `FANFOLD_IO_THREADS`.
+/// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS`
+/// and `FANFOLD_PROCESSES`.
 ///
 /// # Examples
 ///
@@ -121,7 +126,7 @@ pub(crate) fn serial() -> bool {
 /// # }
 /// ```
 pub fn configure() -> Configure {
-    Configure { cpu: None, io: None }
+    Configure { cpu: None, io: None, process: None }
 }
 
 /// Sizes about to be set; [`configure`] makes one, [`apply`](Self::apply) sets them.
@@ -130,6 +135,7 @@ pub fn configure() -> Configure {
 pub struct Configure {
     cpu: Option<usize>,
     io: Option<usize>,
+    process: Option<usize>,
 }
 
 impl Configure {
@@ -145,6 +151,12 @@ impl Configure {
         self
     }
 
+    /// Worker processes; one a core unless set.
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.process = Some(processes);
+        self
+    }
+
     /// Sets what was named; nothing if any of it cannot be set.
     ///
     /// # Errors
@@ -152,7 +164,7 @@ impl Configure {
     /// [`ConfigureError`] if a number is 0, or its pool has started.
     pub fn apply(self) -> Result<(), ConfigureError> {
         let mut settings = settings();
-        let wanted = [(Setting::Cpu, self.cpu), (Setting::Io, self.io)];
+        let wanted = [(Setting::Cpu, self.cpu), (Setting::Io, self.io), (Setting::Process, self.process)];
         for (setting, threads) in wanted {
             let pool = setting.pool();
             match threads {
@@ -175,12 +187,12 @@ impl Configure {
 pub enum ConfigureError {
     /// No pool can have 0 threads.
     NoThreads {
-        /// The pool: `cpu` or `io`.
+        /// The pool: `cpu`, `io` or `process`.
         pool: &'static str,
     },
     /// The pool has started, and its size stands.
     Started {
-        /// The pool: `cpu` or `io`.
+        /// The pool: `cpu`, `io` or `process`.
         pool: &'static str,
     },
 }

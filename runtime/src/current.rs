@@ -24,6 +24,13 @@ impl Current {
     }
 }
 
+/// What tells the task that this thread runs from all others that run; `None` outside tasks.
+#[cfg(feature = "process")]
+pub(crate) fn current() -> Option<usize> {
+    let state = CURRENT.get();
+    (!state.is_null()).then(|| state.addr())
+}
+
 impl Drop for Current {
     fn drop(&mut self) {
         CURRENT.set(self.before);

@@ -54,11 +54,41 @@ pub enum TaskError {
     },
     /// The pool was closed before the task started.
     PoolClosed,
+    /// The worker process ended while it ran the task, or could not be started.
+    #[non_exhaustive]
+    WorkerDied {
+        /// The path of the function that ran, as `module::name`.
+        function: &'static str,
+        /// What became of the process.
+        message: String,
+        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`.
+        signal: Option<i32>,
+        /// The code that it exited with, if it did.
+        code: Option<i32>,
+    },
+    /// An argument or the result could not be sent to another process, or read there.
+    #[non_exhaustive]
+    Wire {
+        /// The path of the function that was called, as `module::name`.
+        function: &'static str,
+        /// What could not be sent, and why.
+        message: String,
+    },
 }
 
 impl TaskError {
     pub(crate) fn panicked(function: &'static str, location: Option<String>, payload: Box<dyn Any + Send>) -> Self {
         Self::Panicked { message: panic_message(&*payload), function, location, payload: Payload(payload) }
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn worker_died(function: &'static str, message: String, signal: Option<i32>, code: Option<i32>) -> Self {
+        Self::WorkerDied { function, message, signal, code }
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn wire(function: &'static str, message: String) -> Self {
+        Self::Wire { function, message }
     }
 
     /// Throws a panic that happened in a task on to the caller; gives any other error back.
@@ -100,6 +130,9 @@ impl fmt::Display for TaskError {
                 write!(f, ": {message}")
             }
             Self::Init { message } => f.write_str(message),
+            Self::WorkerDied { function, message, .. } | Self::Wire { function, message } => {
+                write!(f, "`{function}` has no result: {message}")
+            }
             Self::Cancelled => f.write_str("the task was cancelled"),
             Self::TimedOut { after } => write!(f, "the task was not done within {after:?}"),
             Self::PoolClosed => {
@@ -122,6 +155,11 @@ impl std::panic::UnwindSafe for Payload {}
 impl std::panic::RefUnwindSafe for Payload {}
 
 impl Payload {
+    #[cfg(feature = "process")]
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self(payload)
+    }
+
     /// The payload, as `std::panic::catch_unwind` would give it.
     #[must_use]
     pub fn into_inner(self) -> Box<dyn Any + Send> {

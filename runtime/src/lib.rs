@@ -48,6 +48,8 @@
 
 mod block;
 mod call;
+#[cfg(feature = "process")]
+mod call_process;
 mod chunked;
 mod clock;
 mod completions;
@@ -63,15 +65,19 @@ mod futures;
 mod gather;
 mod lend;
 mod map;
+mod method;
 mod panics;
 mod park;
 mod place;
 mod pool;
+#[cfg(feature = "process")]
+mod process;
 mod progress;
 mod retry;
 mod same_type;
 mod scope;
 mod sent;
+mod site;
 mod slot;
 mod split;
 mod state;
@@ -91,12 +97,16 @@ pub use futures::{AsyncIter, AsyncMap, AsyncStream};
 pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
+#[cfg(feature = "process")]
+pub use process::{Bytes, Wire, init};
 pub use scope::{Scope, ScopedTask, scope};
 pub use slot::{Outcome, TaskId};
 pub use split::{Split, Zip, zip};
 pub use task::{JoinTimeout, Task};
 pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 
+#[cfg(feature = "process")]
+pub use fanfold_macros::main;
 pub use fanfold_macros::parallel;
 
 /// What most programs need: `use fanfold::prelude::*`.
@@ -109,20 +119,32 @@ pub mod prelude {
 /// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Site, call, call_timed, late, map, map_timed, submit};
+    pub use crate::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
+    #[cfg(feature = "process")]
+    pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
     #[cfg(feature = "tokio")]
     pub use crate::futures::{
-        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_timed, submit_async,
+        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_on, map_async_timed,
+        map_async_timed_on, submit_async,
     };
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, Source, TimedMap};
+    pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
     pub use crate::pool::Pool;
+    #[cfg(feature = "process")]
+    pub use crate::process::{
+        Code, ENTRIES, Entry, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe, Remote,
+        Serving,
+    };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};
-    pub use crate::sent::{Crossing, Sent, crossing, sent, shared, unchecked};
+    pub use crate::sent::{Crossing, Sent, sent, sent_by, sent_result, sent_value, shared, whole};
+    pub use crate::site::{Call, Site};
     pub use crate::split::Cut;
     pub use crate::state::with_state;
     pub use crate::task::Task;
+    #[cfg(feature = "process")]
+    pub use linkme;
+    pub use std::sync::Arc;
 }
 
 /// The README's example is a test.

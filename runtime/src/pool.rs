@@ -15,7 +15,7 @@ use crate::map::{Closure, Map, MapFn, PoolItems, Source};
 use crate::sent::Crossing;
 use crate::slot::{Handle, Listener, Outcome, Slot, Terms};
 use crate::task::Task;
-use crate::workers::{self, Core, Hooks, Kind, Spec};
+use crate::workers::{self, Core, Hooks, Kind, Limits, Spec};
 
 pub use crate::workers::BuildError;
 
@@ -46,7 +46,14 @@ pub struct Pool {
 impl Pool {
     const fn new(kind: Kind, name: &'static str) -> Self {
         Self {
-            spec: Spec { kind, name, threads: None, default: false, hooks: Hooks { start: None, stop: None } },
+            spec: Spec {
+                kind,
+                name,
+                threads: None,
+                default: false,
+                hooks: Hooks { start: None, stop: None },
+                limits: Limits { memory: None, tasks: None },
+            },
             core: OnceLock::new(),
         }
     }
@@ -62,6 +69,57 @@ impl Pool {
     #[must_use]
     pub const fn io(name: &'static str) -> Self {
         Self::new(Kind::Io, name)
+    }
+
+    /// A pool of worker processes, one a core unless [`threads`](Self::threads) says otherwise, for functions of
+    /// `kind = "process"`. Each starts with the first call that needs it, and stays.
+    ///
+    /// Workers share the machine: unless these variables are set, each sees `POLARS_MAX_THREADS`, `RAYON_NUM_THREADS`
+    /// and `FANFOLD_CPU_THREADS` as its share of the cores.
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// use fanfold::{Pool, TaskError, parallel};
+    ///
+    /// static PARSERS: Pool = Pool::process("parsers").threads(2).memory_limit(1 << 30);
+    ///
+    /// #[parallel(kind = "process", pool = PARSERS)]
+    /// fn parse(text: String) -> Result<usize, TaskError> {
+    ///     if text.is_empty() {
+    ///         std::process::abort(); // what a library in C may do
+    ///     }
+    ///     Ok(text.len())
+    /// }
+    ///
+    /// #[fanfold::main]
+    /// fn main() {
+    ///     assert!(matches!(parse(String::new()), Err(TaskError::WorkerDied { signal: Some(6), .. })));
+    ///     assert_eq!(parse("text".into()).unwrap(), 4);
+    /// }
+    /// ```
+    #[cfg(feature = "process")]
+    #[must_use]
+    pub const fn process(name: &'static str) -> Self {
+        Self::new(Kind::Process, name)
+    }
+
+    /// Limits the private memory of each worker process, in bytes: heap, stacks, and what is mapped for writing, but not
+    /// the program itself nor what it shares with its parent. What is beyond it cannot be had, which ends most
+    /// programs: the task is lost as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), and the parent lives on.
+    #[cfg(feature = "process")]
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.spec.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Replaces each worker process after so many tasks, for libraries that leak.
+    #[cfg(feature = "process")]
+    #[must_use]
+    pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.spec.limits.tasks = Some(tasks);
+        self
     }
 
     const fn default(mut self) -> Self {
@@ -127,6 +185,14 @@ impl Pool {
     pub fn io_default() -> &'static Self {
         static IO: Pool = Pool::io("io").default();
         &IO
+    }
+
+    /// The pool of `kind = "process"`: one worker process a core.
+    #[cfg(feature = "process")]
+    #[must_use]
+    pub fn process_default() -> &'static Self {
+        static PROCESSES: Pool = Pool::process("process").default();
+        &PROCESSES
     }
 
     /// The pool of DataFrame chunks.

@@ -47,6 +47,26 @@ pub fn shared<'a, T: Shared + ?Sized + 'a>() -> Sent<&'a T> {
     Sent(PhantomData)
 }
 
+/// The proof for a value's type, where that has no name.
+#[must_use]
+pub fn sent_value<T: Worker>(_: &T) -> Sent<T> {
+    Sent(PhantomData)
+}
+
+/// Asks for the proof for what a function returns, where that has no name.
+pub fn sent_by<A, R: Worker>(_: impl FnOnce(A) -> R) {}
+
+/// The same for a closure that is the whole body of a function.
+#[must_use]
+pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> Sent<R> {
+    Sent(PhantomData)
+}
+
+/// The body of a function, as the closure that it is; `FnOnce` from here on.
+pub fn whole<R, F: FnOnce() -> R>(body: F) -> F {
+    body
+}
+
 /// A tuple of proofs, one an argument, and the tuple of arguments they stand for.
 pub trait Witness {
     /// The arguments.
@@ -93,24 +113,14 @@ impl<A, R> Copy for Crossing<A, R> {}
 
 /// The proof for a call, from the proofs of its parts.
 #[must_use]
-pub fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
+pub(crate) fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
     Crossing { _arguments: PhantomData, _result: PhantomData }
-}
-
-/// Stands for a proof in a function with mistakes, which is never compiled.
-///
-/// # Panics
-///
-/// Always.
-#[must_use]
-pub fn unchecked<A, R>() -> Crossing<A, R> {
-    unreachable!("a function with mistakes does not compile")
 }
 
 impl<A, R> Crossing<(A,), R> {
     /// The proof for the one argument itself.
-    #[must_use]
-    pub fn single(self) -> Crossing<A, R> {
+    #[allow(clippy::unused_self)] // It is the proof.
+    pub(crate) fn single(self) -> Crossing<A, R> {
         Crossing { _arguments: PhantomData, _result: PhantomData }
     }
 }

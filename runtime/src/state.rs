@@ -12,8 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::panic_message;
 
-/// A function's path and the type of its state: generic functions have one state a type.
-type Key = (&'static str, TypeId);
+/// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
+/// in other blocks have states of their own, and generic functions one a type.
+type Key = (TypeId, &'static str, TypeId);
 
 thread_local! {
     static STATES: RefCell<HashMap<Key, Box<dyn Any>>> = RefCell::default();
@@ -55,12 +56,17 @@ pub(crate) struct InitFailed(pub(crate) String);
 /// # Panics
 ///
 /// With a payload of its own if `init` fails or panics.
-pub fn with_state<S, O, M, R>(function: &'static str, init: impl FnOnce() -> O, work: impl FnOnce(&mut S) -> R) -> R
+pub fn with_state<Owner, S, O, M, R>(
+    function: &'static str,
+    init: impl FnOnce() -> O,
+    work: impl FnOnce(&mut S) -> R,
+) -> R
 where
+    Owner: ?Sized,
     S: 'static,
     O: IntoState<S, M>,
 {
-    let key = (function, TypeId::of::<S>());
+    let key = (typeid::of::<Owner>(), function, TypeId::of::<S>());
     let kept = STATES.with_borrow_mut(|states| states.remove(&key));
     let state = match kept.map(Box::<dyn Any>::downcast::<S>) {
         Some(Ok(state)) => state,

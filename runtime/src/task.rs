@@ -196,6 +196,11 @@ impl<T> Task<T> {
         self.slot.cancel()
     }
 
+    /// Takes the task back if nobody has started it; one that runs is asked to stop, and goes on.
+    pub(crate) fn withdraw(&self) {
+        self.slot.withdraw();
+    }
+
     /// Calls back when the task has ended: on the worker that ended it, before anybody who joins goes on; or here
     /// and now, if it has ended already. A panic in the callback is reported by the panic hook and goes no further.
     ///

@@ -10,10 +10,11 @@ mod timed;
 
 use std::future::Future;
 
-use crate::call::Site;
 use crate::error::TaskError;
 use crate::map::Items;
-use crate::sent::Crossing;
+use crate::method::{Method, Receiver};
+use crate::sent::Carried;
+use crate::site::Call;
 use crate::task::Task;
 
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
@@ -22,7 +23,7 @@ use timed::TimedFuture;
 
 /// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch
 /// with Fanfold's own.
-pub fn call_async<A, R, F, Fut>(_: Site, _: Crossing<A, R>, args: A, function: F) -> impl Future<Output = R>
+pub fn call_async<A, R, F, Fut>(_: Call<A, R>, args: A, function: F) -> impl Future<Output = R>
 where
     F: Fn(A) -> Fut,
     Fut: Future<Output = R>,
@@ -32,8 +33,7 @@ where
 
 /// The direct call of a function with `timeout`: when time is up its future is dropped.
 pub fn call_async_timed<A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     late: fn(TaskError) -> R,
     args: A,
     function: F,
@@ -47,7 +47,7 @@ where
 }
 
 /// `name::submit`: has a runtime poll the call, and gives its handle.
-pub fn submit_async<A, R, F, Fut>(site: Site, _: Crossing<A, R>, args: A, function: F) -> Task<R>
+pub fn submit_async<A, R, F, Fut>(Call { site, .. }: Call<A, R>, args: A, function: F) -> Task<R>
 where
     A: 'static,
     R: 'static,
@@ -59,8 +59,7 @@ where
 
 /// `name::map`: a lazy map of the function.
 pub fn map_async<I, M, A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     items: I,
     function: F,
 ) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
@@ -74,8 +73,7 @@ where
 
 /// `name::map` of a function with `timeout`.
 pub fn map_async_timed<I, M, A, R, F, Fut>(
-    site: Site,
-    _: Crossing<A, R>,
+    Call { site, .. }: Call<A, R>,
     late: fn(TaskError) -> R,
     items: I,
     function: F,
@@ -91,4 +89,52 @@ where
         async move { timed.await.unwrap_or_else(late) }
     };
     AsyncMap::new(items.into_source(), timed, site.progress)
+}
+
+/// `name_map` of a method, with the receiver that all items are given.
+pub fn map_async_on<I, M, T, R, F, Fut>(
+    call: Call<T, R>,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    map_async(call.rest(), items, on(receiver, function))
+}
+
+/// `name_map` of a method with `timeout`.
+pub fn map_async_timed_on<I, M, T, R, F, Fut>(
+    call: Call<T, R>,
+    late: fn(TaskError) -> R,
+    receiver: T::Receiver,
+    items: I,
+    function: F,
+) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    I: Items<T::Rest, M>,
+    F: Fn(T) -> Fut + Send + Sync,
+    Fut: Future<Output = R> + Send,
+{
+    map_async_timed(call.rest(), late, items, on(receiver, function))
+}
+
+/// A method as a function of its other arguments.
+fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Rest) -> Fut + Send + Sync
+where
+    T: Method,
+    T::Receiver: Receiver,
+    F: Fn(T) -> Fut + Send + Sync,
+{
+    // SAFETY: the caller's proof stands for the receiver; each call takes a clone, and a `Receiver` that is `Send` is
+    // `Sync`.
+    let receiver = unsafe { Carried::new(receiver) };
+    move |rest| function(T::join(receiver.get().clone(), rest))
 }

@@ -10,9 +10,9 @@ use tokio::runtime::{Handle as Runtime, Id};
 use tokio::task::AbortHandle;
 
 use super::{TimedFuture, runtime};
-use crate::call::Site;
 use crate::error::TaskError;
 use crate::sent::Crossing;
+use crate::site::Site;
 use crate::slot::{Handle, Listener, Slot, TaskId, Work};
 use crate::task::Task;
 use crate::workers::Core;

@@ -51,7 +51,7 @@ impl<'a> Hands<'a> {
             Kind::Cpu => core.is_default_cpu() || current,
             // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for
             // good. That must not happen to a thread of the user's.
-            Kind::Io | Kind::Frame => current,
+            Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }
     }
@@ -64,7 +64,7 @@ impl<'a> Hands<'a> {
     fn does_cpu_work(&self) -> bool {
         match self.core.kind() {
             Kind::Cpu => self.core.is_default_cpu(),
-            Kind::Io => false,
+            Kind::Io | Kind::Process => false,
             Kind::Frame => true,
         }
     }
@@ -109,7 +109,7 @@ where
         Grain::Blocks(blocks) if blocks >= len => Block::Fixed(1),
         Grain::Blocks(blocks) => Block::Balanced(blocks.max(1)),
         // Items of a pool that blocks may take long, each of them.
-        Grain::Adaptive if hands.core.kind() == Kind::Io => Block::Fixed(1),
+        Grain::Adaptive if matches!(hands.core.kind(), Kind::Io | Kind::Process) => Block::Fixed(1),
         Grain::Adaptive if hands.along => return adapt(plan, &mut unstarted, body, discard),
         Grain::Adaptive => {
             // One of the pool's own workers starts on the items in the caller's place, and calls the others.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::sent::Crossing;
+#[cfg(feature = "process")]
+use super::batches::Batches;
+use crate::method::{Method, Receiver};
+use crate::sent::{Carried, Crossing};
 
 /// A function to be applied to items of type `A`.
 ///
@@ -14,10 +17,16 @@ pub trait MapFn<A>: Sync {
     fn call(&self, item: A) -> Self::Out;
     /// The proof that items and results may cross to a worker.
     fn crossing(&self) -> Crossing<A, Self::Out>;
+    /// The function on several items at once, where they go to another process.
+    #[cfg(feature = "process")]
+    #[doc(hidden)]
+    fn batches(&self) -> Option<&dyn Batches<A, Self::Out>> {
+        None
+    }
 }
 
 /// The function on several items, for a task: results are added as they come, so that a panic leaves the earlier ones.
-pub(super) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
+pub(crate) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
 
 /// A function that tasks may hold when the call that made the map is over.
 #[diagnostic::on_unimplemented(
@@ -106,5 +115,48 @@ impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for Bare<F, A, R> {
         // SAFETY: only the lifetime changes. The closure has no size, so it captures nothing that could end; its type
         // only names the type of the map's source, which may borrow.
         unsafe { std::mem::transmute::<Borrowed<'_, A, R>, Batched<A, R>>(batched) }
+    }
+}
+
+/// An annotated method, with the receiver that all items are given.
+pub struct On<T: Method, F, R> {
+    receiver: Carried<T::Receiver>,
+    function: F,
+    crossing: Crossing<T, R>,
+}
+
+impl<T: Method, F: Fn(T) -> R + Send + Sync, R> On<T, F, R>
+where
+    T::Receiver: Receiver,
+{
+    pub(super) fn new(receiver: T::Receiver, function: F, crossing: Crossing<T, R>) -> Self {
+        // SAFETY: the receiver is one of the proof's arguments; each thread takes a clone, and a `Receiver` that is
+        // `Send` is `Sync`.
+        Self { receiver: unsafe { Carried::new(receiver) }, function, crossing }
+    }
+}
+
+impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MapFn<T::Rest> for On<T, F, R>
+where
+    T::Receiver: Receiver,
+{
+    type Out = R;
+
+    #[inline]
+    fn call(&self, item: T::Rest) -> R {
+        (self.function)(T::join(self.receiver.get().clone(), item))
+    }
+
+    fn crossing(&self) -> Crossing<T::Rest, R> {
+        self.crossing.rest()
+    }
+}
+
+impl<T: Method + 'static, F: Fn(T) -> R + Send + Sync + 'static, R: 'static> Detach<T::Rest> for On<T, F, R>
+where
+    T::Receiver: Receiver + 'static,
+{
+    fn detach(self) -> Batched<T::Rest, R> {
+        Arc::new(move |items, results| results.extend(items.into_iter().map(|item| self.call(item))))
     }
 }

@@ -199,7 +199,7 @@ impl<I: Iterator, R> Drop for MapIter<I, R> {
 }
 
 fn cancel<T>(task: &Task<T>) {
-    task.cancel();
+    task.withdraw();
 }
 
 impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {

@@ -1,5 +1,7 @@
 //! [`Map`]: the builder behind `f::map(items)`.
 
+#[cfg(feature = "process")]
+mod batches;
 mod collect;
 mod drive;
 mod function;
@@ -19,13 +21,18 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::method::{Method, Receiver};
 use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::slot::Terms;
 use crate::workers::Core;
 
+#[cfg(feature = "process")]
+pub(crate) use batches::Batches;
 pub use collect::Collect;
-pub use function::{Closure, Detach, MapFn};
+#[cfg(feature = "process")]
+pub(crate) use function::Batched;
+pub use function::{Closure, Detach, MapFn, On};
 pub use items::{Items, PoolItems, Source};
 pub use iter::MapIter;
 pub use timed::TimedMap;
@@ -33,6 +40,8 @@ pub use timed::TimedMap;
 pub(crate) use collect::Run;
 pub(crate) use drive::{Grain, Hands};
 
+#[cfg(feature = "process")]
+use batches::BatchRun;
 use function::Bare;
 
 /// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
@@ -96,6 +105,24 @@ where
     F: Fn(A) -> R + Send + Sync,
 {
     Map::new(core, name, source, Bare::new(function, crossing))
+}
+
+/// A map of an annotated method, on one receiver.
+pub(crate) fn of_method<S, F, T, R>(
+    core: Arc<Core>,
+    name: &'static str,
+    crossing: Crossing<T, R>,
+    receiver: T::Receiver,
+    source: S,
+    function: F,
+) -> Map<S, On<T, F, R>, T::Rest>
+where
+    T: Method,
+    T::Receiver: Receiver,
+    S: Source<Item = T::Rest>,
+    F: Fn(T) -> R + Send + Sync,
+{
+    Map::new(core, name, source, On::new(receiver, function, crossing))
 }
 
 impl<S, F, A> Map<S, F, A> {
@@ -224,6 +251,11 @@ where
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
+        #[cfg(feature = "process")]
+        if let Some(function) = self.function.batches() {
+            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep: C::keep };
+            return C::finish(run.collect(self.source));
+        }
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
             name: self.name,
@@ -257,16 +289,23 @@ where
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let crossing = self.function.crossing();
         let bar = Bar::new(self.label, None);
+        let keep = |result| {
+            op(result);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        #[cfg(feature = "process")]
+        if let Some(function) = self.function.batches() {
+            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep };
+            let Ok(_) = run.collect(self.source);
+            return;
+        }
         let run = Run {
             hands: Hands::of(&self.core, self.terms.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep: |result| {
-                op(result);
-                Ok::<(), std::convert::Infallible>(())
-            },
+            keep,
             stops: false,
         };
         let Ok(_) = run.collect(self.source, crossing);

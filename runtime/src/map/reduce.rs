@@ -10,6 +10,8 @@ use std::iter::Sum;
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
 
+#[cfg(feature = "process")]
+use super::batches::BatchRun;
 use super::indexed::Indexed;
 use super::items::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
@@ -77,6 +79,8 @@ where
     /// The folds of all blocks, in order.
     fn fold_blocks<G: Fold<F::Out>>(self, fold: &G) -> Vec<G::Folded> {
         let mut blocks = Blocks {
+            #[cfg(feature = "process")]
+            core: &self.core,
             hands: Hands::of(&self.core, self.terms.own_worker),
             function: &self.function,
             fold,
@@ -121,6 +125,8 @@ impl<R, T: Sum<R>> Fold<R> for Add<T> {
 
 /// Folds each window's blocks.
 struct Blocks<'a, F, G, T> {
+    #[cfg(feature = "process")]
+    core: &'a std::sync::Arc<crate::workers::Core>,
     hands: Hands<'a>,
     function: &'a F,
     fold: &'a G,
@@ -147,6 +153,15 @@ where
             cuts.push(start);
         }
         self.seen += items.len();
+        #[cfg(feature = "process")]
+        if let Some(function) = self.function.batches() {
+            let keep = Ok::<F::Out, std::convert::Infallible>;
+            let run = BatchRun { core: self.core, function, grain: Grain::Adaptive, bar: None, keep };
+            let Ok(results) = run.collect_window(items);
+            let mut results = results.into_iter();
+            self.folded.extend(cuts.windows(2).map(|cut| self.fold.fold(results.by_ref().take(cut[1] - cut[0]))));
+            return ControlFlow::Continue(());
+        }
         let blocks = BlockItems { cuts, items };
         let run = Run {
             hands: self.hands,

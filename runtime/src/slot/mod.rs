@@ -70,6 +70,10 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn take(&self) -> Option<Result<T, TaskError>>;
     /// Ends a task that nobody has started and returns `true`; asks one that runs to stop.
     fn cancel(&self) -> bool;
+    /// As `cancel`, but a worker process lives on.
+    fn withdraw(&self) -> bool {
+        self.cancel()
+    }
     /// Runs the task here if nobody has started it.
     fn run_if_queued(&self) -> bool;
     /// Whether a thread that waits may run the task in its own time.
@@ -268,11 +272,22 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
         outcome.map(|outcome| outcome.map_err(|error| *error))
     }
 
-    fn cancel(&self) -> bool {
+    fn withdraw(&self) -> bool {
         if self.end_queued(TaskError::Cancelled) {
             return true;
         }
         self.cell.ask_to_stop();
+        false
+    }
+
+    fn cancel(&self) -> bool {
+        if self.withdraw() {
+            return true;
+        }
+        #[cfg(feature = "process")]
+        if self.core.kind() == crate::workers::Kind::Process {
+            crate::process::stop(std::ptr::from_ref(self.cell.word()).addr());
+        }
         false
     }
 

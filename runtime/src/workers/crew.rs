@@ -175,6 +175,7 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         state.looking -= 1;
     }
     let until = Instant::now() + IDLE_LIMIT;
+    let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
     let stay = loop {
         if (state.is_ready() && !patient) || state.closed {
@@ -186,10 +187,20 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         if left.is_zero() && !stays {
             break false;
         }
+        if left.is_zero() && !tidy {
+            // Nobody calls it meanwhile: it does not sleep.
+            state.idle -= 1;
+            drop(state);
+            core.tidy();
+            tidy = true;
+            state = core.queue.lock();
+            state.idle += 1;
+            continue;
+        }
         // One that stays sleeps without a clock; others may leave, and it may then be the last.
         let bell = &core.queue.bell;
         let timed_out;
-        (state, timed_out) = if stays {
+        (state, timed_out) = if stays && tidy {
             (bell.wait(state).unwrap_or_else(PoisonError::into_inner), false)
         } else {
             let (state, timeout) = bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);

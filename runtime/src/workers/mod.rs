@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::config::{self, BadVariable, Setting};
+#[cfg(feature = "process")]
+use crate::process;
 use crate::{fork, panics};
 
 pub(crate) use demand::Demand;
@@ -32,6 +34,9 @@ pub(crate) enum Kind {
     /// Plain threads for DataFrame chunks, one a core, none of them rayon's.
     #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "made by the frames alone"))]
     Frame,
+    /// Threads that have a worker process each.
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "made by that feature alone"))]
+    Process,
 }
 
 impl Kind {
@@ -40,6 +45,7 @@ impl Kind {
             Kind::Cpu => "cpu",
             Kind::Io => "io",
             Kind::Frame => "frame",
+            Kind::Process => "process",
         }
     }
 
@@ -48,6 +54,7 @@ impl Kind {
         match self {
             Kind::Io => config::threads(Setting::Io, 256),
             Kind::Cpu | Kind::Frame => config::threads(Setting::Cpu, config::cores()),
+            Kind::Process => config::threads(Setting::Process, config::cores()),
         }
     }
 }
@@ -62,6 +69,33 @@ pub(crate) struct Spec {
     /// Whether this is the pool that the attribute uses where none is named.
     pub(crate) default: bool,
     pub(crate) hooks: Hooks,
+    pub(crate) limits: Limits,
+}
+
+impl Spec {
+    /// What can be known to be wrong.
+    fn check(&self) -> Result<(), BuildError> {
+        let Limits { memory, tasks } = self.limits;
+        if memory == Some(0) || tasks == Some(0) || (self.kind != Kind::Process && self.limits != Limits::default()) {
+            return Err(BuildError::BadLimit);
+        }
+        #[cfg(feature = "process")]
+        if self.kind == Kind::Process
+            && let Some(why) = process::obstacle()
+        {
+            return Err(BuildError::NoProcesses(why));
+        }
+        Ok(())
+    }
+}
+
+/// What each worker process may have and do, where there are processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of private memory.
+    pub(crate) memory: Option<u64>,
+    /// Tasks, before another one takes its place.
+    pub(crate) tasks: Option<u64>,
 }
 
 /// What each thread of a pool runs first and last.
@@ -89,6 +123,10 @@ pub enum BuildError {
     Spawn(std::io::Error),
     /// An environment variable says no number.
     Environment(BadVariable),
+    /// There can be no worker processes here: why.
+    NoProcesses(&'static str),
+    /// A limit for worker processes that is 0, or that was given to a pool of threads.
+    BadLimit,
 }
 
 impl fmt::Display for BuildError {
@@ -100,6 +138,11 @@ impl fmt::Display for BuildError {
                 "the operating system refused a worker thread ({cause}): close other threads, or raise its limit"
             ),
             Self::Environment(bad) => bad.fmt(f),
+            Self::NoProcesses(why) => f.write_str(why),
+            Self::BadLimit => f.write_str(
+                "`memory_limit` and `max_tasks_per_worker` are for pools of processes, and at least 1: make the pool \
+                 with `Pool::process`, or remove them",
+            ),
         }
     }
 }
@@ -107,7 +150,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoThreads => None,
+            Self::NoThreads | Self::NoProcesses(_) | Self::BadLimit => None,
             Self::Spawn(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }
@@ -122,6 +165,8 @@ pub(crate) struct Core {
     default: bool,
     threads: usize,
     hooks: Hooks,
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "for processes alone"))]
+    limits: Limits,
     counts: Counts,
     queue: Queue,
     /// The forks before its threads started.
@@ -139,6 +184,7 @@ impl Core {
         if threads == 0 {
             return Err(BuildError::NoThreads);
         }
+        spec.check()?;
         let core = Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
@@ -146,6 +192,7 @@ impl Core {
             default: spec.default,
             threads,
             hooks: spec.hooks,
+            limits: spec.limits,
             counts: Counts::default(),
             queue: Queue::new(threads),
             forks: fork::count(),
@@ -153,7 +200,7 @@ impl Core {
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
-            Kind::Io | Kind::Frame => crew::start(&core)?,
+            Kind::Io | Kind::Frame | Kind::Process => crew::start(&core)?,
         }
         let mut started = started();
         started.retain(|core| core.strong_count() > 0);
@@ -171,7 +218,7 @@ impl Core {
         fork::check(self.forks);
         match self.kind {
             Kind::Cpu => cpu::push(self, job, copies),
-            Kind::Io | Kind::Frame => crew::push(self, job, copies),
+            Kind::Io | Kind::Frame | Kind::Process => crew::push(self, job, copies),
         }
     }
 
@@ -185,7 +232,7 @@ impl Core {
     fn rouse(self: &Arc<Self>, state: MutexGuard<'_, State>) {
         match self.kind {
             Kind::Cpu => cpu::rouse(self, state),
-            Kind::Io | Kind::Frame => crew::rouse(self, state),
+            Kind::Io | Kind::Frame | Kind::Process => crew::rouse(self, state),
         }
     }
 
@@ -223,12 +270,33 @@ impl Core {
         self.rouse(state);
     }
 
+    /// What a thread does first.
     fn on_start(&self) {
+        #[cfg(feature = "process")]
+        if self.kind == Kind::Process {
+            let Limits { memory, tasks } = self.limits;
+            process::sit(process::Terms { memory_limit: memory, max_tasks: tasks, workers: self.threads });
+        }
         run_hook(self.hooks.start);
     }
 
+    /// Whether its threads hold what they give back when they have had nothing to do for a while.
+    fn has_to_tidy(&self) -> bool {
+        self.kind == Kind::Process
+    }
+
+    /// Gives that back.
+    #[allow(clippy::unused_self, reason = "it is the thread's")]
+    fn tidy(&self) {
+        #[cfg(feature = "process")]
+        process::tidy();
+    }
+
+    /// What a thread does last.
     fn on_stop(&self) {
         run_hook(self.hooks.stop);
+        #[cfg(feature = "process")]
+        process::leave();
     }
 
     /// Plain threads at most, those that step aside apart: the cpu pool's only stand in.
@@ -238,7 +306,12 @@ impl Core {
 
     /// Threads that do not end for want of work.
     fn threads_that_stay(&self) -> usize {
-        if self.kind == Kind::Cpu { self.threads } else { 1 }
+        match self.kind {
+            Kind::Cpu => self.threads,
+            Kind::Io | Kind::Frame => 1,
+            // A worker process may hold what took long to make.
+            Kind::Process => usize::MAX,
+        }
     }
 
     /// Whether the current thread is one of this pool's workers, or does this pool's work.
@@ -321,7 +394,7 @@ impl Core {
         }
         match self.kind {
             Kind::Cpu => cpu::finish(self),
-            Kind::Io | Kind::Frame => crew::finish(self),
+            Kind::Io | Kind::Frame | Kind::Process => crew::finish(self),
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The user's body, and the calls of it.
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Safety};
+
+use super::site::{keep, path};
+use super::{future, names, plain_signature, respan};
+use crate::plan::{Home, Plan};
+
+/// `serial`: the untouched function.
+pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
+    let vis = &plan.function.vis;
+    let mut sig = plan.function.sig.clone();
+    if !valid && plan.worker.is_none() {
+        sig = plain_signature(plan);
+    }
+    sig.ident = plan.name("serial");
+    (sig.constness, sig.abi) = (None, None);
+    let kept = plan
+        .function
+        .attrs
+        .iter()
+        .filter(|attr| ["must_use", "inline", "cold"].iter().any(|name| attr.path().is_ident(name)));
+    let about = format!("Runs [`{}()`] here and now, without a worker.", link(plan));
+    let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
+    // The result is for the time-out or the crash, if for nothing else.
+    let wraps = plan.options.timeout.is_some() || plan.is_process();
+    let wraps = wraps.then(|| quote!(#[allow(clippy::unnecessary_wraps)]));
+    let unused = (!valid).then(|| quote!(#[allow(unused)]));
+    quote! {
+        #(#kept)*
+        #wraps
+        #unused
+        #[doc = #about]
+        #vis #sig #body
+    }
+}
+
+/// The function as documentation finds it.
+pub(super) fn link(plan: &Plan) -> String {
+    let name = &plan.function.sig.ident;
+    if let Home::Impl = plan.home { format!("Self::{name}") } else { name.to_string() }
+}
+
+/// The user's body, behind a mention of the function.
+fn body(plan: &Plan) -> TokenStream {
+    let body = &plan.function.body;
+    let mut start = body.stream().into_iter();
+    let is = |token: Option<TokenTree>, wanted| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
+    // Inner attributes must come first.
+    if is(start.next(), '#') && is(start.next(), '!') {
+        return quote!(#body);
+    }
+    let keep = keep(plan);
+    // Braces of our own in the place of the user's: lints on needless braces would speak of them.
+    let mut inner = Group::new(Delimiter::Brace, body.stream());
+    inner.set_span(Span::call_site().located_at(body.span()));
+    quote!({ #keep #inner })
+}
+
+/// The closure that runs the body: `|(a, b,)| add::serial(a, b)`.
+pub(super) fn run(plan: &Plan) -> TokenStream {
+    let names = names(plan);
+    let call = call(plan);
+    quote!(|(#(#names,)*)| #call)
+}
+
+/// What a worker runs, or the future that a runtime polls.
+pub(super) fn call(plan: &Plan) -> TokenStream {
+    if plan.is_async() { future::call(plan) } else { call_serial(plan) }
+}
+
+/// The call of the body: once, or again until it succeeds; with the worker's state, where it has one.
+pub(super) fn call_serial(plan: &Plan) -> TokenStream {
+    let private = &plan.private;
+    let mut values: Vec<_> = plan
+        .arguments
+        .iter()
+        .map(|argument| {
+            let ident = &argument.ident;
+            match &plan.options.retries {
+                Some(_) => {
+                    let again = respan(&quote!(#private::again), argument.ty.span());
+                    quote_spanned!(argument.ty.span()=> #again(&#ident))
+                }
+                None => quote!(#ident),
+            }
+        })
+        .collect();
+    let state = Ident::new("__state", Span::mixed_site());
+    if let Some(place) = plan.worker {
+        values.insert(place, quote!(#state));
+    }
+    let turbofish = plan.turbofish(0);
+    let serial = plan.path("serial");
+    let mut call = quote!(#serial #turbofish(#(#values),*));
+    if let Safety::Unsafe(_) = plan.function.sig.safety {
+        call = quote!(unsafe { #call });
+    }
+    if let (Some(ty), Some((_, init))) = (&plan.state, &plan.options.init) {
+        let with_state = respan(&quote!(#private::with_state), init.span());
+        let (path, owner) = (path(plan), owner(plan));
+        call = quote!(#with_state::<#owner, #ty, _, _, _>(#path, #init, |#state| #call));
+    }
+    if let Some(times) = &plan.options.retries {
+        let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
+        let failed = if plan.is_opaque {
+            quote_spanned!(plan.result.span()=> #private::fallible())
+        } else {
+            let (failed, impls) = (plan.path("__failed"), plan.turbofish(plan.impls()));
+            quote!(#failed #impls())
+        };
+        let again = if plan.is_async() { quote!(run_async(move || #call)) } else { quote!(run(|| #call)) };
+        call = quote!(#private::Retry::new(#times, #backoff, #failed).#again);
+    }
+    call
+}
+
+/// The type that a worker's state belongs to, together with the function's name.
+fn owner(plan: &Plan) -> TokenStream {
+    match &plan.home {
+        Home::Type(companion) => quote!(#companion),
+        Home::Impl | Home::None => quote!(Self),
+    }
+}

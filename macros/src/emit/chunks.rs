@@ -1,0 +1,97 @@
+//! The call of a function whose arguments are cut: `chunks`, `chunk_size`, `reduce`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Ident;
+use syn::spanned::Spanned;
+
+use super::body::run;
+use super::site::know;
+use super::{param_name, process, respan, ty_or_infer};
+use crate::options::Cut;
+use crate::plan::Plan;
+
+// call_chunks(
+//     scale::__call(),
+//     chunking(Cut::Chunks(4), cutter::<&[f64]>(), gatherer::<Vec<f64>>()),
+//     xs,
+//     |xs| (xs, broadcast::<f64>(&factor)),
+//     |(xs, factor)| scale::serial(xs, factor),
+// )
+pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
+    let private = &plan.private;
+    let (entry, proof, run) = if plan.is_process() {
+        (quote!(call_chunks_process), process::proof(plan), None)
+    } else {
+        (quote!(call_chunks), know(plan), Some(run(plan)))
+    };
+    let cut = cut_size(plan, cut);
+    let cutter = cutter(plan);
+    let joiner = joiner(plan);
+    let (whole, piece) = (chunked(plan, |argument| &argument.value), chunked(plan, |argument| &argument.ident));
+    let args = plan.arguments.iter().map(|argument| {
+        let (ident, value) = (&argument.ident, &argument.value);
+        if argument.chunked {
+            return quote!(#ident);
+        }
+        let ty = ty_or_infer(&argument.ty);
+        quote_spanned!(argument.ty.span()=> #private::broadcast::<#ty>(&#value))
+    });
+    quote! {
+        #private::#entry(
+            #proof,
+            #private::chunking(#cut, #cutter, #joiner),
+            #whole,
+            |#piece| (#(#args,)*),
+            #run
+        )
+    }
+}
+
+/// `chunks = N` as a value that is at least 1; found out at compile time where `N` names no generic.
+fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
+    let private = &plan.private;
+    let (variant, number, what) = match cut {
+        Cut::Auto => return quote!(#private::Cut::Auto),
+        Cut::Chunks(number) => ("Chunks", number, "`chunks` must be at least 1: nothing can be cut into 0 chunks"),
+        Cut::Size(number) => ("Size", number, "`chunk_size` must be at least 1: a chunk of 0 items would never end"),
+    };
+    let variant = Ident::new(variant, Span::call_site());
+    let names: Vec<_> = plan.function.sig.generics.params.iter().map(|param| param_name(param).to_string()).collect();
+    let generic = quote!(#number).into_iter().any(|token| {
+        let token = token.to_string();
+        token == "Self" || names.contains(&token)
+    });
+    let check = respan(&quote!(#private::at_least_one), number.span());
+    let number = if generic {
+        quote_spanned!(number.span()=> const { #check(#number, #what) })
+    } else {
+        quote_spanned!(number.span()=> { const NUMBER: usize = #check(#number, #what); NUMBER })
+    };
+    quote!(#private::Cut::#variant(#number))
+}
+
+/// What cuts the chunked arguments: one alone, or pairs of pairs.
+fn cutter(plan: &Plan) -> TokenStream {
+    let private = &plan.private;
+    let cutters = plan.arguments.iter().filter(|argument| argument.chunked).map(|argument| {
+        let ty = ty_or_infer(&argument.ty);
+        quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>())
+    });
+    cutters.reduce(|first, second| quote!(#private::Both(#first, #second))).unwrap_or_default()
+}
+
+/// The chunked arguments, in the same pairs.
+fn chunked<'a, T: quote::ToTokens + 'a>(plan: &'a Plan, part: fn(&'a crate::plan::Argument) -> &'a T) -> TokenStream {
+    let parts = plan.arguments.iter().filter(|argument| argument.chunked).map(part).map(|part| quote!(#part));
+    parts.reduce(|first, second| quote!((#first, #second))).unwrap_or_default()
+}
+
+fn joiner(plan: &Plan) -> TokenStream {
+    let private = &plan.private;
+    let result = ty_or_infer(&plan.result);
+    match &plan.options.reduce {
+        Some((_, path)) => quote!(#private::reducer::<#result>(#path)),
+        None => quote_spanned!(plan.result.span()=> #private::gatherer::<#result>()),
+    }
+}

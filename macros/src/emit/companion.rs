@@ -1,0 +1,208 @@
+//! The other ways to call the function: on a type beside it, or beside it in its `impl` block.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Attribute, Generics, Ident, parse_quote};
+
+use super::body::{call, link, run, serial};
+use super::site::{call_of, failed, know, late};
+use super::{future, names, parts, process, unsafety};
+use crate::plan::{Argument, Home, Plan};
+use crate::receiver::Receiver;
+
+// enum add {}
+//
+// impl add {
+//     fn __call() -> Call { .. }  what the runtime is told, and the one place where types are checked
+//     pub fn serial(..), submit(..), map(..)
+// }
+pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
+    let function = &plan.function;
+    let attributes: Vec<_> = function.attrs.iter().filter_map(shared).collect();
+    let attributes = quote!(#(#attributes)*);
+    let clippy = quote!(#[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]);
+    let stub = !valid && (plan.is_async() || plan.is_process());
+    let knows = match (plan.is_process(), valid) {
+        (false, _) => Some(call_of(plan, valid)),
+        (true, true) => Some(process::remote(plan)),
+        (true, false) => None,
+    };
+    let items = [
+        knows,
+        failed(plan, valid),
+        Some(serial(plan, valid)),
+        plan.is_async().then(|| future::future(plan, valid)),
+        if stub { future::submit_stub(plan) } else { submit(plan) },
+        if stub { None } else { map(plan) },
+    ];
+    let items = items.iter().flatten();
+    match &plan.home {
+        Home::None => quote!(),
+        // Each item on its own: there is no block of ours to put the attributes on.
+        Home::Impl => quote!(#(#attributes #clippy #items)*),
+        Home::Type(name) => {
+            let vis = &function.vis;
+            let about = format!("The other ways to call [`{}()`]: `serial`, `submit` and `map`.", link(plan));
+            quote! {
+                #attributes
+                #[doc = #about]
+                #[allow(non_camel_case_types)]
+                #vis enum #name {}
+                #attributes
+                #clippy
+                impl #name {
+                    #(#items)*
+                }
+            }
+        }
+    }
+}
+
+fn submit(plan: &Plan) -> Option<TokenStream> {
+    let Plan { private, function, .. } = plan;
+    if !plan.has_submit {
+        return None;
+    }
+    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let ident = plan.name("submit");
+    let about = format!("Queues a call of [`{}()`] and returns a task to join or await.", link(plan));
+    let (generics, inputs) = submit_signature(plan);
+    let (params, clause) = parts(&generics);
+    let values = plan.arguments.iter().map(input);
+    let result = &plan.result_owned;
+    let call = if plan.is_process() {
+        let proof = process::proof(plan);
+        quote!(#private::submit_process(#proof, (#(#values,)*)))
+    } else {
+        let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
+        let know = know(plan);
+        let (know, run) = match plan.receiver {
+            // The task owns a share of what the method only borrows.
+            Some(Receiver::Shared) => (quote!(#know.counted()), run_counted(plan)),
+            _ => (know, run(plan)),
+        };
+        quote!(#private::#entry(#know, (#(#values,)*), #run))
+    };
+    Some(quote! {
+        #[doc = #about]
+        #[inline]
+        #vis #unsafety fn #ident #params(#(#inputs),*) -> #private::Task<#result> #clause {
+            #call
+        }
+    })
+}
+
+/// The closure that runs the body on a shared receiver of its own.
+fn run_counted(plan: &Plan) -> TokenStream {
+    let names = names(plan);
+    let this = names.first();
+    let call = call(plan);
+    if plan.is_async() {
+        quote!(|(#(#names,)*)| async move { let #this = &*#this; #call.await })
+    } else {
+        quote!(|(#(#names,)*)| { let #this = &*#this; #call })
+    }
+}
+
+/// The generics and the inputs of `submit`: everything is owned.
+pub(super) fn submit_signature(plan: &Plan) -> (Generics, Vec<TokenStream>) {
+    let private = &plan.private;
+    let mut generics = plan.owned_generics.clone();
+    if let Home::Impl = plan.home {
+        let clause = generics.make_where_clause();
+        clause.predicates.push(match plan.receiver {
+            // With a lifetime of its own the condition is one on the caller, even where `Self` could never meet it.
+            Some(Receiver::Shared) => {
+                parse_quote!(for<'__any> Self: ::core::marker::Send + ::core::marker::Sync + 'static)
+            }
+            _ => parse_quote!(Self: 'static),
+        });
+    }
+    let inputs = plan.arguments.iter().enumerate().map(|(index, argument)| {
+        let (value, owned) = (input(argument), &argument.owned);
+        match (index, &plan.receiver) {
+            (0, Some(Receiver::Shared)) => quote!(#value: #private::Arc<Self>),
+            _ => quote!(#value: #owned),
+        }
+    });
+    (generics, inputs.collect())
+}
+
+/// An argument of a generated function: `self` is one of its own, or lints would take its type for the user's.
+fn input(argument: &Argument) -> Ident {
+    if argument.is_receiver { Ident::new("self", Span::mixed_site()) } else { argument.ident.clone() }
+}
+
+fn map(plan: &Plan) -> Option<TokenStream> {
+    let Plan { private, function, .. } = plan;
+    // All items are given the receiver, unless they are receivers.
+    let receiver = match (&plan.receiver, &*plan.arguments) {
+        (_, []) => return None,
+        (Some(receiver), [this, _, ..]) if receiver.serves_many() => Some((receiver, this)),
+        _ => None,
+    };
+    let arguments = &plan.arguments[usize::from(receiver.is_some())..];
+    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let ident = plan.name("map");
+    let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
+    let mut generics = plan.named_generics.clone();
+    let (items, marker) = (format_ident!("__Items"), format_ident!("__Marker"));
+    let types = arguments.iter().map(|argument| &argument.named);
+    let item = if let [argument] = arguments { &argument.named } else { &parse_quote!((#(#types,)*)) };
+    generics.params.push(parse_quote!(#items: #private::Items<#item, #marker>));
+    generics.params.push(parse_quote!(#marker));
+    if let Some((Receiver::Counted, _)) = receiver {
+        generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
+    }
+    let result = &plan.result_named;
+    let names = names(plan);
+    let call = call(plan);
+    let know = know(plan);
+    let (input, this, know, pattern, suffix) = match (receiver, names.as_slice()) {
+        (Some((_, this)), _) => {
+            let (value, ty) = (input(this), &this.named);
+            (quote!(#value: #ty,), quote!(#value,), know, quote!((#(#names,)*)), "_on")
+        }
+        (None, [name]) => (quote!(), quote!(), quote!(#know.single()), quote!(#name), ""),
+        (None, _) => (quote!(), quote!(), know, quote!((#(#names,)*)), ""),
+    };
+    let late = plan.options.timeout.as_ref().map(|_| late(plan)).map(|late| quote!(#late,));
+    let (map, function, into) = match (plan.is_async(), &late, receiver) {
+        _ if plan.is_process() => ("Map", "Detach", "map"),
+        // What only borrows the receiver cannot be left in an iterator.
+        (false, None, Some((Receiver::Shared, _))) => ("Map", "MapFn", "map"),
+        (false, None, _) => ("Map", "Detach", "map"),
+        (false, Some(_), _) => ("TimedMap", "Detach", "map_timed"),
+        (true, None, _) => ("AsyncMap", "MapFuture", "map_async"),
+        (true, Some(_), _) => ("AsyncMap", "MapFuture", "map_async_timed"),
+    };
+    let (map, function, into) = (format_ident!("{map}"), format_ident!("{function}"), format_ident!("{into}{suffix}"));
+    let end = if plan.is_process() {
+        let arguments = process::map_arguments(plan);
+        quote!(#private::map_process(#arguments, items))
+    } else {
+        quote!(#private::#into(#know, #late #this items, |#pattern| #call))
+    };
+    let (params, clause) = parts(&generics);
+    Some(quote! {
+        #[doc = #about]
+        #vis #unsafety fn #ident #params(#input items: #items) -> #private::#map<
+            #items::Source,
+            impl #private::#function<#item, Out = #result>,
+            #item,
+        > #clause {
+            #end
+        }
+    })
+}
+
+/// An attribute that the companions share with the function; an expected lint need not fire on them.
+fn shared(attr: &Attribute) -> Option<TokenStream> {
+    let path = attr.path();
+    if ["cfg", "allow", "warn", "deny", "forbid"].iter().any(|name| path.is_ident(name)) {
+        return Some(quote!(#attr));
+    }
+    let list = attr.meta.require_list().ok().filter(|_| path.is_ident("expect"))?;
+    let lints = &list.tokens;
+    Some(quote!(#[allow(#lints)]))
+}

@@ -1,0 +1,72 @@
+//! `#[fanfold::main]`, and `fanfold::process_tests!()`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::{Error, ItemFn, Path, parse_quote};
+
+// #[tokio::main] async fn main() { .. }
+//
+// becomes
+//
+// fn main() {
+//     fanfold::init();
+//     #[tokio::main] async fn main() { .. }
+//     main()
+// }
+pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
+    let function: ItemFn = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            let hint =
+                Error::new(error.span(), "`#[fanfold::main]` goes on a function: `#[fanfold::main] fn main() { .. }`");
+            let error = hint.to_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let krate = match krate(options) {
+        Ok(krate) => krate,
+        Err(error) => {
+            let error = error.to_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    if let Some(input) = function.sig.inputs.first() {
+        let error = Error::new_spanned(input, "`main` takes no arguments: read them from `std::env::args()`");
+        let error = error.to_compile_error();
+        return quote!(#item #error);
+    }
+    let (vis, ident, output) = (&function.vis, &function.sig.ident, &function.sig.output);
+    // An attribute below this one, such as `tokio::main`, makes a plain function of an async one; alone, it is no `main`.
+    if let (Some(token), true) = (function.sig.asyncness, function.attrs.is_empty()) {
+        let message =
+            "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
+        let error = Error::new_spanned(token, message).to_compile_error();
+        return quote!(#item #error);
+    }
+    let mut inner = function.clone();
+    inner.vis = syn::Visibility::Inherited;
+    let name = syn::Ident::new(&ident.to_string(), Span::mixed_site().located_at(ident.span()));
+    quote! {
+        #vis fn #ident() #output {
+            #krate::init();
+            #inner
+            #name()
+        }
+    }
+}
+
+/// `crate = "path"`, or nothing.
+fn krate(options: TokenStream) -> syn::Result<Path> {
+    if options.is_empty() {
+        return Ok(parse_quote!(::fanfold));
+    }
+    let parser = |input: syn::parse::ParseStream| {
+        input.parse::<syn::Token![crate]>()?;
+        input.parse::<syn::Token![=]>()?;
+        let text: syn::LitStr = input.parse()?;
+        text.parse()
+    };
+    syn::parse::Parser::parse2(parser, options).map_err(|error| {
+        Error::new(error.span(), "`#[fanfold::main]` has one option, where fanfold was renamed: `crate = \"path\"`")
+    })
+}

@@ -1,0 +1,69 @@
+//! What another process cannot be given, refused at its token.
+
+use syn::visit::Visit;
+use syn::{Ident, ReturnType};
+
+use crate::check::{WORKER, has, typed};
+use crate::errors::Errors;
+use crate::function::Function;
+use crate::options::Options;
+use crate::types::{borrows, contains_impl};
+
+pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors) {
+    let sig = &function.sig;
+    if !cfg!(feature = "process")
+        && let Some(kind) = &options.kind_token
+    {
+        let message = "`kind = \"process\"` needs the feature `process` of fanfold\nin Cargo.toml: fanfold = { version = \"..\", features = [\"process\"] }";
+        errors.at(kind, message);
+    }
+    if let Some(token) = sig.asyncness {
+        let message = "an `async fn` only makes a future, and no future can go to another process: remove `async`";
+        errors.at(token, message);
+    }
+    for param in sig.generics.params.iter().filter(|param| !matches!(param, syn::GenericParam::Lifetime(_))) {
+        let message = "a worker process finds functions by name, and a generic one is many functions: write one for each type that you need, which calls the generic one";
+        errors.at(param, message);
+    }
+    if let Some(receiver) = sig.receiver() {
+        let message = "a worker process finds functions by name, so they stand alone: write a function that takes the value as an argument";
+        errors.at(receiver, message);
+    }
+    let result = match &sig.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => Some(&**ty),
+    };
+    for argument in sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)) {
+        if contains_impl(&argument.ty) {
+            let message =
+                "a worker process finds functions by name, and `impl Trait` makes many functions of one: name the type";
+            errors.at(&argument.ty, message);
+        } else if borrows(&argument.ty) {
+            let message =
+                "nothing can be lent to another process: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
+            errors.at(&argument.ty, message);
+        }
+    }
+    let types = sig.inputs.iter().filter_map(typed).map(|argument| &*argument.ty).chain(result);
+    for ty in types {
+        let mut finder = FindSelf(None);
+        finder.visit_type(ty);
+        if let Some(name) = finder.0 {
+            errors.at(name, "a worker process finds functions by name, so they stand alone: write the type's own name");
+        }
+    }
+    if let Some(ty) = result.filter(|ty| borrows(ty)) {
+        errors.at(ty, "another process has nothing to lend: return it by value");
+    }
+}
+
+/// The first `Self` of a type.
+struct FindSelf(Option<Ident>);
+
+impl<'ast> Visit<'ast> for FindSelf {
+    fn visit_ident(&mut self, ident: &'ast Ident) {
+        if ident == "Self" && self.0.is_none() {
+            self.0 = Some(ident.clone());
+        }
+    }
+}

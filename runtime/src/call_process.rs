@@ -1,0 +1,191 @@
+//! What the attribute's code calls for `kind = "process"`.
+//!
+//! Each entry hands the call to a seat of the pool, as the entries of `call.rs` hand theirs to a thread; the seat's
+//! worker runs it. In a worker process itself, and with `FANFOLD_SERIAL=1`, functions run in this process: there is one
+//! level of processes.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::chunked::{Chunking, CutAll, call_chunks};
+use crate::config;
+use crate::error::TaskError;
+use crate::lend::{self, Abandoned};
+use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
+use crate::panics;
+use crate::pool::Pool;
+use crate::process::{Code, Remote, is_worker_process};
+use crate::sent::{Carried, Crossing};
+use crate::site::{Call, Site};
+use crate::slot::{Slot, Terms};
+use crate::task::Task;
+use crate::workers::{Core, Kind};
+
+/// Whether process functions run in this very process.
+fn at_home() -> bool {
+    config::serial() || is_worker_process()
+}
+
+/// The pool that a function's workers belong to; in a worker process its threads.
+fn core(site: Site) -> &'static Arc<Core> {
+    if at_home() {
+        return Pool::cpu_default().core();
+    }
+    let core = site.core();
+    assert!(
+        core.kind() == Kind::Process,
+        "`{}` is of `kind = \"process\"`, and {core:?} has no processes: give it a `Pool::process`",
+        site.function
+    );
+    core
+}
+
+/// The direct call: a worker process runs the function; this thread waits.
+///
+/// # Panics
+///
+/// With the message of the function's own panic. If its worker is lost, or its arguments or result cannot cross, unless
+/// the result has a place for that; and if the pool cannot start.
+pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, R, C, D>, args: A) -> R {
+    if at_home() {
+        return remote.here(args);
+    }
+    let remote = remote.limit(site.terms.timeout);
+    // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
+    let carried = unsafe { Carried::new((remote, args)) };
+    let done = lend::run_on(core(site), move || {
+        let (remote, args) = carried.into_inner();
+        // SAFETY: as above.
+        unsafe { Carried::new(remote.call(&args)) }
+    });
+    remote.settle(match done {
+        Ok(outcome) => outcome.into_inner(),
+        Err(Abandoned) => Err(TaskError::PoolClosed),
+    })
+}
+
+/// `name::submit`.
+pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    site: Site,
+    remote: Remote<A, R, C, D>,
+    args: A,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    let core = core(site);
+    let remote = remote.limit(site.terms.timeout);
+    let here = at_home();
+    let work =
+        move || if here { remote.here(args) } else { remote.call(&args).unwrap_or_else(|error| panics::fail(error)) };
+    // Only workers of the pool run it; its time is kept where its worker is.
+    let terms = Terms { own_worker: true, ..Terms::default() };
+    // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
+    let crossing = unsafe { Crossing::vouched() };
+    Task::start(core, Slot::new(Arc::clone(core), site.function, terms, work, crossing))
+}
+
+/// `name::map`; `wrap` makes the arguments of an item.
+pub fn map_process<I, M, A, T, R, C, D>(
+    site: Site,
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    items: I,
+) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+where
+    I: Items<A, M>,
+    T: 'static,
+    R: 'static,
+    C: Code<T> + 'static,
+    D: Code<R> + 'static,
+{
+    let function = Abroad { remote: remote.limit(site.terms.timeout), wrap, here: at_home() };
+    let map = Map::new(Arc::clone(core(site)), site.function, items.into_source(), function).stateful();
+    match site.progress {
+        Some(label) => map.progress(label),
+        None => map,
+    }
+}
+
+/// The direct call of a function with `chunks`.
+///
+/// # Panics
+///
+/// As [`call_process`], and as [`call_chunks`].
+pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
+    site: Site,
+    remote: Remote<A, R, C, D>,
+    chunking: Chunking<X, R>,
+    whole: S,
+    with: impl FnMut(S) -> A,
+) -> R {
+    core(site);
+    let here = at_home();
+    let remote = remote.limit(site.terms.timeout);
+    // SAFETY: a `Code` stands for types that are `Send`.
+    let crossing = unsafe { Crossing::vouched() };
+    // SAFETY: function pointers.
+    let remote = unsafe { Carried::new(remote) };
+    let function = move |args| {
+        let remote = remote.get();
+        if here { remote.here(args) } else { remote.settle(remote.call(&args)) }
+    };
+    let site = if here { site.on(Pool::cpu_default()) } else { site };
+    call_chunks(Call { site, crossing }, chunking, whole, with, function)
+}
+
+/// A function whose items go to worker processes.
+struct Abroad<A, T, R, C, D> {
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    here: bool,
+}
+
+// SAFETY: function pointers and flags.
+unsafe impl<A, T, R, C, D> Send for Abroad<A, T, R, C, D> {}
+// SAFETY: as above.
+unsafe impl<A, T, R, C, D> Sync for Abroad<A, T, R, C, D> {}
+
+impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
+    type Out = R;
+
+    fn call(&self, item: A) -> R {
+        let args = (self.wrap)(item);
+        if self.here { self.remote.here(args) } else { self.remote.settle(self.remote.call(&args)) }
+    }
+
+    fn crossing(&self) -> Crossing<A, R> {
+        // SAFETY: a `Code` stands for types that are `Send`.
+        unsafe { Crossing::vouched() }
+    }
+
+    fn batches(&self) -> Option<&dyn Batches<A, R>> {
+        if self.here { None } else { Some(self) }
+    }
+}
+
+impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
+    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+        let next = &mut || next().map(self.wrap);
+        let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));
+    }
+}
+
+impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for Abroad<A, T, R, C, D> {
+    fn detach(self) -> Batched<A, R>
+    where
+        A: 'static,
+    {
+        Arc::new(move |items: Vec<A>, results: &mut Vec<R>| {
+            let mut items = items.into_iter();
+            if self.here {
+                return results.extend(items.map(|item| self.call(item)));
+            }
+            self.run(&mut || items.next(), &mut |result| {
+                results.push(result);
+                ControlFlow::Continue(())
+            });
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! Worker processes: a pool whose threads run nothing themselves, but have a process each that does.
+//!
+//! ```text
+//!   parent                                              worker: the same program
+//!   queue -> seat.rs: a thread and its worker           worker.rs: takes requests, runs them
+//!            host.rs: starts it, asks it, buries it     serve.rs: arguments in, results out
+//!                        \                              /
+//!                         ring.rs: requests and replies, in shared memory
+//!                         segments.rs: large blocks, in shared memory of their own
+//! ```
+//!
+//! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
+//! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
+//! does. `remote.rs` puts the parts together.
+
+mod direct;
+mod hello;
+mod host;
+mod os;
+mod parcel;
+mod probe;
+mod registry;
+mod remote;
+mod ring;
+mod seat;
+mod segments;
+mod serve;
+mod wire;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use direct::Bytes;
+pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
+pub use registry::{ENTRIES, Entry};
+pub use remote::Remote;
+pub use serve::Serving;
+pub use wire::{Code, Wire};
+
+pub(crate) use host::Terms;
+pub(crate) use seat::{leave, sit, stop, tidy};
+pub(crate) use worker::is_worker_process;
+
+/// Whether this program can start itself as a worker.
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// Makes this program able to start itself as a worker process. It must come first in `main`:
+/// [`#[fanfold::main]`](macro@crate::main) sees to that.
+///
+/// In a process that was started as a worker it serves its parent, and never returns.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// use fanfold::parallel;
+///
+/// #[parallel(kind = "process")]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// fn main() {
+///     fanfold::init();
+///     assert_eq!(square(7), 49); // in another process
+/// }
+/// ```
+pub fn init() {
+    if let Some(parent) = worker::parent() {
+        worker::run(parent);
+    }
+    READY.store(true, Ordering::Release);
+}
+
+/// Why there can be no process pool here.
+pub(crate) fn obstacle() -> Option<&'static str> {
+    if is_worker_process() {
+        Some(
+            "this is a worker process, and workers have no workers of their own: call the function, which runs here \
+             and now in a worker, or use `kind = \"cpu\"`",
+        )
+    } else if worker::parent().is_some() || !READY.load(Ordering::Acquire) {
+        Some(
+            "this program cannot start itself as a worker process: put `#[fanfold::main]` on `main`, or \
+             `fanfold::init()` first in it; in a test, `fanfold::process_tests!();` at the top of the file",
+        )
+    } else {
+        None
+    }
+}
+
+/// Makes a test program able to start itself as a worker process: `fanfold::process_tests!();` at the top of the file.
+///
+/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`.
+///
+/// # Examples
+///
+/// ```no_run
+/// fanfold::process_tests!();
+///
+/// #[fanfold::parallel(kind = "process")]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// #[test]
+/// fn squares() {
+///     assert_eq!(square(7), 49);
+/// }
+/// ```
+#[macro_export]
+macro_rules! process_tests {
+    () => {
+        const _: () = {
+            extern "C" fn start() {
+                $crate::init();
+            }
+            // The loader calls what stands in this section before `main`.
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static START: extern "C" fn() = start;
+        };
+    };
+}

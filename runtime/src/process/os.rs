@@ -1,0 +1,366 @@
+//! The operating system's part, Linux': memory that two processes share, descriptors sent over a socket, sleeping on
+//! a word of shared memory, and ends of processes. All system calls of the process pool stand here.
+
+use std::collections::VecDeque;
+use std::io::{self, Error};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+/// Makes memory that can be sent to another process: gone when nobody holds it, in no file system, of a fixed size.
+pub(super) fn memory(len: usize) -> io::Result<OwnedFd> {
+    let size = libc::off_t::try_from(len).map_err(|_| Error::other("more memory than the system can address"))?;
+    // SAFETY: the name is a C string, and the result is checked.
+    let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    check(fd)?;
+    // SAFETY: new, and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: a descriptor that is open.
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
+    // What is mapped must not shrink: touching the lost part would end the process.
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(fd)
+}
+
+/// Memory that is shared with another process. It stays where it is until this is dropped.
+pub(super) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; what is done to its bytes, its users answer for.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps all of the memory behind a descriptor, which [`memory`] made here or in another process.
+    pub(super) fn new(fd: &OwnedFd) -> io::Result<Self> {
+        let mut stat = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: an open descriptor, and room for the answer.
+        check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+        // SAFETY: it succeeded, so it is written.
+        let size = unsafe { stat.assume_init() }.st_size;
+        // SAFETY: as above.
+        let seals = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
+        if seals & libc::F_SEAL_SHRINK == 0 {
+            return Err(Error::other("the memory may shrink while it is used"));
+        }
+        let len = usize::try_from(size).ok().filter(|len| *len > 0);
+        let len = len.ok_or_else(|| Error::other("the memory is empty"))?;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at a place of the system's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| Error::other("mapped at address 0"))?;
+        Ok(Self { start, len })
+    }
+
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and whoever uses the memory keeps the mapping.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// Room for the descriptors that come with one message.
+const MOST_DESCRIPTORS: usize = 16;
+
+/// A buffer for descriptors, aligned as the system wants it.
+#[repr(C)]
+union Control {
+    bytes: [u8; 128],
+    _align: libc::cmsghdr,
+}
+
+/// Sends one byte, and a descriptor with it.
+pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut part = libc::iovec { iov_base: std::ptr::from_ref(&byte).cast_mut().cast(), iov_len: 1 };
+    let mut control = Control { bytes: [0; 128] };
+    // SAFETY: a message header may be all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if let Some(descriptor) = descriptor {
+        const SIZE: u32 = 4; // of a descriptor
+        message.msg_control = (&raw mut control).cast();
+        // SAFETY: only arithmetic.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(SIZE) } as _;
+        // SAFETY: the control buffer is large enough for one header and one descriptor.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(SIZE) as _;
+            let fd = descriptor.as_raw_fd().to_ne_bytes();
+            std::ptr::copy_nonoverlapping(fd.as_ptr(), libc::CMSG_DATA(header), fd.len());
+        }
+    }
+    loop {
+        // SAFETY: the message points to what is alive here.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Receives bytes, and the descriptors that come with them; 0 when the other side has closed.
+pub(super) fn receive(
+    socket: &UnixStream,
+    bytes: &mut [u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+    wait: bool,
+) -> io::Result<usize> {
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let mut control = Control { bytes: [0; 128] };
+    // SAFETY: a message header may be all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>();
+    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    let received = loop {
+        // SAFETY: the message points to what is alive here.
+        let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        match usize::try_from(received) {
+            Ok(received) => break received,
+            Err(_) => {
+                let error = Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    };
+    // SAFETY: the system has filled the message in.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    // SAFETY: null at the end, else a header within the control buffer.
+    while let Some(found) = unsafe { header.as_ref() } {
+        if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: only arithmetic.
+            let length = found.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
+            for index in 0..(length / size_of::<RawFd>()).min(MOST_DESCRIPTORS) {
+                // SAFETY: within what the header says that it holds; each is new, and ours alone.
+                let descriptor = unsafe {
+                    let mut fd = [0; size_of::<RawFd>()];
+                    let place = libc::CMSG_DATA(header).add(index * fd.len());
+                    std::ptr::copy_nonoverlapping(place, fd.as_mut_ptr(), fd.len());
+                    OwnedFd::from_raw_fd(RawFd::from_ne_bytes(fd))
+                };
+                descriptors.push_back(descriptor);
+            }
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok(received)
+}
+
+/// What a wait on a worker has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// There are bytes on the socket, or it is closed.
+    Socket,
+    /// The process has ended.
+    Ended,
+    /// Time is up.
+    TimeUp,
+}
+
+/// Waits for bytes on a socket, the end of a process, or the deadline.
+pub(super) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Option<Instant>) -> io::Result<Waited> {
+    let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // A negative descriptor is passed over.
+    let mut entries = [entry(socket.as_raw_fd()), entry(process.map_or(-1, AsRawFd::as_raw_fd))];
+    loop {
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        let limit = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: two entries, a time or none, and no signal mask.
+        let ready = unsafe { libc::ppoll(entries.as_mut_ptr(), 2, limit, std::ptr::null()) };
+        match ready {
+            0 => return Ok(Waited::TimeUp),
+            1.. if entries[0].revents & libc::POLLIN != 0 => return Ok(Waited::Socket),
+            1.. if entries[1].revents != 0 => return Ok(Waited::Ended),
+            1.. => return Ok(Waited::Socket),
+            _ => {
+                let error = Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps until the other side has closed the socket, and reads nothing; `false` if this side has closed it.
+pub(super) fn wait_for_hang_up(socket: RawFd) -> bool {
+    /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds.
+    const PERIOD: libc::c_int = 1_000;
+    loop {
+        let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one entry.
+        if unsafe { libc::poll(&raw mut entry, 1, PERIOD) } > 0 {
+            return entry.revents & libc::POLLNVAL == 0;
+        }
+    }
+}
+
+/// Waits for the end of a process, until the deadline at most.
+pub(super) fn wait_for_end(process: &OwnedFd, deadline: Instant) {
+    let mut entry = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let time = timespec(deadline.saturating_duration_since(Instant::now()));
+    // SAFETY: one entry, and a time.
+    unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) };
+}
+
+/// Ends another process, which must be a child that was not waited for.
+pub(super) fn kill(pid: u32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: two numbers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+/// The signal of a process that gave up, as Rust does when there is no memory.
+pub(super) const ABORT: i32 = libc::SIGABRT;
+
+/// A descriptor that tells when a process ends; none where the kernel is older than that (5.3).
+pub(super) fn watch_process(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: a system call with two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: new, and nobody else's; the system closes it on exec.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sleeps while the word is `seen`, until it is woken or time is up. May wake for no reason.
+pub(super) fn sleep_on(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
+    let time = limit.map(timespec);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the word is alive and aligned; not private, as another process wakes it.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) };
+}
+
+/// Wakes all who sleep on the word, in any process.
+pub(super) fn wake(word: &AtomicU32) {
+    // SAFETY: as in `sleep_on`.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// Has this process killed when its parent's thread that started it ends; `false` if that is too late.
+pub(super) fn end_with_parent(parent: u32) -> bool {
+    // SAFETY: a number each; asking for the parent cannot fail.
+    let now = unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::getppid()
+    };
+    u32::try_from(now) == Ok(parent)
+}
+
+/// Ends this process at once, whatever its other threads do.
+pub(super) fn end_now() -> ! {
+    // SAFETY: never returns, and runs nothing.
+    unsafe { libc::_exit(1) }
+}
+
+/// Leaves Ctrl-C to the parent: it goes to all processes of a terminal, and the parent's choice holds for its workers.
+/// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start.
+pub(super) fn leave_interrupts_to_parent() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: a zeroed action is a valid one, and the handler may run at any time.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Limits the private memory of this process; allocations beyond it fail.
+pub(super) fn limit_memory(bytes: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: a limit that is alive.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) }).map(drop)
+}
+
+/// Takes standard input, which is a socket, away from the user's code: that reads nothing.
+pub(super) fn take_stdin() -> io::Result<UnixStream> {
+    // SAFETY: 0 is standard input; the copy is new and nobody else's.
+    let socket = unsafe {
+        let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3))?;
+        OwnedFd::from_raw_fd(copy)
+    };
+    let nothing = std::fs::File::open("/dev/null")?;
+    // SAFETY: two open descriptors.
+    check(unsafe { libc::dup2(nothing.as_raw_fd(), 0) })?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Asks for few, large pages for memory that is about to be written: a tenth of the faults.
+pub(super) fn expect_large(start: *mut u8, len: usize) {
+    const PAGE: usize = 4096;
+    let first = start.addr().next_multiple_of(PAGE);
+    let end = (start.addr() + len) / PAGE * PAGE;
+    if end > first {
+        // SAFETY: whole pages of an allocation of the caller's; advice changes no content.
+        unsafe { libc::madvise(start.with_addr(first).cast(), end - first, libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// The name of a signal.
+pub(super) fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGUSR1 => "SIGUSR1",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGUSR2 => "SIGUSR2",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGALRM => "SIGALRM",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGSYS => "SIGSYS",
+        _ => "a signal",
+    }
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}

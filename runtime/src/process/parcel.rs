@@ -1,0 +1,138 @@
+//! What goes with a frame: blocks of bytes that are too large for the ring, each in a segment of its own.
+//!
+//! A frame's third word says how many blocks there are, and its payload begins with their descriptions. Where the bytes
+//! themselves are too many, they are a block as well, the last one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use super::os;
+use super::ring::LARGEST;
+use super::segments::{Inbox, Outbox, Sent, View};
+use super::wire::{Decoder, Misfit, no_memory};
+
+/// The bit in a frame's third word that says that all bytes are in the last block.
+const SPILLED: u32 = 1 << 31;
+
+/// The bytes that tell the other process of a block.
+const BLOCK_SIZE: usize = 16;
+
+/// Puts the descriptions of `blocks` before `bytes`; what is too long for the ring goes into one more block. Gives the
+/// frame's third word.
+pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Sent>, outbox: &mut Outbox) -> Result<u32, Misfit> {
+    let mut spilled = 0;
+    if bytes.len() + blocks.len() * BLOCK_SIZE > LARGEST {
+        blocks.push(outbox.send(&[bytes]).map_err(no_memory)?);
+        bytes.clear();
+        spilled = SPILLED;
+    }
+    if blocks.len() * BLOCK_SIZE > LARGEST {
+        return Err(Misfit::new(format!("it has {} large parts, which is too many", blocks.len())));
+    }
+    if !blocks.is_empty() {
+        let mut described = Vec::with_capacity(blocks.len() * BLOCK_SIZE + bytes.len());
+        for block in &*blocks {
+            described.extend_from_slice(&u64::from(block.segment).to_ne_bytes());
+            described.extend_from_slice(&block.len.to_ne_bytes());
+        }
+        described.append(bytes);
+        *bytes = described;
+    }
+    Ok(spilled | u32::try_from(blocks.len()).unwrap_or(0))
+}
+
+/// The blocks that a frame describes, and the bytes behind them.
+fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Sent>, &[u8])> {
+    let count = (word & !SPILLED) as usize;
+    let (described, bytes) = payload.split_at_checked(count.checked_mul(BLOCK_SIZE)?)?;
+    let blocks = described.chunks_exact(BLOCK_SIZE).map(|block| {
+        let (segment, len) = block.split_at_checked(8)?;
+        let segment = u64::from_ne_bytes(segment.try_into().ok()?).try_into().ok()?;
+        Some(Sent { segment, len: u64::from_ne_bytes(len.try_into().ok()?) })
+    });
+    Some((blocks.collect::<Option<_>>()?, bytes))
+}
+
+/// One side's part of what the parent and a worker exchange beside the rings.
+pub(super) struct Mail {
+    pub(super) socket: UnixStream,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    /// Descriptors of segments that came and were not asked for yet, in the order of their segments' first use.
+    pub(super) descriptors: VecDeque<OwnedFd>,
+}
+
+impl Mail {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket, outbox: Outbox::default(), inbox: Inbox::default(), descriptors: VecDeque::new() }
+    }
+
+    /// Sends the descriptors of segments that the other side does not know.
+    pub(super) fn introduce(&mut self, blocks: &[Sent]) -> io::Result<()> {
+        for block in blocks {
+            if let Some(fd) = self.outbox.introduce(block.segment) {
+                os::send(&self.socket, b's', Some(fd))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back blocks that were not sent.
+    pub(super) fn recall(&mut self, blocks: &[Sent]) {
+        blocks.iter().for_each(|block| self.outbox.recall(block.segment));
+    }
+
+    /// Wakes the other side, which waits for the socket.
+    pub(super) fn ring(&self) -> io::Result<()> {
+        os::send(&self.socket, b'r', None)
+    }
+
+    /// Reads what is on the socket, without waiting; `false` if the other side has closed it.
+    pub(super) fn collect(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        loop {
+            match os::receive(&self.socket, &mut bytes, &mut self.descriptors, false) {
+                Ok(0) => return false,
+                Ok(read) if read == bytes.len() => {}
+                Ok(_) => return true,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+    }
+
+    /// Opens a frame's payload.
+    pub(super) fn open<'a>(&mut self, word: u32, payload: &'a [u8]) -> io::Result<Parcel<'a>> {
+        let (blocks, bytes) = unpack(word, payload).ok_or_else(|| io::Error::other("a frame that cannot be read"))?;
+        let mut views = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if !self.inbox.knows(block.segment) {
+                // The descriptor was sent before the frame was.
+                if self.descriptors.is_empty() {
+                    self.collect();
+                }
+                let fd = self.descriptors.pop_front().ok_or_else(|| io::Error::other("a segment did not come"))?;
+                self.inbox.learn(block.segment, &fd)?;
+            }
+            views.push(self.inbox.view(block)?);
+        }
+        let spilled = if word & SPILLED == 0 { None } else { views.pop() };
+        Ok(Parcel { bytes, spilled, blocks: views })
+    }
+}
+
+/// A frame's payload, opened.
+pub(super) struct Parcel<'a> {
+    bytes: &'a [u8],
+    spilled: Option<View>,
+    blocks: Vec<View>,
+}
+
+impl Parcel<'_> {
+    /// What reads it, once.
+    pub(super) fn decoder(&mut self) -> Decoder<'_> {
+        let bytes = self.spilled.as_ref().map_or(self.bytes, View::bytes);
+        Decoder::new(bytes, std::mem::take(&mut self.blocks))
+    }
+}

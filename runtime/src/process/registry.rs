@@ -1,0 +1,70 @@
+//! The functions that a worker can be asked for, in a table that the linker fills.
+//!
+//! A worker runs the very program that its parent is, so an entry has the same place in both tables, and its number is
+//! all that a request says. That it is the same program is checked once, when they meet: the [`fingerprint`] covers
+//! every name in the table, how the code lies in memory, and the program's file.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use linkme::distributed_slice;
+
+use super::serve::Serving;
+
+/// All entries of the program.
+#[distributed_slice]
+pub static ENTRIES: [Entry];
+
+/// A function of `kind = "process"`.
+pub struct Entry {
+    /// Crate, version, path and place in the source: no two functions share it.
+    name: &'static str,
+    serve: fn(&mut Serving<'_>),
+}
+
+impl Entry {
+    /// A function of this name; `serve` reads its arguments, runs it, and writes its results.
+    #[must_use]
+    pub const fn new(name: &'static str, serve: fn(&mut Serving<'_>)) -> Self {
+        Self { name, serve }
+    }
+
+    /// Its place in the table.
+    pub(super) fn number(&self) -> u32 {
+        let place = ENTRIES.iter().position(|entry| std::ptr::eq(entry, self));
+        place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Answers a request for the entry of this number.
+pub(super) fn serve(number: u32, serving: &mut Serving<'_>) {
+    match ENTRIES.get(number as usize) {
+        Some(entry) => (entry.serve)(serving),
+        None => serving.refuse(&format!(
+            "this worker knows no function of the number {number}, only {}: parent and worker are different programs",
+            ENTRIES.len()
+        )),
+    }
+}
+
+/// A number that two processes share only if they run the same build of the same program.
+pub(super) fn fingerprint() -> u64 {
+    static FINGERPRINT: LazyLock<u64> = LazyLock::new(|| {
+        let mut hasher = DefaultHasher::new();
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        // Programs lie anywhere in memory, but the distances within one are its build's.
+        let origin = (fingerprint as fn() -> u64 as usize, serve as fn(u32, &mut Serving<'_>) as usize);
+        for entry in ENTRIES {
+            entry.name.hash(&mut hasher);
+            (entry.serve as usize).wrapping_sub(origin.0).hash(&mut hasher);
+        }
+        origin.1.wrapping_sub(origin.0).hash(&mut hasher);
+        #[cfg(unix)]
+        if let Ok(file) = std::fs::metadata("/proc/self/exe") {
+            use std::os::unix::fs::MetadataExt;
+            (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
+        }
+        hasher.finish()
+    });
+    *FINGERPRINT
+}

@@ -1,0 +1,253 @@
+//! [`Remote`]: a function of `kind = "process"`, as its callers and its worker see it.
+
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::registry::Entry;
+use super::ring::LARGEST;
+use super::seat::{self, Calls};
+use super::serve::Serving;
+use super::wire::{Code, Encoder, LARGE, Misfit};
+use crate::current::current;
+use crate::error::TaskError;
+use crate::panics;
+
+/// Bytes of arguments in a request of several calls, about: a part of the ring, as the worker reads while this is filled
+/// again.
+const BATCH: usize = 1 << 15;
+/// Calls in a request.
+const MOST: usize = 1 << 14;
+
+/// Arguments of several calls.
+#[derive(Default)]
+struct Packed {
+    bytes: Vec<u8>,
+    /// Where those of each call begin.
+    starts: Vec<usize>,
+}
+
+/// Why no more arguments were packed.
+enum Packing<A> {
+    /// The request is long enough.
+    Full,
+    /// These need one of their own.
+    Alone(A),
+    /// One set of arguments cannot be sent at all.
+    Refused(TaskError),
+    /// There are no more.
+    Done,
+}
+
+/// An annotated function: where it is, how its arguments and its result cross, and what it runs.
+pub struct Remote<A, R, C, D> {
+    function: &'static str,
+    entry: &'static Entry,
+    arguments: C,
+    result: D,
+    /// The function itself, for its worker, and for callers that are one.
+    local: fn(A) -> R,
+    /// What a crash is as a result, where that has a place for it.
+    late: Option<fn(TaskError) -> R>,
+    limit: Option<Duration>,
+    /// How often a call whose worker died is run again.
+    retries: u32,
+    _types: PhantomData<fn(A) -> R>,
+}
+
+impl<A, R, C: Copy, D: Copy> Clone for Remote<A, R, C, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<A, R, C: Copy, D: Copy> Copy for Remote<A, R, C, D> {}
+
+impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
+    /// The function of this path and entry.
+    pub fn new(
+        function: &'static str,
+        entry: &'static Entry,
+        arguments: C,
+        result: D,
+        local: fn(A) -> R,
+        late: Option<fn(TaskError) -> R>,
+    ) -> Self {
+        Self { function, entry, arguments, result, local, late, limit: None, retries: 0, _types: PhantomData }
+    }
+
+    /// Runs a call again, so often, whose worker died.
+    #[must_use]
+    pub fn retries(mut self, times: u32) -> Self {
+        self.retries = times;
+        self
+    }
+
+    /// Gives each call so long; then its worker is killed.
+    pub(crate) fn limit(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs the function on this very thread.
+    pub(crate) fn here(&self, args: A) -> R {
+        (self.local)(args)
+    }
+
+    /// Runs the function on this seat's worker; again if that dies, as often as it may be.
+    pub(crate) fn call(&self, args: &A) -> Result<R, TaskError> {
+        for _ in 0..self.retries {
+            match self.call_once(args) {
+                Err(TaskError::WorkerDied { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.call_once(args)
+    }
+
+    fn call_once(&self, args: &A) -> Result<R, TaskError> {
+        let mut result = None;
+        let calls = Calls {
+            function: self.function,
+            entry: self.entry,
+            count: 1,
+            limit: self.limit,
+            task: current(),
+            write: &|out| self.arguments.write(args, out),
+        };
+        seat::run(&calls, &mut |input| {
+            result = Some(self.result.read(input)?);
+            Ok(())
+        })?;
+        result.ok_or_else(|| TaskError::wire(self.function, "its worker gave no result".into()))
+    }
+
+    /// Runs the function on several arguments on this seat's worker, in as few requests as it takes. Gives each outcome
+    /// in order, until `give` breaks; a panic ends it.
+    pub(crate) fn call_all(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut packed = Packed::default();
+        loop {
+            let alone = self.pack(next, &mut packed);
+            self.call_packed(&mut packed, give)?;
+            match alone {
+                Packing::Full => {}
+                Packing::Alone(args) => give(self.call(&args))?,
+                Packing::Refused(error) => give(Err(error))?,
+                Packing::Done => return ControlFlow::Continue(()),
+            }
+        }
+    }
+
+    /// Puts as many arguments as one request takes one behind the other.
+    fn pack(&self, next: &mut dyn FnMut() -> Option<A>, packed: &mut Packed) -> Packing<A> {
+        packed.bytes.clear();
+        packed.starts.clear();
+        let room = seat::room();
+        while packed.bytes.len() < BATCH && (packed.starts.len() as u64) < room && packed.starts.len() < MOST {
+            let Some(args) = next() else { return Packing::Done };
+            if self.limit.is_some() {
+                return Packing::Alone(args);
+            }
+            let start = packed.bytes.len();
+            let mut blocks = Vec::new();
+            let mut out = Encoder { bytes: &mut packed.bytes, blocks: &mut blocks, outbox: None };
+            match self.arguments.write(&args, &mut out) {
+                Ok(()) if packed.bytes.len() <= LARGEST => packed.starts.push(start),
+                Ok(()) => {
+                    packed.bytes.truncate(start);
+                    return Packing::Alone(args);
+                }
+                Err(misfit) => {
+                    packed.bytes.truncate(start);
+                    return if misfit.0 == LARGE {
+                        Packing::Alone(args)
+                    } else {
+                        Packing::Refused(self.unsent(&misfit))
+                    };
+                }
+            }
+        }
+        Packing::Full
+    }
+
+    /// Runs what is packed, and what is left of it again when a worker dies.
+    fn call_packed(
+        &self,
+        packed: &mut Packed,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (mut first, mut retries) = (0, self.retries);
+        let mut results: Vec<R> = Vec::new();
+        while first < packed.starts.len() {
+            let count = packed.starts.len() - first;
+            let bytes = &packed.bytes[packed.starts[first]..];
+            let calls = Calls {
+                function: self.function,
+                entry: self.entry,
+                count: u32::try_from(count).unwrap_or(u32::MAX),
+                limit: None,
+                task: current(),
+                write: &|out| {
+                    out.bytes.extend_from_slice(bytes);
+                    Ok(())
+                },
+            };
+            results.reserve(count);
+            let outcome = seat::run(&calls, &mut |input| {
+                results.push(self.result.read(input)?);
+                Ok(())
+            });
+            first += results.len();
+            retries = if results.is_empty() { retries } else { self.retries };
+            for result in results.drain(..) {
+                give(Ok(result))?;
+            }
+            match outcome {
+                Ok(()) => {}
+                Err(TaskError::WorkerDied { .. }) if retries > 0 => retries -= 1,
+                Err(error) => {
+                    first += 1;
+                    give(Err(error))?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn unsent(&self, misfit: &Misfit) -> TaskError {
+        TaskError::wire(self.function, format!("its arguments could not be sent: {misfit}"))
+    }
+
+    /// In the worker: runs what was asked for.
+    pub fn serve(self, serving: &mut Serving<'_>) {
+        for _ in 0..serving.count {
+            let args = match self.arguments.read(&mut serving.input) {
+                Ok(args) => args,
+                Err(misfit) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
+            };
+            let ran = panics::catch(self.function, || (self.local)(args));
+            let written = match &ran {
+                Ok(result) => serving.replies.result(|out| self.result.write(result, out)),
+                Err(error) => return serving.fail(error),
+            };
+            if let Err(misfit) = written {
+                return serving.refuse(&format!("its result could not be sent: {misfit}"));
+            }
+            // A result's destructor is the user's.
+            panics::discard(ran);
+        }
+    }
+
+    /// What a direct call gives for an error: a result where that has a place for it, else a panic.
+    pub(crate) fn settle(&self, outcome: Result<R, TaskError>) -> R {
+        match (outcome, self.late) {
+            (Ok(result), _) => result,
+            (Err(TaskError::Panicked { payload, .. }), _) => std::panic::resume_unwind(payload.into_inner()),
+            (Err(error), Some(late)) => late(error),
+            (Err(error), None) => panic!("{error}"),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A seat: a thread of a process pool, and the worker process it owns.
+//!
+//! The pool's queue, its permits and its task slots are those of every pool. What is different is that a thread of it
+//! runs nothing itself: it sends the call to its worker, and waits for what comes back.
+
+use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::host::{Cause, Death, Event, Host, Terms};
+use super::os;
+use super::parcel::pack;
+use super::registry::Entry;
+use super::serve::status;
+use super::wire::{Decoder, Encoder, Misfit};
+use crate::current::cancelled;
+use crate::error::{Payload, TaskError};
+
+/// Workers in a row that may end before they begin a call.
+const STILLBORN: u32 = 3;
+
+thread_local! {
+    static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread a seat, for good. Its worker starts with the first call.
+pub(crate) fn sit(terms: Terms) {
+    SEAT.set(Some(Seat { terms, host: None, served: 0, request: Vec::new(), reply: Vec::new() }));
+}
+
+/// Ends this thread's worker.
+pub(crate) fn leave() {
+    let seat = SEAT.take();
+    if let Some(host) = seat.and_then(|seat| seat.host) {
+        host.close();
+    }
+}
+
+/// Gives memory back that this thread and its worker do not use.
+pub(crate) fn tidy() {
+    SEAT.with_borrow_mut(|seat| {
+        if let Some(host) = seat.as_mut().and_then(|seat| seat.host.as_mut()) {
+            host.tidy();
+        }
+    });
+}
+
+struct Seat {
+    terms: Terms,
+    host: Option<Host>,
+    /// Calls of this worker.
+    served: u64,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+}
+
+/// One or several calls of a function.
+pub(super) struct Calls<'a> {
+    pub(super) function: &'static str,
+    pub(super) entry: &'static Entry,
+    pub(super) count: u32,
+    /// For the calls together.
+    pub(super) limit: Option<Duration>,
+    /// The task that can be cancelled, as [`current`](crate::current::current) has it.
+    pub(super) task: Option<usize>,
+    /// Writes the arguments of all calls.
+    pub(super) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit>,
+}
+
+/// Has this seat's worker run calls. Gives each result to `each`, in order; an error is that of the first call that
+/// has none, and those behind it were not run.
+///
+/// # Panics
+///
+/// If this thread is no seat.
+pub(super) fn run(
+    calls: &Calls<'_>,
+    each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+) -> Result<(), TaskError> {
+    SEAT.with_borrow_mut(|seat| seat.as_mut().expect("process pools run calls on seats").run(calls, each))
+}
+
+/// Calls that this seat's worker may still run before it is replaced.
+pub(super) fn room() -> u64 {
+    SEAT.with_borrow(|seat| {
+        let seat = seat.as_ref()?;
+        let most = seat.terms.max_tasks?;
+        Some(if seat.served < most { most - seat.served } else { most })
+    })
+    .unwrap_or(u64::MAX)
+}
+
+impl Seat {
+    fn run(
+        &mut self,
+        calls: &Calls<'_>,
+        each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+    ) -> Result<(), TaskError> {
+        for _ in 0..STILLBORN {
+            if let Some(outcome) = self.attempt(calls, each)? {
+                return outcome;
+            }
+        }
+        let why = format!("{STILLBORN} worker processes in a row ended before they began a call");
+        Err(TaskError::worker_died(calls.function, why, None, None))
+    }
+
+    /// `None` if the worker died before it began.
+    #[allow(clippy::type_complexity, reason = "an outcome, if there is one, or no worker")]
+    fn attempt(
+        &mut self,
+        calls: &Calls<'_>,
+        each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+    ) -> Result<Option<Result<(), TaskError>>, TaskError> {
+        let mut host = self.host(calls.function)?;
+        self.request.clear();
+        let mut blocks = Vec::new();
+        let written = (calls.write)(&mut Encoder {
+            bytes: &mut self.request,
+            blocks: &mut blocks,
+            outbox: Some(&mut host.mail.outbox),
+        });
+        let packed = written.and_then(|()| pack(&mut self.request, &mut blocks, &mut host.mail.outbox));
+        let word = match packed {
+            Ok(word) => word,
+            Err(Misfit(why)) => {
+                host.mail.recall(&blocks);
+                self.host = Some(host);
+                return Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}")));
+            }
+        };
+        let running = calls.task.map(|task| Running::enter(task, host.pid()));
+        if running.is_some() && cancelled() {
+            host.mail.recall(&blocks);
+            self.host = Some(host);
+            return Err(TaskError::Cancelled);
+        }
+        let words = [calls.entry.number(), calls.count, word];
+        let mut received = Received { function: calls.function, left: calls.count, error: None, each };
+        let deadline = calls.limit.and_then(|limit| Instant::now().checked_add(limit));
+        let lost = match host.post(words, &self.request, &blocks) {
+            Ok(Some(number)) => {
+                host.call();
+                let lost = converse(&mut host, deadline, &mut self.reply, &mut received);
+                lost.map(|lost| (lost, number))
+            }
+            // With nothing in flight the ring has room.
+            Ok(None) => Some((Lost::Cause(Cause::Corrupt), 0)),
+            Err(cause) => Some((Lost::Cause(cause), u32::MAX)),
+        };
+        self.served += u64::from(calls.count);
+        // From here on nobody kills this worker for this task.
+        drop(running);
+        let Some((lost, number)) = lost else {
+            host.answered();
+            self.host = Some(host);
+            return Ok(Some(received.outcome()));
+        };
+        let begun = host.has_begun(number);
+        if begun {
+            received.last_words(&mut host, &mut self.reply);
+        }
+        let death = match lost {
+            Lost::Cause(cause) => host.bury(cause),
+            Lost::TimeUp => host.bury(Cause::Killed),
+        };
+        if received.left == 0 {
+            return Ok(Some(received.outcome()));
+        }
+        Ok(match lost {
+            Lost::TimeUp => Some(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
+            Lost::Cause(_) if !begun => None,
+            Lost::Cause(_) if calls.task.is_some() && cancelled() => Some(Err(TaskError::Cancelled)),
+            Lost::Cause(_) => Some(Err(died(calls.function, &death))),
+        })
+    }
+
+    /// This seat's worker; started if there is none.
+    fn host(&mut self, function: &'static str) -> Result<Host, TaskError> {
+        if self.terms.max_tasks.is_some_and(|most| self.served >= most)
+            && let Some(host) = self.host.take()
+        {
+            host.close();
+        }
+        if let Some(host) = self.host.take() {
+            return Ok(host);
+        }
+        self.served = 0;
+        Host::start(self.terms).map_err(|error| TaskError::worker_died(function, error.to_string(), None, None))
+    }
+}
+
+fn died(function: &'static str, death: &Death) -> TaskError {
+    let message = format!("its worker process {} is gone: {death}", death.pid);
+    TaskError::worker_died(function, message, death.signal(), death.code())
+}
+
+/// Why a conversation has ended early.
+#[derive(Clone, Copy)]
+enum Lost {
+    Cause(Cause),
+    TimeUp,
+}
+
+/// Receives replies until all calls of a request are answered.
+fn converse(
+    host: &mut Host,
+    deadline: Option<Instant>,
+    reply: &mut Vec<u8>,
+    received: &mut Received<'_>,
+) -> Option<Lost> {
+    loop {
+        match host.wait(deadline) {
+            Event::Reply => {}
+            Event::TimeUp => return Some(Lost::TimeUp),
+            Event::Lost(cause) => return Some(Lost::Cause(cause)),
+        }
+        match host.reply(reply) {
+            Ok(Some([status, count, word])) => {
+                if received.take(host, status, count, word, reply).is_none() {
+                    return Some(Lost::Cause(Cause::Corrupt));
+                }
+            }
+            Ok(None) => {}
+            Err(cause) => return Some(Lost::Cause(cause)),
+        }
+        if received.left == 0 {
+            return None;
+        }
+    }
+}
+
+/// What has come back so far.
+struct Received<'a> {
+    function: &'static str,
+    /// Calls that are not answered.
+    left: u32,
+    error: Option<TaskError>,
+    each: &'a mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+}
+
+impl Received<'_> {
+    /// Takes a reply; `None` if it cannot be one.
+    fn take(&mut self, host: &mut Host, status: u32, count: u32, word: u32, payload: &[u8]) -> Option<()> {
+        let mut parcel = host.open(word, payload).ok()?;
+        let mut input = parcel.decoder();
+        if status != status::DONE {
+            let (message, place): (String, String) = input.value().ok()?;
+            self.left = 0;
+            if self.error.is_none() {
+                self.error = Some(failure(self.function, status, message, place)?);
+            }
+            return Some(());
+        }
+        self.results(count, &mut input)
+    }
+
+    fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
+        self.left = self.left.checked_sub(count)?;
+        for _ in 0..count {
+            if self.error.is_some() {
+                return Some(());
+            }
+            if let Err(Misfit(why)) = (self.each)(input) {
+                let why = format!("its result could not be read: {why}");
+                self.error = Some(TaskError::wire(self.function, why));
+            }
+        }
+        if self.error.is_none() && !input.is_empty() {
+            self.error = Some(TaskError::wire(self.function, "its result is longer than its type".into()));
+        }
+        Some(())
+    }
+
+    /// Takes what a worker that died had finished.
+    fn last_words(&mut self, host: &mut Host, reply: &mut Vec<u8>) {
+        while self.left > 0
+            && let Ok(Some([status, count, word])) = host.reply(reply)
+        {
+            if self.take(host, status, count, word, reply).is_none() {
+                return;
+            }
+        }
+        let count = host.last_words(reply);
+        if count > 0 && count <= self.left {
+            self.results(count, &mut Decoder::new(reply, Vec::new()));
+        }
+    }
+
+    fn outcome(self) -> Result<(), TaskError> {
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+/// The error that a reply tells of.
+fn failure(function: &'static str, status: u32, message: String, place: String) -> Option<TaskError> {
+    Some(match status {
+        status::PANICKED => {
+            let payload = Payload::new(Box::new(message.clone()));
+            let location = Some(place).filter(|place| !place.is_empty());
+            TaskError::Panicked { message, function, location, payload }
+        }
+        status::INIT => TaskError::Init { message },
+        status::MISFIT => TaskError::wire(function, message),
+        _ => return None,
+    })
+}
+
+/// Which worker runs which task, for those who cancel one.
+static RUNNING: Mutex<Vec<(usize, u32)>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<(usize, u32)>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A task on a worker; it can be stopped until this is dropped.
+struct Running(usize);
+
+impl Running {
+    fn enter(task: usize, pid: u32) -> Self {
+        running().push((task, pid));
+        Self(task)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut running = running();
+        if let Some(place) = running.iter().position(|(task, _)| *task == self.0) {
+            running.swap_remove(place);
+        }
+    }
+}
+
+/// Kills the worker that runs a task, if one does.
+pub(crate) fn stop(task: usize) {
+    let running = running();
+    if let Some((_, pid)) = running.iter().find(|(running, _)| *running == task) {
+        // It is in the list, so nobody has waited for it: its number is still its own.
+        os::kill(*pid);
+    }
+}

@@ -1,0 +1,295 @@
+//! Large blocks of bytes, in memory of their own that both processes map.
+//!
+//! Making such memory is dear: the system clears it page by page at the first touch. So whoever makes a segment keeps
+//! it in its [`Outbox`], and uses it again when the other side has let go of it. Who may touch a segment is one word
+//! at its front: its maker writes while it is free, and the other side reads from when it is told of it until it
+//! frees it. A segment that was not used for a while is retired, and both sides unmap it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::os::{self, Mapping};
+
+/// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
+const FRONT: usize = 64;
+/// Segments are multiples of this, so that one serves for blocks of about the same length.
+const STEP: usize = 1 << 20;
+/// Free segments that are kept for the next block.
+const KEPT: usize = 4;
+
+const FREE: u32 = 0;
+const LENT: u32 = 1;
+const HELD: u32 = 2;
+const RETIRED: u32 = 3;
+
+/// One segment, as one side sees it.
+struct Segment {
+    mapping: Mapping,
+}
+
+impl Segment {
+    fn state(&self) -> &AtomicU32 {
+        // SAFETY: mapped as long as `self`, aligned to a page, and any bits are a valid atomic.
+        unsafe { self.mapping.start().cast().as_ref() }
+    }
+
+    fn capacity(&self) -> usize {
+        self.mapping.len() - FRONT
+    }
+}
+
+/// A block on its way to the other process: the number of its segment, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) segment: u32,
+    pub(super) len: u64,
+}
+
+/// The segments that this side has made.
+#[derive(Default)]
+pub(super) struct Outbox {
+    made: Vec<Made>,
+    next: u32,
+}
+
+struct Made {
+    number: u32,
+    segment: Segment,
+    fd: OwnedFd,
+    /// Whether the other side has the descriptor.
+    known: bool,
+    /// Whether it was used since the last time that unused ones were looked for.
+    used: bool,
+}
+
+impl Outbox {
+    /// Copies `parts` into a segment, one after the other.
+    pub(super) fn send(&mut self, parts: &[&[u8]]) -> io::Result<Sent> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let mut place = self.take(len)?;
+        for part in parts {
+            place.write(part);
+        }
+        Ok(place.finish())
+    }
+
+    /// A free segment with room for `len` bytes.
+    pub(super) fn take(&mut self, len: usize) -> io::Result<Place<'_>> {
+        let fits =
+            |made: &&mut Made| made.segment.state().load(Ordering::Acquire) == FREE && made.segment.capacity() >= len;
+        let found =
+            self.made.iter_mut().filter(fits).min_by_key(|made| made.segment.capacity()).map(|made| made.number);
+        let number = match found {
+            Some(number) => number,
+            None => self.make(len)?,
+        };
+        let made = self.made.iter_mut().find(|made| made.number == number);
+        let made = made.ok_or_else(|| io::Error::other("a segment is lost"))?;
+        made.used = true;
+        made.segment.state().store(LENT, Ordering::Release);
+        Ok(Place { made, len: 0 })
+    }
+
+    fn make(&mut self, len: usize) -> io::Result<u32> {
+        // What is too small for this block is of little use for the next ones.
+        self.retire(|made| made.segment.capacity() < len, KEPT - 1);
+        let size = len.checked_add(FRONT).and_then(|size| size.checked_next_multiple_of(STEP));
+        let size = size.ok_or_else(|| io::Error::other("more memory than the system can address"))?;
+        let fd = os::memory(size)?;
+        let segment = Segment { mapping: Mapping::new(&fd)? };
+        let number = self.next;
+        self.next += 1;
+        self.made.push(Made { number, segment, fd, known: false, used: true });
+        Ok(number)
+    }
+
+    /// The descriptor of a segment that the other side does not know yet; from now on it does.
+    pub(super) fn introduce(&mut self, number: u32) -> Option<BorrowedFd<'_>> {
+        let made = self.made.iter_mut().find(|made| made.number == number && !made.known)?;
+        made.known = true;
+        Some(made.fd.as_fd())
+    }
+
+    /// Takes a block back that was never sent.
+    pub(super) fn recall(&mut self, number: u32) {
+        if let Some(made) = self.made.iter().find(|made| made.number == number) {
+            made.segment.state().store(FREE, Ordering::Release);
+        }
+    }
+
+    /// Gives back the segments that were not used since the last time.
+    pub(super) fn tidy(&mut self) {
+        self.retire(|made| !made.used, 0);
+        self.made.iter_mut().for_each(|made| made.used = false);
+    }
+
+    /// Gives back free segments that are `useless`, but `kept` of them.
+    fn retire(&mut self, useless: impl Fn(&Made) -> bool, kept: usize) {
+        let is_free = |made: &Made| made.segment.state().load(Ordering::Acquire) == FREE;
+        let mut free = self.made.iter().filter(|made| is_free(made)).count();
+        self.made.retain(|made| {
+            if free <= kept || !useless(made) || !is_free(made) {
+                return true;
+            }
+            free -= 1;
+            made.segment.state().store(RETIRED, Ordering::Release);
+            false
+        });
+    }
+
+    /// Bytes of memory held.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.made.iter().map(|made| made.segment.mapping.len()).sum()
+    }
+}
+
+/// A segment that is being filled.
+pub(super) struct Place<'a> {
+    made: &'a mut Made,
+    len: usize,
+}
+
+impl Place<'_> {
+    /// Adds bytes at the end.
+    ///
+    /// # Panics
+    ///
+    /// If they are more than were asked for.
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.made.segment.capacity() - self.len, "the block is longer than was said");
+        // SAFETY: within the mapping, and the other side does not look before it is told.
+        unsafe {
+            let place = self.made.segment.mapping.start().add(FRONT + self.len);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len());
+        }
+        self.len += bytes.len();
+    }
+
+    pub(super) fn finish(self) -> Sent {
+        Sent { segment: self.made.number, len: self.len as u64 }
+    }
+}
+
+/// The segments of the other side that this one knows.
+#[derive(Default)]
+pub(super) struct Inbox {
+    known: HashMap<u32, Arc<Segment>>,
+}
+
+impl Inbox {
+    pub(super) fn knows(&self, number: u32) -> bool {
+        self.known.contains_key(&number)
+    }
+
+    /// Gets to know a segment.
+    pub(super) fn learn(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
+        self.forget_retired();
+        let mapping = Mapping::new(fd)?;
+        if mapping.len() <= FRONT {
+            return Err(io::Error::other("the segment is empty"));
+        }
+        self.known.insert(number, Arc::new(Segment { mapping }));
+        Ok(())
+    }
+
+    /// Unmaps what the other side has retired.
+    pub(super) fn forget_retired(&mut self) {
+        self.known.retain(|_, segment| segment.state().load(Ordering::Acquire) != RETIRED);
+    }
+
+    /// A block that was sent; it is the other side's again when the view is dropped.
+    pub(super) fn view(&self, sent: Sent) -> io::Result<View> {
+        let segment = self.known.get(&sent.segment).ok_or_else(|| io::Error::other("an unknown segment"))?;
+        let len = usize::try_from(sent.len).ok().filter(|len| *len <= segment.capacity());
+        let len = len.ok_or_else(|| io::Error::other("a block that is longer than its segment"))?;
+        // One view at a time: its end frees the segment.
+        if segment.state().compare_exchange(LENT, HELD, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return Err(io::Error::other("a segment that is in use"));
+        }
+        Ok(View { segment: Arc::clone(segment), len })
+    }
+}
+
+/// Bytes in a segment of the other side, which does not touch them before this is dropped.
+pub(super) struct View {
+    segment: Arc<Segment>,
+    len: usize,
+}
+
+impl View {
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: `Inbox::view` checked the length; the mapping lives as long as `self`; and its maker writes only
+        // to segments that are free.
+        unsafe { std::slice::from_raw_parts(self.segment.mapping.start().add(FRONT).as_ptr(), self.len) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.segment.state().store(FREE, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_arrives_and_its_segment_is_used_again() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let mut numbers = Vec::new();
+        for round in 0..3_u8 {
+            let sent = out.send(&[&[round; 10], &[9; 5]]).expect("there is memory");
+            if let Some(fd) = out.introduce(sent.segment) {
+                let fd = fd.try_clone_to_owned().expect("a descriptor");
+                inbox.learn(sent.segment, &fd).expect("a segment");
+            }
+            let view = inbox.view(sent).expect("it was sent");
+            assert_eq!(view.bytes(), [&[round; 10][..], &[9; 5]].concat());
+            numbers.push(sent.segment);
+        }
+        assert_eq!(numbers, [0; 3]);
+    }
+
+    #[test]
+    fn a_segment_that_is_looked_at_is_not_written() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let first = out.send(&[b"one"]).expect("there is memory");
+        let fd = out.introduce(first.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        inbox.learn(first.segment, &fd).expect("a segment");
+        let view = inbox.view(first).expect("it was sent");
+        assert!(inbox.view(first).is_err(), "one view at a time");
+        let second = out.send(&[b"two"]).expect("there is memory");
+        assert_ne!(second.segment, first.segment);
+        assert_eq!(view.bytes(), b"one");
+    }
+
+    #[test]
+    fn the_number_of_free_segments_is_bounded_and_they_go_when_unused() {
+        let mut out = Outbox::default();
+        for size in 1..20 {
+            let sent = out.send(&[&vec![0; size << 20]]).expect("there is memory");
+            out.recall(sent.segment);
+        }
+        assert!(out.made.len() <= KEPT, "{}", out.made.len());
+        out.tidy();
+        out.tidy();
+        assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let sent = out.send(&[b"one"]).expect("there is memory");
+        let fd = out.introduce(sent.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        assert!(inbox.view(sent).is_err(), "not known yet");
+        inbox.learn(sent.segment, &fd).expect("a segment");
+        assert!(inbox.view(Sent { len: u64::MAX, ..sent }).is_err());
+        assert!(inbox.view(Sent { len: 1 << 20, ..sent }).is_err());
+        assert!(inbox.view(sent).is_ok());
+    }
+}

@@ -1,0 +1,159 @@
+//! A request in the worker, as the function's entry sees it: arguments to read, results to write.
+
+use super::os;
+use super::parcel::{Mail, pack};
+use super::ring::{LARGEST, Place, Shared};
+use super::wire::{Decoder, Encoder, Misfit};
+use crate::error::TaskError;
+
+/// What a reply says, in its first word.
+pub(super) mod status {
+    /// Results.
+    pub(crate) const DONE: u32 = 0;
+    /// The function panicked: its message, and the place.
+    pub(crate) const PANICKED: u32 = 1;
+    /// The worker's state could not be made: why.
+    pub(crate) const INIT: u32 = 2;
+    /// Arguments or a result could not cross: why.
+    pub(crate) const MISFIT: u32 = 3;
+}
+
+/// A request that is being answered.
+pub struct Serving<'a> {
+    pub(super) input: Decoder<'a>,
+    /// Calls in it.
+    pub(super) count: u32,
+    pub(super) replies: Replies<'a>,
+}
+
+impl Serving<'_> {
+    /// Says why the request cannot be answered.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.replies.fail(status::MISFIT, &(why, ""));
+    }
+
+    /// Says how a call has failed.
+    pub(super) fn fail(&mut self, error: &TaskError) {
+        let (status, message, place) = match error {
+            TaskError::Panicked { message, location, .. } => {
+                (status::PANICKED, message.as_str(), location.as_deref().unwrap_or_default())
+            }
+            TaskError::Init { message } => (status::INIT, message.as_str(), ""),
+            TaskError::Wire { message, .. } => (status::MISFIT, message.as_str(), ""),
+            other => return self.fail(&TaskError::Init { message: other.to_string() }),
+        };
+        self.replies.fail(status, &(message, place));
+    }
+}
+
+/// Where a worker writes its replies.
+pub(super) struct Replies<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) mail: &'a mut Mail,
+    /// A result on its way to the ring.
+    pub(super) scratch: &'a mut Vec<u8>,
+    pub(super) open: Option<(Place, usize)>,
+    /// Calls of the request that were not answered yet.
+    pub(super) left: u32,
+}
+
+impl Replies<'_> {
+    /// Answers one call.
+    pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
+        self.scratch.clear();
+        let mut blocks = Vec::new();
+        let written =
+            write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) });
+        let packed = match written {
+            Ok(()) if blocks.is_empty() && self.scratch.len() <= LARGEST => {
+                self.add();
+                self.left -= 1;
+                return Ok(());
+            }
+            Ok(()) => pack(self.scratch, &mut blocks, &mut self.mail.outbox),
+            Err(misfit) => Err(misfit),
+        };
+        match packed {
+            Ok(word) => {
+                self.flush();
+                if self.mail.introduce(&blocks).is_err() {
+                    os::end_now(); // The parent is gone.
+                }
+                self.post(status::DONE, word);
+                self.left -= 1;
+                Ok(())
+            }
+            Err(misfit) => {
+                self.mail.recall(&blocks);
+                Err(misfit)
+            }
+        }
+    }
+
+    /// Adds the result in the scratch to the open reply; the place of which it may not get twice.
+    fn add(&mut self) {
+        loop {
+            if let Some((place, room)) = &mut self.open {
+                if self.shared.add(place, self.scratch, *room) {
+                    return;
+                }
+                self.flush();
+            }
+            // Room for the results that are to come, if they are like this one.
+            let expected = self.scratch.len().saturating_mul(self.left as usize + 1);
+            let room = expected.clamp(self.scratch.len(), LARGEST);
+            self.open = Some((self.reserve(room), room));
+        }
+    }
+
+    fn reserve(&mut self, room: usize) -> Place {
+        loop {
+            match self.shared.reserve(room) {
+                Ok(Some(place)) => return place,
+                Ok(None) => {}
+                // The task has written where it must not, and nothing here can be believed any more.
+                Err(_) => os::end_now(),
+            }
+            call_parent(self.shared, self.mail);
+            self.shared.wait_for_room(room);
+        }
+    }
+
+    /// Ends the open reply.
+    pub(super) fn flush(&mut self) {
+        if let Some((place, _)) = self.open.take()
+            && place.count() > 0
+        {
+            self.shared.publish(&place, [status::DONE, place.count(), 0]);
+        }
+    }
+
+    /// Ends the request without a result for what is left of it.
+    fn fail(&mut self, status: u32, why: &(&str, &str)) {
+        self.flush();
+        // A message is for people; one of megabytes helps nobody.
+        let cut = |text: &str| text.chars().take(8_000).collect::<String>();
+        let why = (cut(why.0), cut(why.1));
+        self.scratch.clear();
+        let mut blocks = Vec::new();
+        let mut encoder = Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) };
+        // Two strings always have a serial form.
+        let _ = encoder.value(&why);
+        self.post(status, 0);
+        self.left = 0;
+    }
+
+    fn post(&mut self, status: u32, word: u32) {
+        let mut place = self.reserve(self.scratch.len());
+        let added = self.shared.add(&mut place, self.scratch, LARGEST);
+        debug_assert!(added, "room was reserved for it");
+        self.shared.publish(&place, [status, 1, word]);
+    }
+}
+
+/// Wakes the parent's thread if it sleeps.
+pub(super) fn call_parent(shared: &Shared, mail: &Mail) {
+    if shared.must_call_parent() && mail.ring().is_err() {
+        os::end_now(); // The parent is gone.
+    }
+}

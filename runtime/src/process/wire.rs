@@ -1,0 +1,308 @@
+//! What crosses to a worker process, and how: values become bytes, and large ones blocks beside them.
+//!
+//! The bytes are postcard's: compact, fast, and exact for everything that `derive(Serialize, Deserialize)` makes. Types
+//! that want to see what comes before they read it (`serde(untagged)`, `serde(flatten)`, `serde_json::Value`) are told
+//! so by an error. Of the formats that could do those, none keeps `Some(None)` and `None` apart, and a wrong answer
+//! without an error is worse than an error.
+//!
+//! Which types go how is asked at the type that the user wrote, by the [`Probe`]: a concrete type, so that method
+//! resolution can prefer one way to another (autoref specialization).
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::segments::{Outbox, Sent, View};
+
+/// Bytes from here on go through a segment instead of the ring.
+pub(super) const BLOCK: usize = 1 << 15;
+
+/// Said of a value that does not fit among others.
+pub(super) const LARGE: &str = "it is too large";
+
+/// Why a value cannot cross.
+#[derive(Debug)]
+pub struct Misfit(pub(super) String);
+
+impl Misfit {
+    pub(super) fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where values are written.
+pub struct Encoder<'a> {
+    pub(super) bytes: &'a mut Vec<u8>,
+    pub(super) blocks: &'a mut Vec<Sent>,
+    /// For large blocks; without it they are refused.
+    pub(super) outbox: Option<&'a mut Outbox>,
+}
+
+impl Encoder<'_> {
+    /// Writes a value of serde's.
+    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
+        postcard::serialize_with_flavor::<T, _, _>(value, Append(self.bytes)).map_err(misfit)
+    }
+
+    /// Writes bytes; many of them as a block.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Misfit> {
+        let large = bytes.len() >= BLOCK;
+        self.value(&(large, bytes.len()))?;
+        if large {
+            let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
+            self.blocks.push(outbox.send(&[bytes]).map_err(no_memory)?);
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn no_memory(error: std::io::Error) -> Misfit {
+    Misfit(format!("shared memory could not be had: {error}"))
+}
+
+fn misfit(error: postcard::Error) -> Misfit {
+    use postcard::Error;
+    match error {
+        Error::WontImplement => Misfit::new(
+            "its type must see the data before it can read it, as with `serde(untagged)`, `serde(flatten)` or \
+             `serde_json::Value`: send it as text, or as a type with a fixed shape",
+        ),
+        Error::NotYetImplemented => Misfit::new("its type uses a part of serde that is not supported"),
+        Error::SerializeSeqLengthUnknown => Misfit::new("one of its sequences does not know its length"),
+        Error::SerdeSerCustom | Error::SerdeDeCustom => Misfit::new("its own serde implementation refused it"),
+        Error::DeserializeUnexpectedEnd => Misfit::new("it ends too early"),
+        other => Misfit::new(other),
+    }
+}
+
+/// A vector that grows.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where values are read.
+pub struct Decoder<'a> {
+    bytes: &'a [u8],
+    blocks: std::vec::IntoIter<View>,
+}
+
+/// Bytes that were read: few of them where they lie, many in their segment.
+pub(super) enum Read<'a> {
+    Inline(&'a [u8]),
+    Block(View),
+}
+
+impl Read<'_> {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Block(view) => view.bytes(),
+        }
+    }
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(bytes: &'a [u8], blocks: Vec<View>) -> Self {
+        Self { bytes, blocks: blocks.into_iter() }
+    }
+
+    /// Reads a value of serde's.
+    pub(super) fn value<T: DeserializeOwned>(&mut self) -> Result<T, Misfit> {
+        let (value, rest) = postcard::take_from_bytes(self.bytes).map_err(misfit)?;
+        self.bytes = rest;
+        Ok(value)
+    }
+
+    /// Reads what [`Encoder::bytes`] wrote.
+    pub(super) fn bytes(&mut self) -> Result<Read<'a>, Misfit> {
+        let (large, len): (bool, usize) = self.value()?;
+        if large {
+            let view = self.blocks.next().filter(|view| view.bytes().len() == len);
+            return view.map(Read::Block).ok_or_else(|| Misfit::new("a block is missing"));
+        }
+        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(|| Misfit::new("it ends too early"))?;
+        self.bytes = rest;
+        Ok(Read::Inline(bytes))
+    }
+
+    /// Whether everything was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.blocks.as_slice().is_empty()
+    }
+}
+
+/// A type whose values can cross to another process: everything that serde can write and read again.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to a worker process",
+    label = "cannot be sent to a worker process",
+    note = "arguments and results of a `kind = \"process\"` function cross to another process as bytes, so they must be `Send` and implement serde's `Serialize` and `Deserialize`: `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
+pub trait Wire: Sized + Send {
+    #[doc(hidden)]
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    #[doc(hidden)]
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send> Wire for T {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.value(self)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        input.value()
+    }
+}
+
+/// A type that has a way of its own, better than serde's or where serde has none.
+pub trait Direct: Sized + Send {
+    /// Writes it.
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    /// Reads it.
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit>;
+}
+
+/// How values of type `T` cross.
+///
+/// # Safety
+///
+/// `T` is `Send`.
+pub unsafe trait Code<T>: Copy {
+    /// Writes one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot cross.
+    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// If what is there is none.
+    fn read(&self, input: &mut Decoder<'_>) -> Result<T, Misfit>;
+}
+
+/// How a type crosses as a whole.
+pub struct Whole<T> {
+    write: fn(&T, &mut Encoder<'_>) -> Result<(), Misfit>,
+    read: fn(&mut Decoder<'_>) -> Result<T, Misfit>,
+}
+
+impl<T> Clone for Whole<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Whole<T> {}
+
+impl<T: Wire> Whole<T> {
+    pub(super) fn by_serde() -> Self {
+        Self { write: <T as Wire>::write, read: <T as Wire>::read }
+    }
+}
+
+impl<T: Direct> Whole<T> {
+    pub(super) fn by_itself() -> Self {
+        Self { write: <T as Direct>::write, read: <T as Direct>::read }
+    }
+}
+
+// SAFETY: its makers ask for `Wire` or `Direct`, which ask for `Send`.
+unsafe impl<T> Code<T> for Whole<T> {
+    #[inline]
+    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        (self.write)(value, out)
+    }
+
+    #[inline]
+    fn read(&self, input: &mut Decoder<'_>) -> Result<T, Misfit> {
+        (self.read)(input)
+    }
+}
+
+/// A `Result` whose two sides go their own ways.
+#[derive(Clone, Copy)]
+pub struct Sides<C, D> {
+    pub(super) value: C,
+    pub(super) error: D,
+}
+
+// SAFETY: both sides are.
+unsafe impl<T, E, C: Code<T>, D: Code<E>> Code<Result<T, E>> for Sides<C, D> {
+    fn write(&self, value: &Result<T, E>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.bytes.push(value.is_ok().into());
+        match value {
+            Ok(value) => self.value.write(value, out),
+            Err(error) => self.error.write(error, out),
+        }
+    }
+
+    fn read(&self, input: &mut Decoder<'_>) -> Result<Result<T, E>, Misfit> {
+        let ok: bool = input.value()?;
+        if ok { self.value.read(input).map(Ok) } else { self.error.read(input).map(Err) }
+    }
+}
+
+macro_rules! tuple {
+    ($($code:ident $type:ident $place:tt)*) => {
+        // SAFETY: all parts are.
+        unsafe impl<$($code: Code<$type>, $type),*> Code<($($type,)*)> for ($($code,)*) {
+            #[inline]
+            #[allow(unused_variables, reason = "of no arguments at all")]
+            fn write(&self, value: &($($type,)*), out: &mut Encoder<'_>) -> Result<(), Misfit> {
+                $(self.$place.write(&value.$place, out)?;)*
+                Ok(())
+            }
+
+            #[inline]
+            #[allow(unused_variables, clippy::unused_unit, reason = "of no arguments at all")]
+            fn read(&self, input: &mut Decoder<'_>) -> Result<($($type,)*), Misfit> {
+                Ok(($(self.$place.read(input)?,)*))
+            }
+        }
+    };
+}
+tuple!();
+tuple!(C0 A0 0);
+tuple!(C0 A0 0 C1 A1 1);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10 C11 A11 11);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10 C11 A11 11 C12 A12 12);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10 C11 A11 11 C12 A12 12 C13 A13 13);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10 C11 A11 11 C12 A12 12 C13 A13 13 C14 A14 14);
+tuple!(C0 A0 0 C1 A1 1 C2 A2 2 C3 A3 3 C4 A4 4 C5 A5 5 C6 A6 6 C7 A7 7 C8 A8 8 C9 A9 9 C10 A10 10 C11 A11 11 C12 A12 12 C13 A13 13 C14 A14 14 C15 A15 15);

@@ -1,0 +1,123 @@
+//! A worker process: it runs the requests of its parent, one after the other, until there are no more.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+
+use super::hello::{Hello, VARIABLE};
+use super::os;
+use super::parcel::Mail;
+use super::registry;
+use super::ring::{CLOSE, Frame, Shared, TIDY};
+use super::serve::{Replies, Serving, call_parent};
+use crate::park;
+
+/// Set in a worker process.
+static PARENT: OnceLock<u32> = OnceLock::new();
+
+/// Whether this process is a worker.
+pub(crate) fn is_worker_process() -> bool {
+    PARENT.get().is_some()
+}
+
+/// The parent's process, if this one was started to be its worker.
+pub(super) fn parent() -> Option<u32> {
+    let parent = std::env::var(VARIABLE).ok()?.parse().ok()?;
+    // A program that a task starts inherits the variable, but not the parent.
+    (std::os::unix::process::parent_id() == parent).then_some(parent)
+}
+
+/// Serves the parent, and ends this process with it.
+pub(super) fn run(parent: u32) -> ! {
+    let _ = PARENT.set(parent);
+    let served = serve(parent);
+    if let Err(error) = &served {
+        eprintln!("a fanfold worker process cannot start: {error}");
+    }
+    let _ = io::stdout().flush();
+    std::process::exit(i32::from(served.is_err()))
+}
+
+struct Worker {
+    shared: Shared,
+    mail: Mail,
+    scratch: Vec<u8>,
+}
+
+fn serve(parent: u32) -> io::Result<()> {
+    if !os::end_with_parent(parent) {
+        os::end_now();
+    }
+    let mut worker = meet()?;
+    os::leave_interrupts_to_parent();
+    let socket = worker.mail.socket.as_raw_fd();
+    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
+    std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
+        if os::wait_for_hang_up(socket) {
+            os::end_now();
+        }
+    })?;
+    while let Some(frame) = worker.next() {
+        worker.answer(&frame);
+    }
+    Ok(())
+}
+
+/// Says hello to the parent, and opens what it shares.
+fn meet() -> io::Result<Worker> {
+    let mut socket = os::take_stdin()?;
+    let mut descriptors = VecDeque::new();
+    os::receive(&socket, &mut [0], &mut descriptors, true)?;
+    let memory = descriptors.pop_front().ok_or_else(|| io::Error::other("its parent sent no memory"))?;
+    let hello = Hello::read(&mut socket)?;
+    // It is the parent that compares the two: it can tell its user.
+    socket.write_all(&Hello::new(hello.memory_limit).to_bytes())?;
+    let shared = Shared::open(&memory)?;
+    if hello.memory_limit > 0 {
+        os::limit_memory(hello.memory_limit)?;
+    }
+    Ok(Worker { shared, mail: Mail::new(socket), scratch: Vec::new() })
+}
+
+impl Worker {
+    /// Waits for the next request; `None` when the parent wants no more.
+    fn next(&mut self) -> Option<Frame> {
+        loop {
+            match self.shared.begin() {
+                Ok(Some(frame)) => return Some(frame),
+                Ok(None) => {}
+                // The memory of the two is not what it must be: nothing that it says can be believed.
+                Err(_) => os::end_now(),
+            }
+            call_parent(&self.shared, &self.mail);
+            if self.shared.take_order(TIDY) {
+                self.mail.outbox.tidy();
+                self.mail.inbox.forget_retired();
+            }
+            if self.shared.take_order(CLOSE) {
+                return None;
+            }
+            if !park::look(|| self.shared.has_request()) {
+                self.shared.wait_for_request();
+            }
+        }
+    }
+
+    /// Runs a request, and replies.
+    fn answer(&mut self, frame: &Frame) {
+        let [number, count, word] = frame.words;
+        let parcel = self.mail.open(word, self.shared.payload(frame));
+        let Ok(mut parcel) = parcel else { os::end_now() };
+        let replies =
+            Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
+        let mut serving = Serving { input: parcel.decoder(), count, replies };
+        registry::serve(number, &mut serving);
+        serving.replies.flush();
+        // What a task printed is seen even if the next one ends the process.
+        let _ = io::stdout().flush();
+        drop(serving);
+        drop(parcel);
+        self.shared.pass(frame);
+    }
+}
