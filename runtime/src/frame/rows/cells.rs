@@ -18,7 +18,7 @@ pub(super) struct Numbers<'a, T> {
 }
 
 impl<T: Copy> Numbers<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn get(&self, index: usize) -> Option<T> {
         self.valid.is_none_or(|valid| valid.get_bit(self.shift + index)).then(|| self.values[index])
     }
@@ -138,7 +138,7 @@ pub(super) struct Cell<'c, 'a> {
 
 impl<'a> Cell<'_, 'a> {
     /// Gives the value to the visitor; `None` without having asked it anything where it is null.
-    #[inline]
+    #[inline(always)]
     fn visit<V: Visitor<'a>>(self, visitor: V) -> Result<Result<V::Value, RowError>, V> {
         macro_rules! value {
             ($value:expr, $visit:ident) => {
@@ -173,7 +173,7 @@ impl<'a> Cell<'_, 'a> {
 
 macro_rules! not_null {
     ($($method:ident)*) => {$(
-        #[inline]
+        #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
             self.visit(visitor).unwrap_or_else(|_| {
                 Err(RowError::custom("it is null, for which its field has no room: make the field an `Option`"))
@@ -195,7 +195,7 @@ impl<'de> Deserializer<'de> for Cell<'_, 'de> {
         self.visit(visitor).unwrap_or_else(Visitor::visit_unit)
     }
 
-    #[inline]
+    #[inline(always)]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
         if self.cells.is_null(self.index) { visitor.visit_none() } else { visitor.visit_some(self) }
     }

@@ -8,17 +8,28 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Error as _, Ma
 
 use super::cells::{Cell, Cells};
 
-/// Why a row is not of its type.
+/// Why a row is not of its type. One word long: cells that are read by the million return in registers.
 #[derive(Debug)]
-pub(super) struct RowError(String);
+pub(super) struct RowError(Box<String>);
+
+impl RowError {
+    fn new(text: String) -> Self {
+        Self(Box::new(text))
+    }
+
+    #[cold]
+    fn of_column(self, name: &str) -> Self {
+        Self::new(format!("column `{name}`: {self}"))
+    }
+}
 
 impl de::Error for RowError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self::new(message.to_string())
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self(format!("the frame has no column `{field}`, which the row's type asks for"))
+        Self::new(format!("the frame has no column `{field}`, which the row's type asks for"))
     }
 }
 
@@ -57,7 +68,7 @@ impl<'n, 'a> Reader<'n, 'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn read<R: Deserialize<'a>>(&mut self, cells: &[Cells<'a>], index: usize) -> Result<R, RowError> {
         let row = Row { reader: self, cells, index };
         if self.settled {
@@ -106,7 +117,7 @@ impl<'r, 'a> Row<'r, 'a> {
     fn only(self) -> Result<Cell<'r, 'a>, RowError> {
         match self.cells {
             [cells] => Ok(Cell { cells, index: self.index }),
-            cells => Err(RowError(format!(
+            cells => Err(RowError::new(format!(
                 "a row of {} columns is no single value: take a struct or a tuple, or select one column",
                 cells.len()
             ))),
@@ -140,7 +151,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
         visitor.visit_map(self.all())
     }
 
-    #[inline]
+    #[inline(always)]
     fn deserialize_struct<V: Visitor<'a>>(
         self,
         _: &'static str,
@@ -158,7 +169,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, RowError> {
         if length != self.cells.len() {
             let columns = self.cells.len();
-            return Err(RowError(format!("a tuple of {length} cannot hold a row of {columns} columns")));
+            return Err(RowError::new(format!("a tuple of {length} cannot hold a row of {columns} columns")));
         }
         visitor.visit_seq(self.all())
     }
@@ -210,7 +221,7 @@ struct Fields<'r, 'a> {
 }
 
 impl<'a> Fields<'_, 'a> {
-    #[inline]
+    #[inline(always)]
     fn cell<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<T::Value, RowError> {
         let Some(&column) = self.columns.get(self.next) else {
             return Err(RowError::custom("there are no more cells"));
@@ -218,14 +229,14 @@ impl<'a> Fields<'_, 'a> {
         self.next += 1;
         let Row { reader, cells, index } = self.row;
         let read = seed.deserialize(Cell { cells: &cells[column], index });
-        read.map_err(|error| RowError(format!("column `{}`: {error}", reader.names[column])))
+        read.map_err(|error: RowError| error.of_column(reader.names[column]))
     }
 }
 
 impl<'a> SeqAccess<'a> for Fields<'_, 'a> {
     type Error = RowError;
 
-    #[inline]
+    #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, RowError> {
         if self.next == self.columns.len() {
             return Ok(None);

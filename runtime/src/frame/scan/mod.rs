@@ -2,9 +2,9 @@
 //! maps them in chunks, and hands the results on in input order, a chunk a worker at a time.
 
 mod beside;
-mod damage;
 mod ending;
 mod error;
+mod parquet;
 mod pipeline;
 mod sink;
 mod source;
@@ -20,7 +20,7 @@ use crate::workers::Core;
 pub use ending::ScanMap;
 pub use error::ScanError;
 
-/// Rows a chunk, unless said: what Polars' streaming engine itself takes at a time.
+/// Rows a chunk of a query, unless said: what Polars' streaming engine itself takes at a time.
 const ROWS: usize = 100_000;
 
 /// Rows to be read in chunks, from files or a `LazyFrame`; nothing is read before it is ended.
@@ -55,10 +55,10 @@ pub struct Scan {
     /// What is read, in words.
     what: String,
     frame: PolarsResult<LazyFrame>,
-    rows: usize,
+    rows: Option<usize>,
     /// Whether the number of rows stands in the file, so that a bar may ask for it.
     counted: bool,
-    /// Parquet files to be looked at before Polars does.
+    /// The path or pattern of Parquet files.
     parquet: Option<PathBuf>,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
@@ -66,6 +66,9 @@ pub struct Scan {
 }
 
 /// Reads a Parquet file in chunks, or all files that a pattern matches (`data/*.parquet`), in the order of their names.
+///
+/// Workers read their own row groups, several at the same time. What is no plain file (a folder, an address in a cloud),
+/// or files of several schemas, goes through Polars' streaming engine.
 pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
     let parquet = Some(path.as_ref().to_owned());
@@ -136,12 +139,15 @@ impl ParallelScan for LazyFrame {
 
 impl Scan {
     fn of(what: String, frame: PolarsResult<LazyFrame>) -> Self {
-        Self { what, frame, rows: ROWS, counted: false, parquet: None, schema: None, label: None, core: None }
+        Self { what, frame, rows: None, counted: false, parquet: None, schema: None, label: None, core: None }
     }
 
-    /// Reads chunks of `rows` rows; the last one may be shorter. 100,000 unless said.
+    /// Reads chunks of `rows` rows; the last one may be shorter.
+    ///
+    /// Unless said, chunks are the row groups of a Parquet file (parts of them where they hold more than 64 MiB, several
+    /// where they have less than 32,768 rows), and 100,000 rows elsewhere.
     pub fn par_rows(mut self, rows: usize) -> Self {
-        self.rows = rows;
+        self.rows = Some(rows);
         self
     }
 

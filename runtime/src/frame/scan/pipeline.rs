@@ -14,8 +14,9 @@ use polars::prelude::*;
 use super::super::chunks::isolated;
 use super::super::error::ChunkError;
 use super::error::ScanError;
-use super::source::Batches;
-use super::{Scan, damage};
+use super::parquet::Blocks;
+use super::source::{Batches, Chunk, Source};
+use super::{ROWS, Scan};
 use crate::map::{Grain, Hands, Items, Run};
 use crate::pool::Pool;
 use crate::progress::Bar;
@@ -46,7 +47,7 @@ pub(super) trait Ending<T>: Sync {
 
 /// Chunks that are not taken yet.
 struct Inflow {
-    batches: Batches,
+    source: Source,
     chunk: usize,
     row: usize,
 }
@@ -93,28 +94,35 @@ where
 {
     let Scan { what, frame, rows, counted, parquet, label, core, .. } = scan;
     let unreadable = |source| ScanError::Read { what: what.clone(), source };
-    let rows = std::num::NonZero::new(rows).ok_or_else(|| {
+    let wanted = std::num::NonZero::new(rows.unwrap_or(ROWS)).ok_or_else(|| {
         unreadable(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
-    let frame = frame.map_err(unreadable)?;
-    if let Some(parquet) = parquet {
-        damage::look_for(&parquet).map_err(unreadable)?;
-    }
-    let total = if label.is_some() && counted { height(&frame) } else { None };
-    let batches = Batches::new(frame, rows).map_err(unreadable)?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let hands = Hands::of(&core, false);
+    let files = parquet.map(|pattern| Blocks::new(&pattern, rows, hands.count())).transpose().map_err(unreadable)?;
+    let (source, total) = match files.flatten() {
+        Some(blocks) => {
+            let height = blocks.height() as u64;
+            (Source::Files(blocks), Some(height))
+        }
+        None => {
+            let frame = frame.map_err(unreadable)?;
+            let total = if label.is_some() && counted { height(&frame) } else { None };
+            (Source::Query(Batches::new(frame, wanted).map_err(unreadable)?), total)
+        }
+    };
     let pipeline = Pipeline {
         f,
         ending,
         bar: Bar::new(label, total),
-        inflow: Mutex::new(Inflow { batches, chunk: 0, row: 0 }),
+        inflow: Mutex::new(Inflow { source, chunk: 0, row: 0 }),
         outflow: Mutex::new(Outflow { taken: 0, next: 0, ready: BTreeMap::new(), busy: false, failed: None }),
         moved: Condvar::new(),
         window: 2 * hands.count(),
     };
     let workers = Run {
         hands,
+        name: std::any::type_name::<F>(),
         grain: Grain::Size(1),
         bar: None,
         call: |_| pipeline.work(&unreadable),
@@ -144,10 +152,11 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
         E: Ending<T, Part = P>,
     {
-        while let Some((place, batch)) = self.take(unreadable) {
-            let height = batch.height();
+        while let Some((place, chunk)) = self.take(unreadable) {
+            let height = chunk.height();
             let part = isolated(self.f, || {
-                let result = (self.f)(batch).map_err(Cause::Function)?;
+                let rows = chunk.rows().map_err(|error| Cause::Scan(unreadable(error)))?;
+                let result = (self.f)(rows).map_err(Cause::Function)?;
                 self.ending.prepare(&place, result).map_err(Cause::Scan)
             });
             let mut outflow = self.outflow();
@@ -166,7 +175,7 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
     }
 
     /// The next chunk, once there is room for its result.
-    fn take(&self, unreadable: &impl Fn(PolarsError) -> ScanError) -> Option<(Place, DataFrame)> {
+    fn take(&self, unreadable: &impl Fn(PolarsError) -> ScanError) -> Option<(Place, Chunk)> {
         let mut inflow = self.inflow.lock().unwrap_or_else(PoisonError::into_inner);
         let mut outflow = self.outflow();
         while outflow.failed.is_none() && outflow.taken >= outflow.next + self.window {
@@ -177,12 +186,12 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
         }
         outflow.taken += 1;
         drop(outflow);
-        match inflow.batches.next() {
-            Ok(Some(batch)) => {
-                let place = Place { chunk: inflow.chunk, rows: inflow.row..inflow.row + batch.height() };
+        match inflow.source.next() {
+            Ok(Some(chunk)) => {
+                let place = Place { chunk: inflow.chunk, rows: inflow.row..inflow.row + chunk.height() };
                 inflow.chunk += 1;
                 inflow.row = place.rows.end;
-                Some((place, batch))
+                Some((place, chunk))
             }
             Ok(None) => None,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! [`Batches`]: the rows of a query, as Polars' streaming engine gives them.
+//! [`Source`]: where chunks come from; and [`Batches`], the rows of a query, as Polars' streaming engine gives them.
 //!
 //! The query runs on a thread of its own and hands its batches over one at a time, so that it reads no further than
 //! the workers come. How it ended is told as well: Polars' own `collect_batches` takes a query that panicked for one
@@ -11,6 +11,45 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use polars::prelude::*;
+
+use super::parquet::{Blocks, Read};
+
+/// Where chunks come from.
+pub(super) enum Source {
+    Files(Blocks),
+    Query(Batches),
+}
+
+impl Source {
+    pub(super) fn next(&mut self) -> PolarsResult<Option<Chunk>> {
+        match self {
+            Self::Files(blocks) => Ok(blocks.next().map(Chunk::Unread)),
+            Self::Query(batches) => Ok(batches.next()?.map(Chunk::Rows)),
+        }
+    }
+}
+
+/// A chunk on its way to its worker, who reads it where that is still to be done.
+pub(super) enum Chunk {
+    Rows(DataFrame),
+    Unread(Read),
+}
+
+impl Chunk {
+    pub(super) fn height(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.height(),
+            Self::Unread(read) => read.height(),
+        }
+    }
+
+    pub(super) fn rows(self) -> PolarsResult<DataFrame> {
+        match self {
+            Self::Rows(rows) => Ok(rows),
+            Self::Unread(read) => read.rows(),
+        }
+    }
+}
 
 enum Message {
     Rows(DataFrame),
@@ -78,7 +117,7 @@ impl Drop for Batches {
 }
 
 /// Runs Polars on a file, which may be damaged: some that are make it panic instead of failing.
-fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
 }
 
