@@ -4,6 +4,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
+use std::fmt::Write as _;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 /// Between these two stands the example, and between the second and the third what it becomes.
@@ -77,7 +78,7 @@ fn written(readme: &str) -> (String, Vec<(String, usize)>) {
     for (title, lines) in &examples {
         let anchor =
             title.to_lowercase().replace(' ', "-").replace(['`', ',', '=', '"', '&', '(', ')', ':', '<', '>'], "");
-        table.push_str(&format!("| [{title}](#{anchor}) | {lines} |\n"));
+        let _ = writeln!(table, "| [{title}](#{anchor}) | {lines} |");
     }
     (format!("{head}{}{table}{}{tail}", TABLE.0, TABLE.1), examples)
 }

@@ -91,7 +91,12 @@ pub use config::{BadVariable, Configure, ConfigureError, configure};
 pub use current::cancelled;
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
-pub use frame::{ChunkError, FrameChunks, ParallelFrame, with_polars_threads};
+pub use frame::{
+    ByGroups, ByRows, ChunkError, ColumnMap, FrameChunks, FromRows, ParallelFrame, ParallelSeries, Rows,
+    with_polars_threads,
+};
+#[cfg(feature = "polars-lazy")]
+pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 #[cfg(feature = "tokio")]
 pub use futures::{AsyncIter, AsyncMap, AsyncStream};
 pub use gather::{Gather, GatherError};
@@ -112,7 +117,9 @@ pub use fanfold_macros::parallel;
 /// What most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "polars")]
-    pub use crate::{ParallelFrame, with_polars_threads};
+    pub use crate::{ParallelFrame, ParallelSeries, with_polars_threads};
+    #[cfg(feature = "polars-lazy")]
+    pub use crate::{ParallelScan, scan_csv, scan_ipc, scan_parquet};
     pub use crate::{Task, parallel, zip};
 }
 

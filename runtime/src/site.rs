@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
-use crate::method::{Counted, Method};
+use crate::method::Counted;
+#[cfg(feature = "process")]
+use crate::method::Method;
 use crate::pool::Pool;
 use crate::sent::{Crossing, Sent, Witness, crossing};
 use crate::slot::Terms;
@@ -166,6 +168,7 @@ where
     }
 }
 
+#[cfg(feature = "process")]
 impl<A: Method, R> Call<A, R> {
     /// The call without the receiver.
     pub(crate) fn rest(self) -> Call<A::Rest, R> {

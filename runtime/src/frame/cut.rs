@@ -1,4 +1,6 @@
-//! Frames, series and columns as chunked arguments: cut by rows without a copy, put together without one.
+//! [`Rows`]: what is cut by rows without a copy and put together without one; and the same as chunked arguments.
+
+use std::ops::Range;
 
 use polars::prelude::*;
 
@@ -12,50 +14,145 @@ pub(super) fn offset(row: usize) -> i64 {
     i64::try_from(row).unwrap_or(i64::MAX)
 }
 
-macro_rules! by_rows {
-    ($type:ty, $height:ident) => {
+/// What [`FrameChunks`](crate::FrameChunks) cuts, and what its functions give back: `DataFrame`, `Series` and `Column`.
+pub trait Rows: Send + Sync + Sized + sealed::Sealed {
+    /// How many rows there are.
+    #[doc(hidden)]
+    fn count(&self) -> usize;
+    /// These rows, without a copy of their values.
+    #[doc(hidden)]
+    #[must_use]
+    fn rows(&self, rows: Range<usize>) -> Self;
+    /// What the values take in memory, about.
+    #[doc(hidden)]
+    fn bytes(&self) -> usize;
+    /// Puts parts together in order, each fitted to `schema` or else to the others.
+    #[doc(hidden)]
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError>;
+    /// Copies each column into one piece.
+    #[doc(hidden)]
+    #[must_use]
+    fn in_one_piece(self) -> Self;
+    /// The rows of these numbers, in their order.
+    #[doc(hidden)]
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for polars::prelude::DataFrame {}
+    impl Sealed for polars::prelude::Series {}
+    impl Sealed for polars::prelude::Column {}
+}
+
+impl Rows for DataFrame {
+    fn count(&self) -> usize {
+        self.height()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        concat::stack(parts, schema)
+    }
+
+    fn in_one_piece(mut self) -> Self {
+        self.rechunk_mut();
+        self
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
+    }
+}
+
+impl Rows for Series {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        concat::stack_series(parts, schema)
+    }
+
+    fn in_one_piece(self) -> Self {
+        self.rechunk()
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
+    }
+}
+
+impl Rows for Column {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.as_materialized_series().estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        let parts = parts.into_iter().map(Column::take_materialized_series).collect();
+        concat::stack_series(parts, schema).map(Column::from)
+    }
+
+    fn in_one_piece(self) -> Self {
+        self.take_materialized_series().rechunk().into_column()
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
+    }
+}
+
+macro_rules! chunked_argument {
+    ($($type:ty)*) => {$(
         impl Split for $type {
             const POLARS: bool = true;
 
             fn size(&self) -> usize {
-                self.$height()
+                self.count()
             }
 
             fn cut(self, at: usize) -> (Self, Self) {
-                let height = self.$height();
-                (self.slice(0, at), self.slice(offset(at), height - at))
+                (self.rows(0..at), self.rows(at..self.count()))
             }
 
             fn cut_all(self, sizes: &[usize]) -> Vec<Self> {
                 let mut start = 0;
                 let pieces = sizes.iter().map(|&size| {
                     start += size;
-                    self.slice(offset(start - size), size)
+                    self.rows(start - size..start)
                 });
                 pieces.collect()
             }
         }
-    };
-}
-by_rows!(DataFrame, height);
-by_rows!(Series, len);
-by_rows!(Column, len);
 
-impl Gather for DataFrame {
-    fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
-        concat::stack(parts)
-    }
+        impl Gather for $type {
+            fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
+                Self::stack(parts, None)
+            }
+        }
+    )*};
 }
-
-impl Gather for Series {
-    fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
-        concat::stack_series(parts)
-    }
-}
-
-impl Gather for Column {
-    fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
-        let parts = parts.into_iter().map(Column::take_materialized_series).collect();
-        concat::stack_series(parts).map(Column::from)
-    }
-}
+chunked_argument!(DataFrame Series Column);

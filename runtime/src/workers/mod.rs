@@ -9,6 +9,8 @@ mod queue;
 mod seat;
 
 use std::fmt;
+#[cfg(feature = "polars")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -169,6 +171,9 @@ pub(crate) struct Core {
     limits: Limits,
     counts: Counts,
     queue: Queue,
+    /// Its plain threads for DataFrame chunks, once some were asked for.
+    #[cfg(feature = "polars")]
+    frames: OnceLock<Arc<Core>>,
     /// The forks before its threads started.
     forks: u32,
     demand: Demand,
@@ -195,6 +200,8 @@ impl Core {
             limits: spec.limits,
             counts: Counts::default(),
             queue: Queue::new(threads),
+            #[cfg(feature = "polars")]
+            frames: OnceLock::new(),
             forks: fork::count(),
             demand: Demand::new(),
         });
@@ -369,6 +376,29 @@ impl Core {
         self.kind == Kind::Frame
     }
 
+    /// The crew that runs DataFrame chunks for this pool: as many plain threads as it has, with its name and hooks.
+    ///
+    /// # Panics
+    ///
+    /// If the first of them cannot be started.
+    #[cfg(feature = "polars")]
+    pub(crate) fn frames(self: &Arc<Self>) -> &Arc<Self> {
+        if self.is_frames() {
+            return self;
+        }
+        self.frames.get_or_init(|| {
+            let threads = Some(self.threads);
+            let limits = Limits { memory: None, tasks: None };
+            let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
+            let crew = Core::start(spec)
+                .unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
+            if self.queue.lock().closed {
+                crew.finish(false);
+            }
+            crew
+        })
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
@@ -385,6 +415,10 @@ impl Core {
     /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
     /// threads, but those whose task has timed out.
     pub(crate) fn finish(&self, cancel: bool) {
+        #[cfg(feature = "polars")]
+        if let Some(crew) = self.frames.get() {
+            crew.finish(cancel);
+        }
         if cancel {
             let mut state = self.queue.lock();
             state.closed = true;

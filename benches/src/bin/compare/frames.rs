@@ -14,10 +14,10 @@ use crate::Options;
 /// The sample of flights that the examples read.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/flights-200k.parquet");
 const ROWS: usize = 3_000_000;
-const CHUNKS: usize = 8;
+pub(crate) const CHUNKS: usize = 8;
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let flights = flights(options.data.as_deref().unwrap_or(SAMPLE)).map_err(|error| error.to_string())?;
+    let flights = flights(options.data.as_deref()).map_err(|error| error.to_string())?;
     println!("frames: {} flights in {CHUNKS} chunks", flights.height());
 
     let expected = enrich(flights.clone()).map_err(|error| error.to_string())?;
@@ -45,12 +45,80 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     print!("{}", outcome.table());
     let micros = outcome.time("fanfold").as_secs_f64() * 1e6;
     print!("{}", verdict("cut, map to itself, join, in us", micros, 100.0));
+    println!();
+    inner_parallelism(&keyed(2_000_000))
+}
+
+/// A closure that uses Polars' own parallelism: a sort, and a lazy group-by.
+fn inner_parallelism(frame: &DataFrame) -> Result<(), String> {
+    type Work = fn(DataFrame) -> PolarsResult<DataFrame>;
+    let pool = rayon::ThreadPoolBuilder::new().build().map_err(|error| error.to_string())?;
+    let works: [(&str, Work, f64); 2] = [("a sort", sorted, 0.5), ("a lazy group-by", grouped, 0.7)];
+    for (name, work, limit) in works {
+        let on_rayon = |frame: &DataFrame| -> Vec<PolarsResult<DataFrame>> {
+            use rayon::prelude::*;
+            slices(frame).into_par_iter().map(work).collect()
+        };
+        let foreign = || pool.install(|| on_rayon(frame));
+        let polars = || polars_core::runtime::RAYON.install(|| on_rayon(frame));
+        let fanfold = || frame.par_chunks(CHUNKS).map(work);
+        let outcome = Contest::new(format!("{name} in each of {CHUNKS} chunks of 2M rows"))
+            .with("fanfold par_chunks(8).map", fanfold)
+            .with("by hand in a rayon pool", foreign)
+            .with("by hand in Polars' pool", polars)
+            .with("Polars, the whole frame", || work(frame.clone()))
+            .run();
+        print!("{}", outcome.table());
+        for peer in ["by hand in a rayon pool", "by hand in Polars' pool"] {
+            let wall = outcome.ratio("fanfold par_chunks(8).map", peer);
+            print!("{}", verdict(&format!("wall time, against the same {peer}"), wall, 1.0));
+        }
+        // In turn, so that what else the machine does meets both.
+        let mut ratios: Vec<f64> = (0..5).map(|_| cpu_time(fanfold) / cpu_time(foreign)).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        println!("{}", verdict("CPU time, against the same by hand in a rayon pool", ratios[2], limit));
+    }
     Ok(())
 }
 
+fn sorted(chunk: DataFrame) -> PolarsResult<DataFrame> {
+    chunk.sort(["x"], SortMultipleOptions::default())
+}
+
+fn grouped(chunk: DataFrame) -> PolarsResult<DataFrame> {
+    chunk.lazy().group_by([col("key")]).agg([col("x").sum(), col("n").max()]).collect()
+}
+
+/// What ten calls cost this process in CPU time.
+fn cpu_time<T>(mut work: impl FnMut() -> T) -> f64 {
+    let before = cpu_ticks();
+    for _ in 0..10 {
+        drop(std::hint::black_box(work()));
+    }
+    cpu_ticks() - before
+}
+
+/// User and system time of this process, in ticks of the system's clock.
+fn cpu_ticks() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is a name in parentheses, which may hold blanks.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum()
+}
+
+/// Two million rows in no order, and 5,000 keys.
+fn keyed(rows: u32) -> DataFrame {
+    let scattered = |n: u32| n.wrapping_mul(2_654_435_769);
+    let x: Vec<f64> = (0..rows).map(|n| f64::from(scattered(n))).collect();
+    let key: Vec<u32> = (0..rows).map(|n| scattered(n) % 5_000).collect();
+    let n: Vec<u32> = (0..rows).collect();
+    let m: Vec<i64> = (0..rows).map(i64::from).collect();
+    df!("x" => x, "key" => key, "n" => n, "m" => m).expect("equal lengths")
+}
+
 /// Three million flights: the file's, again and again as often as that takes, in one piece.
-fn flights(path: &str) -> PolarsResult<DataFrame> {
-    let file = std::fs::File::open(path)?;
+pub(crate) fn flights(path: Option<&str>) -> PolarsResult<DataFrame> {
+    let file = std::fs::File::open(path.unwrap_or(SAMPLE))?;
     let sample = ParquetReader::new(file).finish()?;
     let times = ROWS.div_ceil(sample.height().max(1));
     let mut all = accumulate_dataframes_vertical(std::iter::repeat_n(sample, times))?.slice(0, ROWS);
@@ -63,7 +131,7 @@ fn flights(path: &str) -> PolarsResult<DataFrame> {
 }
 
 /// The angle of the distance on the globe, and a cost of the delay that grows with it: no Polars parallelism.
-fn enrich(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
+pub(crate) fn enrich(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
     let columns = [chunk.column("distance")?.f64()?, chunk.column("delay")?.f64()?];
     let cost: Float64Chunked = columns[0]
         .iter()
@@ -78,7 +146,7 @@ fn enrich(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
     Ok(chunk)
 }
 
-fn numbers(rows: i64) -> DataFrame {
+pub(crate) fn numbers(rows: i64) -> DataFrame {
     let column = |name: &str| Series::new(name.into(), (0..rows).collect::<Vec<_>>()).into_column();
     DataFrame::new_infer_height(["a", "b", "c", "d"].map(column).to_vec()).expect("equal lengths")
 }

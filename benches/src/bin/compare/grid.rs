@@ -1,6 +1,7 @@
 //! Maps of every size and cost: never slower than a loop, and never slower than the same by hand.
 
 use std::hint::black_box;
+use std::io::Write;
 use std::time::Duration;
 
 use fanfold::Pool;
@@ -25,7 +26,8 @@ fn work(seed: u64, steps: u64) -> u64 {
     (0..steps).fold(seed, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17) ^ 1)
 }
 
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+#[allow(clippy::unnecessary_wraps, reason = "a part like the others")]
+pub(crate) fn run(_: &Options) -> Result<(), String> {
     let step = nanoseconds_a_step();
     println!("maps: time against the best of the peers, less {:.0} ns; {:.2} ns a step", ALLOWANCE * 1e9, step);
     println!("{:>10} {}", "items", COSTS.map(|cost| format!("{:>16}", format!("{cost} ns"))).concat());
@@ -44,7 +46,6 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 logs.push((cell.fanfold / cell.rayon).ln());
             }
             print!("{:>16}", format!("{:.2} {:.3}", cell.over(), cell.fanfold / cell.best));
-            use std::io::Write;
             let _ = std::io::stdout().flush();
             worst.push((cell.over(), size, cost, cell));
         }
@@ -61,7 +62,6 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     #[allow(clippy::cast_precision_loss, reason = "some dozens")]
     let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
     print!("{}", verdict("geometric mean against rayon, from 20 us on", mean, 1.0));
-    let _ = options;
     Ok(())
 }
 

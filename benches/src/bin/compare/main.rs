@@ -3,6 +3,8 @@
 mod frames;
 mod grid;
 mod idle;
+mod rows;
+mod scans;
 mod tasks;
 
 use std::process::ExitCode;
@@ -10,8 +12,14 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 4] =
-    [("grid", grid::run), ("frames", frames::run), ("tasks", tasks::run), ("idle", idle::run)];
+const PARTS: [(&str, Part); 6] = [
+    ("grid", grid::run),
+    ("frames", frames::run),
+    ("rows", rows::run),
+    ("scans", scans::run),
+    ("tasks", tasks::run),
+    ("idle", idle::run),
+];
 
 /// What the command line says.
 struct Options {
@@ -21,6 +29,9 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if let Some(done) = scans::child(std::env::args().skip(1)) {
+        return done;
+    }
     match parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -1,0 +1,124 @@
+//! Rows and groups: typed rows against Polars' own, a function of numbers against a loop, and a custom function for each
+//! group against Polars' serial one.
+
+use fanfold::prelude::*;
+use fanfold_benches::{Contest, verdict};
+use polars::frame::row::Row;
+use polars::prelude::*;
+use serde::Deserialize;
+
+use crate::Options;
+use crate::frames::{CHUNKS, flights, numbers};
+
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let flights = flights(options.data.as_deref()).map_err(|error| error.to_string())?;
+    typed(&flights.slice(0, 300_000));
+    column(&flights);
+    groups(&flights.slice(0, 300_000))?;
+    chunks();
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Flight<'a> {
+    delay: f64,
+    distance: f64,
+    origin: &'a str,
+    destination: &'a str,
+}
+
+/// Something of every field.
+fn cost(delay: f64, distance: f64, origin: &str, destination: &str) -> f64 {
+    delay * distance + if origin < destination { 1.0 } else { 0.0 }
+}
+
+fn typed(flights: &DataFrame) {
+    let flights = &flights.select(["delay", "distance", "origin", "destination"]).expect("the columns are there");
+    let taken = |row: &Row| {
+        let [AnyValue::Float64(delay), AnyValue::Float64(distance), AnyValue::String(a), AnyValue::String(b)] =
+            row.0[..]
+        else {
+            unreachable!("the columns have these types")
+        };
+        cost(delay, distance, a, b)
+    };
+    let by_row = || -> Vec<f64> {
+        (0..flights.height()).map(|index| taken(&flights.get_row(index).expect("there is one"))).collect()
+    };
+    let by_row_amortized = || -> Vec<f64> {
+        let mut row = flights.get_row(0).expect("there is one");
+        let costs = (0..flights.height()).map(|index| {
+            flights.get_row_amortized(index, &mut row).expect("there is one");
+            taken(&row)
+        });
+        costs.collect()
+    };
+    let typed = |chunks: usize| -> Vec<f64> {
+        let cost = |f: Flight| cost(f.delay, f.distance, f.origin, f.destination);
+        flights.par_chunks(chunks).map_rows(cost).expect("rows fit")
+    };
+    assert_eq!(typed(CHUNKS), by_row(), "the contenders agree");
+    let outcome = Contest::new("300,000 rows of four columns as values")
+        .with("Polars get_row", by_row)
+        .with("Polars get_row_amortized", by_row_amortized)
+        .with("fanfold map_rows, one chunk", || typed(1))
+        .with("fanfold map_rows, eight chunks", || typed(CHUNKS))
+        .run();
+    print!("{}", outcome.table());
+    let serial = outcome.ratio("fanfold map_rows, one chunk", "Polars get_row");
+    print!("{}\n", verdict("typed rows on one thread against get_row", serial, 0.2));
+}
+
+fn column(flights: &DataFrame) {
+    let values = || flights.column("distance").and_then(Column::f64).expect("floats");
+    let f = |miles: f64| (miles / 3_958.8).sin().mul_add(2.0, 1.0);
+    let outcome = Contest::new("a function of 3M numbers")
+        .with("Polars apply_values, one thread", || values().apply_values(f))
+        .with("fanfold par_column", || flights.par_column("distance").map(f))
+        .run();
+    print!("{}", outcome.table());
+    let ratio = outcome.ratio("fanfold par_column", "Polars apply_values, one thread");
+    print!("{}\n", verdict("a column's function against one thread, on two cores", ratio, 0.6));
+}
+
+/// The median delay over the flights that leave after each, exponentially weighted: what expressions do badly.
+fn smoothed(group: DataFrame) -> PolarsResult<DataFrame> {
+    let mut level = 0.0;
+    let delays = group.column("delay")?.f64()?;
+    let smoothed: Float64Chunked = delays
+        .iter()
+        .map(|delay| {
+            level = 0.9 * level + 0.1 * delay?.max(-30.0).min(600.0);
+            Some((level.abs() + 1.0).ln().mul_add(level.signum(), level.sin()))
+        })
+        .collect();
+    let worst = smoothed.max().unwrap_or(0.0);
+    let spread = smoothed.std(1).unwrap_or(0.0);
+    let origin = group.column("origin")?.head(Some(1));
+    DataFrame::new(1, vec![origin, Column::new("worst".into(), [worst]), Column::new("spread".into(), [spread])])
+}
+
+fn groups(flights: &DataFrame) -> Result<(), String> {
+    let serial = || flights.group_by_stable(["origin"]).and_then(|groups| groups.apply(smoothed));
+    let parallel = || flights.par_groups(["origin"]).map_groups(smoothed);
+    let (one, other) = (serial().map_err(|e| e.to_string())?, parallel().map_err(|e| e.to_string())?);
+    if !one.equals_missing(&other) {
+        return Err(format!("the contenders do not agree: {one} and {other}"));
+    }
+    let outcome = Contest::new("a custom function for each of the origins of 300,000 flights")
+        .with("Polars GroupBy::apply", serial)
+        .with("fanfold par_groups, map_groups", parallel)
+        .run();
+    print!("{}", outcome.table());
+    let ratio = outcome.ratio("fanfold par_groups, map_groups", "Polars GroupBy::apply");
+    print!("{}\n", verdict("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7));
+    Ok(())
+}
+
+fn chunks() {
+    let numbers = numbers(2_000_000);
+    let outcome = Contest::new("2M x 4 in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok)).run();
+    print!("{}", outcome.table());
+    let micros = outcome.time("fanfold").as_secs_f64() * 1e6 / 4_096.0;
+    print!("{}\n", verdict("overhead a chunk, in us", micros, 3.0));
+}

@@ -1,0 +1,174 @@
+//! Where a frame is cut: [`ByRows`] into balanced slices, which may see rows of their neighbours.
+
+use std::ops::Range;
+
+use super::cut::Rows;
+use super::error::BadCut;
+use crate::split::Cut;
+
+/// How a frame is cut. Sealed: [`ByRows`] and [`ByGroups`](super::groups::ByGroups) are all there is.
+pub trait Plan<S>: sealed::Sealed {
+    /// The pieces of one frame.
+    #[doc(hidden)]
+    type Pieces: Pieces<S>;
+    /// Decides on the pieces.
+    #[doc(hidden)]
+    fn pieces(&self, whole: &S, workers: usize) -> Result<Self::Pieces, BadCut>;
+    /// Why functions that give no rows back cannot be run on such pieces.
+    #[doc(hidden)]
+    fn needs_rows(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+pub(super) mod sealed {
+    pub trait Sealed {}
+}
+
+/// The pieces of one frame.
+#[doc(hidden)]
+pub trait Pieces<S>: Sync {
+    /// How many there are; at least one.
+    fn count(&self) -> usize;
+    /// The rows of a piece, in the frame.
+    fn rows(&self, piece: usize) -> Range<usize>;
+    /// How many rows the piece has of its own.
+    fn height(&self, piece: usize) -> usize {
+        self.rows(piece).len()
+    }
+    /// The piece, as its function gets it.
+    fn take(&self, whole: &S, piece: usize) -> polars::prelude::PolarsResult<S>;
+    /// What is kept of a piece's result.
+    fn trim<R: Rows>(&self, _piece: usize, result: R) -> Result<R, String> {
+        Ok(result)
+    }
+    /// What is made of all pieces' results, once they are put together.
+    fn finish<R: Rows>(&self, joined: R) -> polars::prelude::PolarsResult<R> {
+        Ok(joined)
+    }
+}
+
+/// Balanced slices of the rows, as [`par_chunks`](crate::ParallelFrame::par_chunks) and its like cut them.
+#[derive(Clone, Copy, Debug)]
+pub struct ByRows {
+    pub(super) cut: Cut,
+    /// Rows of its neighbours that a chunk sees before and after its own.
+    pub(super) before: usize,
+    pub(super) after: usize,
+}
+
+impl ByRows {
+    pub(super) fn new(cut: Cut) -> Self {
+        Self { cut, before: 0, after: 0 }
+    }
+}
+
+impl sealed::Sealed for ByRows {}
+
+impl<S: Rows> Plan<S> for ByRows {
+    type Pieces = Slices;
+
+    fn pieces(&self, whole: &S, workers: usize) -> Result<Slices, BadCut> {
+        match self.cut {
+            Cut::Chunks(0) => return Err(BadCut::Asked("a frame cannot be cut into 0 chunks: ask for at least 1")),
+            Cut::Size(0) => {
+                return Err(BadCut::Asked("a frame cannot be cut into chunks of 0 rows: ask for at least 1"));
+            }
+            _ => (),
+        }
+        let rows = whole.count();
+        let cut = match self.cut {
+            Cut::Auto => Cut::Chunks(chunks(rows, || whole.bytes(), workers)),
+            cut => cut,
+        };
+        Ok(Slices { rows: ranges(cut.sizes(rows, workers)), height: rows, before: self.before, after: self.after })
+    }
+
+    fn needs_rows(&self) -> Option<&'static str> {
+        let overlaps = self.before + self.after > 0;
+        overlaps.then_some(
+            "an overlap is cut off from each chunk's result, so the function must give rows: end with `map`, \
+             `try_map` or `map_series`",
+        )
+    }
+}
+
+/// Chunks a worker, rows a chunk at least, and bytes a chunk at most, where the user leaves the number to us.
+const PER_WORKER: usize = 4;
+const LEAST_ROWS: usize = 1 << 10;
+const MOST_BYTES: usize = 64 << 20;
+
+/// How many chunks: a few a worker, so that a slow one does not leave the others idle for long; fewer where chunks
+/// would be so short that their cost shows; more where they would be so large that a result of each fills the memory.
+pub(super) fn chunks(rows: usize, bytes: impl FnOnce() -> usize, workers: usize) -> usize {
+    (workers * PER_WORKER).max(bytes() / MOST_BYTES).min(rows / LEAST_ROWS).max(1)
+}
+
+/// Ranges of these lengths, one after the other.
+pub(super) fn ranges(sizes: Vec<usize>) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let ranges = sizes.into_iter().map(|size| {
+        start += size;
+        start - size..start
+    });
+    ranges.collect()
+}
+
+/// Slices of a frame.
+#[doc(hidden)]
+pub struct Slices {
+    rows: Vec<Range<usize>>,
+    /// Rows of the frame.
+    height: usize,
+    before: usize,
+    after: usize,
+}
+
+impl Slices {
+    /// The rows that the function of a piece sees.
+    fn seen(&self, piece: usize) -> Range<usize> {
+        let Range { start, end } = self.rows[piece];
+        start.saturating_sub(self.before)..end.saturating_add(self.after).min(self.height)
+    }
+}
+
+impl<S: Rows> Pieces<S> for Slices {
+    fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn rows(&self, piece: usize) -> Range<usize> {
+        self.rows[piece].clone()
+    }
+
+    fn take(&self, whole: &S, piece: usize) -> polars::prelude::PolarsResult<S> {
+        Ok(whole.rows(self.seen(piece)))
+    }
+
+    fn trim<R: Rows>(&self, piece: usize, result: R) -> Result<R, String> {
+        if self.before + self.after == 0 {
+            return Ok(result);
+        }
+        let (own, seen) = (&self.rows[piece], self.seen(piece));
+        if result.count() != seen.len() {
+            let (found, wanted) = (result.count(), seen.len());
+            return Err(format!(
+                "the function gave {found} rows for the {wanted} it saw: with an overlap it must give one for each"
+            ));
+        }
+        Ok(result.rows(own.start - seen.start..own.end - seen.start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_number_of_chunks_follows_workers_rows_and_bytes() {
+        assert_eq!(chunks(1_000_000, || 0, 2), 8);
+        assert_eq!(chunks(3_000, || 0, 2), 2);
+        assert_eq!(chunks(0, || 0, 2), 1);
+        assert_eq!(chunks(1 << 30, || 64 << 30, 2), 1_024);
+    }
+}

@@ -1,0 +1,169 @@
+//! [`ScanMap`]: a scan's mapped chunks, and what becomes of them.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use polars::prelude::*;
+
+use super::super::concat;
+use super::super::error::{ChunkError, Misfit};
+use super::Scan;
+use super::error::ScanError;
+use super::pipeline::{self, Ending, Place};
+use super::sink::{CsvFile, IpcFile, ParquetFile, Sink, SinkFile};
+
+/// A [`Scan`] with a function; nothing is read before it is ended.
+///
+/// Results are handed on in input order. Of several failures the first in input order is what comes back; no further
+/// chunk is started after one.
+#[must_use = "a scan is lazy: end it with a sink, `collect`, `for_each` or `reduce`"]
+pub struct ScanMap<F> {
+    scan: Scan,
+    f: F,
+}
+
+impl<F> ScanMap<F> {
+    pub(super) fn new(scan: Scan, f: F) -> Self {
+        Self { scan, f }
+    }
+
+    /// Runs `op` on each result, in input order.
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError`] if the input cannot be read, or if the function or `op` fails or panics.
+    pub fn for_each<T: Send>(self, op: impl FnMut(T) -> PolarsResult<()> + Send) -> Result<(), ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+    {
+        pipeline::run(self.scan, &self.f, &InTurn(Mutex::new(op)))
+    }
+
+    /// Folds the results, in input order.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](Self::for_each).
+    pub fn reduce<T: Send>(self, fold: impl Fn(T, T) -> T + Sync) -> Result<T, ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+    {
+        let mut folded: Option<T> = None;
+        let what = self.scan.what.clone();
+        self.for_each(|result| {
+            folded = Some(match folded.take() {
+                Some(before) => fold(before, result),
+                None => result,
+            });
+            Ok(())
+        })?;
+        // An input without rows is one empty chunk.
+        let none = || polars_err!(NoData: "there were no chunks to fold");
+        folded.ok_or_else(|| ScanError::Read { what, source: none() })
+    }
+
+    /// Stacks the results in input order: what has become small enough for memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](Self::for_each), and if the results do not fit each other.
+    pub fn collect(self) -> Result<DataFrame, ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        let schema = self.scan.schema.clone();
+        let all = All(Mutex::new((Vec::new(), Vec::new())));
+        pipeline::run(self.scan, &self.f, &all)?;
+        let (places, parts) = all.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        concat::stack(parts, schema.as_deref()).map_err(|misfit| {
+            let place: &Place = &places[misfit.chunk()];
+            ChunkError::new(place.chunk, place.rows.clone(), Misfit::Others(misfit)).into()
+        })
+    }
+
+    /// Writes the results to a Parquet file, compressed by Zstandard, a row group a chunk.
+    ///
+    /// The file is written beside `path` and renamed at the end: a failure leaves what was there before. Chunks of less
+    /// than 32,768 rows are gathered into row groups of at least as many.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Self::collect), and if the file cannot be written.
+    pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<(), ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        self.sink::<ParquetFile>(path.as_ref())
+    }
+
+    /// Writes the results to a CSV file with a header; otherwise as [`sink_parquet`](Self::sink_parquet).
+    ///
+    /// # Errors
+    ///
+    /// As [`sink_parquet`](Self::sink_parquet).
+    pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<(), ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        self.sink::<CsvFile>(path.as_ref())
+    }
+
+    /// Writes the results to an Arrow IPC (Feather) file, a record batch a chunk, not compressed; otherwise as
+    /// [`sink_parquet`](Self::sink_parquet).
+    ///
+    /// # Errors
+    ///
+    /// As [`sink_parquet`](Self::sink_parquet).
+    pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<(), ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        self.sink::<IpcFile>(path.as_ref())
+    }
+
+    fn sink<K: SinkFile>(self, path: &Path) -> Result<(), ScanError>
+    where
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        let sink = Sink::<K>::new(path, self.scan.schema.clone())?;
+        pipeline::run(self.scan, &self.f, &sink)?;
+        sink.finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls a function on each result.
+struct InTurn<O>(Mutex<O>);
+
+impl<T: Send, O: FnMut(T) -> PolarsResult<()> + Send> Ending<T> for InTurn<O> {
+    type Part = T;
+
+    fn prepare(&self, _: &Place, result: T) -> Result<T, ScanError> {
+        Ok(result)
+    }
+
+    fn accept(&self, place: &Place, result: T) -> Result<(), ScanError> {
+        (lock(&self.0))(result).map_err(|error| place.error(error))
+    }
+}
+
+/// Keeps all results, and where they come from.
+struct All(Mutex<(Vec<Place>, Vec<DataFrame>)>);
+
+impl Ending<DataFrame> for All {
+    type Part = DataFrame;
+
+    fn prepare(&self, _: &Place, result: DataFrame) -> Result<DataFrame, ScanError> {
+        Ok(result)
+    }
+
+    fn accept(&self, place: &Place, result: DataFrame) -> Result<(), ScanError> {
+        let (places, parts) = &mut *lock(&self.0);
+        places.push(place.clone());
+        parts.push(result);
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Frames larger than memory (feature `polars-lazy`): a [`Scan`] reads rows as Polars' streaming engine gives them,
+//! maps them in chunks, and hands the results on in input order, a chunk a worker at a time.
+
+mod beside;
+mod ending;
+mod error;
+mod parquet;
+mod pipeline;
+mod sink;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::*;
+
+use crate::pool::Pool;
+use crate::workers::Core;
+
+pub use ending::ScanMap;
+pub use error::ScanError;
+
+/// Rows a chunk of a query, unless said: what Polars' streaming engine itself takes at a time.
+const ROWS: usize = 100_000;
+
+/// Rows to be read in chunks, from files or a `LazyFrame`; nothing is read before it is ended.
+///
+/// At most one chunk a worker is being mapped, and as many may wait for an earlier one, so memory is bounded by the
+/// chunks' size, whatever the input's.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::prelude::*;
+/// use polars::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let (input, output) = (folder.path().join("in.csv"), folder.path().join("out.parquet"));
+/// std::fs::write(&input, "miles\n100\n200\n300\n")?;
+/// fn kilometres(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
+///     let km = chunk.column("miles")? * 1.609_344;
+///     chunk.with_column(km.with_name("km".into()))?;
+///     Ok(chunk)
+/// }
+/// scan_csv(&input).par_rows(2).map(kilometres).sink_parquet(&output)?;
+///
+/// let rows = scan_parquet(&output).map_reduce(|chunk| Ok(chunk.height()), |a, b| a + b)?;
+/// assert_eq!(rows, 3);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a scan is lazy: end it with `map`, `for_each` or `map_reduce`"]
+pub struct Scan {
+    /// What is read, in words.
+    what: String,
+    frame: PolarsResult<LazyFrame>,
+    rows: Option<usize>,
+    /// Whether the number of rows stands in the file, so that a bar may ask for it.
+    counted: bool,
+    /// The path or pattern of Parquet files.
+    parquet: Option<PathBuf>,
+    schema: Option<SchemaRef>,
+    label: Option<&'static str>,
+    core: Option<Arc<Core>>,
+}
+
+/// Reads a Parquet file in chunks, or all files that a pattern matches (`data/*.parquet`), in the order of their names.
+///
+/// Workers read their own row groups, several at the same time. What is no plain file (a folder, an address in a cloud),
+/// or files of several schemas, goes through Polars' streaming engine.
+pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
+    let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
+    let parquet = Some(path.as_ref().to_owned());
+    Scan { counted: true, parquet, ..Scan::of(named(path.as_ref()), scanned) }
+}
+
+/// Reads a CSV file in chunks, or all files that a pattern matches, in the order of their names.
+///
+/// With a header, and types inferred from the first 100 rows. For other options make a `LazyFrame` by Polars'
+/// `LazyCsvReader`, and cut that by [`ParallelScan::par_rows`].
+pub fn scan_csv(path: impl AsRef<Path>) -> Scan {
+    let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).finish());
+    Scan::of(named(path.as_ref()), scanned)
+}
+
+/// Reads an Arrow IPC (Feather) file in chunks, or all files that a pattern matches, in the order of their names.
+pub fn scan_ipc(path: impl AsRef<Path>) -> Scan {
+    let scanned = files(path.as_ref())
+        .and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), UnifiedScanArgs::default()));
+    Scan { counted: true, ..Scan::of(named(path.as_ref()), scanned) }
+}
+
+fn files(path: &Path) -> PolarsResult<PlRefPath> {
+    let path = path
+        .to_str()
+        .ok_or_else(|| polars_err!(ComputeError: "Polars reads paths in UTF-8 alone: rename the file or its folder"))?;
+    Ok(PlRefPath::new(path))
+}
+
+fn named(path: &Path) -> String {
+    format!("`{}`", path.display())
+}
+
+/// A `LazyFrame` in chunks. Import it with `use fanfold::prelude::*`.
+///
+/// The query runs on Polars' streaming engine, which reads ahead no further than it must.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::prelude::*;
+/// use polars::prelude::*;
+///
+/// # fn main() -> PolarsResult<()> {
+/// let lazy = df!("x" => 0..1_000_i64)?.lazy().filter(col("x").lt(lit(500)));
+/// let out = lazy.par_rows(100).map(|chunk| chunk.head(Some(1)).select(["x"])).collect()?;
+/// assert_eq!(out, df!("x" => [0_i64, 100, 200, 300, 400])?);
+/// # Ok(())
+/// # }
+/// ```
+pub trait ParallelScan {
+    /// Cuts the rows into chunks of `rows` rows; the last one may be shorter.
+    fn par_rows(self, rows: usize) -> Scan;
+
+    /// Cuts the rows into chunks of 100,000.
+    fn par(self) -> Scan;
+}
+
+impl ParallelScan for LazyFrame {
+    fn par_rows(self, rows: usize) -> Scan {
+        self.par().par_rows(rows)
+    }
+
+    fn par(self) -> Scan {
+        Scan::of("the query".into(), Ok(self))
+    }
+}
+
+impl Scan {
+    fn of(what: String, frame: PolarsResult<LazyFrame>) -> Self {
+        Self { what, frame, rows: None, counted: false, parquet: None, schema: None, label: None, core: None }
+    }
+
+    /// Reads chunks of `rows` rows; the last one may be shorter.
+    ///
+    /// Unless said, chunks are the row groups of a Parquet file (parts of them where they hold more than 64 MiB, several
+    /// where they have less than 32,768 rows), and 100,000 rows elsewhere.
+    pub fn par_rows(mut self, rows: usize) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// The columns that each chunk's result must have: their names, order and types.
+    ///
+    /// Unless said, those of the first chunk's result. A column that is null throughout it (type `Null`) must be
+    /// declared where a file is written, as that has begun when a later chunk shows its type.
+    pub fn schema(mut self, schema: impl Into<SchemaRef>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Shows a bar with this label, with rows a second: on a terminal, and with the feature `progress`. For Parquet and
+    /// IPC files, which say how many rows they have, with the time left too.
+    pub fn progress(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// As [`FrameChunks::on`](crate::FrameChunks::on).
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::submit`].
+    pub fn on(mut self, pool: &Pool) -> Self {
+        self.core = Some(Arc::clone(pool.core().frames()));
+        self
+    }
+
+    /// Maps each chunk; the [`ScanMap`] says what becomes of the results.
+    pub fn map<T, F>(self, f: F) -> ScanMap<F>
+    where
+        T: Send,
+        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+    {
+        ScanMap::new(self, f)
+    }
+
+    /// Runs the function on each chunk for what it does, several at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ScanError`] if the input cannot be read, or if the function fails or panics.
+    pub fn for_each(self, f: impl Fn(DataFrame) -> PolarsResult<()> + Sync) -> Result<(), ScanError> {
+        self.map(f).for_each(|()| Ok(()))
+    }
+
+    /// Maps each chunk to a value, and folds the values in input order.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](Self::for_each).
+    pub fn map_reduce<T: Send>(
+        self,
+        f: impl Fn(DataFrame) -> PolarsResult<T> + Sync,
+        fold: impl Fn(T, T) -> T + Sync,
+    ) -> Result<T, ScanError> {
+        self.map(f).reduce(fold)
+    }
+}

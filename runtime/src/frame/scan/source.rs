@@ -1,0 +1,132 @@
+//! [`Source`]: where chunks come from; and [`Batches`], the rows of a query, as Polars' streaming engine gives them.
+//!
+//! The query runs on a thread of its own and hands its batches over one at a time, so that it reads no further than
+//! the workers come. How it ended is told as well: Polars' own `collect_batches` takes a query that panicked for one
+//! that is through.
+
+use std::any::Any;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use polars::prelude::*;
+
+use super::parquet::{Blocks, Read};
+
+/// Where chunks come from.
+pub(super) enum Source {
+    Files(Blocks),
+    Query(Batches),
+}
+
+impl Source {
+    pub(super) fn next(&mut self) -> PolarsResult<Option<Chunk>> {
+        match self {
+            Self::Files(blocks) => Ok(blocks.next().map(Chunk::Unread)),
+            Self::Query(batches) => Ok(batches.next()?.map(Chunk::Rows)),
+        }
+    }
+}
+
+/// A chunk on its way to its worker, who reads it where that is still to be done.
+pub(super) enum Chunk {
+    Rows(DataFrame),
+    Unread(Read),
+}
+
+impl Chunk {
+    pub(super) fn height(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.height(),
+            Self::Unread(read) => read.height(),
+        }
+    }
+
+    pub(super) fn rows(self) -> PolarsResult<DataFrame> {
+        match self {
+            Self::Rows(rows) => Ok(rows),
+            Self::Unread(read) => read.rows(),
+        }
+    }
+}
+
+enum Message {
+    Rows(DataFrame),
+    End,
+    Failed(PolarsError),
+}
+
+/// A query's rows, in batches of as many rows as were asked for.
+pub(super) struct Batches {
+    /// Nothing once the query has ended.
+    messages: Option<Receiver<Message>>,
+    query: Option<JoinHandle<()>>,
+    /// What a query without rows gives.
+    empty: Option<DataFrame>,
+}
+
+impl Batches {
+    pub(super) fn new(mut frame: LazyFrame, rows: NonZero<usize>) -> PolarsResult<Self> {
+        // Files that cannot be opened, and columns that are not there, are told of here.
+        let schema = guarded(|| frame.collect_schema())?;
+        let (sender, messages) = sync_channel(1);
+        let to_workers = sender.clone();
+        let hand_over = move |batch: DataFrame| {
+            // True stops the query: nobody wants more of it.
+            Ok(to_workers.send(Message::Rows(batch)).is_err())
+        };
+        let query = frame.sink_batches(PlanCallback::new(hand_over), true, Some(rows))?;
+        let run = move || {
+            let last = match guarded(|| query.collect_with_engine(Engine::Streaming)) {
+                Ok(_) => Message::End,
+                Err(error) => Message::Failed(error),
+            };
+            let _ = sender.send(last);
+        };
+        let query = thread::Builder::new().name("fanfold-scan".into()).spawn(run)?;
+        let empty = DataFrame::empty_with_schema(&schema);
+        Ok(Self { messages: Some(messages), query: Some(query), empty: Some(empty) })
+    }
+
+    /// The next rows; a query without any gives an empty frame first.
+    pub(super) fn next(&mut self) -> PolarsResult<Option<DataFrame>> {
+        let Some(messages) = &self.messages else { return Ok(None) };
+        let message = messages.recv().unwrap_or_else(|_| Message::Failed(stopped()));
+        let last = match message {
+            Message::Rows(batch) => {
+                self.empty = None;
+                return Ok(Some(batch));
+            }
+            Message::End => Ok(self.empty.take()),
+            Message::Failed(error) => Err(error),
+        };
+        self.messages = None;
+        last
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // A query that waits to hand a batch over learns from this that nobody will take it.
+        self.messages = None;
+        if let Some(query) = self.query.take() {
+            let _ = query.join();
+        }
+    }
+}
+
+/// Runs Polars on a file, which may be damaged: some that are make it panic instead of failing.
+pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> PolarsError {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
+    polars_err!(ComputeError: "Polars panicked ({text}): the file may be damaged")
+}
+
+fn stopped() -> PolarsError {
+    polars_err!(ComputeError: "the query stopped without saying why")
+}

@@ -1,0 +1,253 @@
+//! Chunks of whole groups, chunks that see their neighbours, declared schemas and chosen pools.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use fanfold::Pool;
+use fanfold::prelude::*;
+use polars::prelude::*;
+
+/// Groups of 1 to 7 rows, standing together (`sorted`) or scattered (`key`), with a null and a NaN among the keys.
+fn grouped() -> DataFrame {
+    let rows = 500_i64;
+    let sorted: Vec<Option<i64>> = (0..rows).map(|row| Some(row / 4)).collect();
+    let key: Vec<Option<f64>> = (0..rows)
+        .map(|row| match row * 7 % 23 {
+            3 => None,
+            5 => Some(f64::NAN),
+            key => Some(f64::from(i32::try_from(key).expect("small"))),
+        })
+        .collect();
+    df!("sorted" => sorted, "key" => key, "row" => (0..rows).collect::<Vec<_>>()).expect("equal lengths")
+}
+
+/// The keys of each chunk, as text.
+fn keys_of_chunks(df: &DataFrame, key: &str, chunks: usize) -> Vec<HashSet<String>> {
+    let seen = Mutex::new(Vec::new());
+    df.par_groups([key])
+        .chunks(chunks)
+        .for_each(|chunk| {
+            let keys = chunk.column(key)?.cast(&DataType::String)?;
+            let keys = keys.str()?.iter().map(|key| format!("{key:?}")).collect();
+            seen.lock().expect("no panic").push(keys);
+            Ok(())
+        })
+        .expect("no chunk fails");
+    seen.into_inner().expect("no panic")
+}
+
+#[test]
+fn no_group_straddles_a_chunk() {
+    let df = grouped();
+    for (key, groups) in [("sorted", 125), ("key", 23)] {
+        let chunks = keys_of_chunks(&df, key, 6);
+        assert!((4..=6).contains(&chunks.len()), "{}", chunks.len());
+        assert_eq!(chunks.iter().map(HashSet::len).sum::<usize>(), groups, "{key}: a group is in two chunks");
+    }
+}
+
+#[test]
+fn groups_come_in_the_order_of_their_first_rows_whatever_the_number_of_chunks() {
+    let df = grouped();
+    let firsts = |group: DataFrame| Ok(group.head(Some(1)));
+    let expected = df.unique_stable(Some(&["key".into()]), UniqueKeepStrategy::First, None).expect("key is there");
+    for chunks in [1, 2, 7, 500] {
+        let out = df.par_groups(["key"]).chunks(chunks).map_groups(firsts).expect("no group fails");
+        assert!(out.equals_missing(&expected), "{out} is not {expected}");
+    }
+    assert!(df.par_groups(["key"]).map_groups(firsts).expect("no group fails").equals_missing(&expected));
+}
+
+#[test]
+fn groups_that_stand_together_are_not_copied() {
+    let df = grouped();
+    let address = |df: &DataFrame| df.column("row").unwrap().i64().unwrap().cont_slice().unwrap().as_ptr();
+    let rows = df.column("row").unwrap().i64().unwrap().cont_slice().unwrap();
+    df.par_groups(["sorted"])
+        .chunks(5)
+        .for_each(|chunk| {
+            assert!(rows.as_ptr_range().contains(&address(&chunk)), "a copy");
+            Ok(())
+        })
+        .expect("no chunk fails");
+    // Clustered is enough: the groups need not ascend.
+    let clustered = df!("key" => ["b", "b", "a", "a", "c"], "row" => 0..5_i64).expect("equal lengths");
+    let rows = clustered.column("row").unwrap().i64().unwrap().cont_slice().unwrap();
+    clustered
+        .par_groups(["key"])
+        .chunks(3)
+        .for_each(|chunk| {
+            assert!(rows.as_ptr_range().contains(&address(&chunk)), "a copy");
+            Ok(())
+        })
+        .expect("no chunk fails");
+}
+
+#[test]
+fn the_order_of_rows_can_be_kept() {
+    let df = grouped();
+    for key in ["sorted", "key"] {
+        let kept = df.par_groups([key]).chunks(6).keep_order(true).map(Ok).expect("no chunk fails");
+        assert!(kept.equals_missing(&df), "{kept} is not {df}");
+        let ranked = |mut group: DataFrame| {
+            let height = i64::try_from(group.height()).expect("small");
+            group.with_column(Series::new("rank".into(), (0..height).collect::<Vec<_>>()).into_column())?;
+            Ok(group)
+        };
+        let ranks = df.par_groups([key]).keep_order(true).map_groups(ranked).expect("no group fails");
+        assert!(ranks.drop("rank").expect("it is there").equals_missing(&df));
+        let error = df.par_groups([key]).keep_order(true).map(|chunk| Ok(chunk.head(Some(1)))).expect_err("too few");
+        assert!(error.to_string().contains("it must give one for each"), "{error}");
+    }
+}
+
+#[test]
+fn several_keys_make_a_group() {
+    let df = grouped();
+    let sizes = Mutex::new(Vec::new());
+    df.par_groups(["sorted", "key"])
+        .map_groups(|group| {
+            sizes.lock().expect("no panic").push(group.height());
+            Ok(group)
+        })
+        .expect("no group fails");
+    let expected = df.group_by_stable(["sorted", "key"]).expect("the keys are there").get_groups().len();
+    assert_eq!(sizes.into_inner().expect("no panic").len(), expected);
+}
+
+#[test]
+fn bad_keys_are_clear_errors() {
+    let df = grouped();
+    let missing = df.par_groups(["carrier"]).map(Ok).expect_err("no such column");
+    assert!(missing.to_string().contains("carrier"), "{missing}");
+    assert!(matches!(PolarsError::from(missing), PolarsError::ColumnNotFound(_)));
+    let none = df.par_groups([""; 0]).map(Ok).expect_err("no key").to_string();
+    assert!(none.contains("at least one key"), "{none}");
+    let zero = df.par_groups(["key"]).chunks(0).map(Ok).expect_err("0 chunks").to_string();
+    assert_eq!(zero, "a frame cannot be cut into 0 chunks: ask for at least 1");
+    let failing = df.par_groups(["sorted"]).map_groups(|group| {
+        polars_ensure!(group.column("sorted")?.i64()?.get(0) != Some(7), ComputeError: "unlucky");
+        Ok(group)
+    });
+    let failing = failing.expect_err("group 7 fails").to_string();
+    assert!(failing.contains("group sorted = 7: unlucky"), "{failing}");
+}
+
+#[test]
+fn an_empty_frame_is_one_empty_group() {
+    let df = grouped().clear();
+    let calls = AtomicUsize::new(0);
+    let out = df.par_groups(["key"]).map_groups(|group| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Ok(group)
+    });
+    assert_eq!(out.expect("no group fails").schema(), df.schema());
+    assert_eq!(calls.into_inner(), 1);
+}
+
+/// The difference to the row before, and to the row after.
+fn steps(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
+    let x = chunk.column("row")?.clone();
+    chunk.with_column((&x - &x.shift(1))?.with_name("before".into()))?;
+    chunk.with_column((&x.shift(-1) - &x)?.with_name("after".into()))?;
+    Ok(chunk)
+}
+
+#[test]
+fn an_overlap_gives_what_the_whole_frame_gives() {
+    let df = grouped();
+    let whole = steps(df.clone()).expect("row is there");
+    for chunks in [1, 3, 17, 499, 500] {
+        let out = df.par_chunks(chunks).overlap(1).overlap_after(1).map(steps).expect("no chunk fails");
+        assert!(out.equals_missing(&whole), "{chunks} chunks: {out}");
+    }
+    // Longer than a chunk, and than the frame.
+    for overlap in [3, 10, 1_000] {
+        let out = df.par_rows(2).overlap(overlap).overlap_after(overlap).map(steps).expect("no chunk fails");
+        assert!(out.equals_missing(&whole), "{overlap} rows");
+    }
+    let series = df.par_chunks(4).overlap(1).map_series(|chunk| {
+        let x = chunk.column("row")?.as_materialized_series();
+        x - &x.shift(1)
+    });
+    assert_eq!(series.expect("no chunk fails").null_count(), 1);
+}
+
+#[test]
+fn an_overlap_needs_a_row_for_each_row() {
+    let df = grouped();
+    let error = df.par_rows(100).overlap(5).map(|chunk| Ok(chunk.head(Some(3)))).expect_err("too few").to_string();
+    assert!(error.contains("the function gave 3 rows for the 100 it saw"), "{error}");
+    let error = df.par_rows(100).overlap(5).map_reduce(|c| Ok(c.height()), |a, b| a + b).expect_err("no rows");
+    assert!(error.to_string().contains("an overlap is cut off"), "{error}");
+}
+
+#[test]
+fn a_declared_schema_is_what_comes_out() {
+    let nulls = DataFrame::new(6, vec![Column::full_null("x".into(), 6, &DataType::Null)]).expect("one column");
+    let schema = Schema::from_iter([Field::new("x".into(), DataType::Float64)]);
+    let out = nulls.par_chunks(3).schema(schema.clone()).map(Ok).expect("nulls fit");
+    assert_eq!(out.schema().as_ref(), &schema);
+    let wrong = df!("x" => [1_i64, 2]).expect("one column");
+    let error = wrong.par_chunks(2).schema(schema.clone()).map(Ok).expect_err("not floats").to_string();
+    assert!(error.ends_with("its column `x` is i64, and f64 in the declared schema"), "{error}");
+    // One chunk is checked like many.
+    let error = wrong.par_chunks(1).schema(schema.clone()).map(|c| c.drop("x")).expect_err("too few").to_string();
+    assert!(error.ends_with("it has 0 columns (), and the declared schema has 1 (`x`)"), "{error}");
+    let series = nulls.par_chunks(2).schema(schema).map_series(|c| Ok(c.columns()[0].as_materialized_series().clone()));
+    assert_eq!(series.expect("nulls fit").dtype(), &DataType::Float64);
+}
+
+#[test]
+fn series_and_columns_are_cut_too() {
+    let df = grouped();
+    let column = df.column("row").expect("row is there");
+    let series = column.as_materialized_series();
+    let negated = series.par_chunks(7).map(|part| Ok(&part * -1)).expect("no chunk fails");
+    assert_eq!(negated, series * -1);
+    assert_eq!(&column.par_rows(9).rechunk(true).map(Ok).expect("no chunk fails"), column);
+    assert_eq!(series.par().map_reduce(|part| Ok(part.len()), |a, b| a + b).expect("no chunk fails"), 500);
+}
+
+#[test]
+fn the_default_number_of_chunks_suits_the_frame() {
+    let chunks = |df: &DataFrame| df.par().map_reduce(|_| Ok(1), |a, b| a + b).expect("no chunk fails");
+    assert_eq!(chunks(&grouped()), 1); // too few rows to share
+    let many = DataFrame::new(1_000_000, vec![Column::full_null("x".into(), 1_000_000, &DataType::Null)]);
+    let cores = Pool::cpu_default().stats().limit;
+    assert_eq!(chunks(&many.expect("one column")), 4 * cores);
+}
+
+#[test]
+fn chunks_run_on_the_pool_that_was_named() {
+    for pool in [Pool::cpu("three"), Pool::io("three")] {
+        let pool = pool.threads(3).build().expect("threads can be had");
+        let names = Mutex::new(HashSet::new());
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let out = grouped().par_rows(10).on(&pool).map(|chunk| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            names.lock().expect("no panic").insert(thread::current().name().unwrap_or_default().to_owned());
+            let sorted = chunk.sort(["row"], SortMultipleOptions::default())?;
+            assert_eq!(polars_core::runtime::RAYON.current_num_threads(), 1, "Polars' threads are off");
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(sorted)
+        });
+        assert!(out.expect("no chunk fails").equals_missing(&grouped()));
+        let names = names.into_inner().expect("no panic");
+        assert!(names.iter().all(|name| name.starts_with("fanfold-three-")), "{names:?}");
+        assert!(most.into_inner() <= 3);
+        // The pool's own threads are as they were: what runs there later finds rayon's threads.
+        let threads = pool.submit(|| polars_core::runtime::RAYON.current_num_threads()).join();
+        assert_eq!(threads.expect("no panic"), polars_core::runtime::RAYON.current_num_threads());
+    }
+}
+
+#[test]
+fn a_pool_of_one_thread_runs_nested_chunks() {
+    let pool = Pool::io("one").threads(1).build().expect("a thread can be had");
+    let df = grouped();
+    let out = df.par_chunks(4).on(&pool).map(|chunk| Ok(chunk.par_chunks(3).on(&pool).map(Ok)?));
+    assert!(out.expect("no chunk fails").equals_missing(&df));
+}

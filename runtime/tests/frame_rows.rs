@@ -1,0 +1,244 @@
+//! Rows as values of the user's types.
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
+#![allow(clippy::float_cmp, reason = "halves and whole numbers are exact")]
+#![allow(clippy::items_after_statements, reason = "a row's type stands beside its test")]
+
+use std::collections::BTreeMap;
+
+use fanfold::prelude::*;
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+fn flights() -> DataFrame {
+    df!(
+        "origin" => ["JFK", "LAX", "BTV", "JFK", "a name that is longer than twelve bytes"],
+        "delay" => [Some(7_i64), None, Some(-3), Some(0), Some(90)],
+        "miles" => [2475.0, 2475.0, 266.0, 1089.0, 1.0],
+        "cancelled" => [false, false, true, false, true]
+    )
+    .expect("equal lengths")
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+struct Flight<'a> {
+    miles: f64,
+    origin: &'a str,
+    delay: Option<i64>,
+}
+
+#[test]
+fn a_row_is_a_struct_by_name_and_lends_its_texts() {
+    let df = flights();
+    for chunks in [1, 2, 5] {
+        let rows: Vec<(String, f64)> = df
+            .par_chunks(chunks)
+            .map_rows(|row: Flight| (row.origin.to_owned(), row.miles + row.delay.unwrap_or(0) as f64))
+            .expect("rows fit");
+        assert_eq!(rows[0], ("JFK".into(), 2482.0));
+        assert_eq!(rows[1], ("LAX".into(), 2475.0));
+        assert_eq!(rows[4], ("a name that is longer than twelve bytes".into(), 91.0));
+    }
+    // Without a copy: the texts are the frame's own.
+    let lent: Vec<&str> = df.par_chunks(2).map_rows(|row: Flight| row.origin).expect("rows fit");
+    assert_eq!(lent[4].as_ptr(), df.column("origin").unwrap().str().unwrap().get(4).unwrap().as_ptr());
+}
+
+#[test]
+fn rows_are_read_across_pieces_of_columns() {
+    let one = flights();
+    let mut df = one.clone();
+    for times in 1..4 {
+        // The columns' pieces end at different rows.
+        let mut more = one.clone();
+        if times == 2 {
+            more.rechunk_mut();
+        }
+        df.vstack_mut(&more.slice(0, 3)).expect("one schema");
+        df.vstack_mut(&more.slice(3, 2)).expect("one schema");
+    }
+    let delay = df.column("delay").unwrap().rechunk();
+    df.with_column(delay).expect("equal lengths");
+    let expected: Vec<Option<i64>> = df.column("delay").unwrap().i64().unwrap().iter().collect();
+    let rows: Vec<Option<i64>> = df.par_rows(7).map_rows(|row: Flight| row.delay).expect("rows fit");
+    assert_eq!(rows, expected);
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    origin: &'a str,
+    late: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minutes: Option<i32>,
+}
+
+#[test]
+fn results_become_a_frame_or_a_series() {
+    let df = flights();
+    let judge = |row: Flight| -> Option<bool> { row.delay.map(|delay| delay > 5) };
+    let out: DataFrame =
+        df.par_rows(1).map_rows(|row: Flight| (row.origin.len() as u32, judge(row))).expect("rows fit");
+    assert_eq!(
+        out,
+        df!("column_0" => [3_u32, 3, 3, 3, 39], "column_1" => [Some(true), None, Some(false), Some(false), Some(true)])
+            .unwrap()
+    );
+    let late: Series = df.par_rows(2).map_rows(judge).expect("rows fit");
+    assert_eq!(
+        late.bool().unwrap().iter().collect::<Vec<_>>(),
+        [Some(true), None, Some(false), Some(false), Some(true)]
+    );
+
+    let verdicts: DataFrame = df
+        .par_rows(2)
+        .map_rows(|(origin, delay, _, _): (String, Option<i64>, f64, bool)| {
+            let minutes = delay.and_then(|delay| i32::try_from(delay).ok());
+            let origin: &'static str = if origin == "JFK" { "hub" } else { "other" };
+            Verdict { origin, late: delay.map(|delay| delay > 5), minutes: minutes.filter(|m| *m > 5) }
+        })
+        .expect("rows fit");
+    let expected = df!(
+        "origin" => ["hub", "other", "other", "hub", "other"],
+        "late" => [Some(true), None, Some(false), Some(false), Some(true)],
+        "minutes" => [Some(7), None, None, None, Some(90)]
+    );
+    // A field that a row leaves out is null, and so it is where a whole chunk does.
+    assert_eq!(verdicts, expected.unwrap());
+}
+
+#[test]
+fn tuples_single_values_maps_and_wrappers_are_rows_too() {
+    let df = flights();
+    let sums: Vec<f64> = df
+        .par()
+        .map_rows(|(_, delay, miles, _): (&str, Option<i32>, f64, bool)| miles + f64::from(delay.unwrap_or(0)))
+        .expect("rows fit");
+    assert_eq!(sums[2], 263.0);
+    let single = df.select(["miles"]).unwrap();
+    let doubled: Vec<f64> = single.par().map_rows(|miles: f64| miles * 2.0).expect("rows fit");
+    assert_eq!(doubled[0], 4950.0);
+
+    #[derive(Deserialize)]
+    struct Miles(f64);
+    let wrapped: Vec<f64> = single.par().map_rows(|Miles(miles)| miles).expect("rows fit");
+    assert_eq!(wrapped[1], 2475.0);
+
+    let delays: Vec<Option<Option<i64>>> = df
+        .select(["delay"])
+        .unwrap()
+        .par()
+        .map_rows(|row: BTreeMap<String, Option<i64>>| row.get("delay").copied())
+        .expect("rows fit");
+    assert_eq!(delays[1], Some(None));
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+enum Airport {
+    Jfk,
+    Lax,
+    #[serde(other, rename = "?")]
+    Other,
+}
+
+#[test]
+fn serdes_attributes_hold() {
+    #[derive(Deserialize)]
+    struct Renamed {
+        #[serde(rename = "miles", alias = "distance")]
+        length: f64,
+        #[serde(default)]
+        seats: u32,
+        #[serde(rename = "origin")]
+        from: Airport,
+    }
+    let df = flights();
+    let rows: Vec<(f64, u32, Airport)> =
+        df.par_rows(2).map_rows(|row: Renamed| (row.length, row.seats, row.from)).expect("rows fit");
+    assert_eq!(rows[0], (2475.0, 0, Airport::Jfk));
+    assert_eq!(rows[1].2, Airport::Lax);
+    assert_eq!(rows[2].2, Airport::Other);
+    // Both names of one field are there: serde refuses, and so nothing is read from the wrong column.
+    let mut both = df.clone();
+    both.with_column(both.column("miles").unwrap().clone().with_name("distance".into())).unwrap();
+    let read = both.par_rows(2).map_rows::<_, _, Vec<f64>>(|row: Renamed| row.length);
+    assert!(read.expect_err("one field twice").to_string().contains("duplicate field"));
+
+    #[derive(Deserialize)]
+    struct Inner {
+        delay: Option<i64>,
+    }
+    #[derive(Deserialize)]
+    struct Flat {
+        miles: f64,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    let flat: Vec<f64> =
+        df.par_rows(2).map_rows(|row: Flat| row.miles + row.inner.delay.unwrap_or(0) as f64).expect("rows fit");
+    assert_eq!(flat, [2482.0, 2475.0, 263.0, 1089.0, 91.0]);
+}
+
+#[test]
+fn logical_types_are_read_as_what_they_stand_for() {
+    let df = flights();
+    let mut df = df.select(["origin", "delay"]).unwrap();
+    let delay = df.column("delay").unwrap().clone();
+    df.with_column(delay.cast(&DataType::Datetime(TimeUnit::Microseconds, None)).unwrap().with_name("at".into()))
+        .unwrap();
+    df.with_column(delay.cast(&DataType::Decimal(10, 2)).unwrap().with_name("cost".into())).unwrap();
+    let origin = df.column("origin").unwrap().clone();
+    df.with_column(origin.cast(&DataType::from_categories(Categories::global())).unwrap()).unwrap();
+    #[derive(Deserialize)]
+    struct Row {
+        origin: String,
+        at: Option<i64>,
+        cost: Option<f64>,
+    }
+    let rows: Vec<(String, Option<i64>, Option<f64>)> =
+        df.par_rows(2).map_rows(|row: Row| (row.origin, row.at, row.cost)).expect("rows fit");
+    assert_eq!(rows[2], ("BTV".into(), Some(-3), Some(-3.0)));
+    assert_eq!(rows[1], ("LAX".into(), None, None));
+}
+
+#[test]
+fn rows_that_do_not_fit_are_clear_errors() {
+    #[derive(Deserialize)]
+    struct Strict {
+        #[allow(dead_code, reason = "it is never read")]
+        delay: i64,
+    }
+    #[derive(Deserialize)]
+    struct Lacking {
+        #[allow(dead_code, reason = "it is never read")]
+        carrier: String,
+    }
+    let df = flights();
+    let error = df.par_rows(1).map_rows::<_, _, Vec<()>>(|_: Strict| ()).expect_err("a null").to_string();
+    assert!(error.starts_with("chunk 1 (rows 1..2): row 1: column `delay`: it is null"), "{error}");
+    let error = df.par_rows(4).map_rows::<_, _, Vec<()>>(|_: Lacking| ()).expect_err("no column").to_string();
+    assert!(error.contains("the frame has no column `carrier`"), "{error}");
+    let error = df.par().map_rows::<_, _, Vec<()>>(|_: f64| ()).expect_err("four columns").to_string();
+    assert!(error.contains("a row of 4 columns is no single value"), "{error}");
+    let error = df.par().map_rows::<_, _, Vec<()>>(|_: (String, i64)| ()).expect_err("four columns").to_string();
+    assert!(error.contains("a tuple of 2 cannot hold a row of 4 columns"), "{error}");
+    let narrow = df!("x" => [1_i64, 300]).unwrap();
+    let error = narrow.par().map_rows::<_, _, Vec<()>>(|_: u8| ()).expect_err("300").to_string();
+    assert!(error.contains("row 1") && error.contains("300"), "{error}");
+    let error = narrow.par().map_rows::<_, _, DataFrame>(|n: i64| vec![n]).expect_err("nested").to_string();
+    assert!(error.contains("a sequence is no row of a frame"), "{error}");
+    let error = narrow.par().overlap(1).map_rows::<_, _, Vec<i64>>(|n: i64| n).expect_err("overlap").to_string();
+    assert!(error.contains("leave the overlap away"), "{error}");
+    let lists = df!("l" => [Series::new("".into(), [1, 2])]).unwrap();
+    let error = lists.par().map_rows::<_, _, Vec<i64>>(|n: i64| n).expect_err("a list").to_string();
+    assert!(error.contains("the column `l` is list[i32], which no field of a row can hold"), "{error}");
+}
+
+#[test]
+fn no_rows_give_no_results_and_a_declared_schema() {
+    let df = flights().clear();
+    let rows: Vec<f64> = df.par().map_rows(|row: Flight| row.miles).expect("no row fails");
+    assert!(rows.is_empty());
+    let schema = Schema::from_iter([Field::new("late".into(), DataType::Boolean)]);
+    let out: DataFrame = df.par().schema(schema.clone()).map_rows(|row: Flight| (row.miles,)).expect("no row fails");
+    assert_eq!((out.height(), out.schema().as_ref()), (0, &schema));
+}
