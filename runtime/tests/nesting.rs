@@ -175,3 +175,21 @@ fn the_last_handle_of_a_pool_may_be_dropped_on_its_own_worker() {
         task.join().expect("no panic");
     }
 }
+
+#[test]
+fn waiting_tasks_do_not_pile_up_on_one_stack() {
+    static ONE: Pool = Pool::io("pile").threads(1);
+    // Each takes a good part of a page; a worker that ran others while it waits would need thousands of frames.
+    let tasks: Vec<_> = (0..5_000_usize)
+        .map(|n| {
+            ONE.submit(move || {
+                let room = std::hint::black_box([n; 256]);
+                let inner = ONE.submit(move || room[255] + 1).join().expect("no panic");
+                inner + std::hint::black_box(room)[0]
+            })
+        })
+        .collect();
+    for (n, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.join().expect("no panic"), 2 * n + 1);
+    }
+}
