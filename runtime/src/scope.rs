@@ -4,7 +4,7 @@
 //! closure and result are gone. A task's closure is erased to `'static`; the slot drops it before it tells that the
 //! task has ended, and only then is the task counted as over.
 
-use std::any::Any;
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use std::task::Waker;
 use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::task::Task;
-use crate::{park, workers};
+use crate::{panics, park, workers};
 
 /// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
 ///
@@ -97,7 +97,7 @@ impl<'scope> Scope<'scope, '_> {
         let packet = Arc::new(Packet { result: Mutex::new(None), shared: Arc::clone(&self.shared) });
         let theirs = Arc::clone(&packet);
         let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let result = catch_unwind(AssertUnwindSafe(work));
+            let result = panics::catch(type_name::<F>(), work);
             *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             // Dropped here, before the task is told to have ended: it may be the last owner of the result.
             drop(theirs);
@@ -128,7 +128,7 @@ impl Drop for Over {
 
 /// Where a scoped task leaves its result.
 struct Packet<T> {
-    result: Mutex<Option<Result<T, Box<dyn Any + Send>>>>,
+    result: Mutex<Option<Result<T, TaskError>>>,
     shared: Arc<Shared>,
 }
 
@@ -157,11 +157,7 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         self.task.join()?;
         let result = self.packet.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match result {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(payload)) => Err(TaskError::panicked("a task of a scope", None, payload)),
-            None => Err(TaskError::Cancelled),
-        }
+        result.unwrap_or(Err(TaskError::Cancelled))
     }
 
     /// Whether the task has ended.
