@@ -33,6 +33,9 @@ fn nested_by_hand(calls: u64) -> u64 {
 }
 
 pub(crate) fn run(_: &Options) -> Result<(), String> {
+    // The pools' threads are there when the first contest begins.
+    Pool::cpu_default().submit(|| ()).join().map_err(|error| error.to_string())?;
+    Pool::io_default().submit(|| ()).join().map_err(|error| error.to_string())?;
     let contest = |title: &str| Contest::new(title).rounds(9, Duration::from_millis(80));
     let cpu = contest("a call on the cpu pool")
         .with(DIRECT, || on_cpu(1, 2))
