@@ -169,7 +169,12 @@ impl Options {
                     _ => Companion::Named(ident.clone()),
                 });
             }
-            _ => self.krate = Some(text(name, value, "the path of fanfold")?.parse()?),
+            _ => {
+                let path = text(name, value, "the path of fanfold")?;
+                let parsed = path.parse();
+                let message = "`crate` takes the path of fanfold in quotes, such as \"other::fanfold\"";
+                self.krate = Some(parsed.map_err(|_| Error::new_spanned(path, message))?);
+            }
         }
         Ok(())
     }

@@ -83,8 +83,8 @@ impl Plan {
         for (index, input) in function.sig.inputs.iter_mut().enumerate() {
             let marked = attributes(input).iter().any(is_chunk);
             for attr in attributes(input).iter().filter(|attr| is_chunk(attr)) {
-                if let Err(error) = attr.meta.require_path_only() {
-                    errors.push(error);
+                if attr.meta.require_path_only().is_err() {
+                    errors.at(attr, "`#[chunk]` stands alone: into how many pieces is said by `chunks = N`");
                 }
             }
             let is_worker = attributes(input).iter().any(|attr| attr.path().is_ident(WORKER));
@@ -92,7 +92,8 @@ impl Plan {
             let (ident, value, ty, by_default) = match input {
                 FnArg::Receiver(this) => {
                     receiver = Some(receiver::of(this));
-                    let (ident, token) = (Ident::new("__self", Span::mixed_site()), this.self_token);
+                    let (ident, token) =
+                        (Ident::new("__self", Span::mixed_site().located_at(this.self_token.span)), this.self_token);
                     (ident, quote!(#token), receiver::ty(this), false)
                 }
                 FnArg::Typed(argument) if is_worker && worker.is_none() => {

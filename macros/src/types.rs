@@ -174,7 +174,7 @@ pub(crate) struct NameImpls {
 
 impl NameImpls {
     /// A name that tells what it stands for, as messages will show it: `ImplFn`, `ImplIterator2`.
-    fn name(&self, bounds: &Punctuated<TypeParamBound, Token![+]>) -> Ident {
+    fn name(&self, bounds: &Punctuated<TypeParamBound, Token![+]>, place: Span) -> Ident {
         let named = bounds.iter().find_map(|bound| match bound {
             TypeParamBound::Trait(bound) => bound.path.segments.last(),
             _ => None,
@@ -186,15 +186,15 @@ impl NameImpls {
         if taken(&name) {
             name = format!("{name}{}", self.params.len() + 1);
         }
-        Ident::new(&name, Span::mixed_site())
+        Ident::new(&name, Span::mixed_site().located_at(place))
     }
 }
 
 impl VisitMut for NameImpls {
     fn visit_type_mut(&mut self, ty: &mut Type) {
         visit_mut::visit_type_mut(self, ty);
-        if let Type::ImplTrait(TypeImplTrait { bounds, .. }) = ty {
-            let ident = self.name(bounds);
+        if let Type::ImplTrait(TypeImplTrait { bounds, impl_token, .. }) = ty {
+            let ident = self.name(bounds, impl_token.span);
             self.params.push(GenericParam::Type(TypeParam {
                 attrs: Vec::new(),
                 ident: ident.clone(),

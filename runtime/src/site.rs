@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::method::Counted;
-#[cfg(feature = "process")]
+#[cfg(feature = "tokio")]
 use crate::method::Method;
 use crate::pool::Pool;
 use crate::sent::{Crossing, Sent, Witness, crossing};
@@ -168,7 +168,7 @@ where
     }
 }
 
-#[cfg(feature = "process")]
+#[cfg(feature = "tokio")]
 impl<A: Method, R> Call<A, R> {
     /// The call without the receiver.
     pub(crate) fn rest(self) -> Call<A::Rest, R> {

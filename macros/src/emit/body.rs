@@ -102,7 +102,8 @@ pub(super) fn call_serial(plan: &Plan) -> TokenStream {
     if let (Some(ty), Some((_, init))) = (&plan.state, &plan.options.init) {
         let with_state = respan(&quote!(#private::with_state), init.span());
         let (path, owner) = (path(plan), owner(plan));
-        call = quote!(#with_state::<#owner, #ty, _, _, _>(#path, #init, |#state| #call));
+        let generics = respan(&quote!(::<#owner, #ty, _, _, _>), init.span());
+        call = quote!(#with_state #generics(#path, #init, |#state| #call));
     }
     if let Some(times) = &plan.options.retries {
         let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);

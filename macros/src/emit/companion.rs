@@ -6,7 +6,7 @@ use syn::{Attribute, Generics, Ident, parse_quote};
 
 use super::body::{call, link, run, serial};
 use super::site::{call_of, failed, know, late};
-use super::{future, names, parts, process, unsafety};
+use super::{divided, future, names, parts, process, unsafety};
 use crate::plan::{Argument, Home, Plan};
 use crate::receiver::Receiver;
 
@@ -19,7 +19,10 @@ use crate::receiver::Receiver;
 pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let function = &plan.function;
     let attributes: Vec<_> = function.attrs.iter().filter_map(shared).collect();
-    let attributes = quote!(#(#attributes)*);
+    // Naming the function is no use of it.
+    let deprecated = function.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
+    let deprecated = deprecated.then(|| quote!(#[allow(deprecated)]));
+    let attributes = quote!(#(#attributes)* #deprecated);
     let clippy = quote!(#[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]);
     let stub = !valid && (plan.is_async() || plan.is_process());
     let knows = match (plan.is_process(), valid) {
@@ -33,7 +36,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
         if stub { future::submit_stub(plan) } else { submit(plan) },
-        if stub { None } else { map(plan) },
+        if stub { None } else { map(plan, valid) },
     ];
     let items = items.iter().flatten();
     match &plan.home {
@@ -133,7 +136,7 @@ fn input(argument: &Argument) -> Ident {
     if argument.is_receiver { Ident::new("self", Span::mixed_site()) } else { argument.ident.clone() }
 }
 
-fn map(plan: &Plan) -> Option<TokenStream> {
+fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let Plan { private, function, .. } = plan;
     // All items are given the receiver, unless they are receivers.
     let receiver = match (&plan.receiver, &*plan.arguments) {
@@ -166,7 +169,7 @@ fn map(plan: &Plan) -> Option<TokenStream> {
         (None, [name]) => (quote!(), quote!(), quote!(#know.single()), quote!(#name), ""),
         (None, _) => (quote!(), quote!(), know, quote!((#(#names,)*)), ""),
     };
-    let late = plan.options.timeout.as_ref().map(|_| late(plan)).map(|late| quote!(#late,));
+    let late = plan.options.timeout.as_ref().filter(|_| valid).map(|_| late(plan)).map(|late| quote!(#late,));
     let (map, function, into) = match (plan.is_async(), &late, receiver) {
         _ if plan.is_process() => ("Map", "Detach", "map"),
         // What only borrows the receiver cannot be left in an iterator.
@@ -196,13 +199,8 @@ fn map(plan: &Plan) -> Option<TokenStream> {
     })
 }
 
-/// An attribute that the companions share with the function; an expected lint need not fire on them.
+/// An attribute that the companions share with the function.
 fn shared(attr: &Attribute) -> Option<TokenStream> {
-    let path = attr.path();
-    if ["cfg", "allow", "warn", "deny", "forbid"].iter().any(|name| path.is_ident(name)) {
-        return Some(quote!(#attr));
-    }
-    let list = attr.meta.require_list().ok().filter(|_| path.is_ident("expect"))?;
-    let lints = &list.tokens;
-    Some(quote!(#[allow(#lints)]))
+    let shared = ["cfg", "allow", "warn", "deny", "forbid", "expect"].iter().any(|name| attr.path().is_ident(name));
+    shared.then(|| divided(attr))
 }

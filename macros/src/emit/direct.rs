@@ -5,7 +5,7 @@ use quote::quote;
 
 use super::body::run;
 use super::site::{know, late};
-use super::{block, chunks, future, plain_signature, process, values};
+use super::{block, chunks, divided, future, plain_signature, process, values};
 use crate::plan::Plan;
 
 // fn add(a: u32, b: u32) -> u32 { a + b }
@@ -17,7 +17,7 @@ use crate::plan::Plan;
 // }
 pub(super) fn function(plan: &Plan) -> TokenStream {
     let private = &plan.private;
-    let (attrs, vis) = (&plan.function.attrs, &plan.function.vis);
+    let (attrs, vis) = (plan.function.attrs.iter().map(divided), &plan.function.vis);
     let sig = plain_signature(plan);
     let values = values(plan);
     let run = run(plan);

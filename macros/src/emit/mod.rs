@@ -22,13 +22,16 @@ mod site;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
+use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
 use crate::check::is_never;
 use crate::plan::{Home, Plan};
 
 /// The code for a plan; with mistakes in it, everything that other code may name, but nothing that runs.
 pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {
+    if !valid && plan.is_opaque && plan.is_async() {
+        return verbatim(plan);
+    }
     let companion = companion::companion(plan, valid);
     let function = match &plan.home {
         _ if !valid => verbatim(plan),
@@ -46,6 +49,17 @@ fn verbatim(plan: &Plan) -> TokenStream {
         return quote!(#(#attrs)* #[allow(unused)] #vis #sig { ::core::unreachable!() });
     }
     quote!(#(#attrs)* #vis #sig #body)
+}
+
+/// An attribute of the function on a part of it: the lint that was expected may fire on another part.
+fn divided(attr: &Attribute) -> TokenStream {
+    match attr.meta.require_list().ok().filter(|_| attr.path().is_ident("expect")) {
+        Some(list) => {
+            let lints = &list.tokens;
+            quote!(#[allow(#lints)])
+        }
+        None => quote!(#attr),
+    }
 }
 
 /// The signature with a plain name for each argument.

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Safety, Type};
 
-use super::{names, parts, ty_or_infer};
+use super::{names, parts, respan, ty_or_infer};
 use crate::options::Kind;
 use crate::plan::{Home, Plan};
 
@@ -67,7 +67,8 @@ pub(super) fn call_of(plan: &Plan, valid: bool) -> TokenStream {
             // The result has no name: what returns it stands for it.
             let (names, types) = (names(plan), plan.arguments.iter().map(|argument| &argument.named));
             let call = unstated(plan);
-            let check = quote_spanned!(plan.result.span()=> #private::sent_by(|(#(#names,)*): (#(#types,)*)| #call););
+            let sent_by = respan(&quote!(#private::sent_by), plan.result.span());
+            let check = quote!(#sent_by(|(#(#names,)*): (#(#types,)*)| #call););
             (unnamed(plan), Some(check), quote!(#private::Call::new(#site, (#(#arguments,)*), #private::sent::<()>())))
         }
     };

@@ -1,5 +1,6 @@
 //! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
+mod calls;
 mod frames;
 mod grid;
 mod idle;
@@ -12,12 +13,13 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("grid", grid::run),
     ("frames", frames::run),
     ("rows", rows::run),
     ("scans", scans::run),
     ("tasks", tasks::run),
+    ("calls", calls::run),
     ("idle", idle::run),
 ];
 

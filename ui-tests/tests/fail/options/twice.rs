@@ -1,0 +1,6 @@
+#[fanfold::parallel(kind = "cpu", kind = "cpu")]
+fn twice() {}
+
+fn main() {
+    twice();
+}

@@ -1,0 +1,6 @@
+#[fanfold::parallel(kind = "io", pool = DISK)]
+fn read() {}
+
+fn main() {
+    read();
+}

@@ -1,0 +1,9 @@
+//! An `impl Fn` that may hold anything.
+#[fanfold::parallel(kind = "cpu")]
+fn apply(f: impl Fn(u32) -> u32, n: u32) -> u32 {
+    f(n)
+}
+
+fn main() {
+    apply(|n| n, 1);
+}

@@ -1,0 +1,16 @@
+//! A reference to it may go to a worker, but a share of it may not.
+struct Guarded(std::sync::MutexGuard<'static, u32>);
+
+impl Guarded {
+    #[fanfold::parallel(kind = "cpu")]
+    fn value(&self) -> u32 {
+        *self.0
+    }
+}
+
+fn main() {
+    static LOCK: std::sync::Mutex<u32> = std::sync::Mutex::new(1);
+    let guarded = std::sync::Arc::new(Guarded(LOCK.lock().unwrap()));
+    guarded.value();
+    guarded.value_submit();
+}

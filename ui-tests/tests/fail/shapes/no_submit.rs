@@ -1,0 +1,20 @@
+//! What borrows from its receiver cannot be left to a task.
+struct Counter(u32);
+
+impl Counter {
+    #[fanfold::parallel(kind = "cpu")]
+    fn bump(&mut self) {
+        self.0 += 1;
+    }
+
+    #[fanfold::parallel(kind = "cpu")]
+    fn value(&self) -> &u32 {
+        &self.0
+    }
+}
+
+fn main() {
+    let mut counter = Counter(0);
+    counter.bump_submit();
+    std::sync::Arc::new(counter).value_submit();
+}
