@@ -160,6 +160,24 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
+fn by_or_overlap(options: &Options) -> Option<&syn::Ident> {
+    let overlap = options.overlap.as_ref().map(|(name, _)| name);
+    options.by.as_ref().map(|(name, _)| name).or(overlap)
+}
+
+/// Options of chunked frames.
+fn frames(options: &Options, marked: usize, errors: &mut Errors) {
+    if let (Some(_), Some((name, _))) = (&options.by, &options.overlap) {
+        errors.at(name, "`by` and `overlap` contradict each other: groups have no neighbours to see");
+    }
+    if let (Some((name, _)), Some(_)) = (&options.overlap, &options.reduce) {
+        errors.at(name, "an overlap is cut off from each piece's rows, and `reduce` has none: remove one of them");
+    }
+    if let (Some(name), true) = (by_or_overlap(options), marked > 1) {
+        errors.at(name, format_args!("`{name}` cuts one frame: mark one argument `#[chunk]`"));
+    }
+}
+
 /// Options and arguments that only make sense together.
 fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
@@ -179,8 +197,13 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
         if let Some((name, _)) = &options.reduce {
             errors.at(name, "`reduce` folds the results of chunks: add `chunks = N` or `chunk_size = N`");
         }
+        if let Some(name) = by_or_overlap(options) {
+            let message = format!("`{name}` says how a frame is cut: add `chunks = N`, or `chunks = \"auto\"`");
+            errors.at(name, message);
+        }
         return;
     };
+    frames(options, arguments.iter().filter(|argument| marked(argument)).count(), errors);
     if let Some(receiver) = receiver
         && mark_of_receiver.is_none()
         && is_mut_reference(&receiver::ty(receiver))

@@ -59,6 +59,8 @@ use quote::quote;
 /// | `kind = "io"` | blocks: threads that grow in number with the work. An `async fn` (feature `tokio`): the call is a future that is polled where it is awaited; `submit` gives it to the caller's Tokio runtime, or to Fanfold's own |
 /// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
 /// | `chunk_size = N` | the same, by the length of a piece |
+/// | `by = ["key"]` | with chunks: a `DataFrame` is cut between groups, so that none is in two pieces; results come in the order of the groups' first rows (feature `polars`) |
+/// | `overlap = N` | with chunks: each piece of a frame sees N rows before its own, which are cut off from its result again (feature `polars`) |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
 /// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; the thread is told (`fanfold::cancelled()`) and left behind. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
 /// | `retries = 3`, `backoff = "100ms"` | again on `Err`, after a pause that doubles each time, less up to half of it at random; arguments are `Clone` |

@@ -12,6 +12,8 @@ use crate::suggest::hint;
 const KIND: &str = "kind";
 const CHUNKS: &str = "chunks";
 const CHUNK_SIZE: &str = "chunk_size";
+const BY: &str = "by";
+const OVERLAP: &str = "overlap";
 const REDUCE: &str = "reduce";
 const POOL: &str = "pool";
 const PROGRESS: &str = "progress";
@@ -21,8 +23,8 @@ const TIMEOUT: &str = "timeout";
 const RETRIES: &str = "retries";
 const BACKOFF: &str = "backoff";
 const INIT: &str = "init";
-const ALL: [&str; 12] =
-    [KIND, CHUNKS, CHUNK_SIZE, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
+const ALL: [&str; 14] =
+    [KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
 const KINDS: [&str; 3] = ["cpu", "io", "process"];
 
 /// Which workers.
@@ -59,6 +61,10 @@ pub(crate) struct Options {
     pub(crate) cut: Option<Cut>,
     /// The name of the option that cuts, for messages.
     pub(crate) cut_name: Option<Ident>,
+    /// Columns whose equal values make a group, which no piece of a frame cuts.
+    pub(crate) by: Option<(Ident, Vec<LitStr>)>,
+    /// Rows that each piece of a frame sees before its own.
+    pub(crate) overlap: Option<(Ident, Expr)>,
     pub(crate) reduce: Option<(Ident, Path)>,
     /// In nanoseconds.
     pub(crate) timeout: Option<(Ident, u64)>,
@@ -147,6 +153,8 @@ impl Options {
                 self.cut_name = Some(name.clone());
                 self.cut = Some(cut(name, value)?);
             }
+            BY => self.by = Some((name.clone(), keys(value)?)),
+            OVERLAP => self.overlap = Some((name.clone(), value.clone())),
             REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
             TIMEOUT => self.timeout = Some((name.clone(), duration(name, value)?)),
             RETRIES => {
@@ -178,6 +186,16 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// `["origin", "destination"]`.
+fn keys(value: &Expr) -> syn::Result<Vec<LitStr>> {
+    let wrong = || Error::new_spanned(value, "`by` takes columns' names: `by = [\"origin\"]`");
+    let Expr::Array(keys) = value else { return Err(wrong()) };
+    if keys.elems.is_empty() {
+        return Err(Error::new_spanned(value, "groups need at least one column: `by = [\"origin\"]`"));
+    }
+    keys.elems.iter().map(|key| literal(key).ok_or_else(wrong)).collect()
 }
 
 fn kind(value: &Expr) -> syn::Result<Kind> {

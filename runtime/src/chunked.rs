@@ -40,6 +40,18 @@ pub trait CutAll<S> {
     fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S>;
     /// Whether they hold Polars data.
     fn polars(&self) -> bool;
+    /// The pieces that `workers` are given, and how many items each has of its own.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be cut as was asked for.
+    fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
+        let sizes = cut.sizes(self.size(&whole), workers);
+        let pieces = self.cut(whole, &sizes);
+        let (wanted, found) = (sizes.len(), pieces.len());
+        assert!(wanted == found, "`Split::cut_all` gave {found} pieces instead of {wanted}");
+        Ok(sizes.into_iter().zip(pieces).collect())
+    }
 }
 
 impl<S> CutAll<S> for Cutter<S> {
@@ -79,7 +91,13 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
 pub struct Joiner<R> {
     is_failure: fn(&R) -> bool,
     join: Join<R>,
+    refuse: fn(GatherError) -> Result<R, GatherError>,
+    /// How many items more than its own each part is of, at its start, and what cuts them off.
+    trim: Option<(usize, Trim<R>)>,
 }
+
+/// Takes a part, its number, how many items are to be cut off, and how many there must be.
+type Trim<R> = fn(R, usize, usize, usize) -> Result<R, GatherError>;
 
 enum Join<R> {
     Gather(fn(Vec<R>) -> Result<R, GatherError>),
@@ -89,17 +107,32 @@ enum Join<R> {
 /// The proof that results can be gathered.
 #[must_use]
 pub fn gatherer<R: Gather>() -> Joiner<R> {
-    Joiner { is_failure: R::is_failure, join: Join::Gather(R::gather) }
+    Joiner { is_failure: R::is_failure, join: Join::Gather(R::gather), refuse: R::refuse, trim: None }
 }
 
 /// `reduce = path`: folds the results, in chunk order.
 #[must_use]
 pub fn reducer<R>(fold: fn(R, R) -> R) -> Joiner<R> {
-    Joiner { is_failure: |_| false, join: Join::Fold(fold) }
+    Joiner { is_failure: |_| false, join: Join::Fold(fold), refuse: Err, trim: None }
 }
 
 impl<R> Joiner<R> {
-    fn join(&self, parts: Vec<R>) -> Result<R, GatherError> {
+    /// Cuts off from each part what is of others.
+    pub(crate) fn trimmed(self, before: usize, trim: Trim<R>) -> Self {
+        Self { trim: Some((before, trim)), ..self }
+    }
+
+    /// Puts together the parts of pieces of these sizes.
+    fn join(&self, mut parts: Vec<R>, sizes: &[usize]) -> Result<R, GatherError> {
+        if let Some((before, trim)) = self.trim {
+            let mut start = 0;
+            let trimmed = parts.into_iter().zip(sizes).enumerate().map(|(chunk, (part, size))| {
+                let seen = before.min(start);
+                start += size;
+                trim(part, chunk, seen, seen + size)
+            });
+            parts = trimmed.collect::<Result<_, _>>()?;
+        }
         match self.join {
             Join::Gather(gather) => gather(parts),
             Join::Fold(fold) => {
@@ -133,19 +166,19 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     Call { site, .. }: Call<A, R>,
     chunking: Chunking<C, R>,
     whole: S,
-    with: impl FnMut(S) -> A,
+    mut with: impl FnMut(S) -> A,
     function: impl Fn(A) -> R + Sync,
 ) -> R {
     let Chunking { cut, cutter, joiner } = chunking;
     let core = lane(site, cutter.polars());
     let hands = Hands::of(core, site.terms.own_worker);
-    let size = cutter.size(&whole);
-    let sizes = cut.sizes(size, hands.count());
-    let pieces = cutter.cut(whole, &sizes);
-    let (wanted, found) = (sizes.len(), pieces.len());
-    assert!(wanted == found, "`{}`: `Split::cut_all` gave {found} pieces instead of {wanted}", site.function);
-    let args: Vec<(usize, A)> = sizes.into_iter().zip(pieces.into_iter().map(with)).collect();
-    let bar = Bar::new(site.progress, Some(size as u64));
+    let pieces = match cutter.pieces(whole, cut, hands.count()) {
+        Ok(pieces) => pieces,
+        Err(misfit) => return (joiner.refuse)(misfit).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function)),
+    };
+    let sizes: Vec<usize> = pieces.iter().map(|(size, _)| *size).collect();
+    let args: Vec<(usize, A)> = pieces.into_iter().map(|(size, piece)| (size, with(piece))).collect();
+    let bar = Bar::new(site.progress, Some(sizes.iter().sum::<usize>() as u64));
     let guarded = core.is_frames() && !config::serial();
     let run = Run {
         hands,
@@ -167,7 +200,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     // SAFETY: the arguments and results are those of the proof that was given, beside a number.
     let crossing = unsafe { Crossing::vouched() };
     let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
-    joiner.join(parts).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
+    joiner.join(parts, &sizes).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
 }
 
 /// An argument that every chunk gets a copy of.

@@ -35,7 +35,9 @@
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
 //!   over many items with so many futures in flight at most (`AsyncMap`).
 //! - With the feature `tracing`, tasks and maps run inside the span that they were called in.
-//! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, maps them, and stacks the results.
+//! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
+//!   and stacks the results; or maps it row by row, as values of a type of yours. With `polars-lazy`, `scan_parquet` and
+//!   its like do so with files larger than memory.
 //! - [`TaskError`] says why a task has no result.
 //!
 //! # How it works
@@ -56,6 +58,7 @@ mod completions;
 mod config;
 mod context;
 mod current;
+mod cut_frames;
 mod error;
 mod fork;
 #[cfg(feature = "polars")]
@@ -130,6 +133,7 @@ pub mod __private {
     #[cfg(feature = "process")]
     pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
     pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
+    pub use crate::cut_frames::{cutter_by, cutter_overlapping, gatherer_overlapping};
     #[cfg(feature = "tokio")]
     pub use crate::futures::{
         AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_on, map_async_timed,

@@ -251,3 +251,60 @@ fn a_pool_of_one_thread_runs_nested_chunks() {
     let out = df.par_chunks(4).on(&pool).map(|chunk| Ok(chunk.par_chunks(3).on(&pool).map(Ok)?));
     assert!(out.expect("no chunk fails").equals_missing(&df));
 }
+
+#[parallel(kind = "cpu", chunks = 5, by = ["key"])]
+fn group_sizes(chunk: DataFrame, counted: &AtomicUsize) -> PolarsResult<DataFrame> {
+    counted.fetch_add(1, Ordering::Relaxed);
+    chunk.group_by_stable(["key"])?.apply(|group| {
+        let size = u32::try_from(group.height()).unwrap_or(u32::MAX);
+        DataFrame::new(1, vec![group.column("key")?.head(Some(1)), Column::new("size".into(), [size])])
+    })
+}
+
+#[parallel(kind = "cpu", chunks = "auto", by = ["carrier"])]
+fn by_carrier(frame: DataFrame) -> DataFrame {
+    frame
+}
+
+#[test]
+fn annotated_functions_are_cut_between_groups() {
+    let (df, calls) = (grouped(), AtomicUsize::new(0));
+    let whole = group_sizes::serial(df.clone(), &calls).expect("key is there");
+    let out = group_sizes(df.clone(), &calls).expect("key is there");
+    assert!(out.equals_missing(&whole), "{out} is not {whole}");
+    assert_eq!(calls.into_inner(), 6);
+    let missing = group_sizes(df.drop("key").expect("it is there"), &AtomicUsize::new(0)).expect_err("no key");
+    assert!(missing.to_string().contains("the frame cannot be cut by groups") && missing.to_string().contains("key"));
+    // Where the result is no `Result`, all that is left is a panic that says so.
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| by_carrier(df))).expect_err("no carrier");
+    assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("carrier")), "{panic:?}");
+}
+
+#[parallel(kind = "cpu", chunks = 7, overlap = 1)]
+fn stepped(chunk: DataFrame) -> PolarsResult<DataFrame> {
+    let x = chunk.column("row")?;
+    DataFrame::new(chunk.height(), vec![(x - &x.shift(1))?])
+}
+
+#[parallel(kind = "cpu", chunk_size = 3, overlap = 10)]
+fn kept(column: Column) -> Column {
+    column
+}
+
+#[parallel(kind = "cpu", chunks = 4, overlap = 2)]
+fn headless(chunk: DataFrame) -> PolarsResult<DataFrame> {
+    chunk.tail(Some(1)).select(["row"])
+}
+
+#[test]
+fn annotated_functions_see_rows_before_their_own() {
+    let df = grouped();
+    assert!(
+        stepped(df.clone()).expect("row is there").equals_missing(&stepped::serial(df.clone()).expect("row is there"))
+    );
+    let row = df.column("row").expect("row is there");
+    assert_eq!(&kept(row.clone()), row);
+    assert_eq!(kept(row.clear()).len(), 0);
+    let error = headless(df).expect_err("too few rows").to_string();
+    assert!(error.contains("the function gave 1 rows for the 125 it saw"), "{error}");
+}

@@ -76,7 +76,11 @@ fn cutter(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let cutters = plan.arguments.iter().filter(|argument| argument.chunked).map(|argument| {
         let ty = ty_or_infer(&argument.ty);
-        quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>())
+        match (&plan.options.by, &plan.options.overlap) {
+            (Some((_, keys)), _) => quote_spanned!(argument.ty.span()=> #private::cutter_by::<#ty>(&[#(#keys),*])),
+            (_, Some((_, rows))) => quote_spanned!(argument.ty.span()=> #private::cutter_overlapping::<#ty>(#rows)),
+            _ => quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>()),
+        }
     });
     cutters.reduce(|first, second| quote!(#private::Both(#first, #second))).unwrap_or_default()
 }
@@ -90,6 +94,9 @@ fn chunked<'a, T: quote::ToTokens + 'a>(plan: &'a Plan, part: fn(&'a crate::plan
 fn joiner(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let result = ty_or_infer(&plan.result);
+    if let Some((_, rows)) = &plan.options.overlap {
+        return quote_spanned!(plan.result.span()=> #private::gatherer_overlapping::<#result>(#rows));
+    }
     match &plan.options.reduce {
         Some((_, path)) => quote!(#private::reducer::<#result>(#path)),
         None => quote_spanned!(plan.result.span()=> #private::gatherer::<#result>()),

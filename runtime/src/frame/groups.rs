@@ -25,7 +25,11 @@ pub struct ByGroups {
 
 impl ByGroups {
     pub(super) fn new(keys: Vec<PlSmallStr>) -> Self {
-        Self { keys, chunks: None, keep_order: false }
+        Self::of(keys, None)
+    }
+
+    pub(super) fn of(keys: Vec<PlSmallStr>, chunks: Option<usize>) -> Self {
+        Self { keys, chunks, keep_order: false }
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Chunks run on plain threads with Polars' own parallelism switched off inside them, so N chunks use N threads.
 
+mod annotated;
 mod chunks;
 mod column;
 mod concat;

@@ -53,6 +53,12 @@ pub trait Gather: Sized {
         false
     }
 
+    /// A whole that says what is wrong, where the type has a way to.
+    #[doc(hidden)]
+    fn refuse(misfit: GatherError) -> Result<Self, GatherError> {
+        Err(misfit)
+    }
+
     /// Puts the parts together. They come in chunk order, there is at least one, and after a failure none.
     ///
     /// # Errors
@@ -64,20 +70,27 @@ pub trait Gather: Sized {
 /// Why chunk results do not fit each other.
 #[derive(Debug)]
 pub struct GatherError {
-    chunk: usize,
+    /// Nothing where it is about the whole.
+    chunk: Option<usize>,
     reason: String,
 }
 
 impl GatherError {
     /// Chunk number `chunk`, counted from 0, does not fit those before it.
     pub fn new(chunk: usize, reason: impl Into<String>) -> Self {
-        Self { chunk, reason: reason.into() }
+        Self { chunk: Some(chunk), reason: reason.into() }
+    }
+
+    /// There are no chunks at all.
+    #[cfg(feature = "polars")]
+    pub(crate) fn whole(reason: impl Into<String>) -> Self {
+        Self { chunk: None, reason: reason.into() }
     }
 
     /// The chunk that does not fit, counted from 0.
     #[must_use]
     pub fn chunk(&self) -> usize {
-        self.chunk
+        self.chunk.unwrap_or(0)
     }
 
     /// What is wrong with it.
@@ -89,7 +102,10 @@ impl GatherError {
 
 impl fmt::Display for GatherError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the result of chunk {} does not fit: {}", self.chunk, self.reason)
+        match self.chunk {
+            Some(chunk) => write!(f, "the result of chunk {chunk} does not fit: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
     }
 }
 

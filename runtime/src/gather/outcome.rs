@@ -26,7 +26,11 @@ impl<T: Gather, E> Gather for Result<T, E> {
             Ok(parts) => parts,
             Err(first) => return Ok(Err(first)),
         };
-        T::gather(parts).map(Ok).or_else(|misfit| into_error(misfit).map(Err))
+        T::gather(parts).map(Ok).or_else(Self::refuse)
+    }
+
+    fn refuse(misfit: GatherError) -> Result<Self, GatherError> {
+        into_error(misfit).map(Err)
     }
 }
 

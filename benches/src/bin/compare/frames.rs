@@ -8,6 +8,7 @@ use fanfold::prelude::*;
 use fanfold_benches::{Contest, verdict};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
+use rayon::prelude::*;
 
 use crate::Options;
 
@@ -55,10 +56,8 @@ fn inner_parallelism(frame: &DataFrame) -> Result<(), String> {
     let pool = rayon::ThreadPoolBuilder::new().build().map_err(|error| error.to_string())?;
     let works: [(&str, Work, f64); 2] = [("a sort", sorted, 0.5), ("a lazy group-by", grouped, 0.7)];
     for (name, work, limit) in works {
-        let on_rayon = |frame: &DataFrame| -> Vec<PolarsResult<DataFrame>> {
-            use rayon::prelude::*;
-            slices(frame).into_par_iter().map(work).collect()
-        };
+        let on_rayon =
+            |frame: &DataFrame| -> Vec<PolarsResult<DataFrame>> { slices(frame).into_par_iter().map(work).collect() };
         let foreign = || pool.install(|| on_rayon(frame));
         let polars = || polars_core::runtime::RAYON.install(|| on_rayon(frame));
         let fanfold = || frame.par_chunks(CHUNKS).map(work);
@@ -81,6 +80,7 @@ fn inner_parallelism(frame: &DataFrame) -> Result<(), String> {
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "as chunks come")]
 fn sorted(chunk: DataFrame) -> PolarsResult<DataFrame> {
     chunk.sort(["x"], SortMultipleOptions::default())
 }

@@ -66,7 +66,7 @@ fn typed(flights: &DataFrame) {
         .run();
     print!("{}", outcome.table());
     let serial = outcome.ratio("fanfold map_rows, one chunk", "Polars get_row");
-    print!("{}\n", verdict("typed rows on one thread against get_row", serial, 0.2));
+    println!("{}", verdict("typed rows on one thread against get_row", serial, 0.2));
 }
 
 fn column(flights: &DataFrame) {
@@ -78,17 +78,18 @@ fn column(flights: &DataFrame) {
         .run();
     print!("{}", outcome.table());
     let ratio = outcome.ratio("fanfold par_column", "Polars apply_values, one thread");
-    print!("{}\n", verdict("a column's function against one thread, on two cores", ratio, 0.6));
+    println!("{}", verdict("a column's function against one thread, on two cores", ratio, 0.6));
 }
 
-/// The median delay over the flights that leave after each, exponentially weighted: what expressions do badly.
+/// How bad the smoothed delay of an airport gets, and how much it varies: what expressions do badly.
+#[allow(clippy::needless_pass_by_value, reason = "as Polars calls it")]
 fn smoothed(group: DataFrame) -> PolarsResult<DataFrame> {
     let mut level = 0.0;
     let delays = group.column("delay")?.f64()?;
     let smoothed: Float64Chunked = delays
         .iter()
         .map(|delay| {
-            level = 0.9 * level + 0.1 * delay?.max(-30.0).min(600.0);
+            level = 0.9 * level + 0.1 * delay?.clamp(-30.0, 600.0);
             Some((level.abs() + 1.0).ln().mul_add(level.signum(), level.sin()))
         })
         .collect();
@@ -111,7 +112,7 @@ fn groups(flights: &DataFrame) -> Result<(), String> {
         .run();
     print!("{}", outcome.table());
     let ratio = outcome.ratio("fanfold par_groups, map_groups", "Polars GroupBy::apply");
-    print!("{}\n", verdict("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7));
+    println!("{}", verdict("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7));
     Ok(())
 }
 
@@ -120,5 +121,5 @@ fn chunks() {
     let outcome = Contest::new("2M x 4 in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok)).run();
     print!("{}", outcome.table());
     let micros = outcome.time("fanfold").as_secs_f64() * 1e6 / 4_096.0;
-    print!("{}\n", verdict("overhead a chunk, in us", micros, 3.0));
+    println!("{}", verdict("overhead a chunk, in us", micros, 3.0));
 }

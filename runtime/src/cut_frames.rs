@@ -1,0 +1,134 @@
+//! `by = [..]` and `overlap = N`: how an annotated function's frame is cut, beside `chunks`.
+//!
+//! The traits here are implemented with the feature `polars` alone; without it, their messages say so.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::chunked::{CutAll, Joiner, gatherer};
+use crate::gather::{Gather, GatherError};
+use crate::split::{Cut, Split};
+
+/// What can be cut between groups.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cut by groups",
+    label = "has no columns to group by",
+    note = "`by` takes a `DataFrame` by value, and needs the feature `polars` of fanfold"
+)]
+pub trait Grouped: Split {
+    /// Pieces of whole groups, and how many rows each has.
+    ///
+    /// # Errors
+    ///
+    /// If there are no such columns.
+    fn between_groups(self, keys: &[&str], cut: Cut, workers: usize) -> Result<Vec<(usize, Self)>, GatherError>;
+}
+
+/// Cuts between groups.
+pub struct GroupCutter<S> {
+    keys: &'static [&'static str],
+    _cut: PhantomData<fn(S)>,
+}
+
+/// `by = [..]`.
+#[must_use]
+pub fn cutter_by<S: Grouped>(keys: &'static [&'static str]) -> GroupCutter<S> {
+    GroupCutter { keys, _cut: PhantomData }
+}
+
+impl<S: Grouped> CutAll<S> for GroupCutter<S> {
+    fn size(&self, whole: &S) -> usize {
+        whole.size()
+    }
+
+    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+        whole.cut_all(sizes)
+    }
+
+    fn polars(&self) -> bool {
+        S::POLARS
+    }
+
+    fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
+        whole.between_groups(self.keys, cut, workers)
+    }
+}
+
+/// What can be cut into pieces that see their neighbours' rows.
+#[diagnostic::on_unimplemented(
+    message = "pieces of `{Self}` cannot overlap",
+    label = "has no rows to see",
+    note = "`overlap` takes a `DataFrame`, `Series` or `Column` by value, and needs the feature `polars` of fanfold"
+)]
+pub trait Overlapping: Split {
+    /// These rows of it.
+    #[must_use]
+    fn seen(&self, rows: Range<usize>) -> Self;
+}
+
+/// Cuts into pieces that see rows before their own.
+pub struct OverlapCutter<S> {
+    before: usize,
+    _cut: PhantomData<fn(S)>,
+}
+
+/// `overlap = N`.
+#[must_use]
+pub fn cutter_overlapping<S: Overlapping>(before: usize) -> OverlapCutter<S> {
+    OverlapCutter { before, _cut: PhantomData }
+}
+
+impl<S: Overlapping> CutAll<S> for OverlapCutter<S> {
+    fn size(&self, whole: &S) -> usize {
+        whole.size()
+    }
+
+    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+        let mut start = 0;
+        let pieces = sizes.iter().map(|size| {
+            start += size;
+            whole.seen((start - size).saturating_sub(self.before)..start)
+        });
+        pieces.collect()
+    }
+
+    fn polars(&self) -> bool {
+        S::POLARS
+    }
+}
+
+/// What rows can be cut off from again.
+#[diagnostic::on_unimplemented(
+    message = "an overlap cannot be cut off from results of type `{Self}`",
+    label = "has no rows to cut off",
+    note = "with `overlap` the function gives a `DataFrame`, `Series` or `Column`, or a `Result` or `Option` of one"
+)]
+pub trait Trimmed: Gather {
+    /// The rows behind the first `before`; `height` rows are there in all.
+    ///
+    /// # Errors
+    ///
+    /// If there are more or fewer rows.
+    fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError>;
+}
+
+impl<T: Trimmed, E> Trimmed for Result<T, E> {
+    fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError> {
+        match self {
+            Ok(rows) => rows.trimmed(chunk, before, height).map(Ok).or_else(Self::refuse),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+impl<T: Trimmed> Trimmed for Option<T> {
+    fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError> {
+        self.map(|rows| rows.trimmed(chunk, before, height)).transpose()
+    }
+}
+
+/// How overlapping pieces' results are put together.
+#[must_use]
+pub fn gatherer_overlapping<R: Trimmed>(before: usize) -> Joiner<R> {
+    gatherer().trimmed(before, R::trimmed)
+}
