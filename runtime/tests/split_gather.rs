@@ -61,6 +61,12 @@ macro_rules! ranges {
 }
 ranges!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
+fn by_last_digit<M: Default>(part: &[u8], mut add: impl FnMut(&mut M, u8, u8)) -> M {
+    let mut map = M::default();
+    part.iter().for_each(|n| add(&mut map, n % 10, *n));
+    map
+}
+
 proptest! {
     #[test]
     fn sequences(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
@@ -120,11 +126,6 @@ proptest! {
     fn sets_and_maps_are_joined(numbers in vec(any::<u8>(), 0..60), places in vec(any::<usize>(), 0..6)) {
         gather_anywhere(&numbers, &places, |part| part.iter().copied().collect::<HashSet<_>>());
         gather_anywhere(&numbers, &places, |part| part.iter().copied().collect::<BTreeSet<_>>());
-        fn by_last_digit<M: Default>(part: &[u8], mut add: impl FnMut(&mut M, u8, u8)) -> M {
-            let mut map = M::default();
-            part.iter().for_each(|n| add(&mut map, n % 10, *n));
-            map
-        }
         gather_anywhere(&numbers, &places, |part| {
             by_last_digit(part, |map: &mut HashMap<u8, Vec<u8>>, key, n| map.entry(key).or_default().push(n))
         });
