@@ -14,6 +14,8 @@
 //! does. `remote.rs` puts the parts together.
 
 mod direct;
+#[cfg(feature = "polars")]
+mod frames;
 mod hello;
 mod host;
 mod os;

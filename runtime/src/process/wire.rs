@@ -63,6 +63,14 @@ impl Encoder<'_> {
         }
         Ok(())
     }
+
+    /// Writes parts one behind the other, as a block whatever their length.
+    #[cfg(feature = "polars")]
+    pub(super) fn block(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
+        let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
+        self.blocks.push(outbox.send(parts).map_err(no_memory)?);
+        Ok(())
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
@@ -149,6 +157,12 @@ impl<'a> Decoder<'a> {
         let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(|| Misfit::new("it ends too early"))?;
         self.bytes = rest;
         Ok(Read::Inline(bytes))
+    }
+
+    /// Reads what [`Encoder::block`] wrote.
+    #[cfg(feature = "polars")]
+    pub(super) fn block(&mut self) -> Result<View, Misfit> {
+        self.blocks.next().ok_or_else(|| Misfit::new("a block is missing"))
     }
 
     /// Whether everything was read.
