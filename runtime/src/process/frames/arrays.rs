@@ -17,9 +17,6 @@ use polars_buffer::{Buffer, SharedStorage};
 use super::super::segments::View;
 use super::super::wire::{Decoder, Encoder, Misfit};
 
-/// A float of 16 bits, as Polars has it.
-type Half = <polars_core::datatypes::Float16Type as polars_core::datatypes::PolarsNumericType>::Native;
-
 /// Every buffer begins at a multiple of this, as Arrow wants it.
 const ALIGNMENT: usize = 64;
 
@@ -142,7 +139,7 @@ macro_rules! primitives {
     ($primitive:expr, $name:ident => $with:expr) => {
         primitives!(
             $primitive, $name => $with, Int8 i8, Int16 i16, Int32 i32, Int64 i64, Int128 i128, UInt8 u8, UInt16 u16,
-            UInt32 u32, UInt64 u64, UInt128 u128, Float16 Half, Float32 f32, Float64 f64
+            UInt32 u32, UInt64 u64, UInt128 u128, Float32 f32, Float64 f64
         )
     };
 }
@@ -290,9 +287,7 @@ fn read_views<T: ViewType + ?Sized>(
     let buffers = (0..count).map(|_| came.buffer::<u8>(None)).collect::<Result<Buffer<_>, _>>()?;
     // SAFETY: the other process had these very views and buffers in an array of this type, whose bytes were checked
     // when it was made.
-    let array = unsafe {
-        BinaryViewArrayGeneric::<T>::new_unchecked_unknown_md(dtype, views, buffers, validity, None)
-    };
+    let array = unsafe { BinaryViewArrayGeneric::<T>::new_unchecked_unknown_md(dtype, views, buffers, validity, None) };
     Ok(Box::new(array))
 }
 

@@ -117,9 +117,8 @@ impl Direct for Column {
 impl Direct for PolarsError {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
         let said = self.to_string();
-        let kind = KINDS.iter().position(|make| {
-            std::mem::discriminant(&make(String::new())) == std::mem::discriminant(self)
-        });
+        let kind =
+            KINDS.iter().position(|make| std::mem::discriminant(&make(String::new())) == std::mem::discriminant(self));
         // Each kind's text begins with what `to_string` adds.
         let prefix = kind.map(|kind| KINDS[kind](String::new()).to_string());
         let said = prefix.and_then(|prefix| said.strip_prefix(&prefix).map(str::to_owned)).unwrap_or(said);

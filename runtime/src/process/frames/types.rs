@@ -149,11 +149,7 @@ fn read_type(input: &mut Decoder<'_>) -> Result<Type, Misfit> {
         EXTENSION => {
             let (name, metadata): (String, Option<String>) = input.value()?;
             let inner = read_type(input)?;
-            Type::Extension(Box::new(ExtensionType {
-                name: name.into(),
-                inner,
-                metadata: metadata.map(Into::into),
-            }))
+            Type::Extension(Box::new(ExtensionType { name: name.into(), inner, metadata: metadata.map(Into::into) }))
         }
         number => PLAIN.get(usize::from(number)).cloned().ok_or_else(unknown)?,
     })
