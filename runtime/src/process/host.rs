@@ -14,7 +14,6 @@ use super::os::{self, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
 use super::wire::Block;
-use crate::park;
 
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -169,7 +168,7 @@ impl Host {
     /// Waits for a reply.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Event {
         loop {
-            if self.shared.has_reply() || park::look(|| self.shared.has_reply()) {
+            if self.shared.has_reply() {
                 return Event::Reply;
             }
             self.shared.parent_sleeps(true);

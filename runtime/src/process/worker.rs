@@ -12,7 +12,6 @@ use super::parcel::Mail;
 use super::registry;
 use super::ring::{CLOSE, Frame, Shared, TIDY};
 use super::serve::{Replies, Serving, call_parent};
-use crate::park;
 
 /// Replies to shorter requests wait for the next ones', while there are any.
 const SHORT: Duration = Duration::from_micros(20);
@@ -102,9 +101,7 @@ impl Worker {
             if self.shared.take_order(CLOSE) {
                 return None;
             }
-            if !park::look(|| self.shared.has_request()) {
-                self.shared.wait_for_request();
-            }
+            self.shared.wait_for_request();
         }
     }
 
