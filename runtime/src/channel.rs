@@ -142,7 +142,7 @@ impl<T: Wire> Receiver<T> {
     pub fn recv(&self) -> Result<T, ChannelError> {
         match self.try_recv()? {
             Some(value) => Ok(value),
-            None => self.take(workers::wait_by(|| self.end.receive(true))),
+            None => Self::take(workers::wait_by(|| self.end.receive(true))),
         }
     }
 
@@ -154,7 +154,7 @@ impl<T: Wire> Receiver<T> {
     pub fn try_recv(&self) -> Result<Option<T>, ChannelError> {
         match self.end.receive(false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            received => self.take(received).map(Some),
+            received => Self::take(received).map(Some),
         }
     }
 
@@ -188,7 +188,7 @@ impl<T: Wire> Receiver<T> {
         })
     }
 
-    fn take(&self, received: io::Result<Option<crate::process::Message>>) -> Result<T, ChannelError> {
+    fn take(received: io::Result<Option<crate::process::Message>>) -> Result<T, ChannelError> {
         let message = received?.ok_or(ChannelError::Closed)?;
         Ok(read_value(message.bytes())?)
     }

@@ -81,7 +81,7 @@ fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
 fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     match dtype {
         Type::Timestamp(unit, zone) => {
-            out.value(&(TIMESTAMP, number(&UNITS, unit)?, zone.as_ref().map(|zone| zone.as_str())))
+            out.value(&(TIMESTAMP, number(&UNITS, unit)?, zone.as_deref()))
         }
         Type::Duration(unit) => out.value(&(DURATION, number(&UNITS, unit)?)),
         Type::Time64(unit) => out.value(&(TIME, number(&UNITS, unit)?)),
@@ -103,7 +103,7 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
             write_type(values, out)
         }
         Type::Extension(extension) => {
-            let metadata = extension.metadata.as_ref().map(|metadata| metadata.as_str());
+            let metadata = extension.metadata.as_deref();
             out.value(&(EXTENSION, extension.name.as_str(), metadata))?;
             write_type(&extension.inner, out)
         }
