@@ -41,10 +41,7 @@ fn a_crash_costs_one_task() {
 fn an_endless_loop_is_killed() {
     let out = example("process_timeout");
     let lines: Vec<&str> = out.lines().map(str::trim).collect();
-    assert_eq!(
-        lines,
-        ["6: 8 steps", "27: 111 steps", "0: the task was not done within 200ms", "97: 118 steps"]
-    );
+    assert_eq!(lines, ["6: 8 steps", "27: 111 steps", "0: the task was not done within 200ms", "97: 118 steps"]);
 }
 
 #[test]

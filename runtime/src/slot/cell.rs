@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   QUEUED --claim--> RUNNING --seal--> FINISHING --publish--> DONE
-//!      \------------- revoke ----------^
+//!     | ^--put back-----/                   ^
+//!     \--------------- revoke --------------/
 //! ```
 //!
 //! Every arrow is one compare-and-swap, so each happens once: of a worker, a joiner and a canceller that all want a

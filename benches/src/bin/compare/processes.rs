@@ -74,36 +74,34 @@ fn round_trips(python: &Python) -> Result<(), String> {
     let mut ipc = ByIpcChannel::start()?;
     let mut local = ByLocalSocket::start().map_err(|error| error.to_string())?;
     let spawned = procspawn::Pool::builder(1).build().map_err(|error| error.to_string())?;
-    let contest = |title: &str, idle: Duration| {
-        let waits = move |mut call: Box<dyn FnMut() + '_>| {
-            move || {
-                std::thread::sleep(idle);
-                let start = Instant::now();
-                call();
-                start.elapsed()
-            }
-        };
+    let mut contest = |title: &str, idle: Duration| {
         let outcome = Contest::new(title)
             .rounds(5, Duration::from_millis(200))
-            .with_timed(FANFOLD, waits(Box::new(empty)))
-            .with_timed("a socket pair by hand", waits(Box::new(|| socket.ask())))
-            .with_timed("ipc-channel", waits(Box::new(|| ipc.ask())))
-            .with_timed("interprocess (local socket)", waits(Box::new(|| local.ask())))
-            .with_timed(
-                "procspawn",
-                waits(Box::new(|| procspawn::Pool::spawn(&spawned, (), |()| ()).join().expect("no panic"))),
-            )
+            .with_timed(FANFOLD, after(idle, empty))
+            .with_timed("a socket pair by hand", after(idle, || socket.ask()))
+            .with_timed("ipc-channel", after(idle, || ipc.ask()))
+            .with_timed("interprocess (local socket)", after(idle, || local.ask()))
+            .with_timed("procspawn", after(idle, || spawned.spawn((), |()| ()).join().expect("no panic")))
             .run();
         print!("{}", outcome.table());
         outcome.time(FANFOLD)
     };
-    let mut contest = contest;
     let hot = contest("empty task there and back, hot", Duration::ZERO);
     print!("{}", verdict("hot, us", micros(hot), 15.0));
     python.print("empty", hot, 8.0);
     let idle = contest("the same after 5 ms of idleness", Duration::from_millis(5));
     println!("{}", verdict("after idleness, us", micros(idle), 30.0));
     Ok(())
+}
+
+/// Times a call after so much idleness.
+fn after(idle: Duration, mut call: impl FnMut()) -> impl FnMut() -> Duration {
+    move || {
+        std::thread::sleep(idle);
+        let start = Instant::now();
+        call();
+        start.elapsed()
+    }
 }
 
 fn many(python: &Python) {
@@ -231,7 +229,7 @@ impl Drop for Killed {
     }
 }
 
-struct BySocket(UnixStream, Killed);
+struct BySocket(UnixStream, #[expect(dead_code, reason = "the child ends with it")] Killed);
 
 impl BySocket {
     fn start() -> std::io::Result<Self> {
@@ -247,7 +245,7 @@ impl BySocket {
     }
 }
 
-struct ByLocalSocket(Stream, Killed);
+struct ByLocalSocket(Stream, #[expect(dead_code, reason = "the child ends with it")] Killed);
 
 impl ByLocalSocket {
     fn start() -> std::io::Result<Self> {
@@ -266,7 +264,7 @@ impl ByLocalSocket {
 
 type Ends = (IpcSender<[u8; MESSAGE]>, IpcReceiver<[u8; MESSAGE]>);
 
-struct ByIpcChannel(Ends, #[allow(dead_code, reason = "it ends with this")] Killed);
+struct ByIpcChannel(Ends, #[expect(dead_code, reason = "the child ends with it")] Killed);
 
 impl ByIpcChannel {
     fn start() -> Result<Self, String> {
@@ -283,8 +281,8 @@ impl ByIpcChannel {
 }
 
 fn echo_ipc(name: &str) {
-    let (ask, asked) = ipc::channel().expect("a channel");
-    let (answer, answered) = ipc::channel().expect("a channel");
+    let (ask, asked) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
+    let (answer, answered) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
     let parent = IpcSender::connect(name.to_owned()).expect("the parent listens");
     parent.send((ask, answered)).expect("the parent listens");
     while let Ok(message) = asked.recv() {

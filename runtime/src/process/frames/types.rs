@@ -80,9 +80,7 @@ fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
 
 fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     match dtype {
-        Type::Timestamp(unit, zone) => {
-            out.value(&(TIMESTAMP, number(&UNITS, unit)?, zone.as_deref()))
-        }
+        Type::Timestamp(unit, zone) => out.value(&(TIMESTAMP, number(&UNITS, unit)?, zone.as_deref())),
         Type::Duration(unit) => out.value(&(DURATION, number(&UNITS, unit)?)),
         Type::Time64(unit) => out.value(&(TIME, number(&UNITS, unit)?)),
         Type::Decimal(precision, scale) => out.value(&(DECIMAL, precision, scale)),
