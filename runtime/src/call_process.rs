@@ -14,12 +14,12 @@ use crate::lend::{self, Abandoned};
 use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::panics;
 use crate::pool::Pool;
-use crate::process::{Code, Remote, is_worker_process};
+use crate::process::{Code, Decoder, Misfit, Remote, Shipment, is_worker_process};
 use crate::sent::{Carried, Crossing};
 use crate::site::{Call, Site};
-use crate::slot::{Slot, Terms};
+use crate::slot::{Slot, Terms, Work};
 use crate::task::Task;
-use crate::workers::{Core, Kind};
+use crate::workers::{Core, Kind, Ran, Run, Ship};
 
 /// Whether process functions run in this very process.
 fn at_home() -> bool {
@@ -76,14 +76,19 @@ where
 {
     let core = core(site);
     let remote = remote.limit(site.terms.timeout);
-    let here = at_home();
-    let work =
-        move || if here { remote.here(args) } else { remote.call(&args).unwrap_or_else(|error| panics::fail(error)) };
+    if at_home() {
+        // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
+        let crossing = unsafe { Crossing::vouched() };
+        let work = move || remote.here(args);
+        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, crossing));
+    }
+    // SAFETY: as above.
+    let crossing = unsafe { Crossing::vouched() };
     // Only workers of the pool run it; its time is kept where its worker is.
     let terms = Terms { own_worker: true, ..Terms::default() };
-    // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
-    let crossing = unsafe { Crossing::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), site.function, terms, work, crossing))
+    let slot = Slot::new(Arc::clone(core), site.function, terms, Sending { remote, args }, crossing);
+    core.push(Arc::clone(&slot) as Arc<dyn Run>);
+    Task::of(slot)
 }
 
 /// `name::map`; `wrap` makes the arguments of an item.
@@ -133,6 +138,131 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     };
     let site = if here { site.on(Pool::cpu_default()) } else { site };
     call_chunks(Call { site, crossing }, chunking, whole, with, function)
+}
+
+/// The work of a task that another process runs.
+struct Sending<A, R, C, D> {
+    remote: Remote<A, R, C, D>,
+    args: A,
+}
+
+type SendingSlot<A, R, C, D> = Slot<Sending<A, R, C, D>, R>;
+
+impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
+    fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
+        let Some(Sending { remote, args }) = slot.begin() else { return false };
+        let inside = slot.enter();
+        // What writes the arguments is the user's, too.
+        let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
+        drop(inside);
+        panics::discard(args);
+        slot.end(outcome);
+        true
+    }
+}
+
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for SendingSlot<A, R, C, D> {
+    fn run(self: Arc<Self>) -> Ran {
+        Sending::run_if_queued(&self);
+        panics::discard(self);
+        Ran::Here
+    }
+
+    fn can_be_shipped(&self) -> bool {
+        true
+    }
+
+    fn ship(self: Arc<Self>) -> Ship {
+        let Some(work) = self.begin() else { return Ship::Gone };
+        let encoded = if work.remote.travels() {
+            panics::catch(work.remote.function(), || work.remote.encode(&work.args))
+        } else {
+            Ok(None)
+        };
+        match encoded {
+            Ok(Some(Ok(bytes))) => Ship::Ready(Box::new(OnItsWay { slot: self, work, bytes, outcome: None })),
+            Ok(None) => {
+                // SAFETY: begun just now.
+                unsafe { self.put_back(work) };
+                Ship::Alone
+            }
+            Ok(Some(Err(error))) | Err(error) => {
+                panics::discard(work);
+                self.end(Err(error));
+                Ship::Gone
+            }
+        }
+    }
+
+    fn abandon(&self, cancelled: bool) {
+        self.end_unbegun(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+    }
+}
+
+/// A task on its way to a worker, behind others.
+struct OnItsWay<A, R, C, D> {
+    slot: Arc<SendingSlot<A, R, C, D>>,
+    work: Sending<A, R, C, D>,
+    bytes: Vec<u8>,
+    outcome: Option<Result<R, TaskError>>,
+}
+
+// SAFETY: a `Code` stands for types that are `Send`; the rest is bytes and function pointers.
+unsafe impl<A, R, C, D> Send for OnItsWay<A, R, C, D> {}
+
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Run>>
+    for OnItsWay<A, R, C, D>
+{
+    fn function(&self) -> &'static str {
+        self.work.remote.function()
+    }
+
+    fn number(&self) -> u32 {
+        self.work.remote.number()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn key(&self) -> usize {
+        self.slot.key()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.slot.is_stopped()
+    }
+
+    fn has_callback(&self) -> bool {
+        self.slot.has_callback()
+    }
+
+    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit> {
+        self.outcome = Some(Ok(self.work.remote.decode(input)?));
+        Ok(())
+    }
+
+    fn fail(&mut self, error: TaskError) {
+        self.outcome = Some(Err(error));
+    }
+
+    fn finish(self: Box<Self>) {
+        let Self { slot, work, outcome, .. } = *self;
+        let function = work.remote.function();
+        panics::discard(work);
+        slot.end(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
+        panics::discard(slot);
+    }
+
+    fn give_back(self: Box<Self>) -> Option<Arc<dyn Run>> {
+        let Self { slot, work, .. } = *self;
+        // SAFETY: `ship` began it, and nothing has come of it.
+        unsafe { slot.put_back(work) };
+        if slot.is_stopped() && slot.end_unbegun(TaskError::Cancelled) {
+            return None;
+        }
+        Some(slot)
+    }
 }
 
 /// A function whose items go to worker processes.

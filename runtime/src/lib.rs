@@ -52,6 +52,8 @@ mod block;
 mod call;
 #[cfg(feature = "process")]
 mod call_process;
+#[cfg(feature = "process")]
+mod channel;
 mod chunked;
 mod clock;
 mod completions;
@@ -90,6 +92,8 @@ mod timer;
 mod wait;
 mod workers;
 
+#[cfg(feature = "process")]
+pub use channel::{ChannelError, Receiver, Sender, channel};
 pub use config::{BadVariable, Configure, ConfigureError, configure};
 pub use current::cancelled;
 pub use error::{Payload, TaskError};

@@ -29,22 +29,7 @@ pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Resu
     result.map_err(|payload| panicked(function, payload))
 }
 
-/// Ends the task that this thread runs with an error that is no panic.
-#[cfg(feature = "process")]
-pub(crate) fn fail(error: TaskError) -> ! {
-    std::panic::resume_unwind(Box::new(Failed(error)))
-}
-
-/// What [`fail`] unwinds with.
-#[cfg(feature = "process")]
-struct Failed(TaskError);
-
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
-    #[cfg(feature = "process")]
-    let payload = match payload.downcast::<Failed>() {
-        Ok(failed) => return failed.0,
-        Err(payload) => payload,
-    };
     match payload.downcast::<InitFailed>() {
         Ok(failed) => TaskError::Init { message: failed.0 },
         Err(payload) => TaskError::panicked(function, PLACE.take(), payload),

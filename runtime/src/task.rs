@@ -61,8 +61,8 @@ impl<T> Task<T> {
         Self { slot }
     }
 
-    /// The handle of a task that a runtime polls.
-    #[cfg(feature = "tokio")]
+    /// The handle of a task that runs elsewhere.
+    #[cfg(any(feature = "tokio", feature = "process"))]
     pub(crate) fn of(slot: Arc<dyn Handle<T>>) -> Self {
         Self { slot }
     }

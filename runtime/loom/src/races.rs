@@ -121,3 +121,22 @@ fn a_joiner_that_sees_the_end_sees_the_outcome() {
         worker.join().unwrap();
     });
 }
+
+#[test]
+fn work_that_is_put_back_goes_to_one_who_claims_or_cancels() {
+    loom::model(|| {
+        let cell = cell();
+        let (theirs, other) = (Arc::clone(&cell), Arc::clone(&cell));
+        let sender = thread::spawn(move || {
+            let Some(work) = theirs.claim() else { return false };
+            // SAFETY: claimed just now, and nobody seals what nobody runs.
+            unsafe { theirs.put_back(work) };
+            true
+        });
+        let canceller = thread::spawn(move || cancel(&other));
+        let worked = work(&cell);
+        let (_, cancelled) = (sender.join().unwrap(), canceller.join().unwrap());
+        let late = work(&cell);
+        assert_eq!(u32::from(worked) + u32::from(cancelled) + u32::from(late), 1);
+    });
+}

@@ -13,8 +13,7 @@ use super::hello::{Hello, VARIABLE};
 use super::os::{self, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
-use super::segments::Sent;
-use crate::park;
+use super::wire::Block;
 
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,7 +121,7 @@ impl Host {
     }
 
     /// Sends a request; `None` while the ring is full, else its number.
-    pub(super) fn post(&mut self, words: Words, payload: &[u8], blocks: &[Sent]) -> Result<Option<u32>, Cause> {
+    pub(super) fn post(&mut self, words: Words, payload: &[u8], blocks: &[Block]) -> Result<Option<u32>, Cause> {
         self.mail.introduce(blocks).map_err(|_| Cause::Gone)?;
         let Some(end) = self.shared.post(words, payload).map_err(|Corrupt| Cause::Corrupt)? else {
             return Ok(None);
@@ -147,7 +146,6 @@ impl Host {
         begun > number.wrapping_sub(first) || begun > self.posted.wrapping_sub(first)
     }
 
-    #[expect(dead_code, reason = "TODO")]
     /// Takes back the requests that the worker has not begun; gives the number of the first of them.
     pub(super) fn take_back(&mut self) -> u32 {
         let (ends, base) = (&self.ends, self.base);
@@ -170,7 +168,7 @@ impl Host {
     /// Waits for a reply.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Event {
         loop {
-            if self.shared.has_reply() || park::look(|| self.shared.has_reply()) {
+            if self.shared.has_reply() {
                 return Event::Reply;
             }
             self.shared.parent_sleeps(true);

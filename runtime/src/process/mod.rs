@@ -14,10 +14,14 @@
 //! does. `remote.rs` puts the parts together.
 
 mod direct;
+#[cfg(feature = "polars")]
+mod frames;
 mod hello;
 mod host;
 mod os;
 mod parcel;
+mod pipe;
+mod pipeline;
 mod probe;
 mod registry;
 mod remote;
@@ -38,7 +42,10 @@ pub use serve::Serving;
 pub use wire::{Code, Wire};
 
 pub(crate) use host::Terms;
+pub(crate) use pipe::{End, Message};
+pub(crate) use pipeline::{Shipment, Supply, pipeline};
 pub(crate) use seat::{leave, sit, stop, tidy};
+pub(crate) use wire::{Decoder, Direct, Encoder, Misfit, read_value, write_value};
 pub(crate) use worker::is_worker_process;
 
 /// Whether this program can start itself as a worker.

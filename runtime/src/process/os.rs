@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Error};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
@@ -89,14 +89,22 @@ union Control {
     _align: libc::cmsghdr,
 }
 
-/// Sends one byte, and a descriptor with it.
-pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut part = libc::iovec { iov_base: std::ptr::from_ref(&byte).cast_mut().cast(), iov_len: 1 };
+/// Sends bytes, and a descriptor with them.
+pub(super) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    descriptor: Option<BorrowedFd<'_>>,
+    wait: bool,
+) -> io::Result<()> {
+    let mut parts: Vec<libc::iovec> = parts
+        .iter()
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
+        .collect();
     let mut control = Control { bytes: [0; 128] };
     // SAFETY: a message header may be all zeros.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = parts.len() as _;
     if let Some(descriptor) = descriptor {
         const SIZE: u32 = 4; // of a descriptor
         message.msg_control = (&raw mut control).cast();
@@ -112,9 +120,10 @@ pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<
             std::ptr::copy_nonoverlapping(fd.as_ptr(), libc::CMSG_DATA(header), fd.len());
         }
     }
+    let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
     loop {
         // SAFETY: the message points to what is alive here.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
         if sent >= 0 {
             return Ok(());
         }
@@ -125,9 +134,14 @@ pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<
     }
 }
 
+/// Sends one byte, and a descriptor with it.
+pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    send_bytes(socket.as_fd(), &[&[byte]], descriptor, true)
+}
+
 /// Receives bytes, and the descriptors that come with them; 0 when the other side has closed.
 pub(super) fn receive(
-    socket: &UnixStream,
+    socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     descriptors: &mut VecDeque<OwnedFd>,
     wait: bool,
@@ -176,6 +190,34 @@ pub(super) fn receive(
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
     Ok(received)
+}
+
+/// A pair of sockets that keep messages apart.
+pub(super) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut pair = [0; 2];
+    // SAFETY: room for two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) })?;
+    // SAFETY: new, and nobody else's.
+    Ok(unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) })
+}
+
+/// Waits until a socket can be read from, or written to; `false` if the deadline comes first.
+pub(super) fn wait_for_socket(socket: BorrowedFd<'_>, write: bool, deadline: Option<Instant>) -> io::Result<bool> {
+    let events = if write { libc::POLLOUT } else { libc::POLLIN };
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    loop {
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
+        let limit = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: one entry, a time or none, and no signal mask.
+        let ready = unsafe { libc::ppoll(&raw mut entry, 1, limit, std::ptr::null()) };
+        if ready >= 0 {
+            return Ok(ready > 0);
+        }
+        let error = Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
 }
 
 /// What a wait on a worker has found.

@@ -5,26 +5,29 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::os;
 use super::ring::LARGEST;
 use super::segments::{Inbox, Outbox, Sent, View};
-use super::wire::{Decoder, Misfit, no_memory};
+use super::wire::{Arrived, Block, Decoder, Misfit, no_memory};
 
 /// The bit in a frame's third word that says that all bytes are in the last block.
 const SPILLED: u32 = 1 << 31;
+
+/// In the place of a segment's number: an open file.
+const DESCRIPTOR: u64 = u64::MAX;
 
 /// The bytes that tell the other process of a block.
 const BLOCK_SIZE: usize = 16;
 
 /// Puts the descriptions of `blocks` before `bytes`; what is too long for the ring goes into one more block. Gives the
 /// frame's third word.
-pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Sent>, outbox: &mut Outbox) -> Result<u32, Misfit> {
+pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Block>, outbox: &mut Outbox) -> Result<u32, Misfit> {
     let mut spilled = 0;
     if bytes.len() + blocks.len() * BLOCK_SIZE > LARGEST {
-        blocks.push(outbox.send(&[bytes]).map_err(no_memory)?);
+        blocks.push(Block::Bytes(outbox.send(&[bytes]).map_err(no_memory)?));
         bytes.clear();
         spilled = SPILLED;
     }
@@ -34,8 +37,12 @@ pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Sent>, outbox: &mut Out
     if !blocks.is_empty() {
         let mut described = Vec::with_capacity(blocks.len() * BLOCK_SIZE + bytes.len());
         for block in &*blocks {
-            described.extend_from_slice(&u64::from(block.segment).to_ne_bytes());
-            described.extend_from_slice(&block.len.to_ne_bytes());
+            let (segment, len) = match block {
+                Block::Bytes(sent) => (u64::from(sent.segment), sent.len),
+                Block::Descriptor(_) => (DESCRIPTOR, 0),
+            };
+            described.extend_from_slice(&segment.to_ne_bytes());
+            described.extend_from_slice(&len.to_ne_bytes());
         }
         described.append(bytes);
         *bytes = described;
@@ -43,14 +50,17 @@ pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Sent>, outbox: &mut Out
     Ok(spilled | u32::try_from(blocks.len()).unwrap_or(0))
 }
 
-/// The blocks that a frame describes, and the bytes behind them.
-fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Sent>, &[u8])> {
+/// The blocks that a frame describes, `None` for an open file, and the bytes behind them.
+fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Option<Sent>>, &[u8])> {
     let count = (word & !SPILLED) as usize;
     let (described, bytes) = payload.split_at_checked(count.checked_mul(BLOCK_SIZE)?)?;
     let blocks = described.chunks_exact(BLOCK_SIZE).map(|block| {
         let (segment, len) = block.split_at_checked(8)?;
-        let segment = u64::from_ne_bytes(segment.try_into().ok()?).try_into().ok()?;
-        Some(Sent { segment, len: u64::from_ne_bytes(len.try_into().ok()?) })
+        let segment = u64::from_ne_bytes(segment.try_into().ok()?);
+        if segment == DESCRIPTOR {
+            return Some(None);
+        }
+        Some(Some(Sent { segment: segment.try_into().ok()?, len: u64::from_ne_bytes(len.try_into().ok()?) }))
     });
     Some((blocks.collect::<Option<_>>()?, bytes))
 }
@@ -70,18 +80,26 @@ impl Mail {
     }
 
     /// Sends the descriptors of segments that the other side does not know.
-    pub(super) fn introduce(&mut self, blocks: &[Sent]) -> io::Result<()> {
+    pub(super) fn introduce(&mut self, blocks: &[Block]) -> io::Result<()> {
         for block in blocks {
-            if let Some(fd) = self.outbox.introduce(block.segment) {
-                os::send(&self.socket, b's', Some(fd))?;
+            let descriptor = match block {
+                Block::Bytes(sent) => self.outbox.introduce(sent.segment),
+                Block::Descriptor(descriptor) => Some(descriptor.as_fd()),
+            };
+            if descriptor.is_some() {
+                os::send(&self.socket, b's', descriptor)?;
             }
         }
         Ok(())
     }
 
     /// Takes back blocks that were not sent.
-    pub(super) fn recall(&mut self, blocks: &[Sent]) {
-        blocks.iter().for_each(|block| self.outbox.recall(block.segment));
+    pub(super) fn recall(&mut self, blocks: &[Block]) {
+        for block in blocks {
+            if let Block::Bytes(sent) = block {
+                self.outbox.recall(sent.segment);
+            }
+        }
     }
 
     /// Wakes the other side, which waits for the socket.
@@ -93,7 +111,7 @@ impl Mail {
     pub(super) fn collect(&mut self) -> bool {
         let mut bytes = [0; 64];
         loop {
-            match os::receive(&self.socket, &mut bytes, &mut self.descriptors, false) {
+            match os::receive(self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
                 Ok(0) => return false,
                 Ok(read) if read == bytes.len() => {}
                 Ok(_) => return true,
@@ -105,20 +123,32 @@ impl Mail {
     /// Opens a frame's payload.
     pub(super) fn open<'a>(&mut self, word: u32, payload: &'a [u8]) -> io::Result<Parcel<'a>> {
         let (blocks, bytes) = unpack(word, payload).ok_or_else(|| io::Error::other("a frame that cannot be read"))?;
-        let mut views = Vec::with_capacity(blocks.len());
+        let mut arrived = Vec::with_capacity(blocks.len());
         for block in blocks {
-            if !self.inbox.knows(block.segment) {
-                // The descriptor was sent before the frame was.
-                if self.descriptors.is_empty() {
-                    self.collect();
-                }
-                let fd = self.descriptors.pop_front().ok_or_else(|| io::Error::other("a segment did not come"))?;
-                self.inbox.learn(block.segment, &fd)?;
+            let Some(sent) = block else {
+                arrived.push(Arrived::Descriptor(self.descriptor()?));
+                continue;
+            };
+            if !self.inbox.knows(sent.segment) {
+                let fd = self.descriptor()?;
+                self.inbox.learn(sent.segment, &fd)?;
             }
-            views.push(self.inbox.view(block)?);
+            arrived.push(Arrived::Bytes(self.inbox.view(sent)?));
         }
-        let spilled = if word & SPILLED == 0 { None } else { views.pop() };
-        Ok(Parcel { bytes, spilled, blocks: views })
+        let spilled = match arrived.pop_if(|_| word & SPILLED != 0) {
+            Some(Arrived::Bytes(view)) => Some(view),
+            Some(Arrived::Descriptor(_)) => return Err(io::Error::other("a frame that cannot be read")),
+            None => None,
+        };
+        Ok(Parcel { bytes, spilled, blocks: arrived })
+    }
+
+    /// The next descriptor; it was sent before the frame was.
+    fn descriptor(&mut self) -> io::Result<OwnedFd> {
+        if self.descriptors.is_empty() {
+            self.collect();
+        }
+        self.descriptors.pop_front().ok_or_else(|| io::Error::other("a descriptor did not come"))
     }
 }
 
@@ -126,7 +156,7 @@ impl Mail {
 pub(super) struct Parcel<'a> {
     bytes: &'a [u8],
     spilled: Option<View>,
-    blocks: Vec<View>,
+    blocks: Vec<Arrived>,
 }
 
 impl Parcel<'_> {

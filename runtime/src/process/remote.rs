@@ -8,7 +8,7 @@ use super::registry::Entry;
 use super::ring::LARGEST;
 use super::seat::{self, Calls};
 use super::serve::Serving;
-use super::wire::{Code, Encoder, LARGE, Misfit};
+use super::wire::{Code, Decoder, Encoder, LARGE, Misfit};
 use crate::current::current;
 use crate::error::TaskError;
 use crate::panics;
@@ -86,6 +86,38 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     pub(crate) fn limit(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Whether calls may wait behind others on their way to a worker.
+    pub(crate) fn travels(&self) -> bool {
+        self.limit.is_none() && self.retries == 0
+    }
+
+    /// The function's number in the program's table.
+    pub(crate) fn number(&self) -> u32 {
+        self.entry.number()
+    }
+
+    /// The arguments as they are sent with others; `None` if they are too large for that.
+    pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
+        let mut bytes = Vec::new();
+        let written =
+            self.arguments.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
+        match written {
+            Ok(()) if bytes.len() <= BATCH => Some(Ok(bytes)),
+            Ok(()) => None,
+            Err(misfit) if misfit.0 == LARGE => None,
+            Err(misfit) => Some(Err(self.unsent(&misfit))),
+        }
+    }
+
+    /// Reads a result.
+    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
+        self.result.read(input)
+    }
+
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
     }
 
     /// Runs the function on this very thread.

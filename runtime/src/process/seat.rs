@@ -25,7 +25,7 @@ thread_local! {
 
 /// Makes this thread a seat, for good. Its worker starts with the first call.
 pub(crate) fn sit(terms: Terms) {
-    SEAT.set(Some(Seat { terms, host: None, served: 0, request: Vec::new(), reply: Vec::new() }));
+    SEAT.set(Some(Seat { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }));
 }
 
 /// Ends this thread's worker.
@@ -45,13 +45,29 @@ pub(crate) fn tidy() {
     });
 }
 
-struct Seat {
+pub(super) struct Seat {
     terms: Terms,
-    host: Option<Host>,
+    pub(super) host: Option<Host>,
     /// Calls of this worker.
-    served: u64,
+    pub(super) served: u64,
+    /// What a call has taken of late, where several are on their way.
+    pub(super) pace: Duration,
     request: Vec<u8>,
-    reply: Vec<u8>,
+    pub(super) reply: Vec<u8>,
+}
+
+/// The pace of a worker that nothing is known of: a few calls are sent ahead, and taken back if need be.
+const FIRST_PACE: Duration = Duration::from_micros(25);
+
+/// Lends this thread's seat to `work`, which may end tasks meanwhile.
+///
+/// # Panics
+///
+/// If this thread is no seat.
+pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
+    let mut seat = SEAT.take().expect("process pools run calls on seats");
+    work(&mut seat);
+    SEAT.set(Some(seat));
 }
 
 /// One or several calls of a function.
@@ -175,8 +191,13 @@ impl Seat {
         })
     }
 
+    /// Whether its worker may run one more call.
+    pub(super) fn has_room(&self) -> bool {
+        self.terms.max_tasks.is_none_or(|most| self.served < most)
+    }
+
     /// This seat's worker; started if there is none.
-    fn host(&mut self, function: &'static str) -> Result<Host, TaskError> {
+    pub(super) fn host(&mut self, function: &'static str) -> Result<Host, TaskError> {
         if self.terms.max_tasks.is_some_and(|most| self.served >= most)
             && let Some(host) = self.host.take()
         {
@@ -190,9 +211,15 @@ impl Seat {
     }
 }
 
-fn died(function: &'static str, death: &Death) -> TaskError {
+pub(super) fn died(function: &'static str, death: &Death) -> TaskError {
     let message = format!("its worker process {} is gone: {death}", death.pid);
     TaskError::worker_died(function, message, death.signal(), death.code())
+}
+
+/// The error that a reply tells of.
+pub(super) fn read_failure(function: &'static str, status: u32, input: &mut Decoder<'_>) -> Option<TaskError> {
+    let (message, place): (String, String) = input.value().ok()?;
+    failure(function, status, message, place)
 }
 
 /// Why a conversation has ended early.
@@ -245,11 +272,9 @@ impl Received<'_> {
         let mut parcel = host.open(word, payload).ok()?;
         let mut input = parcel.decoder();
         if status != status::DONE {
-            let (message, place): (String, String) = input.value().ok()?;
+            let error = read_failure(self.function, status, &mut input)?;
             self.left = 0;
-            if self.error.is_none() {
-                self.error = Some(failure(self.function, status, message, place)?);
-            }
+            self.error.get_or_insert(error);
             return Some(());
         }
         self.results(count, &mut input)
@@ -314,10 +339,10 @@ fn running() -> MutexGuard<'static, Vec<(usize, u32)>> {
 }
 
 /// A task on a worker; it can be stopped until this is dropped.
-struct Running(usize);
+pub(super) struct Running(usize);
 
 impl Running {
-    fn enter(task: usize, pid: u32) -> Self {
+    pub(super) fn enter(task: usize, pid: u32) -> Self {
         running().push((task, pid));
         Self(task)
     }

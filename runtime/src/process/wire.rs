@@ -9,6 +9,7 @@
 //! resolution can prefer one way to another (autoref specialization).
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,17 +38,25 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// What goes beside a frame.
+pub(super) enum Block {
+    /// Bytes in a segment.
+    Bytes(Sent),
+    /// An open file.
+    Descriptor(OwnedFd),
+}
+
 /// Where values are written.
 pub struct Encoder<'a> {
     pub(super) bytes: &'a mut Vec<u8>,
-    pub(super) blocks: &'a mut Vec<Sent>,
+    pub(super) blocks: &'a mut Vec<Block>,
     /// For large blocks; without it they are refused.
     pub(super) outbox: Option<&'a mut Outbox>,
 }
 
 impl Encoder<'_> {
     /// Writes a value of serde's.
-    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
         postcard::serialize_with_flavor::<T, _, _>(value, Append(self.bytes)).map_err(misfit)
     }
 
@@ -57,10 +66,27 @@ impl Encoder<'_> {
         self.value(&(large, bytes.len()))?;
         if large {
             let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
-            self.blocks.push(outbox.send(&[bytes]).map_err(no_memory)?);
+            self.blocks.push(Block::Bytes(outbox.send(&[bytes]).map_err(no_memory)?));
         } else {
             self.bytes.extend_from_slice(bytes);
         }
+        Ok(())
+    }
+
+    /// Sends an open file.
+    pub(super) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), Misfit> {
+        if self.outbox.is_none() {
+            return Err(Misfit(LARGE.into()));
+        }
+        self.blocks.push(Block::Descriptor(descriptor));
+        Ok(())
+    }
+
+    /// Writes parts one behind the other, as a block whatever their length.
+    #[cfg(feature = "polars")]
+    pub(super) fn block(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
+        let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
+        self.blocks.push(Block::Bytes(outbox.send(parts).map_err(no_memory)?));
         Ok(())
     }
 }
@@ -106,10 +132,18 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
     }
 }
 
+/// What came beside a frame.
+pub(super) enum Arrived {
+    /// Bytes in a segment.
+    Bytes(View),
+    /// An open file.
+    Descriptor(OwnedFd),
+}
+
 /// Where values are read.
 pub struct Decoder<'a> {
     bytes: &'a [u8],
-    blocks: std::vec::IntoIter<View>,
+    blocks: std::vec::IntoIter<Arrived>,
 }
 
 /// Bytes that were read: few of them where they lie, many in their segment.
@@ -128,12 +162,12 @@ impl Read<'_> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(bytes: &'a [u8], blocks: Vec<View>) -> Self {
+    pub(super) fn new(bytes: &'a [u8], blocks: Vec<Arrived>) -> Self {
         Self { bytes, blocks: blocks.into_iter() }
     }
 
     /// Reads a value of serde's.
-    pub(super) fn value<T: DeserializeOwned>(&mut self) -> Result<T, Misfit> {
+    pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, Misfit> {
         let (value, rest) = postcard::take_from_bytes(self.bytes).map_err(misfit)?;
         self.bytes = rest;
         Ok(value)
@@ -143,12 +177,31 @@ impl<'a> Decoder<'a> {
     pub(super) fn bytes(&mut self) -> Result<Read<'a>, Misfit> {
         let (large, len): (bool, usize) = self.value()?;
         if large {
-            let view = self.blocks.next().filter(|view| view.bytes().len() == len);
-            return view.map(Read::Block).ok_or_else(|| Misfit::new("a block is missing"));
+            return match self.blocks.next() {
+                Some(Arrived::Bytes(view)) if view.bytes().len() == len => Ok(Read::Block(view)),
+                _ => Err(Misfit::new("a block is missing")),
+            };
         }
         let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(|| Misfit::new("it ends too early"))?;
         self.bytes = rest;
         Ok(Read::Inline(bytes))
+    }
+
+    /// Takes what [`Encoder::descriptor`] sent.
+    pub(super) fn descriptor(&mut self) -> Result<OwnedFd, Misfit> {
+        match self.blocks.next() {
+            Some(Arrived::Descriptor(descriptor)) => Ok(descriptor),
+            _ => Err(Misfit::new("an open file is missing")),
+        }
+    }
+
+    /// Reads what [`Encoder::block`] wrote.
+    #[cfg(feature = "polars")]
+    pub(super) fn block(&mut self) -> Result<View, Misfit> {
+        match self.blocks.next() {
+            Some(Arrived::Bytes(view)) => Ok(view),
+            _ => Err(Misfit::new("a block is missing")),
+        }
     }
 
     /// Whether everything was read.
@@ -179,6 +232,16 @@ impl<T: Serialize + DeserializeOwned + Send> Wire for T {
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
         input.value()
     }
+}
+
+/// A value's bytes, where nothing goes beside them.
+pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Misfit> {
+    value.write(&mut Encoder { bytes, blocks: &mut Vec::new(), outbox: None })
+}
+
+/// The value of bytes.
+pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, Misfit> {
+    T::read(&mut Decoder::new(bytes, Vec::new()))
 }
 
 /// A type that has a way of its own, better than serde's or where serde has none.

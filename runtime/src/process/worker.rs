@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use super::hello::{Hello, VARIABLE};
 use super::os;
@@ -11,7 +12,9 @@ use super::parcel::Mail;
 use super::registry;
 use super::ring::{CLOSE, Frame, Shared, TIDY};
 use super::serve::{Replies, Serving, call_parent};
-use crate::park;
+
+/// Replies to shorter requests wait for the next ones', while there are any.
+const SHORT: Duration = Duration::from_micros(20);
 
 /// Set in a worker process.
 static PARENT: OnceLock<u32> = OnceLock::new();
@@ -68,7 +71,7 @@ fn serve(parent: u32) -> io::Result<()> {
 fn meet() -> io::Result<Worker> {
     let mut socket = os::take_stdin()?;
     let mut descriptors = VecDeque::new();
-    os::receive(&socket, &mut [0], &mut descriptors, true)?;
+    os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| io::Error::other("its parent sent no memory"))?;
     let hello = Hello::read(&mut socket)?;
     // It is the parent that compares the two: it can tell its user.
@@ -98,9 +101,7 @@ impl Worker {
             if self.shared.take_order(CLOSE) {
                 return None;
             }
-            if !park::look(|| self.shared.has_request()) {
-                self.shared.wait_for_request();
-            }
+            self.shared.wait_for_request();
         }
     }
 
@@ -111,6 +112,7 @@ impl Worker {
         let Ok(mut parcel) = parcel else { os::end_now() };
         let replies =
             Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
+        let begun = Instant::now();
         let mut serving = Serving { input: parcel.decoder(), count, replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();
@@ -119,5 +121,9 @@ impl Worker {
         drop(serving);
         drop(parcel);
         self.shared.pass(frame);
+        // One that took long is not kept back for those behind it.
+        if begun.elapsed() > SHORT {
+            call_parent(&self.shared, &self.mail);
+        }
     }
 }

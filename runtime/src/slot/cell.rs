@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   QUEUED --claim--> RUNNING --seal--> FINISHING --publish--> DONE
-//!      \------------- revoke ----------^
+//!     | ^--put back-----/                   ^
+//!     \--------------- revoke --------------/
 //! ```
 //!
 //! Every arrow is one compare-and-swap, so each happens once: of a worker, a joiner and a canceller that all want a
@@ -96,6 +97,24 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Takes the work to run it, if nobody has.
     pub(super) fn claim(&self) -> Option<F> {
         if self.advance(QUEUED, RUNNING) { self.take_work() } else { None }
+    }
+
+    /// Puts work back that was claimed and that nothing was done with: others may claim it.
+    ///
+    /// # Safety
+    ///
+    /// This thread's [`claim`](Self::claim) took it, and nobody seals the outcome meanwhile.
+    #[cfg(feature = "process")]
+    pub(super) unsafe fn put_back(&self, work: F) {
+        // SAFETY: whoever moved the state to `RUNNING` has the place.
+        self.work.with_mut(|place| unsafe { *place = Some(work) });
+        self.advance(RUNNING, QUEUED);
+    }
+
+    /// Whether somebody waits of whom this holds.
+    #[cfg(feature = "process")]
+    pub(super) fn has_listener(&self, is: impl Fn(&L) -> bool) -> bool {
+        self.state.load(Ordering::Acquire) & WAITED != 0 && self.lock_listeners().iter().any(is)
     }
 
     /// Takes the work to end it unrun, if nobody has. The outcome is then this thread's to publish.

@@ -180,10 +180,10 @@ where
     }
 }
 
-/// What a runtime does with a task that is a future.
-#[cfg(feature = "tokio")]
+/// What is done with a task that runs elsewhere: a future on its runtime, a call in another process.
+#[cfg(any(feature = "tokio", feature = "process"))]
 impl<F, T> Slot<F, T> {
-    /// Takes the future to poll it, unless the task has ended.
+    /// Takes the work to begin with it, unless the task has ended.
     pub(crate) fn begin(&self) -> Option<F> {
         self.cell.claim()
     }
@@ -203,8 +203,38 @@ impl<F, T> Slot<F, T> {
         self.end_queued(why)
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn terms(&self) -> Terms {
         self.terms
+    }
+
+    /// Puts work back that [`begin`](Self::begin) took, as nothing came of it yet.
+    ///
+    /// # Safety
+    ///
+    /// This thread's `begin` took it, and has not ended the task.
+    #[cfg(feature = "process")]
+    pub(crate) unsafe fn put_back(&self, work: F) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.cell.put_back(work) };
+    }
+
+    /// Whether it was asked to stop.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.cell.word().load(Ordering::Relaxed) & crate::current::STOP != 0
+    }
+
+    /// What tells it from all other tasks that run; see [`current`](crate::current::current).
+    #[cfg(feature = "process")]
+    pub(crate) fn key(&self) -> usize {
+        std::ptr::from_ref(self.cell.word()).addr()
+    }
+
+    /// Whether somebody is to be called back, and not only woken.
+    #[cfg(feature = "process")]
+    pub(crate) fn has_callback(&self) -> bool {
+        self.cell.has_listener(|listener| matches!(listener, Listener::Call(_)))
     }
 }
 
@@ -286,7 +316,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
         }
         #[cfg(feature = "process")]
         if self.core.kind() == crate::workers::Kind::Process {
-            crate::process::stop(std::ptr::from_ref(self.cell.word()).addr());
+            crate::process::stop(self.key());
         }
         false
     }

@@ -7,6 +7,8 @@ mod crew;
 mod demand;
 mod queue;
 mod seat;
+#[cfg(feature = "process")]
+mod ship;
 
 use std::fmt;
 #[cfg(feature = "polars")]
@@ -21,7 +23,11 @@ use crate::process;
 use crate::{fork, panics};
 
 pub(crate) use demand::Demand;
+#[cfg(feature = "process")]
+pub(crate) use queue::Ship;
 pub(crate) use queue::{Ran, Run};
+#[cfg(feature = "process")]
+pub(crate) use seat::wait_by;
 pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
 
 use queue::{Queue, State};
@@ -244,8 +250,11 @@ impl Core {
     }
 
     /// Runs a job whose permit is taken, and gives the permit back.
-    fn run_job(&self, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
+    fn run_job(self: &Arc<Self>, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
+        #[cfg(feature = "process")]
+        let ran = if self.kind == Kind::Process { ship::run(self, job) } else { job.run() };
+        #[cfg(not(feature = "process"))]
         let ran = job.run();
         if ran == Ran::Helped {
             self.demand.helped();

@@ -9,12 +9,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+#[cfg(feature = "process")]
+use crate::process::Shipment;
+
 /// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
 pub(crate) trait Run: Send + Sync {
     /// Runs the job, unless another thread was first.
     fn run(self: Arc<Self>) -> Ran;
+    /// Whether the job may be sent to a worker process that has others to run before it.
+    #[cfg(feature = "process")]
+    fn can_be_shipped(&self) -> bool {
+        false
+    }
+    /// Makes it ready to be sent.
+    #[cfg(feature = "process")]
+    fn ship(self: Arc<Self>) -> Ship {
+        Ship::Gone
+    }
     /// Tells whoever waits that the job will never run: it was cancelled, or the pool is closed.
     fn abandon(&self, cancelled: bool);
+}
+
+/// A job that is to be sent to a worker process.
+#[cfg(feature = "process")]
+pub(crate) enum Ship {
+    /// It is ready.
+    Ready(Box<dyn Shipment<Arc<dyn Run>>>),
+    /// It is too large to be one of many.
+    Alone,
+    /// Nothing is to be done any more.
+    Gone,
 }
 
 /// How a run ended, for the pool's books.
@@ -192,6 +216,31 @@ impl Queue {
             state.jobs.pop_back();
         }
         self.waiting.store(state.jobs.len(), Ordering::Release);
+    }
+
+    /// Takes the next job if it is one to be sent along with others; on the taker's own permit.
+    #[cfg(feature = "process")]
+    pub(super) fn take_along(&self) -> Option<Arc<dyn Run>> {
+        let mut state = self.lock();
+        state.jobs.front()?.can_be_shipped().then_some(())?;
+        let job = state.jobs.pop_front();
+        self.waiting.store(state.jobs.len(), Ordering::Release);
+        job
+    }
+
+    /// Puts jobs back in front of all others, in their order.
+    #[cfg(feature = "process")]
+    pub(super) fn put_back(&self, jobs: Vec<Arc<dyn Run>>) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+        self.waiting.store(state.jobs.len(), Ordering::Release);
+        state
+    }
+
+    /// Jobs that wait, seen without the lock.
+    #[cfg(feature = "process")]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Takes all jobs out.

@@ -74,6 +74,13 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: std::time::
     park::wait_until_deadline(done, deadline)
 }
 
+/// Waits in a way of the caller's. A worker gives its permit back meanwhile.
+#[cfg(feature = "process")]
+pub(crate) fn wait_by<T>(wait: impl FnOnce() -> T) -> T {
+    let _aside = Aside::step();
+    wait()
+}
+
 /// A worker that has given its permit back; it takes one again when dropped.
 struct Aside(Option<Arc<Core>>);
 

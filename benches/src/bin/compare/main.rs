@@ -4,6 +4,7 @@ mod calls;
 mod frames;
 mod grid;
 mod idle;
+mod processes;
 mod rows;
 mod scans;
 mod tasks;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("grid", grid::run),
     ("frames", frames::run),
     ("rows", rows::run),
@@ -21,6 +22,7 @@ const PARTS: [(&str, Part); 7] = [
     ("tasks", tasks::run),
     ("calls", calls::run),
     ("idle", idle::run),
+    ("processes", processes::run),
 ];
 
 /// What the command line says.
@@ -30,7 +32,13 @@ struct Options {
     parts: Vec<String>,
 }
 
+#[fanfold::main]
 fn main() -> ExitCode {
+    // This program is also the children of some of the peers.
+    procspawn::init();
+    if processes::echo_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     if let Some(done) = scans::child(std::env::args().skip(1)) {
         return done;
     }

@@ -1,0 +1,330 @@
+//! Worker processes: an empty task there and back, many of them, and large data; beside the crates that could have
+//! carried it, a socket pair by hand, and Python's pools.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use fanfold::{Bytes, join_all, parallel};
+use fanfold_benches::{Contest, verdict};
+use interprocess::local_socket::{GenericNamespaced, ListenerOptions, Stream, prelude::*};
+use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::Options;
+
+const FANFOLD: &str = "fanfold";
+/// Tells a child which of the echoes below it is.
+const ECHO: &str = "FANFOLD_COMPARE_ECHO";
+/// A request, and its answer.
+const MESSAGE: usize = 32;
+const PIPELINED: u32 = 10_000;
+
+#[parallel(kind = "process")]
+fn empty() {}
+
+#[parallel(kind = "process")]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+#[parallel(kind = "process")]
+fn same_view(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[parallel(kind = "process")]
+fn same_bytes(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+#[parallel(kind = "process")]
+fn same_frame(df: DataFrame) -> DataFrame {
+    df
+}
+
+pub(crate) fn run(_: &Options) -> Result<(), String> {
+    let start = Instant::now();
+    empty();
+    let first = start.elapsed();
+    println!("{}", verdict("first task after start, ms", millis(first), 30.0));
+    let python = python();
+    round_trips(&python)?;
+    many(&python);
+    large(&python);
+    formats();
+    Ok(())
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn round_trips(python: &Python) -> Result<(), String> {
+    let mut socket = BySocket::start().map_err(|error| error.to_string())?;
+    let mut ipc = ByIpcChannel::start()?;
+    let mut local = ByLocalSocket::start().map_err(|error| error.to_string())?;
+    let spawned = procspawn::Pool::builder(1).build().map_err(|error| error.to_string())?;
+    let mut contest = |title: &str, idle: Duration| {
+        let outcome = Contest::new(title)
+            .rounds(5, Duration::from_millis(200))
+            .with_timed(FANFOLD, after(idle, empty))
+            .with_timed("a socket pair by hand", after(idle, || socket.ask()))
+            .with_timed("ipc-channel", after(idle, || ipc.ask()))
+            .with_timed("interprocess (local socket)", after(idle, || local.ask()))
+            .with_timed("procspawn", after(idle, || spawned.spawn((), |()| ()).join().expect("no panic")))
+            .run();
+        print!("{}", outcome.table());
+        outcome.time(FANFOLD)
+    };
+    let hot = contest("empty task there and back, hot", Duration::ZERO);
+    print!("{}", verdict("hot, us", micros(hot), 15.0));
+    python.print("empty", hot, 8.0);
+    let idle = contest("the same after 5 ms of idleness", Duration::from_millis(5));
+    println!("{}", verdict("after idleness, us", micros(idle), 30.0));
+    Ok(())
+}
+
+/// Times a call after so much idleness.
+fn after(idle: Duration, mut call: impl FnMut()) -> impl FnMut() -> Duration {
+    move || {
+        std::thread::sleep(idle);
+        let start = Instant::now();
+        call();
+        start.elapsed()
+    }
+}
+
+fn many(python: &Python) {
+    let outcome = Contest::new("10,000 empty tasks, submitted and then joined; time of each")
+        .rounds(5, Duration::from_millis(200))
+        .with_timed(FANFOLD, || {
+            let start = Instant::now();
+            join_all((0..PIPELINED).map(|_| empty::submit())).expect("no panic");
+            start.elapsed() / PIPELINED
+        })
+        .run();
+    print!("{}", outcome.table());
+    let pipelined = outcome.time(FANFOLD);
+    print!("{}", verdict("pipelined, us", micros(pipelined), 3.0));
+    python.print("pipelined", pipelined, 1.0);
+    let outcome = Contest::new("map of 100,000 tiny items")
+        .rounds(5, Duration::from_millis(200))
+        .with(FANFOLD, || square::map(0..100_000_u64).collect::<Vec<_>>())
+        .run();
+    print!("{}", outcome.table());
+    let map = outcome.time(FANFOLD);
+    print!("{}", verdict("map, ms", millis(map), 4.0));
+    python.print("map", map, 3.0);
+    println!();
+}
+
+fn large(python: &Python) {
+    const SIZE: usize = 100 << 20;
+    let view = Bytes::from(vec![1; SIZE]);
+    let column = Column::new("x".into(), vec![1.5_f64; SIZE / 8]);
+    let frame = DataFrame::new(SIZE / 8, vec![column]).expect("one column");
+    let bytes = Mutex::new(vec![1_u8; SIZE]);
+    let outcome = Contest::new("100 MB there and back")
+        .rounds(3, Duration::from_millis(500))
+        .with("DataFrame", || same_frame(frame.clone()).height())
+        .with("fanfold::Bytes", || same_view(view.clone()).len())
+        .with_timed("Vec<u8>", || {
+            let given = std::mem::take(&mut *bytes.lock().expect("no panic"));
+            let start = Instant::now();
+            let back = same_bytes(given);
+            let took = start.elapsed();
+            *bytes.lock().expect("no panic") = back;
+            took
+        })
+        .run();
+    print!("{}", outcome.table());
+    print!("{}", verdict("DataFrame, ms", millis(outcome.time("DataFrame")), 20.0));
+    print!("{}", verdict("Vec<u8>, ms", millis(outcome.time("Vec<u8>")), 60.0));
+    python.print("bytes", outcome.time("Vec<u8>"), 1.0);
+    println!();
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Record {
+    id: u64,
+    name: String,
+    values: Vec<f64>,
+    tag: Option<bool>,
+}
+
+/// The formats that arguments could travel in: written and read again.
+fn formats() {
+    let records: Vec<Record> = (0..1_000_u32)
+        .map(|n| Record {
+            id: n.into(),
+            name: format!("record {n}"),
+            values: vec![f64::from(n); 8],
+            tag: (n % 3 == 0).then_some(true),
+        })
+        .collect();
+    let outcome = Contest::new("1,000 records written and read")
+        .rounds(5, Duration::from_millis(100))
+        .with("postcard", || {
+            let bytes = postcard::to_allocvec(&records).expect("it can be written");
+            postcard::from_bytes::<Vec<Record>>(&bytes).expect("it can be read")
+        })
+        .with("rmp-serde", || {
+            let bytes = rmp_serde::to_vec(&records).expect("it can be written");
+            rmp_serde::from_slice::<Vec<Record>>(&bytes).expect("it can be read")
+        })
+        .with("bitcode", || {
+            let bytes = bitcode::serialize(&records).expect("it can be written");
+            bitcode::deserialize::<Vec<Record>>(&bytes).expect("it can be read")
+        })
+        .run();
+    println!("{}", outcome.table());
+}
+
+/// If this process was started as one of the echoes, it is one, and ends with its parent.
+pub(crate) fn echo_if_asked() -> bool {
+    let Ok(how) = std::env::var(ECHO) else { return false };
+    match how.split_once(':') {
+        Some(("ipc", name)) => echo_ipc(name),
+        Some(("local", name)) => {
+            let name = name.to_ns_name::<GenericNamespaced>().expect("a name");
+            echo(Stream::connect(name).expect("the parent listens"));
+        }
+        _ => {
+            use std::os::fd::AsFd;
+            let socket = std::io::stdin().as_fd().try_clone_to_owned().expect("a socket");
+            echo(UnixStream::from(socket));
+        }
+    }
+    true
+}
+
+fn echo(mut stream: impl Read + Write) {
+    let mut message = [0; MESSAGE];
+    while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
+}
+
+fn child(how: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.env(ECHO, how);
+    command
+}
+
+/// A child that ends with its owner.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct BySocket(UnixStream, #[expect(dead_code, reason = "the child ends with it")] Killed);
+
+impl BySocket {
+    fn start() -> std::io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = child("socket").stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        Ok(Self(ours, Killed(child)))
+    }
+
+    fn ask(&mut self) {
+        let mut message = [0; MESSAGE];
+        self.0.write_all(&message).expect("it listens");
+        self.0.read_exact(&mut message).expect("it answers");
+    }
+}
+
+struct ByLocalSocket(Stream, #[expect(dead_code, reason = "the child ends with it")] Killed);
+
+impl ByLocalSocket {
+    fn start() -> std::io::Result<Self> {
+        let name = format!("fanfold-compare-{}", std::process::id());
+        let listener = ListenerOptions::new().name(name.as_str().to_ns_name::<GenericNamespaced>()?).create_sync()?;
+        let child = child(&format!("local:{name}")).spawn()?;
+        Ok(Self(listener.accept()?, Killed(child)))
+    }
+
+    fn ask(&mut self) {
+        let mut message = [0; MESSAGE];
+        self.0.write_all(&message).expect("it listens");
+        self.0.read_exact(&mut message).expect("it answers");
+    }
+}
+
+type Ends = (IpcSender<[u8; MESSAGE]>, IpcReceiver<[u8; MESSAGE]>);
+
+struct ByIpcChannel(Ends, #[expect(dead_code, reason = "the child ends with it")] Killed);
+
+impl ByIpcChannel {
+    fn start() -> Result<Self, String> {
+        let (server, name) = IpcOneShotServer::<Ends>::new().map_err(|error| error.to_string())?;
+        let child = child(&format!("ipc:{name}")).spawn().map_err(|error| error.to_string())?;
+        let (_, ends) = server.accept().map_err(|error| error.to_string())?;
+        Ok(Self(ends, Killed(child)))
+    }
+
+    fn ask(&mut self) {
+        self.0.0.send([0; MESSAGE]).expect("it listens");
+        self.0.1.recv().expect("it answers");
+    }
+}
+
+fn echo_ipc(name: &str) {
+    let (ask, asked) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
+    let (answer, answered) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
+    let parent = IpcSender::connect(name.to_owned()).expect("the parent listens");
+    parent.send((ask, answered)).expect("the parent listens");
+    while let Ok(message) = asked.recv() {
+        if answer.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// What Python's pools took: by task, and by pool.
+struct Python(BTreeMap<String, Vec<(String, Duration)>>);
+
+impl Python {
+    /// The figures beside ours; the fastest is a bar, `times` slower than we are.
+    fn print(&self, task: &str, ours: Duration, times: f64) {
+        let Some(figures) = self.0.get(task) else { return };
+        let ours = ours.as_secs_f64();
+        for (name, time) in figures {
+            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours);
+        }
+        if let Some((name, time)) = figures.iter().min_by_key(|(_, time)| *time) {
+            print!("{}", verdict(&format!("our share of {name}"), ours / time.as_secs_f64(), 1.0 / times));
+        }
+    }
+}
+
+/// Runs the script of Python's pools, where there is a Python.
+fn python() -> Python {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/processes.py");
+    let out = Command::new("python3").arg(script).stderr(Stdio::inherit()).output();
+    let text = out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
+    if text.is_empty() {
+        println!("(no python3: its pools are left out)\n");
+    }
+    let mut figures: BTreeMap<String, Vec<(String, Duration)>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut parts = line.split('\t');
+        if let (Some(task), Some(name), Some(Ok(seconds))) = (parts.next(), parts.next(), parts.next().map(str::parse))
+        {
+            let time = Duration::from_secs_f64(seconds);
+            figures.entry(task.to_owned()).or_default().push((name.to_owned(), time));
+        }
+    }
+    Python(figures)
+}

@@ -1,0 +1,31 @@
+//! A crash costs the one task that crashed: the program goes on, and so do the other tasks.
+//!
+//! `cargo run --release -p fanfold-examples --example process_crash`
+
+use std::process;
+
+use fanfold::{TaskError, parallel};
+
+/// Stands for a parser in C: one of its inputs makes it abort.
+#[parallel(kind = "process")]
+fn parse(text: String) -> Result<usize, TaskError> {
+    if text.contains('\0') {
+        process::abort();
+    }
+    Ok(text.split_whitespace().count())
+}
+
+#[fanfold::main]
+fn main() {
+    let files = ["one two three", "four", "bad\0input", "five six"];
+    // A lost worker is an error in the place of its result, as the function's error can hold one.
+    let counts: Vec<Result<usize, TaskError>> = parse::map(files.map(String::from)).collect();
+    for (file, count) in files.iter().zip(&counts) {
+        match count {
+            Ok(words) => println!("{file:?}: {words} words"),
+            Err(TaskError::WorkerDied { signal: Some(signal), .. }) => println!("{file:?}: died of signal {signal}"),
+            Err(other) => println!("{file:?}: {other}"),
+        }
+    }
+    println!("and on: {} words", parse("the pool has a new worker".into()).expect("no crash"));
+}

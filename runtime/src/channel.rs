@@ -1,0 +1,254 @@
+//! [`channel`]: values from one function to another, whether those run on threads or in processes.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, write_value};
+use crate::workers;
+
+/// Makes a channel: what [`Sender`]s send, [`Receiver`]s receive, each value once and in order.
+///
+/// Both ends can be cloned, moved to threads, and given to functions of any kind, also `kind = "process"`. Values cross
+/// as bytes, so they are serde's. The channel is bounded: it holds some hundred small values, or about 200 kB; a sender
+/// waits for room beyond that.
+///
+/// When the last sender is dropped, wherever it is, and when its process ends, receivers get what is left and then see
+/// the channel closed; senders see that there is no receiver any more.
+///
+/// # Panics
+///
+/// If the system has no sockets left.
+///
+/// # Examples
+///
+/// ```standalone_crate
+/// use fanfold::{Receiver, Sender, parallel};
+///
+/// #[parallel(kind = "process")]
+/// fn produce(numbers: Sender<u64>) {
+///     (1..=100).for_each(|n| numbers.send(n).expect("somebody receives"));
+/// }
+///
+/// #[parallel(kind = "io")]
+/// fn consume(numbers: Receiver<u64>) -> u64 {
+///     numbers.iter().sum()
+/// }
+///
+/// #[fanfold::main]
+/// fn main() -> Result<(), fanfold::TaskError> {
+///     let (sender, receiver) = fanfold::channel();
+///     let (produced, consumed) = (produce::submit(sender), consume::submit(receiver));
+///     produced.join()?;
+///     assert_eq!(consumed.join()?, 5050);
+///     Ok(())
+/// }
+/// ```
+#[must_use]
+pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
+    let (send, receive) = End::pair().unwrap_or_else(|error| {
+        panic!("the operating system refused the sockets of a channel ({error}): close other files, or raise its limit")
+    });
+    (Sender { end: send, values: PhantomData }, Receiver { end: receive, values: PhantomData })
+}
+
+/// The sending side of a [`channel`].
+pub struct Sender<T> {
+    end: End,
+    values: PhantomData<fn(T)>,
+}
+
+/// The receiving side of a [`channel`].
+pub struct Receiver<T> {
+    end: End,
+    values: PhantomData<fn() -> T>,
+}
+
+/// Why nothing was sent or received.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelError {
+    /// There is nobody on the other side any more, and nothing left.
+    Closed,
+    /// Time ran out.
+    TimedOut,
+    /// The value cannot be sent to another process, or what came is none: why.
+    #[non_exhaustive]
+    Wire {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The system refused: why.
+    #[non_exhaustive]
+    System {
+        /// The system's words.
+        message: String,
+    },
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the channel is closed: the other side was dropped, or its process has ended"),
+            Self::TimedOut => f.write_str("nothing came through the channel in time"),
+            Self::Wire { message } => write!(f, "the value cannot go through a channel: {message}"),
+            Self::System { message } => write!(f, "the channel has failed: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+impl From<io::Error> for ChannelError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            _ => Self::System { message: error.to_string() },
+        }
+    }
+}
+
+impl From<Misfit> for ChannelError {
+    fn from(misfit: Misfit) -> Self {
+        Self::Wire { message: misfit.to_string() }
+    }
+}
+
+impl<T: Wire> Sender<T> {
+    /// Sends a value; waits while the channel is full. A pool's worker lets another one run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Closed`] if every receiver is gone, and [`ChannelError::Wire`] if serde cannot write the value.
+    #[allow(clippy::needless_pass_by_value, reason = "as every channel's `send`")]
+    pub fn send(&self, value: T) -> Result<(), ChannelError> {
+        let mut bytes = Vec::new();
+        write_value(&value, &mut bytes)?;
+        match self.end.send(&bytes, false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done.map_err(Into::into),
+        }
+        Ok(workers::wait_by(|| self.end.send(&bytes, true))?)
+    }
+}
+
+impl<T: Wire> Receiver<T> {
+    /// Receives the next value; waits until there is one. A pool's worker lets another one run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Closed`] if nothing is left and every sender is gone.
+    pub fn recv(&self) -> Result<T, ChannelError> {
+        match self.try_recv()? {
+            Some(value) => Ok(value),
+            None => Self::take(workers::wait_by(|| self.end.receive(true))),
+        }
+    }
+
+    /// Receives the next value if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Option<T>, ChannelError> {
+        match self.end.receive(false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            received => Self::take(received).map(Some),
+        }
+    }
+
+    /// Receives the next value; waits for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`ChannelError::TimedOut`].
+    pub fn recv_timeout(&self, limit: Duration) -> Result<T, ChannelError> {
+        let deadline = Instant::now().checked_add(limit);
+        loop {
+            if let Some(value) = self.try_recv()? {
+                return Ok(value);
+            }
+            if !workers::wait_by(|| self.end.wait(false, deadline))? {
+                return Err(ChannelError::TimedOut);
+            }
+        }
+    }
+
+    /// Receives until the channel is closed.
+    ///
+    /// # Panics
+    ///
+    /// In `next()`, if what comes cannot be read.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| match self.recv() {
+            Ok(value) => Some(value),
+            Err(ChannelError::Closed) => None,
+            Err(error) => panic!("{error}"),
+        })
+    }
+
+    fn take(received: io::Result<Option<crate::process::Message>>) -> Result<T, ChannelError> {
+        let message = received?.ok_or(ChannelError::Closed)?;
+        Ok(read_value(message.bytes())?)
+    }
+}
+
+/// So that a function that sends and receives may return what went wrong.
+impl Direct for ChannelError {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.value(&match self {
+            Self::Closed => (0_u8, ""),
+            Self::TimedOut => (1, ""),
+            Self::Wire { message } => (2, message.as_str()),
+            Self::System { message } => (3, message.as_str()),
+        })
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let (kind, message): (u8, String) = input.value()?;
+        Ok(match kind {
+            0 => Self::Closed,
+            1 => Self::TimedOut,
+            2 => Self::Wire { message },
+            _ => Self::System { message },
+        })
+    }
+}
+
+macro_rules! end {
+    ($end:ident) => {
+        impl<T> Clone for $end<T> {
+            /// Another handle to the same end; a value goes to one of several receivers.
+            ///
+            /// # Panics
+            ///
+            /// If the system has no descriptor left.
+            fn clone(&self) -> Self {
+                let end = self.end.try_clone().unwrap_or_else(|error| {
+                    panic!("the operating system refused one more handle to a channel ({error}): close other files")
+                });
+                Self { end, values: PhantomData }
+            }
+        }
+
+        impl<T> fmt::Debug for $end<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($end)).finish_non_exhaustive()
+            }
+        }
+
+        /// The other process gets a handle of its own.
+        impl<T> Direct for $end<T> {
+            fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+                Direct::write(&self.end, out)
+            }
+
+            fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+                <End as Direct>::read(input).map(|end| Self { end, values: PhantomData })
+            }
+        }
+    };
+}
+end!(Sender);
+end!(Receiver);

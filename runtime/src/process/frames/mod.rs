@@ -1,0 +1,150 @@
+//! DataFrames, series and columns: their buffers are copied into shared memory once, and used where they lie.
+//!
+//! What Polars keeps as Arrow has it is not copied on the other side: numbers, dates, text, bytes, lists, arrays,
+//! structs. Categorical and enum columns are put together anew from their categories. Objects cannot go.
+
+mod arrays;
+mod types;
+
+use polars::prelude::{Column, CompatLevel, DataFrame, PolarsError, Series};
+use polars_core::series::IsSorted;
+
+use super::wire::{Decoder, Direct, Encoder, Misfit};
+use arrays::{Came, Parts};
+
+/// Columns of one height, all in one block.
+fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    let mut described = Vec::new();
+    let mut chunks = Vec::with_capacity(columns.len());
+    for column in columns {
+        if column.dtype().contains_objects() {
+            let (name, dtype) = (column.name(), column.dtype());
+            return Err(Misfit::new(format!("column `{name}` of type `{dtype}` holds values of this process alone")));
+        }
+        let trimmed = column.trim_lists_to_normalized_offsets();
+        let column = trimmed.as_ref().unwrap_or(column);
+        chunks.push((0..column.n_chunks()).map(|chunk| packed(column, chunk)).collect::<Vec<_>>());
+    }
+    let mut parts = Parts::default();
+    let mut nothing = Vec::new();
+    let mut description = Encoder { bytes: &mut described, blocks: &mut nothing, outbox: None };
+    description.value(&(height, columns.len()))?;
+    for (column, chunks) in columns.iter().zip(&chunks) {
+        let mut field = column.field().to_arrow(CompatLevel::newest());
+        field.name = column.name().clone();
+        types::write_field(&field, &mut description)?;
+        let sorted = match column.is_sorted_flag() {
+            IsSorted::Ascending => 1_u8,
+            IsSorted::Descending => 2,
+            IsSorted::Not => 0,
+        };
+        description.value(&(sorted, chunks.len()))?;
+        for chunk in chunks {
+            arrays::write(&**chunk, &mut parts, &mut description)?;
+        }
+    }
+    parts.write(out)?;
+    out.bytes.append(&mut described);
+    Ok(())
+}
+
+/// A chunk of a column without what its slice leaves out.
+fn packed(column: &Series, chunk: usize) -> Box<dyn polars_arrow::array::Array> {
+    use polars_arrow::array::{BinaryViewArray, Utf8ViewArray};
+    let array = column.to_arrow(chunk, CompatLevel::newest());
+    if let Some(text) = array.as_any().downcast_ref::<Utf8ViewArray>() {
+        return Box::new(text.clone().maybe_gc());
+    }
+    if let Some(bytes) = array.as_any().downcast_ref::<BinaryViewArray>() {
+        return Box::new(bytes.clone().maybe_gc());
+    }
+    array
+}
+
+fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), Misfit> {
+    let mut came = Came::read(input)?;
+    let (height, width): (usize, usize) = input.value()?;
+    let columns = (0..width).map(|_| {
+        let field = types::read_field(input)?;
+        let (sorted, chunks): (u8, usize) = input.value()?;
+        let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, &mut came, input));
+        let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+        let mut series = Series::try_from((&field, chunks)).map_err(Misfit::new)?;
+        match sorted {
+            1 => series.set_sorted_flag(IsSorted::Ascending),
+            2 => series.set_sorted_flag(IsSorted::Descending),
+            _ => {}
+        }
+        Ok(series)
+    });
+    Ok((height, columns.collect::<Result<_, Misfit>>()?))
+}
+
+impl Direct for DataFrame {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        let columns: Vec<&Series> = self.columns().iter().map(Column::as_materialized_series).collect();
+        write(self.height(), &columns, out)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let (height, columns) = read(input)?;
+        DataFrame::new(height, columns.into_iter().map(Column::from).collect()).map_err(Misfit::new)
+    }
+}
+
+impl Direct for Series {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        write(self.len(), &[self], out)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let (_, mut columns) = read(input)?;
+        columns.pop().ok_or_else(|| Misfit::new("a column is missing"))
+    }
+}
+
+impl Direct for Column {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        Direct::write(self.as_materialized_series(), out)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        <Series as Direct>::read(input).map(Column::from)
+    }
+}
+
+/// A Polars error as its kind and what it says.
+impl Direct for PolarsError {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        let said = self.to_string();
+        let kind =
+            KINDS.iter().position(|make| std::mem::discriminant(&make(String::new())) == std::mem::discriminant(self));
+        // Each kind's text begins with what `to_string` adds.
+        let prefix = kind.map(|kind| KINDS[kind](String::new()).to_string());
+        let said = prefix.and_then(|prefix| said.strip_prefix(&prefix).map(str::to_owned)).unwrap_or(said);
+        out.value(&(kind, said))
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let (kind, said): (Option<usize>, String) = input.value()?;
+        Ok(match kind.and_then(|kind| KINDS.get(kind)) {
+            Some(make) => make(said),
+            None => PolarsError::ComputeError(said.into()),
+        })
+    }
+}
+
+/// The kinds of Polars errors that are a text.
+const KINDS: [fn(String) -> PolarsError; 11] = [
+    |said| PolarsError::ComputeError(said.into()),
+    |said| PolarsError::ColumnNotFound(said.into()),
+    |said| PolarsError::Duplicate(said.into()),
+    |said| PolarsError::InvalidOperation(said.into()),
+    |said| PolarsError::NoData(said.into()),
+    |said| PolarsError::OutOfBounds(said.into()),
+    |said| PolarsError::SchemaFieldNotFound(said.into()),
+    |said| PolarsError::SchemaMismatch(said.into()),
+    |said| PolarsError::ShapeMismatch(said.into()),
+    |said| PolarsError::StringCacheMismatch(said.into()),
+    |said| PolarsError::StructFieldNotFound(said.into()),
+];

@@ -1,0 +1,95 @@
+//! One end of a channel: a socket that keeps messages apart, and that the system closes with its last holder.
+//!
+//! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
+//! descriptor is the message. The system bounds what waits in a socket by its size. So that large messages count as
+//! such, one whose bytes are elsewhere is filled up to the length of the longest inline one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use super::os::{self, Mapping};
+use super::wire::{Decoder, Direct, Encoder, Misfit};
+
+/// The longest message that goes inline.
+const INLINE: usize = 1 << 16;
+
+/// An end of a channel. Copies hold the same end.
+pub(crate) struct End(OwnedFd);
+
+/// A message that has come.
+pub(crate) enum Message {
+    Inline(Vec<u8>),
+    Elsewhere(Elsewhere),
+}
+
+/// The bytes of a large message.
+pub(crate) struct Elsewhere(Mapping);
+
+impl Message {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => &bytes[1..],
+            // SAFETY: mapped as long as `self`, and its sender has let go of it.
+            Self::Elsewhere(Elsewhere(mapping)) => unsafe {
+                std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
+            },
+        }
+    }
+}
+
+impl End {
+    /// The two ends of a new channel.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = os::message_pair()?;
+        Ok((Self(one), Self(other)))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// Sends a message; waits while the channel is full if it may.
+    pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
+        if bytes.len() <= INLINE {
+            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], None, wait);
+        }
+        let fd = os::memory(bytes.len())?;
+        let mapping = Mapping::new(&fd)?;
+        // SAFETY: as long as the bytes are, and new.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.start().as_ptr(), bytes.len()) };
+        let weight = vec![0; INLINE];
+        os::send_bytes(self.0.as_fd(), &[&[1], &weight], Some(fd.as_fd()), wait)
+    }
+
+    /// Receives a message; `None` when the other end is closed and nothing is left.
+    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
+        let mut bytes = vec![0; INLINE + 1];
+        let mut descriptors = VecDeque::new();
+        let len = os::receive(self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
+        if len == 0 {
+            return Ok(None);
+        }
+        if let Some(fd) = descriptors.pop_front() {
+            return Ok(Some(Message::Elsewhere(Elsewhere(Mapping::new(&fd)?))));
+        }
+        bytes.truncate(len);
+        Ok(Some(Message::Inline(bytes)))
+    }
+
+    /// Waits until there is a message or room for one; `false` if the deadline comes first.
+    pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
+        os::wait_for_socket(self.0.as_fd(), to_send, deadline)
+    }
+}
+
+impl Direct for End {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.descriptor(self.0.try_clone().map_err(Misfit::new)?)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        input.descriptor().map(Self)
+    }
+}

@@ -1,0 +1,213 @@
+//! Several calls on their way to one worker: while it runs the first, the next ones wait in its ring, and it need not
+//! wait for its parent between them.
+//!
+//! A call that waits behind another one is lent, not given: when the one before it takes long, those not begun are taken
+//! back, for other workers to run. So only calls that are quick travel together; how many, the pace of the last ones
+//! tells.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::host::{Cause, Event, Host};
+use super::seat::{self, Running, Seat};
+use super::wire::{Decoder, Misfit};
+use crate::error::TaskError;
+use crate::panics;
+
+/// How long a worker may be without a reply before what it has not begun is taken back.
+const PATIENCE: Duration = Duration::from_micros(500);
+/// How much work a worker has ahead of it.
+const AHEAD: Duration = Duration::from_micros(200);
+/// Calls on their way at most.
+const DEEPEST: u32 = 64;
+
+/// A task that is on its way to a worker. `J` is what it is in its pool's queue.
+pub(crate) trait Shipment<J>: Send {
+    fn function(&self) -> &'static str;
+    /// The function's number in the program's table.
+    fn number(&self) -> u32;
+    /// The arguments.
+    fn bytes(&self) -> &[u8];
+    /// What tells the task from others that run.
+    fn key(&self) -> usize;
+    /// Whether it was asked to stop.
+    fn is_stopped(&self) -> bool;
+    /// Whether somebody's code runs when it ends.
+    fn has_callback(&self) -> bool;
+    /// Reads its result.
+    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit>;
+    /// It has no result.
+    fn fail(&mut self, error: TaskError);
+    /// Ends the task.
+    fn finish(self: Box<Self>);
+    /// Makes it a job again; `None` if it was cancelled.
+    fn give_back(self: Box<Self>) -> Option<J>;
+}
+
+/// Where shipments come from.
+pub(crate) trait Supply<J> {
+    /// One more, if there is one for a worker that has so many already.
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<J>>>;
+    /// Takes back what the worker has not begun.
+    fn back(&mut self, shipments: Vec<Box<dyn Shipment<J>>>);
+}
+
+/// What a worker has to do: requests by their numbers, the oldest first.
+type Flying<J> = VecDeque<(u32, Box<dyn Shipment<J>>)>;
+
+/// Has this seat's worker run what the supply gives, until there is no more.
+///
+/// # Panics
+///
+/// If this thread is no seat.
+pub(crate) fn pipeline<J: 'static>(supply: &mut dyn Supply<J>) {
+    seat::with_own(|seat| {
+        let mut flying = Flying::new();
+        run(seat, &mut flying, supply);
+    });
+}
+
+fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
+    let Some(first) = supply.next(0) else { return };
+    let mut next = Some(first);
+    let function = next.as_ref().map_or("", |first| first.function());
+    let mut host = match seat.host(function) {
+        Ok(host) => host,
+        Err(error) => {
+            if let Some(mut first) = next {
+                first.fail(error);
+                finish(first, false);
+            }
+            return;
+        }
+    };
+    loop {
+        while flying.len() < depth(seat.pace)
+            && seat.has_room()
+            && let Some(shipment) = next.take().or_else(|| supply.next(flying.len()))
+        {
+            let posted = host.post([shipment.number(), 1, 0], shipment.bytes(), &[]);
+            match posted {
+                Ok(Some(number)) => {
+                    seat.served += 1;
+                    flying.push_back((number, shipment));
+                }
+                Ok(None) => {
+                    supply.back(vec![shipment]);
+                    break;
+                }
+                Err(cause) => {
+                    supply.back(vec![shipment]);
+                    return lose(seat, host, cause, flying, supply);
+                }
+            }
+        }
+        host.call();
+        let Some((number, front)) = flying.front() else { break };
+        // Alone it can be killed without harm to others.
+        let running = (flying.len() == 1).then(|| Running::enter(front.key(), host.pid()));
+        if running.is_some() && front.is_stopped() {
+            drop(running);
+            let cause = if host.has_begun(*number) { Cause::Killed } else { Cause::Gone };
+            return lose(seat, host, cause, flying, supply);
+        }
+        let deadline = running.is_none().then(|| Instant::now() + PATIENCE);
+        let begun = Instant::now();
+        let event = host.wait(deadline);
+        drop(running);
+        match event {
+            Event::Reply => match take(seat, &mut host, flying) {
+                Ok(0) => {}
+                Ok(taken) => {
+                    let pace = begun.elapsed() / taken;
+                    seat.pace = (seat.pace * 3 + pace) / 4;
+                }
+                Err(cause) => return lose(seat, host, cause, flying, supply),
+            },
+            Event::TimeUp => {
+                let first = host.take_back();
+                let begun = flying.iter().take_while(|(number, _)| first.wrapping_sub(*number).cast_signed() > 0);
+                let unbegun = flying.split_off(begun.count());
+                seat.served -= unbegun.len() as u64;
+                seat.pace = PATIENCE;
+                if !unbegun.is_empty() {
+                    supply.back(unbegun.into_iter().map(|(_, shipment)| shipment).collect());
+                }
+            }
+            Event::Lost(cause) => {
+                let _ = take(seat, &mut host, flying);
+                return lose(seat, host, cause, flying, supply);
+            }
+        }
+    }
+    if let Some(shipment) = next {
+        supply.back(vec![shipment]);
+    }
+    seat.host = Some(host);
+}
+
+/// Calls to have on their way at this pace.
+fn depth(pace: Duration) -> usize {
+    let fitting = AHEAD.as_nanos() / pace.as_nanos().max(1);
+    usize::try_from(fitting.clamp(1, u128::from(DEEPEST))).unwrap_or(1)
+}
+
+/// Takes all replies that are there: how many.
+fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) -> Result<u32, Cause> {
+    let mut taken = 0;
+    while let Some([status, count, word]) = host.reply(&mut seat.reply)? {
+        let (_, mut shipment) = flying.pop_front().ok_or(Cause::Corrupt)?;
+        host.answered();
+        let function = shipment.function();
+        let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
+        let mut input = parcel.decoder();
+        let error = if status == super::serve::status::DONE {
+            let read = shipment.read(&mut input);
+            read.err().map(|misfit| TaskError::wire(function, format!("its result could not be read: {misfit}")))
+        } else {
+            seat::read_failure(function, status, &mut input)
+        };
+        if let Some(error) = error {
+            shipment.fail(error);
+        }
+        if count != 1 {
+            shipment.fail(TaskError::wire(function, "its worker gave more than one result".into()));
+        }
+        finish(shipment, !flying.is_empty());
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+/// The worker is gone, and with it what it ran.
+fn lose<J: 'static>(seat: &mut Seat, host: Host, cause: Cause, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
+    let begun = flying.front().is_some_and(|(number, _)| host.has_begun(*number));
+    let death = host.bury(cause);
+    if begun && let Some((_, mut shipment)) = flying.pop_front() {
+        let function = shipment.function();
+        let stopped = shipment.is_stopped();
+        shipment.fail(if stopped { TaskError::Cancelled } else { seat::died(function, &death) });
+        finish(shipment, false);
+    }
+    seat.served = 0;
+    supply.back(flying.drain(..).map(|(_, shipment)| shipment).collect());
+}
+
+/// Ends a task. Its callbacks may wait for others that this thread is to receive: then another thread runs them.
+fn finish<J: 'static>(shipment: Box<dyn Shipment<J>>, others: bool) {
+    if !(others && shipment.has_callback()) {
+        return panics::contain(|| shipment.finish());
+    }
+    let place = std::sync::Arc::new(std::sync::Mutex::new(Some(shipment)));
+    let there = std::sync::Arc::clone(&place);
+    let run = move |place: &std::sync::Mutex<Option<Box<dyn Shipment<J>>>>| {
+        let shipment = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(shipment) = shipment {
+            panics::contain(|| shipment.finish());
+        }
+    };
+    let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&there));
+    if spawned.is_err() {
+        run(&place);
+    }
+}

@@ -1,0 +1,153 @@
+//! Channels between threads and processes.
+
+use std::process;
+use std::time::Duration;
+
+use fanfold::{ChannelError, Pool, Receiver, Sender, TaskError, channel, parallel};
+
+fanfold::process_tests!();
+
+static PRODUCERS: Pool = Pool::process("producers").threads(2);
+static CONSUMERS: Pool = Pool::process("consumers").threads(2);
+
+#[parallel(kind = "process", pool = PRODUCERS)]
+fn produce(values: Sender<(u32, u64)>, count: u64) -> Result<(), ChannelError> {
+    (0..count).try_for_each(|n| values.send((process::id(), n)))
+}
+
+#[parallel(kind = "process", pool = CONSUMERS)]
+fn consume(values: Receiver<(u32, u64)>) -> (u64, u64) {
+    values.iter().fold((0, 0), |(count, sum), (_, n)| (count + 1, sum + n))
+}
+
+#[parallel(kind = "io")]
+fn consume_here(values: Receiver<(u32, u64)>) -> Vec<(u32, u64)> {
+    values.iter().collect()
+}
+
+#[test]
+fn values_go_from_process_to_thread_in_order() {
+    let (sender, receiver) = channel();
+    let produced = produce::submit(sender, 10_000);
+    let values = consume_here(receiver);
+    assert!(values.iter().map(|(_, n)| *n).eq(0..10_000));
+    assert!(values.iter().all(|(pid, _)| *pid != process::id()));
+    assert_eq!(produced.join().expect("no panic"), Ok(()));
+}
+
+#[test]
+fn several_producers_and_consumers_share_a_channel_between_processes() {
+    let (sender, receiver) = channel();
+    let produced = [produce::submit(sender.clone(), 5_000), produce::submit(sender, 5_000)];
+    let consumed = [consume::submit(receiver.clone()), consume::submit(receiver)];
+    for task in produced {
+        assert_eq!(task.join().expect("no panic"), Ok(()));
+    }
+    let all = consumed.map(|task| task.join().expect("no panic"));
+    assert_eq!(all[0].0 + all[1].0, 10_000);
+    assert_eq!(all[0].1 + all[1].1, 2 * (0..5_000).sum::<u64>());
+}
+
+#[test]
+fn closing_is_seen_on_both_sides() {
+    let (sender, receiver) = channel::<u32>();
+    sender.send(1).expect("there is room");
+    drop(sender);
+    assert_eq!(receiver.recv(), Ok(1));
+    assert_eq!(receiver.recv(), Err(ChannelError::Closed));
+    assert_eq!(receiver.try_recv(), Err(ChannelError::Closed));
+    let (sender, receiver) = channel();
+    drop(receiver);
+    assert_eq!(sender.send(1), Err(ChannelError::Closed));
+    // In another process.
+    let (sender, receiver) = channel();
+    drop(receiver);
+    assert_eq!(produce(sender, 1), Err(ChannelError::Closed));
+}
+
+#[parallel(kind = "process", pool = PRODUCERS)]
+fn send_and_die(values: Sender<u32>) {
+    values.send(7).expect("somebody receives");
+    process::abort();
+}
+
+#[test]
+fn a_process_that_dies_closes_its_end() {
+    let (sender, receiver) = channel();
+    let task = send_and_die::submit(sender);
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [7]);
+    assert!(matches!(task.join(), Err(TaskError::WorkerDied { signal: Some(6), .. })));
+}
+
+#[test]
+fn a_full_channel_makes_its_senders_wait() {
+    let (sender, receiver) = channel::<Vec<u64>>();
+    let (progress, progressed) = std::sync::mpsc::channel();
+    let sending = Pool::io_default().submit(move || {
+        for n in 0..10_000_u64 {
+            sender.send(vec![n; 100]).expect("somebody receives");
+            progress.send(n).expect("the test listens");
+        }
+    });
+    // It gets as far as the channel has room, and not to the end: nobody has received anything.
+    let mut sent = 0;
+    while progressed.recv_timeout(Duration::from_millis(200)).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 0 && sent < 9_000, "{sent}");
+    assert!(receiver.iter().map(|value| value[99]).eq(0..10_000));
+    sending.join().expect("no panic");
+}
+
+#[test]
+fn large_values_arrive_whole() {
+    let (sender, receiver) = channel::<String>();
+    let sizes = [0, 1, 65_000, 65_536, 65_537, 3_000_000];
+    let sending = Pool::io_default().submit(move || {
+        for size in sizes {
+            sender.send("x".repeat(size)).expect("somebody receives");
+        }
+    });
+    assert_eq!(receiver.iter().map(|text| text.len()).collect::<Vec<_>>(), sizes);
+    sending.join().expect("no panic");
+}
+
+#[test]
+fn waiting_has_a_limit() {
+    let (sender, receiver) = channel::<u32>();
+    assert_eq!(receiver.try_recv(), Ok(None));
+    assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(ChannelError::TimedOut));
+    sender.send(3).expect("there is room");
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(30)), Ok(3));
+}
+
+static ONE: Pool = Pool::io("one").threads(1);
+
+#[test]
+fn a_worker_that_waits_for_a_value_lets_another_one_send_it() {
+    let (sender, receiver) = channel::<u32>();
+    let receiving = ONE.submit(move || receiver.recv());
+    let sending = ONE.submit(move || sender.send(5));
+    assert_eq!(receiving.join().expect("no panic"), Ok(5));
+    assert_eq!(sending.join().expect("no panic"), Ok(()));
+}
+
+#[parallel(kind = "process", pool = PRODUCERS)]
+fn answer(questions: Receiver<u32>, answers: Option<Sender<u32>>) {
+    let answers = answers.expect("one was given");
+    questions.iter().for_each(|n| answers.send(n * n).expect("somebody receives"));
+}
+
+#[test]
+fn two_channels_make_a_conversation() {
+    let (questions, to_answer) = channel();
+    let (to_ask, answers) = channel();
+    let answering = answer::submit(to_answer, Some(to_ask));
+    for n in 0..100 {
+        questions.send(n).expect("it listens");
+        assert_eq!(answers.recv(), Ok(n * n));
+    }
+    drop(questions);
+    answering.join().expect("no panic");
+    assert_eq!(answers.recv(), Err(ChannelError::Closed));
+}

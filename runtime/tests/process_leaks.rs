@@ -1,0 +1,85 @@
+//! Nothing is left behind: 10,000 tasks and 200 crashes leave this process as it was.
+
+use std::fs;
+use std::process;
+
+use fanfold::{Bytes, Pool, TaskError, join_all, parallel};
+
+fanfold::process_tests!();
+
+static WORKERS: Pool = Pool::process("workers").threads(2);
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn pass(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn double(n: u64) -> u64 {
+    n * 2
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn crash(_n: u32) {
+    process::abort();
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn meet(there: fanfold::Sender<u32>, back: fanfold::Receiver<u32>) {
+    there.send(process::id()).expect("the test listens");
+    back.recv().expect("the test answers");
+}
+
+/// Both workers run at once, so both exist and neither is being started.
+fn both_workers() {
+    let (there, here) = fanfold::channel();
+    let (answer, back) = fanfold::channel();
+    let tasks = [meet::submit(there.clone(), back.clone()), meet::submit(there, back)];
+    let pids = [here.recv(), here.recv()].map(|pid| pid.expect("both are there"));
+    assert_ne!(pids[0], pids[1]);
+    (0..2).for_each(|n| answer.send(n).expect("they listen"));
+    join_all(tasks).expect("no panic");
+}
+
+/// Open files, threads, mappings of shared memory, and child processes.
+fn held() -> [usize; 4] {
+    let files = fs::read_dir("/proc/self/fd").expect("it can be read").count();
+    let threads = fs::read_dir("/proc/self/task").expect("it can be read");
+    let mut children = 0;
+    let mut count = 0;
+    for thread in threads.flatten() {
+        count += 1;
+        let list = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children += list.split_whitespace().count();
+    }
+    let maps = fs::read_to_string("/proc/self/maps").expect("it can be read");
+    let shared = maps.lines().filter(|line| line.contains("memfd:fanfold")).count();
+    [files, count, shared, children]
+}
+
+#[test]
+fn ten_thousand_tasks_and_two_hundred_crashes_leave_nothing_behind() {
+    let work = |tasks: u64, crashes: u32| {
+        let doubled = join_all((0..tasks).map(double::submit)).expect("no crash");
+        assert!(doubled.into_iter().eq((0..tasks).map(|n| n * 2)));
+        for n in 0..crashes {
+            assert!(matches!(crash::submit(n).join(), Err(TaskError::WorkerDied { .. })));
+        }
+        for size in [10, 100_000, 2_000_000] {
+            let bytes = Bytes::from(vec![3; size]);
+            assert_eq!(pass(bytes.clone()), bytes);
+        }
+        // Large blocks belong to a worker: with new ones, this process holds none.
+        crash::submit(0).join().expect_err("it crashes");
+        crash::submit(0).join().expect_err("it crashes");
+        both_workers();
+    };
+    work(100, 10);
+    let before = held();
+    work(10_000, 200);
+    let after = held();
+    // One worker may hold segments of its last large blocks, the other one not.
+    let [files, threads, shared, children] = [0, 1, 2, 3].map(|n| after[n].abs_diff(before[n]));
+    assert_eq!((threads, children), (0, 0), "{before:?} {after:?}");
+    assert!(files <= 8 && shared <= 8, "{before:?} {after:?}");
+}

@@ -1,0 +1,2 @@
+#[fanfold::main]
+async fn main(arguments: Vec<String>) {}
