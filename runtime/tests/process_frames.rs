@@ -65,7 +65,7 @@ fn everything() -> PolarsResult<DataFrame> {
         letters.cast(&DataType::from_frozen_categories(frozen))?.with_name("enum".into()),
     ];
     let lists: Vec<Option<Series>> =
-        (0..100).map(|n| (n % 4 != 0).then(|| Series::new("".into(), vec![n; n as usize % 5]))).collect();
+        (0..100_u8).map(|n| (n % 4 != 0).then(|| Series::new("".into(), vec![n; usize::from(n) % 5]))).collect();
     columns.push(Series::new("list".into(), lists));
     let array = DataType::Array(Box::new(DataType::Int64), 2);
     let pairs = (0..100_i64).map(|n| Series::new("".into(), [n, -n])).collect::<Vec<_>>();
