@@ -4,7 +4,9 @@ mod calls;
 mod frames;
 mod grid;
 mod idle;
+mod peers;
 mod processes;
+mod python;
 mod rows;
 mod scans;
 mod tasks;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 /// Runs contests and prints what they measured.
 type Part = fn(&Options) -> Result<(), String>;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("grid", grid::run),
     ("frames", frames::run),
     ("rows", rows::run),
@@ -23,6 +25,7 @@ const PARTS: [(&str, Part); 8] = [
     ("calls", calls::run),
     ("idle", idle::run),
     ("processes", processes::run),
+    ("python", python::run),
 ];
 
 /// What the command line says.

@@ -1,7 +1,6 @@
 //! Worker processes: an empty task there and back, many of them, and large data; beside the crates that could have
 //! carried it, a socket pair by hand, and Python's pools.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +16,7 @@ use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Options;
+use crate::peers::Python;
 
 const FANFOLD: &str = "fanfold";
 /// Tells a child which of the echoes below it is.
@@ -53,7 +53,7 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
     empty();
     let first = start.elapsed();
     println!("{}", verdict("first task after start, ms", millis(first), 30.0));
-    let python = python();
+    let python = Python::script("processes.py");
     round_trips(&python)?;
     many(&python);
     large(&python);
@@ -290,41 +290,4 @@ fn echo_ipc(name: &str) {
             return;
         }
     }
-}
-
-/// What Python's pools took: by task, and by pool.
-struct Python(BTreeMap<String, Vec<(String, Duration)>>);
-
-impl Python {
-    /// The figures beside ours; the fastest is a bar, `times` slower than we are.
-    fn print(&self, task: &str, ours: Duration, times: f64) {
-        let Some(figures) = self.0.get(task) else { return };
-        let ours = ours.as_secs_f64();
-        for (name, time) in figures {
-            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours);
-        }
-        if let Some((name, time)) = figures.iter().min_by_key(|(_, time)| *time) {
-            print!("{}", verdict(&format!("our share of {name}"), ours / time.as_secs_f64(), 1.0 / times));
-        }
-    }
-}
-
-/// Runs the script of Python's pools, where there is a Python.
-fn python() -> Python {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/processes.py");
-    let out = Command::new("python3").arg(script).stderr(Stdio::inherit()).output();
-    let text = out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
-    if text.is_empty() {
-        println!("(no python3: its pools are left out)\n");
-    }
-    let mut figures: BTreeMap<String, Vec<(String, Duration)>> = BTreeMap::new();
-    for line in text.lines() {
-        let mut parts = line.split('\t');
-        if let (Some(task), Some(name), Some(Ok(seconds))) = (parts.next(), parts.next(), parts.next().map(str::parse))
-        {
-            let time = Duration::from_secs_f64(seconds);
-            figures.entry(task.to_owned()).or_default().push((name.to_owned(), time));
-        }
-    }
-    Python(figures)
 }

@@ -1,0 +1,54 @@
+//! The peers that are Python's: scripts under `benches/peers`, which say what they measured.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fanfold_benches::verdict;
+
+/// Which Python runs the scripts, instead of `python3`.
+const INTERPRETER: &str = "FANFOLD_PYTHON";
+
+/// What a script measured: by task, and by peer.
+pub(crate) struct Python(BTreeMap<String, Vec<(String, Duration)>>);
+
+impl Python {
+    /// Runs a script, where there is a Python. Each line of it is a figure: task, peer and seconds, with tabs between.
+    pub(crate) fn script(name: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
+        let python = std::env::var(INTERPRETER).unwrap_or_else(|_| "python3".into());
+        let out = Command::new(&python).arg(script).stderr(Stdio::inherit()).output();
+        let text = out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
+        if text.is_empty() {
+            println!("({python} gave no figures of {name}: they are left out)\n");
+        }
+        let mut figures: BTreeMap<String, Vec<(String, Duration)>> = BTreeMap::new();
+        for line in text.lines() {
+            let mut parts = line.split('\t');
+            if let (Some(task), Some(peer), Some(Ok(seconds))) =
+                (parts.next(), parts.next(), parts.next().map(str::parse))
+            {
+                let time = Duration::from_secs_f64(seconds);
+                figures.entry(task.to_owned()).or_default().push((peer.to_owned(), time));
+            }
+        }
+        Self(figures)
+    }
+
+    /// What the peers took for a task.
+    pub(crate) fn of(&self, task: &str) -> &[(String, Duration)] {
+        self.0.get(task).map_or(&[], Vec::as_slice)
+    }
+
+    /// The figures beside ours; the fastest is a bar, `times` slower than we are.
+    pub(crate) fn print(&self, task: &str, ours: Duration, times: f64) {
+        let ours = ours.as_secs_f64();
+        for (name, time) in self.of(task) {
+            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours);
+        }
+        if let Some((name, time)) = self.of(task).iter().min_by_key(|(_, time)| *time) {
+            print!("{}", verdict(&format!("our share of {name}"), ours / time.as_secs_f64(), 1.0 / times));
+        }
+    }
+}
