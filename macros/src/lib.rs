@@ -57,6 +57,7 @@ use quote::quote;
 /// |---|---|
 /// | `kind = "cpu"` | computes: the work-stealing pool, one thread a core |
 /// | `kind = "io"` | blocks: threads that grow in number with the work. An `async fn` (feature `tokio`): the call is a future that is polled where it is awaited; `submit` gives it to the caller's Tokio runtime, or to Fanfold's own |
+/// | `kind = "process"` | may crash or must be killed: a worker process, the same program started again (feature `process`; `#[fanfold::main]` on `main`). Arguments and results are serde's, or frames; nothing generic, no `self`, nothing borrowed. A lost worker is `TaskError::WorkerDied` |
 /// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
 /// | `chunk_size = N` | the same, by the length of a piece |
 /// | `by = ["key"]` | with chunks: a `DataFrame` is cut between groups, so that none is in two pieces; results come in the order of the groups' first rows (feature `polars`) |

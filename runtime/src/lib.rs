@@ -30,10 +30,12 @@
 //! - [`Split`] is what can be cut into chunks, [`Gather`] what chunk results are put together into; both can be
 //!   implemented for types of your own.
 //! - [`Pool`] is where functions run: a default one for each kind, `static` ones and owned ones. [`configure`], or
-//!   `FANFOLD_CPU_THREADS` and `FANFOLD_IO_THREADS`, set the default ones' sizes; `FANFOLD_SERIAL=1` runs everything on
-//!   the caller's thread, for debugging.
+//!   `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the default ones' sizes;
+//!   `FANFOLD_SERIAL=1` runs everything on the caller's thread, for debugging.
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
 //!   over many items with so many futures in flight at most (`AsyncMap`).
+//! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
+//!   killed: `init` says how programs start them, `channel` connects functions in processes and on threads.
 //! - With the feature `tracing`, tasks and maps run inside the span that they were called in.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
 //!   and stacks the results; or maps it row by row, as values of a type of yours. With `polars-lazy`, `scan_parquet` and

@@ -3,14 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use super::hello::{Hello, VARIABLE};
-use super::os::{self, Waited};
+use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
 use super::wire::Block;
@@ -73,13 +70,8 @@ impl Host {
         let (shared, memory) = Shared::create().map_err(StartError::System)?;
         let (mut socket, theirs) = UnixStream::pair().map_err(StartError::System)?;
         let program = std::env::current_exe().map_err(StartError::System)?;
-        // The file that this process was started from, though another may have its name by now.
-        let mut command = Command::new("/proc/self/exe");
-        if let Some(name) = std::env::args_os().next() {
-            use std::os::unix::process::CommandExt;
-            command.arg0(name);
-        }
-        command.env(VARIABLE, std::process::id().to_string()).stdin(Stdio::from(OwnedFd::from(theirs)));
+        let mut command = os::this_program(theirs);
+        command.env(VARIABLE, std::process::id().to_string());
         share_cores(&mut command, terms.workers);
         let child = command.spawn().map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
         drop(command); // It holds the worker's end of the socket.
@@ -297,7 +289,7 @@ pub(super) struct Death {
 
 impl Death {
     pub(super) fn signal(&self) -> Option<i32> {
-        self.status.and_then(|status| status.signal())
+        self.status.and_then(os::signal_of)
     }
 
     pub(super) fn code(&self) -> Option<i32> {

@@ -9,15 +9,30 @@
 //!                         segments.rs: large blocks, in shared memory of their own
 //! ```
 //!
+//! `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
+//!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
 //! does. `remote.rs` puts the parts together.
+//!
+//! # Why a transport of our own
+//!
+//! ipc-channel and interprocess carry messages over sockets: a system call for each, and a copy into the kernel and out
+//! of it. Here small calls go through a ring, many for one wake-up; what a worker had done when it died can be read from
+//! it; and large data stays where it is. The comparison (`benches`, part `processes`) has all of them side by side, and
+//! the serial formats: postcard, rmp-serde and bitcode take about as long, and postcard is exact (see `wire.rs`).
+//!
+//! # Systems
+//!
+//! `os.rs` is Linux: shared memory without a name (`memfd`), sleeping on a word of it (futex), a signal at the parent's
+//! end. Elsewhere the crate compiles (`os_elsewhere.rs`), and pools of processes say that they cannot be made.
 
 mod direct;
 #[cfg(feature = "polars")]
 mod frames;
 mod hello;
 mod host;
+#[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
 mod os;
 mod parcel;
 mod pipe;
@@ -80,6 +95,9 @@ pub fn init() {
 
 /// Why there can be no process pool here.
 pub(crate) fn obstacle() -> Option<&'static str> {
+    if os::OBSTACLE.is_some() {
+        return os::OBSTACLE;
+    }
     if is_worker_process() {
         Some(
             "this is a worker process, and workers have no workers of their own: call the function, which runs here \
@@ -118,10 +136,12 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 macro_rules! process_tests {
     () => {
         const _: () = {
+            #[cfg(target_os = "linux")]
             extern "C" fn start() {
                 $crate::init();
             }
             // The loader calls what stands in this section before `main`.
+            #[cfg(target_os = "linux")]
             #[used]
             #[unsafe(link_section = ".init_array")]
             static START: extern "C" fn() = start;

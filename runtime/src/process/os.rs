@@ -4,11 +4,18 @@
 use std::collections::VecDeque;
 use std::io::{self, Error};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
+
+pub(super) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+pub(super) use std::os::unix::net::UnixStream;
+
+/// Why there can be no worker processes on this system.
+pub(super) const OBSTACLE: Option<&str> = None;
 
 /// Makes memory that can be sent to another process: gone when nobody holds it, in no file system, of a fixed size.
 pub(super) fn memory(len: usize) -> io::Result<OwnedFd> {
@@ -91,7 +98,7 @@ union Control {
 
 /// Sends bytes, and a descriptor with them.
 pub(super) fn send_bytes(
-    socket: BorrowedFd<'_>,
+    socket: &BorrowedFd<'_>,
     parts: &[&[u8]],
     descriptor: Option<BorrowedFd<'_>>,
     wait: bool,
@@ -136,12 +143,12 @@ pub(super) fn send_bytes(
 
 /// Sends one byte, and a descriptor with it.
 pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    send_bytes(socket.as_fd(), &[&[byte]], descriptor, true)
+    send_bytes(&socket.as_fd(), &[&[byte]], descriptor, true)
 }
 
 /// Receives bytes, and the descriptors that come with them; 0 when the other side has closed.
 pub(super) fn receive(
-    socket: BorrowedFd<'_>,
+    socket: &BorrowedFd<'_>,
     bytes: &mut [u8],
     descriptors: &mut VecDeque<OwnedFd>,
     wait: bool,
@@ -202,7 +209,7 @@ pub(super) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Waits until a socket can be read from, or written to; `false` if the deadline comes first.
-pub(super) fn wait_for_socket(socket: BorrowedFd<'_>, write: bool, deadline: Option<Instant>) -> io::Result<bool> {
+pub(super) fn wait_for_socket(socket: &BorrowedFd<'_>, write: bool, deadline: Option<Instant>) -> io::Result<bool> {
     let events = if write { libc::POLLOUT } else { libc::POLLIN };
     let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
     loop {
@@ -256,17 +263,24 @@ pub(super) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Opt
     }
 }
 
-/// Sleeps until the other side has closed the socket, and reads nothing; `false` if this side has closed it.
-pub(super) fn wait_for_hang_up(socket: RawFd) -> bool {
+/// Ends this process when the other side has closed the socket; reads nothing.
+pub(super) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
     /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds.
     const PERIOD: libc::c_int = 1_000;
-    loop {
-        let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
-        // SAFETY: one entry.
-        if unsafe { libc::poll(&raw mut entry, 1, PERIOD) } > 0 {
-            return entry.revents & libc::POLLNVAL == 0;
+    let socket = socket.as_raw_fd();
+    std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
+        loop {
+            let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
+            // SAFETY: one entry.
+            if unsafe { libc::poll(&raw mut entry, 1, PERIOD) } > 0 {
+                // Closed on this side, by a task, is for the parent to see.
+                return if entry.revents & libc::POLLNVAL == 0 {
+                    end_now()
+                };
+            }
         }
-    }
+    })?;
+    Ok(())
 }
 
 /// Waits for the end of a process, until the deadline at most.
@@ -309,6 +323,28 @@ pub(super) fn sleep_on(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
 pub(super) fn wake(word: &AtomicU32) {
     // SAFETY: as in `sleep_on`.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// The process that started this one.
+#[allow(clippy::unnecessary_wraps, reason = "not every system knows")]
+pub(super) fn parent_id() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+/// The signal that ended a process.
+pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
+    status.signal()
+}
+
+/// Starts this program once more, with a socket as standard input.
+pub(super) fn this_program(socket: UnixStream) -> Command {
+    // The file that this process was started from, though another may have its name by now.
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    command
 }
 
 /// Has this process killed when its parent's thread that started it ends; `false` if that is too late.

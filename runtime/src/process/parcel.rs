@@ -5,10 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
-use super::os;
+use super::os::{self, AsFd, OwnedFd, UnixStream};
 use super::ring::LARGEST;
 use super::segments::{Inbox, Outbox, Sent, View};
 use super::wire::{Arrived, Block, Decoder, Misfit, no_memory};
@@ -111,7 +109,7 @@ impl Mail {
     pub(super) fn collect(&mut self) -> bool {
         let mut bytes = [0; 64];
         loop {
-            match os::receive(self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
+            match os::receive(&self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
                 Ok(0) => return false,
                 Ok(read) if read == bytes.len() => {}
                 Ok(_) => return true,

@@ -6,10 +6,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use super::os::{self, Mapping};
+use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 
 /// The longest message that goes inline.
@@ -53,21 +52,21 @@ impl End {
     /// Sends a message; waits while the channel is full if it may.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         if bytes.len() <= INLINE {
-            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], None, wait);
+            return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], None, wait);
         }
         let fd = os::memory(bytes.len())?;
         let mapping = Mapping::new(&fd)?;
         // SAFETY: as long as the bytes are, and new.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.start().as_ptr(), bytes.len()) };
         let weight = vec![0; INLINE];
-        os::send_bytes(self.0.as_fd(), &[&[1], &weight], Some(fd.as_fd()), wait)
+        os::send_bytes(&self.0.as_fd(), &[&[1], &weight], Some(fd.as_fd()), wait)
     }
 
     /// Receives a message; `None` when the other end is closed and nothing is left.
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
         let mut bytes = vec![0; INLINE + 1];
         let mut descriptors = VecDeque::new();
-        let len = os::receive(self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
+        let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
         if len == 0 {
             return Ok(None);
         }
@@ -80,7 +79,7 @@ impl End {
 
     /// Waits until there is a message or room for one; `false` if the deadline comes first.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
-        os::wait_for_socket(self.0.as_fd(), to_send, deadline)
+        os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
     }
 }
 

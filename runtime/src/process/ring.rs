@@ -19,11 +19,10 @@
 //! The parent trusts nothing that it reads here: positions and lengths are checked, and payloads copied before use.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use super::os::{self, Mapping};
+use super::os::{self, Mapping, OwnedFd};
 
 /// Bytes in a ring.
 const RING: u32 = 1 << 18;

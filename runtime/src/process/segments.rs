@@ -7,11 +7,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::os::{self, Mapping};
+use super::os::{self, AsFd, BorrowedFd, Mapping, OwnedFd};
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;

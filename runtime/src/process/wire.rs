@@ -9,11 +9,11 @@
 //! resolution can prefer one way to another (autoref specialization).
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::os::OwnedFd;
 use super::segments::{Outbox, Sent, View};
 
 /// Bytes from here on go through a segment instead of the ring.

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::hello::{Hello, VARIABLE};
-use super::os;
+use super::os::{self, AsFd};
 use super::parcel::Mail;
 use super::registry;
 use super::ring::{CLOSE, Frame, Shared, TIDY};
@@ -28,7 +27,7 @@ pub(crate) fn is_worker_process() -> bool {
 pub(super) fn parent() -> Option<u32> {
     let parent = std::env::var(VARIABLE).ok()?.parse().ok()?;
     // A program that a task starts inherits the variable, but not the parent.
-    (std::os::unix::process::parent_id() == parent).then_some(parent)
+    (os::parent_id() == Some(parent)).then_some(parent)
 }
 
 /// Serves the parent, and ends this process with it.
@@ -54,13 +53,8 @@ fn serve(parent: u32) -> io::Result<()> {
     }
     let mut worker = meet()?;
     os::leave_interrupts_to_parent();
-    let socket = worker.mail.socket.as_raw_fd();
     // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
-    std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
-        if os::wait_for_hang_up(socket) {
-            os::end_now();
-        }
-    })?;
+    os::watch_hang_up(&worker.mail.socket)?;
     while let Some(frame) = worker.next() {
         worker.answer(&frame);
     }
@@ -71,7 +65,7 @@ fn serve(parent: u32) -> io::Result<()> {
 fn meet() -> io::Result<Worker> {
     let mut socket = os::take_stdin()?;
     let mut descriptors = VecDeque::new();
-    os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
+    os::receive(&socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| io::Error::other("its parent sent no memory"))?;
     let hello = Hello::read(&mut socket)?;
     // It is the parent that compares the two: it can tell its user.
