@@ -84,6 +84,7 @@ mod retry;
 mod same_type;
 mod scope;
 mod sent;
+mod shutdown;
 mod site;
 mod slot;
 mod split;
@@ -110,10 +111,11 @@ pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan
 pub use futures::{AsyncIter, AsyncMap, AsyncStream};
 pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
-pub use pool::{BuildError, Pending, Pool, Stats, shutdown};
+pub use pool::{BuildError, Pending, Pool, Stats};
 #[cfg(feature = "process")]
 pub use process::{Bytes, Wire, init};
 pub use scope::{Scope, ScopedTask, scope};
+pub use shutdown::shutdown;
 pub use slot::{Outcome, TaskId};
 pub use split::{Split, Zip, zip};
 pub use task::{JoinTimeout, Task};

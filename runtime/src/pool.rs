@@ -8,14 +8,13 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use crate::map::{Closure, Map, MapFn, PoolItems, Source};
 
 use crate::sent::Crossing;
 use crate::slot::{Handle, Listener, Outcome, Slot, Terms};
 use crate::task::Task;
-use crate::workers::{self, Core, Hooks, Kind, Limits, Spec};
+use crate::workers::{Core, Hooks, Kind, Limits, Spec};
 
 pub use crate::workers::BuildError;
 
@@ -324,32 +323,6 @@ pub struct Stats {
     pub failed: u64,
     /// Tasks that were cancelled, or came when the pool was closed.
     pub cancelled: u64,
-}
-
-/// Closes every pool that has started, and waits until what was queued has run, for `limit` at most; whether it has.
-///
-/// The threads of `static` pools end with the process, in the midst of what they do: call this at the end of `main`
-/// where that matters.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use fanfold::Pool;
-///
-/// let task = Pool::io_default().submit(|| 1);
-/// assert!(fanfold::shutdown(Duration::from_secs(10)));
-/// assert!(task.is_finished());
-/// assert!(Pool::io_default().submit(|| 2).join().is_err()); // closed
-/// ```
-#[allow(clippy::must_use_candidate, reason = "a program that ends has no use for the answer")]
-pub fn shutdown(limit: Duration) -> bool {
-    let deadline = Instant::now().checked_add(limit);
-    // Not cut short: every pool is closed, even if an earlier one is late.
-    let drained: Vec<bool> = workers::all().iter().map(|core| core.drain(deadline)).collect();
-    #[cfg(feature = "tokio")]
-    let drained = drained.into_iter().chain([crate::futures::drain(deadline)]);
-    drained.into_iter().all(|done| done)
 }
 
 impl<S, F, A> Map<S, F, A>

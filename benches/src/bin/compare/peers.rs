@@ -36,19 +36,23 @@ impl Python {
         Self(figures)
     }
 
-    /// What the peers took for a task.
-    pub(crate) fn of(&self, task: &str) -> &[(String, Duration)] {
-        self.0.get(task).map_or(&[], Vec::as_slice)
+    /// The figures of a task, beside ours.
+    pub(crate) fn list(&self, task: &str, ours: Duration) {
+        for (name, time) in self.of(task) {
+            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours.as_secs_f64());
+        }
     }
 
-    /// The figures beside ours; the fastest is a bar, `times` slower than we are.
+    /// The same; the fastest is a bar, `times` slower than we are.
     pub(crate) fn print(&self, task: &str, ours: Duration, times: f64) {
-        let ours = ours.as_secs_f64();
-        for (name, time) in self.of(task) {
-            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours);
-        }
+        self.list(task, ours);
         if let Some((name, time)) = self.of(task).iter().min_by_key(|(_, time)| *time) {
-            print!("{}", verdict(&format!("our share of {name}"), ours / time.as_secs_f64(), 1.0 / times));
+            let share = ours.as_secs_f64() / time.as_secs_f64();
+            print!("{}", verdict(&format!("our share of {name}"), share, 1.0 / times));
         }
+    }
+
+    fn of(&self, task: &str) -> &[(String, Duration)] {
+        self.0.get(task).map_or(&[], Vec::as_slice)
     }
 }

@@ -157,6 +157,6 @@ fn summary(group: DataFrame) -> PolarsResult<DataFrame> {
 /// Prints ours, and what Python's peers take for the same.
 fn beside(python: &Python, task: &str, outcome: &Outcome) {
     print!("{}", outcome.table());
-    python.print(task, outcome.time(FANFOLD), 1.0);
+    python.list(task, outcome.time(FANFOLD));
     println!();
 }
