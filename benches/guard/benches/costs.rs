@@ -117,9 +117,9 @@ fn finished(tasks: u64) -> Vec<Task<u64>> {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = warm, config = counted(760))]
-#[bench::few(args = (16), setup = warm, config = counted(760))]
-#[bench::many(args = (100_000), setup = warm, config = counted(301_000))]
+#[bench::one(args = (1), setup = warm, config = counted(800))]
+#[bench::few(args = (16), setup = warm, config = counted(900))]
+#[bench::many(args = (100_000), setup = warm, config = counted(326_400))]
 fn map_alone(items: u64) -> Vec<u64> {
     black_box(double::map(0..black_box(items)).collect())
 }
@@ -132,19 +132,19 @@ fn map_vectorized(items: Vec<f32>) -> Vec<f32> {
 }
 
 #[library_benchmark]
-#[bench::few(args = (16), setup = warm, config = counted(2_800).env("FANFOLD_CPU_THREADS", "2"))]
+#[bench::few(args = (16), setup = warm, config = counted(2_950).env("FANFOLD_CPU_THREADS", "2"))]
 fn map_probed(items: u64) -> Vec<u64> {
     black_box(double::map(0..black_box(items)).collect())
 }
 
 #[library_benchmark]
-#[bench::many(args = (100_000), setup = warm, config = counted(901_200))]
+#[bench::many(args = (100_000), setup = warm, config = counted(1_101_500))]
 fn map_of_results(items: u64) -> Result<Vec<u64>, String> {
     black_box(checked::map(0..black_box(items)).collect())
 }
 
 #[library_benchmark]
-#[bench::many(args = (100_000), setup = warm, config = counted(30_300))]
+#[bench::many(args = (100_000), setup = warm, config = counted(32_700))]
 fn map_summed(items: u64) -> u64 {
     black_box(double::map(0..black_box(items)).sum())
 }
@@ -162,7 +162,7 @@ fn submit((tasks, release): (u64, mpsc::Sender<()>)) -> (Vec<Task<u64>>, mpsc::S
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = queued, config = counted(355_500))]
+#[bench::thousand(args = (1_000), setup = queued, config = counted(381_500))]
 fn cancel((tasks, release): (Vec<Task<u64>>, mpsc::Sender<()>)) -> mpsc::Sender<()> {
     for task in &tasks {
         assert!(task.cancel());
@@ -183,7 +183,7 @@ fn submit_and_join_on_a_worker(times: u64) -> u64 {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 842_000))]
+#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 867_000))]
 fn claim(times: u64) -> u64 {
     black_box(on_worker(submit_and_join_on_a_worker, times))
 }

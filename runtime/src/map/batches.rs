@@ -95,13 +95,13 @@ where
                 let count = block.len();
                 // SAFETY: the counter gives each index to one block.
                 let mut input = unsafe { items.run(block.clone()) };
-                let mut output = slots.block(block.clone());
+                // SAFETY: the same.
+                let mut output = unsafe { slots.block(block.clone()) };
                 let mut index = block.start;
                 let mut stopped = false;
                 function.run(&mut || input.next(), &mut |result| {
                     match keep(result) {
-                        // SAFETY: one result an item of this block.
-                        Ok(result) => unsafe { output.write(result) },
+                        Ok(result) => output.push(result),
                         Err(reason) => {
                             let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
                             if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
@@ -118,7 +118,6 @@ where
                     handout.stopped.store(true, Ordering::Relaxed);
                     break;
                 }
-                assert_eq!(index, block.end, "every item has a result");
                 output.finish();
                 if let Some(bar) = bar {
                     bar.advance(count);

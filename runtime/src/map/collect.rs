@@ -216,22 +216,15 @@ where
             let (start, count) = (indexes.start, indexes.len());
             // SAFETY: `drive` gives each index to one block.
             let input = unsafe { items.run(indexes.clone()) };
-            let mut output = slots.block(indexes);
-            for item in input {
-                match keep(call(item)) {
-                    // SAFETY: one result an item of this block.
-                    Ok(result) => unsafe { output.write(result) },
-                    Err(reason) => {
-                        let index = start + output.written();
-                        let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
-                        if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
-                            *first = Some((index, reason));
-                        }
-                        return ControlFlow::Break(());
-                    }
+            // SAFETY: the same.
+            if let Err(refused) = unsafe { slots.fill(indexes, input, |item| keep(call(item))) } {
+                let index = start + refused.index;
+                let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
+                if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+                    *first = Some((index, refused.reason));
                 }
+                return ControlFlow::Break(());
             }
-            output.finish();
             if let Some(bar) = bar {
                 bar.advance(count);
             }

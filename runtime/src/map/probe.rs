@@ -9,9 +9,11 @@ use crate::workers::Demand;
 /// A batch at most, before the clock is looked at again.
 const BATCH_NS: u64 = 2_000;
 /// What is left is not looked at again if it seems to take no longer: about ten looks at the clock.
-const LITTLE_NS: u64 = 250;
+const LITTLE_NS: u64 = 500;
 /// A first item that takes so long is believed: a cold cache costs less.
 const LONG_NS: u64 = 5_000;
+/// A batch that takes so long is believed: reading the clock takes a tenth of it.
+const TELLING_NS: u64 = 100;
 
 /// The items that nobody has started on. What is left when it is dropped is discarded.
 pub(super) struct Unstarted<'a, D: Fn(Range<usize>)> {
@@ -97,7 +99,7 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
             return Probed::Done;
         }
         // One item tells little: its first run also warms the caches.
-        if items > 1 || took >= LONG_NS {
+        if (items > 1 && took >= TELLING_NS) || took >= LONG_NS {
             let rest = left.saturating_mul(took) / items;
             if let Some(helpers) = demand.helpers(rest, helpers, now) {
                 prior.remember(rate);
@@ -128,8 +130,8 @@ fn next_batch(items: u64, took: u64, left: u64) -> usize {
         left
     } else {
         let growth = match took {
-            0..=63 => 8,
-            64..=249 => 4,
+            0..=99 => 8,
+            100..=499 => 4,
             _ => 2,
         };
         let longest = (BATCH_NS * items / took.max(1)).max(1);
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(next_batch(1_024, 2_000, 1_000_000), 1_024, "two microseconds");
         assert_eq!(next_batch(1, 3_000_000, 1_000), 1);
         assert_eq!(next_batch(4, 30, 11), 11, "the rest, as it is short");
-        assert_eq!(next_batch(512, 200, 1_000), 500, "half of the rest");
+        assert_eq!(next_batch(512, 400, 1_000), 500, "half of the rest");
         assert_eq!(next_batch(64, 50, 190), 190, "not worth another look");
     }
 }

@@ -1,11 +1,15 @@
 //! The output of a map: one place an item, written by whoever has the item.
 
+use std::mem::{ManuallyDrop, MaybeUninit, forget, needs_drop};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::slice;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Places for results. What was written and never made into a vector is dropped exactly once.
 pub(super) struct Slots<R> {
     places: Vec<R>,
+    /// The first of them.
+    first: *mut MaybeUninit<R>,
     len: usize,
     /// The blocks that were written whole; kept only where a result has something to drop.
     written: Mutex<Vec<Range<usize>>>,
@@ -13,18 +17,56 @@ pub(super) struct Slots<R> {
 
 impl<R> Slots<R> {
     pub(super) fn new(len: usize) -> Self {
-        Self { places: Vec::with_capacity(len), len, written: Mutex::new(Vec::new()) }
+        let mut places = Vec::with_capacity(len);
+        let first = places.spare_capacity_mut().as_mut_ptr();
+        Self { places, first, len, written: Mutex::new(Vec::new()) }
     }
 
-    /// Starts on a block that nobody else has.
-    pub(super) fn block(&self, indexes: Range<usize>) -> Block<'_, R> {
-        assert!(indexes.end <= self.len, "a block lies within the output");
+    /// Fills a block's places with the results of as many items; if one is refused, with none.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the block, or ever had it.
+    #[inline]
+    pub(super) unsafe fn fill<A, E>(
+        &self,
+        block: Range<usize>,
+        items: impl Iterator<Item = A>,
+        result: impl Fn(A) -> Result<R, E>,
+    ) -> Result<(), Refused<E>> {
+        assert!(block.end <= self.len, "a block lies within the output");
+        // SAFETY: within the capacity, and nobody else's, says the caller.
+        let places = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
+        fill(places, items, result)?;
+        self.filled(block);
+        Ok(())
+    }
+
+    /// Starts on a block whose results are pushed.
+    ///
+    /// # Safety
+    ///
+    /// As [`fill`](Self::fill).
+    #[cfg(feature = "process")]
+    pub(super) unsafe fn block(&self, block: Range<usize>) -> Block<'_, R> {
+        assert!(block.end <= self.len, "a block lies within the output");
         // SAFETY: within the capacity.
-        let first = unsafe { self.places.as_ptr().cast_mut().add(indexes.start) };
-        Block { slots: self, start: indexes.start, first, written: 0 }
+        let first = unsafe { self.first.add(block.start) };
+        Block { slots: self, places: block, written: Written { first, count: 0 } }
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, Vec<Range<usize>>> {
+    /// A block is whole.
+    fn filled(&self, block: Range<usize>) {
+        if needs_drop::<R>() {
+            let mut written = self.written();
+            match written.last_mut() {
+                Some(last) if last.end == block.start => last.end = block.end,
+                _ => written.push(block),
+            }
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Vec<Range<usize>>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -32,9 +74,9 @@ impl<R> Slots<R> {
     ///
     /// # Safety
     ///
-    /// Every place was written, by blocks that were finished.
+    /// Every place was filled.
     pub(super) unsafe fn into_vec(self) -> Vec<R> {
-        let mut slots = std::mem::ManuallyDrop::new(self);
+        let mut slots = ManuallyDrop::new(self);
         drop(std::mem::take(&mut *slots.written()));
         let mut places = std::mem::take(&mut slots.places);
         // SAFETY: the caller says so.
@@ -48,57 +90,88 @@ impl<R> Drop for Slots<R> {
         let written = std::mem::take(&mut *self.written());
         for index in written.into_iter().flatten() {
             // SAFETY: the block that holds this place was written whole.
-            unsafe { drop(self.places.as_ptr().add(index).read()) };
+            unsafe { (*self.first.add(index)).assume_init_drop() };
         }
     }
 }
 
-/// A block of places, written from the front. Dropped before [`finish`](Self::finish), it drops what it wrote.
+/// A result that was refused.
+pub(super) struct Refused<E> {
+    /// Its place in the block.
+    pub(super) index: usize,
+    pub(super) reason: E,
+}
+
+/// Fills places from the front. Those of a block that is refused, or panics, are dropped.
+///
+/// A function of its own for its argument's sake: as nothing else can reach the places, the compiler need not read
+/// anew what the user's closure captured after each result. That holds as long as it is not inlined, and only a guard
+/// that is needed keeps their address.
+#[inline(never)]
+fn fill<A, R, E>(
+    places: &mut [MaybeUninit<R>],
+    items: impl Iterator<Item = A>,
+    result: impl Fn(A) -> Result<R, E>,
+) -> Result<(), Refused<E>> {
+    let len = places.len();
+    let mut written = needs_drop::<R>().then(|| Written { first: places.as_mut_ptr(), count: 0 });
+    let mut count = 0;
+    for (place, item) in places.iter_mut().zip(items) {
+        match result(item) {
+            Ok(result) => {
+                place.write(result);
+                count += 1;
+                if let Some(written) = &mut written {
+                    written.count = count;
+                }
+            }
+            Err(reason) => return Err(Refused { index: count, reason }),
+        }
+    }
+    assert!(count == len, "one result an item");
+    forget(written);
+    Ok(())
+}
+
+/// A block whose results come one by one. Dropped before [`finish`](Self::finish), it drops them.
+#[cfg(feature = "process")]
 pub(super) struct Block<'a, R> {
     slots: &'a Slots<R>,
-    start: usize,
-    /// The first place: a loop that writes through it need not ask the slots each time.
-    first: *mut R,
-    written: usize,
+    places: Range<usize>,
+    written: Written<R>,
 }
 
+#[cfg(feature = "process")]
 impl<R> Block<'_, R> {
     /// Writes the next place.
-    ///
-    /// # Safety
-    ///
-    /// Called at most as often as the block is long, and by no other thread's block for the same place.
-    #[inline]
-    pub(super) unsafe fn write(&mut self, result: R) {
-        // SAFETY: within the capacity, and only this block has the place.
-        unsafe { self.first.add(self.written).write(result) };
-        self.written += 1;
+    pub(super) fn push(&mut self, result: R) {
+        assert!(self.written.count < self.places.len(), "one result an item");
+        // SAFETY: within the block, which is this one's alone.
+        unsafe { (*self.written.first.add(self.written.count)).write(result) };
+        self.written.count += 1;
     }
 
-    /// How many places were written.
-    pub(super) fn written(&self) -> usize {
-        self.written
-    }
-
-    /// Leaves what was written to the output.
+    /// Leaves the results to the output.
     pub(super) fn finish(self) {
-        let block = std::mem::ManuallyDrop::new(self);
-        if std::mem::needs_drop::<R>() {
-            let mut written = block.slots.written();
-            let end = block.start + block.written;
-            match written.last_mut() {
-                Some(last) if last.end == block.start => last.end = end,
-                _ => written.push(block.start..end),
-            }
-        }
+        let Self { slots, places, written } = self;
+        assert!(written.count == places.len(), "one result an item");
+        forget(written);
+        slots.filled(places);
     }
 }
 
-impl<R> Drop for Block<'_, R> {
+/// Places that were written, dropped with it.
+struct Written<R> {
+    first: *mut MaybeUninit<R>,
+    count: usize,
+}
+
+impl<R> Drop for Written<R> {
+    #[inline]
     fn drop(&mut self) {
-        for place in 0..self.written {
-            // SAFETY: this block wrote the place, and will not again.
-            unsafe { drop(self.first.add(place).read()) };
+        for place in 0..self.count {
+            // SAFETY: it was written, and is not again.
+            unsafe { (*self.first.add(place)).assume_init_drop() };
         }
     }
 }
