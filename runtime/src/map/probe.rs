@@ -74,7 +74,7 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
     }
     let start = Moment::now();
     if let Some(rate) = prior.nanoseconds().filter(|rate| *rate >= LONG_NS)
-        && let Some(helpers) = demand.helpers(all as u64 * rate, helpers, start)
+        && let Some(helpers) = demand.helpers(all as u64 * rate, u64::MAX, helpers, start)
     {
         return Probed::Share { rate, helpers };
     }
@@ -101,7 +101,7 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
         // One item tells little: its first run also warms the caches.
         if (items > 1 && took >= TELLING_NS) || took >= LONG_NS {
             let rest = left.saturating_mul(took) / items;
-            if let Some(helpers) = demand.helpers(rest, helpers, now) {
+            if let Some(helpers) = demand.helpers(rest, now.since(start), helpers, now) {
                 prior.remember(rate);
                 return Probed::Share { rate, helpers };
             }

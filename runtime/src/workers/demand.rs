@@ -9,7 +9,12 @@ const HOT_NS: u64 = 3_000;
 /// Worth it when one has worked just now, and does not sleep deeply.
 const WARM_NS: u64 = 20_000;
 /// Worth it in any case: several times what waking a thread takes.
-const COLD_NS: u64 = 250_000;
+const COLD_NS: u64 = 500_000;
+/// So much in maps that each were not worth waking anybody, in close succession, is worth it.
+const ALONE_NS: u64 = 250_000;
+/// What was seen of the work must be such a part of what makes it worth sharing: its start tells little while caches
+/// are cold, and a helper that is woken in vain costs as much as one that is not.
+const EVIDENCE: u64 = 32;
 /// What counts as just now.
 const RECENT_NS: u64 = 1_000_000;
 /// Maps in close succession: a helper takes about as long to come.
@@ -40,17 +45,18 @@ impl Demand {
         }
     }
 
-    /// How many of up to `most` helpers to call for so much work; `None` if it is not worth one.
-    pub(crate) fn helpers(&self, rest_ns: u64, most: usize, now: Moment) -> Option<usize> {
+    /// How many of up to `most` helpers to call for so much work, after so much of it; `None` if it is not worth one.
+    pub(crate) fn helpers(&self, rest_ns: u64, seen_ns: u64, most: usize, now: Moment) -> Option<usize> {
         if !self.is_worth(rest_ns) {
             return None;
         }
+        let worth = |least: u64| rest_ns >= least && seen_ns >= least / EVIDENCE;
         let looking = self.looking.load(Ordering::Relaxed);
         let share = if looking > 0 {
             HOT_SHARE_NS
-        } else if rest_ns >= COLD_NS
-            || (rest_ns >= WARM_NS && self.recently(&self.helped_at, now))
-            || (self.recently(&self.alone_at, now) && self.alone.load(Ordering::Relaxed) >= COLD_NS)
+        } else if worth(COLD_NS)
+            || (worth(WARM_NS) && self.recently(&self.helped_at, now))
+            || (self.recently(&self.alone_at, now) && self.alone.load(Ordering::Relaxed) >= ALONE_NS)
         {
             self.alone.store(0, Ordering::Relaxed);
             self.alone_at.store(now.ticks(), Ordering::Relaxed);
@@ -59,9 +65,9 @@ impl Demand {
             return None;
         };
         // Those that look come for next to nothing; more of them must be woken.
-        let worth = usize::try_from(rest_ns / share).unwrap_or(usize::MAX);
+        let shares = usize::try_from(rest_ns / share).unwrap_or(usize::MAX);
         let woken = usize::try_from(rest_ns / COLD_SHARE_NS).unwrap_or(usize::MAX);
-        Some(worth.min(looking.max(woken)).clamp(1, most))
+        Some(shares.min(looking.max(woken)).clamp(1, most))
     }
 
     /// Whether it would be worth sharing if a helper looked.
