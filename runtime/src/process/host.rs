@@ -95,7 +95,7 @@ impl Host {
 
     fn meet(&mut self, socket: &mut UnixStream, memory: &OwnedFd) -> Result<(), Unmet> {
         let own = Hello::new(self.terms.memory_limit.unwrap_or(0));
-        os::send(socket, b'm', Some(memory.as_fd())).map_err(Unmet::Lost)?;
+        os::send(socket, b'm', &[memory.as_fd()]).map_err(Unmet::Lost)?;
         socket.write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
         let deadline = Instant::now().checked_add(PATIENCE);
         // A worker that ends first closes the socket: reading then fails.
@@ -310,7 +310,10 @@ impl fmt::Display for Death {
             (None, Some(code)) => write!(f, "it exited with code {code}"),
             (None, None) => f.write_str(match self.cause {
                 Cause::Gone => "it closed its connection to the parent",
-                Cause::Corrupt => "it wrote into memory that was not its own",
+                Cause::Corrupt => {
+                    "what it sent cannot be read: it wrote into memory that was not its own, or this process may open \
+                     no more files"
+                }
                 Cause::Killed => "it was killed",
             }),
         }

@@ -112,23 +112,30 @@ impl Seat {
         calls: &Calls<'_>,
         each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
     ) -> Result<(), TaskError> {
+        let mut last = String::new();
         for _ in 0..STILLBORN {
-            if let Some(outcome) = self.attempt(calls, each)? {
-                return outcome;
+            match self.attempt(calls, each) {
+                Ok(outcome) => return outcome,
+                Err(death) => last = death.to_string(),
             }
         }
-        let why = format!("{STILLBORN} worker processes in a row ended before they began a call");
+        let limit = self.terms.memory_limit.map(|limit| format!(", with a memory limit of {limit} bytes"));
+        let limit = limit.unwrap_or_default();
+        let why =
+            format!("{STILLBORN} worker processes in a row ended before they began a call{limit}; of the last, {last}");
         Err(TaskError::worker_died(calls.function, why, None, None))
     }
 
-    /// `None` if the worker died before it began.
-    #[allow(clippy::type_complexity, reason = "an outcome, if there is one, or no worker")]
+    /// The outcome; or how the worker died, if it did before it began.
     fn attempt(
         &mut self,
         calls: &Calls<'_>,
         each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
-    ) -> Result<Option<Result<(), TaskError>>, TaskError> {
-        let mut host = self.host(calls.function)?;
+    ) -> Result<Result<(), TaskError>, Death> {
+        let mut host = match self.host(calls.function) {
+            Ok(host) => host,
+            Err(error) => return Ok(Err(error)),
+        };
         self.request.clear();
         let mut blocks = Vec::new();
         let written = (calls.write)(&mut Encoder {
@@ -142,14 +149,14 @@ impl Seat {
             Err(Misfit(why)) => {
                 host.mail.recall(&blocks);
                 self.host = Some(host);
-                return Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}")));
+                return Ok(Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}"))));
             }
         };
         let running = calls.task.map(|task| Running::enter(task, host.pid()));
         if running.is_some() && cancelled() {
             host.mail.recall(&blocks);
             self.host = Some(host);
-            return Err(TaskError::Cancelled);
+            return Ok(Err(TaskError::Cancelled));
         }
         let words = [calls.entry.number(), calls.count, word];
         let mut received = Received { function: calls.function, left: calls.count, error: None, each };
@@ -170,7 +177,7 @@ impl Seat {
         let Some((lost, number)) = lost else {
             host.answered();
             self.host = Some(host);
-            return Ok(Some(received.outcome()));
+            return Ok(received.outcome());
         };
         let begun = host.has_begun(number);
         if begun {
@@ -181,14 +188,14 @@ impl Seat {
             Lost::TimeUp => host.bury(Cause::Killed),
         };
         if received.left == 0 {
-            return Ok(Some(received.outcome()));
+            return Ok(received.outcome());
         }
-        Ok(match lost {
-            Lost::TimeUp => Some(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
-            Lost::Cause(_) if !begun => None,
-            Lost::Cause(_) if calls.task.is_some() && cancelled() => Some(Err(TaskError::Cancelled)),
-            Lost::Cause(_) => Some(Err(died(calls.function, &death))),
-        })
+        match lost {
+            Lost::TimeUp => Ok(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
+            Lost::Cause(_) if !begun => Err(death),
+            Lost::Cause(_) if calls.task.is_some() && cancelled() => Ok(Err(TaskError::Cancelled)),
+            Lost::Cause(_) => Ok(Err(died(calls.function, &death))),
+        }
     }
 
     /// Whether its worker may run one more call.

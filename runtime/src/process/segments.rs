@@ -4,18 +4,24 @@
 //! it in its [`Outbox`], and uses it again when the other side has let go of it. Who may touch a segment is one word
 //! at its front: its maker writes while it is free, and the other side reads from when it is told of it until it
 //! frees it. A segment that was not used for a while is retired, and both sides unmap it.
+//!
+//! Processes have only so many mappings and open files. So the descriptor of a segment is closed once the other side
+//! has it, and a side that keeps many blocks copies those that come: [`MOST_KNOWN`].
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::os::{self, AsFd, BorrowedFd, Mapping, OwnedFd};
+use super::os::{self, Mapping, OwnedFd};
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;
 /// Segments are multiples of this, so that one serves for blocks of about the same length.
 const STEP: usize = 1 << 20;
+/// Segments of the other side that may be looked at where they are. What comes in one more is copied, so that it is free
+/// for the next block.
+const MOST_KNOWN: usize = 256;
 /// Free segments that are kept for the next block.
 const KEPT: usize = 4;
 
@@ -57,9 +63,8 @@ pub(super) struct Outbox {
 struct Made {
     number: u32,
     segment: Segment,
-    fd: OwnedFd,
-    /// Whether the other side has the descriptor.
-    known: bool,
+    /// The descriptor, until the other side has it.
+    fd: Option<OwnedFd>,
     /// Whether it was used since the last time that unused ones were looked for.
     used: bool,
 }
@@ -101,15 +106,13 @@ impl Outbox {
         let segment = Segment { mapping: Mapping::new(&fd)? };
         let number = self.next;
         self.next += 1;
-        self.made.push(Made { number, segment, fd, known: false, used: true });
+        self.made.push(Made { number, segment, fd: Some(fd), used: true });
         Ok(number)
     }
 
-    /// The descriptor of a segment that the other side does not know yet; from now on it does.
-    pub(super) fn introduce(&mut self, number: u32) -> Option<BorrowedFd<'_>> {
-        let made = self.made.iter_mut().find(|made| made.number == number && !made.known)?;
-        made.known = true;
-        Some(made.fd.as_fd())
+    /// The descriptor of a segment that the other side does not know yet; it is to be sent now.
+    pub(super) fn introduce(&mut self, number: u32) -> Option<OwnedFd> {
+        self.made.iter_mut().find(|made| made.number == number)?.fd.take()
     }
 
     /// Takes a block back that was never sent.
@@ -209,27 +212,71 @@ impl Inbox {
         if segment.state().compare_exchange(LENT, HELD, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return Err(io::Error::other("a segment that is in use"));
         }
-        Ok(View { segment: Arc::clone(segment), len })
+        let held = Held { segment: Arc::clone(segment), len };
+        Ok(if self.known.len() > MOST_KNOWN { View::copy_of(held.bytes()) } else { View(Kept::There(held)) })
     }
 }
 
-/// Bytes in a segment of the other side, which does not touch them before this is dropped.
-pub(super) struct View {
-    segment: Arc<Segment>,
-    len: usize,
+/// Bytes that came from the other side, aligned as the front of a segment is.
+pub(super) struct View(Kept);
+
+enum Kept {
+    There(Held),
+    Here(Copied),
 }
 
 impl View {
     pub(super) fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Kept::There(held) => held.bytes(),
+            Kept::Here(copied) => copied.bytes(),
+        }
+    }
+
+    /// Bytes that stay when those are gone.
+    pub(super) fn copy_of(bytes: &[u8]) -> Self {
+        Self(Kept::Here(Copied::new(bytes)))
+    }
+}
+
+/// Bytes in a segment of the other side, which does not touch them before this is dropped.
+struct Held {
+    segment: Arc<Segment>,
+    len: usize,
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
         // SAFETY: `Inbox::view` checked the length; the mapping lives as long as `self`; and its maker writes only
         // to segments that are free.
         unsafe { std::slice::from_raw_parts(self.segment.mapping.start().add(FRONT).as_ptr(), self.len) }
     }
 }
 
-impl Drop for View {
+impl Drop for Held {
     fn drop(&mut self) {
         self.segment.state().store(FREE, Ordering::Release);
+    }
+}
+
+/// Bytes of this process, aligned as those in a segment are.
+struct Copied {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Copied {
+    fn new(bytes: &[u8]) -> Self {
+        let mut copy = Vec::with_capacity(bytes.len() + FRONT);
+        os::expect_large(copy.as_mut_ptr(), copy.capacity());
+        let start = copy.as_ptr().align_offset(FRONT).min(FRONT);
+        copy.resize(start, 0);
+        copy.extend_from_slice(bytes);
+        Self { bytes: copy, start }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 }
 
@@ -244,7 +291,6 @@ mod tests {
         for round in 0..3_u8 {
             let sent = out.send(&[&[round; 10], &[9; 5]]).expect("there is memory");
             if let Some(fd) = out.introduce(sent.segment) {
-                let fd = fd.try_clone_to_owned().expect("a descriptor");
                 inbox.learn(sent.segment, &fd).expect("a segment");
             }
             let view = inbox.view(sent).expect("it was sent");
@@ -258,7 +304,7 @@ mod tests {
     fn a_segment_that_is_looked_at_is_not_written() {
         let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
         let first = out.send(&[b"one"]).expect("there is memory");
-        let fd = out.introduce(first.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        let fd = out.introduce(first.segment).expect("it is new");
         inbox.learn(first.segment, &fd).expect("a segment");
         let view = inbox.view(first).expect("it was sent");
         assert!(inbox.view(first).is_err(), "one view at a time");
@@ -281,10 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn a_side_that_keeps_many_blocks_copies_the_others() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let views: Vec<View> = (0..MOST_KNOWN + 50)
+            .map(|round| {
+                let sent = out.send(&[&round.to_le_bytes()]).expect("there is memory");
+                if let Some(fd) = out.introduce(sent.segment) {
+                    inbox.learn(sent.segment, &fd).expect("a segment");
+                }
+                inbox.view(sent).expect("it was sent")
+            })
+            .collect();
+        assert_eq!(out.made.len(), MOST_KNOWN + 1);
+        for (round, view) in views.iter().enumerate() {
+            assert_eq!(view.bytes(), round.to_le_bytes());
+            assert!(view.bytes().as_ptr().addr().is_multiple_of(FRONT));
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
         let sent = out.send(&[b"one"]).expect("there is memory");
-        let fd = out.introduce(sent.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        let fd = out.introduce(sent.segment).expect("it is new");
         assert!(inbox.view(sent).is_err(), "not known yet");
         inbox.learn(sent.segment, &fd).expect("a segment");
         assert!(inbox.view(Sent { len: u64::MAX, ..sent }).is_err());
