@@ -30,6 +30,8 @@
 mod direct;
 #[cfg(feature = "polars")]
 mod frames;
+#[cfg(all(test, target_os = "linux"))]
+mod fuzz;
 mod hello;
 mod host;
 #[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]

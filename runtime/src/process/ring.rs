@@ -359,7 +359,7 @@ impl Ring<'_> {
         let used = written.wrapping_sub(read);
         let to_end = RING - written % RING;
         let padding = if size > to_end { to_end } else { 0 };
-        if used > RING {
+        if used > RING || !written.is_multiple_of(HEADER) {
             return Err(Corrupt);
         }
         if used + padding + size > RING {
