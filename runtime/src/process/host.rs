@@ -205,10 +205,10 @@ impl Host {
         self.mail.open(word, payload)
     }
 
-    /// Gives memory back that was not used for a while, here and there.
+    /// Gives memory back that is not in use, here and there.
     pub(super) fn tidy(&mut self) {
         self.mail.outbox.tidy();
-        self.mail.inbox.forget_retired();
+        self.mail.inbox.tidy();
         self.shared.order(TIDY);
     }
 

@@ -3,7 +3,7 @@
 //! Making such memory is dear: the system clears it page by page at the first touch. So whoever makes a segment keeps
 //! it in its [`Outbox`], and uses it again when the other side has let go of it. Who may touch a segment is one word
 //! at its front: its maker writes while it is free, and the other side reads from when it is told of it until it
-//! frees it. A segment that was not used for a while is retired, and both sides unmap it.
+//! frees it. Either side may retire a free one, which neither uses then: both unmap it when they look.
 //!
 //! Processes have only so many mappings and open files. So the descriptor of a segment is closed once the other side
 //! has it, and a side that keeps many blocks copies those that come: [`MOST_KNOWN`].
@@ -44,6 +44,24 @@ impl Segment {
     fn capacity(&self) -> usize {
         self.mapping.len() - FRONT
     }
+
+    fn is_retired(&self) -> bool {
+        self.state().load(Ordering::Acquire) == RETIRED
+    }
+
+    fn is_free(&self) -> bool {
+        self.state().load(Ordering::Acquire) == FREE
+    }
+
+    /// Takes a free segment for its maker to fill, its receiver to read, or nobody.
+    fn advance(&self, from: u32, to: u32) -> bool {
+        self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sees to it that nobody uses it again, if nobody does; whether that is so.
+    fn retire(&self) -> bool {
+        self.is_retired() || self.advance(FREE, RETIRED)
+    }
 }
 
 /// A block on its way to the other process: the number of its segment, and its length.
@@ -65,8 +83,6 @@ struct Made {
     segment: Segment,
     /// The descriptor, until the other side has it.
     fd: Option<OwnedFd>,
-    /// Whether it was used since the last time that unused ones were looked for.
-    used: bool,
 }
 
 impl Outbox {
@@ -82,32 +98,30 @@ impl Outbox {
 
     /// A free segment with room for `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> io::Result<Place<'_>> {
-        let fits =
-            |made: &&mut Made| made.segment.state().load(Ordering::Acquire) == FREE && made.segment.capacity() >= len;
-        let found =
-            self.made.iter_mut().filter(fits).min_by_key(|made| made.segment.capacity()).map(|made| made.number);
-        let number = match found {
-            Some(number) => number,
+        let fits = |(_, made): &(usize, &Made)| made.segment.is_free() && made.segment.capacity() >= len;
+        let found = self.made.iter().enumerate().filter(fits).min_by_key(|(_, made)| made.segment.capacity());
+        let mut place = found.map(|(place, _)| place);
+        // The other side may retire it at this very moment.
+        place = place.filter(|place| self.made[*place].segment.advance(FREE, LENT));
+        let place = match place {
+            Some(place) => place,
             None => self.make(len)?,
         };
-        let made = self.made.iter_mut().find(|made| made.number == number);
-        let made = made.ok_or_else(|| io::Error::other("a segment is lost"))?;
-        made.used = true;
-        made.segment.state().store(LENT, Ordering::Release);
-        Ok(Place { made, len: 0 })
+        Ok(Place { made: &mut self.made[place], len: 0 })
     }
 
-    fn make(&mut self, len: usize) -> io::Result<u32> {
+    /// One more segment, lent already; its place.
+    fn make(&mut self, len: usize) -> io::Result<usize> {
         // What is too small for this block is of little use for the next ones.
         self.retire(|made| made.segment.capacity() < len, KEPT - 1);
         let size = len.checked_add(FRONT).and_then(|size| size.checked_next_multiple_of(STEP));
         let size = size.ok_or_else(|| io::Error::other("more memory than the system can address"))?;
         let fd = os::memory(size)?;
         let segment = Segment { mapping: Mapping::new(&fd)? };
-        let number = self.next;
+        segment.state().store(LENT, Ordering::Release);
+        self.made.push(Made { number: self.next, segment, fd: Some(fd) });
         self.next += 1;
-        self.made.push(Made { number, segment, fd: Some(fd), used: true });
-        Ok(number)
+        Ok(self.made.len() - 1)
     }
 
     /// The descriptor of a segment that the other side does not know yet; it is to be sent now.
@@ -122,23 +136,20 @@ impl Outbox {
         }
     }
 
-    /// Gives back the segments that were not used since the last time.
+    /// Gives back what is free.
     pub(super) fn tidy(&mut self) {
-        self.retire(|made| !made.used, 0);
-        self.made.iter_mut().for_each(|made| made.used = false);
+        self.made.retain(|made| !made.segment.retire());
     }
 
     /// Gives back free segments that are `useless`, but `kept` of them.
     fn retire(&mut self, useless: impl Fn(&Made) -> bool, kept: usize) {
-        let is_free = |made: &Made| made.segment.state().load(Ordering::Acquire) == FREE;
-        let mut free = self.made.iter().filter(|made| is_free(made)).count();
+        let mut free = self.made.iter().filter(|made| made.segment.is_free()).count();
         self.made.retain(|made| {
-            if free <= kept || !useless(made) || !is_free(made) {
-                return true;
+            if free <= kept || !useless(made) || !made.segment.is_free() {
+                return !made.segment.is_retired();
             }
             free -= 1;
-            made.segment.state().store(RETIRED, Ordering::Release);
-            false
+            !made.segment.retire()
         });
     }
 
@@ -189,7 +200,7 @@ impl Inbox {
 
     /// Gets to know a segment.
     pub(super) fn learn(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
-        self.forget_retired();
+        self.known.retain(|_, segment| !segment.is_retired());
         let mapping = Mapping::new(fd)?;
         if mapping.len() <= FRONT {
             return Err(io::Error::other("the segment is empty"));
@@ -198,9 +209,9 @@ impl Inbox {
         Ok(())
     }
 
-    /// Unmaps what the other side has retired.
-    pub(super) fn forget_retired(&mut self) {
-        self.known.retain(|_, segment| segment.state().load(Ordering::Acquire) != RETIRED);
+    /// Gives back what is free.
+    pub(super) fn tidy(&mut self) {
+        self.known.retain(|_, segment| !segment.retire());
     }
 
     /// A block that was sent; it is the other side's again when the view is dropped.
@@ -209,7 +220,7 @@ impl Inbox {
         let len = usize::try_from(sent.len).ok().filter(|len| *len <= segment.capacity());
         let len = len.ok_or_else(|| io::Error::other("a block that is longer than its segment"))?;
         // One view at a time: its end frees the segment.
-        if segment.state().compare_exchange(LENT, HELD, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if !segment.advance(LENT, HELD) {
             return Err(io::Error::other("a segment that is in use"));
         }
         let held = Held { segment: Arc::clone(segment), len };
@@ -322,8 +333,26 @@ mod tests {
         }
         assert!(out.made.len() <= KEPT, "{}", out.made.len());
         out.tidy();
-        out.tidy();
         assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
+    fn either_side_gives_free_segments_back_and_not_those_in_use() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let sent = [out.send(&[b"one"]), out.send(&[b"two"])].map(|sent| sent.expect("there is memory"));
+        for sent in sent {
+            let fd = out.introduce(sent.segment).expect("it is new");
+            inbox.learn(sent.segment, &fd).expect("a segment");
+        }
+        let [kept, dropped] = sent.map(|sent| inbox.view(sent).expect("it was sent"));
+        drop(dropped);
+        inbox.tidy();
+        out.tidy();
+        assert_eq!((inbox.known.len(), out.made.len()), (1, 1));
+        assert_eq!(kept.bytes(), b"one");
+        drop(kept);
+        inbox.tidy();
+        assert_ne!(out.send(&[b"three"]).expect("there is memory").segment, sent[0].segment, "it was retired");
     }
 
     #[test]

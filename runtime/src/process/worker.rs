@@ -90,7 +90,7 @@ impl Worker {
             call_parent(&self.shared, &self.mail);
             if self.shared.take_order(TIDY) {
                 self.mail.outbox.tidy();
-                self.mail.inbox.forget_retired();
+                self.mail.inbox.tidy();
             }
             if self.shared.take_order(CLOSE) {
                 return None;
