@@ -10,6 +10,7 @@ use super::hello::{Hello, VARIABLE};
 use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
+use super::spawner;
 use super::wire::Block;
 
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
@@ -73,8 +74,8 @@ impl Host {
         let mut command = os::this_program(theirs);
         command.env(VARIABLE, std::process::id().to_string());
         share_cores(&mut command, terms.workers);
-        let child = command.spawn().map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
-        drop(command); // It holds the worker's end of the socket.
+        let child = spawner::spawn(command);
+        let child = child.map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
         let mut host = Self {
             end: os::watch_process(child.id()),
             child,
@@ -212,9 +213,19 @@ impl Host {
         self.shared.order(TIDY);
     }
 
+    /// Whether there is shared memory for large blocks, of this side or of the worker's.
+    pub(super) fn holds_memory(&self) -> bool {
+        !(self.mail.outbox.is_empty() && self.mail.inbox.is_empty())
+    }
+
+    /// Tells a worker that has nothing to do to end.
+    pub(super) fn ask_to_close(&self) {
+        self.shared.order(CLOSE);
+    }
+
     /// Ends a worker that has nothing to do: it drops what it has, and exits.
     pub(super) fn close(mut self) {
-        self.shared.order(CLOSE);
+        self.ask_to_close();
         let deadline = Instant::now().checked_add(FAREWELL);
         while let Ok(Waited::Socket) = os::wait(&self.mail.socket, self.end.as_ref(), deadline) {
             if !self.mail.collect() {

@@ -1,7 +1,7 @@
-//! A seat: a thread of a process pool, and the worker process it owns.
+//! A seat: whoever is on it has a worker process for its calls.
 //!
 //! The pool's queue, its permits and its task slots are those of every pool. What is different is that a thread of it
-//! runs nothing itself: it sends the call to its worker, and waits for what comes back.
+//! runs nothing itself: it sends the call to a worker, and waits for what comes back.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,29 +20,12 @@ use crate::error::{Payload, TaskError};
 const STILLBORN: u32 = 3;
 
 thread_local! {
-    static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
+    static SEAT: RefCell<Option<Box<Seat>>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread a seat, for good. Its worker starts with the first call.
-pub(crate) fn sit(terms: Terms) {
-    SEAT.set(Some(Seat { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }));
-}
-
-/// Ends this thread's worker.
-pub(crate) fn leave() {
-    let seat = SEAT.take();
-    if let Some(host) = seat.and_then(|seat| seat.host) {
-        host.close();
-    }
-}
-
-/// Gives memory back that this thread and its worker do not use.
-pub(crate) fn tidy() {
-    SEAT.with_borrow_mut(|seat| {
-        if let Some(host) = seat.as_mut().and_then(|seat| seat.host.as_mut()) {
-            host.tidy();
-        }
-    });
+/// Puts this thread on a seat; gives the one that it was on.
+pub(super) fn sit(seat: Option<Box<Seat>>) -> Option<Box<Seat>> {
+    SEAT.replace(seat)
 }
 
 pub(super) struct Seat {
@@ -63,11 +46,49 @@ const FIRST_PACE: Duration = Duration::from_micros(25);
 ///
 /// # Panics
 ///
-/// If this thread is no seat.
+/// If this thread is on none.
 pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
     let mut seat = SEAT.take().expect("process pools run calls on seats");
     work(&mut seat);
     SEAT.set(Some(seat));
+}
+
+impl Seat {
+    /// A seat whose worker starts with the first call.
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }
+    }
+
+    /// Whether it has a worker for one more call.
+    pub(super) fn is_ready(&self) -> bool {
+        self.host.is_some() && self.has_room()
+    }
+
+    /// Whether it and its worker keep shared memory for large blocks.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.host.as_ref().is_some_and(Host::holds_memory)
+    }
+
+    /// Gives memory back that is not in use.
+    pub(super) fn tidy(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.tidy();
+        }
+    }
+
+    /// Tells its worker to end, without waiting for that.
+    pub(super) fn ask_to_close(&self) {
+        if let Some(host) = &self.host {
+            host.ask_to_close();
+        }
+    }
+
+    /// Ends its worker.
+    pub(super) fn close(self) {
+        if let Some(host) = self.host {
+            host.close();
+        }
+    }
 }
 
 /// One or several calls of a function.
@@ -88,7 +109,7 @@ pub(super) struct Calls<'a> {
 ///
 /// # Panics
 ///
-/// If this thread is no seat.
+/// If this thread is on none.
 pub(super) fn run(
     calls: &Calls<'_>,
     each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,

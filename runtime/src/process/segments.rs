@@ -136,6 +136,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.made.is_empty()
+    }
+
     /// Gives back what is free.
     pub(super) fn tidy(&mut self) {
         self.made.retain(|made| !made.segment.retire());
@@ -207,6 +211,10 @@ impl Inbox {
         }
         self.known.insert(number, Arc::new(Segment { mapping }));
         Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
     /// Gives back what is free.
