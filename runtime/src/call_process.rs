@@ -15,7 +15,7 @@ use crate::lend::{self, Abandoned};
 use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::panics;
 use crate::pool::Pool;
-use crate::process::{Code, Decoder, Misfit, Remote, Shipment, is_worker_process};
+use crate::process::{Code, Decoder, Misfit, Remote, Shipment, contained, is_worker_process};
 use crate::sent::{Carried, Crossing};
 use crate::site::{Call, Site};
 use crate::slot::{Slot, Terms, Work};
@@ -248,7 +248,8 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit> {
-        self.outcome = Some(Ok(self.work.remote.decode(input)?));
+        let remote = &self.work.remote;
+        self.outcome = Some(Ok(contained(remote.function(), || remote.decode(input))?));
         Ok(())
     }
 

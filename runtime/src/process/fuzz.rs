@@ -103,8 +103,8 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
             assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
             answered += 1;
             behind = flying.pop_front().expect("it was posted");
+            parent.tell_of_room();
         }
-        parent.call_worker();
     }
     parent.order(super::ring::CLOSE);
     assert!(ran.join().expect("no panic").into_iter().eq(0..REQUESTS), "each once");

@@ -191,8 +191,7 @@ impl Host {
     /// Takes a reply's bytes, if there is one.
     pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<Words>, Cause> {
         let words = self.shared.take_reply(payload).map_err(|Corrupt| Cause::Corrupt)?;
-        // It may wait for room.
-        self.shared.call_worker();
+        self.shared.tell_of_room();
         Ok(words)
     }
 

@@ -57,6 +57,7 @@ pub use direct::Bytes;
 pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
 pub use registry::{ENTRIES, Entry};
 pub use remote::Remote;
+pub(crate) use remote::contained;
 pub use serve::Serving;
 pub use wire::{Code, Wire};
 

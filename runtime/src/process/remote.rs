@@ -117,7 +117,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// Reads a result.
     pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
-        contained(self.function, || self.result.read(input))
+        self.result.read(input)
     }
 
     pub(crate) fn function(&self) -> &'static str {
@@ -260,11 +260,18 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// In the worker: runs what was asked for.
     pub fn serve(self, serving: &mut Serving<'_>) {
         for _ in 0..serving.count {
-            let args = match contained(self.function, || self.arguments.read(&mut serving.input)) {
-                Ok(args) => args,
-                Err(misfit) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
+            let mut begun = false;
+            let ran = panics::catch(self.function, || {
+                let args = self.arguments.read(&mut serving.input)?;
+                begun = true;
+                Ok::<R, Misfit>((self.local)(args))
+            });
+            let ran = match ran {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(misfit)) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
+                Err(error) if !begun => return serving.refuse(&format!("its arguments could not be read: {error}")),
+                Err(error) => Err(error),
             };
-            let ran = panics::catch(self.function, || (self.local)(args));
             let written = match &ran {
                 Ok(result) => serving.replies.result(|out| contained(self.function, || self.result.write(result, out))),
                 Err(error) => return serving.fail(error),
@@ -291,6 +298,6 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 }
 
 /// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
-fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
+pub(crate) fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
     panics::catch(function, convert).unwrap_or_else(|error| Err(Misfit::new(error)))
 }

@@ -11,6 +11,7 @@ use super::host::{Cause, Death, Event, Host, Terms};
 use super::os;
 use super::parcel::pack;
 use super::registry::Entry;
+use super::remote::contained;
 use super::serve::status;
 use super::wire::{Decoder, Encoder, Misfit};
 use crate::current::cancelled;
@@ -310,14 +311,11 @@ impl Received<'_> {
 
     fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
         self.left = self.left.checked_sub(count)?;
-        for _ in 0..count {
-            if self.error.is_some() {
-                return Some(());
-            }
-            if let Err(Misfit(why)) = (self.each)(input) {
-                let why = format!("its result could not be read: {why}");
-                self.error = Some(TaskError::wire(self.function, why));
-            }
+        if self.error.is_none()
+            && let Err(Misfit(why)) = contained(self.function, || (0..count).try_for_each(|_| (self.each)(input)))
+        {
+            let why = format!("its result could not be read: {why}");
+            self.error = Some(TaskError::wire(self.function, why));
         }
         if self.error.is_none() && !input.is_empty() {
             self.error = Some(TaskError::wire(self.function, "its result is longer than its type".into()));
