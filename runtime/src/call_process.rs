@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::chunked::{Chunking, CutAll, call_chunks};
 use crate::config;
+use crate::current::Current;
 use crate::error::TaskError;
 use crate::lend::{self, Abandoned};
 use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::panics;
 use crate::pool::Pool;
-use crate::process::{Code, Decoder, Misfit, Remote, Shipment, is_worker_process};
+use crate::process::{Code, Decoder, Misfit, Remote, Shipment, contained, is_worker_process};
 use crate::sent::{Carried, Crossing};
 use crate::site::{Call, Site};
 use crate::slot::{Slot, Terms, Work};
@@ -51,9 +52,18 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
         return remote.here(args);
     }
     let remote = remote.limit(site.terms.timeout);
+    let core = core(site);
+    let directly = || {
+        // The call is not the task that this thread runs: nobody can cancel it.
+        let _no_task = Current::none();
+        remote.call(&args)
+    };
+    if let Some(outcome) = core.try_directly(directly) {
+        return remote.settle(outcome);
+    }
     // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
     let carried = unsafe { Carried::new((remote, args)) };
-    let done = lend::run_on(core(site), move || {
+    let done = lend::run_on(core, move || {
         let (remote, args) = carried.into_inner();
         // SAFETY: as above.
         unsafe { Carried::new(remote.call(&args)) }
@@ -238,7 +248,8 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit> {
-        self.outcome = Some(Ok(self.work.remote.decode(input)?));
+        let remote = &self.work.remote;
+        self.outcome = Some(Ok(contained(remote.function(), || remote.decode(input))?));
         Ok(())
     }
 

@@ -24,6 +24,14 @@ impl Current {
     }
 }
 
+impl Current {
+    /// Makes it so that this thread runs no task.
+    #[cfg(feature = "process")]
+    pub(crate) fn none() -> Self {
+        Self { before: CURRENT.replace(std::ptr::null()) }
+    }
+}
+
 /// What tells the task that this thread runs from all others that run; `None` outside tasks.
 #[cfg(feature = "process")]
 pub(crate) fn current() -> Option<usize> {

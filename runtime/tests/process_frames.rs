@@ -150,3 +150,21 @@ fn views_outlive_their_worker_and_their_columns_can_be_changed() -> PolarsResult
     }
     Ok(())
 }
+
+#[parallel(kind = "process")]
+fn numbered(n: i64) -> PolarsResult<DataFrame> {
+    df!("n" => [n, n + 1], "text" => ["short", "long enough to be elsewhere"])
+}
+
+#[test]
+fn small_frames_travel_together_and_need_no_memory_of_their_own() -> PolarsResult<()> {
+    let frames: Vec<DataFrame> = numbered::map(0..2_000).collect::<PolarsResult<_>>()?;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("it can be read");
+    assert!(maps.lines().filter(|line| line.contains("memfd:fanfold")).count() < 100);
+    for (n, frame) in (0..).zip(&frames) {
+        assert!(frame.equals(&numbered::serial(n)?));
+    }
+    let backs: Vec<DataFrame> = echo::map(frames.clone()).collect();
+    assert!(backs.iter().zip(&frames).all(|(back, frame)| back.equals(frame)));
+    Ok(())
+}

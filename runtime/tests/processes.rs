@@ -354,3 +354,84 @@ fn pools_count_and_close() {
     assert_eq!(sum, 9_900);
     pool.shutdown(fanfold::Pending::Run);
 }
+
+/// A value whose conversions panic when they are asked to.
+#[derive(Debug, Clone, Default)]
+struct Mine {
+    writes: u32,
+    reads: u32,
+}
+
+impl Serialize for Mine {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.writes, 1, "it does not want to be written");
+        (self.writes.saturating_sub(1), self.reads).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mine {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (writes, reads) = <(u32, u32)>::deserialize(deserializer)?;
+        assert_ne!(reads, 1, "it does not want to be read");
+        Ok(Self { writes, reads: reads.saturating_sub(1) })
+    }
+}
+
+#[parallel(kind = "process", pool = ONE)]
+fn handle(mine: Mine) -> Mine {
+    mine
+}
+
+#[test]
+fn serde_code_that_panics_costs_its_call_and_no_worker() {
+    let worker = pid_of_one();
+    let cases = [(1, 0, "sent", "written"), (0, 1, "arguments could not be read", "read")];
+    let cases = cases.into_iter().chain([(2, 0, "result could not be sent", "written"), (0, 2, "result", "read")]);
+    for (writes, reads, what, why) in cases {
+        let mine = Mine { writes, reads };
+        let tasks: Vec<_> =
+            [Mine::default(), mine.clone(), Mine::default()].map(|mine| handle::submit(mine)).into_iter().collect();
+        let outcomes: Vec<_> = tasks.into_iter().map(fanfold::Task::join).collect();
+        assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+        let error = outcomes[1].as_ref().expect_err("it panics").to_string();
+        assert!(error.contains(what) && error.contains(why), "{error}");
+        assert!(std::panic::catch_unwind(|| handle(mine.clone())).is_err());
+        assert!(std::panic::catch_unwind(|| handle::map([mine.clone()]).collect::<Vec<_>>()).is_err());
+    }
+    assert_eq!(pid_of_one(), worker, "no worker is lost");
+}
+
+#[test]
+fn many_large_results_may_be_kept() {
+    // More than the processes may open files, and than they may well map.
+    let views: Vec<Bytes> = pass::map((0..2_000_u32).map(|n| Bytes::from(n.to_le_bytes().repeat(10_000)))).collect();
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("it can be read");
+    let mapped = maps.lines().filter(|line| line.contains("memfd:fanfold")).count();
+    assert!(mapped < 2_000, "{mapped}");
+    for (n, view) in (0_u32..).zip(&views) {
+        assert!(view.len() == 40_000 && view.chunks(4).all(|bytes| bytes == n.to_le_bytes()));
+    }
+}
+
+#[parallel(kind = "process")]
+fn join(parts: Vec<Bytes>, ends: Vec<fanfold::Sender<u32>>) -> (usize, Vec<Bytes>) {
+    (ends.len(), parts)
+}
+
+#[test]
+fn one_call_may_have_many_large_parts() {
+    let parts: Vec<Bytes> = (0..1_000_u32).map(|n| Bytes::from(n.to_le_bytes().repeat(9_000))).collect();
+    let (end, _receiver) = fanfold::channel();
+    let (ends, back) = join(parts.clone(), vec![end.clone(); 100]);
+    assert_eq!((ends, back == parts), (100, true));
+    let error = join::submit(Vec::new(), vec![end; 300]).join().expect_err("the system has a limit");
+    assert!(error.to_string().contains("ends of channels"), "{error}");
+}
+
+#[test]
+fn a_memory_limit_that_no_worker_fits_in_is_named() {
+    let pool = Pool::process("tiny").threads(1).memory_limit(1).build().expect("a pool");
+    let panic = std::panic::catch_unwind(|| add::map(zip([1], [2])).on(&pool).sum::<u32>()).expect_err("no worker");
+    let message = panic.downcast_ref::<String>().expect("a message");
+    assert!(message.contains("memory limit of 1 bytes") && message.contains("exited with code 1"), "{message}");
+}

@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Bytes {
 
 impl Direct for Bytes {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        out.bytes(self)
+        out.bytes(&[self])
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
@@ -151,7 +151,7 @@ fn copy_out(bytes: &[u8]) -> Vec<u8> {
 
 impl Direct for Vec<u8> {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        out.bytes(self)
+        out.bytes(&[self])
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
@@ -161,7 +161,7 @@ impl Direct for Vec<u8> {
 
 impl Direct for String {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        out.bytes(self.as_bytes())
+        out.bytes(&[self.as_bytes()])
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {

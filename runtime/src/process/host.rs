@@ -10,6 +10,7 @@ use super::hello::{Hello, VARIABLE};
 use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
+use super::spawner;
 use super::wire::Block;
 
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
@@ -73,8 +74,8 @@ impl Host {
         let mut command = os::this_program(theirs);
         command.env(VARIABLE, std::process::id().to_string());
         share_cores(&mut command, terms.workers);
-        let child = command.spawn().map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
-        drop(command); // It holds the worker's end of the socket.
+        let child = spawner::spawn(command);
+        let child = child.map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
         let mut host = Self {
             end: os::watch_process(child.id()),
             child,
@@ -95,7 +96,7 @@ impl Host {
 
     fn meet(&mut self, socket: &mut UnixStream, memory: &OwnedFd) -> Result<(), Unmet> {
         let own = Hello::new(self.terms.memory_limit.unwrap_or(0));
-        os::send(socket, b'm', Some(memory.as_fd())).map_err(Unmet::Lost)?;
+        os::send(socket, b'm', &[memory.as_fd()]).map_err(Unmet::Lost)?;
         socket.write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
         let deadline = Instant::now().checked_add(PATIENCE);
         // A worker that ends first closes the socket: reading then fails.
@@ -190,8 +191,7 @@ impl Host {
     /// Takes a reply's bytes, if there is one.
     pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<Words>, Cause> {
         let words = self.shared.take_reply(payload).map_err(|Corrupt| Cause::Corrupt)?;
-        // It may wait for room.
-        self.shared.call_worker();
+        self.shared.tell_of_room();
         Ok(words)
     }
 
@@ -205,16 +205,26 @@ impl Host {
         self.mail.open(word, payload)
     }
 
-    /// Gives memory back that was not used for a while, here and there.
+    /// Gives memory back that is not in use, here and there.
     pub(super) fn tidy(&mut self) {
         self.mail.outbox.tidy();
-        self.mail.inbox.forget_retired();
+        self.mail.inbox.tidy();
         self.shared.order(TIDY);
+    }
+
+    /// Whether there is shared memory for large blocks, of this side or of the worker's.
+    pub(super) fn holds_memory(&self) -> bool {
+        !(self.mail.outbox.is_empty() && self.mail.inbox.is_empty())
+    }
+
+    /// Tells a worker that has nothing to do to end.
+    pub(super) fn ask_to_close(&self) {
+        self.shared.order(CLOSE);
     }
 
     /// Ends a worker that has nothing to do: it drops what it has, and exits.
     pub(super) fn close(mut self) {
-        self.shared.order(CLOSE);
+        self.ask_to_close();
         let deadline = Instant::now().checked_add(FAREWELL);
         while let Ok(Waited::Socket) = os::wait(&self.mail.socket, self.end.as_ref(), deadline) {
             if !self.mail.collect() {
@@ -310,7 +320,10 @@ impl fmt::Display for Death {
             (None, Some(code)) => write!(f, "it exited with code {code}"),
             (None, None) => f.write_str(match self.cause {
                 Cause::Gone => "it closed its connection to the parent",
-                Cause::Corrupt => "it wrote into memory that was not its own",
+                Cause::Corrupt => {
+                    "what it sent cannot be read: it wrote into memory that was not its own, or this process may open \
+                     no more files"
+                }
                 Cause::Killed => "it was killed",
             }),
         }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   parent                                              worker: the same program
-//!   queue -> seat.rs: a thread and its worker           worker.rs: takes requests, runs them
+//!   queue -> seat.rs: a thread and a worker             worker.rs: takes requests, runs them
 //!            host.rs: starts it, asks it, buries it     serve.rs: arguments in, results out
 //!                        \                              /
 //!                         ring.rs: requests and replies, in shared memory
 //!                         segments.rs: large blocks, in shared memory of their own
 //! ```
 //!
-//! `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
+//! `stable.rs` has the workers that wait; `spawner.rs` starts them. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -30,6 +30,8 @@
 mod direct;
 #[cfg(feature = "polars")]
 mod frames;
+#[cfg(all(test, target_os = "linux"))]
+mod fuzz;
 mod hello;
 mod host;
 #[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
@@ -44,6 +46,8 @@ mod ring;
 mod seat;
 mod segments;
 mod serve;
+mod spawner;
+mod stable;
 mod wire;
 mod worker;
 
@@ -53,13 +57,15 @@ pub use direct::Bytes;
 pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
 pub use registry::{ENTRIES, Entry};
 pub use remote::Remote;
+pub(crate) use remote::contained;
 pub use serve::Serving;
 pub use wire::{Code, Wire};
 
 pub(crate) use host::Terms;
 pub(crate) use pipe::{End, Message};
 pub(crate) use pipeline::{Shipment, Supply, pipeline};
-pub(crate) use seat::{leave, sit, stop, tidy};
+pub(crate) use seat::stop;
+pub(crate) use stable::Stable;
 pub(crate) use wire::{Decoder, Direct, Encoder, Misfit, read_value, write_value};
 pub(crate) use worker::is_worker_process;
 

@@ -86,8 +86,8 @@ impl Drop for Mapping {
     }
 }
 
-/// Room for the descriptors that come with one message.
-const MOST_DESCRIPTORS: usize = 16;
+/// Descriptors that go with one message at most.
+pub(super) const MOST_DESCRIPTORS: usize = 16;
 
 /// A buffer for descriptors, aligned as the system wants it.
 #[repr(C)]
@@ -96,11 +96,11 @@ union Control {
     _align: libc::cmsghdr,
 }
 
-/// Sends bytes, and a descriptor with them.
+/// Sends bytes, and descriptors with them: [`MOST_DESCRIPTORS`] at most.
 pub(super) fn send_bytes(
     socket: &BorrowedFd<'_>,
     parts: &[&[u8]],
-    descriptor: Option<BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
     wait: bool,
 ) -> io::Result<()> {
     let mut parts: Vec<libc::iovec> = parts
@@ -112,19 +112,21 @@ pub(super) fn send_bytes(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
-    if let Some(descriptor) = descriptor {
-        const SIZE: u32 = 4; // of a descriptor
+    if !descriptors.is_empty() {
+        assert!(descriptors.len() <= MOST_DESCRIPTORS, "more descriptors than one message holds");
+        let numbers: Vec<u8> = descriptors.iter().flat_map(|descriptor| descriptor.as_raw_fd().to_ne_bytes()).collect();
+        #[allow(clippy::cast_possible_truncation, reason = "it was checked just now")]
+        let size = numbers.len() as libc::c_uint;
         message.msg_control = (&raw mut control).cast();
         // SAFETY: only arithmetic.
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(SIZE) } as _;
-        // SAFETY: the control buffer is large enough for one header and one descriptor.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(size) } as _;
+        // SAFETY: the control buffer is large enough for one header and that many descriptors.
         unsafe {
             let header = libc::CMSG_FIRSTHDR(&raw const message);
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(SIZE) as _;
-            let fd = descriptor.as_raw_fd().to_ne_bytes();
-            std::ptr::copy_nonoverlapping(fd.as_ptr(), libc::CMSG_DATA(header), fd.len());
+            (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+            std::ptr::copy_nonoverlapping(numbers.as_ptr(), libc::CMSG_DATA(header), numbers.len());
         }
     }
     let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
@@ -141,9 +143,9 @@ pub(super) fn send_bytes(
     }
 }
 
-/// Sends one byte, and a descriptor with it.
-pub(super) fn send(socket: &UnixStream, byte: u8, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    send_bytes(&socket.as_fd(), &[&[byte]], descriptor, true)
+/// Sends one byte, and descriptors with it: [`MOST_DESCRIPTORS`] at most.
+pub(super) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_bytes(&socket.as_fd(), &[&[byte]], descriptors, true)
 }
 
 /// Receives bytes, and the descriptors that come with them; 0 when the other side has closed.

@@ -47,13 +47,6 @@ impl OwnedFd {
     }
 }
 
-impl BorrowedFd<'_> {
-    #[cfg(test)]
-    pub(super) fn try_clone_to_owned(&self) -> io::Result<OwnedFd> {
-        match self.0 {}
-    }
-}
-
 impl UnixStream {
     pub(super) fn pair() -> io::Result<(Self, Self)> {
         Err(refused())
@@ -104,11 +97,13 @@ pub(super) fn memory(_: usize) -> io::Result<OwnedFd> {
     Err(refused())
 }
 
-pub(super) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: Option<BorrowedFd<'_>>, _: bool) -> io::Result<()> {
+pub(super) const MOST_DESCRIPTORS: usize = 16;
+
+pub(super) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
     match socket.0 {}
 }
 
-pub(super) fn send(socket: &UnixStream, _: u8, _: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(super) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>]) -> io::Result<()> {
     match socket.0 {}
 }
 

@@ -79,16 +79,18 @@ impl Mail {
 
     /// Sends the descriptors of segments that the other side does not know.
     pub(super) fn introduce(&mut self, blocks: &[Block]) -> io::Result<()> {
-        for block in blocks {
-            let descriptor = match block {
-                Block::Bytes(sent) => self.outbox.introduce(sent.segment),
-                Block::Descriptor(descriptor) => Some(descriptor.as_fd()),
-            };
-            if descriptor.is_some() {
-                os::send(&self.socket, b's', descriptor)?;
-            }
-        }
-        Ok(())
+        let new = blocks.iter().map(|block| match block {
+            Block::Bytes(sent) => self.outbox.introduce(sent.segment),
+            Block::Descriptor(_) => None,
+        });
+        let new: Vec<Option<OwnedFd>> = new.collect();
+        let descriptors = blocks.iter().zip(&new).filter_map(|(block, new)| match block {
+            Block::Bytes(_) => new.as_ref().map(AsFd::as_fd),
+            Block::Descriptor(descriptor) => Some(descriptor.as_fd()),
+        });
+        let descriptors: Vec<_> = descriptors.collect();
+        // The other side may read none of this before it has the frame: many messages would fill the socket.
+        descriptors.chunks(os::MOST_DESCRIPTORS).try_for_each(|some| os::send(&self.socket, b's', some))
     }
 
     /// Takes back blocks that were not sent.
@@ -102,7 +104,7 @@ impl Mail {
 
     /// Wakes the other side, which waits for the socket.
     pub(super) fn ring(&self) -> io::Result<()> {
-        os::send(&self.socket, b'r', None)
+        os::send(&self.socket, b'r', &[])
     }
 
     /// Reads what is on the socket, without waiting; `false` if the other side has closed it.
@@ -146,7 +148,9 @@ impl Mail {
         if self.descriptors.is_empty() {
             self.collect();
         }
-        self.descriptors.pop_front().ok_or_else(|| io::Error::other("a descriptor did not come"))
+        self.descriptors
+            .pop_front()
+            .ok_or_else(|| io::Error::other("an open file did not come: it may be one too many"))
     }
 }
 

@@ -52,14 +52,14 @@ impl End {
     /// Sends a message; waits while the channel is full if it may.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         if bytes.len() <= INLINE {
-            return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], None, wait);
+            return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
         let fd = os::memory(bytes.len())?;
         let mapping = Mapping::new(&fd)?;
         // SAFETY: as long as the bytes are, and new.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.start().as_ptr(), bytes.len()) };
         let weight = vec![0; INLINE];
-        os::send_bytes(&self.0.as_fd(), &[&[1], &weight], Some(fd.as_fd()), wait)
+        os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
 
     /// Receives a message; `None` when the other end is closed and nothing is left.

@@ -101,14 +101,18 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// The arguments as they are sent with others; `None` if they are too large for that.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
         let mut bytes = Vec::new();
-        let written =
-            self.arguments.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
+        let written = self.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
         match written {
             Ok(()) if bytes.len() <= BATCH => Some(Ok(bytes)),
             Ok(()) => None,
             Err(misfit) if misfit.0 == LARGE => None,
             Err(misfit) => Some(Err(self.unsent(&misfit))),
         }
+    }
+
+    /// Writes the arguments of a call.
+    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        contained(self.function, || self.arguments.write(args, out))
     }
 
     /// Reads a result.
@@ -144,10 +148,10 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             count: 1,
             limit: self.limit,
             task: current(),
-            write: &|out| self.arguments.write(args, out),
+            write: &|out| self.write(args, out),
         };
         seat::run(&calls, &mut |input| {
-            result = Some(self.result.read(input)?);
+            result = Some(self.decode(input)?);
             Ok(())
         })?;
         result.ok_or_else(|| TaskError::wire(self.function, "its worker gave no result".into()))
@@ -186,7 +190,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             let start = packed.bytes.len();
             let mut blocks = Vec::new();
             let mut out = Encoder { bytes: &mut packed.bytes, blocks: &mut blocks, outbox: None };
-            match self.arguments.write(&args, &mut out) {
+            match self.write(&args, &mut out) {
                 Ok(()) if packed.bytes.len() <= LARGEST => packed.starts.push(start),
                 Ok(()) => {
                     packed.bytes.truncate(start);
@@ -229,7 +233,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             };
             results.reserve(count);
             let outcome = seat::run(&calls, &mut |input| {
-                results.push(self.result.read(input)?);
+                results.push(self.decode(input)?);
                 Ok(())
             });
             first += results.len();
@@ -256,13 +260,20 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// In the worker: runs what was asked for.
     pub fn serve(self, serving: &mut Serving<'_>) {
         for _ in 0..serving.count {
-            let args = match self.arguments.read(&mut serving.input) {
-                Ok(args) => args,
-                Err(misfit) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
+            let mut begun = false;
+            let ran = panics::catch(self.function, || {
+                let args = self.arguments.read(&mut serving.input)?;
+                begun = true;
+                Ok::<R, Misfit>((self.local)(args))
+            });
+            let ran = match ran {
+                Ok(Ok(result)) => Ok(result),
+                Ok(Err(misfit)) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
+                Err(error) if !begun => return serving.refuse(&format!("its arguments could not be read: {error}")),
+                Err(error) => Err(error),
             };
-            let ran = panics::catch(self.function, || (self.local)(args));
             let written = match &ran {
-                Ok(result) => serving.replies.result(|out| self.result.write(result, out)),
+                Ok(result) => serving.replies.result(|out| contained(self.function, || self.result.write(result, out))),
                 Err(error) => return serving.fail(error),
             };
             if let Err(misfit) = written {
@@ -279,7 +290,14 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             (Ok(result), _) => result,
             (Err(TaskError::Panicked { payload, .. }), _) => std::panic::resume_unwind(payload.into_inner()),
             (Err(error), Some(late)) => late(error),
+            // Whoever cancelled it knows: nothing to tell of.
+            (Err(TaskError::Cancelled), None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
             (Err(error), None) => panic!("{error}"),
         }
     }
+}
+
+/// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
+pub(crate) fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
+    panics::catch(function, convert).unwrap_or_else(|error| Err(Misfit::new(error)))
 }

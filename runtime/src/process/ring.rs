@@ -51,7 +51,7 @@ struct Counters {
     cursor: Word<AtomicU64>,
     /// Position, count and length of the open reply.
     open: Word<AtomicU64>,
-    /// The worker sleeps on the first, and says so in the second.
+    /// The worker sleeps on the first, and says why in the second.
     bell: Word<AtomicU32>,
     worker_sleeps: Word<AtomicU32>,
     parent_sleeps: Word<AtomicU32>,
@@ -65,6 +65,10 @@ struct Ends {
     written: Word<AtomicU32>,
     read: Word<AtomicU32>,
 }
+
+/// Why the worker sleeps: it has nothing to do, or no room for a reply.
+const IDLE: u32 = 1;
+const CRAMPED: u32 = 2;
 
 /// An order: end when all requests are done.
 pub(super) const CLOSE: u32 = 1;
@@ -134,11 +138,20 @@ impl Shared {
         self.requests().write(words, payload)
     }
 
-    /// Parent: wakes the worker if it sleeps.
+    /// Parent: wakes the worker if it sleeps for want of requests and orders.
     pub(super) fn call_worker(&self) {
+        self.wake_worker_from(IDLE);
+    }
+
+    /// Parent: wakes the worker if it sleeps for want of room for replies.
+    pub(super) fn tell_of_room(&self) {
+        self.wake_worker_from(CRAMPED);
+    }
+
+    fn wake_worker_from(&self, sleep: u32) {
         fence(Ordering::SeqCst);
         let counters = self.counters();
-        if counters.worker_sleeps.0.load(Ordering::Relaxed) != 0 {
+        if counters.worker_sleeps.0.load(Ordering::Relaxed) == sleep {
             counters.bell.0.fetch_add(1, Ordering::Release);
             os::wake(&counters.bell.0);
         }
@@ -258,7 +271,7 @@ impl Shared {
     pub(super) fn wait_for_request(&self) {
         let counters = self.counters();
         let bell = counters.bell.0.load(Ordering::Acquire);
-        counters.worker_sleeps.0.store(1, Ordering::Relaxed);
+        counters.worker_sleeps.0.store(IDLE, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !self.has_request() && counters.orders.0.load(Ordering::Acquire) == 0 {
             os::sleep_on(&counters.bell.0, bell, None);
@@ -283,7 +296,7 @@ impl Shared {
     pub(super) fn wait_for_room(&self, payload: usize) {
         let counters = self.counters();
         let bell = counters.bell.0.load(Ordering::Acquire);
-        counters.worker_sleeps.0.store(1, Ordering::Relaxed);
+        counters.worker_sleeps.0.store(CRAMPED, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if let Ok(None) = self.reserve(payload) {
             os::sleep_on(&counters.bell.0, bell, None);
@@ -359,7 +372,7 @@ impl Ring<'_> {
         let used = written.wrapping_sub(read);
         let to_end = RING - written % RING;
         let padding = if size > to_end { to_end } else { 0 };
-        if used > RING {
+        if used > RING || !written.is_multiple_of(HEADER) {
             return Err(Corrupt);
         }
         if used + padding + size > RING {

@@ -1,7 +1,7 @@
-//! A seat: a thread of a process pool, and the worker process it owns.
+//! A seat: whoever is on it has a worker process for its calls.
 //!
 //! The pool's queue, its permits and its task slots are those of every pool. What is different is that a thread of it
-//! runs nothing itself: it sends the call to its worker, and waits for what comes back.
+//! runs nothing itself: it sends the call to a worker, and waits for what comes back.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use super::host::{Cause, Death, Event, Host, Terms};
 use super::os;
 use super::parcel::pack;
 use super::registry::Entry;
+use super::remote::contained;
 use super::serve::status;
 use super::wire::{Decoder, Encoder, Misfit};
 use crate::current::cancelled;
@@ -20,29 +21,12 @@ use crate::error::{Payload, TaskError};
 const STILLBORN: u32 = 3;
 
 thread_local! {
-    static SEAT: RefCell<Option<Seat>> = const { RefCell::new(None) };
+    static SEAT: RefCell<Option<Box<Seat>>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread a seat, for good. Its worker starts with the first call.
-pub(crate) fn sit(terms: Terms) {
-    SEAT.set(Some(Seat { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }));
-}
-
-/// Ends this thread's worker.
-pub(crate) fn leave() {
-    let seat = SEAT.take();
-    if let Some(host) = seat.and_then(|seat| seat.host) {
-        host.close();
-    }
-}
-
-/// Gives memory back that this thread and its worker do not use.
-pub(crate) fn tidy() {
-    SEAT.with_borrow_mut(|seat| {
-        if let Some(host) = seat.as_mut().and_then(|seat| seat.host.as_mut()) {
-            host.tidy();
-        }
-    });
+/// Puts this thread on a seat; gives the one that it was on.
+pub(super) fn sit(seat: Option<Box<Seat>>) -> Option<Box<Seat>> {
+    SEAT.replace(seat)
 }
 
 pub(super) struct Seat {
@@ -63,11 +47,49 @@ const FIRST_PACE: Duration = Duration::from_micros(25);
 ///
 /// # Panics
 ///
-/// If this thread is no seat.
+/// If this thread is on none.
 pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
     let mut seat = SEAT.take().expect("process pools run calls on seats");
     work(&mut seat);
     SEAT.set(Some(seat));
+}
+
+impl Seat {
+    /// A seat whose worker starts with the first call.
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }
+    }
+
+    /// Whether it has a worker for one more call.
+    pub(super) fn is_ready(&self) -> bool {
+        self.host.is_some() && self.has_room()
+    }
+
+    /// Whether it and its worker keep shared memory for large blocks.
+    pub(super) fn holds_memory(&self) -> bool {
+        self.host.as_ref().is_some_and(Host::holds_memory)
+    }
+
+    /// Gives memory back that is not in use.
+    pub(super) fn tidy(&mut self) {
+        if let Some(host) = &mut self.host {
+            host.tidy();
+        }
+    }
+
+    /// Tells its worker to end, without waiting for that.
+    pub(super) fn ask_to_close(&self) {
+        if let Some(host) = &self.host {
+            host.ask_to_close();
+        }
+    }
+
+    /// Ends its worker.
+    pub(super) fn close(self) {
+        if let Some(host) = self.host {
+            host.close();
+        }
+    }
 }
 
 /// One or several calls of a function.
@@ -88,7 +110,7 @@ pub(super) struct Calls<'a> {
 ///
 /// # Panics
 ///
-/// If this thread is no seat.
+/// If this thread is on none.
 pub(super) fn run(
     calls: &Calls<'_>,
     each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
@@ -112,23 +134,30 @@ impl Seat {
         calls: &Calls<'_>,
         each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
     ) -> Result<(), TaskError> {
+        let mut last = String::new();
         for _ in 0..STILLBORN {
-            if let Some(outcome) = self.attempt(calls, each)? {
-                return outcome;
+            match self.attempt(calls, each) {
+                Ok(outcome) => return outcome,
+                Err(death) => last = death.to_string(),
             }
         }
-        let why = format!("{STILLBORN} worker processes in a row ended before they began a call");
+        let limit = self.terms.memory_limit.map(|limit| format!(", with a memory limit of {limit} bytes"));
+        let limit = limit.unwrap_or_default();
+        let why =
+            format!("{STILLBORN} worker processes in a row ended before they began a call{limit}; of the last, {last}");
         Err(TaskError::worker_died(calls.function, why, None, None))
     }
 
-    /// `None` if the worker died before it began.
-    #[allow(clippy::type_complexity, reason = "an outcome, if there is one, or no worker")]
+    /// The outcome; or how the worker died, if it did before it began.
     fn attempt(
         &mut self,
         calls: &Calls<'_>,
         each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
-    ) -> Result<Option<Result<(), TaskError>>, TaskError> {
-        let mut host = self.host(calls.function)?;
+    ) -> Result<Result<(), TaskError>, Death> {
+        let mut host = match self.host(calls.function) {
+            Ok(host) => host,
+            Err(error) => return Ok(Err(error)),
+        };
         self.request.clear();
         let mut blocks = Vec::new();
         let written = (calls.write)(&mut Encoder {
@@ -142,14 +171,14 @@ impl Seat {
             Err(Misfit(why)) => {
                 host.mail.recall(&blocks);
                 self.host = Some(host);
-                return Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}")));
+                return Ok(Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}"))));
             }
         };
         let running = calls.task.map(|task| Running::enter(task, host.pid()));
         if running.is_some() && cancelled() {
             host.mail.recall(&blocks);
             self.host = Some(host);
-            return Err(TaskError::Cancelled);
+            return Ok(Err(TaskError::Cancelled));
         }
         let words = [calls.entry.number(), calls.count, word];
         let mut received = Received { function: calls.function, left: calls.count, error: None, each };
@@ -170,7 +199,7 @@ impl Seat {
         let Some((lost, number)) = lost else {
             host.answered();
             self.host = Some(host);
-            return Ok(Some(received.outcome()));
+            return Ok(received.outcome());
         };
         let begun = host.has_begun(number);
         if begun {
@@ -181,14 +210,14 @@ impl Seat {
             Lost::TimeUp => host.bury(Cause::Killed),
         };
         if received.left == 0 {
-            return Ok(Some(received.outcome()));
+            return Ok(received.outcome());
         }
-        Ok(match lost {
-            Lost::TimeUp => Some(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
-            Lost::Cause(_) if !begun => None,
-            Lost::Cause(_) if calls.task.is_some() && cancelled() => Some(Err(TaskError::Cancelled)),
-            Lost::Cause(_) => Some(Err(died(calls.function, &death))),
-        })
+        match lost {
+            Lost::TimeUp => Ok(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
+            Lost::Cause(_) if !begun => Err(death),
+            Lost::Cause(_) if calls.task.is_some() && cancelled() => Ok(Err(TaskError::Cancelled)),
+            Lost::Cause(_) => Ok(Err(died(calls.function, &death))),
+        }
     }
 
     /// Whether its worker may run one more call.
@@ -282,14 +311,11 @@ impl Received<'_> {
 
     fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
         self.left = self.left.checked_sub(count)?;
-        for _ in 0..count {
-            if self.error.is_some() {
-                return Some(());
-            }
-            if let Err(Misfit(why)) = (self.each)(input) {
-                let why = format!("its result could not be read: {why}");
-                self.error = Some(TaskError::wire(self.function, why));
-            }
+        if self.error.is_none()
+            && let Err(Misfit(why)) = contained(self.function, || (0..count).try_for_each(|_| (self.each)(input)))
+        {
+            let why = format!("its result could not be read: {why}");
+            self.error = Some(TaskError::wire(self.function, why));
         }
         if self.error.is_none() && !input.is_empty() {
             self.error = Some(TaskError::wire(self.function, "its result is longer than its type".into()));

@@ -3,19 +3,25 @@
 //! Making such memory is dear: the system clears it page by page at the first touch. So whoever makes a segment keeps
 //! it in its [`Outbox`], and uses it again when the other side has let go of it. Who may touch a segment is one word
 //! at its front: its maker writes while it is free, and the other side reads from when it is told of it until it
-//! frees it. A segment that was not used for a while is retired, and both sides unmap it.
+//! frees it. Either side may retire a free one, which neither uses then: both unmap it when they look.
+//!
+//! Processes have only so many mappings and open files. So the descriptor of a segment is closed once the other side
+//! has it, and a side that keeps many blocks copies those that come: [`MOST_KNOWN`].
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::os::{self, AsFd, BorrowedFd, Mapping, OwnedFd};
+use super::os::{self, Mapping, OwnedFd};
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;
 /// Segments are multiples of this, so that one serves for blocks of about the same length.
 const STEP: usize = 1 << 20;
+/// Segments of the other side that may be looked at where they are. What comes in one more is copied, so that it is free
+/// for the next block.
+const MOST_KNOWN: usize = 256;
 /// Free segments that are kept for the next block.
 const KEPT: usize = 4;
 
@@ -38,6 +44,24 @@ impl Segment {
     fn capacity(&self) -> usize {
         self.mapping.len() - FRONT
     }
+
+    fn is_retired(&self) -> bool {
+        self.state().load(Ordering::Acquire) == RETIRED
+    }
+
+    fn is_free(&self) -> bool {
+        self.state().load(Ordering::Acquire) == FREE
+    }
+
+    /// Takes a free segment for its maker to fill, its receiver to read, or nobody.
+    fn advance(&self, from: u32, to: u32) -> bool {
+        self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sees to it that nobody uses it again, if nobody does; whether that is so.
+    fn retire(&self) -> bool {
+        self.is_retired() || self.advance(FREE, RETIRED)
+    }
 }
 
 /// A block on its way to the other process: the number of its segment, and its length.
@@ -57,11 +81,8 @@ pub(super) struct Outbox {
 struct Made {
     number: u32,
     segment: Segment,
-    fd: OwnedFd,
-    /// Whether the other side has the descriptor.
-    known: bool,
-    /// Whether it was used since the last time that unused ones were looked for.
-    used: bool,
+    /// The descriptor, until the other side has it.
+    fd: Option<OwnedFd>,
 }
 
 impl Outbox {
@@ -77,39 +98,35 @@ impl Outbox {
 
     /// A free segment with room for `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> io::Result<Place<'_>> {
-        let fits =
-            |made: &&mut Made| made.segment.state().load(Ordering::Acquire) == FREE && made.segment.capacity() >= len;
-        let found =
-            self.made.iter_mut().filter(fits).min_by_key(|made| made.segment.capacity()).map(|made| made.number);
-        let number = match found {
-            Some(number) => number,
+        let fits = |(_, made): &(usize, &Made)| made.segment.is_free() && made.segment.capacity() >= len;
+        let found = self.made.iter().enumerate().filter(fits).min_by_key(|(_, made)| made.segment.capacity());
+        let mut place = found.map(|(place, _)| place);
+        // The other side may retire it at this very moment.
+        place = place.filter(|place| self.made[*place].segment.advance(FREE, LENT));
+        let place = match place {
+            Some(place) => place,
             None => self.make(len)?,
         };
-        let made = self.made.iter_mut().find(|made| made.number == number);
-        let made = made.ok_or_else(|| io::Error::other("a segment is lost"))?;
-        made.used = true;
-        made.segment.state().store(LENT, Ordering::Release);
-        Ok(Place { made, len: 0 })
+        Ok(Place { made: &mut self.made[place], len: 0 })
     }
 
-    fn make(&mut self, len: usize) -> io::Result<u32> {
+    /// One more segment, lent already; its place.
+    fn make(&mut self, len: usize) -> io::Result<usize> {
         // What is too small for this block is of little use for the next ones.
         self.retire(|made| made.segment.capacity() < len, KEPT - 1);
         let size = len.checked_add(FRONT).and_then(|size| size.checked_next_multiple_of(STEP));
         let size = size.ok_or_else(|| io::Error::other("more memory than the system can address"))?;
         let fd = os::memory(size)?;
         let segment = Segment { mapping: Mapping::new(&fd)? };
-        let number = self.next;
+        segment.state().store(LENT, Ordering::Release);
+        self.made.push(Made { number: self.next, segment, fd: Some(fd) });
         self.next += 1;
-        self.made.push(Made { number, segment, fd, known: false, used: true });
-        Ok(number)
+        Ok(self.made.len() - 1)
     }
 
-    /// The descriptor of a segment that the other side does not know yet; from now on it does.
-    pub(super) fn introduce(&mut self, number: u32) -> Option<BorrowedFd<'_>> {
-        let made = self.made.iter_mut().find(|made| made.number == number && !made.known)?;
-        made.known = true;
-        Some(made.fd.as_fd())
+    /// The descriptor of a segment that the other side does not know yet; it is to be sent now.
+    pub(super) fn introduce(&mut self, number: u32) -> Option<OwnedFd> {
+        self.made.iter_mut().find(|made| made.number == number)?.fd.take()
     }
 
     /// Takes a block back that was never sent.
@@ -119,23 +136,24 @@ impl Outbox {
         }
     }
 
-    /// Gives back the segments that were not used since the last time.
+    pub(super) fn is_empty(&self) -> bool {
+        self.made.is_empty()
+    }
+
+    /// Gives back what is free.
     pub(super) fn tidy(&mut self) {
-        self.retire(|made| !made.used, 0);
-        self.made.iter_mut().for_each(|made| made.used = false);
+        self.made.retain(|made| !made.segment.retire());
     }
 
     /// Gives back free segments that are `useless`, but `kept` of them.
     fn retire(&mut self, useless: impl Fn(&Made) -> bool, kept: usize) {
-        let is_free = |made: &Made| made.segment.state().load(Ordering::Acquire) == FREE;
-        let mut free = self.made.iter().filter(|made| is_free(made)).count();
+        let mut free = self.made.iter().filter(|made| made.segment.is_free()).count();
         self.made.retain(|made| {
-            if free <= kept || !useless(made) || !is_free(made) {
-                return true;
+            if free <= kept || !useless(made) || !made.segment.is_free() {
+                return !made.segment.is_retired();
             }
             free -= 1;
-            made.segment.state().store(RETIRED, Ordering::Release);
-            false
+            !made.segment.retire()
         });
     }
 
@@ -186,7 +204,7 @@ impl Inbox {
 
     /// Gets to know a segment.
     pub(super) fn learn(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
-        self.forget_retired();
+        self.known.retain(|_, segment| !segment.is_retired());
         let mapping = Mapping::new(fd)?;
         if mapping.len() <= FRONT {
             return Err(io::Error::other("the segment is empty"));
@@ -195,9 +213,13 @@ impl Inbox {
         Ok(())
     }
 
-    /// Unmaps what the other side has retired.
-    pub(super) fn forget_retired(&mut self) {
-        self.known.retain(|_, segment| segment.state().load(Ordering::Acquire) != RETIRED);
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Gives back what is free.
+    pub(super) fn tidy(&mut self) {
+        self.known.retain(|_, segment| !segment.retire());
     }
 
     /// A block that was sent; it is the other side's again when the view is dropped.
@@ -206,30 +228,74 @@ impl Inbox {
         let len = usize::try_from(sent.len).ok().filter(|len| *len <= segment.capacity());
         let len = len.ok_or_else(|| io::Error::other("a block that is longer than its segment"))?;
         // One view at a time: its end frees the segment.
-        if segment.state().compare_exchange(LENT, HELD, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if !segment.advance(LENT, HELD) {
             return Err(io::Error::other("a segment that is in use"));
         }
-        Ok(View { segment: Arc::clone(segment), len })
+        let held = Held { segment: Arc::clone(segment), len };
+        Ok(if self.known.len() > MOST_KNOWN { View::copy_of(held.bytes()) } else { View(Kept::There(held)) })
     }
 }
 
-/// Bytes in a segment of the other side, which does not touch them before this is dropped.
-pub(super) struct View {
-    segment: Arc<Segment>,
-    len: usize,
+/// Bytes that came from the other side, aligned as the front of a segment is.
+pub(super) struct View(Kept);
+
+enum Kept {
+    There(Held),
+    Here(Copied),
 }
 
 impl View {
     pub(super) fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Kept::There(held) => held.bytes(),
+            Kept::Here(copied) => copied.bytes(),
+        }
+    }
+
+    /// Bytes that stay when those are gone.
+    pub(super) fn copy_of(bytes: &[u8]) -> Self {
+        Self(Kept::Here(Copied::new(bytes)))
+    }
+}
+
+/// Bytes in a segment of the other side, which does not touch them before this is dropped.
+struct Held {
+    segment: Arc<Segment>,
+    len: usize,
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
         // SAFETY: `Inbox::view` checked the length; the mapping lives as long as `self`; and its maker writes only
         // to segments that are free.
         unsafe { std::slice::from_raw_parts(self.segment.mapping.start().add(FRONT).as_ptr(), self.len) }
     }
 }
 
-impl Drop for View {
+impl Drop for Held {
     fn drop(&mut self) {
         self.segment.state().store(FREE, Ordering::Release);
+    }
+}
+
+/// Bytes of this process, aligned as those in a segment are.
+struct Copied {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Copied {
+    fn new(bytes: &[u8]) -> Self {
+        let mut copy = Vec::with_capacity(bytes.len() + FRONT);
+        os::expect_large(copy.as_mut_ptr(), copy.capacity());
+        let start = copy.as_ptr().align_offset(FRONT).min(FRONT);
+        copy.resize(start, 0);
+        copy.extend_from_slice(bytes);
+        Self { bytes: copy, start }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 }
 
@@ -244,7 +310,6 @@ mod tests {
         for round in 0..3_u8 {
             let sent = out.send(&[&[round; 10], &[9; 5]]).expect("there is memory");
             if let Some(fd) = out.introduce(sent.segment) {
-                let fd = fd.try_clone_to_owned().expect("a descriptor");
                 inbox.learn(sent.segment, &fd).expect("a segment");
             }
             let view = inbox.view(sent).expect("it was sent");
@@ -258,7 +323,7 @@ mod tests {
     fn a_segment_that_is_looked_at_is_not_written() {
         let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
         let first = out.send(&[b"one"]).expect("there is memory");
-        let fd = out.introduce(first.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        let fd = out.introduce(first.segment).expect("it is new");
         inbox.learn(first.segment, &fd).expect("a segment");
         let view = inbox.view(first).expect("it was sent");
         assert!(inbox.view(first).is_err(), "one view at a time");
@@ -276,15 +341,52 @@ mod tests {
         }
         assert!(out.made.len() <= KEPT, "{}", out.made.len());
         out.tidy();
-        out.tidy();
         assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
+    fn either_side_gives_free_segments_back_and_not_those_in_use() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let sent = [out.send(&[b"one"]), out.send(&[b"two"])].map(|sent| sent.expect("there is memory"));
+        for sent in sent {
+            let fd = out.introduce(sent.segment).expect("it is new");
+            inbox.learn(sent.segment, &fd).expect("a segment");
+        }
+        let [kept, dropped] = sent.map(|sent| inbox.view(sent).expect("it was sent"));
+        drop(dropped);
+        inbox.tidy();
+        out.tidy();
+        assert_eq!((inbox.known.len(), out.made.len()), (1, 1));
+        assert_eq!(kept.bytes(), b"one");
+        drop(kept);
+        inbox.tidy();
+        assert_ne!(out.send(&[b"three"]).expect("there is memory").segment, sent[0].segment, "it was retired");
+    }
+
+    #[test]
+    fn a_side_that_keeps_many_blocks_copies_the_others() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let views: Vec<View> = (0..MOST_KNOWN + 50)
+            .map(|round| {
+                let sent = out.send(&[&round.to_le_bytes()]).expect("there is memory");
+                if let Some(fd) = out.introduce(sent.segment) {
+                    inbox.learn(sent.segment, &fd).expect("a segment");
+                }
+                inbox.view(sent).expect("it was sent")
+            })
+            .collect();
+        assert_eq!(out.made.len(), MOST_KNOWN + 1);
+        for (round, view) in views.iter().enumerate() {
+            assert_eq!(view.bytes(), round.to_le_bytes());
+            assert!(view.bytes().as_ptr().addr().is_multiple_of(FRONT));
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
         let sent = out.send(&[b"one"]).expect("there is memory");
-        let fd = out.introduce(sent.segment).expect("it is new").try_clone_to_owned().expect("a descriptor");
+        let fd = out.introduce(sent.segment).expect("it is new");
         assert!(inbox.view(sent).is_err(), "not known yet");
         inbox.learn(sent.segment, &fd).expect("a segment");
         assert!(inbox.view(Sent { len: u64::MAX, ..sent }).is_err());

@@ -19,6 +19,12 @@ use super::segments::{Outbox, Sent, View};
 /// Bytes from here on go through a segment instead of the ring.
 pub(super) const BLOCK: usize = 1 << 15;
 
+/// Blocks of one message; what is more goes with the bytes, which become one block if they are many.
+const MOST_BLOCKS: usize = 64;
+
+/// Open files of one message, about; what is on its way counts as this process', which may open only so many.
+const MOST_DESCRIPTORS: usize = 200;
+
 /// Said of a value that does not fit among others.
 pub(super) const LARGE: &str = "it is too large";
 
@@ -60,15 +66,17 @@ impl Encoder<'_> {
         postcard::serialize_with_flavor::<T, _, _>(value, Append(self.bytes)).map_err(misfit)
     }
 
-    /// Writes bytes; many of them as a block.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Misfit> {
-        let large = bytes.len() >= BLOCK;
-        self.value(&(large, bytes.len()))?;
+    /// Writes the bytes of all parts, one behind the other; many of them as a block.
+    pub(super) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let large = len >= BLOCK && self.blocks.len() < MOST_BLOCKS;
+        self.value(&(large, len))?;
         if large {
             let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
-            self.blocks.push(Block::Bytes(outbox.send(&[bytes]).map_err(no_memory)?));
+            self.blocks.push(Block::Bytes(outbox.send(parts).map_err(no_memory)?));
         } else {
-            self.bytes.extend_from_slice(bytes);
+            self.bytes.reserve(len);
+            parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         }
         Ok(())
     }
@@ -78,15 +86,10 @@ impl Encoder<'_> {
         if self.outbox.is_none() {
             return Err(Misfit(LARGE.into()));
         }
+        if self.blocks.len() >= MOST_BLOCKS + MOST_DESCRIPTORS {
+            return Err(Misfit::new(format!("it has more than {MOST_DESCRIPTORS} ends of channels")));
+        }
         self.blocks.push(Block::Descriptor(descriptor));
-        Ok(())
-    }
-
-    /// Writes parts one behind the other, as a block whatever their length.
-    #[cfg(feature = "polars")]
-    pub(super) fn block(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
-        let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
-        self.blocks.push(Block::Bytes(outbox.send(parts).map_err(no_memory)?));
         Ok(())
     }
 }
@@ -159,6 +162,15 @@ impl Read<'_> {
             Self::Block(view) => view.bytes(),
         }
     }
+
+    /// The bytes, where they may stay.
+    #[cfg(feature = "polars")]
+    pub(super) fn into_view(self) -> View {
+        match self {
+            Self::Inline(bytes) => View::copy_of(bytes),
+            Self::Block(view) => view,
+        }
+    }
 }
 
 impl<'a> Decoder<'a> {
@@ -192,15 +204,6 @@ impl<'a> Decoder<'a> {
         match self.blocks.next() {
             Some(Arrived::Descriptor(descriptor)) => Ok(descriptor),
             _ => Err(Misfit::new("an open file is missing")),
-        }
-    }
-
-    /// Reads what [`Encoder::block`] wrote.
-    #[cfg(feature = "polars")]
-    pub(super) fn block(&mut self) -> Result<View, Misfit> {
-        match self.blocks.next() {
-            Some(Arrived::Bytes(view)) => Ok(view),
-            _ => Err(Misfit::new("a block is missing")),
         }
     }
 

@@ -90,7 +90,7 @@ impl Worker {
             call_parent(&self.shared, &self.mail);
             if self.shared.take_order(TIDY) {
                 self.mail.outbox.tidy();
-                self.mail.inbox.forget_retired();
+                self.mail.inbox.tidy();
             }
             if self.shared.take_order(CLOSE) {
                 return None;
@@ -103,7 +103,10 @@ impl Worker {
     fn answer(&mut self, frame: &Frame) {
         let [number, count, word] = frame.words;
         let parcel = self.mail.open(word, self.shared.payload(frame));
-        let Ok(mut parcel) = parcel else { os::end_now() };
+        let mut parcel = parcel.unwrap_or_else(|error| {
+            eprintln!("a fanfold worker process cannot read what its parent sent: {error}");
+            os::end_now()
+        });
         let replies =
             Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
         let begun = Instant::now();

@@ -14,7 +14,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::queue::{Run, State};
-use super::{BuildError, Core, seat};
+use super::{BuildError, Core, Kind, seat};
 use crate::park;
 
 /// How long a thread stays without work.
@@ -174,12 +174,17 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         state = core.queue.lock();
         state.looking -= 1;
     }
-    let until = Instant::now() + IDLE_LIMIT;
+    let mut until = Instant::now() + IDLE_LIMIT;
     let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
     let stay = loop {
         if (state.is_ready() && !patient) || state.closed {
             break true;
+        }
+        #[cfg(feature = "process")]
+        if std::mem::take(&mut state.untidy) {
+            until = Instant::now() + IDLE_LIMIT;
+            tidy = false;
         }
         let left = until.saturating_duration_since(Instant::now());
         // The last thread stays: with none, a refused start would leave a job to nobody.
@@ -224,5 +229,9 @@ pub(super) fn finish(core: &Core) {
     drop(state);
     if !seat::is_worker_of(core) {
         core.queue.join();
+        if core.kind == Kind::Process {
+            // Callers may still use worker processes without a thread of the pool.
+            core.queue.wait_until_unused();
+        }
     }
 }

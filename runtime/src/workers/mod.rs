@@ -173,8 +173,6 @@ pub(crate) struct Core {
     default: bool,
     threads: usize,
     hooks: Hooks,
-    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "for processes alone"))]
-    limits: Limits,
     counts: Counts,
     queue: Queue,
     /// Its plain threads for DataFrame chunks, once some were asked for.
@@ -183,6 +181,9 @@ pub(crate) struct Core {
     /// The forks before its threads started.
     forks: u32,
     demand: Demand,
+    /// Its worker processes, while nobody uses them.
+    #[cfg(feature = "process")]
+    stable: process::Stable,
 }
 
 impl Core {
@@ -203,13 +204,18 @@ impl Core {
             default: spec.default,
             threads,
             hooks: spec.hooks,
-            limits: spec.limits,
             counts: Counts::default(),
             queue: Queue::new(threads),
             #[cfg(feature = "polars")]
             frames: OnceLock::new(),
             forks: fork::count(),
             demand: Demand::new(),
+            #[cfg(feature = "process")]
+            stable: process::Stable::new(process::Terms {
+                memory_limit: spec.limits.memory,
+                max_tasks: spec.limits.tasks,
+                workers: threads,
+            }),
         });
         match spec.kind {
             Kind::Cpu => cpu::start(&core)?,
@@ -253,7 +259,7 @@ impl Core {
     fn run_job(self: &Arc<Self>, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         #[cfg(feature = "process")]
-        let ran = if self.kind == Kind::Process { ship::run(self, job) } else { job.run() };
+        let ran = if self.kind == Kind::Process { self.stable.seated(|| ship::run(self, job)) } else { job.run() };
         #[cfg(not(feature = "process"))]
         let ran = job.run();
         if ran == Ran::Helped {
@@ -286,13 +292,22 @@ impl Core {
         self.rouse(state);
     }
 
+    /// Runs `work` on this thread with a worker process of the pool's, if one is idle and nothing is queued.
+    #[cfg(feature = "process")]
+    pub(crate) fn try_directly<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> Option<T> {
+        fork::check(self.forks);
+        if self.queue.waiting() > 0 || self.is_own_worker() {
+            return None;
+        }
+        let (result, untidy) = seat::work_for(self, || self.stable.try_seated(work))??;
+        if untidy {
+            self.queue.ask_to_tidy();
+        }
+        Some(result)
+    }
+
     /// What a thread does first.
     fn on_start(&self) {
-        #[cfg(feature = "process")]
-        if self.kind == Kind::Process {
-            let Limits { memory, tasks } = self.limits;
-            process::sit(process::Terms { memory_limit: memory, max_tasks: tasks, workers: self.threads });
-        }
         run_hook(self.hooks.start);
     }
 
@@ -302,17 +317,17 @@ impl Core {
     }
 
     /// Gives that back.
-    #[allow(clippy::unused_self, reason = "it is the thread's")]
+    #[cfg_attr(not(feature = "process"), allow(clippy::unused_self, reason = "for processes alone"))]
     fn tidy(&self) {
         #[cfg(feature = "process")]
-        process::tidy();
+        self.stable.tidy();
     }
 
     /// What a thread does last.
     fn on_stop(&self) {
         run_hook(self.hooks.stop);
         #[cfg(feature = "process")]
-        process::leave();
+        self.stable.close();
     }
 
     /// Plain threads at most, those that step aside apart: the cpu pool's only stand in.

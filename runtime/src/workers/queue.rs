@@ -99,6 +99,9 @@ pub(super) struct State {
     pub(super) called_at: u64,
     /// Whether a thread watches the queue for a standstill.
     pub(super) watched: bool,
+    /// Whether there is something to be given back since the threads rest.
+    #[cfg(feature = "process")]
+    pub(super) untidy: bool,
     /// The number in the next thread's name.
     pub(super) next_index: usize,
     pub(super) closed: bool,
@@ -169,6 +172,8 @@ impl Queue {
                 retakes: 0,
                 called_at: 0,
                 watched: false,
+                #[cfg(feature = "process")]
+                untidy: false,
                 next_index: 0,
                 closed: false,
                 handles: Vec::new(),
@@ -237,6 +242,15 @@ impl Queue {
         state
     }
 
+    /// Has a thread that rests look after what is to be given back, in a while.
+    #[cfg(feature = "process")]
+    pub(super) fn ask_to_tidy(&self) {
+        let asked = std::mem::replace(&mut self.lock().untidy, true);
+        if !asked {
+            self.ring(1);
+        }
+    }
+
     /// Jobs that wait, seen without the lock.
     #[cfg(feature = "process")]
     pub(super) fn waiting(&self) -> usize {
@@ -292,6 +306,14 @@ impl Queue {
             state.returning -= 1;
         }
         state.running += 1;
+    }
+
+    /// Waits until nobody has a permit any more.
+    pub(super) fn wait_until_unused(&self) {
+        let mut state = self.lock();
+        while state.running > 0 {
+            state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Waits until the last thread has left, but those that are lost, and joins the plain ones.

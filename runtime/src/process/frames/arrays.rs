@@ -16,6 +16,7 @@ use polars_buffer::{Buffer, SharedStorage};
 
 use super::super::segments::View;
 use super::super::wire::{Decoder, Encoder, Misfit};
+use super::super::worker::is_worker_process;
 
 /// Every buffer begins at a multiple of this, as Arrow wants it.
 const ALIGNMENT: usize = 64;
@@ -43,7 +44,7 @@ impl<'a> Parts<'a> {
             aligned.push(&**part);
             aligned.push(&padding[..part.len().next_multiple_of(ALIGNMENT) - part.len()]);
         }
-        out.block(&aligned)
+        out.bytes(&aligned)
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) struct Came {
 impl Came {
     pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
         let lens: Vec<usize> = input.value()?;
-        let block = input.block()?;
+        let block = input.bytes()?.into_view();
         let mut start = 0_usize;
         let mut parts = Vec::with_capacity(lens.len());
         for len in lens {
@@ -105,7 +106,8 @@ fn write_bitmap<'a>(bitmap: &'a Bitmap, parts: &mut Parts<'a>, out: &mut Encoder
 fn read_bitmap(came: &mut Came, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, Misfit> {
     let (offset, len): (usize, usize) = input.value()?;
     let storage = came.next::<u8>(None)?;
-    if len != expected || offset > 7 || storage.len() < (offset + len).div_ceil(8) {
+    let bits = offset.checked_add(len).filter(|bits| bits.div_ceil(8) <= storage.len());
+    if len != expected || offset > 7 || bits.is_none() {
         return Err(missing());
     }
     // SAFETY: there are as many bits as it says.
@@ -253,7 +255,8 @@ pub(super) fn read(dtype: &ArrowDataType, came: &mut Came, input: &mut Decoder<'
         PhysicalType::BinaryView => read_views::<[u8]>(own(), len, came, input),
         PhysicalType::LargeList => {
             let validity = read_validity(came, input, len)?;
-            let offsets = OffsetsBuffer::try_from(came.buffer::<i64>(Some(len + 1))?).map_err(Misfit::new)?;
+            let offsets = came.buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
+            let offsets = OffsetsBuffer::try_from(offsets).map_err(Misfit::new)?;
             let ArrowDataType::LargeList(inner) = dtype.to_storage() else { return Err(missing()) };
             let values = read(&inner.dtype, came, input)?;
             Ok(Box::new(ListArray::try_new(own(), offsets, values, validity).map_err(Misfit::new)?))
@@ -285,10 +288,37 @@ fn read_views<T: ViewType + ?Sized>(
     let views = came.buffer::<StringView>(Some(len))?;
     let count: usize = input.value()?;
     let buffers = (0..count).map(|_| came.buffer::<u8>(None)).collect::<Result<Buffer<_>, _>>()?;
-    // SAFETY: the other process had these very views and buffers in an array of this type, whose bytes were checked
-    // when it was made.
+    // A worker may have been anywhere in its memory; a parent has not.
+    if !is_worker_process() {
+        check_views(&views, &buffers, T::IS_UTF8)?;
+    }
+    // SAFETY: the views were checked; or they come from the parent, who has them in an array of this type.
     let array = unsafe { BinaryViewArrayGeneric::<T>::new_unchecked_unknown_md(dtype, views, buffers, validity, None) };
     Ok(Box::new(array))
+}
+
+/// Whether all views lie within the buffers, and are text if they must be.
+fn check_views(views: &[StringView], buffers: &[Buffer<u8>], text: bool) -> Result<(), Misfit> {
+    let ascii: Vec<bool> = buffers.iter().map(|buffer| !text || buffer.is_ascii()).collect();
+    for view in views {
+        let bytes;
+        let (found, plain) = if view.is_inline() {
+            bytes = view.as_u128().to_ne_bytes();
+            let (bytes, rest) = bytes[4..].split_at(view.length as usize);
+            if rest.iter().any(|byte| *byte != 0) {
+                return Err(missing());
+            }
+            (bytes, !text || bytes.is_ascii())
+        } else {
+            let (buffer, start) = (view.buffer_idx as usize, view.offset as usize);
+            let bytes = buffers.get(buffer).and_then(|buffer| buffer.get(start..start + view.length as usize));
+            (bytes.ok_or_else(missing)?, ascii[buffer])
+        };
+        if !plain && std::str::from_utf8(found).is_err() {
+            return Err(Misfit::new("a text is not UTF-8"));
+        }
+    }
+    Ok(())
 }
 
 fn read_dictionary<K: DictionaryKey>(

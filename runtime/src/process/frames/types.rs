@@ -28,6 +28,9 @@ const PLAIN: [Type; 18] = [
     Type::Utf8View,
 ];
 
+/// Levels of types within types: what is deeper is not read, as each is a level of the stack.
+const DEEPEST: u8 = 100;
+
 const TIMESTAMP: u8 = 32;
 const DURATION: u8 = 33;
 const TIME: u8 = 34;
@@ -61,8 +64,13 @@ pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), Mi
 }
 
 pub(super) fn read_field(input: &mut Decoder<'_>) -> Result<Field, Misfit> {
+    read_field_within(input, DEEPEST)
+}
+
+/// A field whose type is so many levels deep at most.
+fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, Misfit> {
     let name: String = input.value()?;
-    let dtype = read_type(input)?;
+    let dtype = read_type(input, depth)?;
     let nullable = input.value()?;
     let metadata: Vec<(String, String)> = input.value()?;
     let mut field = Field::new(name.into(), dtype, nullable);
@@ -112,7 +120,8 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     }
 }
 
-fn read_type(input: &mut Decoder<'_>) -> Result<Type, Misfit> {
+fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
+    let depth = depth.checked_sub(1).ok_or_else(|| Misfit::new("a column of a type that is too deep"))?;
     let unknown = || Misfit::new("a column of an unknown type");
     let unit = |input: &mut Decoder<'_>| {
         let number: u8 = input.value()?;
@@ -130,23 +139,23 @@ fn read_type(input: &mut Decoder<'_>) -> Result<Type, Misfit> {
             let (precision, scale) = input.value()?;
             Type::Decimal(precision, scale)
         }
-        LIST => Type::LargeList(Box::new(read_field(input)?)),
+        LIST => Type::LargeList(Box::new(read_field_within(input, depth)?)),
         ARRAY => {
             let width = input.value()?;
-            Type::FixedSizeList(Box::new(read_field(input)?), width)
+            Type::FixedSizeList(Box::new(read_field_within(input, depth)?), width)
         }
         STRUCT => {
             let count: usize = input.value()?;
-            Type::Struct((0..count).map(|_| read_field(input)).collect::<Result<_, _>>()?)
+            Type::Struct((0..count).map(|_| read_field_within(input, depth)).collect::<Result<_, _>>()?)
         }
         DICTIONARY => {
             let (key, sorted): (u8, bool) = input.value()?;
             let key = KEYS.get(usize::from(key)).copied().ok_or_else(unknown)?;
-            Type::Dictionary(key, Box::new(read_type(input)?), sorted)
+            Type::Dictionary(key, Box::new(read_type(input, depth)?), sorted)
         }
         EXTENSION => {
             let (name, metadata): (String, Option<String>) = input.value()?;
-            let inner = read_type(input)?;
+            let inner = read_type(input, depth)?;
             Type::Extension(Box::new(ExtensionType { name: name.into(), inner, metadata: metadata.map(Into::into) }))
         }
         number => PLAIN.get(usize::from(number)).cloned().ok_or_else(unknown)?,

@@ -1,0 +1,48 @@
+//! Shared memory that nobody needs for a while is given back.
+
+use std::fs;
+use std::process;
+use std::time::{Duration, Instant};
+
+use fanfold::{Bytes, Pool, parallel};
+
+fanfold::process_tests!();
+
+/// Bytes of shared memory that a process maps.
+fn mapped(pid: u32) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it can be read");
+    let ranges = maps.lines().filter(|line| line.contains("memfd:fanfold")).filter_map(|line| line.split(' ').next());
+    let hex = |text| usize::from_str_radix(text, 16).expect("an address");
+    ranges.filter_map(|range| range.split_once('-')).map(|(start, end)| hex(end) - hex(start)).sum()
+}
+
+static IDLE: Pool = Pool::process("idle").threads(1);
+
+#[parallel(kind = "process", pool = IDLE)]
+fn pass_and_tell(bytes: Bytes) -> (u32, Bytes) {
+    (process::id(), bytes)
+}
+
+#[parallel(kind = "process", pool = IDLE)]
+fn pass_alone(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+#[test]
+fn a_pool_that_is_idle_gives_its_shared_memory_back() {
+    const LARGE: usize = 64 << 20;
+    let (worker, _) = pass_and_tell(Bytes::from(vec![1; 10]));
+    for _ in 0..8 {
+        assert_eq!(pass_alone(Bytes::from(vec![7; LARGE])).len(), LARGE);
+    }
+    // One segment each way, kept for the next call.
+    let both = mapped(worker);
+    assert!((2 * LARGE..2 * LARGE + (8 << 20)).contains(&both), "{both}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while mapped(worker) > 8 << 20 || mapped(process::id()) > 8 << 20 {
+        assert!(Instant::now() < deadline, "{} {}", mapped(worker), mapped(process::id()));
+        // It takes ten seconds: not all of them are for looking.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(pass_alone(Bytes::from(vec![7; LARGE])).len(), LARGE);
+}
