@@ -368,3 +368,66 @@ fn the_callers_thread_stays_out_of_every_rayon_pool() {
     squared(numbers(100)).expect("x is there");
     assert_eq!(rayon::current_thread_index(), None);
 }
+
+#[parallel(kind = "cpu", chunks = 4)]
+fn tripled<'a>(frame: &'a DataFrame, column: &str) -> PolarsResult<DataFrame> {
+    DataFrame::new(frame.height(), vec![frame.column(column)? * 3])
+}
+
+#[parallel(kind = "io", chunk_size = 3, overlap = 1)]
+fn steps(series: &Series) -> PolarsResult<Series> {
+    series - &series.shift(1)
+}
+
+#[parallel(kind = "cpu", chunks = 3, by = ["half"])]
+fn halves(frame: &DataFrame) -> Vec<usize> {
+    vec![frame.column("half").and_then(Column::n_unique).unwrap_or(0)]
+}
+
+#[parallel(kind = "cpu", chunks = 3)]
+fn added(#[chunk] one: &Column, #[chunk] other: &Series) -> PolarsResult<Column> {
+    one.as_materialized_series().clone().into_column() + other.clone().into_column()
+}
+
+#[test]
+fn annotated_functions_take_frames_behind_references() {
+    let df = numbers(10);
+    let out = tripled(&df, "x").expect("x is there");
+    assert_eq!(out, tripled::serial(&df, "x").expect("x is there"));
+    assert!(tripled(&df, "z").is_err());
+    let x = df.column("x").expect("x is there");
+    let series = x.as_materialized_series();
+    assert_eq!(steps(series).expect("numbers").null_count(), 1);
+    assert_eq!(&added(x, series).expect("equal lengths"), &(x * 2));
+    assert_eq!(added(&x.clear(), &series.clear()).expect("equal lengths").len(), 0);
+    let grouped = df!("half" => (0..10_i64).map(|n| n / 2).collect::<Vec<_>>()).expect("one column");
+    assert_eq!(halves(&grouped).iter().sum::<usize>(), 5);
+}
+
+#[parallel(kind = "cpu", chunks = "auto")]
+fn heights(frame: DataFrame) -> Vec<usize> {
+    vec![frame.height()]
+}
+
+#[test]
+fn annotated_functions_cut_a_short_frame_no_further_than_it_pays() {
+    assert_eq!(heights(numbers(100)), [100]);
+    let many = heights(numbers(100_000));
+    assert_eq!(many.len(), 4 * fanfold::Pool::cpu_default().stats().limit.min(24));
+    assert_eq!(many.iter().sum::<usize>(), 100_000);
+}
+
+static CREW: fanfold::Pool = fanfold::Pool::cpu("crew").threads(2);
+
+#[parallel(kind = "cpu", chunks = 4, pool = CREW)]
+fn places(frame: DataFrame) -> HashSet<(String, usize)> {
+    drop(frame);
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    HashSet::from([(name, polars_core::runtime::RAYON.current_num_threads())])
+}
+
+#[test]
+fn chunks_on_a_named_pool_use_one_thread_each() {
+    let places = places(numbers(10));
+    assert!(places.iter().all(|(name, threads)| name.starts_with("fanfold-crew-") && *threads == 1), "{places:?}");
+}

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use polars::prelude::*;
 
-use super::concat;
+use super::{concat, plan};
 use crate::gather::{Gather, GatherError};
 use crate::split::Split;
 
@@ -132,6 +132,10 @@ macro_rules! chunked_argument {
 
             fn size(&self) -> usize {
                 self.count()
+            }
+
+            fn auto_chunks(&self, workers: usize) -> usize {
+                plan::chunks(self.count(), || self.bytes(), workers)
             }
 
             fn cut(self, at: usize) -> (Self, Self) {
