@@ -431,3 +431,52 @@ fn chunks_on_a_named_pool_use_one_thread_each() {
     let places = places(numbers(10));
     assert!(places.iter().all(|(name, threads)| name.starts_with("fanfold-crew-") && *threads == 1), "{places:?}");
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Thing(usize);
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "thing {}", self.0)
+    }
+}
+
+impl polars::polars_utils::total_ord::TotalEq for Thing {
+    fn tot_eq(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl polars::polars_utils::total_ord::TotalHash for Thing {
+    fn tot_hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::hash::Hash::hash(self, state);
+    }
+}
+
+impl PolarsObject for Thing {
+    fn type_name() -> &'static str {
+        "thing"
+    }
+}
+
+#[test]
+fn objects_are_cut_and_joined_and_what_polars_cannot_do_with_them_is_an_error() {
+    let things = ObjectChunked::new_from_vec("o".into(), (0..10).map(Thing).collect()).into_series().into_column();
+    let groups = Column::new("g".into(), (0..10_i64).map(|n| n % 2).collect::<Vec<_>>());
+    let df = DataFrame::new(10, vec![things, groups]).expect("equal lengths");
+    for rechunk in [false, true] {
+        let out = df.par_chunks(3).rechunk(rechunk).map(Ok).expect("no chunk fails");
+        let things = out.column("o").expect("it is there");
+        let things: Vec<_> = (0..10).map(|row| things.get(row).expect("a row").to_string()).collect();
+        assert_eq!(things, (0..10).map(|n| format!("thing {n}")).collect::<Vec<_>>());
+    }
+    let nulls = df.par_chunks(2).map(|chunk| {
+        let null = Column::full_null("o".into(), chunk.height(), &DataType::Null);
+        let first = chunk.column("o")?.get(0)?.to_string() == "thing 0";
+        DataFrame::new(chunk.height(), vec![if first { null } else { chunk.column("o")?.clone() }])
+    });
+    let nulls = nulls.expect_err("Polars makes no null objects").to_string();
+    assert!(nulls.contains("its column `o` is null, which Polars cannot make a column of objects"), "{nulls}");
+    let scattered = df.par_groups(["g"]).map(Ok).expect_err("rows would be picked").to_string();
+    assert!(scattered.contains("Polars cannot pick scattered rows of a column of objects"), "{scattered}");
+}
