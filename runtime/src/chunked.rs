@@ -11,22 +11,25 @@ use crate::map::{Grain, Hands, Items, Run};
 use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::site::{Call, Site};
-use crate::split::{Cut, Split};
+use crate::split::Cut;
+use crate::split::lent::{Cuttable, Room};
 use crate::workers::Core;
 #[cfg(feature = "polars")]
 use crate::{frame::serial_polars, pool::Pool};
 
-/// How a type is cut: the [`Split`] bound, asked for once, where the user wrote the type.
-pub struct Cutter<S> {
+/// How a type is cut: the [`Split`](crate::Split) bound, asked for once, where the user wrote the type.
+pub struct Cutter<'r, S> {
     size: fn(&S) -> usize,
-    cut_all: fn(S, &[usize]) -> Vec<S>,
+    auto: fn(&S, usize) -> usize,
+    cut_all: fn(S, &[usize], &'r Room) -> Vec<S>,
     polars: bool,
+    room: &'r Room,
 }
 
-/// The proof that a type can be cut.
+/// The proof that a type can be cut; `room` is for what its pieces borrow.
 #[must_use]
-pub fn cutter<S: Split>() -> Cutter<S> {
-    Cutter { size: S::size, cut_all: S::cut_all, polars: S::POLARS }
+pub fn cutter<'r, S: Cuttable<'r>>(room: &'r Room) -> Cutter<'r, S> {
+    Cutter { size: S::items, auto: S::auto, cut_all: S::pieces, polars: S::POLARS, room }
 }
 
 /// Two values that are cut alike.
@@ -38,6 +41,8 @@ pub trait CutAll<S> {
     fn size(&self, whole: &S) -> usize;
     /// The pieces.
     fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S>;
+    /// How many pieces, where the user leaves that to us.
+    fn auto(&self, whole: &S, workers: usize) -> usize;
     /// Whether they hold Polars data.
     fn polars(&self) -> bool;
     /// The pieces that `workers` are given, and how many items each has of its own.
@@ -46,6 +51,7 @@ pub trait CutAll<S> {
     ///
     /// If it cannot be cut as was asked for.
     fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
+        let cut = if cut == Cut::Auto { Cut::Chunks(self.auto(&whole, workers)) } else { cut };
         let sizes = cut.sizes(self.size(&whole), workers);
         let pieces = self.cut(whole, &sizes);
         let (wanted, found) = (sizes.len(), pieces.len());
@@ -54,13 +60,17 @@ pub trait CutAll<S> {
     }
 }
 
-impl<S> CutAll<S> for Cutter<S> {
+impl<S> CutAll<S> for Cutter<'_, S> {
     fn size(&self, whole: &S) -> usize {
         (self.size)(whole)
     }
 
     fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
-        (self.cut_all)(whole, sizes)
+        (self.cut_all)(whole, sizes, self.room)
+    }
+
+    fn auto(&self, whole: &S, workers: usize) -> usize {
+        (self.auto)(whole, workers)
     }
 
     fn polars(&self) -> bool {
@@ -80,6 +90,10 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
         let (one, other) = (first.len(), second.len());
         assert!(one == other, "`Split::cut_all` gave {one} pieces of one argument and {other} of another");
         first.into_iter().zip(second).collect()
+    }
+
+    fn auto(&self, (first, second): &(S, T), workers: usize) -> usize {
+        self.0.auto(first, workers).max(self.1.auto(second, workers))
     }
 
     fn polars(&self) -> bool {
@@ -236,11 +250,16 @@ pub const fn at_least_one(number: usize, what: &str) -> usize {
     number
 }
 
-/// Where chunks run: those of Polars data on the frame crew, unless the user chose a pool or `kind = "io"`.
+/// Where chunks run: those of Polars data on the frame crew, or on that beside the pool that the user chose.
 #[cfg(feature = "polars")]
 fn lane(site: Site, polars: bool) -> &'static Arc<Core> {
     let own = site.core();
-    if polars && own.is_default_cpu() { Pool::frames().core() } else { own }
+    match polars {
+        true if own.is_default_cpu() => Pool::frames().core(),
+        // Other processes have threads of their own.
+        true if !own.is_process() => own.frames(),
+        _ => own,
+    }
 }
 
 #[cfg(not(feature = "polars"))]

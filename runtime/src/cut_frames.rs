@@ -7,42 +7,54 @@ use std::ops::Range;
 
 use crate::chunked::{CutAll, Joiner, gatherer};
 use crate::gather::{Gather, GatherError};
-use crate::split::{Cut, Split};
+use crate::split::Cut;
+use crate::split::lent::{Cuttable, Room};
 
 /// What can be cut between groups.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut by groups",
     label = "has no columns to group by",
-    note = "`by` takes a `DataFrame` by value, and needs the feature `polars` of fanfold"
+    note = "`by` takes a `DataFrame` or `&DataFrame`, and needs the feature `polars` of fanfold"
 )]
-pub trait Grouped: Split {
+pub trait Grouped<'r>: Cuttable<'r> {
     /// Pieces of whole groups, and how many rows each has.
     ///
     /// # Errors
     ///
     /// If there are no such columns.
-    fn between_groups(self, keys: &[&str], cut: Cut, workers: usize) -> Result<Vec<(usize, Self)>, GatherError>;
+    fn between_groups(
+        self,
+        keys: &[&str],
+        cut: Cut,
+        workers: usize,
+        room: &'r Room,
+    ) -> Result<Vec<(usize, Self)>, GatherError>;
 }
 
 /// Cuts between groups.
-pub struct GroupCutter<S> {
+pub struct GroupCutter<'r, S> {
     keys: &'static [&'static str],
+    room: &'r Room,
     _cut: PhantomData<fn(S)>,
 }
 
 /// `by = [..]`.
 #[must_use]
-pub fn cutter_by<S: Grouped>(keys: &'static [&'static str]) -> GroupCutter<S> {
-    GroupCutter { keys, _cut: PhantomData }
+pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], room: &'r Room) -> GroupCutter<'r, S> {
+    GroupCutter { keys, room, _cut: PhantomData }
 }
 
-impl<S: Grouped> CutAll<S> for GroupCutter<S> {
+impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
     fn size(&self, whole: &S) -> usize {
-        whole.size()
+        whole.items()
     }
 
     fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
-        whole.cut_all(sizes)
+        whole.pieces(sizes, self.room)
+    }
+
+    fn auto(&self, whole: &S, workers: usize) -> usize {
+        whole.auto(workers)
     }
 
     fn polars(&self) -> bool {
@@ -50,7 +62,7 @@ impl<S: Grouped> CutAll<S> for GroupCutter<S> {
     }
 
     fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
-        whole.between_groups(self.keys, cut, workers)
+        whole.between_groups(self.keys, cut, workers, self.room)
     }
 }
 
@@ -58,38 +70,43 @@ impl<S: Grouped> CutAll<S> for GroupCutter<S> {
 #[diagnostic::on_unimplemented(
     message = "pieces of `{Self}` cannot overlap",
     label = "has no rows to see",
-    note = "`overlap` takes a `DataFrame`, `Series` or `Column` by value, and needs the feature `polars` of fanfold"
+    note = "`overlap` takes a `DataFrame`, `Series` or `Column`, or a reference to one, and needs the feature `polars` of fanfold"
 )]
-pub trait Overlapping: Split {
+pub trait Overlapping<'r>: Cuttable<'r> {
     /// These rows of it.
     #[must_use]
-    fn seen(&self, rows: Range<usize>) -> Self;
+    fn seen(self, rows: &[Range<usize>], room: &'r Room) -> Vec<Self>;
 }
 
 /// Cuts into pieces that see rows before their own.
-pub struct OverlapCutter<S> {
+pub struct OverlapCutter<'r, S> {
     before: usize,
+    room: &'r Room,
     _cut: PhantomData<fn(S)>,
 }
 
 /// `overlap = N`.
 #[must_use]
-pub fn cutter_overlapping<S: Overlapping>(before: usize) -> OverlapCutter<S> {
-    OverlapCutter { before, _cut: PhantomData }
+pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, room: &'r Room) -> OverlapCutter<'r, S> {
+    OverlapCutter { before, room, _cut: PhantomData }
 }
 
-impl<S: Overlapping> CutAll<S> for OverlapCutter<S> {
+impl<'r, S: Overlapping<'r>> CutAll<S> for OverlapCutter<'r, S> {
     fn size(&self, whole: &S) -> usize {
-        whole.size()
+        whole.items()
     }
 
     fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
         let mut start = 0;
-        let pieces = sizes.iter().map(|size| {
+        let seen = sizes.iter().map(|size| {
             start += size;
-            whole.seen((start - size).saturating_sub(self.before)..start)
+            (start - size).saturating_sub(self.before)..start
         });
-        pieces.collect()
+        whole.seen(&seen.collect::<Vec<_>>(), self.room)
+    }
+
+    fn auto(&self, whole: &S, workers: usize) -> usize {
+        whole.auto(workers)
     }
 
     fn polars(&self) -> bool {

@@ -159,6 +159,7 @@ pub mod __private {
     pub use crate::sent::{Crossing, Sent, sent, sent_by, sent_result, sent_value, shared, whole};
     pub use crate::site::{Call, Site};
     pub use crate::split::Cut;
+    pub use crate::split::lent::Room;
     pub use crate::state::with_state;
     pub use crate::task::Task;
     #[cfg(feature = "process")]

@@ -133,6 +133,23 @@ fn bad_keys_are_clear_errors() {
     });
     let failing = failing.expect_err("group 7 fails").to_string();
     assert!(failing.contains("group sorted = 7: unlucky"), "{failing}");
+    let panicking = df.par_groups(["sorted"]).map_groups(|group| {
+        assert!(group.column("sorted")?.i64()?.get(0) != Some(9), "nine");
+        Ok(group)
+    });
+    let panicking = panicking.expect_err("group 9 panics").to_string();
+    assert!(panicking.contains("group sorted = 9: ") && panicking.ends_with("nine"), "{panicking}");
+    let misfit = df.par_groups(["sorted"]).chunks(2).map_groups(|group| {
+        let odd = group.column("sorted")?.i64()?.get(0) == Some(3);
+        if odd { group.select(["row"]) } else { Ok(group) }
+    });
+    let misfit = misfit.expect_err("group 3 is narrow").to_string();
+    assert!(
+        misfit.contains(
+            "group sorted = 3: its result does not fit the others: it has 1 column (`row`), and the first group has 3"
+        ),
+        "{misfit}"
+    );
 }
 
 #[test]
@@ -164,7 +181,7 @@ fn an_overlap_gives_what_the_whole_frame_gives() {
         assert!(out.equals_missing(&whole), "{chunks} chunks: {out}");
     }
     // Longer than a chunk, and than the frame.
-    for overlap in [3, 10, 1_000] {
+    for overlap in [3, 10, 1_000, usize::MAX] {
         let out = df.par_rows(2).overlap(overlap).overlap_after(overlap).map(steps).expect("no chunk fails");
         assert!(out.equals_missing(&whole), "{overlap} rows");
     }

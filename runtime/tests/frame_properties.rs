@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
-/// A column of one of the common types, with nulls.
+/// A column of one of Polars' types, with nulls; objects have tests of their own.
 fn column(rows: usize) -> BoxedStrategy<Column> {
     fn of_values<T: std::fmt::Debug + Clone + 'static>(
         value: impl Strategy<Value = T> + 'static,
@@ -48,20 +48,29 @@ fn column(rows: usize) -> BoxedStrategy<Column> {
         of_values(any::<i32>(), rows),
         of_values(any::<i64>(), rows),
         cast(small(), DataType::Int128),
+        cast(small(), DataType::UInt8),
+        cast(small(), DataType::UInt16),
         of_values(any::<u32>(), rows),
         of_values(any::<u64>(), rows),
+        cast(small(), DataType::UInt128),
+        cast(small(), DataType::Float16),
         of_values(any::<f32>().prop_filter("comparable", |f| !f.is_nan()), rows),
         of_values(any::<f64>(), rows),
         text(),
         cast(text(), DataType::Binary),
         cast(days(), DataType::Date),
         cast(ticks(), DataType::Datetime(TimeUnit::Microseconds, None)),
+        cast(ticks(), DataType::Datetime(TimeUnit::Nanoseconds, Some(TimeZone::UTC))),
+        cast(ticks(), DataType::Datetime(TimeUnit::Milliseconds, None)),
         cast(ticks(), DataType::Duration(TimeUnit::Milliseconds)),
+        cast(ticks(), DataType::Duration(TimeUnit::Nanoseconds)),
         cast(of_values(0..86_400_000_000_000_i64, rows), DataType::Time),
         cast(small(), DataType::Decimal(20, 3)),
         cast(short.clone(), DataType::from_categories(Categories::global())),
         cast(short, DataType::from_frozen_categories(categories)),
         cast(small(), DataType::List(Box::new(DataType::Int64))),
+        cast(text(), DataType::List(Box::new(DataType::String))),
+        cast(small(), DataType::List(Box::new(DataType::List(Box::new(DataType::Float32))))),
         list(None),
         list(Some(DataType::Array(Box::new(DataType::Int64), 2))),
         structs,
@@ -71,19 +80,39 @@ fn column(rows: usize) -> BoxedStrategy<Column> {
     .boxed()
 }
 
-/// A frame of some such columns, in several chunks that need not be aligned.
+/// A frame of some such columns, in several chunks that need not be aligned, or a slice of one.
 fn frame() -> impl Strategy<Value = DataFrame> {
-    (0..60_usize, 0..5_usize)
-        .prop_flat_map(|(rows, width)| (Just(rows), vec((column(rows), 0..=rows), width)))
-        .prop_map(|(rows, columns)| {
+    frame_of(0..5)
+}
+
+fn frame_of(width: std::ops::Range<usize>) -> impl Strategy<Value = DataFrame> {
+    (0..60_usize, width)
+        .prop_flat_map(|(rows, width)| (Just(rows), vec((column(rows), 0..=rows), width), 0..=rows, 0..=rows))
+        .prop_map(|(rows, columns, start, length)| {
             let columns = columns.into_iter().enumerate().map(|(index, (column, cut))| {
                 // Append the tail to the head: the same values in two chunks.
                 let mut halves = column.slice(0, cut);
                 halves.append(&column.slice(i64::try_from(cut).expect("small"), rows - cut)).expect("one type");
                 halves.with_name(format!("c{index}").into())
             });
-            DataFrame::new(rows, columns.collect()).expect("equal lengths")
+            let whole = DataFrame::new(rows, columns.collect()).expect("equal lengths");
+            // Half of them are slices.
+            if start % 2 == 0 { whole } else { whole.slice(i64::try_from(start).expect("small"), length) }
         })
+}
+
+trait Firsts {
+    /// The first row of each group.
+    fn select_rows(&self, groups: &GroupPositions) -> DataFrame;
+}
+
+impl Firsts for DataFrame {
+    fn select_rows(&self, groups: &GroupPositions) -> DataFrame {
+        let firsts = groups.iter().map(|group| match group {
+            GroupsIndicator::Idx((first, _)) | GroupsIndicator::Slice([first, _]) => first,
+        });
+        self.take(&IdxCa::from_vec("".into(), firsts.collect())).expect("rows of the frame")
+    }
 }
 
 proptest! {
@@ -95,6 +124,51 @@ proptest! {
         let by_rows = df.par_rows(rows).rechunk(true).map(Ok).expect("no chunk fails");
         prop_assert!(by_rows.equals_missing(&df), "{by_rows} is not {df}");
         prop_assert_eq!(by_rows.height(), df.height());
+    }
+
+    #[test]
+    fn cut_between_groups_and_put_in_order_again_is_the_frame(df in frame_of(1..3), chunks in 1..9_usize) {
+        let key = df.columns()[0].name().clone();
+        match df.group_by_stable([key.clone()]) {
+            Ok(groups) => {
+                let kept = df.par_groups([key.clone()]).chunks(chunks).keep_order(true).map(Ok).expect("no chunk fails");
+                prop_assert!(kept.equals_missing(&df), "{kept} is not {df}");
+                let firsts = |group: DataFrame| Ok(group.head(Some(1)));
+                let parallel = df.par_groups([key]).chunks(chunks).map_groups(firsts).expect("no group fails");
+                prop_assert_eq!(parallel.height(), groups.get_groups().len());
+                let serial = df.select_rows(groups.get_groups());
+                prop_assert!(parallel.equals_missing(&serial), "{parallel} is not {serial}");
+            }
+            // What Polars cannot group by is an error here, too.
+            Err(_) => prop_assert!(df.par_groups([key]).map(Ok).is_err()),
+        }
+    }
+
+    #[test]
+    fn an_overlap_of_any_length_is_cut_off_again(df in frame(), rows in 1..9_usize, before in 0..20_usize, after in 0..20_usize) {
+        let seen = df.par_rows(rows).overlap(before).overlap_after(after).map(Ok).expect("no chunk fails");
+        prop_assert!(seen.equals_missing(&df), "{seen} is not {df}");
+        prop_assert_eq!(seen.height(), df.height());
+    }
+
+    #[test]
+    fn flags_of_sortedness_are_true(df in frame_of(1..2), chunks in 1..9_usize, descending: bool, flip: bool) {
+        use polars::series::IsSorted;
+        let column = &df.columns()[0];
+        prop_assume!(!column.dtype().is_nested() && !column.dtype().is_null());
+        let sorted = column.sort(SortOptions::default().with_order_descending(descending)).expect("it has an order");
+        let frame = DataFrame::new(df.height(), vec![sorted]).expect("one column");
+        let chunk = |chunk: DataFrame| Ok(if flip { chunk.reverse() } else { chunk });
+        let out = frame.par_chunks(chunks).map(chunk).expect("no chunk fails");
+        let out = &out.columns()[0];
+        let nulls_last = out.get(0).is_ok_and(|first| !first.is_null());
+        let order = SortOptions::default().with_nulls_last(nulls_last);
+        let again = match out.is_sorted_flag() {
+            IsSorted::Not => return Ok(()),
+            IsSorted::Ascending => out.sort(order),
+            IsSorted::Descending => out.sort(order.with_order_descending(true)),
+        };
+        prop_assert!(again.expect("it has an order").equals_missing(out), "{out:?} is not as its flag says");
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn rows_that_do_not_fit_are_clear_errors() {
     assert!(error.contains("leave the overlap away"), "{error}");
     let lists = df!("l" => [Series::new("".into(), [1, 2])]).unwrap();
     let error = lists.par().map_rows::<_, _, Vec<i64>>(|n: i64| n).expect_err("a list").to_string();
-    assert!(error.contains("the column `l` is list[i32], which no field of a row can hold"), "{error}");
+    assert!(error.contains("it is list[i32], which no field of a row can hold"), "{error}");
 }
 
 #[test]
@@ -241,4 +241,28 @@ fn no_rows_give_no_results_and_a_declared_schema() {
     let schema = Schema::from_iter([Field::new("late".into(), DataType::Boolean)]);
     let out: DataFrame = df.par().schema(schema.clone()).map_rows(|row: Flight| (row.miles,)).expect("no row fails");
     assert_eq!((out.height(), out.schema().as_ref()), (0, &schema));
+}
+
+#[test]
+fn columns_that_no_field_asks_for_may_be_of_any_type() {
+    let lists = Series::new("l".into(), [Series::new("".into(), [1, 2]), Series::new("".into(), [3])]);
+    let df = df!("x" => [1_i64, 2], "l" => lists).expect("equal lengths");
+    #[derive(Deserialize)]
+    struct Narrow {
+        x: i64,
+    }
+    let rows: Vec<i64> = df.par_rows(1).map_rows(|row: Narrow| row.x).expect("the list is not read");
+    assert_eq!(rows, [1, 2]);
+}
+
+#[test]
+fn texts_of_categories_and_decimals_are_read_in_each_chunk() {
+    let texts = Series::new("c".into(), (0..1_000).map(|n| (n % 7).to_string()).collect::<Vec<_>>());
+    let categories = texts.cast(&DataType::from_categories(Categories::global())).expect("texts are categories");
+    let decimals = texts.cast(&DataType::Decimal(10, 2)).expect("numbers").with_name("d".into());
+    let df = DataFrame::new(1_000, vec![categories.into_column(), decimals.into_column()]).expect("equal lengths");
+    for rows in [1, 30, 1_000] {
+        let read: Vec<(String, f64)> = df.par_rows(rows).map_rows(|row| row).expect("they fit");
+        assert!(read.iter().enumerate().all(|(n, (c, d))| *c == (n % 7).to_string() && d.to_string() == *c), "{rows}");
+    }
 }

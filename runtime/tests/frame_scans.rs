@@ -333,3 +333,39 @@ fn scans_nest_in_chunks_and_run_on_a_named_pool() {
     );
     assert_eq!(rows.expect("no chunk fails"), 15_000);
 }
+
+#[test]
+fn what_a_format_cannot_hold_is_refused_before_rows_are_lost() {
+    let files = Files::new(100);
+    let before = files.names();
+    let rows_alone = || {
+        let scan = scan_parquet(files.path("in.parquet")).par_rows(30);
+        scan.map(|chunk| Ok(DataFrame::empty_with_height(chunk.height())))
+    };
+    for refused in [rows_alone().sink_parquet(files.path("o.parquet")), rows_alone().sink_csv(files.path("o.csv"))] {
+        let refused = refused.expect_err("there is no column to count them by").to_string();
+        assert!(refused.contains("rows without any column"), "{refused}");
+    }
+    assert_eq!(files.names(), before);
+    rows_alone().sink_ipc(files.path("o.ipc")).expect("it counts rows");
+    assert_eq!(scan_ipc(files.path("o.ipc")).map_reduce(|c| Ok(c.height()), |a, b| a + b).expect("readable"), 100);
+    let nested = files.frame.clone().lazy().select([col("n").implode(true)]).par().map(Ok);
+    let nested = nested.sink_csv(files.path("o.csv")).expect_err("a list").to_string();
+    assert!(nested.contains("CSV format does not support nested data"), "{nested}");
+}
+
+#[test]
+fn patterns_and_folders_that_are_not_there_are_named() {
+    let files = Files::new(10);
+    let pattern = files.path("none-*.x");
+    for scan in [scan_parquet(&pattern), scan_csv(&pattern), scan_ipc(&pattern)] {
+        let error = scan.map(Ok).collect().expect_err("no such files").to_string();
+        assert_eq!(error, format!("cannot read `{}`: no file matches the pattern", pattern.display()));
+    }
+    let out = files.path("none").join("o.csv");
+    let error = scan_parquet(files.path("in.parquet")).map(Ok).sink_csv(&out).expect_err("no folder").to_string();
+    let folder = files.path("none");
+    let wanted =
+        format!("cannot write `{}`: the folder `{}` is not there: make it first", out.display(), folder.display());
+    assert_eq!(error, wanted);
+}

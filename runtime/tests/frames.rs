@@ -368,3 +368,115 @@ fn the_callers_thread_stays_out_of_every_rayon_pool() {
     squared(numbers(100)).expect("x is there");
     assert_eq!(rayon::current_thread_index(), None);
 }
+
+#[parallel(kind = "cpu", chunks = 4)]
+fn tripled<'a>(frame: &'a DataFrame, column: &str) -> PolarsResult<DataFrame> {
+    DataFrame::new(frame.height(), vec![frame.column(column)? * 3])
+}
+
+#[parallel(kind = "io", chunk_size = 3, overlap = 1)]
+fn steps(series: &Series) -> PolarsResult<Series> {
+    series - &series.shift(1)
+}
+
+#[parallel(kind = "cpu", chunks = 3, by = ["half"])]
+fn halves(frame: &DataFrame) -> Vec<usize> {
+    vec![frame.column("half").and_then(Column::n_unique).unwrap_or(0)]
+}
+
+#[parallel(kind = "cpu", chunks = 3)]
+fn added(#[chunk] one: &Column, #[chunk] other: &Series) -> PolarsResult<Column> {
+    one.as_materialized_series().clone().into_column() + other.clone().into_column()
+}
+
+#[test]
+fn annotated_functions_take_frames_behind_references() {
+    let df = numbers(10);
+    let out = tripled(&df, "x").expect("x is there");
+    assert_eq!(out, tripled::serial(&df, "x").expect("x is there"));
+    assert!(tripled(&df, "z").is_err());
+    let x = df.column("x").expect("x is there");
+    let series = x.as_materialized_series();
+    assert_eq!(steps(series).expect("numbers").null_count(), 1);
+    assert_eq!(&added(x, series).expect("equal lengths"), &(x * 2));
+    assert_eq!(added(&x.clear(), &series.clear()).expect("equal lengths").len(), 0);
+    let grouped = df!("half" => (0..10_i64).map(|n| n / 2).collect::<Vec<_>>()).expect("one column");
+    assert_eq!(halves(&grouped).iter().sum::<usize>(), 5);
+}
+
+#[parallel(kind = "cpu", chunks = "auto")]
+fn heights(frame: DataFrame) -> Vec<usize> {
+    vec![frame.height()]
+}
+
+#[test]
+fn annotated_functions_cut_a_short_frame_no_further_than_it_pays() {
+    assert_eq!(heights(numbers(100)), [100]);
+    let many = heights(numbers(100_000));
+    assert_eq!(many.len(), 4 * fanfold::Pool::cpu_default().stats().limit.min(24));
+    assert_eq!(many.iter().sum::<usize>(), 100_000);
+}
+
+static CREW: fanfold::Pool = fanfold::Pool::cpu("crew").threads(2);
+
+#[parallel(kind = "cpu", chunks = 4, pool = CREW)]
+fn places(frame: DataFrame) -> HashSet<(String, usize)> {
+    drop(frame);
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    HashSet::from([(name, polars_core::runtime::RAYON.current_num_threads())])
+}
+
+#[test]
+fn chunks_on_a_named_pool_use_one_thread_each() {
+    let places = places(numbers(10));
+    assert!(places.iter().all(|(name, threads)| name.starts_with("fanfold-crew-") && *threads == 1), "{places:?}");
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Thing(usize);
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "thing {}", self.0)
+    }
+}
+
+impl polars::polars_utils::total_ord::TotalEq for Thing {
+    fn tot_eq(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl polars::polars_utils::total_ord::TotalHash for Thing {
+    fn tot_hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        std::hash::Hash::hash(self, state);
+    }
+}
+
+impl PolarsObject for Thing {
+    fn type_name() -> &'static str {
+        "thing"
+    }
+}
+
+#[test]
+fn objects_are_cut_and_joined_and_what_polars_cannot_do_with_them_is_an_error() {
+    let things = ObjectChunked::new_from_vec("o".into(), (0..10).map(Thing).collect()).into_series().into_column();
+    let groups = Column::new("g".into(), (0..10_i64).map(|n| n % 2).collect::<Vec<_>>());
+    let df = DataFrame::new(10, vec![things, groups]).expect("equal lengths");
+    for rechunk in [false, true] {
+        let out = df.par_chunks(3).rechunk(rechunk).map(Ok).expect("no chunk fails");
+        let things = out.column("o").expect("it is there");
+        let things: Vec<_> = (0..10).map(|row| things.get(row).expect("a row").to_string()).collect();
+        assert_eq!(things, (0..10).map(|n| format!("thing {n}")).collect::<Vec<_>>());
+    }
+    let nulls = df.par_chunks(2).map(|chunk| {
+        let null = Column::full_null("o".into(), chunk.height(), &DataType::Null);
+        let first = chunk.column("o")?.get(0)?.to_string() == "thing 0";
+        DataFrame::new(chunk.height(), vec![if first { null } else { chunk.column("o")?.clone() }])
+    });
+    let nulls = nulls.expect_err("Polars makes no null objects").to_string();
+    assert!(nulls.contains("its column `o` is null, which Polars cannot make a column of objects"), "{nulls}");
+    let scattered = df.par_groups(["g"]).map(Ok).expect_err("rows would be picked").to_string();
+    assert!(scattered.contains("Polars cannot pick scattered rows of a column of objects"), "{scattered}");
+}

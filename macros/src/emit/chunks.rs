@@ -2,8 +2,8 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Ident;
 use syn::spanned::Spanned;
+use syn::{Ident, Type};
 
 use super::body::run;
 use super::site::know;
@@ -13,7 +13,7 @@ use crate::plan::Plan;
 
 // call_chunks(
 //     scale::__call(),
-//     chunking(Cut::Chunks(4), cutter::<&[f64]>(), gatherer::<Vec<f64>>()),
+//     chunking(Cut::Chunks(4), cutter::<&[f64]>(&Room::new()), gatherer::<Vec<f64>>()),
 //     xs,
 //     |xs| (xs, broadcast::<f64>(&factor)),
 //     |(xs, factor)| scale::serial(xs, factor),
@@ -75,14 +75,28 @@ fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
 fn cutter(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let cutters = plan.arguments.iter().filter(|argument| argument.chunked).map(|argument| {
-        let ty = ty_or_infer(&argument.ty);
+        let ty = ty_or_infer(&without_lifetime(&argument.ty));
+        let room = quote!(&#private::Room::new());
         match (&plan.options.by, &plan.options.overlap) {
-            (Some((_, keys)), _) => quote_spanned!(argument.ty.span()=> #private::cutter_by::<#ty>(&[#(#keys),*])),
-            (_, Some((_, rows))) => quote_spanned!(argument.ty.span()=> #private::cutter_overlapping::<#ty>(#rows)),
-            _ => quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>()),
+            (Some((_, keys)), _) => {
+                quote_spanned!(argument.ty.span()=> #private::cutter_by::<#ty>(&[#(#keys),*], #room))
+            }
+            (_, Some((_, rows))) => {
+                quote_spanned!(argument.ty.span()=> #private::cutter_overlapping::<#ty>(#rows, #room))
+            }
+            _ => quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>(#room)),
         }
     });
     cutters.reduce(|first, second| quote!(#private::Both(#first, #second))).unwrap_or_default()
+}
+
+/// A reference without its lifetime's name: what it is cut into may live for the call alone.
+fn without_lifetime(ty: &Type) -> Type {
+    let mut ty = ty.clone();
+    if let Type::Reference(reference) = &mut ty {
+        reference.lifetime = None;
+    }
+    ty
 }
 
 /// The chunked arguments, in the same pairs.

@@ -1,4 +1,4 @@
-//! Frames as chunked arguments of annotated functions that say `by` or `overlap`.
+//! Frames as chunked arguments of annotated functions: behind a reference, by groups, and with overlap.
 
 use std::ops::Range;
 
@@ -9,10 +9,17 @@ use super::groups::ByGroups;
 use super::plan::{Pieces, Plan};
 use crate::cut_frames::{Grouped, Overlapping, Trimmed};
 use crate::gather::GatherError;
-use crate::split::Cut;
+use crate::split::lent::{Cuttable, Room};
+use crate::split::{Cut, Split};
 
-impl Grouped for DataFrame {
-    fn between_groups(self, keys: &[&str], cut: Cut, workers: usize) -> Result<Vec<(usize, Self)>, GatherError> {
+impl Grouped<'_> for DataFrame {
+    fn between_groups(
+        self,
+        keys: &[&str],
+        cut: Cut,
+        workers: usize,
+        _: &Room,
+    ) -> Result<Vec<(usize, Self)>, GatherError> {
         let refused = |error: String| GatherError::whole(format!("the frame cannot be cut by groups: {error}"));
         let chunks = match cut {
             Cut::Chunks(chunks) => Some(chunks),
@@ -26,11 +33,47 @@ impl Grouped for DataFrame {
     }
 }
 
-macro_rules! overlapping {
+impl<'r> Grouped<'r> for &'r DataFrame {
+    fn between_groups(
+        self,
+        keys: &[&str],
+        cut: Cut,
+        workers: usize,
+        room: &'r Room,
+    ) -> Result<Vec<(usize, Self)>, GatherError> {
+        let pieces = self.clone().between_groups(keys, cut, workers, room)?;
+        let (sizes, pieces): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        Ok(sizes.into_iter().zip(room.keep(pieces)).collect())
+    }
+}
+
+macro_rules! argument {
     ($($type:ty)*) => {$(
-        impl Overlapping for $type {
-            fn seen(&self, rows: Range<usize>) -> Self {
-                self.rows(rows)
+        impl<'r> Cuttable<'r> for &'r $type {
+            const POLARS: bool = true;
+
+            fn items(&self) -> usize {
+                self.count()
+            }
+
+            fn auto(&self, workers: usize) -> usize {
+                self.auto_chunks(workers)
+            }
+
+            fn pieces(self, sizes: &[usize], room: &'r Room) -> Vec<Self> {
+                room.keep(self.clone().cut_all(sizes)).iter().collect()
+            }
+        }
+
+        impl Overlapping<'_> for $type {
+            fn seen(self, rows: &[Range<usize>], _: &Room) -> Vec<Self> {
+                rows.iter().map(|rows| self.rows(rows.clone())).collect()
+            }
+        }
+
+        impl<'r> Overlapping<'r> for &'r $type {
+            fn seen(self, rows: &[Range<usize>], room: &'r Room) -> Vec<Self> {
+                room.keep(self.clone().seen(rows, room)).iter().collect()
             }
         }
 
@@ -49,4 +92,4 @@ macro_rules! overlapping {
         }
     )*};
 }
-overlapping!(DataFrame Series Column);
+argument!(DataFrame Series Column);

@@ -1,5 +1,6 @@
 //! [`FrameChunks`]: a frame about to be mapped in chunks, and its endings.
 
+use std::any::type_name_of_val;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
         Self { whole, plan, rechunk: false, schema: None, label: None, core: None }
     }
 
-    /// Whether the result's columns are copied into one piece each; `false` unless said.
+    /// Whether the result's columns are copied into one piece each; `false` unless said. Columns of objects never are.
     pub fn rechunk(mut self, rechunk: bool) -> Self {
         self.rechunk = rechunk;
         self
@@ -215,7 +216,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
             return Err(BadCut::Asked(why).into());
         }
         let pieces = self.pieces()?;
-        self.run(&pieces, |piece| f(pieces.take(self.whole, piece)?))
+        self.run(&pieces, type_name_of_val(&f), |piece| f(pieces.take(self.whole, piece)?))
     }
 
     fn stacked<R, E>(self, f: impl Fn(S) -> Result<R, E> + Sync) -> Result<R, ChunkError>
@@ -224,7 +225,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let pieces = self.pieces()?;
-        let parts = self.run(&pieces, |piece| -> Result<R, Box<dyn Error + Send + Sync>> {
+        let parts = self.run(&pieces, type_name_of_val(&f), |piece| -> Result<R, Box<dyn Error + Send + Sync>> {
             let chunk = pieces.take(self.whole, piece)?;
             let result = f(chunk).map_err(Into::into)?;
             Ok(pieces.trim(piece, result).map_err(Misfit::Own)?)
@@ -259,8 +260,8 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
         Ok(if self.rechunk { whole.in_one_piece() } else { whole })
     }
 
-    /// Runs the function on each piece, by its number, and gives the results in row order.
-    pub(super) fn run<T, E, F>(&self, pieces: &P::Pieces, f: F) -> Result<Vec<T>, ChunkError>
+    /// Runs the function, in the name of the user's, on each piece, by its number, and gives the results in row order.
+    pub(super) fn run<T, E, F>(&self, pieces: &P::Pieces, name: &'static str, f: F) -> Result<Vec<T>, ChunkError>
     where
         T: Send,
         F: Fn(usize) -> Result<T, E> + Sync,
@@ -270,11 +271,11 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
         let bar = Bar::new(self.label, Some(rows));
         let run = Run {
             hands: Hands::of(self.core(), false),
-            name: std::any::type_name::<F>(),
+            name,
             grain: Grain::Size(1),
             bar: None,
             call: |chunk: usize| {
-                let cause = match isolated(&f, || f(chunk)) {
+                let cause = match isolated(name, || f(chunk)) {
                     Ok(value) => {
                         if let Some(bar) = &bar {
                             bar.advance(pieces.height(chunk));
@@ -292,14 +293,17 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     }
 }
 
-/// Runs a chunk's function with Polars' threads off; a panic in it is an error, in the name of `f`.
-pub(super) fn isolated<F, T, E>(_: &F, work: impl FnOnce() -> Result<T, E>) -> Result<T, Box<dyn Error + Send + Sync>>
+/// Runs a chunk's function, of this name, with Polars' threads off; a panic in it is an error.
+pub(super) fn isolated<T, E>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Box<dyn Error + Send + Sync>>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     // A caller that does its own work serially keeps Polars as it is.
     let _guard = (!config::serial()).then(serial_polars);
-    match panics::catch(std::any::type_name::<F>(), work) {
+    match panics::catch(name, work) {
         Ok(result) => result.map_err(Into::into),
         Err(panicked) => Err(panicked.into()),
     }

@@ -10,7 +10,22 @@ use polars_core::utils::accumulate_dataframes_vertical;
 use crate::gather::GatherError;
 
 /// Stacks frames in order, without copying their data.
-pub(super) fn stack(mut parts: Vec<DataFrame>, declared: Option<&Schema>) -> Result<DataFrame, GatherError> {
+pub(super) fn stack(parts: Vec<DataFrame>, declared: Option<&Schema>) -> Result<DataFrame, GatherError> {
+    stack_of(CHUNKS, parts, declared)
+}
+
+/// Stacks the results of groups in order.
+pub(super) fn stack_groups(parts: Vec<DataFrame>) -> Result<DataFrame, GatherError> {
+    stack_of(GROUPS, parts, None)
+}
+
+/// What the first part is called, and all those before another one.
+type Words = (&'static str, &'static str);
+
+const CHUNKS: Words = ("chunk 0", "in the chunks before");
+const GROUPS: Words = ("the first group", "in the groups before");
+
+fn stack_of(words: Words, mut parts: Vec<DataFrame>, declared: Option<&Schema>) -> Result<DataFrame, GatherError> {
     if declared.is_none()
         && parts.len() == 1
         && let Some(only) = parts.pop()
@@ -19,7 +34,7 @@ pub(super) fn stack(mut parts: Vec<DataFrame>, declared: Option<&Schema>) -> Res
     }
     let mut shape = match (declared, parts.first()) {
         (Some(schema), _) => Shape::declared(schema),
-        (None, Some(first)) => Shape::of(first),
+        (None, Some(first)) => Shape { words, ..Shape::of(first) },
         (None, None) => return Err(GatherError::new(0, "there are no parts to put together")),
     };
     for (chunk, part) in parts.iter().enumerate() {
@@ -43,6 +58,8 @@ pub(super) fn stack_series(parts: Vec<Series>, declared: Option<&Schema>) -> Res
 pub(super) struct Shape {
     names: Vec<PlSmallStr>,
     types: Vec<DataType>,
+    /// What the parts are called.
+    words: Words,
     /// Whether the user said so.
     declared: bool,
     /// Whether null types are no gaps to be filled by later chunks.
@@ -64,13 +81,25 @@ impl Shape {
 
     fn of_fields(fields: impl Iterator<Item = (PlSmallStr, DataType)>) -> Self {
         let (names, types) = fields.unzip();
-        Self { names, types, declared: false, fixed: false }
+        Self { names, types, words: CHUNKS, declared: false, fixed: false }
     }
 
     /// The columns of a result that was the first, and has been written.
     #[cfg(feature = "polars-lazy")]
     pub(super) fn first(frame: &DataFrame) -> Self {
         Self { fixed: true, ..Self::of(frame) }
+    }
+
+    /// Whether a file can hold such columns.
+    #[cfg(feature = "polars-lazy")]
+    pub(super) fn writable(&self) -> PolarsResult<()> {
+        let objects = self.types.iter().position(DataType::contains_objects).map(|position| &self.names[position]);
+        match objects {
+            Some(name) => {
+                polars_bail!(InvalidOperation: "the column `{name}` holds objects, which no file can: drop it")
+            }
+            None => Ok(()),
+        }
     }
 
     #[cfg(feature = "polars-lazy")]
@@ -88,7 +117,7 @@ impl Shape {
 
     /// Compares a chunk with those before; gives the columns whose type it knows better, and the type.
     pub(super) fn check(&self, part: &DataFrame) -> Result<Vec<(usize, DataType)>, String> {
-        let whose = if self.declared { "the declared schema" } else { "chunk 0" };
+        let whose = if self.declared { "the declared schema" } else { self.words.0 };
         if part.width() != self.names.len() {
             let columns = if part.width() == 1 { "column" } else { "columns" };
             let found = listed(part.columns().iter().map(Column::name));
@@ -116,7 +145,7 @@ impl Shape {
     }
 
     fn misfit(&self, name: &str, found: &DataType, target: &DataType, null: bool) -> String {
-        let wanted = if self.declared { "in the declared schema" } else { "in the chunks before" };
+        let wanted = if self.declared { "in the declared schema" } else { self.words.1 };
         let hint = if null && !self.declared { ": declare its type by `.schema(..)`" } else { "" };
         if found.to_string() == target.to_string() {
             return format!(
@@ -134,6 +163,10 @@ impl Shape {
             if column.dtype() == target {
                 continue;
             }
+            polars_ensure!(
+                !target.contains_objects(),
+                InvalidOperation: "its column `{}` is null, which Polars cannot make a column of objects", column.name()
+            );
             let fitted = if column.dtype() == &DataType::Null {
                 Column::full_null(column.name().clone(), column.len(), target)
             } else {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use polars::prelude::*;
 
-use super::concat;
+use super::{concat, plan};
 use crate::gather::{Gather, GatherError};
 use crate::split::Split;
 
@@ -29,7 +29,7 @@ pub trait Rows: Send + Sync + Sized + sealed::Sealed {
     /// Puts parts together in order, each fitted to `schema` or else to the others.
     #[doc(hidden)]
     fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError>;
-    /// Copies each column into one piece.
+    /// Copies each column into one piece; but objects, which Polars leaves to Python to copy.
     #[doc(hidden)]
     #[must_use]
     fn in_one_piece(self) -> Self;
@@ -63,7 +63,15 @@ impl Rows for DataFrame {
     }
 
     fn in_one_piece(mut self) -> Self {
-        self.rechunk_mut();
+        if self.columns().iter().all(|column| !column.dtype().contains_objects()) {
+            self.rechunk_mut();
+            return self;
+        }
+        for position in 0..self.width() {
+            let column = self.columns()[position].clone().in_one_piece();
+            // Of the same name and length, it is never refused.
+            let _ = self.replace_column(position, column);
+        }
         self
     }
 
@@ -90,7 +98,7 @@ impl Rows for Series {
     }
 
     fn in_one_piece(self) -> Self {
-        self.rechunk()
+        if self.dtype().contains_objects() { self } else { self.rechunk() }
     }
 
     fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
@@ -117,7 +125,7 @@ impl Rows for Column {
     }
 
     fn in_one_piece(self) -> Self {
-        self.take_materialized_series().rechunk().into_column()
+        self.take_materialized_series().in_one_piece().into_column()
     }
 
     fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
@@ -132,6 +140,10 @@ macro_rules! chunked_argument {
 
             fn size(&self) -> usize {
                 self.count()
+            }
+
+            fn auto_chunks(&self, workers: usize) -> usize {
+                plan::chunks(self.count(), || self.bytes(), workers)
             }
 
             fn cut(self, at: usize) -> (Self, Self) {

@@ -4,6 +4,7 @@
 //! a copy. Elsewhere the groups' rows are listed one group after the other, the list is cut in the same way, and each
 //! chunk is gathered by its part of the list.
 
+use std::any::type_name_of_val;
 use std::ops::Range;
 
 use polars::prelude::*;
@@ -13,6 +14,7 @@ use super::concat;
 use super::cut::Rows;
 use super::error::{BadCut, ChunkError};
 use super::plan::{self, Pieces, Plan};
+use crate::panics;
 use crate::split::balanced;
 
 /// Chunks of whole groups, as [`par_groups`](crate::ParallelFrame::par_groups) cuts them.
@@ -68,20 +70,25 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
     ///
     /// # Errors
     ///
-    /// As [`map`](Self::map); the function's error names the group's keys too.
+    /// As [`map`](Self::map); the text names the group's keys too.
     pub fn map_groups(self, f: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> Result<DataFrame, ChunkError> {
         let pieces = self.pieces()?;
         let keys = self.plan.keys.clone();
-        let parts = self.run(&pieces, |piece| {
+        let function = type_name_of_val(&f);
+        let parts = self.run(&pieces, function, |piece| {
             let chunk = pieces.take(self.whole, piece)?;
-            let results = pieces.groups(piece).map(|rows| {
-                let group = chunk.rows(rows);
-                f(group.clone())
-                    .map_err(|error| error.wrap_msg(|text| format!("group {}: {text}", name(&group, &keys))))
-            });
+            let named = |rows: Range<usize>, text: &str| format!("group {}: {text}", name(&chunk.rows(rows), &keys));
+            let results =
+                pieces.groups(piece).map(|rows| match panics::catch(function, || f(chunk.rows(rows.clone()))) {
+                    Ok(result) => result.map_err(|error| error.wrap_msg(|text| named(rows, text))),
+                    Err(panicked) => Err(PolarsError::ComputeError(named(rows, &panicked.to_string()).into())),
+                });
             let results = results.collect::<PolarsResult<Vec<_>>>()?;
-            let stacked = concat::stack(results, None).map_err(|misfit| misfit.to_string());
-            let stacked = stacked.map_err(|reason| PolarsError::SchemaMismatch(reason.into()))?;
+            let stacked = concat::stack_groups(results).map_err(|misfit| {
+                let rows = pieces.groups(piece).nth(misfit.chunk()).unwrap_or(0..0);
+                let reason = format!("its result does not fit the others: {}", misfit.reason());
+                PolarsError::SchemaMismatch(named(rows, &reason).into())
+            })?;
             pieces.trim(piece, stacked).map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
         })?;
         self.joined(&pieces, parts)
@@ -245,6 +252,10 @@ impl Pieces<DataFrame> for GroupPieces {
         let cut = self.cuts[piece].clone();
         match &self.order {
             None => Ok(whole.rows(cut)),
+            Some(_) if whole.columns().iter().any(|column| column.dtype().contains_objects()) => polars_bail!(
+                InvalidOperation: "Polars cannot pick scattered rows of a column of objects: drop it, or sort the rows by \
+                                   the keys before the objects are made"
+            ),
             Some(order) => whole.take(&IdxCa::from_slice("".into(), &order[cut])),
         }
     }

@@ -61,6 +61,11 @@ impl ByRows {
     pub(super) fn new(cut: Cut) -> Self {
         Self { cut, before: 0, after: 0 }
     }
+
+    /// Whether chunks see rows of their neighbours.
+    pub(super) fn overlaps(&self) -> bool {
+        self.before > 0 || self.after > 0
+    }
 }
 
 impl sealed::Sealed for ByRows {}
@@ -85,8 +90,7 @@ impl<S: Rows> Plan<S> for ByRows {
     }
 
     fn needs_rows(&self) -> Option<&'static str> {
-        let overlaps = self.before + self.after > 0;
-        overlaps.then_some(
+        self.overlaps().then_some(
             "an overlap is cut off from each chunk's result, so the function must give rows: end with `map`, \
              `try_map` or `map_series`",
         )
@@ -146,7 +150,7 @@ impl<S: Rows> Pieces<S> for Slices {
     }
 
     fn trim<R: Rows>(&self, piece: usize, result: R) -> Result<R, String> {
-        if self.before + self.after == 0 {
+        if self.before == 0 && self.after == 0 {
             return Ok(result);
         }
         let (own, seen) = (&self.rows[piece], self.seen(piece));

@@ -9,6 +9,7 @@ mod cells;
 mod from_rows;
 mod row;
 
+use std::any::type_name_of_val;
 use std::ops::Range;
 
 use polars::prelude::*;
@@ -29,7 +30,7 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     /// A row is a struct whose fields are columns by name, a tuple of all columns by position, or, of one column, the
     /// value itself. Fields that may be null are `Option`s; `&str` fields borrow from the frame. Temporal columns give
     /// the integer that is stored (a `Datetime` in microseconds: an `i64`), decimals an `f64`, categoricals and enums
-    /// their text.
+    /// their text. Nested columns cannot be read, but may stand beside the others.
     ///
     /// The results become a `Vec`, or, where serde can serialize them, a `Series` or a `DataFrame`, whose columns are
     /// a struct's fields.
@@ -70,11 +71,11 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
         R: Deserialize<'a>,
         O: FromRows<T>,
     {
-        if self.plan.before + self.plan.after > 0 {
+        if self.plan.overlaps() {
             return Err(BadCut::Asked("a row by itself sees no other: leave the overlap away, or use `map`").into());
         }
         let pieces = self.pieces()?;
-        let parts = self.run(&pieces, |piece| -> Result<O::Part, Misfit> {
+        let parts = self.run(&pieces, type_name_of_val(&f), |piece| -> Result<O::Part, Misfit> {
             let rows = Pieces::<DataFrame>::rows(&pieces, piece);
             let mut built = O::builder(rows.len());
             each(self.whole, rows, |row: R| O::push(&mut built, f(row))).map_err(Misfit::Own)?;
@@ -103,7 +104,7 @@ fn each<'a, R: Deserialize<'a>>(
         let mut end = rows.end;
         let mut cells = Vec::with_capacity(columns.len());
         for column in &columns {
-            let (column, last) = Cells::at(column, start)?;
+            let (column, last) = Cells::at(column, start..rows.end)?;
             cells.push(column);
             end = end.min(last);
         }

@@ -1,5 +1,6 @@
 //! [`Split`]: what can be cut into chunks; and [`Cut`]: into how many.
 
+pub(crate) mod lent;
 mod range;
 mod sequence;
 mod text;
@@ -12,7 +13,7 @@ pub use zip::{Zip, zip};
 /// A `#[parallel(chunks = ..)]` function takes one: the attribute cuts it, runs the function on each piece, and
 /// puts the results together. The standard implementations cut `Vec<T>`, `&[T]`, `&mut [T]`, `VecDeque<T>`,
 /// ranges of every integer, `&str` and `String` (in lines, at line ends), [`zip`]s, and with the feature
-/// `polars` `DataFrame`, `Series` and `Column` (in rows, without a copy).
+/// `polars` `DataFrame`, `Series` and `Column`, and references to them (in rows, without a copy).
 ///
 /// # Examples
 ///
@@ -48,7 +49,7 @@ pub use zip::{Zip, zip};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut into chunks",
     label = "cannot be cut into chunks",
-    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, a `DataFrame` by value (cloning one is cheap), or your own `fanfold::Split` type"
+    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
 )]
 pub trait Split: Sized {
     /// Its pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
@@ -57,6 +58,12 @@ pub trait Split: Sized {
 
     /// How many items it holds: elements, numbers, lines, rows.
     fn size(&self) -> usize;
+
+    /// How many pieces `chunks = "auto"` makes of it.
+    #[doc(hidden)]
+    fn auto_chunks(&self, workers: usize) -> usize {
+        workers * PIECES_PER_WORKER
+    }
 
     /// Cuts it in two: the first `at` items, and the others. `at` is at most [`size`](Self::size).
     #[must_use]

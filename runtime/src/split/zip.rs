@@ -46,6 +46,10 @@ impl<A: Split, B: Split> Split for Zip<A, B> {
         first
     }
 
+    fn auto_chunks(&self, workers: usize) -> usize {
+        self.0.auto_chunks(workers).max(self.1.auto_chunks(workers))
+    }
+
     fn cut(self, at: usize) -> (Self, Self) {
         let (first, first_tail) = self.0.cut(at);
         let (second, second_tail) = self.1.cut(at);

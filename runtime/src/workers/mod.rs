@@ -395,6 +395,12 @@ impl Core {
         self.default && self.kind == Kind::Cpu
     }
 
+    /// Whether this is a pool of worker processes.
+    #[cfg(feature = "polars")]
+    pub(crate) fn is_process(&self) -> bool {
+        self.kind == Kind::Process
+    }
+
     /// Whether this is the crew of DataFrame chunks.
     pub(crate) fn is_frames(&self) -> bool {
         self.kind == Kind::Frame

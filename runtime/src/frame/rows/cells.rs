@@ -1,5 +1,7 @@
 //! [`Cells`]: one piece of a column, read cell by cell.
 
+use std::ops::Range;
+
 use polars::prelude::*;
 use polars_core::utils::arrow::array::{Array, BinaryViewArray, BooleanArray, PrimitiveArray, Utf8ViewArray};
 use polars_core::utils::arrow::bitmap::Bitmap;
@@ -45,15 +47,21 @@ pub(super) enum Cells<'a> {
     /// Of a type that is another one in memory: categories as texts, decimals as floats.
     Texts(StringChunked),
     Floats(Float64Chunked),
+    /// Of a type that no field can hold.
+    Nested(&'a DataType),
 }
 
 impl<'a> Cells<'a> {
-    /// The piece of the column that holds this row, from the row on; and the row after its last one.
-    pub(super) fn at(column: &'a Series, row: usize) -> Result<(Self, usize), String> {
+    /// The piece of the column that holds the first of these rows, from that on; and the row after its last one.
+    pub(super) fn at(
+        column: &'a Series,
+        Range { start: row, end: last }: Range<usize>,
+    ) -> Result<(Self, usize), String> {
         let mut start = 0;
         for array in column.chunks() {
             let end = start + array.len();
             if row < end {
+                let end = end.min(last);
                 return Ok((Self::of(column, array.as_ref(), row - start, row, end)?, end));
             }
             start = end;
@@ -61,7 +69,7 @@ impl<'a> Cells<'a> {
         Ok((Self::Null, usize::MAX))
     }
 
-    fn of(column: &Series, array: &'a dyn Array, index: usize, row: usize, end: usize) -> Result<Self, String> {
+    fn of(column: &'a Series, array: &'a dyn Array, index: usize, row: usize, end: usize) -> Result<Self, String> {
         fn numbers<T: NativeType>(array: &dyn Array, index: usize) -> Option<Numbers<'_, T>> {
             let array: &PrimitiveArray<T> = array.as_any().downcast_ref()?;
             Some(Numbers { values: &array.values().as_slice()[index..], valid: array.validity(), shift: index })
@@ -95,10 +103,7 @@ impl<'a> Cells<'a> {
             DataType::Binary => array.as_any().downcast_ref().map(|array| Self::Bytes(array, index)),
             _ => None,
         };
-        cells.ok_or_else(|| {
-            let name = column.name();
-            format!("the column `{name}` is {dtype}, which no field of a row can hold: drop the column, or unnest it")
-        })
+        Ok(cells.unwrap_or(Self::Nested(dtype)))
     }
 
     fn is_null(&self, index: usize) -> bool {
@@ -125,6 +130,7 @@ impl<'a> Cells<'a> {
             Self::Bytes(array, shift) => array.is_valid(index + shift),
             Self::Texts(cells) => there!(cells),
             Self::Floats(cells) => there!(cells),
+            Self::Nested(_) => true,
         };
         !there
     }
@@ -168,6 +174,7 @@ impl<'a> Cell<'_, 'a> {
             Cells::Bytes(array, shift) => value!(array.get(index + shift), visit_borrowed_bytes),
             Cells::Texts(cells) => value!(cells.get(index), visit_str),
             Cells::Floats(cells) => value!(cells.get(index), visit_f64),
+            Cells::Nested(dtype) => Ok(Err(RowError::nested(dtype))),
         }
     }
 }
@@ -205,6 +212,10 @@ impl<'de> Deserializer<'de> for Cell<'_, 'de> {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        visitor.visit_unit()
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -223,5 +234,5 @@ impl<'de> Deserializer<'de> for Cell<'_, 'de> {
         visitor.visit_enum(BorrowedStrDeserializer::new(text))
     }
 
-    forward_to_deserialize_any! { unit unit_struct seq tuple tuple_struct map struct identifier ignored_any }
+    forward_to_deserialize_any! { unit unit_struct seq tuple tuple_struct map struct identifier }
 }

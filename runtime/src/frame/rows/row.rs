@@ -18,6 +18,11 @@ impl RowError {
     }
 
     #[cold]
+    pub(super) fn nested(dtype: &polars::prelude::DataType) -> Self {
+        Self::new(format!("it is {dtype}, which no field of a row can hold: unnest it, or leave the field away"))
+    }
+
+    #[cold]
     fn of_column(self, name: &str) -> Self {
         Self::new(format!("column `{name}`: {self}"))
     }

@@ -29,6 +29,10 @@ impl Beside {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
         }
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let why = format!("the folder `{}` is not there: make it first", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
         let file = temporary(folder, before.map(|before| before.permissions()))?;
         let (file, written) = file.into_parts();
         Ok((Self { written: Some(written), target }, BufWriter::with_capacity(BUFFER, file)))

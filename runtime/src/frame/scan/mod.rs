@@ -58,8 +58,10 @@ pub struct Scan {
     rows: Option<usize>,
     /// Whether the number of rows stands in the file, so that a bar may ask for it.
     counted: bool,
-    /// The path or pattern of Parquet files.
-    parquet: Option<PathBuf>,
+    /// The path or pattern of the files.
+    path: Option<PathBuf>,
+    /// Whether they are Parquet files.
+    parquet: bool,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,
@@ -71,8 +73,7 @@ pub struct Scan {
 /// or files of several schemas, goes through Polars' streaming engine.
 pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
-    let parquet = Some(path.as_ref().to_owned());
-    Scan { counted: true, parquet, ..Scan::of(named(path.as_ref()), scanned) }
+    Scan { counted: true, parquet: true, ..Scan::of_files(path.as_ref(), scanned) }
 }
 
 /// Reads a CSV file in chunks, or all files that a pattern matches, in the order of their names.
@@ -81,14 +82,14 @@ pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
 /// `LazyCsvReader`, and cut that by [`ParallelScan::par_rows`].
 pub fn scan_csv(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).finish());
-    Scan::of(named(path.as_ref()), scanned)
+    Scan::of_files(path.as_ref(), scanned)
 }
 
 /// Reads an Arrow IPC (Feather) file in chunks, or all files that a pattern matches, in the order of their names.
 pub fn scan_ipc(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref())
         .and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), UnifiedScanArgs::default()));
-    Scan { counted: true, ..Scan::of(named(path.as_ref()), scanned) }
+    Scan { counted: true, ..Scan::of_files(path.as_ref(), scanned) }
 }
 
 fn files(path: &Path) -> PolarsResult<PlRefPath> {
@@ -96,10 +97,6 @@ fn files(path: &Path) -> PolarsResult<PlRefPath> {
         .to_str()
         .ok_or_else(|| polars_err!(ComputeError: "Polars reads paths in UTF-8 alone: rename the file or its folder"))?;
     Ok(PlRefPath::new(path))
-}
-
-fn named(path: &Path) -> String {
-    format!("`{}`", path.display())
 }
 
 /// A `LazyFrame` in chunks. Import it with `use fanfold::prelude::*`.
@@ -139,7 +136,12 @@ impl ParallelScan for LazyFrame {
 
 impl Scan {
     fn of(what: String, frame: PolarsResult<LazyFrame>) -> Self {
-        Self { what, frame, rows: None, counted: false, parquet: None, schema: None, label: None, core: None }
+        let (path, parquet, counted) = (None, false, false);
+        Self { what, frame, rows: None, counted, path, parquet, schema: None, label: None, core: None }
+    }
+
+    fn of_files(path: &Path, frame: PolarsResult<LazyFrame>) -> Self {
+        Self { path: Some(path.to_owned()), ..Self::of(format!("`{}`", path.display()), frame) }
     }
 
     /// Reads chunks of `rows` rows; the last one may be shorter.

@@ -206,6 +206,13 @@ impl Read {
     }
 }
 
+/// Whether this is a pattern of files of this machine, and none fits.
+pub(super) fn matches_nothing(pattern: &Path) -> bool {
+    let Some(text) = pattern.to_str() else { return false };
+    let is_pattern = text.contains(['*', '?', '[']) && !text.contains("://") && !pattern.exists();
+    is_pattern && glob::glob(text).is_ok_and(|mut matches| matches.next().is_none())
+}
+
 /// The plain files that a path or pattern stands for, by name; nothing where that is for Polars to find out.
 fn files(pattern: &Path) -> Option<Vec<PathBuf>> {
     if pattern.is_file() {

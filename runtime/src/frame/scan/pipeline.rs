@@ -14,7 +14,7 @@ use polars::prelude::*;
 use super::super::chunks::isolated;
 use super::super::error::ChunkError;
 use super::error::ScanError;
-use super::parquet::Blocks;
+use super::parquet::{Blocks, matches_nothing};
 use super::source::{Batches, Chunk, Source};
 use super::{ROWS, Scan};
 use crate::map::{Grain, Hands, Items, Run};
@@ -92,14 +92,18 @@ where
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     E: Ending<T>,
 {
-    let Scan { what, frame, rows, counted, parquet, label, core, .. } = scan;
+    let Scan { what, frame, rows, counted, path, parquet, label, core, .. } = scan;
     let unreadable = |source| ScanError::Read { what: what.clone(), source };
     let wanted = std::num::NonZero::new(rows.unwrap_or(ROWS)).ok_or_else(|| {
         unreadable(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let hands = Hands::of(&core, false);
-    let files = parquet.map(|pattern| Blocks::new(&pattern, rows, hands.count())).transpose().map_err(unreadable)?;
+    if path.as_deref().is_some_and(matches_nothing) {
+        return Err(unreadable(polars_err!(ComputeError: "no file matches the pattern")));
+    }
+    let blocks = path.filter(|_| parquet).map(|path| Blocks::new(&path, rows, hands.count()));
+    let files = blocks.transpose().map_err(unreadable)?;
     let (source, total) = match files.flatten() {
         Some(blocks) => {
             let height = blocks.height() as u64;
@@ -154,7 +158,7 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
     {
         while let Some((place, chunk)) = self.take(unreadable) {
             let height = chunk.height();
-            let part = isolated(self.f, || {
+            let part = isolated(std::any::type_name::<F>(), || {
                 let rows = chunk.rows().map_err(|error| Cause::Scan(unreadable(error)))?;
                 let result = (self.f)(rows).map_err(Cause::Function)?;
                 self.ending.prepare(&place, result).map_err(Cause::Scan)
@@ -213,7 +217,8 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
             let Some((place, part)) = outflow.ready.remove(&next) else { break };
             outflow.busy = true;
             drop(outflow);
-            let accepted = isolated(self.f, || self.ending.accept(&place, part).map_err(Cause::Scan));
+            let accepted =
+                isolated(std::any::type_name::<F>(), || self.ending.accept(&place, part).map_err(Cause::Scan));
             outflow = self.outflow();
             outflow.busy = false;
             match accepted {

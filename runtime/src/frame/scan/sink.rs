@@ -28,6 +28,8 @@ pub(super) type Output = BufWriter<File>;
 
 /// A format.
 pub(super) trait SinkFile: Send + Sync + Sized {
+    /// Whether it keeps the number of rows of a frame without columns.
+    const COUNTS_ROWS: bool;
     /// Rows as they are written.
     type Encoded: Send;
     /// Begins the file.
@@ -84,13 +86,21 @@ impl<K: SinkFile> Sink<K> {
     fn begin(&self, shape: Shape) -> PolarsResult<()> {
         let output = lock(&self.output).take();
         let output = output.ok_or_else(|| polars_err!(ComputeError: "it was begun before"))?;
+        shape.writable()?;
         let file = K::begin(&shape.schema(), output)?;
         let _ = self.begun.set((shape, file));
         Ok(())
     }
 
     /// A result with the file's columns.
-    fn fitted(shape: &Shape, place: &Place, mut rows: DataFrame) -> Result<DataFrame, ScanError> {
+    fn fitted(&self, shape: &Shape, place: &Place, mut rows: DataFrame) -> Result<DataFrame, ScanError> {
+        if !K::COUNTS_ROWS && rows.width() == 0 && rows.height() > 0 {
+            let height = rows.height();
+            return Err(self.unwritable(polars_err!(
+                InvalidOperation: "a result has {height} rows without any column, which the format cannot hold: give it a \
+                                   column, or write an IPC file"
+            )));
+        }
         let misfit = |reason| place.error(Misfit::Others(GatherError::new(place.chunk, reason)));
         shape.check(&rows).map_err(misfit)?;
         shape.fit(&mut rows).map_err(|error| misfit(error.to_string()))?;
@@ -133,7 +143,7 @@ impl<K: SinkFile> Ending<DataFrame> for Sink<K> {
     fn prepare(&self, place: &Place, rows: DataFrame) -> Result<Self::Part, ScanError> {
         match self.begun.get() {
             Some((shape, file)) if rows.height() >= LEAST_ROWS => {
-                let rows = Self::fitted(shape, place, rows)?;
+                let rows = self.fitted(shape, place, rows)?;
                 file.encode(rows).map(Piece::Encoded).map_err(|cause| self.unwritable(cause))
             }
             _ => Ok(Piece::Rows(rows)),
@@ -155,7 +165,7 @@ impl<K: SinkFile> Ending<DataFrame> for Sink<K> {
                 file.write(encoded).map_err(|cause| self.unwritable(cause))
             }
             Piece::Rows(rows) => {
-                let rows = Self::fitted(shape, place, rows)?;
+                let rows = self.fitted(shape, place, rows)?;
                 let mut waiting = lock(&self.waiting);
                 waiting.push(rows);
                 let enough = waiting.iter().map(DataFrame::height).sum::<usize>() >= LEAST_ROWS;
@@ -229,6 +239,7 @@ pub(super) struct ParquetFile {
 }
 
 impl SinkFile for ParquetFile {
+    const COUNTS_ROWS: bool = false;
     /// Writes pages that are compressed already.
     type Encoded = Box<dyn FnOnce(&ParquetBatches<Shared>) -> PolarsResult<()> + Send>;
 
@@ -260,6 +271,7 @@ pub(super) struct CsvFile {
 }
 
 impl SinkFile for CsvFile {
+    const COUNTS_ROWS: bool = false;
     type Encoded = Vec<u8>;
 
     fn begin(schema: &Schema, mut output: Output) -> PolarsResult<Self> {
@@ -290,6 +302,7 @@ pub(super) struct IpcFile {
 }
 
 impl SinkFile for IpcFile {
+    const COUNTS_ROWS: bool = true;
     type Encoded = DataFrame;
 
     fn begin(schema: &Schema, output: Output) -> PolarsResult<Self> {
