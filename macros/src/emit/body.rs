@@ -11,7 +11,7 @@ use crate::plan::{Home, Plan};
 
 /// `serial`: the untouched function.
 pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
-    let vis = &plan.function.vis;
+    let vis = &plan.vis;
     let mut sig = plan.function.sig.clone();
     if !valid && plan.worker.is_none() {
         sig = plain_signature(plan);

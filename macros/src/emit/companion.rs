@@ -44,7 +44,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         // Each item on its own: there is no block of ours to put the attributes on.
         Home::Impl => quote!(#(#attributes #clippy #items)*),
         Home::Type(name) => {
-            let vis = &function.vis;
+            let vis = &plan.vis;
             let about = format!("The other ways to call [`{}()`]: `serial`, `submit` and `map`.", link(plan));
             quote! {
                 #attributes
@@ -66,7 +66,7 @@ fn submit(plan: &Plan) -> Option<TokenStream> {
     if !plan.has_submit {
         return None;
     }
-    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("submit");
     let about = format!("Queues a call of [`{}()`] and returns a task to join or await.", link(plan));
     let (generics, inputs) = submit_signature(plan);
@@ -145,7 +145,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
         _ => None,
     };
     let arguments = &plan.arguments[usize::from(receiver.is_some())..];
-    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("map");
     let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
     let mut generics = plan.named_generics.clone();
