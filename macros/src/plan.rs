@@ -15,7 +15,7 @@ use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::{Companion, Kind, Options};
 use crate::receiver::{self, Receiver};
-use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, mentions, static_bound};
+use crate::types::{MakeStatic, NameImpls, NameLifetimes, captures_all, contains_impl, mentions, static_bound};
 
 /// One argument.
 pub(crate) struct Argument {
@@ -140,8 +140,7 @@ impl Plan {
         let mut result_owned = result.clone();
         MakeStatic::default().visit_type_mut(&mut result_owned);
         let is_opaque = contains_impl(&result);
-        // An `impl Trait` captures all lifetimes, in newer editions.
-        let lends = own.is_some_and(|own| is_opaque || mentions(&result_named, &own));
+        let lends = own.is_some_and(|own| captures_all(&result) || mentions(&result_named, &own));
 
         if is_never(&result) {
             let infallible: Type = parse_quote!(::core::convert::Infallible);

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
+use syn::visit_mut::VisitMut;
 use syn::{Attribute, Generics, Ident, parse_quote};
 
 use super::body::{call, link, run, serial};
@@ -9,6 +10,7 @@ use super::site::{call_of, failed, know, late};
 use super::{divided, future, names, parts, process, unsafety};
 use crate::plan::{Argument, Home, Plan};
 use crate::receiver::Receiver;
+use crate::types::CaptureAlso;
 
 // enum add {}
 //
@@ -157,7 +159,8 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     if let Some((Receiver::Counted, _)) = receiver {
         generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
     }
-    let result = &plan.result_named;
+    let mut result = plan.result_named.clone();
+    CaptureAlso(vec![items.clone(), marker.clone()]).visit_type_mut(&mut result);
     let names = names(plan);
     let call = call(plan);
     let know = know(plan);

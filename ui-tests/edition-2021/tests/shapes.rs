@@ -325,6 +325,45 @@ pub async fn agen<T: Debug + Send + Sync>(a: &[T], f: impl Fn(&T) -> u32 + Send)
     (&a[0], f(&a[0]))
 }
 
+/// The result of a future may have no name either.
+#[parallel(kind = "io")]
+pub async fn pages(limit: u32) -> impl Iterator<Item = u32> {
+    tokio::task::yield_now().await;
+    0..limit
+}
+
+/// Nor a part of it.
+///
+/// # Errors
+///
+/// Never.
+#[parallel(kind = "io", retries = 2)]
+pub async fn words(text: &str) -> Result<impl Iterator<Item = String>, TaskError> {
+    let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+    Ok(words.into_iter())
+}
+
+/// What a result without a name captures.
+#[parallel(kind = "cpu")]
+pub fn precise<'a, T: Clone + Send + Sync>(values: &'a [T], _: &str) -> impl Iterator<Item = T> + use<'a, T> {
+    values.iter().cloned()
+}
+
+/// Nothing.
+#[parallel(kind = "cpu")]
+pub fn evens(values: &[u32]) -> impl Iterator<Item = u32> + use<> {
+    let evens: Vec<u32> = values.iter().copied().filter(|value| value % 2 == 0).collect();
+    evens.into_iter()
+}
+
+/// Lints that are expected of a body are looked for there.
+#[parallel(kind = "cpu")]
+#[expect(unused_variables, clippy::needless_pass_by_value, reason = "to be written")]
+#[must_use]
+pub fn unwritten(text: String) -> u32 {
+    1
+}
+
 /// A type.
 #[derive(Debug, Default)]
 pub struct Grid<T> {
@@ -400,6 +439,11 @@ impl<T: Clone + Send + Sync + Debug + 'static> Grid<T> {
     #[parallel(kind = "cpu")]
     pub fn iter(&self) -> impl Iterator<Item = &T> + '_ {
         self.cells.iter()
+    }
+    /// owned impl result
+    #[parallel(kind = "cpu")]
+    pub fn copied(&self) -> impl Iterator<Item = T> + use<T> {
+        self.cells.clone().into_iter()
     }
     /// state
     #[parallel(kind = "cpu", init = state)]
@@ -563,6 +607,10 @@ fn patterns_traits_and_types() {
     assert_eq!(question("12"), Ok(12));
     assert_eq!(question::map(["1", "2"]).collect::<Result<Vec<_>, _>>(), Ok(vec![1, 2]));
     assert_eq!(maybe(""), None);
+    let values = precise(&[1, 2], &String::from("ends before")).chain(evens(&[1, 2]));
+    assert_eq!(values.collect::<Vec<_>>(), [1, 2, 2]);
+    assert_eq!(evens::submit(&[1, 2]).join().map(Iterator::count).ok(), Some(1));
+    assert_eq!(precise::map([(&[1, 2][..], "")]).collect::<Vec<_>>().into_iter().flatten().sum::<u32>(), 3);
     unit();
     unit::submit().join().unwrap();
     assert!(never::submit(1).join().is_err());
@@ -583,6 +631,7 @@ fn options_and_other_attributes() {
     assert_eq!(gchunks::<2, _>(&[1, 2, 3]), [1, 2, 3]);
     assert_eq!(hash("a b\na c")["a"], [1, 1]);
     assert_eq!(options(1).ok(), Some(1));
+    assert_eq!(unwritten(String::new()), 1);
     assert_eq!(stateful(1), 1);
     #[allow(deprecated)]
     {
@@ -594,11 +643,16 @@ fn options_and_other_attributes() {
     assert_eq!(Other::submit("1").join().unwrap().ok(), Some(1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn futures() {
     let s = String::from(" ab ");
     assert_eq!(fetch(&s, View(&s)).await.ok(), Some(8));
     assert_eq!(fetch::submit("a", View("b")).await.unwrap().ok(), Some(2));
+    assert_eq!(pages(3).await.sum::<u32>(), 3);
+    assert_eq!(pages::submit(3).await.map(Iterator::sum::<u32>).ok(), Some(3));
+    assert_eq!(pages::map(0..3).collect::<Vec<_>>().into_iter().flatten().sum::<u32>(), 1);
+    assert_eq!(words(&s).await.map(Iterator::count).ok(), Some(3));
+    assert_eq!(words::submit("a b").await.unwrap().map(Iterator::count).ok(), Some(2));
     assert_eq!(traced_async(1).await + traced_async_above(1).await, 2);
     assert_eq!(agen(&[1_u32], |n| *n + 1).await, (&1, 2));
 }
@@ -621,6 +675,7 @@ async fn methods() {
     assert_eq!(Arc::clone(&g).counted(0).ok(), Some(Some(1)));
     let t: Task<u32> = Arc::clone(&g).first_submit(&5);
     assert_eq!(t.join().ok(), Some(1));
+    assert_eq!(Arc::clone(&g).copied_submit().join().map(Iterator::count).ok(), Some(3));
     assert_eq!(Arc::into_inner(g).map(Grid::into_cells).map(|c| c.len()), Some(3));
     assert!((Grid::make(1.0).area(1.0) - 2.0).abs() < 0.1);
     assert!((Grid::make(1.0).twice() - 4.0).abs() < 0.1);
