@@ -1,6 +1,6 @@
 //! What cannot run elsewhere, refused at its token.
 
-use syn::{FnArg, ReturnType, Type};
+use syn::{FnArg, Type};
 
 use crate::errors::Errors;
 use crate::function::Function;
@@ -32,12 +32,6 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     }
     if let Some(variadic) = &sig.variadic {
         errors.at(variadic, "arguments without types cannot be checked: give the function a fixed number of arguments");
-    }
-    if let ReturnType::Type(_, ty) = &sig.output
-        && contains_impl(ty)
-        && sig.asyncness.is_some()
-    {
-        errors.at(ty, "the result of an `async fn` needs a type with a name: name it, or box it");
     }
     for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("target_feature")) {
         let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a function that this one calls";

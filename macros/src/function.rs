@@ -1,8 +1,9 @@
 //! The annotated function: its signature parsed, its body kept as tokens.
 
-use proc_macro2::{Group, TokenStream};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{Attribute, Error, Signature, Token, Visibility};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Attribute, Error, Signature, Token, Type, TypeParen, Visibility};
 
 /// A function with an untouched body: code that is still being typed need not parse.
 pub(crate) struct Function {
@@ -23,13 +24,51 @@ fn function(input: ParseStream) -> syn::Result<Function> {
     if !looks_like_function(input) {
         return Err(input.error("`#[parallel]` goes on a function: `#[parallel(kind = \"cpu\")] fn name(..) { .. }`"));
     }
-    let sig = Signature::parse(input)?;
+    let mut sig = Signature::parse(input)?;
+    Ungroup.visit_signature_mut(&mut sig);
     if let Some(semicolon) = input.parse::<Option<Token![;]>>()? {
         let message = "`#[parallel]` needs a function with a body: there is nothing here to run";
         return Err(Error::new_spanned(semicolon, message));
     }
-    let body: Group = input.parse()?;
+    let body = body(input)?;
     Ok(Function { attrs, vis, sig, body })
+}
+
+/// The braces and what is in them; a macro's `$body:block` has brackets around it that nobody sees.
+fn body(input: ParseStream) -> syn::Result<Group> {
+    let mut token: TokenTree = input.parse()?;
+    loop {
+        token = match token {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => return Ok(group),
+            TokenTree::Group(group) if group.delimiter() == Delimiter::None => syn::parse2(group.stream())?,
+            other => return Err(Error::new_spanned(other, "expected the function's body, in braces")),
+        }
+    }
+}
+
+/// Takes the brackets that nobody sees off the types that a macro was given (`$ty:ty`), so that they are read as if
+/// they had been written here.
+struct Ungroup;
+
+impl VisitMut for Ungroup {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        while let Type::Group(group) = ty {
+            let inner = (*group.elem).clone();
+            // `&$ty` must not turn into `&dyn A + B`.
+            let several = match &inner {
+                Type::TraitObject(object) => object.bounds.len() > 1,
+                Type::ImplTrait(opaque) => opaque.bounds.len() > 1,
+                _ => false,
+            };
+            *ty = if several {
+                let paren_token = syn::token::Paren::default();
+                Type::Paren(TypeParen { attrs: Vec::new(), paren_token, elem: Box::new(inner) })
+            } else {
+                inner
+            };
+        }
+        visit_mut::visit_type_mut(self, ty);
+    }
 }
 
 /// Whether a function's signature comes, with any qualifiers before `fn`.

@@ -131,7 +131,11 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
     if input.is_empty() {
         return Err(Error::new_spanned(&name, format!("`{name}` needs a value: `{name} = ..`")));
     }
-    let value = input.parse()?;
+    let mut value = input.parse()?;
+    // What a macro was given (`$kind:literal`) has brackets around it that nobody sees.
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
     if !input.is_empty() {
         return Err(input.error("a comma is missing before this option"));
     }

@@ -5,14 +5,17 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::visit_mut::VisitMut;
-use syn::{Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, ReturnType, Type, parse_quote};
+use syn::{
+    Attribute, FnArg, GenericParam, Generics, Ident, Lifetime, Pat, Path, ReturnType, Type, Visibility, WherePredicate,
+    parse_quote,
+};
 
 use crate::check::{CHUNK, WORKER, is_never};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::options::{Companion, Kind, Options};
 use crate::receiver::{self, Receiver};
-use crate::types::{MakeStatic, NameImpls, NameLifetimes, contains_impl, mentions, static_bound};
+use crate::types::{MakeStatic, NameImpls, NameLifetimes, captures_all, contains_impl, mentions, static_bound};
 
 /// One argument.
 pub(crate) struct Argument {
@@ -47,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) function: Function,
     pub(crate) options: Options,
     pub(crate) home: Home,
+    /// The function's visibility, for what stands beside it.
+    pub(crate) vis: Visibility,
     /// What stands before the dot in a call of a method: the first argument.
     pub(crate) receiver: Option<Receiver>,
     /// The path of `fanfold::__private`.
@@ -135,8 +140,7 @@ impl Plan {
         let mut result_owned = result.clone();
         MakeStatic::default().visit_type_mut(&mut result_owned);
         let is_opaque = contains_impl(&result);
-        // An `impl Trait` captures all lifetimes, in newer editions.
-        let lends = own.is_some_and(|own| is_opaque || mentions(&result_named, &own));
+        let lends = own.is_some_and(|own| captures_all(&result) || mentions(&result_named, &own));
 
         if is_never(&result) {
             let infallible: Type = parse_quote!(::core::convert::Infallible);
@@ -147,6 +151,7 @@ impl Plan {
         let crate_path = options.krate.clone().unwrap_or_else(|| parse_quote!(::fanfold));
         Self {
             home,
+            vis: visibility(&function.vis),
             private: parse_quote!(#crate_path::__private),
             named_generics: named_generics(generics, lifetimes.named, impls.params),
             owned_generics: owned_generics(generics),
@@ -267,6 +272,20 @@ fn companion(name: &Ident) -> Ident {
     ident
 }
 
+/// The function's visibility in code that counts as generated, so that lints on types leave the companion alone even
+/// where the function was written by a `macro_rules!` of the user's.
+fn visibility(vis: &Visibility) -> Visibility {
+    let mut vis = vis.clone();
+    match &mut vis {
+        Visibility::Public(token) => token.span = Span::call_site().located_at(token.span),
+        Visibility::Restricted(vis) => {
+            vis.pub_token.span = Span::call_site().located_at(vis.pub_token.span);
+        }
+        Visibility::Inherited => {}
+    }
+    vis
+}
+
 fn named_generics(generics: &Generics, lifetimes: Vec<Lifetime>, impls: Vec<GenericParam>) -> Generics {
     let mut named = generics.clone();
     for (index, lifetime) in lifetimes.into_iter().enumerate() {
@@ -281,11 +300,21 @@ fn owned_generics(generics: &Generics) -> Generics {
     owned.params = owned.params.into_iter().filter(|p| !matches!(p, GenericParam::Lifetime(_))).collect();
     if let Some(clause) = &mut owned.where_clause {
         clause.predicates =
-            clause.predicates.clone().into_iter().filter(|p| !matches!(p, syn::WherePredicate::Lifetime(_))).collect();
+            clause.predicates.clone().into_iter().filter(|p| !matches!(p, WherePredicate::Lifetime(_))).collect();
     }
     MakeStatic::default().visit_generics_mut(&mut owned);
-    for param in owned.type_params_mut() {
-        param.bounds.push(static_bound());
+    let Generics { params, where_clause, .. } = &mut owned;
+    for param in params.iter_mut() {
+        let GenericParam::Type(param) = param else { continue };
+        // Beside the other bounds, wherever those stand.
+        let ident = &param.ident;
+        let clause = where_clause.iter_mut().flat_map(|clause| &mut clause.predicates).find_map(|p| match p {
+            WherePredicate::Type(p) if matches!(&p.bounded_ty, Type::Path(path) if path.path.is_ident(ident)) => {
+                Some(&mut p.bounds)
+            }
+            _ => None,
+        });
+        clause.unwrap_or(&mut param.bounds).push(static_bound());
     }
     with_brackets(owned)
 }

@@ -6,8 +6,9 @@ use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    BoundLifetimes, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments, PredicateType, Token, TraitBound,
-    Type, TypeFnPtr, TypeImplTrait, TypeParam, TypeParamBound, TypeReference, parse_quote,
+    BoundLifetimes, CapturedParam, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments, PreciseCapture,
+    PredicateType, Token, TraitBound, Type, TypeFnPtr, TypeImplTrait, TypeParam, TypeParamBound, TypeReference,
+    parse_quote,
 };
 
 /// Whether `impl Trait` stands anywhere in the type.
@@ -16,6 +17,21 @@ pub(crate) fn contains_impl(ty: &Type) -> bool {
     impl<'ast> Visit<'ast> for Finder {
         fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
             self.0 = true;
+        }
+    }
+    let mut finder = Finder(false);
+    finder.visit_type(ty);
+    finder.0
+}
+
+/// Whether a part of the type is an `impl Trait` that does not say what it captures (`use<..>`), and so captures all
+/// lifetimes, in newer editions.
+pub(crate) fn captures_all(ty: &Type) -> bool {
+    struct Finder(bool);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+            self.0 |= !ty.bounds.iter().any(|bound| matches!(bound, TypeParamBound::PreciseCapture(_)));
+            syn::visit::visit_type_impl_trait(self, ty);
         }
     }
     let mut finder = Finder(false);
@@ -163,6 +179,15 @@ impl VisitMut for MakeStatic {
 
     fn visit_parenthesized_generic_arguments_mut(&mut self, arguments: &mut ParenthesizedGenericArguments) {
         self.inside(|this| visit_mut::visit_parenthesized_generic_arguments_mut(this, arguments));
+    }
+}
+
+/// Adds parameters to each `use<..>`, which must name all that there are.
+pub(crate) struct CaptureAlso(pub(crate) Vec<Ident>);
+
+impl VisitMut for CaptureAlso {
+    fn visit_precise_capture_mut(&mut self, capture: &mut PreciseCapture) {
+        capture.params.extend(self.0.iter().cloned().map(CapturedParam::Ident));
     }
 }
 

@@ -56,6 +56,9 @@ pub fn sent_value<T: Worker>(_: &T) -> Sent<T> {
 /// Asks for the proof for what a function returns, where that has no name.
 pub fn sent_by<A, R: Worker>(_: impl FnOnce(A) -> R) {}
 
+/// The same for what a future gives.
+pub fn sent_by_future<A, F: Future<Output: Worker>>(_: impl FnOnce(A) -> F) {}
+
 /// The same for a closure that is the whole body of a function.
 #[must_use]
 pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> Sent<R> {

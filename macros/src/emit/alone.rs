@@ -1,11 +1,11 @@
 //! A function without companions (`companion = none`), as in `impl Trait for` blocks: the body is a closure inside of
 //! the function, and the closure is what goes to the worker.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::quote;
 use syn::{FnArg, Ident, Pat, Type};
 
-use super::block;
+use super::ending;
 use super::site::{late, value, witness};
 use crate::plan::Plan;
 use crate::types::contains_impl;
@@ -48,15 +48,17 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     } else {
         quote!(#private::call(#proof, #run, |run| run()))
     };
-    let call = block(plan, &call);
-    quote! {
-        #(#attrs)* #vis #sig {
-            let #witnesses = (#(#arguments,)*);
-            let #run = #private::whole(move || #output #body);
-            // All that the closure can hold are the arguments, of which the witnesses speak.
-            let #proof = #private::Call::new(#site, #witnesses, #result);
-            let #proof = unsafe { #proof.captured(&#run) };
-            #call
-        }
-    }
+    let call = ending(plan, &call);
+    let code = quote! {
+        let #witnesses = (#(#arguments,)*);
+        let #run = #private::whole(move || #output #body);
+        // All that the closure can hold are the arguments, of which the witnesses speak.
+        let #proof = #private::Call::new(#site, #witnesses, #result);
+        let #proof = unsafe { #proof.captured(&#run) };
+        #call
+    };
+    // The braces are the user's, as in `block`; what is between them is not.
+    let mut block = Group::new(Delimiter::Brace, code);
+    block.set_span(body.span());
+    quote!(#(#attrs)* #vis #sig #block)
 }

@@ -2,8 +2,9 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Ident, Safety};
+use syn::{Attribute, Ident, Meta, Safety, Token};
 
 use super::site::{keep, path};
 use super::{future, names, plain_signature, respan};
@@ -11,7 +12,7 @@ use crate::plan::{Home, Plan};
 
 /// `serial`: the untouched function.
 pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
-    let vis = &plan.function.vis;
+    let vis = &plan.vis;
     let mut sig = plan.function.sig.clone();
     if !valid && plan.worker.is_none() {
         sig = plain_signature(plan);
@@ -23,6 +24,7 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
         .attrs
         .iter()
         .filter(|attr| ["must_use", "inline", "cold"].iter().any(|name| attr.path().is_ident(name)));
+    let expected = plan.function.attrs.iter().filter_map(expected_of_body);
     let about = format!("Runs [`{}()`] here and now, without a worker.", link(plan));
     let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
     // The result is for the time-out or the crash, if for nothing else.
@@ -31,11 +33,39 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {
         #(#kept)*
+        #(#expected)*
         #wraps
         #unused
         #[doc = #about]
         #vis #sig #body
     }
+}
+
+/// Of `#[expect(..)]`, the compiler's lints that can fire nowhere but in a body, where they are still checked.
+fn expected_of_body(attr: &Attribute) -> Option<TokenStream> {
+    const LINTS: [&str; 14] = [
+        "deprecated",
+        "dropping_copy_types",
+        "dropping_references",
+        "path_statements",
+        "unreachable_code",
+        "unreachable_patterns",
+        "unused_assignments",
+        "unused_labels",
+        "unused_macros",
+        "unused_must_use",
+        "unused_mut",
+        "unused_parens",
+        "unused_unsafe",
+        "unused_variables",
+    ];
+    let list = attr.meta.require_list().ok().filter(|_| attr.path().is_ident("expect"))?;
+    let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+    let is_reason = |part: &&Meta| part.path().is_ident("reason");
+    let lints: Vec<_> = parts.iter().filter(|part| LINTS.iter().any(|lint| part.path().is_ident(lint))).collect();
+    let reason = parts.iter().filter(is_reason);
+    let expect = attr.path();
+    (!lints.is_empty()).then(|| quote!(#[#expect(#(#lints,)* #(#reason)*)]))
 }
 
 /// The function as documentation finds it.

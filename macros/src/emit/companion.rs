@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
+use syn::visit_mut::VisitMut;
 use syn::{Attribute, Generics, Ident, parse_quote};
 
 use super::body::{call, link, run, serial};
@@ -9,6 +10,7 @@ use super::site::{call_of, failed, know, late};
 use super::{divided, future, names, parts, process, unsafety};
 use crate::plan::{Argument, Home, Plan};
 use crate::receiver::Receiver;
+use crate::types::CaptureAlso;
 
 // enum add {}
 //
@@ -44,7 +46,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         // Each item on its own: there is no block of ours to put the attributes on.
         Home::Impl => quote!(#(#attributes #clippy #items)*),
         Home::Type(name) => {
-            let vis = &function.vis;
+            let vis = &plan.vis;
             let about = format!("The other ways to call [`{}()`]: `serial`, `submit` and `map`.", link(plan));
             quote! {
                 #attributes
@@ -66,7 +68,7 @@ fn submit(plan: &Plan) -> Option<TokenStream> {
     if !plan.has_submit {
         return None;
     }
-    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("submit");
     let about = format!("Queues a call of [`{}()`] and returns a task to join or await.", link(plan));
     let (generics, inputs) = submit_signature(plan);
@@ -145,7 +147,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
         _ => None,
     };
     let arguments = &plan.arguments[usize::from(receiver.is_some())..];
-    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("map");
     let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
     let mut generics = plan.named_generics.clone();
@@ -157,7 +159,8 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     if let Some((Receiver::Counted, _)) = receiver {
         generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
     }
-    let result = &plan.result_named;
+    let mut result = plan.result_named.clone();
+    CaptureAlso(vec![items.clone(), marker.clone()]).visit_type_mut(&mut result);
     let names = names(plan);
     let call = call(plan);
     let know = know(plan);

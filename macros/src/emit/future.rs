@@ -1,6 +1,6 @@
 //! What an `async fn` has in place of a worker's call: a future.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Safety;
 
@@ -51,8 +51,9 @@ pub(super) fn future(plan: &Plan, valid: bool) -> TokenStream {
         (true, false) => call,
         (true, true) => quote!(async move { #call.await }),
     };
-    let token = plan.function.sig.asyncness.as_ref();
-    let send = quote_spanned!(token.map_or_else(proc_macro2::Span::call_site, |token| token.span)=>
+    // The errors are the user's, the edition is ours: since 2024 the future may hold every lifetime there is.
+    let place = plan.function.sig.asyncness.map_or_else(Span::call_site, |token| token.span);
+    let send = quote_spanned!(Span::call_site().located_at(place)=>
         impl ::core::future::Future<Output = #result> + ::core::marker::Send
     );
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
@@ -70,7 +71,7 @@ pub(super) fn submit_stub(plan: &Plan) -> Option<TokenStream> {
     if !plan.has_submit {
         return None;
     }
-    let (vis, unsafety) = (&function.vis, unsafety(&function.sig));
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("submit");
     let (generics, inputs) = submit_signature(plan);
     let (params, clause) = parts(&generics);

@@ -86,9 +86,14 @@ fn plain_signature(plan: &Plan) -> Signature {
     sig
 }
 
-/// The body of a function around the call that makes its result; a call that never returns has no value.
+/// The call that makes a function's result; one that never returns has no value.
+fn ending(plan: &Plan, call: &TokenStream) -> TokenStream {
+    if is_never(&plan.result) { quote!(match #call {}) } else { quote!(#call) }
+}
+
+/// The body of a function around that call.
 fn block(plan: &Plan, call: &TokenStream) -> TokenStream {
-    let call = if is_never(&plan.result) { quote!(match #call {}) } else { quote!(#call) };
+    let call = ending(plan, call);
     // The block stands where the user's did: lints that speak of the function point there.
     quote::quote_spanned!(plan.function.body.span()=> { #call })
 }

@@ -67,7 +67,8 @@ pub(super) fn call_of(plan: &Plan, valid: bool) -> TokenStream {
             // The result has no name: what returns it stands for it.
             let (names, types) = (names(plan), plan.arguments.iter().map(|argument| &argument.named));
             let call = unstated(plan);
-            let sent_by = respan(&quote!(#private::sent_by), plan.result.span());
+            let sent_by = if plan.is_async() { quote!(#private::sent_by_future) } else { quote!(#private::sent_by) };
+            let sent_by = respan(&sent_by, plan.result.span());
             let check = quote!(#sent_by(|(#(#names,)*): (#(#types,)*)| #call););
             (unnamed(plan), Some(check), quote!(#private::Call::new(#site, (#(#arguments,)*), #private::sent::<()>())))
         }

@@ -145,6 +145,23 @@ impl<I: Iterator> Items<I::Item, ByIter> for I {
     }
 }
 
+/// Marks what has no items.
+pub struct ByNothing;
+
+/// What has no items: nothing implements it.
+pub trait NoItems {}
+
+// A second implementation that could apply to everything, and never does: with one alone the compiler takes it for
+// granted that items of a wrong type are meant to be an iterator, and goes on from there, in words about iterators.
+#[diagnostic::do_not_recommend]
+impl<I: NoItems, A> Items<A, ByNothing> for I {
+    type Source = Pulled<std::iter::Empty<A>>;
+
+    fn into_source(self) -> Self::Source {
+        Pulled(std::iter::empty())
+    }
+}
+
 /// A vector's items, taken apart only when they are visited: a map that is dropped unused drops them.
 pub struct Given<T>(Vec<T>);
 

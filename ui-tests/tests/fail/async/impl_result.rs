@@ -1,8 +1,12 @@
+//! What a future gives is checked, even where it has no name.
+use std::rc::Rc;
+
 #[fanfold::parallel(kind = "io")]
-async fn pages(limit: u32) -> impl Iterator<Item = u32> {
-    0..limit
+async fn words(text: String) -> impl Iterator<Item = char> {
+    let text = Rc::new(text);
+    (0..text.len()).map(move |at| text.as_bytes()[at] as char)
 }
 
 fn main() {
-    drop(pages(1));
+    drop(words(String::new()));
 }
