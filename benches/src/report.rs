@@ -9,9 +9,6 @@ use crate::contest::Contest;
 use crate::machine::Machine;
 use crate::outcome::{BUSY, Outcome};
 
-/// How often a contest is run again when others have used the machine meanwhile.
-const AGAIN: usize = 2;
-
 /// What a part measured, on one machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -24,13 +21,16 @@ pub struct Report {
     /// Contests whose titles hold one of these run; all, if there are none.
     #[serde(skip)]
     only: Vec<String>,
+    /// How often a contest is run again at most, when others have used the machine meanwhile.
+    #[serde(skip)]
+    again: usize,
 }
 
 impl Report {
     /// An empty one.
     #[must_use]
-    pub fn new(part: &str, only: &[String]) -> Self {
-        Self { part: part.to_owned(), machine: Machine::here(), contests: Vec::new(), only: only.to_vec() }
+    pub fn new(part: &str, only: &[String], again: usize) -> Self {
+        Self { part: part.to_owned(), machine: Machine::here(), contests: Vec::new(), only: only.to_vec(), again }
     }
 
     /// Reads a part's file.
@@ -74,7 +74,7 @@ impl Report {
             return None;
         }
         let mut best = contest.run();
-        for _ in 0..AGAIN {
+        for _ in 0..self.again {
             if best.load <= BUSY {
                 break;
             }

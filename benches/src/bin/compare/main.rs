@@ -94,7 +94,7 @@ fn run(options: &Options) -> Result<(), String> {
                 Err(_) => continue,
             }
         } else {
-            let mut report = Report::new(part.name, &options.only);
+            let mut report = Report::new(part.name, &options.only, options.again);
             match part.run {
                 Always(run) => run(&mut report),
                 IfPossible(run) => run(options, &mut report)?,

@@ -7,8 +7,9 @@ use fanfold_benches::{Contest, FANFOLD, Report};
 use orx_parallel::{Par, ParCollection};
 use rayon::prelude::*;
 
-use crate::ways::{CHILI, LOOP, ORX, RAYON, SCOPE, cores, halves, steps, work};
+use crate::ways::{CHILI, LOOP, RAYON, SCOPE, cores, halves, steps, work};
 
+const ORX: &str = "orx-parallel, the outer map alone";
 const OUTER: &str = "rayon, the outer map alone";
 
 pub(crate) fn run(report: &mut Report) {
@@ -71,11 +72,9 @@ fn shape(outer: u64, inner: u64, steps: u64, title: String) -> Contest<'static> 
         totals
     });
     let (rows, columns) = data();
+    // Its pool's workers wait for one another, for ever, when maps are nested: it gets the outer one alone.
     contest = contest.with(ORX, move || -> Vec<u64> {
-        let row = |row: &u64| {
-            let results: Vec<u64> = ParCollection::par(&columns).map(|column| cell(*row, *column)).collect();
-            total(&results)
-        };
+        let row = |row: &u64| total(&columns.iter().map(|column| cell(*row, *column)).collect::<Vec<_>>());
         ParCollection::par(&rows).map(row).collect()
     });
     let (rows, columns) = data();

@@ -10,6 +10,8 @@ pub(crate) struct Options {
     parts: Vec<String>,
     /// Contests whose titles hold one of these run; all, if there are none.
     pub(crate) only: Vec<String>,
+    /// How often a contest is run again at most, when others have used the machine meanwhile.
+    pub(crate) again: usize,
     /// Nothing is measured: what was measured is drawn again.
     pub(crate) draw: bool,
     /// The folder of what was measured.
@@ -31,14 +33,14 @@ usage: cargo run --release -p fanfold-benches --bin compare -- [OPTION ..] [PART
 
   PART         runs these parts; all of them without any
   --only TEXT  runs the contests whose titles hold TEXT, and keeps the others' earlier figures; may be repeated
+  --again N    runs a contest again, N times at most, while others use more than a tenth of the machine: 2 if not said
   --data FILE  reads flights from this Parquet file, in place of the sample
   --out DIR    writes PART.json and PART.svg there, in place of benches/results
   --draw       measures nothing: draws again what was measured
   --page FILE  writes the parts' tables into this page, between <!-- PART --> and <!-- /PART -->
   --help       says this
 
-Each part prints its contests: the median call, the fastest and the slowest block, and the ratio to the first row. A
-contest runs again, twice at most, while others use more than a tenth of the machine.
+Each part prints its contests: the median call, the fastest and the slowest block, and the ratio to the first row.
 
 parts:
 ";
@@ -49,6 +51,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>, parts: &[(&str, &str
         data: None,
         parts: Vec::new(),
         only: Vec::new(),
+        again: 2,
         draw: false,
         out: concat!(env!("CARGO_MANIFEST_DIR"), "/results").into(),
         page: None,
@@ -63,6 +66,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>, parts: &[(&str, &str
             }
             "--data" => options.data = Some(value("a file")?),
             "--only" => options.only.push(value("a text")?),
+            "--again" => options.again = value("a number")?.parse().map_err(|error| format!("--again: {error}"))?,
             "--out" => options.out = value("a folder")?.into(),
             "--page" => options.page = Some(value("a file")?.into()),
             "--draw" => options.draw = true,

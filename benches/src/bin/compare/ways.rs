@@ -1,10 +1,11 @@
 //! The ways to map a function over a slice: in a loop, by Fanfold, and by each of its peers, as its documentation
 //! shows or as one would write it by hand.
 
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fanfold::Pool;
 use fanfold_benches::{Contest, FANFOLD};
@@ -202,20 +203,26 @@ pub(crate) fn work(seed: u64, steps: u64) -> u64 {
     (0..steps).fold(seed, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17) ^ 1)
 }
 
-/// How many steps take so many nanoseconds.
+/// How many steps an item must have to cost so many nanoseconds in a loop.
 pub(crate) fn steps(nanoseconds: u64) -> u64 {
-    static STEP: OnceLock<f64> = OnceLock::new();
-    const STEPS: u32 = 5_000_000;
-    let step = STEP.get_or_init(|| {
-        // The fastest of several: what else the machine does only ever adds to it.
-        let run = || {
-            let start = std::time::Instant::now();
-            std::hint::black_box(work(std::hint::black_box(1), u64::from(STEPS)));
-            start.elapsed().as_secs_f64() * 1e9 / f64::from(STEPS)
-        };
-        (0..5).map(|_| run()).fold(f64::MAX, f64::min)
-    });
+    /// What an item of so many steps costs. The processor works at several short ones at a time, so that this is no line.
+    static COSTS: OnceLock<Vec<f64>> = OnceLock::new();
+    let costs = COSTS.get_or_init(|| (1..=256).map(cost).collect());
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
-    let steps = (nanoseconds as f64 / step).round() as u64;
-    steps.max(1)
+    let beyond = |cost: f64| (nanoseconds as f64 / cost * costs.len() as f64).round() as u64;
+    #[allow(clippy::cast_precision_loss, reason = "small")]
+    let short = costs.iter().position(|cost| *cost >= nanoseconds as f64);
+    short.map_or_else(|| costs.last().map_or(1, |cost| beyond(*cost)), |index| index as u64 + 1)
+}
+
+/// Nanoseconds of an item of so many steps, in a loop.
+fn cost(steps: u64) -> f64 {
+    const ITEMS: u64 = 500;
+    let run = || {
+        let start = Instant::now();
+        black_box((0..ITEMS).map(|n| work(black_box(n), steps)).fold(0, u64::wrapping_add));
+        start.elapsed().as_secs_f64()
+    };
+    // The fastest of several: what else the machine does only ever adds to it.
+    (0..5).map(|_| run()).fold(f64::MAX, f64::min) * 1e9 / 500.0
 }
