@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use fanfold::{Pool, parallel};
-use fanfold_benches::{Contest, verdict};
+use fanfold_benches::{Contest, Report};
 
 use crate::Options;
 
@@ -32,27 +32,26 @@ fn nested_by_hand(calls: u64) -> u64 {
     (0..calls).map(|n| on_cpu::serial(n, 1)).fold(0, u64::wrapping_add)
 }
 
-pub(crate) fn run(_: &Options) -> Result<(), String> {
+pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
     // The pools' threads are there when the first contest begins.
     Pool::cpu_default().submit(|| ()).join().map_err(|error| error.to_string())?;
     Pool::io_default().submit(|| ()).join().map_err(|error| error.to_string())?;
     let contest = |title: &str| Contest::new(title).rounds(9, Duration::from_millis(80));
     let cpu = contest("a call on the cpu pool")
         .with(DIRECT, || on_cpu(1, 2))
-        .with(BY_HAND, || Pool::cpu_default().submit(|| on_cpu::serial(1, 2)).join())
-        .run();
+        .with(BY_HAND, || Pool::cpu_default().submit(|| on_cpu::serial(1, 2)).join());
     let io = contest("a call on the io pool")
         .with(DIRECT, || on_io(1, 2))
-        .with(BY_HAND, || Pool::io_default().submit(|| on_io::serial(1, 2)).join())
-        .run();
-    for outcome in [cpu, io] {
-        print!("{}", outcome.table());
-        print!("{}", verdict("direct against by hand", outcome.ratio(DIRECT, BY_HAND), 1.0));
+        .with(BY_HAND, || Pool::io_default().submit(|| on_io::serial(1, 2)).join());
+    for contest in [cpu, io] {
+        if let Some(outcome) = report.run(contest) {
+            let figure = outcome.ratio(DIRECT, BY_HAND);
+            outcome.bar("direct against by hand", figure, 1.0);
+        }
     }
     let in_place = contest("10,000 calls from a worker of the same pool, in place")
         .with(DIRECT, || nested(10_000))
-        .with("the bodies alone", || nested_by_hand(10_000))
-        .run();
-    print!("{}", in_place.table());
+        .with("the bodies alone", || nested_by_hand(10_000));
+    report.run(in_place);
     Ok(())
 }

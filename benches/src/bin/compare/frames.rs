@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use fanfold::prelude::*;
-use fanfold_benches::{Contest, verdict};
+use fanfold_benches::{Contest, Report};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/flig
 const ROWS: usize = 3_000_000;
 pub(crate) const CHUNKS: usize = 8;
 
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let flights = flights(options.data.as_deref()).map_err(|error| error.to_string())?;
     println!("frames: {} flights in {CHUNKS} chunks", flights.height());
 
@@ -26,32 +26,32 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     if parallel != expected || by_hand(&flights) != expected {
         return Err("the contenders do not agree".into());
     }
-    let outcome = Contest::new("a row-wise function")
+    let contest = Contest::new("a row-wise function")
         .with("one thread", || enrich(flights.clone()))
         .with("fanfold par_chunks(8).map", || flights.par_chunks(CHUNKS).map(enrich))
-        .with("by hand: slice, scope, vstack", || by_hand(&flights))
-        .run();
-    print!("{}", outcome.table());
-    let serial = outcome.ratio("fanfold par_chunks(8).map", "one thread");
-    print!("{}", verdict("against one thread, on two cores", serial, 0.55));
-    let hand = outcome.ratio("fanfold par_chunks(8).map", "by hand: slice, scope, vstack");
-    print!("{}", verdict("against the same by hand", hand, 1.05));
+        .with("by hand: slice, scope, vstack", || by_hand(&flights));
+    if let Some(outcome) = report.run(contest) {
+        let serial = outcome.ratio("fanfold par_chunks(8).map", "one thread");
+        outcome.bar("against one thread, on two cores", serial, 0.55);
+        let hand = outcome.ratio("fanfold par_chunks(8).map", "by hand: slice, scope, vstack");
+        outcome.bar("against the same by hand", hand, 1.05);
+    }
 
     println!();
     let numbers = numbers(2_000_000);
-    let outcome = Contest::new("cutting and joining 2M x 4 in 8 chunks")
+    let contest = Contest::new("cutting and joining 2M x 4 in 8 chunks")
         .with("fanfold", || numbers.par_chunks(CHUNKS).map(Ok))
-        .with("by hand: slice, vstack, one thread", || stack(slices(&numbers)))
-        .run();
-    print!("{}", outcome.table());
-    let micros = outcome.time("fanfold").as_secs_f64() * 1e6;
-    print!("{}", verdict("cut, map to itself, join, in us", micros, 100.0));
+        .with("by hand: slice, vstack, one thread", || stack(slices(&numbers)));
+    if let Some(outcome) = report.run(contest) {
+        let micros = outcome.time("fanfold").as_secs_f64() * 1e6;
+        outcome.bar("cut, map to itself, join, in us", micros, 100.0);
+    }
     println!();
-    inner_parallelism(&keyed(2_000_000))
+    inner_parallelism(report, &keyed(2_000_000))
 }
 
 /// A closure that uses Polars' own parallelism: a sort, and a lazy group-by.
-fn inner_parallelism(frame: &DataFrame) -> Result<(), String> {
+fn inner_parallelism(report: &mut Report, frame: &DataFrame) -> Result<(), String> {
     type Work = fn(DataFrame) -> PolarsResult<DataFrame>;
     let pool = rayon::ThreadPoolBuilder::new().build().map_err(|error| error.to_string())?;
     let works: [(&str, Work, f64); 2] = [("a sort", sorted, 0.5), ("a lazy group-by", grouped, 0.7)];
@@ -61,21 +61,21 @@ fn inner_parallelism(frame: &DataFrame) -> Result<(), String> {
         let foreign = || pool.install(|| on_rayon(frame));
         let polars = || polars_core::runtime::RAYON.install(|| on_rayon(frame));
         let fanfold = || frame.par_chunks(CHUNKS).map(work);
-        let outcome = Contest::new(format!("{name} in each of {CHUNKS} chunks of 2M rows"))
+        let contest = Contest::new(format!("{name} in each of {CHUNKS} chunks of 2M rows"))
             .with("fanfold par_chunks(8).map", fanfold)
             .with("by hand in a rayon pool", foreign)
             .with("by hand in Polars' pool", polars)
-            .with("Polars, the whole frame", || work(frame.clone()))
-            .run();
-        print!("{}", outcome.table());
+            .with("Polars, the whole frame", || work(frame.clone()));
+        let Some(outcome) = report.run(contest) else { continue };
         for peer in ["by hand in a rayon pool", "by hand in Polars' pool"] {
             let wall = outcome.ratio("fanfold par_chunks(8).map", peer);
-            print!("{}", verdict(&format!("wall time, against the same {peer}"), wall, 1.0));
+            outcome.bar(format!("wall time, against the same {peer}"), wall, 1.0);
         }
         // In turn, so that what else the machine does meets both.
         let mut ratios: Vec<f64> = (0..5).map(|_| cpu_time(fanfold) / cpu_time(foreign)).collect();
         ratios.sort_unstable_by(f64::total_cmp);
-        println!("{}", verdict("CPU time, against the same by hand in a rayon pool", ratios[2], limit));
+        outcome.bar("CPU time, against the same by hand in a rayon pool", ratios[2], limit);
+        println!();
     }
     Ok(())
 }

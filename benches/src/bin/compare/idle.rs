@@ -6,9 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfold::Pool;
-use fanfold_benches::{Contest, cpu_time, verdict};
-
-use crate::Options;
+use fanfold_benches::{Contest, Outcome, Report, cpu_time};
 
 const FANFOLD: &str = "fanfold cpu";
 const RAYON: &str = "rayon spawn";
@@ -21,9 +19,8 @@ const TASKS: u32 = 100;
 /// From the last task on, until nothing may run any more.
 const SETTLE: Duration = Duration::from_millis(5);
 
-#[allow(clippy::unnecessary_wraps, reason = "a part like the others")]
-pub(crate) fn run(_: &Options) -> Result<(), String> {
-    let outcome = Contest::new("processor time of 100 tasks of 10 us, one each millisecond")
+pub(crate) fn run(report: &mut Report) {
+    let contest = Contest::new("processor time of 100 tasks of 10 us, one each millisecond")
         .rounds(9, Duration::from_millis(300))
         .with_timed(SERIAL, || trickle(work))
         .with_timed(FANFOLD, || trickle(|| Pool::cpu_default().submit(work).join().expect("no panic")))
@@ -36,22 +33,24 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
                 });
                 told.recv().expect("no panic");
             })
-        })
-        .run();
-    print!("{}", outcome.table());
-    print!("{}", verdict("a trickle's processor time against rayon's", outcome.ratio(FANFOLD, RAYON), 1.0));
-
-    println!("\nprocessor time in 100 ms of idleness");
+        });
+    if let Some(outcome) = report.run(contest) {
+        let figure = outcome.ratio(FANFOLD, RAYON);
+        outcome.bar("a trickle's processor time against rayon's", figure, 1.0);
+    }
+    println!();
     let parts: [(&str, u32, fn()); 4] =
         [("cpu", 9, busy_cpu), ("io", 9, busy_io), ("map", 9, busy_map), ("after 11 s", 1, late)];
     for (name, rounds, busy) in parts {
-        let used = (0..rounds).map(|_| idle_after(busy)).max().unwrap_or_default();
-        println!("  {name:34} {used:>10.1?} at most");
-        // The measuring thread's own sleep and wake-up are in it.
-        print!("{}", verdict(&format!("{name}, us"), used.as_secs_f64() * 1e6, 100.0));
+        let title = format!("processor time in 100 ms of idleness, 5 ms after work: {name}");
+        if report.wants(&title) {
+            let used = (0..rounds).map(|_| idle_after(busy)).max().unwrap_or_default();
+            let outcome = report.keep(Outcome::measured(title, [("at most".into(), used)]));
+            // The measuring thread's own sleep and wake-up are in it.
+            outcome.bar("us", used.as_secs_f64() * 1e6, 100.0);
+        }
     }
     println!();
-    Ok(())
 }
 
 fn work() {

@@ -1,39 +1,68 @@
 //! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
+mod bodies;
+mod callers;
 mod calls;
 mod frames;
 mod grid;
 mod idle;
+mod io;
+mod latency;
+mod nested;
+mod options;
 mod peers;
 mod processes;
 mod python;
 mod rows;
 mod scans;
+mod skewed;
 mod tasks;
+mod trees;
+mod ways;
 
 use std::process::ExitCode;
 
-/// Runs contests and prints what they measured.
-type Part = fn(&Options) -> Result<(), String>;
+use fanfold_benches::{Machine, Report, page, plot};
 
-const PARTS: [(&str, Part); 9] = [
-    ("grid", grid::run),
-    ("frames", frames::run),
-    ("rows", rows::run),
-    ("scans", scans::run),
-    ("tasks", tasks::run),
-    ("calls", calls::run),
-    ("idle", idle::run),
-    ("processes", processes::run),
-    ("python", python::run),
-];
+use crate::options::{Options, parse};
+use Run::{Always, IfPossible};
 
-/// What the command line says.
-struct Options {
-    /// A Parquet file of flights, instead of the sample.
-    data: Option<String>,
-    parts: Vec<String>,
+/// Runs contests, which the report prints and keeps.
+#[derive(Clone, Copy)]
+enum Run {
+    Always(fn(&mut Report)),
+    /// It needs files or threads that may not be there.
+    IfPossible(fn(&Options, &mut Report) -> Result<(), String>),
 }
+
+struct Part {
+    name: &'static str,
+    about: &'static str,
+    run: Run,
+}
+
+const PARTS: [Part; 16] = [
+    Part { name: "grid", about: "maps of every size and cost", run: Always(grid::run) },
+    Part { name: "skewed", about: "maps whose items cost very different times", run: Always(skewed::run) },
+    Part { name: "nested", about: "maps inside maps", run: Always(nested::run) },
+    Part { name: "latency", about: "maps hot, and after 10 ms of idleness", run: Always(latency::run) },
+    Part { name: "callers", about: "maps from 1 to 64 threads at once", run: Always(callers::run) },
+    Part { name: "bodies", about: "text, allocations, loops that vectorise", run: Always(bodies::run) },
+    Part {
+        name: "trees",
+        about: "functions that call themselves: a tree's sum, Fibonacci, quicksort",
+        run: Always(trees::run),
+    },
+    Part { name: "tasks", about: "one task, and many", run: Always(tasks::run) },
+    Part { name: "calls", about: "direct calls beside the pool by hand", run: IfPossible(calls::run) },
+    Part { name: "io", about: "sleeping tasks on many threads", run: IfPossible(io::run) },
+    Part { name: "idle", about: "processor time when there is little or nothing to do", run: Always(idle::run) },
+    Part { name: "frames", about: "chunks of DataFrames", run: IfPossible(frames::run) },
+    Part { name: "rows", about: "rows, columns and groups of DataFrames", run: IfPossible(rows::run) },
+    Part { name: "scans", about: "files larger than memory", run: IfPossible(scans::run) },
+    Part { name: "processes", about: "worker processes", run: IfPossible(processes::run) },
+    Part { name: "python", about: "what tutorials on Python's pools show", run: IfPossible(python::run) },
+];
 
 #[fanfold::main]
 fn main() -> ExitCode {
@@ -45,7 +74,8 @@ fn main() -> ExitCode {
     if let Some(done) = scans::child(std::env::args().skip(1)) {
         return done;
     }
-    match parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+    let parts: Vec<(&str, &str)> = PARTS.iter().map(|part| (part.name, part.about)).collect();
+    match parse(std::env::args().skip(1), &parts).and_then(|options| options.map_or(Ok(()), |options| run(&options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("compare: {message}");
@@ -55,27 +85,29 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    println!("{cores} cores; median call, (fastest .. slowest block), ratio to the first row\n");
-    for (name, part) in PARTS {
-        if options.parts.is_empty() || options.parts.iter().any(|wanted| wanted == name) {
-            part(options)?;
+    println!("{}", Machine::here().line());
+    println!("median call, (fastest .. slowest block), ratio to the first row\n");
+    for part in PARTS.iter().filter(|part| options.has(part.name)) {
+        let report = if options.draw {
+            match Report::read(&options.out, part.name) {
+                Ok(report) => report,
+                Err(_) => continue,
+            }
+        } else {
+            let mut report = Report::new(part.name, &options.only, options.again);
+            match part.run {
+                Always(run) => run(&mut report),
+                IfPossible(run) => run(options, &mut report)?,
+            }
+            if report.contests.is_empty() {
+                continue;
+            }
+            report.write(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?
+        };
+        plot::draw(&report, &options.out)?;
+        if let Some(page) = &options.page {
+            page::refresh(page, &report)?;
         }
     }
     Ok(())
-}
-
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { data: None, parts: Vec::new() };
-    let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-    while let Some(arg) = args.next() {
-        if arg == "--data" {
-            options.data = Some(args.next().ok_or("`--data` needs a file")?);
-        } else if known.contains(&arg.as_str()) {
-            options.parts.push(arg);
-        } else {
-            return Err(format!("unknown part `{arg}`; there are: {}", known.join(", ")));
-        }
-    }
-    Ok(options)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fanfold_benches::verdict;
+use fanfold_benches::Outcome;
 
 /// Which Python runs the scripts, instead of `python3`.
 const INTERPRETER: &str = "FANFOLD_PYTHON";
@@ -36,19 +36,19 @@ impl Python {
         Self(figures)
     }
 
-    /// The figures of a task, beside ours.
-    pub(crate) fn list(&self, task: &str, ours: Duration) {
+    /// Puts the figures of a task beside ours.
+    pub(crate) fn beside(&self, task: &str, outcome: &mut Outcome) {
         for (name, time) in self.of(task) {
-            println!("  {:34} {time:>10.1?}  x{:.1} (python)", name, time.as_secs_f64() / ours.as_secs_f64());
+            outcome.beside(format!("Python: {name}"), *time);
         }
     }
 
-    /// The same; the fastest is a bar, `times` slower than we are.
-    pub(crate) fn print(&self, task: &str, ours: Duration, times: f64) {
-        self.list(task, ours);
+    /// The same; the fastest is a bar, `times` slower than `ours`.
+    pub(crate) fn beside_at_most(&self, task: &str, outcome: &mut Outcome, ours: &str, times: f64) {
+        self.beside(task, outcome);
         if let Some((name, time)) = self.of(task).iter().min_by_key(|(_, time)| *time) {
-            let share = ours.as_secs_f64() / time.as_secs_f64();
-            print!("{}", verdict(&format!("our share of {name}"), share, 1.0 / times));
+            let share = outcome.time(ours).as_secs_f64() / time.as_secs_f64();
+            outcome.bar(format!("{ours} against Python's {name}"), share, 1.0 / times);
         }
     }
 

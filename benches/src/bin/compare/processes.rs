@@ -9,16 +9,18 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fanfold::{Bytes, join_all, parallel};
-use fanfold_benches::{Contest, verdict};
+use fanfold_benches::{Contest, FANFOLD, Outcome, Report};
 use interprocess::local_socket::{GenericNamespaced, ListenerOptions, Stream, prelude::*};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Options;
+use crate::latency::after;
 use crate::peers::Python;
 
-const FANFOLD: &str = "fanfold";
+const FRAME: &str = "fanfold, DataFrame";
+const VECTOR: &str = "fanfold, Vec<u8>";
 /// Tells a child which of the echoes below it is.
 const ECHO: &str = "FANFOLD_COMPARE_ECHO";
 /// A request, and its answer.
@@ -48,16 +50,19 @@ fn same_frame(df: DataFrame) -> DataFrame {
     df
 }
 
-pub(crate) fn run(_: &Options) -> Result<(), String> {
+pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
     let start = Instant::now();
     empty();
     let first = start.elapsed();
-    println!("{}", verdict("first task after start, ms", millis(first), 30.0));
+    let title = "the first task after the program's start";
+    if report.wants(title) {
+        report.keep(Outcome::measured(title, [(FANFOLD.into(), first)])).bar("ms", millis(first), 30.0);
+    }
     let python = Python::script("processes.py");
-    round_trips(&python)?;
-    many(&python);
-    large(&python);
-    formats();
+    round_trips(report, &python)?;
+    many(report, &python);
+    large(report, &python);
+    formats(report);
     Ok(())
 }
 
@@ -69,88 +74,81 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn round_trips(python: &Python) -> Result<(), String> {
+fn round_trips(report: &mut Report, python: &Python) -> Result<(), String> {
     let mut socket = BySocket::start().map_err(|error| error.to_string())?;
     let mut ipc = ByIpcChannel::start()?;
     let mut local = ByLocalSocket::start().map_err(|error| error.to_string())?;
     let spawned = procspawn::Pool::builder(1).build().map_err(|error| error.to_string())?;
     let mut contest = |title: &str, idle: Duration| {
-        let outcome = Contest::new(title)
+        let contest = Contest::new(title)
             .rounds(5, Duration::from_millis(200))
             .with_timed(FANFOLD, after(idle, empty))
             .with_timed("a socket pair by hand", after(idle, || socket.ask()))
             .with_timed("ipc-channel", after(idle, || ipc.ask()))
             .with_timed("interprocess (local socket)", after(idle, || local.ask()))
-            .with_timed("procspawn", after(idle, || spawned.spawn((), |()| ()).join().expect("no panic")))
-            .run();
-        print!("{}", outcome.table());
-        outcome.time(FANFOLD)
+            .with_timed("procspawn", after(idle, || spawned.spawn((), |()| ()).join().expect("no panic")));
+        report.measure(contest)
     };
-    let hot = contest("empty task there and back, hot", Duration::ZERO);
-    print!("{}", verdict("hot, us", micros(hot), 15.0));
-    python.print("empty", hot, 8.0);
-    let idle = contest("the same after 5 ms of idleness", Duration::from_millis(5));
-    println!("{}", verdict("after idleness, us", micros(idle), 30.0));
+    let hot = contest("an empty task there and back, hot", Duration::ZERO);
+    let idle = contest("an empty task there and back, after 5 ms of idleness", Duration::from_millis(5));
+    if let Some(hot) = hot {
+        let outcome = report.keep(hot);
+        outcome.bar("us", micros(outcome.time(FANFOLD)), 15.0);
+        python.beside_at_most("empty", outcome, FANFOLD, 8.0);
+    }
+    if let Some(idle) = idle {
+        let outcome = report.keep(idle);
+        outcome.bar("us", micros(outcome.time(FANFOLD)), 30.0);
+    }
+    println!();
     Ok(())
 }
 
-/// Times a call after so much idleness.
-fn after(idle: Duration, mut call: impl FnMut()) -> impl FnMut() -> Duration {
-    move || {
-        std::thread::sleep(idle);
-        let start = Instant::now();
-        call();
-        start.elapsed()
-    }
-}
-
-fn many(python: &Python) {
-    let outcome = Contest::new("10,000 empty tasks, submitted and then joined; time of each")
+fn many(report: &mut Report, python: &Python) {
+    let contest = Contest::new("10,000 empty tasks, submitted and then joined; time of each")
         .rounds(5, Duration::from_millis(200))
         .with_timed(FANFOLD, || {
             let start = Instant::now();
             join_all((0..PIPELINED).map(|_| empty::submit())).expect("no panic");
             start.elapsed() / PIPELINED
-        })
-        .run();
-    print!("{}", outcome.table());
-    let pipelined = outcome.time(FANFOLD);
-    print!("{}", verdict("pipelined, us", micros(pipelined), 3.0));
-    python.print("pipelined", pipelined, 1.0);
-    let outcome = Contest::new("map of 100,000 tiny items")
+        });
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("us", micros(outcome.time(FANFOLD)), 3.0);
+        python.beside_at_most("pipelined", outcome, FANFOLD, 1.0);
+    }
+    let contest = Contest::new("map of 100,000 tiny items")
         .rounds(5, Duration::from_millis(200))
-        .with(FANFOLD, || square::map(0..100_000_u64).collect::<Vec<_>>())
-        .run();
-    print!("{}", outcome.table());
-    let map = outcome.time(FANFOLD);
-    print!("{}", verdict("map, ms", millis(map), 4.0));
-    python.print("map", map, 3.0);
+        .with(FANFOLD, || square::map(0..100_000_u64).collect::<Vec<_>>());
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("ms", millis(outcome.time(FANFOLD)), 4.0);
+        python.beside_at_most("map", outcome, FANFOLD, 3.0);
+    }
     println!();
 }
 
-fn large(python: &Python) {
+fn large(report: &mut Report, python: &Python) {
     const SIZE: usize = 100 << 20;
     let view = Bytes::from(vec![1; SIZE]);
     let column = Column::new("x".into(), vec![1.5_f64; SIZE / 8]);
     let frame = DataFrame::new(SIZE / 8, vec![column]).expect("one column");
     let bytes = Mutex::new(vec![1_u8; SIZE]);
-    let outcome = Contest::new("100 MB there and back")
+    let contest = Contest::new("100 MB there and back")
         .rounds(3, Duration::from_millis(500))
-        .with("DataFrame", || same_frame(frame.clone()).height())
-        .with("fanfold::Bytes", || same_view(view.clone()).len())
-        .with_timed("Vec<u8>", || {
+        .with(FRAME, || same_frame(frame.clone()).height())
+        .with("fanfold, Bytes", || same_view(view.clone()).len())
+        .with_timed(VECTOR, || {
             let given = std::mem::take(&mut *bytes.lock().expect("no panic"));
             let start = Instant::now();
             let back = same_bytes(given);
             let took = start.elapsed();
             *bytes.lock().expect("no panic") = back;
             took
-        })
-        .run();
-    print!("{}", outcome.table());
-    print!("{}", verdict("DataFrame, ms", millis(outcome.time("DataFrame")), 20.0));
-    print!("{}", verdict("Vec<u8>, ms", millis(outcome.time("Vec<u8>")), 60.0));
-    python.print("bytes", outcome.time("Vec<u8>"), 1.0);
+        });
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("DataFrame, ms", millis(outcome.time(FRAME)), 20.0);
+        outcome.bar("Vec<u8>, ms", millis(outcome.time(VECTOR)), 60.0);
+        python.beside_at_most("bytes", outcome, VECTOR, 1.0);
+    }
     println!();
 }
 
@@ -163,7 +161,7 @@ struct Record {
 }
 
 /// The formats that arguments could travel in: written and read again.
-fn formats() {
+fn formats(report: &mut Report) {
     let records: Vec<Record> = (0..1_000_u32)
         .map(|n| Record {
             id: n.into(),
@@ -172,7 +170,7 @@ fn formats() {
             tag: (n % 3 == 0).then_some(true),
         })
         .collect();
-    let outcome = Contest::new("1,000 records written and read")
+    let contest = Contest::new("1,000 records written and read")
         .rounds(5, Duration::from_millis(100))
         .with("postcard", || {
             let bytes = postcard::to_allocvec(&records).expect("it can be written");
@@ -185,9 +183,9 @@ fn formats() {
         .with("bitcode", || {
             let bytes = bitcode::serialize(&records).expect("it can be written");
             bitcode::deserialize::<Vec<Record>>(&bytes).expect("it can be read")
-        })
-        .run();
-    println!("{}", outcome.table());
+        });
+    report.run(contest);
+    println!();
 }
 
 /// If this process was started as one of the echoes, it is one, and ends with its parent.

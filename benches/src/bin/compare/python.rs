@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfold::prelude::*;
 use fanfold::{Pool, join_all};
-use fanfold_benches::{Contest, Outcome};
+use fanfold_benches::{Contest, FANFOLD, Report};
 use polars::prelude::*;
 use serde::Deserialize;
 
@@ -15,7 +15,6 @@ use crate::Options;
 use crate::peers::Python;
 
 const LOOP: &str = "a loop";
-const FANFOLD: &str = "fanfold";
 /// Workers have their own memory, as those of Python's process pools.
 const PROCESSES: &str = "fanfold, processes";
 const CANDIDATES: [u64; 6] = [
@@ -65,41 +64,41 @@ fn nap(_: usize) {
     thread::sleep(Duration::from_millis(50));
 }
 
-pub(crate) fn run(_: &Options) -> Result<(), String> {
-    functions(&Python::script("functions.py"));
-    frames(&Python::script("frames.py")).map_err(|error| error.to_string())
+pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
+    functions(report, &Python::script("functions.py"));
+    frames(report, &Python::script("frames.py")).map_err(|error| error.to_string())
 }
 
-fn functions(python: &Python) {
+fn functions(report: &mut Report, python: &Python) {
     let primes = Contest::new("six numbers, each prime or not")
         .rounds(3, Duration::from_millis(300))
         .with(FANFOLD, || is_prime::map(CANDIDATES).collect::<Vec<_>>())
         .with(PROCESSES, || is_prime_there::map(CANDIDATES).collect::<Vec<_>>())
         .with(LOOP, || CANDIDATES.map(is_prime::serial));
-    beside(python, "primes", &primes.run());
+    beside(report, python, "primes", primes);
     let sums = Contest::new("the sum of 10,000,000 numbers, one by one, in two chunks")
         .rounds(3, Duration::from_millis(300))
         .with(FANFOLD, || range_sum(0..10_000_000))
         .with(LOOP, || range_sum::serial(0..10_000_000));
-    beside(python, "range sum", &sums.run());
+    beside(report, python, "range sum", sums);
     let squares = Contest::new("100,000 squares")
         .rounds(5, Duration::from_millis(100))
         .with(FANFOLD, || square::map(0..100_000).collect::<Vec<_>>())
         .with(PROCESSES, || square_there::map(0..100_000).collect::<Vec<_>>())
         .with(LOOP, || (0..100_000).map(square::serial).collect::<Vec<_>>());
-    beside(python, "squares", &squares.run());
+    beside(report, python, "squares", squares);
     let sleepers = Contest::new("200 naps of 50 ms on 200 threads")
         .rounds(3, Duration::from_millis(150))
         .with(FANFOLD, || nap::map(0..SLEEPERS).for_each(drop));
-    beside(python, "sleepers", &sleepers.run());
+    beside(report, python, "sleepers", sleepers);
     let task = Contest::new("one task, submitted and joined").with(FANFOLD, || square::submit(1).join());
-    beside(python, "task", &task.run());
+    beside(report, python, "task", task);
     let pipelined = Contest::new("10,000 tasks, submitted and then joined; time of each").with_timed(FANFOLD, || {
         let start = Instant::now();
         join_all((0..10_000).map(square::submit)).expect("no panic");
         start.elapsed() / 10_000
     });
-    beside(python, "pipelined task", &pipelined.run());
+    beside(report, python, "pipelined task", pipelined);
 }
 
 #[derive(Deserialize)]
@@ -108,25 +107,25 @@ struct Row {
     b: i64,
 }
 
-fn frames(python: &Python) -> PolarsResult<()> {
+fn frames(report: &mut Report, python: &Python) -> PolarsResult<()> {
     let frame = numbers(2_000_000)?;
     let squares = Contest::new("the squares of 2M x 4 numbers, in four chunks")
         .rounds(5, Duration::from_millis(200))
         .with(FANFOLD, || frame.par_chunks(CHUNKS).map(squared))
         .with(LOOP, || squared(frame.clone()));
-    beside(python, "frame squares", &squares.run());
+    beside(report, python, "frame squares", squares);
     let few = frame.head(Some(100_000));
     let rows = Contest::new("a function of 100,000 rows")
         .rounds(5, Duration::from_millis(100))
         .with(FANFOLD, || -> Result<Series, _> { few.par_chunks(CHUNKS).map_rows(|row: Row| row.a * row.a + row.b) });
-    beside(python, "rows", &rows.run());
+    beside(report, python, "rows", rows);
     let mut keyed = frame.head(Some(1_000_000));
     keyed.with_column(scattered("k", 7_919, 1_000_000))?;
     let groups = Contest::new("a function of each of 1,000 groups, 1M rows")
         .rounds(5, Duration::from_millis(200))
         .with(FANFOLD, || keyed.par_groups(["k"]).map_groups(summary))
         .with("Polars GroupBy::apply", || keyed.group_by_stable(["k"]).and_then(|groups| groups.apply(summary)));
-    beside(python, "groups", &groups.run());
+    beside(report, python, "groups", groups);
     Ok(())
 }
 
@@ -154,9 +153,10 @@ fn summary(group: DataFrame) -> PolarsResult<DataFrame> {
     DataFrame::new(1, vec![key, mean, sum])
 }
 
-/// Prints ours, and what Python's peers take for the same.
-fn beside(python: &Python, task: &str, outcome: &Outcome) {
-    print!("{}", outcome.table());
-    python.list(task, outcome.time(FANFOLD));
+/// Runs ours, and puts beside it what Python's peers take for the same.
+fn beside(report: &mut Report, python: &Python, task: &str, contest: Contest<'_>) {
+    if let Some(outcome) = report.run(contest) {
+        python.beside(task, outcome);
+    }
     println!();
 }

@@ -2,7 +2,7 @@
 //! group against Polars' serial one.
 
 use fanfold::prelude::*;
-use fanfold_benches::{Contest, verdict};
+use fanfold_benches::{Contest, Report};
 use polars::frame::row::Row;
 use polars::prelude::*;
 use serde::Deserialize;
@@ -10,12 +10,12 @@ use serde::Deserialize;
 use crate::Options;
 use crate::frames::{CHUNKS, flights, numbers};
 
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let flights = flights(options.data.as_deref()).map_err(|error| error.to_string())?;
-    typed(&flights.slice(0, 300_000));
-    column(&flights);
-    groups(&flights.slice(0, 300_000))?;
-    chunks();
+    typed(report, &flights.slice(0, 300_000));
+    column(report, &flights);
+    groups(report, &flights.slice(0, 300_000))?;
+    chunks(report);
     Ok(())
 }
 
@@ -32,7 +32,7 @@ fn cost(delay: f64, distance: f64, origin: &str, destination: &str) -> f64 {
     delay * distance + if origin < destination { 1.0 } else { 0.0 }
 }
 
-fn typed(flights: &DataFrame) {
+fn typed(report: &mut Report, flights: &DataFrame) {
     let flights = &flights.select(["delay", "distance", "origin", "destination"]).expect("the columns are there");
     let taken = |row: &Row| {
         let [AnyValue::Float64(delay), AnyValue::Float64(distance), AnyValue::String(a), AnyValue::String(b)] =
@@ -58,27 +58,29 @@ fn typed(flights: &DataFrame) {
         flights.par_chunks(chunks).map_rows(cost).expect("rows fit")
     };
     assert_eq!(typed(CHUNKS), by_row(), "the contenders agree");
-    let outcome = Contest::new("300,000 rows of four columns as values")
+    let contest = Contest::new("300,000 rows of four columns as values")
         .with("Polars get_row", by_row)
         .with("Polars get_row_amortized", by_row_amortized)
         .with("fanfold map_rows, one chunk", || typed(1))
-        .with("fanfold map_rows, eight chunks", || typed(CHUNKS))
-        .run();
-    print!("{}", outcome.table());
-    let serial = outcome.ratio("fanfold map_rows, one chunk", "Polars get_row");
-    println!("{}", verdict("typed rows on one thread against get_row", serial, 0.2));
+        .with("fanfold map_rows, eight chunks", || typed(CHUNKS));
+    if let Some(outcome) = report.run(contest) {
+        let serial = outcome.ratio("fanfold map_rows, one chunk", "Polars get_row");
+        outcome.bar("typed rows on one thread against get_row", serial, 0.2);
+    }
+    println!();
 }
 
-fn column(flights: &DataFrame) {
+fn column(report: &mut Report, flights: &DataFrame) {
     let values = || flights.column("distance").and_then(Column::f64).expect("floats");
     let f = |miles: f64| (miles / 3_958.8).sin().mul_add(2.0, 1.0);
-    let outcome = Contest::new("a function of 3M numbers")
+    let contest = Contest::new("a function of 3M numbers")
         .with("Polars apply_values, one thread", || values().apply_values(f))
-        .with("fanfold par_column", || flights.par_column("distance").map(f))
-        .run();
-    print!("{}", outcome.table());
-    let ratio = outcome.ratio("fanfold par_column", "Polars apply_values, one thread");
-    println!("{}", verdict("a column's function against one thread, on two cores", ratio, 0.6));
+        .with("fanfold par_column", || flights.par_column("distance").map(f));
+    if let Some(outcome) = report.run(contest) {
+        let ratio = outcome.ratio("fanfold par_column", "Polars apply_values, one thread");
+        outcome.bar("a column's function against one thread, on two cores", ratio, 0.6);
+    }
+    println!();
 }
 
 /// How bad the smoothed delay of an airport gets, and how much it varies: what expressions do badly.
@@ -99,27 +101,30 @@ fn smoothed(group: DataFrame) -> PolarsResult<DataFrame> {
     DataFrame::new(1, vec![origin, Column::new("worst".into(), [worst]), Column::new("spread".into(), [spread])])
 }
 
-fn groups(flights: &DataFrame) -> Result<(), String> {
+fn groups(report: &mut Report, flights: &DataFrame) -> Result<(), String> {
     let serial = || flights.group_by_stable(["origin"]).and_then(|groups| groups.apply(smoothed));
     let parallel = || flights.par_groups(["origin"]).map_groups(smoothed);
     let (one, other) = (serial().map_err(|e| e.to_string())?, parallel().map_err(|e| e.to_string())?);
     if !one.equals_missing(&other) {
         return Err(format!("the contenders do not agree: {one} and {other}"));
     }
-    let outcome = Contest::new("a custom function for each of the origins of 300,000 flights")
+    let contest = Contest::new("a custom function for each of the origins of 300,000 flights")
         .with("Polars GroupBy::apply", serial)
-        .with("fanfold par_groups, map_groups", parallel)
-        .run();
-    print!("{}", outcome.table());
-    let ratio = outcome.ratio("fanfold par_groups, map_groups", "Polars GroupBy::apply");
-    println!("{}", verdict("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7));
+        .with("fanfold par_groups, map_groups", parallel);
+    if let Some(outcome) = report.run(contest) {
+        let ratio = outcome.ratio("fanfold par_groups, map_groups", "Polars GroupBy::apply");
+        outcome.bar("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7);
+    }
+    println!();
     Ok(())
 }
 
-fn chunks() {
+fn chunks(report: &mut Report) {
     let numbers = numbers(2_000_000);
-    let outcome = Contest::new("2M x 4 in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok)).run();
-    print!("{}", outcome.table());
-    let micros = outcome.time("fanfold").as_secs_f64() * 1e6 / 4_096.0;
-    println!("{}", verdict("overhead a chunk, in us", micros, 3.0));
+    let contest = Contest::new("2M x 4 in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok));
+    if let Some(outcome) = report.run(contest) {
+        let micros = outcome.time("fanfold").as_secs_f64() * 1e6 / 4_096.0;
+        outcome.bar("overhead a chunk, in us", micros, 3.0);
+    }
+    println!();
 }

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fanfold::prelude::*;
-use fanfold_benches::verdict;
+use fanfold_benches::{Outcome, Report};
 use polars::prelude::*;
 
 use crate::Options;
@@ -20,7 +20,7 @@ const ROWS: usize = 16_000_000;
 const GROUP: usize = 250_000;
 const ROUNDS: usize = 3;
 
-pub(crate) fn run(options: &Options) -> Result<(), String> {
+pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let input = folder.path().join("in.parquet");
     write(&input, options.data.as_deref()).map_err(|error| error.to_string())?;
@@ -42,8 +42,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         best.push(run);
     }
     let [polars, fanfold] = &best[..] else { return Err("a contender is missing".into()) };
-    print!("{}", verdict("mapped and sunk, against Polars' map and sink", fanfold.seconds / polars.seconds, 1.3));
-    print!("{}", verdict("resident memory, in MB", fanfold.resident * 1.048_576, 250.0));
+    let times = [("Polars map and sink_parquet", polars), ("fanfold map and sink_parquet", fanfold)]
+        .map(|(name, run)| (name.to_owned(), Duration::from_secs_f64(run.seconds)));
+    let outcome = report.keep(Outcome::measured("a Parquet file of 1.4 GB in memory, mapped to another", times));
+    outcome.bar("mapped and sunk, against Polars' map and sink", fanfold.seconds / polars.seconds, 1.3);
+    outcome.bar("resident memory, in MB", fanfold.resident * 1.048_576, 250.0);
     Ok(())
 }
 
@@ -95,7 +98,7 @@ fn watch() -> f64 {
     let mut most: f64 = 0.0;
     while !DONE.load(std::sync::atomic::Ordering::Relaxed) {
         most = most.max(status("RssAnon:"));
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     most
 }

@@ -6,14 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fanfold::{Pool, join_all};
-use fanfold_benches::{Contest, Outcome, verdict};
+use fanfold_benches::{Contest, Outcome, Report};
 
-use crate::Options;
+use crate::ways::{TOKIO, runtime, threads};
 
 const CPU: &str = "fanfold cpu";
 const IO: &str = "fanfold io";
 const RAYON: &str = "rayon spawn + channel";
-const TOKIO: &str = "tokio spawn_blocking";
 const THREADPOOL: &str = "threadpool + channel";
 /// What waking a thread and being woken costs on this machine, whatever the library.
 const BY_HAND: &str = "a thread, mutex and condvar by hand";
@@ -22,10 +21,8 @@ const PIPELINED: u16 = 10_000;
 /// A way to run many empty tasks: all are submitted, then all are waited for.
 type Way<'a> = Box<dyn Fn(usize) + Sync + 'a>;
 
-pub(crate) fn run(_: &Options) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().map_err(|error| error.to_string())?;
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = threadpool::ThreadPool::new(cores);
+pub(crate) fn run(report: &mut Report) {
+    let runtime = runtime();
     let by_hand = ByHand::start();
     let ways: [(&str, Way<'_>); 6] = [
         (CPU, Box::new(|n| on_pool(Pool::cpu_default(), n))),
@@ -42,13 +39,13 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
                 });
             }),
         ),
-        (THREADPOOL, {
-            let threads = Mutex::new(threads);
-            Box::new(move |n| {
-                let threads = threads.lock().expect("no panic").clone();
+        (
+            THREADPOOL,
+            Box::new(|n| {
+                let threads = threads();
                 by_channel(n, |tell| threads.execute(tell));
-            })
-        }),
+            }),
+        ),
         (BY_HAND, Box::new(|n| by_hand.run(n))),
     ];
 
@@ -57,8 +54,7 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
         way(1);
         start.elapsed()
     });
-    print!("{}", hot.table());
-    bars(&hot, 5.0, 10.0, 1.0);
+    bars(report, hot, 5.0, 10.0, 1.0);
 
     let idle = contest("the same after 10 ms of idleness", &ways, |way| {
         thread::sleep(Duration::from_millis(10));
@@ -66,18 +62,16 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
         way(1);
         start.elapsed()
     });
-    print!("\n{}", idle.table());
-    bars(&idle, 15.0, 50.0, 1.0);
+    bars(report, idle, 15.0, 50.0, 1.0);
 
     let pipelined = contest("10,000 empty tasks, submitted and then joined, all of them", &ways, |way| {
         let start = Instant::now();
         way(usize::from(PIPELINED));
         start.elapsed()
     });
-    print!("\n{}", pipelined.table());
-    bars(&pipelined, 0.5, 0.6, f64::from(PIPELINED));
+    bars(report, pipelined, 0.5, 0.6, f64::from(PIPELINED));
 
-    for submitters in [8, 64] {
+    for submitters in [1, 4, 16, 64] {
         let title = format!("{submitters} threads at once, each submits and joins 100 tasks one after the other");
         let outcome = contest(&title, &ways, |way| {
             let start = Instant::now();
@@ -88,29 +82,42 @@ pub(crate) fn run(_: &Options) -> Result<(), String> {
             });
             start.elapsed()
         });
-        print!("\n{}", outcome.table());
+        if let Some(outcome) = report.run(outcome) {
+            let best = outcome.best_peer();
+            for ours in [CPU, IO] {
+                let figure = outcome.ratio(ours, &best);
+                outcome.bar(format!("{ours} against {best}"), figure, 1.0);
+            }
+        }
+        println!();
     }
-    sleepers();
-    Ok(())
+    sleepers(report);
 }
 
-fn contest(title: &str, ways: &[(&str, Way<'_>)], measure: impl Fn(&Way<'_>) -> Duration) -> Outcome {
+fn contest<'a>(
+    title: &str,
+    ways: &'a [(&str, Way<'_>)],
+    measure: impl Fn(&Way<'_>) -> Duration + Copy + 'a,
+) -> Contest<'a> {
     let mut contest = Contest::new(title).rounds(7, Duration::from_millis(80));
     for (name, way) in ways {
-        contest = contest.with_timed(*name, || measure(way));
+        contest = contest.with_timed(*name, move || measure(way));
     }
-    contest.run()
+    contest
 }
 
 /// The bars on one task's time, in microseconds, and against the peers of the same run.
-fn bars(outcome: &Outcome, io_limit: f64, cpu_limit: f64, tasks: f64) {
-    let micros = |name| outcome.time(name).as_secs_f64() * 1e6 / tasks;
-    print!("{}", verdict("io, us a task", micros(IO), io_limit));
-    print!("{}", verdict("cpu, us a task", micros(CPU), cpu_limit));
+fn bars(report: &mut Report, contest: Contest<'_>, io_limit: f64, cpu_limit: f64, tasks: f64) {
+    let Some(outcome) = report.run(contest) else { return };
+    let micros = |name, outcome: &Outcome| outcome.time(name).as_secs_f64() * 1e6 / tasks;
+    let (io, cpu) = (micros(IO, outcome), micros(CPU, outcome));
+    outcome.bar("io, us a task", io, io_limit);
+    outcome.bar("cpu, us a task", cpu, cpu_limit);
     for ours in [CPU, IO] {
-        let best = [RAYON, TOKIO, THREADPOOL].map(|peer| outcome.ratio(ours, peer)).into_iter().fold(0.0, f64::max);
-        print!("{}", verdict(&format!("{ours} against the fastest peer"), best, 1.0));
+        let worst = [RAYON, TOKIO, THREADPOOL].map(|peer| outcome.ratio(ours, peer)).into_iter().fold(0.0, f64::max);
+        outcome.bar(format!("{ours} against the fastest library"), worst, 1.0);
     }
+    println!();
 }
 
 /// One thread that takes closures from a queue, as one would write it in an afternoon.
@@ -169,7 +176,7 @@ fn on_pool(pool: &Pool, tasks: usize) {
 }
 
 /// Tasks that each tell a channel of their own that they are done.
-fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
+pub(crate) fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
     let receivers: Vec<_> = (0..tasks)
         .map(|_| {
             let (tell, told) = mpsc::sync_channel(1);
@@ -180,25 +187,24 @@ fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
     receivers.into_iter().for_each(|told| told.recv().expect("no panic"));
 }
 
-/// Tasks that sleep, on as many threads.
-fn sleepers() {
-    println!();
+/// Tasks that sleep, on as many threads, which are started for them.
+fn sleepers(report: &mut Report) {
     for tasks in [200, 1_000] {
-        let start = Instant::now();
-        let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(50)))).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        println!("{tasks} threads that sleep 50 ms, started and joined by hand: {:.1?}", start.elapsed());
-        let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
+        let title = format!("{tasks} tasks that sleep 50 ms, with the start of their threads");
+        if !report.wants(&title) {
+            continue;
+        }
         let nap = || thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(nap)).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let by_hand = start.elapsed();
+        let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
         let start = Instant::now();
         join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic");
         let cold = start.elapsed();
-        let start = Instant::now();
-        join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic");
-        println!(
-            "{tasks} tasks that sleep 50 ms: {cold:.1?} with the start of their threads, then {:.1?}",
-            start.elapsed()
-        );
-        print!("{}", verdict("with the start, in ms", cold.as_secs_f64() * 1e3, 60.0));
+        let times = [("threads by hand".into(), by_hand), (IO.into(), cold)];
+        let outcome = report.keep(Outcome::measured(title, times));
+        outcome.bar("ms", cold.as_secs_f64() * 1e3, 60.0);
     }
 }
