@@ -369,6 +369,7 @@ fn the_callers_thread_stays_out_of_every_rayon_pool() {
     assert_eq!(rayon::current_thread_index(), None);
 }
 
+#[allow(clippy::needless_lifetimes, reason = "a lifetime with a name is a shape of its own")]
 #[parallel(kind = "cpu", chunks = 4)]
 fn tripled<'a>(frame: &'a DataFrame, column: &str) -> PolarsResult<DataFrame> {
     DataFrame::new(frame.height(), vec![frame.column(column)? * 3])

@@ -389,8 +389,7 @@ fn serde_code_that_panics_costs_its_call_and_no_worker() {
     let cases = cases.into_iter().chain([(2, 0, "result could not be sent", "written"), (0, 2, "result", "read")]);
     for (writes, reads, what, why) in cases {
         let mine = Mine { writes, reads };
-        let tasks: Vec<_> =
-            [Mine::default(), mine.clone(), Mine::default()].map(|mine| handle::submit(mine)).into_iter().collect();
+        let tasks: Vec<_> = [Mine::default(), mine.clone(), Mine::default()].map(handle::submit).into_iter().collect();
         let outcomes: Vec<_> = tasks.into_iter().map(fanfold::Task::join).collect();
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
         let error = outcomes[1].as_ref().expect_err("it panics").to_string();

@@ -17,9 +17,9 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
         Some(orders) => orders,
         none => none.insert(start()?),
     };
-    let gone = |_| io::Error::other("the thread that starts worker processes is gone");
-    orders.send((command, reply)).map_err(|_| gone(()))?;
-    started.recv().unwrap_or_else(|_| Err(gone(())))
+    let gone = || io::Error::other("the thread that starts worker processes is gone");
+    orders.send((command, reply)).map_err(|_| gone())?;
+    started.recv().unwrap_or_else(|_| Err(gone()))
 }
 
 fn start() -> io::Result<Sender<Order>> {

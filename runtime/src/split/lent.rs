@@ -11,7 +11,9 @@ use super::Split;
 
 /// Where the pieces of a lent value stand while its call runs.
 #[derive(Default)]
-pub struct Room(OnceCell<Box<dyn Any>>);
+pub struct Room(
+    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames are lent"))] OnceCell<Box<dyn Any>>,
+);
 
 impl Room {
     /// An empty room, for the pieces of one value.

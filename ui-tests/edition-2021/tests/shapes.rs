@@ -9,6 +9,7 @@
     rust_2018_idioms,
     unused
 )]
+#![allow(clippy::needless_collect, reason = "some results are to own what they give")]
 #![deny(
     explicit_outlives_requirements,
     let_underscore_drop,
