@@ -117,7 +117,13 @@ impl<T> Task<T> {
         self.slot.listen(Listener::Wake(waker)).is_none()
     }
 
-    fn into_outcome(self) -> Result<T, TaskError> {
+    /// Takes a waker back that was to be woken.
+    pub(crate) fn forget(&self, waker: &std::task::Waker) {
+        self.slot.forget(waker);
+    }
+
+    /// The outcome of a task that is done.
+    pub(crate) fn into_outcome(self) -> Result<T, TaskError> {
         self.take_outcome().expect("the result of this task was taken before, by awaiting it")
     }
 
@@ -233,7 +239,7 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.slot.is_done() && self.wake_when_done(cx.waker().clone()) {
+        if !self.slot.is_done() && self.slot.listen(Listener::Polled(cx.waker().clone())).is_none() {
             return Poll::Pending;
         }
         Poll::Ready(self.slot.take().expect("this task was polled after it gave its result"))

@@ -79,7 +79,7 @@ impl<T> AsCompleted<T> {
     fn give(&mut self, key: usize) -> Option<(usize, Result<T, TaskError>)> {
         let task = self.tasks[key].take()?;
         self.left -= 1;
-        Some((key, task.take_outcome()?))
+        Some((key, task.into_outcome()))
     }
 
     /// The first pending task, as timed out.
@@ -232,9 +232,7 @@ pub enum Until {
 pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec<usize>, Vec<usize>) {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let completions = Completions::new();
-    for (key, task) in tasks.iter().enumerate() {
-        completions.watch(key, task);
-    }
+    let wakers: Vec<_> = tasks.iter().enumerate().map(|(key, task)| completions.watch(key, task)).collect();
     let mut ended = 0;
     while ended < tasks.len() {
         let Some(key) = completions.next(deadline) else { break };
@@ -242,6 +240,10 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
         if until == Until::First || (until == Until::FirstError && tasks[key].has_failed()) {
             break;
         }
+    }
+    // Who waits again and again must not leave a waker with the others each time.
+    for (task, waker) in tasks.iter().zip(&wakers) {
+        task.forget(waker);
     }
     (0..tasks.len()).partition(|&key| tasks[key].is_finished())
 }
