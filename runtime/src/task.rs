@@ -197,6 +197,24 @@ impl<T> Task<T> {
     /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining
     /// gives [`TaskError::Cancelled`]. A function that runs sees [`cancelled()`](crate::cancelled) become `true`, and
     /// joining gives what it returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, TaskError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::io("single").threads(1).build()?;
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// let first = pool.submit(move || released.recv().is_err());
+    /// let second = pool.submit(|| unreachable!("the one worker is busy"));
+    /// assert!(second.cancel());
+    /// assert!(matches!(second.join(), Err(TaskError::Cancelled)));
+    /// drop(release);
+    /// assert!(first.join()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(clippy::must_use_candidate, reason = "asking is what most callers want")]
     pub fn cancel(&self) -> bool {
         self.slot.cancel()
@@ -209,6 +227,9 @@ impl<T> Task<T> {
 
     /// Calls back when the task has ended: on the worker that ended it, before anybody who joins goes on; or here
     /// and now, if it has ended already. A panic in the callback is reported by the panic hook and goes no further.
+    ///
+    /// Keep it short, and do not wait in it: of a task whose time runs out it is called on the thread that watches all
+    /// time limits, and one that joined its own task would wait for itself.
     ///
     /// # Examples
     ///

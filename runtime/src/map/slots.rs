@@ -1,6 +1,6 @@
 //! The output of a map: one place an item, written by whoever has the item.
 
-use std::mem::{ManuallyDrop, MaybeUninit, forget, needs_drop};
+use std::mem::{MaybeUninit, forget, needs_drop};
 use std::ops::Range;
 use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
