@@ -125,7 +125,7 @@ mod tests {
             fn expire(&self, _: Duration) {}
         }
         let mut queue = Queue { entries: BinaryHeap::new(), crowded: LEAST };
-        let (limit, alive) = (Duration::from_secs(3_600), Arc::new(Nothing));
+        let (limit, alive) = (Duration::from_hours(1), Arc::new(Nothing));
         let at = Instant::now() + limit;
         queue.add(Entry { at, limit, what: Arc::downgrade(&alive) as Weak<dyn Expire> });
         for _ in 0..100_000 {
