@@ -54,15 +54,17 @@ impl Completions {
         Self(Arc::new(Shared { state: Mutex::default() }))
     }
 
-    /// Has the task tell its key here when it has ended; at once if it has.
-    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) {
+    /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to wake.
+    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Waker {
         let teller = Arc::new(Teller { key, shared: Arc::clone(&self.0) });
         if task.is_on_this_runtime() {
             self.0.lock().on_this_runtime = true;
         }
-        if !task.wake_when_done(Waker::from(Arc::clone(&teller))) {
-            teller.wake();
+        let waker = Waker::from(teller);
+        if !task.wake_when_done(waker.clone()) {
+            waker.wake_by_ref();
         }
+        waker
     }
 
     /// The next key, if there is one now.

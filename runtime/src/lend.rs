@@ -84,11 +84,12 @@ impl Run for Lease {
         }
         // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
         let work = unsafe { &*self.work };
-        {
+        let in_context = || {
             let _inside = self.context.enter();
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
-                self.keep(payload);
-            }
+            work();
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(in_context)) {
+            self.keep(payload);
         }
         // The last use of anything of the caller's. The waker is ours.
         self.state.fetch_sub(INSIDE, Ordering::Release);

@@ -32,7 +32,7 @@ pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Resu
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
     match payload.downcast::<InitFailed>() {
         Ok(failed) => TaskError::Init { message: failed.0 },
-        Err(payload) => TaskError::panicked(function, PLACE.take(), payload),
+        Err(payload) => TaskError::panicked(function, PLACE.try_with(RefCell::take).unwrap_or(None), payload),
     }
 }
 
@@ -76,7 +76,8 @@ fn install() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if INSIDE.get() > 0 {
-                PLACE.set(info.location().map(ToString::to_string));
+                // In the destructor of a thread-local it may be gone.
+                let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
             }
             if !QUIET.get() {
                 before(info);

@@ -2,6 +2,7 @@
 //!
 //! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
@@ -17,7 +18,7 @@ const EMPTY: u32 = 0;
 const WOKEN: u32 = 1;
 const ASLEEP: u32 = 2;
 
-/// A thread's bed: `wake` before or during `sleep` ends it.
+/// Where a thread sleeps: `wake` before or during `sleep` ends it.
 struct Parker {
     state: AtomicU32,
     lock: Mutex<()>,
@@ -41,7 +42,9 @@ impl Parker {
                 guard = self.bell.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        self.state.store(EMPTY, Ordering::Release);
+        // Not a mere store: it may take a `WOKEN` away that came this moment, and whoever sent it must be seen to have
+        // made true what this thread looks for next.
+        self.state.swap(EMPTY, Ordering::AcqRel);
     }
 }
 
@@ -60,20 +63,33 @@ impl Wake for Parker {
 }
 
 thread_local! {
-    static PARKER: (Arc<Parker>, Waker) = {
-        let parker = Arc::new(Parker {
-            state: AtomicU32::new(EMPTY),
-            lock: Mutex::new(()),
-            bell: Condvar::new(),
-        });
+    static PARKER: Bed = Bed::new();
+    /// For destructors of thread-locals that wait when the other one is gone. It has none itself, and is leaked.
+    static LAST: ManuallyDrop<Bed> = ManuallyDrop::new(Bed::new());
+}
+
+/// A thread's parker, and the waker that wakes it.
+struct Bed {
+    parker: Arc<Parker>,
+    waker: Waker,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let parker = Arc::new(Parker { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() });
         let waker = Waker::from(Arc::clone(&parker));
-        (parker, waker)
-    };
+        Self { parker, waker }
+    }
+
+    /// This thread's.
+    fn with<T>(look: impl Fn(&Self) -> T) -> T {
+        PARKER.try_with(&look).unwrap_or_else(|_| LAST.with(|bed| look(bed)))
+    }
 }
 
 /// The waker of this thread's [`wait_until`].
 pub(crate) fn waker() -> Waker {
-    PARKER.with(|(_, waker)| waker.clone())
+    Bed::with(|bed| bed.waker.clone())
 }
 
 /// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
@@ -109,7 +125,7 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
 /// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
     while !done() {
-        PARKER.with(|(parker, _)| parker.sleep(None));
+        Bed::with(|bed| bed.parker.sleep(None));
     }
 }
 
@@ -122,6 +138,6 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) ->
         if Instant::now() >= deadline {
             return false;
         }
-        PARKER.with(|(parker, _)| parker.sleep(Some(deadline)));
+        Bed::with(|bed| bed.parker.sleep(Some(deadline)));
     }
 }

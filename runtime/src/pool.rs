@@ -126,7 +126,7 @@ impl Pool {
         self
     }
 
-    /// The limit of the number of threads.
+    /// The limit of the number of threads. More than 65,535 are as many as that.
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.spec.threads = Some(threads);
@@ -256,6 +256,20 @@ impl Pool {
     }
 
     /// What the pool has done, and does now. Asking starts the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::io("counted").threads(4).build()?;
+    /// pool.submit(|| ()).join()?;
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.limit, stats.done, stats.failed, stats.queued), (4, 1, 0, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn stats(&self) -> Stats {
@@ -280,6 +294,19 @@ impl Pool {
     ///
     /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for what is queued at once. Without a handler
     /// nothing holds the program back: threads of `static` pools end with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pending, Pool, TaskError};
+    ///
+    /// static UPLOADS: Pool = Pool::io("uploads").threads(2);
+    ///
+    /// let last = UPLOADS.submit(|| 7);
+    /// UPLOADS.shutdown(Pending::Run); // what was queued has run
+    /// assert!(last.is_finished());
+    /// assert!(matches!(UPLOADS.submit(|| 8).join(), Err(TaskError::PoolClosed)));
+    /// ```
     pub fn shutdown(&self, pending: Pending) {
         self.core().finish(matches!(pending, Pending::Cancel));
     }
@@ -331,6 +358,22 @@ where
     F: MapFn<A>,
 {
     /// Runs on this pool instead of the function's own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, parallel};
+    ///
+    /// static FEW: Pool = Pool::cpu("few").threads(2);
+    ///
+    /// #[parallel(kind = "cpu")]
+    /// fn worker(_: u32) -> String {
+    ///     std::thread::current().name().unwrap_or("?").into()
+    /// }
+    ///
+    /// let names: Vec<String> = worker::map(0..9).on(&FEW).collect();
+    /// assert!(names.iter().all(|name| name.starts_with("fanfold-few-")));
+    /// ```
     ///
     /// # Panics
     ///

@@ -30,6 +30,9 @@ impl<R> Retry<R> {
                 return result;
             }
             sleep(jittered(pause));
+            if cancelled() {
+                return result;
+            }
             pause = pause.saturating_mul(2);
         }
         attempt()

@@ -86,6 +86,19 @@ impl<'scope> Scope<'scope, '_> {
 
     /// Runs a closure on a pool.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// let words = ["one", "three"];
+    /// let letters: usize = fanfold::scope(|s| {
+    ///     let counts = words.each_ref().map(|word| s.submit_on(Pool::io_default(), move || word.len()));
+    ///     counts.into_iter().map(|count| count.join().unwrap()).sum()
+    /// });
+    /// assert_eq!(letters, 8);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`Pool::submit`].

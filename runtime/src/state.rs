@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::panic_message;
+use crate::panics;
 
 /// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
 /// in other blocks have states of their own, and generic functions one a type.
@@ -79,6 +80,17 @@ where
     // A nested call's second state, dropped outside of the borrow: its destructor may call us.
     drop(extra);
     result
+}
+
+/// Drops what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a
+/// task may, which the thread's own end would be too late for.
+pub(crate) fn end() {
+    // One at a time, outside of the borrow: a destructor may call us, and make another.
+    while let Some(state) =
+        STATES.with_borrow_mut(|states| states.keys().next().copied().and_then(|key| states.remove(&key)))
+    {
+        panics::discard(state);
+    }
 }
 
 fn make<S, O: IntoState<S, M>, M>(function: &'static str, init: impl FnOnce() -> O) -> S {

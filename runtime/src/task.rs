@@ -117,7 +117,13 @@ impl<T> Task<T> {
         self.slot.listen(Listener::Wake(waker)).is_none()
     }
 
-    fn into_outcome(self) -> Result<T, TaskError> {
+    /// Takes a waker back that was to be woken.
+    pub(crate) fn forget(&self, waker: &std::task::Waker) {
+        self.slot.forget(waker);
+    }
+
+    /// The outcome of a task that is done.
+    pub(crate) fn into_outcome(self) -> Result<T, TaskError> {
         self.take_outcome().expect("the result of this task was taken before, by awaiting it")
     }
 
@@ -191,6 +197,24 @@ impl<T> Task<T> {
     /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining
     /// gives [`TaskError::Cancelled`]. A function that runs sees [`cancelled()`](crate::cancelled) become `true`, and
     /// joining gives what it returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, TaskError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::io("single").threads(1).build()?;
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// let first = pool.submit(move || released.recv().is_err());
+    /// let second = pool.submit(|| unreachable!("the one worker is busy"));
+    /// assert!(second.cancel());
+    /// assert!(matches!(second.join(), Err(TaskError::Cancelled)));
+    /// drop(release);
+    /// assert!(first.join()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[allow(clippy::must_use_candidate, reason = "asking is what most callers want")]
     pub fn cancel(&self) -> bool {
         self.slot.cancel()
@@ -203,6 +227,9 @@ impl<T> Task<T> {
 
     /// Calls back when the task has ended: on the worker that ended it, before anybody who joins goes on; or here
     /// and now, if it has ended already. A panic in the callback is reported by the panic hook and goes no further.
+    ///
+    /// Keep it short, and do not wait in it: of a task whose time runs out it is called on the thread that watches all
+    /// time limits, and one that joined its own task would wait for itself.
     ///
     /// # Examples
     ///
@@ -233,7 +260,7 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.slot.is_done() && self.wake_when_done(cx.waker().clone()) {
+        if !self.slot.is_done() && self.slot.listen(Listener::Polled(cx.waker().clone())).is_none() {
             return Poll::Pending;
         }
         Poll::Ready(self.slot.take().expect("this task was polled after it gave its result"))

@@ -19,6 +19,10 @@ use crate::workers;
 /// A worker that waits in it runs tasks that nobody has started. Tasks that are left when it is dropped go on by
 /// themselves.
 ///
+/// # Panics
+///
+/// In `next()`, if the result of a task was already taken by awaiting that very task.
+///
 /// # Examples
 ///
 /// ```
@@ -66,12 +70,41 @@ struct Limit {
 impl<T> AsCompleted<T> {
     /// Gives the tasks `limit` from now: when it is over, each that is pending gives [`TaskError::TimedOut`], in
     /// their own order, and goes on by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::{Pool, TaskError, as_completed};
+    ///
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// let slow = Pool::io_default().submit(move || released.recv().is_ok());
+    /// let mut results = as_completed([slow]).timeout(Duration::from_millis(1));
+    /// assert!(matches!(results.next(), Some((0, Err(TaskError::TimedOut { .. })))));
+    /// assert!(results.next().is_none());
+    /// # drop(release);
+    /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(Limit { after: limit, at: Instant::now().checked_add(limit) });
         self
     }
 
-    /// The same as a stream, for async code.
+    /// The same as a stream, for async code: no thread is blocked, and any executor can poll it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, as_completed};
+    /// use futures_util::StreamExt;
+    ///
+    /// # pollster::block_on(async {
+    /// let tasks = (0..3).map(|n| Pool::cpu_default().submit(move || n * n));
+    /// let mut squares = as_completed(tasks).stream();
+    /// while let Some((n, square)) = squares.next().await {
+    ///     assert_eq!(square.unwrap(), n * n);
+    /// }
+    /// # });
+    /// ```
     pub fn stream(self) -> Completed<T> {
         Completed { all: self, alarm: None }
     }
@@ -79,7 +112,7 @@ impl<T> AsCompleted<T> {
     fn give(&mut self, key: usize) -> Option<(usize, Result<T, TaskError>)> {
         let task = self.tasks[key].take()?;
         self.left -= 1;
-        Some((key, task.take_outcome()?))
+        Some((key, task.into_outcome()))
     }
 
     /// The first pending task, as timed out.
@@ -232,9 +265,7 @@ pub enum Until {
 pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec<usize>, Vec<usize>) {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let completions = Completions::new();
-    for (key, task) in tasks.iter().enumerate() {
-        completions.watch(key, task);
-    }
+    let wakers: Vec<_> = tasks.iter().enumerate().map(|(key, task)| completions.watch(key, task)).collect();
     let mut ended = 0;
     while ended < tasks.len() {
         let Some(key) = completions.next(deadline) else { break };
@@ -242,6 +273,10 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
         if until == Until::First || (until == Until::FirstError && tasks[key].has_failed()) {
             break;
         }
+    }
+    // Who waits again and again must not leave a waker with the others each time.
+    for (task, waker) in tasks.iter().zip(&wakers) {
+        task.forget(waker);
     }
     (0..tasks.len()).partition(|&key| tasks[key].is_finished())
 }

@@ -193,3 +193,66 @@ fn a_split_that_lies_about_its_pieces_is_told_so() {
         );
     }
 }
+
+/// Waits for a task when it is dropped, and then panics.
+struct Last;
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let squares: u64 = Pool::cpu_default().map(0..10_u64, |n| n * n).sum();
+        let answer = Pool::io_default().submit(move || squares).join().expect("no panic");
+        DROPPED.fetch_add(usize::from(answer == 285), Ordering::Relaxed);
+        assert!(std::thread::panicking(), "a destructor panics");
+    }
+}
+
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn state_may_wait_and_panic_when_its_worker_ends() {
+    static KEEPS: Pool = Pool::io("keeps").threads(1);
+
+    #[parallel(kind = "io", pool = KEEPS, init = last)]
+    fn keep(#[worker] _last: &mut Last) -> u32 {
+        1
+    }
+
+    fn last() -> Last {
+        Last
+    }
+
+    assert_eq!(keep(), 1);
+    KEEPS.shutdown(fanfold::Pending::Run);
+    assert_eq!(DROPPED.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn the_destructor_of_a_thread_local_may_wait() {
+    struct AtEnd;
+
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            let (send, receive) = std::sync::mpsc::channel();
+            let task = Pool::io_default().submit(move || receive.recv());
+            // It panics, which the hook hears of; and whoever waits sleeps until then.
+            let late = Pool::io_default().submit(move || send.send(()).map(|()| panic!("as it should")));
+            assert!(late.join().is_err_and(|error| error.to_string().contains("as it should")));
+            assert!(task.join().is_ok());
+            AT_END.fetch_add(
+                Pool::cpu_default().map(0..1_000_000_usize, |n| n).collect::<Vec<_>>().len(),
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    static AT_END: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static LOCAL: AtEnd = const { AtEnd });
+
+    let thread = std::thread::spawn(|| {
+        // First, so that it is dropped after what waiting makes.
+        LOCAL.with(|_| ());
+        Pool::io_default().submit(|| ()).join().expect("no panic");
+    });
+    thread.join().expect("no panic");
+    assert_eq!(AT_END.load(Ordering::Relaxed), 1_000_000);
+}

@@ -12,6 +12,20 @@ fn square(n: u64) -> u64 {
 }
 
 #[test]
+fn each_item_has_its_time_whatever_the_chunk_size() {
+    let slow = |n: u32| {
+        while n == 2 && !fanfold::cancelled() {
+            std::thread::yield_now();
+        }
+        n
+    };
+    let map = Pool::io_default().map(0..10_u32, slow).chunk_size(5).timeout(std::time::Duration::from_millis(20));
+    let results: Vec<Option<u32>> = map.into_iter().map(Result::ok).collect();
+    let expected: Vec<Option<u32>> = (0..10).map(|n| (n != 2).then_some(n)).collect();
+    assert_eq!(results, expected);
+}
+
+#[test]
 fn iterating_gives_results_in_input_order_and_lazily() {
     let pulled = std::cell::Cell::new(0);
     let source = (0..).inspect(|_| pulled.set(pulled.get() + 1));

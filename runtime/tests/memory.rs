@@ -3,8 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use fanfold::{Pending, Pool, parallel};
+use fanfold::{Pending, Pool, Until, parallel, wait};
 
 /// Counts live bytes, and the most there were.
 struct Counting;
@@ -66,4 +67,11 @@ fn a_million_tasks_and_a_million_items_stay_small() {
     assert!(bytes < 10_000_000, "{bytes} bytes for an endless map");
     let (bytes, _) = most(|| square::map(std::iter::repeat(3)).unordered().into_iter().take(MILLION).count());
     assert!(bytes < 10_000_000, "{bytes} bytes for an endless unordered map");
+
+    // Who asks again and again whether tasks are done leaves nothing with them.
+    let (release, released) = mpsc::channel::<()>();
+    let task = [Pool::io_default().submit(move || released.recv().is_err())];
+    let (bytes, ()) = most(|| (0..100_000).for_each(|_| drop(wait(&task, Until::First, Some(Duration::ZERO)))));
+    assert!(bytes < 10_000, "{bytes} bytes for looking at a task 100,000 times");
+    drop(release);
 }

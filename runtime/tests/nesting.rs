@@ -193,3 +193,19 @@ fn waiting_tasks_do_not_pile_up_on_one_stack() {
         assert_eq!(task.join().expect("no panic"), 2 * n + 1);
     }
 }
+
+#[test]
+fn a_worker_that_ends_another_pool_gives_its_place_to_that_pools_tasks() {
+    static ENDS: Pool = Pool::io("ends1").threads(1);
+
+    for pool in [Pool::io("ended1").threads(1), Pool::cpu("ended1").threads(1)] {
+        let ended = ENDS.submit(move || {
+            let pool = pool.build().expect("threads can be had");
+            // It needs the one worker of the pool that this runs on.
+            let task = pool.submit(|| ENDS.submit(|| 3).join());
+            drop(pool);
+            task.join()
+        });
+        assert_eq!(ended.join().expect("no panic").expect("it ran").expect("no panic"), 3);
+    }
+}

@@ -70,6 +70,54 @@ fn an_owned_pool_does_not_wait_for_a_thread_that_ran_out_of_time() {
 }
 
 #[test]
+fn time_may_run_out_while_a_task_waits() {
+    static PAUSES: Pool = Pool::io("pauses").threads(1);
+
+    /// Waits between its tries when its time is up.
+    #[parallel(kind = "io", timeout = "5ms", retries = 1, backoff = "50ms", pool = PAUSES)]
+    fn refused() -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+        Err("refused".into())
+    }
+
+    /// Waits for a task when its time is up, and then for another.
+    #[parallel(kind = "io", timeout = "5ms", pool = PAUSES)]
+    fn waits(release: mpsc::Receiver<()>, over: mpsc::Sender<u32>) -> Result<u32, TaskError> {
+        Pool::io_default().submit(move || release.recv().is_err()).join()?;
+        let answer = PAUSES.submit(|| 5).join()?;
+        over.send(answer).ok();
+        Ok(answer)
+    }
+
+    let ended = |result: Result<u32, _>| assert!(matches!(result, Err(TaskError::TimedOut { .. })));
+    let error = refused().expect_err("its time is up before the second try").downcast().expect("a task's error");
+    ended(Err(*error));
+    let (release, released) = mpsc::channel();
+    let (over, ends) = mpsc::channel();
+    ended(waits(released, over));
+    // Its place is another's now, and the pool still has one.
+    assert_eq!(PAUSES.submit(|| PAUSES.stats().busy).join().expect("no panic"), 1);
+    drop(release);
+    assert_eq!(ends.recv(), Ok(5));
+    assert_eq!(PAUSES.submit(|| 1).join().expect("no panic"), 1);
+}
+
+#[test]
+fn a_call_that_is_told_may_end_at_once() {
+    static TOLD: Pool = Pool::io("told").threads(1);
+
+    #[parallel(kind = "io", timeout = "200us", pool = TOLD)]
+    fn until_told() -> Result<u32, TaskError> {
+        while !cancelled() {}
+        Ok(1)
+    }
+
+    for _ in 0..1_000 {
+        assert!(matches!(until_told(), Err(TaskError::TimedOut { .. })));
+    }
+    assert_eq!(TOLD.submit(|| TOLD.stats().busy).join().expect("no panic"), 1);
+}
+
+#[test]
 fn retries_stop_at_the_first_success_and_at_the_last_failure() {
     #[parallel(kind = "io", retries = 3, backoff = "1us")]
     fn flaky(calls: Arc<AtomicUsize>, succeed_at: usize) -> Result<usize, String> {

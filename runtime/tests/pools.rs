@@ -152,3 +152,28 @@ fn stats_count_how_tasks_end() {
     let stats = pool.stats();
     assert_eq!((stats.done, stats.failed, stats.cancelled, stats.limit), (9, 1, 0, 2));
 }
+
+#[test]
+fn a_pool_without_a_limit_is_one_with_a_large_one() {
+    let pool = Pool::io("boundless").threads(usize::MAX).build().expect("threads can be had");
+    assert_eq!(pool.map(0..10_u32, |n| n + 1).into_iter().sum::<u32>(), 55);
+    assert_eq!(pool.map(0..10_u32, |n| n + 1).sum::<u32>(), 55);
+    let joined = pool.submit(|| Pool::io_default().submit(|| 7).join());
+    assert_eq!(joined.join().expect("no panic").expect("no panic"), 7);
+}
+
+#[test]
+fn hooks_may_wait_for_tasks() {
+    static TOLD: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    fn ask() {
+        let busy = Pool::io_default().submit(|| Pool::io_default().submit(|| ()).join().is_ok());
+        TOLD.lock().expect("no panic").push(usize::from(busy.join().expect("no panic")));
+    }
+
+    for pool in [Pool::io("asks").threads(1), Pool::cpu("asks").threads(1)] {
+        let pool = pool.on_start(ask).on_stop(ask).build().expect("threads can be had");
+        assert_eq!(pool.submit(|| 1).join().expect("no panic"), 1);
+        drop(pool);
+    }
+    assert_eq!(*TOLD.lock().expect("no panic"), [1; 4]);
+}

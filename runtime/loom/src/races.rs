@@ -80,6 +80,36 @@ fn a_listener_is_told_or_sees_the_outcome_however_late_it_comes() {
 }
 
 #[test]
+fn a_listener_that_is_taken_back_is_told_once_at_most_and_the_others_are_told() {
+    loom::model(|| {
+        let cell = cell();
+        let theirs = Arc::clone(&cell);
+        let worker = thread::spawn(move || work(&theirs));
+        let (bell, other): (Bell, Bell) = Default::default();
+        let late = cell.listen(Arc::clone(&bell), |_, _| false).is_some();
+        let other_late = cell.listen(Arc::clone(&other), |_, _| false).is_some();
+        cell.forget(|known| Arc::ptr_eq(known, &bell));
+        assert!(worker.join().unwrap());
+        assert!(usize::from(late) + bell.load(Ordering::SeqCst) <= 1);
+        assert_eq!(usize::from(other_late) + other.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_listener_takes_the_place_of_another_or_sees_the_outcome() {
+    loom::model(|| {
+        let cell = cell();
+        let theirs = Arc::clone(&cell);
+        let worker = thread::spawn(move || work(&theirs));
+        let (before, after): (Bell, Bell) = Default::default();
+        let _ = cell.listen(before, |_, _| true);
+        let late = cell.listen(Arc::clone(&after), |_, _| true).is_some();
+        assert!(worker.join().unwrap());
+        assert_eq!(usize::from(late) + after.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
 fn an_outcome_is_sealed_by_the_worker_or_by_the_timer() {
     loom::model(|| {
         let cell = cell();

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle as Runtime, Id};
@@ -97,6 +97,10 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
         self.slot.listen(listener)
+    }
+
+    fn forget(&self, waker: &Waker) {
+        self.slot.forget(waker);
     }
 
     fn tell(&self, listener: Listener) {

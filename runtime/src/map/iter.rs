@@ -246,7 +246,11 @@ where
             held: 0,
             buffer: self.buffer,
             workers,
-            batch: if let super::Grain::Size(size) = self.grain { size } else { 1 },
+            batch: match self.grain {
+                // Each item has a time of its own.
+                super::Grain::Size(size) if terms.timeout.is_none() => size,
+                _ => 1,
+            },
             one_by_one: io || terms.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
             results: Vec::new().into_iter(),
             late: None,

@@ -161,6 +161,15 @@ where
 {
     /// Hands out `items` at a time, instead of finding the number at run time.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// let squares: Vec<u64> = Pool::cpu_default().map(0..10_u64, |n| n * n).chunk_size(4).collect();
+    /// assert_eq!(squares[9], 81);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If `items` is 0.
@@ -184,6 +193,16 @@ where
     }
 
     /// Gives results as they end, whichever comes first, when the map is iterated. `collect` keeps input order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// let mut lengths: Vec<usize> = Pool::io_default().map(["a", "bcd"], str::len).unordered().into_iter().collect();
+    /// lengths.sort_unstable(); // in any order
+    /// assert_eq!(lengths, [1, 3]);
+    /// ```
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self

@@ -1,6 +1,6 @@
 //! The output of a map: one place an item, written by whoever has the item.
 
-use std::mem::{ManuallyDrop, MaybeUninit, forget, needs_drop};
+use std::mem::{MaybeUninit, forget, needs_drop};
 use std::ops::Range;
 use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,12 +75,11 @@ impl<R> Slots<R> {
     /// # Safety
     ///
     /// Every place was filled.
-    pub(super) unsafe fn into_vec(self) -> Vec<R> {
-        let mut slots = ManuallyDrop::new(self);
-        drop(std::mem::take(&mut *slots.written()));
-        let mut places = std::mem::take(&mut slots.places);
+    pub(super) unsafe fn into_vec(mut self) -> Vec<R> {
+        self.written().clear();
+        let mut places = std::mem::take(&mut self.places);
         // SAFETY: the caller says so.
-        unsafe { places.set_len(slots.len) };
+        unsafe { places.set_len(self.len) };
         places
     }
 }

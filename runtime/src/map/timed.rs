@@ -153,7 +153,8 @@ where
     S: Source<Item = A>,
     F: Detach<A>,
 {
-    /// Gives each item `limit`, from its start on its worker.
+    /// Gives each item `limit`, from its start on its worker. Items are then sent one by one, whatever
+    /// [`chunk_size`](Self::chunk_size) says.
     pub fn timeout(self, limit: Duration) -> TimedMap<S, Tried<F>, A> {
         TimedMap::new(self.with_function(Tried), limit, Err)
     }

@@ -168,7 +168,7 @@ impl<F, R, L> TaskCell<F, R, L> {
         }
     }
 
-    /// Adds a listener, unless it is the `same` as another; gives it back if the outcome is there already.
+    /// Adds a listener, in the place of one that is the `same`; gives it back if the outcome is there already.
     pub(super) fn listen(&self, listener: L, same: impl Fn(&L, &L) -> bool) -> Option<L> {
         let mut listeners = self.lock_listeners();
         // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
@@ -176,10 +176,25 @@ impl<F, R, L> TaskCell<F, R, L> {
         if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
             return Some(listener);
         }
-        if !listeners.iter().any(|known| same(known, &listener)) {
-            listeners.push(listener);
-        }
+        let before = match listeners.iter_mut().find(|known| same(known, &listener)) {
+            Some(known) => Some(std::mem::replace(known, listener)),
+            None => {
+                listeners.push(listener);
+                None
+            }
+        };
+        // A waker is somebody else's code: not under the lock.
+        drop(listeners);
+        drop(before);
         None
+    }
+
+    /// Takes a listener out that is not to be told any more.
+    pub(super) fn forget(&self, is: impl Fn(&L) -> bool) {
+        let mut listeners = self.lock_listeners();
+        let found = listeners.iter().position(is).map(|index| listeners.swap_remove(index));
+        drop(listeners);
+        drop(found);
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, Vec<L>> {

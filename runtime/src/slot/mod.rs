@@ -14,7 +14,7 @@ use crate::current::Current;
 use crate::error::TaskError;
 use crate::sent::Crossing;
 use crate::timer::{self, Expire};
-use crate::workers::{Core, Ran, Run};
+use crate::workers::{self, Core, Permit, Ran, Run};
 use crate::{config, panics};
 
 use cell::TaskCell;
@@ -52,7 +52,18 @@ impl<'a> Outcome<'a> {
 /// What is done when a task has ended.
 pub(crate) enum Listener {
     Wake(Waker),
+    /// As `Wake`, of whoever polled the task last: an executor may come with another waker each time.
+    Polled(Waker),
     Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
+}
+
+impl Listener {
+    /// Wakes whoever is to be woken.
+    fn wake(self) {
+        if let Self::Wake(waker) | Self::Polled(waker) = self {
+            panics::contain(|| waker.wake());
+        }
+    }
 }
 
 /// What a [`Task`](crate::Task) handle does with its slot, whatever the work's type.
@@ -64,6 +75,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn has_failed(&self) -> bool;
     /// Tells the listener when the task is done; gives it back if the task is done already.
     fn listen(&self, listener: Listener) -> Option<Listener>;
+    /// Takes a waker back that was to be woken.
+    fn forget(&self, waker: &Waker);
     /// Runs a listener of a task that is done.
     fn tell(&self, listener: Listener);
     /// The outcome, once; `None` before the task is done and after it was taken.
@@ -136,9 +149,7 @@ impl<F, T> Slot<F, T> {
         // SAFETY: the caller's promise is the same.
         let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), tell) };
         for listener in wakers {
-            if let Listener::Wake(waker) = listener {
-                panics::contain(|| waker.wake());
-            }
+            listener.wake();
         }
     }
 
@@ -165,10 +176,13 @@ where
     /// Runs the task here, unless another thread was first; `None` then. `started` is called in between.
     fn claim_and_run(&self, started: impl FnOnce()) -> Option<Ran> {
         let work = self.cell.claim()?;
-        started();
-        let inside = self.enter();
-        let outcome = panics::catch(self.function, work);
-        drop(inside);
+        // All of it inside: a timer that cannot start, or a subscriber to spans that panics, must not leave the slot
+        // unfinished.
+        let outcome = panics::catch(self.function, || {
+            started();
+            let _inside = self.enter();
+            work()
+        });
         if self.cell.seal() {
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome) };
@@ -241,7 +255,7 @@ impl<F, T> Slot<F, T> {
 /// Calls a callback back, and keeps a waker for when the outcome can be taken.
 fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
-        Listener::Wake(_) => Some(listener),
+        Listener::Wake(_) | Listener::Polled(_) => Some(listener),
         Listener::Call(call) => {
             // Whoever waits for the task must not suffer.
             panics::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
@@ -284,15 +298,20 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     fn listen(&self, listener: Listener) -> Option<Listener> {
         self.cell.listen(listener, |known, new| match (known, new) {
             (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
+            (Listener::Polled(_), Listener::Polled(_)) => true,
             _ => false,
         })
+    }
+
+    fn forget(&self, waker: &Waker) {
+        self.cell.forget(|known| matches!(known, Listener::Wake(known) if known.will_wake(waker)));
     }
 
     fn tell(&self, listener: Listener) {
         // SAFETY: as in `has_failed`.
         let told = unsafe { self.cell.peek(|outcome| tell(outcome, listener)) };
-        if let Some(Some(Listener::Wake(waker))) = told {
-            waker.wake();
+        if let Some(listener) = told.flatten() {
+            listener.wake();
         }
     }
 
@@ -344,15 +363,17 @@ where
     T: 'static,
 {
     fn run(self: Arc<Self>) -> Ran {
-        let start_timer = || {
-            if let Some(limit) = self.terms.timeout {
-                timer::after(limit, Arc::downgrade(&self) as Weak<dyn Expire>);
+        let ran = match self.terms.timeout {
+            None => self.claim_and_run(|| {}),
+            Some(limit) => {
+                let timed = Arc::new(Timed { slot: Arc::clone(&self), permit: Arc::new(Permit::held()) });
+                let start_timer = || timer::after(limit, Arc::downgrade(&timed) as Weak<dyn Expire>);
+                workers::with_permit(&timed.permit, || self.claim_and_run(start_timer))
             }
         };
-        let ran = self.claim_and_run(start_timer).unwrap_or(Ran::Here);
         // A detached task's result goes with the slot, and its destructor may panic.
         panics::discard(self);
-        ran
+        ran.unwrap_or(Ran::Here)
     }
 
     fn abandon(&self, cancelled: bool) {
@@ -360,22 +381,28 @@ where
     }
 }
 
-impl<F, T> Expire for Slot<F, T>
+/// One run of a task with a time limit; it ends with the run, so the timer holds nothing of what has ended in time.
+struct Timed<F, T> {
+    slot: Arc<Slot<F, T>>,
+    permit: Arc<Permit>,
+}
+
+impl<F, T> Expire for Timed<F, T>
 where
     F: FnOnce() -> T,
 {
     fn expire(&self, after: Duration) {
+        let slot = &self.slot;
         if config::serial() {
             // The caller runs it, and cannot leave: all there is to do is to tell it.
-            return self.cell.ask_to_stop();
+            return slot.cell.ask_to_stop();
         }
-        if !self.cell.seal() {
+        if !slot.core.write_off(&self.permit, || slot.cell.seal()) {
             return;
         }
-        self.cell.ask_to_stop();
-        self.core.write_off();
+        slot.cell.ask_to_stop();
         // SAFETY: sealed just now.
-        unsafe { self.publish(Err(TaskError::TimedOut { after })) };
+        unsafe { slot.publish(Err(TaskError::TimedOut { after })) };
     }
 }
 

@@ -122,6 +122,6 @@ pub(super) fn finish(core: &Core) {
     drop(rayon);
     if !seat::is_worker_of(core) {
         core.drain(None);
-        core.queue.join();
+        seat::wait_by(|| core.queue.join());
     }
 }

@@ -229,10 +229,13 @@ pub(super) fn finish(core: &Core) {
     core.queue.clock.notify_all();
     drop(state);
     if !seat::is_worker_of(core) {
-        core.queue.join();
-        if core.kind == Kind::Process {
-            // Callers may still use worker processes without a thread of the pool.
-            core.queue.wait_until_unused();
-        }
+        // What it waits for may wait for this worker's pool.
+        seat::wait_by(|| {
+            core.queue.join();
+            if core.kind == Kind::Process {
+                // Callers may still use worker processes without a thread of the pool.
+                core.queue.wait_until_unused();
+            }
+        });
     }
 }

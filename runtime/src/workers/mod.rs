@@ -5,6 +5,7 @@
 mod cpu;
 mod crew;
 mod demand;
+mod permit;
 mod queue;
 mod seat;
 #[cfg(feature = "process")]
@@ -20,15 +21,15 @@ use std::time::Instant;
 use crate::config::{self, BadVariable, Setting};
 #[cfg(feature = "process")]
 use crate::process;
-use crate::{fork, panics};
+use crate::{fork, panics, state};
 
 pub(crate) use demand::Demand;
+pub(crate) use permit::Permit;
 #[cfg(feature = "process")]
 pub(crate) use queue::Ship;
 pub(crate) use queue::{Ran, Run};
-#[cfg(feature = "process")]
 pub(crate) use seat::wait_by;
-pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, work_for};
+pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, with_permit, work_for};
 
 use queue::{Queue, State};
 
@@ -196,6 +197,8 @@ impl Core {
         if threads == 0 {
             return Err(BuildError::NoThreads);
         }
+        // As good as without a limit, and a number to calculate with.
+        let threads = threads.min(rayon::max_num_threads());
         spec.check()?;
         let core = Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -257,11 +260,13 @@ impl Core {
 
     /// Runs a job whose permit is taken, and gives the permit back.
     fn run_job(self: &Arc<Self>, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
+        let holding = seat::hold();
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         #[cfg(feature = "process")]
         let ran = if self.kind == Kind::Process { self.stable.seated(|| ship::run(self, job)) } else { job.run() };
         #[cfg(not(feature = "process"))]
         let ran = job.run();
+        drop(holding);
         if ran == Ran::Helped {
             self.demand.helped();
         }
@@ -284,12 +289,12 @@ impl Core {
         &self.demand
     }
 
-    /// Gives up a worker whose job has run out of time: its permit goes to another.
-    pub(crate) fn write_off(self: &Arc<Self>) {
-        let mut state = self.queue.lock();
-        state.lost += 1;
-        self.queue.release(&mut state);
+    /// Gives up a worker whose job has run out of time, if `is_late` says so still; whether it does. The permit goes to
+    /// another.
+    pub(crate) fn write_off(self: &Arc<Self>, permit: &Permit, is_late: impl FnOnce() -> bool) -> bool {
+        let Some(state) = self.queue.write_off(permit, is_late) else { return false };
         self.rouse(state);
+        true
     }
 
     /// Runs `work` on this thread with a worker process of the pool's, if one is idle and nothing is queued.
@@ -325,6 +330,7 @@ impl Core {
 
     /// What a thread does last.
     fn on_stop(&self) {
+        state::end();
         run_hook(self.hooks.stop);
         #[cfg(feature = "process")]
         self.stable.close();
@@ -376,6 +382,16 @@ impl Core {
         let mut state = self.queue.lock();
         state.closed = true;
         self.queue.bell.notify_all();
+        if state.is_done() {
+            return true;
+        }
+        drop(state);
+        // What it waits for may wait for this worker's pool.
+        wait_by(|| self.wait_until_done(deadline))
+    }
+
+    fn wait_until_done(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.queue.lock();
         while !state.is_done() {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

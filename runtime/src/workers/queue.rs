@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::permit::{self, Permit, Place};
 #[cfg(feature = "process")]
 use crate::process::Shipment;
 
@@ -286,25 +287,38 @@ impl Queue {
         }
     }
 
-    /// Gives the current worker's permit back while it waits.
-    pub(super) fn step_aside(&self) -> MutexGuard<'_, State> {
+    /// Gives the current worker's permit back while it waits; `None` if it has lost it.
+    pub(super) fn step_aside(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
+        if permit::is_gone(permit) {
+            return None;
+        }
+        permit::note(permit, Place::Aside);
         state.aside += 1;
         self.release(&mut state);
-        state
+        Some(state)
     }
 
-    /// Waits for a permit for a worker that has waited.
-    pub(super) fn step_back(&self) {
+    /// Waits for a permit for a worker that has waited, unless it has lost its own.
+    pub(super) fn step_back(&self, permit: Option<&Permit>) {
         let mut state = self.lock();
+        if permit::is_gone(permit) {
+            return;
+        }
         state.aside -= 1;
         if !state.has_permit() {
+            permit::note(permit, Place::Returning);
             state.returning += 1;
-            while state.running >= state.limit {
+            while state.running >= state.limit && !permit::is_gone(permit) {
                 state = self.permit.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.returning -= 1;
+            if permit::is_gone(permit) {
+                // The bell may have rung for another.
+                return self.permit.notify_one();
+            }
         }
+        permit::note(permit, Place::Here);
         state.running += 1;
     }
 
@@ -314,6 +328,28 @@ impl Queue {
         while state.running > 0 {
             state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Gives up a worker whose job has run out of time, if `is_late` says so still: another may have its permit.
+    ///
+    /// The question is asked under the lock, so that a worker that hears of it finds the books in order.
+    pub(super) fn write_off(&self, permit: &Permit, is_late: impl FnOnce() -> bool) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        if !is_late() {
+            return None;
+        }
+        state.lost += 1;
+        match permit.place() {
+            Place::Here => self.release(&mut state),
+            Place::Aside => state.aside -= 1,
+            Place::Returning => self.permit.notify_all(),
+            Place::Gone => {}
+        }
+        permit.set(Place::Gone);
+        if state.closed {
+            self.gone.notify_all();
+        }
+        Some(state)
     }
 
     /// Waits until the last thread has left, but those that are lost, and joins the plain ones.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::Core;
+use super::permit::{Permit, Place};
 use crate::park;
 
 thread_local! {
@@ -11,6 +12,11 @@ thread_local! {
     static CORE: RefCell<Option<Arc<Core>>> = const { RefCell::new(None) };
     /// Its number, to be looked up without a borrow; 0 is none.
     static ID: Cell<u64> = const { Cell::new(0) };
+    /// Whether it has one of the pool's permits: inside a job, and not in what it runs before its first and after its
+    /// last one.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+    /// The permit of its job, if that has a time limit and may lose it.
+    static PERMIT: RefCell<Option<Arc<Permit>>> = const { RefCell::new(None) };
     /// Whether the thread does the default cpu pool's work: as a DataFrame worker, or as a caller that works along.
     /// A nested call then runs in place instead of asking for one more thread.
     static CPU_WORK: Cell<bool> = const { Cell::new(false) };
@@ -28,9 +34,15 @@ pub(super) fn is_worker_of(core: &Core) -> bool {
     ID.get() == core.id
 }
 
-/// Whether the current thread is a worker of any pool.
+/// Whether the current thread is a worker of any pool. One that is being taken down, and runs the last destructors of
+/// its thread-locals, is none any more.
 pub(crate) fn is_worker() -> bool {
-    ID.get() != 0
+    ID.get() != 0 && is_alive()
+}
+
+/// Whether this thread's seat is there still: the destructors of its thread-locals may have begun.
+fn is_alive() -> bool {
+    CORE.try_with(|_| ()).is_ok() && PERMIT.try_with(|_| ()).is_ok()
 }
 
 /// Whether the current thread does the default cpu pool's work.
@@ -75,51 +87,91 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: std::time::
 }
 
 /// Waits in a way of the caller's. A worker gives its permit back meanwhile.
-#[cfg(feature = "process")]
 pub(crate) fn wait_by<T>(wait: impl FnOnce() -> T) -> T {
     let _aside = Aside::step();
     wait()
 }
 
 /// A worker that has given its permit back; it takes one again when dropped.
-struct Aside(Option<Arc<Core>>);
+struct Aside(Option<(Arc<Core>, Option<Arc<Permit>>)>);
 
 impl Aside {
     fn step() -> Self {
-        let core = CORE.with_borrow(Clone::clone);
-        if let Some(core) = &core {
-            core.rouse(core.queue.step_aside());
+        if !HOLDS.get() {
+            return Self(None);
         }
-        Self(core)
+        let (core, permit) = (CORE.with_borrow(Clone::clone), PERMIT.with_borrow(Clone::clone));
+        let aside = core.filter(|core| core.step_aside(permit.as_deref())).map(|core| (core, permit));
+        Self(aside)
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if let Some(core) = &self.0 {
-            core.queue.step_back();
+        if let Some((core, permit)) = &self.0 {
+            core.queue.step_back(permit.as_deref());
         }
     }
 }
 
-/// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker; `None` if
-/// no permit is free. That pool's own permit is given back meanwhile.
+impl Core {
+    /// Gives this worker's permit back; `false` if it has none.
+    fn step_aside(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
+        let Some(state) = self.queue.step_aside(permit) else { return false };
+        self.rouse(state);
+        true
+    }
+}
+
+/// Notes that this thread has a permit of its pool, until the guard is dropped.
+pub(super) fn hold() -> Holding {
+    HOLDS.set(true);
+    Holding
+}
+
+/// See [`hold`].
+pub(super) struct Holding;
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        HOLDS.set(false);
+    }
+}
+
+/// Runs a job with a time limit: whoever waits inside of it gives this permit back.
+pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> T {
+    let before = PERMIT.replace(Some(Arc::clone(permit)));
+    let result = work();
+    PERMIT.set(before);
+    result
+}
+
+/// Whether this thread has a permit of `core` at this moment.
+fn has_permit_of(core: &Core) -> bool {
+    is_worker_of(core)
+        && HOLDS.get()
+        && PERMIT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| permit.place() != Place::Gone))
+}
+
+/// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker, or has no
+/// permit; `None` if none is free. Its own permit is given back meanwhile.
 pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
-    if is_worker_of(core) {
+    if has_permit_of(core) {
         return Some(work());
     }
-    if !core.queue.lock().try_permit() {
+    if !is_alive() || !core.queue.lock().try_permit() {
         return None;
     }
+    let aside = Aside::step();
     let lent = Lent {
         before: CORE.replace(Some(Arc::clone(core))),
+        permit: PERMIT.take(),
+        held: HOLDS.replace(true),
         cpu_work: CPU_WORK.replace(core.is_frames()),
         core: Arc::clone(core),
+        aside,
     };
     ID.set(core.id);
-    if let Some(own) = &lent.before {
-        own.rouse(own.queue.step_aside());
-    }
     let result = work();
     drop(lent);
     Some(result)
@@ -128,8 +180,12 @@ pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<
 /// A worker lent to another pool; it goes back when dropped.
 struct Lent {
     before: Option<Arc<Core>>,
+    permit: Option<Arc<Permit>>,
+    held: bool,
     cpu_work: bool,
     core: Arc<Core>,
+    /// Dropped last: the worker's own permit, which it waits for.
+    aside: Aside,
 }
 
 impl Drop for Lent {
@@ -140,9 +196,9 @@ impl Drop for Lent {
         let before = self.before.take();
         ID.set(before.as_ref().map_or(0, |own| own.id));
         CPU_WORK.set(self.cpu_work);
-        if let Some(own) = &before {
-            own.queue.step_back();
-        }
+        HOLDS.set(self.held);
+        PERMIT.set(self.permit.take());
         CORE.set(before);
+        drop(std::mem::replace(&mut self.aside, Aside(None)));
     }
 }
