@@ -42,6 +42,10 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             format!("a parallel function takes at most {MAX_ARGUMENTS} arguments: group some of them in a struct");
         errors.at(&sig.inputs[MAX_ARGUMENTS], message);
     }
+    if let (Some(_), Some(Companion::Named(name))) = (sig.receiver(), &options.companion) {
+        let message = "a method has no room for a type beside it: remove `companion`, and the other ways to call it stand beside it in its `impl` block\nor say `companion = none` for the direct call alone, as in an `impl` of a trait";
+        errors.at(name, message);
+    }
     if let Some(Kind::Process) = options.kind {
         process::check(function, options, errors);
     }
@@ -49,7 +53,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     chunks(function, options, errors);
     worker(function, options, errors);
     timeout(function, options, errors);
-    if let (Some((name, _)), None) = (&options.backoff, &options.retries) {
+    if let (Some((name, _)), None) = (&options.backoff, &options.retries_name) {
         errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
     }
 }
@@ -102,7 +106,7 @@ fn worker(function: &Function, options: &Options, errors: &mut Errors) {
     let mut marked = function.sig.inputs.iter().filter_map(typed).filter(|argument| has(argument, WORKER));
     let first = marked.next();
     match (first, &options.init) {
-        (Some(argument), None) => {
+        (Some(argument), None) if !options.names_init => {
             let attr = argument.attrs.iter().find(|attr| attr.path().is_ident(WORKER));
             errors.at(attr, "`#[worker]` marks a worker's own state: say what makes it with `init = path`");
         }

@@ -74,6 +74,8 @@ pub(crate) struct Options {
     /// In nanoseconds.
     pub(crate) backoff: Option<(Ident, u64)>,
     pub(crate) init: Option<(Ident, Path)>,
+    /// Whether that option was given, be it with a mistake.
+    pub(crate) names_init: bool,
     pub(crate) pool: Option<Path>,
     pub(crate) progress: Option<LitStr>,
     pub(crate) companion: Option<Companion>,
@@ -120,7 +122,11 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
     if !known(&name) {
         // The rest is not looked at: it belongs to an option that does not exist.
         let _: TokenStream = input.parse()?;
-        let message = format!("unknown option `{name}`{}", hint(&name.to_string(), &ALL));
+        let message = if KINDS.iter().any(|kind| name == kind) {
+            format!("`{name}` is a kind: `kind = \"{name}\"`")
+        } else {
+            format!("unknown option `{name}`{}", hint(&name.to_string(), &ALL))
+        };
         return Err(Error::new_spanned(name, format!("{message}\nthe options are: {}", ALL.join(", "))));
     }
     if !input.peek(Token![=]) {
@@ -166,14 +172,16 @@ impl Options {
                 self.retries = Some(retries(value)?);
             }
             BACKOFF => self.backoff = Some((name.clone(), duration(name, value)?)),
-            INIT => self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?)),
+            INIT => {
+                self.names_init = true;
+                self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?));
+            }
             POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
             PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
             COMPANION => {
-                let path = path(name, value, "a name for the companion type")?;
-                let ident = path.get_ident().ok_or_else(|| {
-                    let message = "`companion` takes a single name, such as `companion = Parse`, or `Self`, or `none`";
-                    Error::new_spanned(&path, message)
+                let ident = single_name(value).ok_or_else(|| {
+                    let message = "`companion` takes a single name without quotes, such as `companion = Parse`, or `Self`, or `none`";
+                    Error::new_spanned(value, message)
                 })?;
                 self.companion = Some(match ident.to_string().as_str() {
                     "Self" => Companion::Own,
@@ -189,6 +197,14 @@ impl Options {
             }
         }
         Ok(())
+    }
+}
+
+/// A path of one name; `self` is none.
+fn single_name(value: &Expr) -> Option<&Ident> {
+    match value {
+        Expr::Path(path) if path.qself.is_none() => path.path.get_ident().filter(|name| *name != "self"),
+        _ => None,
     }
 }
 
@@ -299,12 +315,17 @@ fn literal(value: &Expr) -> Option<LitStr> {
     }
 }
 
-/// The options' tokens, one stream each. Commas inside brackets are inside groups, and not seen here.
+/// The options' tokens, one stream each. Commas inside brackets are inside groups, and not seen here; those between
+/// the bars of a closure, which no option takes, are not the attribute's either.
 fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
     let mut options = vec![TokenStream::new()];
+    let (mut in_bars, mut after_equals) = (false, false);
     for token in tokens {
+        let mark = if let TokenTree::Punct(punct) = &token { Some(punct.as_char()) } else { None };
+        in_bars = if mark == Some('|') { !in_bars && after_equals } else { in_bars };
+        after_equals = mark == Some('=');
         match (&token, options.last_mut()) {
-            (TokenTree::Punct(comma), _) if comma.as_char() == ',' => options.push(TokenStream::new()),
+            (TokenTree::Punct(comma), _) if comma.as_char() == ',' && !in_bars => options.push(TokenStream::new()),
             (_, Some(last)) => last.extend([token]),
             (_, None) => {}
         }

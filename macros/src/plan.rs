@@ -258,9 +258,9 @@ fn home(function: &Function, options: &Options) -> Home {
     match &options.companion {
         Some(Companion::None) => Home::None,
         Some(Companion::Own) => Home::Impl,
-        Some(Companion::Named(name)) => Home::Type(companion(name)),
-        None if receiver::is_inside_impl(function) => Home::Impl,
-        None => Home::Type(companion(&function.sig.ident)),
+        Some(Companion::Named(name)) if function.sig.receiver().is_none() => Home::Type(companion(name)),
+        _ if receiver::is_inside_impl(function) => Home::Impl,
+        _ => Home::Type(companion(&function.sig.ident)),
     }
 }
 

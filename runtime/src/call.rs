@@ -64,6 +64,8 @@ pub trait Late {
     fn late(error: TaskError) -> Self;
 }
 
+// The message speaks of the whole result: of its error alone it would not say what to do.
+#[diagnostic::do_not_recommend]
 impl<T, E: From<TaskError>> Late for Result<T, E> {
     fn late(error: TaskError) -> Self {
         Err(E::from(error))
