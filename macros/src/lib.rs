@@ -58,9 +58,9 @@ use quote::quote;
 /// | `kind = "cpu"` | computes: the work-stealing pool, one thread a core |
 /// | `kind = "io"` | blocks: threads that grow in number with the work. An `async fn` (feature `tokio`): the call is a future that is polled where it is awaited; `submit` gives it to the caller's Tokio runtime, or to Fanfold's own |
 /// | `kind = "process"` | may crash or must be killed: a worker process, the same program started again (feature `process`; `#[fanfold::main]` on `main`). Arguments and results are serde's, or frames; nothing generic, no `self`, nothing borrowed. A lost worker is `TaskError::WorkerDied` |
-/// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"` |
+/// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"`: four a worker; of frames fewer where a piece would have less than 1,024 rows, more where it would hold more than 64 MiB |
 /// | `chunk_size = N` | the same, by the length of a piece |
-/// | `by = ["key"]` | with chunks: a `DataFrame` is cut between groups, so that none is in two pieces; results come in the order of the groups' first rows (feature `polars`) |
+/// | `by = ["key"]` | with chunks: a `DataFrame` or `&DataFrame` is cut between groups, so that none is in two pieces; results come in the order of the groups' first rows (feature `polars`) |
 /// | `overlap = N` | with chunks: each piece of a frame sees N rows before its own, which are cut off from its result again (feature `polars`) |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
 /// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; the thread is told (`fanfold::cancelled()`) and left behind. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
@@ -72,7 +72,8 @@ use quote::quote;
 /// | `crate = "path"` | where fanfold is, if it was renamed |
 ///
 /// The chunked argument is the first one, or those marked `#[chunk]`; all others are given to every chunk: `&T`
-/// with `T: Sync`, or `Clone`.
+/// with `T: Sync`, or `Clone`. `DataFrame`, `Series` and `Column` are cut by rows, without a copy, by value or behind a
+/// reference; their chunks run on plain threads, as many as the pool has, with Polars' own threads switched off.
 ///
 /// # Errors
 ///

@@ -369,9 +369,9 @@ fn the_callers_thread_stays_out_of_every_rayon_pool() {
     assert_eq!(rayon::current_thread_index(), None);
 }
 
-#[allow(clippy::needless_lifetimes, reason = "a lifetime with a name is a shape of its own")]
+#[allow(clippy::needless_lifetimes, reason = "a named lifetime is of the call alone as well")]
 #[parallel(kind = "cpu", chunks = 4)]
-fn tripled<'a>(frame: &'a DataFrame, column: &str) -> PolarsResult<DataFrame> {
+fn tripled<'a>(frame: &'a DataFrame, column: &'a str) -> PolarsResult<DataFrame> {
     DataFrame::new(frame.height(), vec![frame.column(column)? * 3])
 }
 

@@ -62,6 +62,20 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     }
 
     /// Whether the result's columns are copied into one piece each; `false` unless said. Columns of objects never are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// assert_eq!(df.par_chunks(4).map(Ok)?.first_col_n_chunks(), 4);
+    /// assert_eq!(df.par_chunks(4).rechunk(true).map(Ok)?.first_col_n_chunks(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rechunk(mut self, rechunk: bool) -> Self {
         self.rechunk = rechunk;
         self
@@ -107,6 +121,20 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     /// # Panics
     ///
     /// As [`Pool::submit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let pool = fanfold::Pool::cpu("nightly").threads(1).build().expect("a thread can be had");
+    /// let df = df!("x" => 0..10_i64)?;
+    /// assert_eq!(df.par_chunks(4).on(&pool).map(Ok)?, df);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().frames()));
         self
@@ -144,6 +172,21 @@ impl<S: Rows> FrameChunks<'_, S, ByRows> {
     }
 
     /// As [`overlap`](Self::overlap), for rows after its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => [1, 2, 4, 8])?;
+    /// let next = |chunk: DataFrame| chunk.column("x").map(|x| x.shift(-1).take_materialized_series());
+    /// let next = df.par_rows(2).overlap_after(1).map_series(next)?;
+    /// assert_eq!(next.i32()?.to_vec(), [Some(2), Some(4), Some(8), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn overlap_after(mut self, rows: usize) -> Self {
         self.plan.after = rows;
         self
@@ -169,6 +212,34 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Errors
     ///
     /// As [`map`](Self::map); the function's error is the [`ChunkError`]'s `source`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// #[derive(Debug, PartialEq)]
+    /// struct TooLate(i64);
+    /// # impl std::fmt::Display for TooLate {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// #         write!(f, "{} minutes late", self.0)
+    /// #     }
+    /// # }
+    /// impl std::error::Error for TooLate {}
+    ///
+    /// let df = df!("delay" => [5_i64, 700, 7])?;
+    /// let checked = df.par_rows(1).try_map(|chunk| match chunk.column("delay")?.i64()?.max() {
+    ///     Some(late) if late > 600 => Err(Box::from(TooLate(late))),
+    ///     _ => Ok::<_, Box<dyn std::error::Error + Send + Sync>>(chunk),
+    /// });
+    /// let error = checked.unwrap_err();
+    /// assert_eq!(error.to_string(), "chunk 1 (rows 1..2): 700 minutes late");
+    /// assert_eq!(error.source.downcast_ref(), Some(&TooLate(700)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_map<E>(self, f: impl Fn(S) -> Result<S, E> + Sync) -> Result<S, ChunkError>
     where
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -181,6 +252,20 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Errors
     ///
     /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// let doubled = df.par_chunks(4).map_series(|chunk| Ok(chunk.column("x")?.as_materialized_series() * 2))?;
+    /// assert_eq!(doubled.sum::<i64>()?, 90);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_series(self, f: impl Fn(S) -> PolarsResult<Series> + Sync) -> Result<Series, ChunkError> {
         self.stacked(f)
     }
@@ -191,6 +276,20 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Errors
     ///
     /// As [`map`](Self::map); and where chunks [overlap](FrameChunks::overlap), as no rows could be cut off a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..1_000_i64)?;
+    /// let sum = df.par_chunks(8).map_reduce(|chunk| Ok(chunk.column("x")?.i64()?.sum().unwrap_or(0)), |a, b| a + b)?;
+    /// assert_eq!(sum, 499_500);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_reduce<T: Send>(
         self,
         f: impl Fn(S) -> PolarsResult<T> + Sync,
@@ -207,6 +306,25 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Errors
     ///
     /// As [`map_reduce`](Self::map_reduce).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// let (df, rows) = (df!("x" => 0..1_000_i64)?, AtomicUsize::new(0));
+    /// df.par_chunks(8).for_each(|chunk| {
+    ///     rows.fetch_add(chunk.height(), Ordering::Relaxed);
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(rows.into_inner(), 1_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn for_each(self, f: impl Fn(S) -> PolarsResult<()> + Sync) -> Result<(), ChunkError> {
         self.values(f).map(drop)
     }

@@ -54,14 +54,56 @@ pub(crate) use guard::serial_polars;
 pub trait ParallelFrame {
     /// Cuts the frame into slices of its rows, as many as suit it: four a worker, fewer where a slice would have
     /// less than 1,024 rows, more where it would hold more than 64 MiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..100_000_i64)?;
+    /// let rows = df.par().map_reduce(|chunk| Ok(chunk.height()), |a, b| a + b)?;
+    /// assert_eq!(rows, 100_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn par(&self) -> FrameChunks<'_>;
 
     /// Cuts the frame into `chunks` slices of its rows, whose heights differ by one at most.
     ///
     /// No data is copied. A frame with fewer rows is cut into single rows, and an empty one is one empty chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// let firsts = df.par_chunks(4).map(|chunk| Ok(chunk.head(Some(1))))?;
+    /// assert_eq!(firsts, df!("x" => [0_i64, 3, 6, 8])?);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn par_chunks(&self, chunks: usize) -> FrameChunks<'_>;
 
     /// Cuts the frame into slices of `rows` rows; the last one may be shorter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// let firsts = df.par_rows(4).map(|chunk| Ok(chunk.head(Some(1))))?;
+    /// assert_eq!(firsts, df!("x" => [0_i64, 4, 8])?);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn par_rows(&self, rows: usize) -> FrameChunks<'_>;
 
     /// Cuts the frame between groups, the rows with equal values in the `keys`: each group is in one chunk.
@@ -73,12 +115,44 @@ pub trait ParallelFrame {
     ///
     /// As many chunks as [`par`](Self::par) would make, unless [`chunks`](FrameChunks::chunks) says otherwise.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("carrier" => ["AA", "UA", "AA"], "delay" => [5, 0, 7])?;
+    /// let totals = df.par_groups(["carrier"]).map_groups(|flights| {
+    ///     let total: i32 = flights.column("delay")?.i32()?.sum().unwrap_or(0);
+    ///     let carrier = flights.column("carrier")?.head(Some(1));
+    ///     DataFrame::new(1, vec![carrier, Column::new("total".into(), [total])])
+    /// })?;
+    /// assert_eq!(totals, df!("carrier" => ["AA", "UA"], "total" => [12, 0])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// [`keep_order`]: FrameChunks::keep_order
     fn par_groups<K>(&self, keys: K) -> FrameChunks<'_, DataFrame, ByGroups>
     where
         K: IntoIterator<Item: Into<PlSmallStr>>;
 
     /// One column of numbers, to be mapped number by number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("c" => [Some(20.0), None])?;
+    /// let fahrenheit = df.par_column("c").map(|c: f64| c * 1.8 + 32.0)?;
+    /// assert_eq!(fahrenheit.f64()?.to_vec(), [Some(68.0), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
     fn par_column(&self, name: &str) -> ColumnMap<'_>;
 }
 

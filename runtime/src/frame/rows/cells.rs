@@ -179,13 +179,51 @@ impl<'a> Cell<'_, 'a> {
     }
 }
 
-macro_rules! not_null {
+impl<'de> Cell<'_, 'de> {
+    /// A value that must be there, of a column whose type is not the field's: rarely, so that what is inlined for each
+    /// field stays short.
+    #[inline(never)]
+    fn required<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+        self.visit(visitor).unwrap_or_else(|_| {
+            Err(RowError::custom("it is null, for which its field has no room: make the field an `Option`"))
+        })
+    }
+}
+
+macro_rules! required {
     ($($method:ident)*) => {$(
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-            self.visit(visitor).unwrap_or_else(|_| {
-                Err(RowError::custom("it is null, for which its field has no room: make the field an `Option`"))
-            })
+            self.required(visitor)
+        }
+    )*};
+}
+
+/// The way of a field of the column's own type: one comparison, and the value.
+macro_rules! of_the_same_type {
+    ($($method:ident $visit:ident $variant:ident;)*) => {$(
+        #[inline(always)]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+            if let Cells::$variant(cells) = self.cells
+                && let Some(value) = cells.get(self.index)
+            {
+                return visitor.$visit(value);
+            }
+            self.required(visitor)
+        }
+    )*};
+}
+
+macro_rules! text {
+    ($($method:ident)*) => {$(
+        #[inline(always)]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
+            if let Cells::Text(array, shift) = self.cells
+                && let Some(text) = array.get(self.index + shift)
+            {
+                return visitor.visit_borrowed_str(text);
+            }
+            self.required(visitor)
         }
     )*};
 }
@@ -193,11 +231,23 @@ macro_rules! not_null {
 impl<'de> Deserializer<'de> for Cell<'_, 'de> {
     type Error = RowError;
 
-    not_null! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
-        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
+    of_the_same_type! {
+        deserialize_i8 visit_i8 I8;
+        deserialize_i16 visit_i16 I16;
+        deserialize_i32 visit_i32 I32;
+        deserialize_i64 visit_i64 I64;
+        deserialize_i128 visit_i128 I128;
+        deserialize_u8 visit_u8 U8;
+        deserialize_u16 visit_u16 U16;
+        deserialize_u32 visit_u32 U32;
+        deserialize_u64 visit_u64 U64;
+        deserialize_f32 visit_f32 F32;
+        deserialize_f64 visit_f64 F64;
     }
+
+    text! { deserialize_str deserialize_string }
+
+    required! { deserialize_bool deserialize_u128 deserialize_char deserialize_bytes deserialize_byte_buf }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
         self.visit(visitor).unwrap_or_else(Visitor::visit_unit)

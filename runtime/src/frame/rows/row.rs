@@ -225,16 +225,15 @@ struct Fields<'r, 'a> {
     next: usize,
 }
 
-impl<'a> Fields<'_, 'a> {
+impl<'r, 'a> Fields<'r, 'a> {
     #[inline(always)]
-    fn cell<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<T::Value, RowError> {
+    fn cell<T>(&mut self, read: impl FnOnce(Cell<'r, 'a>) -> Result<T, RowError>) -> Result<T, RowError> {
         let Some(&column) = self.columns.get(self.next) else {
             return Err(RowError::custom("there are no more cells"));
         };
         self.next += 1;
         let Row { reader, cells, index } = self.row;
-        let read = seed.deserialize(Cell { cells: &cells[column], index });
-        read.map_err(|error: RowError| error.of_column(reader.names[column]))
+        read(Cell { cells: &cells[column], index }).map_err(|error| error.of_column(reader.names[column]))
     }
 }
 
@@ -246,7 +245,16 @@ impl<'a> SeqAccess<'a> for Fields<'_, 'a> {
         if self.next == self.columns.len() {
             return Ok(None);
         }
-        self.cell(seed).map(Some)
+        self.cell(|cell| seed.deserialize(cell)).map(Some)
+    }
+
+    // As the provided method, with one call less that may not be inlined.
+    #[inline(always)]
+    fn next_element<T: Deserialize<'a>>(&mut self) -> Result<Option<T>, RowError> {
+        if self.next == self.columns.len() {
+            return Ok(None);
+        }
+        self.cell(T::deserialize).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -265,6 +273,6 @@ impl<'a> MapAccess<'a> for Fields<'_, 'a> {
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, RowError> {
-        self.cell(seed)
+        self.cell(|cell| seed.deserialize(cell))
     }
 }

@@ -32,6 +32,23 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// [`ScanError`] if the input cannot be read, or if the function or `op` fails or panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let (lazy, mut heights) = (df!("x" => 0..10_i64)?.lazy(), Vec::new());
+    /// lazy.par_rows(4).map(|chunk| Ok(chunk.height())).for_each(|height| {
+    ///     heights.push(height); // one at a time, in input order
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(heights, [4, 4, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn for_each<T: Send>(self, op: impl FnMut(T) -> PolarsResult<()> + Send) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
@@ -44,6 +61,20 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// As [`for_each`](Self::for_each).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let lazy = df!("x" => 0..10_i64)?.lazy();
+    /// let sum = lazy.par_rows(4).map(|chunk| Ok(chunk.column("x")?.i64()?.sum().unwrap_or(0))).reduce(|a, b| a + b)?;
+    /// assert_eq!(sum, 45);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn reduce<T: Send>(self, fold: impl Fn(T, T) -> T + Sync) -> Result<T, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
@@ -67,6 +98,20 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// As [`for_each`](Self::for_each), and if the results do not fit each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let lazy = df!("x" => 0..10_i64)?.lazy();
+    /// let firsts = lazy.par_rows(4).map(|chunk| Ok(chunk.head(Some(1)))).collect()?;
+    /// assert_eq!(firsts, df!("x" => [0_i64, 4, 8])?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn collect(self) -> Result<DataFrame, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -89,6 +134,21 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// As [`collect`](Self::collect), and if the file cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (lazy, path) = (df!("x" => 0..10_i64)?.lazy(), folder.path().join("x.parquet"));
+    /// lazy.par_rows(4).map(Ok).sink_parquet(&path)?;
+    /// assert_eq!(scan_parquet(&path).map(Ok).collect()?, df!("x" => 0..10_i64)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -101,6 +161,21 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// As [`sink_parquet`](Self::sink_parquet).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (lazy, path) = (df!("x" => 0..10_i64)?.lazy(), folder.path().join("x.csv"));
+    /// lazy.par_rows(4).map(Ok).sink_csv(&path)?;
+    /// assert_eq!(scan_csv(&path).map(Ok).collect()?, df!("x" => 0..10_i64)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -114,6 +189,21 @@ impl<F> ScanMap<F> {
     /// # Errors
     ///
     /// As [`sink_parquet`](Self::sink_parquet).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (lazy, path) = (df!("x" => 0..10_i64)?.lazy(), folder.path().join("x.ipc"));
+    /// lazy.par_rows(4).map(Ok).sink_ipc(&path)?;
+    /// assert_eq!(scan_ipc(&path).map(Ok).collect()?, df!("x" => 0..10_i64)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
