@@ -434,3 +434,38 @@ fn a_memory_limit_that_no_worker_fits_in_is_named() {
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.contains("memory limit of 1 bytes") && message.contains("exited with code 1"), "{message}");
 }
+
+#[derive(Serialize, Deserialize)]
+struct DropsBadly(u32);
+
+impl Drop for DropsBadly {
+    fn drop(&mut self) {
+        assert!(self.0 == 0 || std::thread::panicking() || !fanfold_worker(), "it does not want to go");
+    }
+}
+
+/// Whether this process has been started by another one of this program.
+fn fanfold_worker() -> bool {
+    std::env::var_os("FANFOLD_WORKER_OF").is_some()
+}
+
+#[parallel(kind = "process", pool = ONE)]
+fn drops(n: u32) -> DropsBadly {
+    DropsBadly(n)
+}
+
+#[test]
+fn a_result_whose_destructor_panics_has_been_sent() {
+    let worker = pid_of_one();
+    let all: Vec<u32> = drops::map(0..10).collect::<Vec<_>>().iter().map(|result| result.0).collect();
+    assert_eq!(all, (0..10).collect::<Vec<_>>());
+    assert_eq!(pid_of_one(), worker);
+}
+
+#[test]
+fn a_panic_of_the_items_source_is_the_callers() {
+    let items = (0..100).inspect(|n| assert!(*n < 50, "no more items"));
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| square::map(items).sum::<u64>()));
+    let payload = panic.expect_err("the source panics");
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"no more items"));
+}
