@@ -203,7 +203,7 @@ fn spoilt_frames_are_refused() -> polars::prelude::PolarsResult<()> {
 
     let text: Vec<String> = (0..60).map(|n| "ä text ".repeat(n % 5)).collect();
     let lists: Vec<Series> =
-        (0..60_usize).map(|n| Series::new("".into(), vec![i64::try_from(n).unwrap_or_default(); n % 4])).collect();
+        (0..60_u8).map(|n| Series::new("".into(), vec![i64::from(n); usize::from(n) % 4])).collect();
     let mut df =
         df!("n" => 0..60_i64, "text" => &text, "flag" => (0..60).map(|n| Some(n % 3 == 0)).collect::<Vec<_>>())?;
     df.with_column(Column::new("list".into(), lists))?;

@@ -181,30 +181,51 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     fn pack(&self, next: &mut dyn FnMut() -> Option<A>, packed: &mut Packed) -> Packing<A> {
         packed.bytes.clear();
         packed.starts.clear();
+        // One for all of them: for each it would take as long as many a call.
+        let (mut start, mut writing) = (0, false);
+        match panics::catch(self.function, || self.pack_until_full(next, packed, &mut start, &mut writing)) {
+            Ok(packing) => packing,
+            Err(error) if writing => {
+                packed.bytes.truncate(start);
+                Packing::Refused(self.unsent(&Misfit::new(error)))
+            }
+            // The source of the items is the caller's, as its panic is.
+            Err(error) => panic!("{}", error.resume()),
+        }
+    }
+
+    fn pack_until_full(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        packed: &mut Packed,
+        start: &mut usize,
+        writing: &mut bool,
+    ) -> Packing<A> {
         let room = seat::room();
         while packed.bytes.len() < BATCH && (packed.starts.len() as u64) < room && packed.starts.len() < MOST {
             let Some(args) = next() else { return Packing::Done };
             if self.limit.is_some() {
                 return Packing::Alone(args);
             }
-            let start = packed.bytes.len();
+            *start = packed.bytes.len();
             let mut blocks = Vec::new();
             let mut out = Encoder { bytes: &mut packed.bytes, blocks: &mut blocks, outbox: None };
-            match self.write(&args, &mut out) {
-                Ok(()) if packed.bytes.len() <= LARGEST => packed.starts.push(start),
-                Ok(()) => {
-                    packed.bytes.truncate(start);
-                    return Packing::Alone(args);
+            *writing = true;
+            let written = self.arguments.write(&args, &mut out);
+            *writing = false;
+            let refused = match written {
+                Ok(()) if packed.bytes.len() <= LARGEST => {
+                    packed.starts.push(*start);
+                    continue;
                 }
-                Err(misfit) => {
-                    packed.bytes.truncate(start);
-                    return if misfit.0 == LARGE {
-                        Packing::Alone(args)
-                    } else {
-                        Packing::Refused(self.unsent(&misfit))
-                    };
-                }
-            }
+                Ok(()) => None,
+                Err(misfit) => Some(misfit).filter(|misfit| misfit.0 != LARGE),
+            };
+            packed.bytes.truncate(*start);
+            return match refused {
+                Some(misfit) => Packing::Refused(self.unsent(&misfit)),
+                None => Packing::Alone(args),
+            };
         }
         Packing::Full
     }
@@ -259,42 +280,72 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// In the worker: runs what was asked for.
     pub fn serve(self, serving: &mut Serving<'_>) {
-        for _ in 0..serving.count {
-            let mut begun = false;
-            let ran = panics::catch(self.function, || {
-                let args = self.arguments.read(&mut serving.input)?;
-                begun = true;
-                Ok::<R, Misfit>((self.local)(args))
-            });
-            let ran = match ran {
-                Ok(Ok(result)) => Ok(result),
-                Ok(Err(misfit)) => return serving.refuse(&format!("its arguments could not be read: {misfit}")),
-                Err(error) if !begun => return serving.refuse(&format!("its arguments could not be read: {error}")),
-                Err(error) => Err(error),
-            };
-            let written = match &ran {
-                Ok(result) => serving.replies.result(|out| contained(self.function, || self.result.write(result, out))),
-                Err(error) => return serving.fail(error),
-            };
-            if let Err(misfit) = written {
-                return serving.refuse(&format!("its result could not be sent: {misfit}"));
+        let mut step = Step::Read;
+        while serving.replies.left > 0 {
+            // One for all calls, as in `pack`: a panic is the last of them.
+            let panicked = panics::catch(self.function, || self.serve_all(serving, &mut step)).err();
+            match (panicked, step) {
+                (None, _) => return,
+                (Some(error), Step::Read) => serving.refuse(&unread(&error)),
+                (Some(error), Step::Run) => serving.fail(&error),
+                (Some(error), Step::Write) => serving.refuse(&unwritten(&error)),
+                // A result's destructor is the user's; the result is on its way.
+                (Some(error), Step::Drop) => panics::discard(error),
             }
-            // A result's destructor is the user's.
-            panics::discard(ran);
+        }
+    }
+
+    /// Until all calls are answered, or one ends them.
+    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut Step) {
+        while serving.replies.left > 0 {
+            *step = Step::Read;
+            let args = match self.arguments.read(&mut serving.input) {
+                Ok(args) => args,
+                Err(misfit) => return serving.refuse(&unread(&misfit)),
+            };
+            *step = Step::Run;
+            let result = (self.local)(args);
+            *step = Step::Write;
+            if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
+                return serving.refuse(&unwritten(&misfit));
+            }
+            *step = Step::Drop;
         }
     }
 
     /// What a direct call gives for an error: a result where that has a place for it, else a panic.
+    #[inline]
     pub(crate) fn settle(&self, outcome: Result<R, TaskError>) -> R {
-        match (outcome, self.late) {
-            (Ok(result), _) => result,
-            (Err(TaskError::Panicked { payload, .. }), _) => std::panic::resume_unwind(payload.into_inner()),
-            (Err(error), Some(late)) => late(error),
+        outcome.unwrap_or_else(|error| self.settle_error(error))
+    }
+
+    #[cold]
+    fn settle_error(&self, error: TaskError) -> R {
+        match (error, self.late) {
+            (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),
+            (error, Some(late)) => late(error),
             // Whoever cancelled it knows: nothing to tell of.
-            (Err(TaskError::Cancelled), None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
-            (Err(error), None) => panic!("{error}"),
+            (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
+            (error, None) => panic!("{error}"),
         }
     }
+}
+
+/// What a worker is at with a call.
+#[derive(Clone, Copy)]
+enum Step {
+    Read,
+    Run,
+    Write,
+    Drop,
+}
+
+fn unread(why: &dyn std::fmt::Display) -> String {
+    format!("its arguments could not be read: {why}")
+}
+
+fn unwritten(why: &dyn std::fmt::Display) -> String {
+    format!("its result could not be sent: {why}")
 }
 
 /// Runs the user's part of writing or reading a value, whose panic is a reason like any other.

@@ -21,8 +21,6 @@ pub(super) mod status {
 /// A request that is being answered.
 pub struct Serving<'a> {
     pub(super) input: Decoder<'a>,
-    /// Calls in it.
-    pub(super) count: u32,
     pub(super) replies: Replies<'a>,
 }
 

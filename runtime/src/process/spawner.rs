@@ -19,7 +19,7 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
     };
     let gone = || io::Error::other("the thread that starts worker processes is gone");
     orders.send((command, reply)).map_err(|_| gone())?;
-    started.recv().unwrap_or_else(|_| Err(gone()))
+    started.recv().map_err(|_| gone())?
 }
 
 fn start() -> io::Result<Sender<Order>> {

@@ -110,7 +110,7 @@ impl Worker {
         let replies =
             Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
         let begun = Instant::now();
-        let mut serving = Serving { input: parcel.decoder(), count, replies };
+        let mut serving = Serving { input: parcel.decoder(), replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();
         // What a task printed is seen even if the next one ends the process.

@@ -174,7 +174,7 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         state = core.queue.lock();
         state.looking -= 1;
     }
-    #[cfg_attr(not(feature = "process"), allow(unused_mut, reason = "only processes leave something to tidy"))]
+    #[cfg_attr(not(feature = "process"), allow(unused_mut, reason = "only they ask for more time"))]
     let mut until = Instant::now() + IDLE_LIMIT;
     let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
