@@ -88,7 +88,7 @@ impl Outcome {
 
     /// Adds a time that was measured elsewhere: a peer in a process of its own.
     pub fn beside(&mut self, name: impl Into<String>, time: Duration) {
-        let first = self.rows.first().map_or(time, |row| Duration::from_nanos_f64(row.median));
+        let first = self.rows.first().map_or(time, |row| duration(row.median));
         let row = Row::new(name.into(), vec![time], &[first]);
         print!("{}", row.line());
         self.rows.push(row);
@@ -101,7 +101,7 @@ impl Outcome {
     /// If there was no such contender.
     #[must_use]
     pub fn time(&self, name: &str) -> Duration {
-        Duration::from_nanos_f64(self.row(name).median)
+        duration(self.row(name).median)
     }
 
     /// How many times as long `name` took as `other`: the median of the rounds' ratios.
@@ -185,7 +185,7 @@ impl Row {
     }
 
     fn line(&self) -> String {
-        let [typical, low, high] = [self.median, self.low, self.high].map(Duration::from_nanos_f64);
+        let [typical, low, high] = [self.median, self.low, self.high].map(duration);
         format!("  {:34} {typical:>10.1?}  ({low:.1?} .. {high:.1?})  x{:.3}\n", self.name, self.ratio)
     }
 }
@@ -212,13 +212,6 @@ pub(crate) fn median<T: Ord + Copy>(values: &mut [T]) -> T {
     values[values.len() / 2]
 }
 
-/// Nanoseconds as a time.
-trait FromNanosF64 {
-    fn from_nanos_f64(nanoseconds: f64) -> Self;
-}
-
-impl FromNanosF64 for Duration {
-    fn from_nanos_f64(nanoseconds: f64) -> Self {
-        Duration::from_secs_f64(nanoseconds / 1e9)
-    }
+fn duration(nanoseconds: f64) -> Duration {
+    Duration::from_secs_f64(nanoseconds / 1e9)
 }

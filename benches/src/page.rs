@@ -25,7 +25,8 @@ pub fn refresh(page: &Path, report: &Report) -> Result<(), String> {
 }
 
 fn tables(report: &Report) -> String {
-    let mut text = format!("\n{}; {}.\n\n", report.machine.line(), dates(&report.contests));
+    let (machine, dates, busy) = (report.machine.line(), dates(&report.contests), busy(&report.contests));
+    let mut text = format!("\n{machine}; {dates}; others used {busy} of the machine meanwhile.\n\n");
     if report.contests.iter().any(|outcome| Cell::of(&outcome.title).is_some()) {
         grid(&mut text, report);
     }
@@ -42,6 +43,14 @@ fn dates(contests: &[Outcome]) -> String {
         (Some(day), _) => (*day).to_owned(),
         _ => "not measured".into(),
     }
+}
+
+/// What others used in the middle one of the contests, and in the worst.
+fn busy(contests: &[Outcome]) -> String {
+    let mut loads: Vec<f64> = contests.iter().map(|outcome| outcome.load).collect();
+    loads.sort_unstable_by(f64::total_cmp);
+    let percent = |load: Option<&f64>| load.map_or(0.0, |load| load * 100.0);
+    format!("{:.0} % (at most {:.0} %)", percent(loads.get(loads.len() / 2)), percent(loads.last()))
 }
 
 fn grid(text: &mut String, report: &Report) {
