@@ -126,7 +126,7 @@ where
     F: Fn(A) -> R + Send + Sync,
 {
     let Call { site, crossing } = call;
-    with_terms(site, map::of_function(Arc::clone(site.core()), site.function, crossing, items.into_source(), function))
+    with_terms(site, map::of_function(site.core(), site.function, crossing, items.into_source(), function))
 }
 
 /// `name_map` of a method, with the receiver that all items are given.
@@ -143,8 +143,7 @@ where
     F: Fn(T) -> R + Send + Sync,
 {
     let Call { site, crossing } = call;
-    let core = Arc::clone(site.core());
-    with_terms(site, map::of_method(core, site.function, crossing, receiver, items.into_source(), function))
+    with_terms(site, map::of_method(site.core(), site.function, crossing, receiver, items.into_source(), function))
 }
 
 /// `name_map` of a method with `timeout`.

@@ -116,7 +116,7 @@ where
     D: Code<R> + 'static,
 {
     let function = Abroad { remote: remote.limit(site.terms.timeout), wrap, here: at_home() };
-    let map = Map::new(Arc::clone(core(site)), site.function, items.into_source(), function).stateful();
+    let map = Map::new(core(site), site.function, items.into_source(), function).stateful();
     match site.progress {
         Some(label) => map.progress(label),
         None => map,

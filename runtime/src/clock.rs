@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    #[inline]
     pub(crate) fn now() -> Self {
         Self(ticks())
     }
@@ -21,6 +22,7 @@ impl Moment {
     }
 
     /// Nanoseconds from `earlier` to this moment; 0 if another core's counter says otherwise.
+    #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
         let ticks = self.0.saturating_sub(earlier.0);
         u64::try_from((u128::from(ticks) * u128::from(CLOCK.rate)) >> SHIFT).unwrap_or(u64::MAX)
@@ -70,6 +72,7 @@ fn both() -> (Instant, u64) {
     (best.1, best.2)
 }
 
+#[inline]
 fn ticks() -> u64 {
     match CLOCK.start {
         None => counter(),

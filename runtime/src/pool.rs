@@ -14,7 +14,7 @@ use crate::map::{Closure, Map, MapFn, PoolItems, Source};
 use crate::sent::Crossing;
 use crate::slot::{Handle, Listener, Outcome, Slot, Terms};
 use crate::task::Task;
-use crate::workers::{Core, Hooks, Kind, Limits, Spec};
+use crate::workers::{Core, CoreRef, Hooks, Kind, Limits, Spec};
 
 pub use crate::workers::BuildError;
 
@@ -252,7 +252,11 @@ impl Pool {
         F: Fn(A) -> R + Sync,
     {
         let function = Closure::new(function, Crossing::by_bounds());
-        Map::new(Arc::clone(self.core()), type_name::<F>(), items.into_source(), function)
+        let core = self.core();
+        // A default pool's handle is that of the static.
+        let handle: CoreRef =
+            if core.is_default_cpu() { Self::cpu_default().core().into() } else { Arc::clone(core).into() };
+        Map::new(handle, type_name::<F>(), items.into_source(), function)
     }
 
     /// What the pool has done, and does now. Asking starts the pool.

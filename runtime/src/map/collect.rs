@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
+use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Mutex, PoisonError};
 
@@ -235,7 +236,7 @@ where
             // SAFETY: no block was started for these.
             unsafe { items.discard(indexes) };
         };
-        let driven = drive(Plan { hands, grain, stops, name }, len, &body, &discard);
+        let driven = drive(Plan { hands, grain, stops, name, owned: needs_drop::<T>() }, len, &body, &discard);
         assert!(driven.is_ok(), "`{name}` cannot run on all items: its pool was closed");
         if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.kept = Err(reason);

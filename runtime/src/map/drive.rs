@@ -7,6 +7,8 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
+use super::aside::Aside;
+use super::cores::Cores;
 use super::handout::{Block, Handout};
 use super::prior::Prior;
 use super::probe::{Probed, Unstarted, probe};
@@ -14,6 +16,9 @@ use super::ranges::Ranges;
 use crate::config;
 use crate::lend::{self, Abandoned};
 use crate::workers::{Core, Kind, cpu_seat};
+
+/// Less work is not shared where results own memory: see [`Aside`].
+const OWNED_NS: u64 = 20_000;
 
 /// How items are handed out.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +82,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) grain: Grain,
     /// Whether `body` may break, so that blocks must be started in order.
     pub(crate) stops: bool,
+    /// Whether what is kept of a result has something to drop: memory, more often than not.
+    pub(crate) owned: bool,
     /// The function's name, by which its last cost is known.
     pub(crate) name: &'static str,
 }
@@ -123,7 +130,8 @@ where
     let handout = Handout::new(unstarted.give(), block, discard);
     let blocks = handout.blocks();
     let helpers = hands.helpers.min(if hands.along { blocks.saturating_sub(1) } else { blocks });
-    lend::lend(hands.core, helpers, hands.along, &|| handout.work(body))
+    let cores = hands.along.then(|| Cores::here(helpers + 1));
+    lend::lend(hands.core, helpers, hands.along, &|| handout.work(cores.as_ref(), body))
 }
 
 /// As [`drive`], by the clock: the calling thread starts, and calls others when it is worth it.
@@ -139,12 +147,24 @@ where
     let Hands { core, helpers, .. } = plan.hands;
     let _seat = plan.hands.does_cpu_work().then(cpu_seat);
     let prior = Prior::of(plan.name);
-    let Probed::Share { rate, helpers } = probe(unstarted, core.demand(), helpers, prior, body) else { return Ok(()) };
+    let least_ns = if plan.owned { OWNED_NS } else { 0 };
+    let Probed::Share { rate, helpers } = probe(unstarted, core.demand(), helpers, least_ns, prior, body) else {
+        return Ok(());
+    };
     let items = unstarted.give();
+    let cores = Cores::here(helpers + 1);
     if plan.stops || items.end > Ranges::<D>::MOST {
         let handout = Handout::new(items, Block::Guided { per_item_ns: rate, workers: helpers + 1 }, discard);
-        return lend::lend(core, helpers, true, &|| handout.work(body));
+        let share = || {
+            let _aside = plan.owned.then(Aside::new);
+            handout.work(Some(&cores), body);
+        };
+        return lend::lend(core, helpers, true, &share);
     }
-    let ranges = Ranges::new(&items, helpers + 1, discard);
-    lend::lend(core, helpers, true, &|| prior.remember(ranges.work(rate, body)))
+    let ranges = Ranges::new(&items, cores, discard);
+    let share = || {
+        let _aside = plan.owned.then(Aside::new);
+        prior.remember(ranges.work(rate, body));
+    };
+    lend::lend(core, helpers, true, &share)
 }

@@ -7,7 +7,9 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::cores::Cores;
 use super::stop::Stop;
+use crate::clock::Moment;
 
 /// A block at least, where items are cheap.
 const LEAST_NS: u64 = 2_000;
@@ -43,15 +45,32 @@ impl<'a, D: Fn(Range<usize>)> Handout<'a, D> {
         Self { items, size, started, stop: Stop::new(), discard }
     }
 
-    /// One worker's share: runs `body` on blocks until none is left, or one breaks.
-    pub(super) fn work(&self, body: &impl Fn(Range<usize>) -> ControlFlow<()>) {
+    /// One worker's share: runs `body` on blocks until none is left, or one breaks. With `cores` the caller works along.
+    pub(super) fn work(&self, cores: Option<&Cores>, body: &impl Fn(Range<usize>) -> ControlFlow<()>) {
         let unwinding = self.stop.on_unwind();
+        let mut worker = match cores.map(|cores| cores.arrive(|| self.left_ns())) {
+            Some(None) => return unwinding.defuse(),
+            Some(worker) => worker,
+            None => None,
+        };
         while let Some(block) = self.take() {
             if body(block).is_break() {
                 self.stop.set();
             }
+            if let Some(worker) = &mut worker {
+                worker.give_way(Moment::now());
+            }
         }
         unwinding.defuse();
+    }
+
+    /// What is left, in nanoseconds, where that is known.
+    fn left_ns(&self) -> u64 {
+        let left = self.items.end.saturating_sub(self.started.load(Ordering::Relaxed));
+        match self.size {
+            Block::Guided { per_item_ns, .. } => per_item_ns.saturating_mul(left as u64),
+            Block::Fixed(_) | Block::Balanced(_) => u64::MAX,
+        }
     }
 
     fn take(&self) -> Option<Range<usize>> {

@@ -1,8 +1,10 @@
 //! [`Map`]: the builder behind `f::map(items)`.
 
+mod aside;
 #[cfg(feature = "process")]
 mod batches;
 mod collect;
+mod cores;
 mod drive;
 mod function;
 mod handout;
@@ -25,7 +27,7 @@ use crate::method::{Method, Receiver};
 use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::slot::Terms;
-use crate::workers::Core;
+use crate::workers::{Core, CoreRef};
 
 #[cfg(feature = "process")]
 pub(crate) use batches::Batches;
@@ -79,7 +81,7 @@ use function::Bare;
 /// ```
 #[must_use = "a map is lazy: end it with `collect`, `for_each`, `reduce` or `sum`, or iterate it"]
 pub struct Map<S, F, A> {
-    core: Arc<Core>,
+    core: CoreRef,
     /// The function's path, for errors.
     name: &'static str,
     source: S,
@@ -94,7 +96,7 @@ pub struct Map<S, F, A> {
 
 /// A map of an annotated function.
 pub(crate) fn of_function<S, F, A, R>(
-    core: Arc<Core>,
+    core: &'static Arc<Core>,
     name: &'static str,
     crossing: Crossing<A, R>,
     source: S,
@@ -109,7 +111,7 @@ where
 
 /// A map of an annotated method, on one receiver.
 pub(crate) fn of_method<S, F, T, R>(
-    core: Arc<Core>,
+    core: &'static Arc<Core>,
     name: &'static str,
     crossing: Crossing<T, R>,
     receiver: T::Receiver,
@@ -127,9 +129,9 @@ where
 
 impl<S, F, A> Map<S, F, A> {
     /// A map on a pool, of the function with this name.
-    pub(crate) fn new(core: Arc<Core>, name: &'static str, source: S, function: F) -> Self {
+    pub(crate) fn new(core: impl Into<CoreRef>, name: &'static str, source: S, function: F) -> Self {
         Self {
-            core,
+            core: core.into(),
             name,
             source,
             function,
@@ -254,7 +256,7 @@ where
 
     /// The same map on another pool's core.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
-        self.core = Arc::clone(core);
+        self.core = Arc::clone(core).into();
         self
     }
 

@@ -10,7 +10,7 @@ use crate::workers::Demand;
 const BATCH_NS: u64 = 2_000;
 /// What is left is not looked at again if it seems to take no longer: about ten looks at the clock.
 const LITTLE_NS: u64 = 500;
-/// A first item that takes so long is believed: a cold cache costs less.
+/// Single items that take so long in all are believed: a cold cache costs less.
 const LONG_NS: u64 = 5_000;
 /// A batch that takes so long is believed: reading the clock takes a tenth of it.
 const TELLING_NS: u64 = 100;
@@ -59,11 +59,12 @@ pub(super) enum Probed {
     },
 }
 
-/// Works on the items until they are worth sharing with `helpers` workers, or done.
+/// Works on the items until they are worth sharing with `helpers` workers, or done. Less than `least_ns` is not.
 pub(super) fn probe<D: Fn(Range<usize>)>(
     unstarted: &mut Unstarted<'_, D>,
     demand: &Demand,
     helpers: usize,
+    least_ns: u64,
     prior: Prior,
     body: &impl Fn(Range<usize>) -> ControlFlow<()>,
 ) -> Probed {
@@ -73,8 +74,9 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
         return Probed::Done;
     }
     let start = Moment::now();
-    if let Some(rate) = prior.nanoseconds().filter(|rate| *rate >= LONG_NS)
-        && let Some(helpers) = demand.helpers(all as u64 * rate, u64::MAX, helpers, start)
+    if let Some(rate) = prior.long()
+        && let Some(rest) = Some(rate.saturating_mul(all as u64)).filter(|rest| *rest >= least_ns)
+        && let Some(helpers) = demand.helpers(rest, u64::MAX, helpers, start)
     {
         return Probed::Share { rate, helpers };
     }
@@ -99,13 +101,16 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
             return Probed::Done;
         }
         // One item tells little: its first run also warms the caches.
-        if (items > 1 && took >= TELLING_NS) || took >= LONG_NS {
+        if (items > 1 && took >= TELLING_NS) || now.since(start) >= LONG_NS {
             let rest = left.saturating_mul(took) / items;
-            if let Some(helpers) = demand.helpers(rest, now.since(start), helpers, now) {
+            if rest < least_ns {
+                // Nothing to share.
+            } else if let Some(helpers) = demand.helpers(rest, now.since(start), helpers, now) {
                 prior.remember(rate);
                 return Probed::Share { rate, helpers };
+            } else {
+                worth |= demand.is_worth(rest);
             }
-            worth |= demand.is_worth(rest);
         }
         batch = next_batch(items, took, left);
     }

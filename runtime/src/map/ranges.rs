@@ -5,21 +5,16 @@
 //! Splitting in halves keeps the number of steals logarithmic (Blumofe and Leiserson, 1999).
 
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::cores::Cores;
 use super::stop::Stop;
 use crate::clock::Moment;
-use crate::place;
 
 /// What a chunk is to take: short enough that the others wait little at the end.
 const CHUNK_NS: u64 = 25_000;
 /// A chunk that takes less than this costs more to hand out than it is worth.
 const LEAST_NS: u64 = 2_000;
-
-/// What must be left for a helper on the caller's own core to move.
-const WORTH_MOVING_NS: u64 = 400_000;
-/// When helpers should have come.
-const LATE_NS: u64 = 100_000;
 
 /// A range as one word, on a cache line of its own.
 #[repr(align(128))]
@@ -37,11 +32,8 @@ fn unpack(word: u64) -> Range<usize> {
 /// The ranges of a map that is shared. What no worker starts on is discarded with it.
 pub(super) struct Ranges<'a, D: Fn(Range<usize>)> {
     held: Box<[Held]>,
-    /// Workers that have come.
-    came: AtomicUsize,
+    cores: Cores,
     stop: Stop,
-    /// Where the caller runs: helpers are of use on other cores alone.
-    home: Option<usize>,
     discard: &'a D,
 }
 
@@ -49,31 +41,20 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
     /// The most items that ranges can tell apart.
     pub(super) const MOST: usize = u32::MAX as usize;
 
-    /// All of `items`, for the first of `workers` to begin with.
-    pub(super) fn new(items: &Range<usize>, workers: usize, discard: &'a D) -> Self {
-        let held: Box<[Held]> = (0..workers).map(|_| Held(AtomicU64::new(0))).collect();
+    /// All of `items`, for the first of the workers to begin with.
+    pub(super) fn new(items: &Range<usize>, cores: Cores, discard: &'a D) -> Self {
+        let held: Box<[Held]> = (0..cores.workers()).map(|_| Held(AtomicU64::new(0))).collect();
         held[0].0.store(pack(items), Ordering::Relaxed);
-        Self { held, came: AtomicUsize::new(0), stop: Stop::new(), home: place::core(), discard }
+        Self { held, cores, stop: Stop::new(), discard }
     }
 
     /// One worker's share: runs `body` on chunks until nothing is left to take. `rate` is what an item is believed to
     /// take, in nanoseconds; gives what the last chunk's took.
     pub(super) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> u64 {
-        let me = self.came.fetch_add(1, Ordering::Relaxed);
-        if me >= self.held.len() {
-            return rate;
-        }
+        let Some(mut worker) = self.cores.arrive(|| self.left().saturating_mul(rate)) else { return rate };
         let unwinding = self.stop.on_unwind();
         let mut before = Moment::now();
-        let mut called = before;
-        if let Some(home) = self.home
-            && me > 0
-            && place::core() == Some(home)
-            && self.left().saturating_mul(rate) >= WORTH_MOVING_NS
-        {
-            place::leave(home);
-        }
-        while let Some(chunk) = self.next(me, rate) {
+        while let Some(chunk) = self.next(worker.index, rate) {
             let items = chunk.len() as u64;
             if body(chunk).is_break() {
                 self.stop.set();
@@ -81,13 +62,7 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
             let now = Moment::now();
             // Costs may differ from item to item: what was last is the best guess.
             rate = now.since(before).div_ceil(items);
-            before = now;
-            if me == 0 && now.since(called) >= LATE_NS && self.came.load(Ordering::Relaxed) == 1 {
-                // A helper that is late may wait for this very core.
-                std::thread::yield_now();
-                called = Moment::now();
-                before = called;
-            }
+            before = worker.give_way(now);
         }
         unwinding.defuse();
         rate
@@ -177,7 +152,7 @@ mod tests {
             for stop_at in [0, 500, 999, usize::MAX] {
                 let seen = Mutex::new(vec![0; 1_000]);
                 let count = |range: Range<usize>| range.for_each(|item| seen.lock().unwrap()[item] += 1);
-                let ranges = Ranges::new(&(10..1_000), workers, &count);
+                let ranges = Ranges::new(&(10..1_000), Cores::here(workers), &count);
                 let body = |chunk: Range<usize>| {
                     let found = chunk.contains(&stop_at);
                     count(chunk);

@@ -146,7 +146,8 @@ where
     }
 
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        let mut cuts = vec![0];
+        let mut cuts = Vec::with_capacity(items.len().min(64) + 1);
+        cuts.push(0);
         let mut start = 0;
         while start < items.len() {
             start = (start + block_at(self.seen + start)).min(items.len());

@@ -76,7 +76,9 @@ impl<R> Slots<R> {
     ///
     /// Every place was filled.
     pub(super) unsafe fn into_vec(mut self) -> Vec<R> {
-        self.written().clear();
+        if needs_drop::<R>() {
+            self.written.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         let mut places = std::mem::take(&mut self.places);
         // SAFETY: the caller says so.
         unsafe { places.set_len(self.len) };
@@ -86,10 +88,12 @@ impl<R> Slots<R> {
 
 impl<R> Drop for Slots<R> {
     fn drop(&mut self) {
-        let written = std::mem::take(&mut *self.written());
-        for index in written.into_iter().flatten() {
-            // SAFETY: the block that holds this place was written whole.
-            unsafe { (*self.first.add(index)).assume_init_drop() };
+        if needs_drop::<R>() {
+            let written = std::mem::take(self.written.get_mut().unwrap_or_else(PoisonError::into_inner));
+            for index in written.into_iter().flatten() {
+                // SAFETY: the block that holds this place was written whole.
+                unsafe { (*self.first.add(index)).assume_init_drop() };
+            }
         }
     }
 }

@@ -98,7 +98,8 @@ fn serve(core: &Arc<Core>) {
             (state, ran) = core.run_job(job);
             helped = ran == Ran::Helped;
         }
-        if !std::mem::take(&mut helped) || state.closed {
+        // One core is left to the caller.
+        if !std::mem::take(&mut helped) || state.closed || state.lingering + 1 >= core.threads.max(2) {
             break;
         }
         state.lingering += 1;

@@ -2,6 +2,7 @@
 //!
 //! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block.
 
+mod core_ref;
 mod cpu;
 mod crew;
 mod demand;
@@ -23,6 +24,7 @@ use crate::config::{self, BadVariable, Setting};
 use crate::process;
 use crate::{fork, panics, state};
 
+pub(crate) use core_ref::CoreRef;
 pub(crate) use demand::Demand;
 pub(crate) use permit::Permit;
 #[cfg(feature = "process")]
