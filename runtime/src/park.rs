@@ -95,6 +95,14 @@ pub(crate) fn waker() -> Waker {
 /// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
+/// Threads that sleep until what they wait for is done.
+static SLEEPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether more threads wait than could look: with as many jobs ahead of what this one waits for, it does not look.
+pub(crate) fn is_crowded() -> bool {
+    SLEEPERS.load(Ordering::Relaxed) >= config::cores()
+}
+
 /// Looks for up to [`LOOK`] whether `done` holds; only once if enough other threads look already.
 pub(crate) fn look(done: impl Fn() -> bool) -> bool {
     if done() {
@@ -122,10 +130,17 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
     }
 }
 
+/// Sleeps until this thread is woken, or until the deadline.
+fn sleep(deadline: Option<Instant>) {
+    SLEEPERS.fetch_add(1, Ordering::Relaxed);
+    Bed::with(|bed| bed.parker.sleep(deadline));
+    SLEEPERS.fetch_sub(1, Ordering::Relaxed);
+}
+
 /// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
     while !done() {
-        Bed::with(|bed| bed.parker.sleep(None));
+        sleep(None);
     }
 }
 
@@ -138,6 +153,6 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) ->
         if Instant::now() >= deadline {
             return false;
         }
-        Bed::with(|bed| bed.parker.sleep(Some(deadline)));
+        sleep(Some(deadline));
     }
 }

@@ -108,8 +108,11 @@ impl<T> Task<T> {
 
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
     fn tell_this_thread(&self) -> bool {
-        self.slot.core().check_fork();
-        !park::look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
+        let core = self.slot.core();
+        core.check_fork();
+        // Among many that wait for one of many, looking only keeps a worker from its core.
+        let crowded = park::is_crowded() && core.is_crowded();
+        (crowded || !park::look(|| self.slot.is_done())) && self.wake_when_done(park::waker())
     }
 
     /// Has `waker` woken when the task is done; `false` if it is done.

@@ -455,6 +455,11 @@ impl Core {
         self.threads
     }
 
+    /// Whether more jobs wait than cores could be at.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.queue.waiting() > config::cores()
+    }
+
     /// `fanfold-io-3`; a pool's own name stands in the middle.
     fn thread_name(&self, index: usize) -> String {
         format!("fanfold-{}-{index}", self.name)

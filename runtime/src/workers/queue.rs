@@ -253,7 +253,6 @@ impl Queue {
     }
 
     /// Jobs that wait, seen without the lock.
-    #[cfg(feature = "process")]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
