@@ -11,7 +11,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -28,8 +28,10 @@ const CLOSED: usize = 1;
 const ENTERED: usize = 2;
 /// The pool will not run the job.
 const ABANDONED: usize = 4;
+/// The caller sleeps, or is about to: whoever goes out wakes it.
+const ASLEEP: usize = 8;
 /// One worker inside.
-const INSIDE: usize = 8;
+const INSIDE: usize = 16;
 
 /// Why [`lend`] could not have its work done.
 pub(crate) struct Abandoned;
@@ -39,7 +41,9 @@ struct Lease {
     /// Points into the caller's stack; valid while the lease is open or somebody is inside.
     work: *const (dyn Fn() + Sync),
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    caller: Waker,
+    /// There before the caller sleeps. Most calls end while it still looks, and a waker that is made and dropped for
+    /// nothing is a cache line that two threads pass to and fro.
+    caller: OnceLock<Waker>,
     /// Whether the caller works along: a share of a map.
     along: bool,
     context: Context,
@@ -67,6 +71,23 @@ impl Lease {
         self.state.load(Ordering::Acquire) < INSIDE
     }
 
+    /// The caller sleeps until `done` holds, which whoever changes the state makes true.
+    fn sleep(&self, done: impl Fn() -> bool) {
+        self.caller.get_or_init(park::waker);
+        // Whoever changes the state after this sees that it must wake; what was changed before, `done` sees.
+        self.state.fetch_or(ASLEEP, Ordering::AcqRel);
+        park::wait_until(done);
+    }
+
+    /// Wakes the caller, if the state before a change says that it sleeps.
+    fn wake(&self, before: usize) {
+        if before & ASLEEP != 0
+            && let Some(caller) = self.caller.get()
+        {
+            caller.wake_by_ref();
+        }
+    }
+
     fn keep(&self, payload: Box<dyn Any + Send>) {
         let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_some() {
@@ -92,14 +113,14 @@ impl Run for Lease {
             self.keep(payload);
         }
         // The last use of anything of the caller's. The waker is ours.
-        self.state.fetch_sub(INSIDE, Ordering::Release);
-        self.caller.wake_by_ref();
+        let before = self.state.fetch_sub(INSIDE, Ordering::AcqRel);
+        self.wake(before);
         if self.along { Ran::Helped } else { Ran::Here }
     }
 
     fn abandon(&self, _: bool) {
-        self.state.fetch_or(ABANDONED, Ordering::Release);
-        self.caller.wake_by_ref();
+        let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
+        self.wake(before);
     }
 }
 
@@ -118,7 +139,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
         // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
         work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
         panic: Mutex::new(None),
-        caller: park::waker(),
+        caller: OnceLock::new(),
         along,
         context: Context::here(),
     });
@@ -140,7 +161,9 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
             let now = lease.state.load(Ordering::Acquire);
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
-        workers::wait_until(done);
+        if !park::look(done) {
+            workers::wait_by(|| lease.sleep(done));
+        }
     }
     let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
     if along && helpers > 0 {
@@ -148,7 +171,7 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
     }
     // Whoever is inside is at its last block.
     if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
-        park::wait_until(|| lease.nobody_inside());
+        lease.sleep(|| lease.nobody_inside());
     }
     let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(payload) = panic {
