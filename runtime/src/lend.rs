@@ -7,10 +7,13 @@
 //!   a panic of the caller's own share is caught, and thrown on only after that.
 //! - Who comes to a closed lease turns back without looking at the closure. So jobs that no worker has started
 //!   are simply left in the queue, and the caller never waits for a worker that is busy elsewhere.
+//! - A lease for one worker alone is closed by that worker as it enters, in the same step: when it has left, nothing is
+//!   left to be closed.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -41,6 +44,10 @@ struct Lease {
     /// Points into the caller's stack; valid while the lease is open or somebody is inside.
     work: *const (dyn Fn() + Sync),
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Whether there is one: so that the caller need not lock to see that there is none.
+    panicked: AtomicBool,
+    /// Whether the first to enter is the only one.
+    single: bool,
     /// There before the caller sleeps. Most calls end while it still looks, and a waker that is made and dropped for
     /// nothing is a cache line that two threads pass to and fro.
     caller: OnceLock<Waker>,
@@ -58,7 +65,7 @@ impl Lease {
     fn enter(&self) -> bool {
         let mut now = self.state.load(Ordering::Relaxed);
         while now & CLOSED == 0 {
-            let next = (now + INSIDE) | ENTERED;
+            let next = (now + INSIDE) | ENTERED | if self.single { CLOSED } else { 0 };
             match self.state.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(other) => now = other,
@@ -88,6 +95,19 @@ impl Lease {
         }
     }
 
+    /// Nobody enters any more; gives the state before. What has happened in there has happened for the caller.
+    fn close(&self) -> usize {
+        let now = self.state.load(Ordering::Acquire);
+        // It is worth a look: the line is the worker's, and only a change would have to fetch it.
+        if now & CLOSED != 0 && now < INSIDE { now } else { self.state.fetch_or(CLOSED, Ordering::AcqRel) }
+    }
+
+    /// The first panic, once nobody is inside.
+    fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        let panicked = self.panicked.load(Ordering::Relaxed);
+        panicked.then(|| self.panic.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+    }
+
     fn keep(&self, payload: Box<dyn Any + Send>) {
         let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_some() {
@@ -95,6 +115,8 @@ impl Lease {
             return panics::discard(payload);
         }
         *slot = Some(payload);
+        // Whoever keeps one goes out after this, and the caller looks after that.
+        self.panicked.store(true, Ordering::Relaxed);
     }
 }
 
@@ -139,15 +161,16 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
         // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
         work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
         panic: Mutex::new(None),
+        panicked: AtomicBool::new(false),
+        single: helpers == 1 && !along,
         caller: OnceLock::new(),
         along,
         context: Context::here(),
     });
-    let job: Arc<dyn Run> = Arc::clone(&lease) as _;
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
-            core.push_copies(Arc::clone(&job), helpers);
+            core.push_copies(Arc::clone(&lease) as _, helpers);
         }
     }));
     if let Err(payload) = pushed {
@@ -165,16 +188,15 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
             workers::wait_by(|| lease.sleep(done));
         }
     }
-    let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
+    let before = lease.close();
     if along && helpers > 0 {
-        core.retract(&job);
+        core.retract(&(Arc::clone(&lease) as _));
     }
     // Whoever is inside is at its last block.
     if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
         lease.sleep(|| lease.nobody_inside());
     }
-    let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(payload) = panic {
+    if let Some(payload) = lease.take_panic() {
         resume_unwind(panics::readable(payload));
     }
     if !along && before & ENTERED == 0 {
@@ -189,15 +211,31 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
 ///
 /// With the payload of `work`, if it panicked.
 pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
-    let work = Mutex::new(Some(work));
-    let result = Mutex::new(None);
-    lend(core, 1, false, &|| {
-        let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(work) = taken {
-            let value = work();
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    let errand = Errand { taken: AtomicBool::new(false), work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
+    lend(core, 1, false, &|| errand.run())?;
+    errand.result.into_inner().ok_or(Abandoned)
+}
+
+/// Work for the one worker that takes it, and its result for the caller.
+struct Errand<F, T> {
+    taken: AtomicBool,
+    work: UnsafeCell<Option<F>>,
+    result: UnsafeCell<Option<T>>,
+}
+
+// SAFETY: both move to another thread and back, and `taken` lets one thread alone at them.
+unsafe impl<F: Send, T: Send> Sync for Errand<F, T> {}
+
+impl<F: FnOnce() -> T, T> Errand<F, T> {
+    /// Runs the work, unless another thread was first.
+    fn run(&self) {
+        if self.taken.swap(true, Ordering::Relaxed) {
+            return;
         }
-    })?;
-    let value = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    value.ok_or(Abandoned)
+        // SAFETY: nobody else comes here after the swap, and the caller looks at the result when `lend` has returned.
+        let work = unsafe { (*self.work.get()).take() };
+        let value = work.map(|work| work());
+        // SAFETY: as above.
+        unsafe { *self.result.get() = value };
+    }
 }
