@@ -211,7 +211,8 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
 ///
 /// With the payload of `work`, if it panicked.
 pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
-    let errand = Errand { taken: AtomicBool::new(false), work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
+    let errand =
+        Errand { taken: AtomicBool::new(false), work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
     lend(core, 1, false, &|| errand.run())?;
     errand.result.into_inner().ok_or(Abandoned)
 }
