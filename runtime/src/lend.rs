@@ -39,10 +39,55 @@ const INSIDE: usize = 16;
 /// Why [`lend`] could not have its work done.
 pub(crate) struct Abandoned;
 
-struct Lease {
+/// What a lease is for.
+trait Work: Send + Sync {
+    /// Does it.
+    ///
+    /// # Safety
+    ///
+    /// [`lend`] or [`run_on`] has not returned: the caller is counted in, or is that function itself. Where the lease is
+    /// a single one, the caller is the one that entered.
+    unsafe fn work(&self);
+}
+
+/// Points into the caller's stack; valid while the lease is open or somebody is inside.
+struct Lent(*const (dyn Fn() + Sync));
+
+// SAFETY: the closure behind it is `Sync`, and the counting keeps it alive for whoever is inside.
+unsafe impl Send for Lent {}
+// SAFETY: as above.
+unsafe impl Sync for Lent {}
+
+impl Work for Lent {
+    unsafe fn work(&self) {
+        // SAFETY: the caller's promise: the closure is alive.
+        unsafe { (*self.0)() }
+    }
+}
+
+/// Work for the one worker that enters, and its result for the caller. They lie in the lease: what a worker has to
+/// fetch from the caller's core, and the caller from the worker's, is one piece of memory.
+struct Errand<F, T> {
+    work: UnsafeCell<Option<F>>,
+    result: UnsafeCell<Option<T>>,
+}
+
+// SAFETY: both move to another thread and back, and a single lease lets one thread at a time at them.
+unsafe impl<F: Send, T: Send> Sync for Errand<F, T> {}
+
+impl<F: FnOnce() -> T + Send, T: Send> Work for Errand<F, T> {
+    unsafe fn work(&self) {
+        // SAFETY: the caller's promise: nobody else looks at either before it goes out.
+        let work = unsafe { (*self.work.get()).take() };
+        let value = work.map(|work| work());
+        // SAFETY: as above.
+        unsafe { *self.result.get() = value };
+    }
+}
+
+struct Lease<W> {
     state: AtomicUsize,
-    /// Points into the caller's stack; valid while the lease is open or somebody is inside.
-    work: *const (dyn Fn() + Sync),
+    work: W,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Whether there is one: so that the caller need not lock to see that there is none.
     panicked: AtomicBool,
@@ -56,12 +101,20 @@ struct Lease {
     context: Context,
 }
 
-// SAFETY: the closure behind `work` is `Sync`, and the counting keeps it alive for whoever is inside.
-unsafe impl Send for Lease {}
-// SAFETY: as above.
-unsafe impl Sync for Lease {}
+impl<W> Lease<W> {
+    fn new(work: W, single: bool, along: bool) -> Self {
+        Self {
+            state: AtomicUsize::new(0),
+            work,
+            panic: Mutex::new(None),
+            panicked: AtomicBool::new(false),
+            single,
+            caller: OnceLock::new(),
+            along,
+            context: Context::here(),
+        }
+    }
 
-impl Lease {
     fn enter(&self) -> bool {
         let mut now = self.state.load(Ordering::Relaxed);
         while now & CLOSED == 0 {
@@ -120,16 +173,15 @@ impl Lease {
     }
 }
 
-impl Run for Lease {
+impl<W: Work> Run for Lease<W> {
     fn run(self: Arc<Self>) -> Ran {
         if !self.enter() {
             return Ran::Here;
         }
-        // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
-        let work = unsafe { &*self.work };
         let in_context = || {
             let _inside = self.context.enter();
-            work();
+            // SAFETY: this worker is counted in.
+            unsafe { self.work.work() };
         };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(in_context)) {
             self.keep(payload);
@@ -156,27 +208,44 @@ impl Run for Lease {
 ///
 /// With the payload of the first `work` that panicked, after all have ended.
 pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn() + Sync)) -> Result<(), Abandoned> {
-    let lease = Arc::new(Lease {
-        state: AtomicUsize::new(0),
-        // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
-        work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
-        panic: Mutex::new(None),
-        panicked: AtomicBool::new(false),
-        single: helpers == 1 && !along,
-        caller: OnceLock::new(),
-        along,
-        context: Context::here(),
-    });
+    // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
+    let work = Lent(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
+    let lease = Arc::new(Lease::new(work, helpers == 1 && !along, along));
+    finish(serve(core, helpers, &lease, || Arc::clone(&lease) as _))
+}
+
+/// How a lease ended that did not end well.
+enum Bad {
+    Abandoned,
+    Panicked(Box<dyn Any + Send>),
+}
+
+fn finish(ended: Result<(), Bad>) -> Result<(), Abandoned> {
+    ended.map_err(|bad| match bad {
+        Bad::Abandoned => Abandoned,
+        Bad::Panicked(payload) => resume_unwind(panics::readable(payload)),
+    })
+}
+
+/// Has up to `helpers` workers enter the lease. When this returns it is closed, and nobody is inside; it does not unwind.
+fn serve<W: Work>(
+    core: &Arc<Core>,
+    helpers: usize,
+    lease: &Arc<Lease<W>>,
+    job: impl Fn() -> Arc<dyn Run>,
+) -> Result<(), Bad> {
+    let along = lease.along;
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
-            core.push_copies(Arc::clone(&lease) as _, helpers);
+            core.push_copies(job(), helpers);
         }
     }));
     if let Err(payload) = pushed {
         lease.keep(payload);
     } else if along {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+        // SAFETY: the lease is open, and not a single one, as this thread works along.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { lease.work.work() })) {
             lease.keep(payload);
         }
     } else {
@@ -190,17 +259,17 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
     }
     let before = lease.close();
     if along && helpers > 0 {
-        core.retract(&(Arc::clone(&lease) as _));
+        core.retract(&job());
     }
     // Whoever is inside is at its last block.
     if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
         lease.sleep(|| lease.nobody_inside());
     }
     if let Some(payload) = lease.take_panic() {
-        resume_unwind(panics::readable(payload));
+        return Err(Bad::Panicked(payload));
     }
     if !along && before & ENTERED == 0 {
-        return Err(Abandoned);
+        return Err(Bad::Abandoned);
     }
     Ok(())
 }
@@ -211,32 +280,18 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
 ///
 /// With the payload of `work`, if it panicked.
 pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
-    let errand =
-        Errand { taken: AtomicBool::new(false), work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
-    lend(core, 1, false, &|| errand.run())?;
-    errand.result.into_inner().ok_or(Abandoned)
-}
-
-/// Work for the one worker that takes it, and its result for the caller.
-struct Errand<F, T> {
-    taken: AtomicBool,
-    work: UnsafeCell<Option<F>>,
-    result: UnsafeCell<Option<T>>,
-}
-
-// SAFETY: both move to another thread and back, and `taken` lets one thread alone at them.
-unsafe impl<F: Send, T: Send> Sync for Errand<F, T> {}
-
-impl<F: FnOnce() -> T, T> Errand<F, T> {
-    /// Runs the work, unless another thread was first.
-    fn run(&self) {
-        if self.taken.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        // SAFETY: nobody else comes here after the swap, and the caller looks at the result when `lend` has returned.
-        let work = unsafe { (*self.work.get()).take() };
-        let value = work.map(|work| work());
-        // SAFETY: as above.
-        unsafe { *self.result.get() = value };
-    }
+    let errand = Errand { work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
+    let lease = Arc::new(Lease::new(errand, true, false));
+    let job = || {
+        let job: Arc<dyn Run + '_> = Arc::clone(&lease) as _;
+        // SAFETY: only the lifetime changes. What lives as long is taken out below, before this returns or unwinds: a
+        // worker that holds the job longer holds an empty one.
+        unsafe { std::mem::transmute::<Arc<dyn Run + '_>, Arc<dyn Run>>(job) }
+    };
+    let ended = serve(core, 1, &lease, job);
+    // SAFETY: the lease is closed, and nobody is inside.
+    let (work, result) = unsafe { ((*lease.work.work.get()).take(), (*lease.work.result.get()).take()) };
+    drop(work);
+    finish(ended)?;
+    result.ok_or(Abandoned)
 }
