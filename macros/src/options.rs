@@ -26,6 +26,8 @@ const INIT: &str = "init";
 const ALL: [&str; 14] =
     [KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
 const KINDS: [&str; 3] = ["cpu", "io", "process"];
+/// What other libraries call the number of threads.
+const SIZES: [&str; 5] = ["max_workers", "num_threads", "processes", "threads", "workers"];
 
 /// Which workers.
 #[derive(Clone, Copy)]
@@ -124,6 +126,8 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
         let _: TokenStream = input.parse()?;
         let message = if KINDS.iter().any(|kind| name == kind) {
             format!("`{name}` is a kind: `kind = \"{name}\"`")
+        } else if SIZES.iter().any(|size| name == size) {
+            format!("unknown option `{name}`: a pool has threads, and a function a pool, `pool = PATH`")
         } else {
             format!("unknown option `{name}`{}", hint(&name.to_string(), &ALL))
         };
@@ -272,7 +276,8 @@ fn retries(value: &Expr) -> syn::Result<Expr> {
 /// A time such as `"2s"`, in nanoseconds.
 fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
     let bad = || {
-        let message = format!("`{name}` takes a time in quotes: a number and its unit, such as \"2s\" or \"100ms\"");
+        let message =
+            format!("`{name}` takes a time in quotes: a whole number and its unit, such as \"2s\" or \"100ms\"");
         Error::new_spanned(value, format!("{message}\nthe units are: ns, us, ms, s, m, h"))
     };
     let text = literal(value).ok_or_else(bad)?.value();

@@ -176,6 +176,11 @@ impl Plan {
         let function = function.unraw();
         match (&self.home, short.strip_prefix("__")) {
             (Home::Type(_) | Home::None, _) => Ident::new(short, span),
+            // In an `impl` of a trait this name is what the error shows, and nothing else of ours is in it. What is `pub`
+            // cannot stand there.
+            (Home::Impl, Some("call")) if matches!(self.function.vis, Visibility::Inherited) => {
+                format_ident!("__{function}_wants_companion_none_in_a_trait", span = span)
+            }
             (Home::Impl, Some(short)) => format_ident!("__{function}_{short}", span = span),
             (Home::Impl, None) => format_ident!("{function}_{short}", span = span),
         }

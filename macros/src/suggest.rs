@@ -1,8 +1,13 @@
 //! "Did you mean": the nearest of several names.
 
-/// The name among `known` that `word` is most likely a misspelling of.
+/// The name among `known` that `word` is most likely a misspelling, or another form, of.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let close = |name: &&&str| distance(word, name) <= (name.len() / 3).max(1);
+    let alike = |name: &str| word.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
+    let close = |name: &&&str| {
+        let distance = distance(word, name);
+        // `retry`, for `retries`, is one of another ending.
+        distance <= (name.len() / 3).max(1) || (distance <= 3 && alike(name) >= 4)
+    };
     known.iter().filter(close).min_by_key(|name| distance(word, name)).copied()
 }
 
@@ -44,6 +49,7 @@ mod tests {
         assert_eq!(nearest("kidn", &known), Some("kind"));
         assert_eq!(nearest("chunksize", &known), Some("chunk_size"));
         assert_eq!(nearest("threads", &known), None);
+        assert_eq!(nearest("retry", &["retries", "reduce"]), Some("retries"));
         assert_eq!(hint("pol", &known), "; did you mean `pool`?");
     }
 }

@@ -6,9 +6,9 @@ use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    BoundLifetimes, CapturedParam, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments, PreciseCapture,
-    PredicateType, Token, TraitBound, Type, TypeFnPtr, TypeImplTrait, TypeParam, TypeParamBound, TypeReference,
-    parse_quote,
+    BoundLifetimes, CapturedParam, GenericArgument, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments,
+    PathArguments, PreciseCapture, PredicateType, Token, TraitBound, Type, TypeFnPtr, TypeImplTrait, TypeParam,
+    TypeParamBound, TypePath, TypeReference, parse_quote,
 };
 
 /// Whether `impl Trait` stands anywhere in the type.
@@ -58,6 +58,37 @@ pub(crate) fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
     let mut finder = Finder(lifetime, false);
     finder.visit_type(ty);
     finder.1
+}
+
+/// Whether a lifetime may be hidden in one of the types (`View` for `View<'_>`) where it must be written. Function types
+/// bind those that are hidden in them: where there is one, nothing is said.
+pub(crate) fn may_hide_lifetimes<'a>(types: impl Iterator<Item = &'a Type>) -> bool {
+    const WITHOUT: [&str; 7] = ["Self", "String", "Vec", "Option", "Result", "Box", "Arc"];
+    #[derive(Default)]
+    struct Finder {
+        path: bool,
+        function: bool,
+    }
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_path(&mut self, ty: &'ast TypePath) {
+            if let Some(last) = ty.path.segments.last() {
+                let name = last.ident.unraw().to_string();
+                let written = matches!(&last.arguments, PathArguments::AngleBracketed(arguments)
+                    if arguments.args.iter().any(|argument| matches!(argument, GenericArgument::Lifetime(_))));
+                self.path |= !written && name.starts_with(char::is_uppercase) && !WITHOUT.contains(&&*name);
+            }
+            syn::visit::visit_type_path(self, ty);
+        }
+        fn visit_type_fn_ptr(&mut self, _: &'ast TypeFnPtr) {
+            self.function = true;
+        }
+        fn visit_parenthesized_generic_arguments(&mut self, _: &'ast ParenthesizedGenericArguments) {
+            self.function = true;
+        }
+    }
+    let mut finder = Finder::default();
+    types.for_each(|ty| finder.visit_type(ty));
+    finder.path && !finder.function
 }
 
 pub(crate) fn is_mut_reference(ty: &Type) -> bool {

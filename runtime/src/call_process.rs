@@ -128,6 +128,7 @@ where
 /// # Panics
 ///
 /// As [`call_process`], and as [`call_chunks`].
+#[track_caller]
 pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     site: Site,
     remote: Remote<A, R, C, D>,

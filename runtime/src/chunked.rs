@@ -37,10 +37,12 @@ pub struct Both<C, D>(pub C, pub D);
 
 /// One or several values to be cut.
 pub trait CutAll<S> {
-    /// Items in each.
-    fn size(&self, whole: &S) -> usize;
+    /// Items in each; `function` is whose arguments they are, as in the others.
+    #[track_caller]
+    fn size(&self, whole: &S, function: &str) -> usize;
     /// The pieces.
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S>;
+    #[track_caller]
+    fn cut(&self, whole: S, sizes: &[usize], function: &str) -> Vec<S>;
     /// How many pieces, where the user leaves that to us.
     fn auto(&self, whole: &S, workers: usize) -> usize;
     /// Whether they hold Polars data.
@@ -50,22 +52,23 @@ pub trait CutAll<S> {
     /// # Errors
     ///
     /// If it cannot be cut as was asked for.
-    fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
+    #[track_caller]
+    fn pieces(&self, whole: S, cut: Cut, workers: usize, function: &str) -> Result<Vec<(usize, S)>, GatherError> {
         let cut = if cut == Cut::Auto { Cut::Chunks(self.auto(&whole, workers)) } else { cut };
-        let sizes = cut.sizes(self.size(&whole), workers);
-        let pieces = self.cut(whole, &sizes);
+        let sizes = cut.sizes(self.size(&whole, function), workers);
+        let pieces = self.cut(whole, &sizes, function);
         let (wanted, found) = (sizes.len(), pieces.len());
-        assert!(wanted == found, "`Split::cut_all` gave {found} pieces instead of {wanted}");
+        assert!(wanted == found, "`{function}`: `Split::cut_all` gave {found} pieces instead of {wanted}");
         Ok(sizes.into_iter().zip(pieces).collect())
     }
 }
 
 impl<S> CutAll<S> for Cutter<'_, S> {
-    fn size(&self, whole: &S) -> usize {
+    fn size(&self, whole: &S, _: &str) -> usize {
         (self.size)(whole)
     }
 
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+    fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
         (self.cut_all)(whole, sizes, self.room)
     }
 
@@ -79,16 +82,20 @@ impl<S> CutAll<S> for Cutter<'_, S> {
 }
 
 impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
-    fn size(&self, (first, second): &(S, T)) -> usize {
-        let (first, second) = (self.0.size(first), self.1.size(second));
-        assert!(first == second, "the chunked arguments have unequal lengths: {first} and {second}");
+    #[track_caller]
+    fn size(&self, (first, second): &(S, T), function: &str) -> usize {
+        let (first, second) = (self.0.size(first, function), self.1.size(second, function));
+        let equal = first == second;
+        assert!(equal, "`{function}`: its `#[chunk]` arguments have unequal lengths: {first} and {second}");
         first
     }
 
-    fn cut(&self, (first, second): (S, T), sizes: &[usize]) -> Vec<(S, T)> {
-        let (first, second) = (self.0.cut(first, sizes), self.1.cut(second, sizes));
+    #[track_caller]
+    fn cut(&self, (first, second): (S, T), sizes: &[usize], function: &str) -> Vec<(S, T)> {
+        let (first, second) = (self.0.cut(first, sizes, function), self.1.cut(second, sizes, function));
         let (one, other) = (first.len(), second.len());
-        assert!(one == other, "`Split::cut_all` gave {one} pieces of one argument and {other} of another");
+        let equal = one == other;
+        assert!(equal, "`{function}`: `Split::cut_all` gave {one} pieces of one argument and {other} of another");
         first.into_iter().zip(second).collect()
     }
 
@@ -176,6 +183,7 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> 
 /// # Panics
 ///
 /// With the function's own payload, if results do not fit each other, and if the pool is closed.
+#[track_caller]
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
     Call { site, .. }: Call<A, R>,
     chunking: Chunking<C, R>,
@@ -186,7 +194,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let Chunking { cut, cutter, joiner } = chunking;
     let core = lane(site, cutter.polars());
     let hands = Hands::of(core, site.terms.own_worker);
-    let pieces = match cutter.pieces(whole, cut, hands.count()) {
+    let pieces = match cutter.pieces(whole, cut, hands.count(), site.function) {
         Ok(pieces) => pieces,
         Err(misfit) => return (joiner.refuse)(misfit).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function)),
     };

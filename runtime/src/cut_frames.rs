@@ -45,11 +45,11 @@ pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], room: &'r Ro
 }
 
 impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
-    fn size(&self, whole: &S) -> usize {
+    fn size(&self, whole: &S, _: &str) -> usize {
         whole.items()
     }
 
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+    fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
         whole.pieces(sizes, self.room)
     }
 
@@ -61,7 +61,7 @@ impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
         S::POLARS
     }
 
-    fn pieces(&self, whole: S, cut: Cut, workers: usize) -> Result<Vec<(usize, S)>, GatherError> {
+    fn pieces(&self, whole: S, cut: Cut, workers: usize, _: &str) -> Result<Vec<(usize, S)>, GatherError> {
         whole.between_groups(self.keys, cut, workers, self.room)
     }
 }
@@ -92,11 +92,11 @@ pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, room: &'r Room)
 }
 
 impl<'r, S: Overlapping<'r>> CutAll<S> for OverlapCutter<'r, S> {
-    fn size(&self, whole: &S) -> usize {
+    fn size(&self, whole: &S, _: &str) -> usize {
         whole.items()
     }
 
-    fn cut(&self, whole: S, sizes: &[usize]) -> Vec<S> {
+    fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
         let mut start = 0;
         let seen = sizes.iter().map(|size| {
             start += size;

@@ -7,11 +7,14 @@
 //!   a panic of the caller's own share is caught, and thrown on only after that.
 //! - Who comes to a closed lease turns back without looking at the closure. So jobs that no worker has started
 //!   are simply left in the queue, and the caller never waits for a worker that is busy elsewhere.
+//! - A lease for one worker alone is closed by that worker as it enters, in the same step: when it has left, nothing is
+//!   left to be closed.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -28,33 +31,94 @@ const CLOSED: usize = 1;
 const ENTERED: usize = 2;
 /// The pool will not run the job.
 const ABANDONED: usize = 4;
+/// The caller sleeps, or is about to: whoever goes out wakes it.
+const ASLEEP: usize = 8;
 /// One worker inside.
-const INSIDE: usize = 8;
+const INSIDE: usize = 16;
 
 /// Why [`lend`] could not have its work done.
 pub(crate) struct Abandoned;
 
-struct Lease {
+/// What a lease is for.
+trait Work: Send + Sync {
+    /// Does it.
+    ///
+    /// # Safety
+    ///
+    /// [`lend`] or [`run_on`] has not returned: the caller is counted in, or is that function itself. Where the lease is
+    /// a single one, the caller is the one that entered.
+    unsafe fn work(&self);
+}
+
+/// Points into the caller's stack; valid while the lease is open or somebody is inside.
+struct Lent(*const (dyn Fn() + Sync));
+
+// SAFETY: the closure behind it is `Sync`, and the counting keeps it alive for whoever is inside.
+unsafe impl Send for Lent {}
+// SAFETY: as above.
+unsafe impl Sync for Lent {}
+
+impl Work for Lent {
+    unsafe fn work(&self) {
+        // SAFETY: the caller's promise: the closure is alive.
+        unsafe { (*self.0)() }
+    }
+}
+
+/// Work for the one worker that enters, and its result for the caller. They lie in the lease: what a worker has to
+/// fetch from the caller's core, and the caller from the worker's, is one piece of memory.
+struct Errand<F, T> {
+    work: UnsafeCell<Option<F>>,
+    result: UnsafeCell<Option<T>>,
+}
+
+// SAFETY: both move to another thread and back, and a single lease lets one thread at a time at them.
+unsafe impl<F: Send, T: Send> Sync for Errand<F, T> {}
+
+impl<F: FnOnce() -> T + Send, T: Send> Work for Errand<F, T> {
+    unsafe fn work(&self) {
+        // SAFETY: the caller's promise: nobody else looks at either before it goes out.
+        let work = unsafe { (*self.work.get()).take() };
+        let value = work.map(|work| work());
+        // SAFETY: as above.
+        unsafe { *self.result.get() = value };
+    }
+}
+
+struct Lease<W> {
     state: AtomicUsize,
-    /// Points into the caller's stack; valid while the lease is open or somebody is inside.
-    work: *const (dyn Fn() + Sync),
+    work: W,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    caller: Waker,
+    /// Whether there is one: so that the caller need not lock to see that there is none.
+    panicked: AtomicBool,
+    /// Whether the first to enter is the only one.
+    single: bool,
+    /// There before the caller sleeps. Most calls end while it still looks, and a waker that is made and dropped for
+    /// nothing is a cache line that two threads pass to and fro.
+    caller: OnceLock<Waker>,
     /// Whether the caller works along: a share of a map.
     along: bool,
     context: Context,
 }
 
-// SAFETY: the closure behind `work` is `Sync`, and the counting keeps it alive for whoever is inside.
-unsafe impl Send for Lease {}
-// SAFETY: as above.
-unsafe impl Sync for Lease {}
+impl<W> Lease<W> {
+    fn new(work: W, single: bool, along: bool) -> Self {
+        Self {
+            state: AtomicUsize::new(0),
+            work,
+            panic: Mutex::new(None),
+            panicked: AtomicBool::new(false),
+            single,
+            caller: OnceLock::new(),
+            along,
+            context: Context::here(),
+        }
+    }
 
-impl Lease {
     fn enter(&self) -> bool {
         let mut now = self.state.load(Ordering::Relaxed);
         while now & CLOSED == 0 {
-            let next = (now + INSIDE) | ENTERED;
+            let next = (now + INSIDE) | ENTERED | if self.single { CLOSED } else { 0 };
             match self.state.compare_exchange_weak(now, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(other) => now = other,
@@ -67,6 +131,36 @@ impl Lease {
         self.state.load(Ordering::Acquire) < INSIDE
     }
 
+    /// The caller sleeps until `done` holds, which whoever changes the state makes true.
+    fn sleep(&self, done: impl Fn() -> bool) {
+        self.caller.get_or_init(park::waker);
+        // Whoever changes the state after this sees that it must wake; what was changed before, `done` sees.
+        self.state.fetch_or(ASLEEP, Ordering::AcqRel);
+        park::wait_until(done);
+    }
+
+    /// Wakes the caller, if the state before a change says that it sleeps.
+    fn wake(&self, before: usize) {
+        if before & ASLEEP != 0
+            && let Some(caller) = self.caller.get()
+        {
+            caller.wake_by_ref();
+        }
+    }
+
+    /// Nobody enters any more; gives the state before. What has happened in there has happened for the caller.
+    fn close(&self) -> usize {
+        let now = self.state.load(Ordering::Acquire);
+        // It is worth a look: the line is the worker's, and only a change would have to fetch it.
+        if now & CLOSED != 0 && now < INSIDE { now } else { self.state.fetch_or(CLOSED, Ordering::AcqRel) }
+    }
+
+    /// The first panic, once nobody is inside.
+    fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        let panicked = self.panicked.load(Ordering::Relaxed);
+        panicked.then(|| self.panic.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+    }
+
     fn keep(&self, payload: Box<dyn Any + Send>) {
         let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_some() {
@@ -74,32 +168,33 @@ impl Lease {
             return panics::discard(payload);
         }
         *slot = Some(payload);
+        // Whoever keeps one goes out after this, and the caller looks after that.
+        self.panicked.store(true, Ordering::Relaxed);
     }
 }
 
-impl Run for Lease {
+impl<W: Work> Run for Lease<W> {
     fn run(self: Arc<Self>) -> Ran {
         if !self.enter() {
             return Ran::Here;
         }
-        // SAFETY: this worker is counted in, so `lend` has not returned and the closure is alive.
-        let work = unsafe { &*self.work };
         let in_context = || {
             let _inside = self.context.enter();
-            work();
+            // SAFETY: this worker is counted in.
+            unsafe { self.work.work() };
         };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(in_context)) {
             self.keep(payload);
         }
         // The last use of anything of the caller's. The waker is ours.
-        self.state.fetch_sub(INSIDE, Ordering::Release);
-        self.caller.wake_by_ref();
+        let before = self.state.fetch_sub(INSIDE, Ordering::AcqRel);
+        self.wake(before);
         if self.along { Ran::Helped } else { Ran::Here }
     }
 
     fn abandon(&self, _: bool) {
-        self.state.fetch_or(ABANDONED, Ordering::Release);
-        self.caller.wake_by_ref();
+        let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
+        self.wake(before);
     }
 }
 
@@ -113,26 +208,44 @@ impl Run for Lease {
 ///
 /// With the payload of the first `work` that panicked, after all have ended.
 pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn() + Sync)) -> Result<(), Abandoned> {
-    let lease = Arc::new(Lease {
-        state: AtomicUsize::new(0),
-        // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
-        work: unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) },
-        panic: Mutex::new(None),
-        caller: park::waker(),
-        along,
-        context: Context::here(),
-    });
-    let job: Arc<dyn Run> = Arc::clone(&lease) as _;
+    // SAFETY: only the lifetime changes; the module's text says why no use outlives it.
+    let work = Lent(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
+    let lease = Arc::new(Lease::new(work, helpers == 1 && !along, along));
+    finish(serve(core, helpers, &lease, || Arc::clone(&lease) as _))
+}
+
+/// How a lease ended that did not end well.
+enum Bad {
+    Abandoned,
+    Panicked(Box<dyn Any + Send>),
+}
+
+fn finish(ended: Result<(), Bad>) -> Result<(), Abandoned> {
+    ended.map_err(|bad| match bad {
+        Bad::Abandoned => Abandoned,
+        Bad::Panicked(payload) => resume_unwind(panics::readable(payload)),
+    })
+}
+
+/// Has up to `helpers` workers enter the lease. When this returns it is closed, and nobody is inside; it does not unwind.
+fn serve<W: Work>(
+    core: &Arc<Core>,
+    helpers: usize,
+    lease: &Arc<Lease<W>>,
+    job: impl Fn() -> Arc<dyn Run>,
+) -> Result<(), Bad> {
+    let along = lease.along;
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
-            core.push_copies(Arc::clone(&job), helpers);
+            core.push_copies(job(), helpers);
         }
     }));
     if let Err(payload) = pushed {
         lease.keep(payload);
     } else if along {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+        // SAFETY: the lease is open, and not a single one, as this thread works along.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { lease.work.work() })) {
             lease.keep(payload);
         }
     } else {
@@ -140,22 +253,23 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
             let now = lease.state.load(Ordering::Acquire);
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
-        workers::wait_until(done);
+        if !park::look(done) {
+            workers::wait_by(|| lease.sleep(done));
+        }
     }
-    let before = lease.state.fetch_or(CLOSED, Ordering::AcqRel);
+    let before = lease.close();
     if along && helpers > 0 {
-        core.retract(&job);
+        core.retract(&job());
     }
     // Whoever is inside is at its last block.
     if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
-        park::wait_until(|| lease.nobody_inside());
+        lease.sleep(|| lease.nobody_inside());
     }
-    let panic = lease.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(payload) = panic {
-        resume_unwind(panics::readable(payload));
+    if let Some(payload) = lease.take_panic() {
+        return Err(Bad::Panicked(payload));
     }
     if !along && before & ENTERED == 0 {
-        return Err(Abandoned);
+        return Err(Bad::Abandoned);
     }
     Ok(())
 }
@@ -166,15 +280,18 @@ pub(crate) fn lend(core: &Arc<Core>, helpers: usize, along: bool, work: &(dyn Fn
 ///
 /// With the payload of `work`, if it panicked.
 pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
-    let work = Mutex::new(Some(work));
-    let result = Mutex::new(None);
-    lend(core, 1, false, &|| {
-        let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(work) = taken {
-            let value = work();
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        }
-    })?;
-    let value = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    value.ok_or(Abandoned)
+    let errand = Errand { work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
+    let lease = Arc::new(Lease::new(errand, true, false));
+    let job = || {
+        let job: Arc<dyn Run + '_> = Arc::clone(&lease) as _;
+        // SAFETY: only the lifetime changes. What lives as long is taken out below, before this returns or unwinds: a
+        // worker that holds the job longer holds an empty one.
+        unsafe { std::mem::transmute::<Arc<dyn Run + '_>, Arc<dyn Run>>(job) }
+    };
+    let ended = serve(core, 1, &lease, job);
+    // SAFETY: the lease is closed, and nobody is inside.
+    let (work, result) = unsafe { ((*lease.work.work.get()).take(), (*lease.work.result.get()).take()) };
+    drop(work);
+    finish(ended)?;
+    result.ok_or(Abandoned)
 }

@@ -118,11 +118,14 @@ pub(crate) fn look(done: impl Fn() -> bool) -> bool {
 pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     loop {
-        for _ in 0..16 {
-            std::hint::spin_loop();
-        }
-        if done() {
-            return true;
+        // A pause is some 50 cycles and up: looking after many of them would make most waits that much longer.
+        for _ in 0..8 {
+            for _ in 0..2 {
+                std::hint::spin_loop();
+            }
+            if done() {
+                return true;
+            }
         }
         if start.elapsed() >= time {
             return false;

@@ -219,7 +219,7 @@ fn marked_arguments_are_cut_alike() {
     assert_eq!(dot(2, &[1, 2, 3, 4], vec![5, 6, 7, 8]), [10, 24, 42, 64]);
     let payload = std::panic::catch_unwind(|| dot(1, &[1, 2, 3], vec![1])).expect_err("unequal lengths");
     let message = payload.downcast_ref::<String>().expect("a message");
-    assert!(message.contains("3 and 1"), "{message}");
+    assert!(message.contains("dot`") && message.contains("3 and 1"), "{message}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::body::run;
 use super::site::{know, late};
 use super::{block, chunks, divided, future, plain_signature, process, values};
 use crate::plan::Plan;
+use crate::types::may_hide_lifetimes;
 
 // fn add(a: u32, b: u32) -> u32 { a + b }
 //
@@ -36,5 +37,13 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
         None => quote!(#private::call(#know, (#(#values,)*), #run)),
     };
     let body = block(plan, &call);
-    quote!(#(#attrs)* #vis #sig #body)
+    let hidden = hidden_lifetimes(plan);
+    quote!(#hidden #(#attrs)* #vis #sig #body)
+}
+
+/// A lifetime that is hidden in a type is an error in the companions' signatures, in words that do not help: the lint's
+/// say what to write.
+fn hidden_lifetimes(plan: &Plan) -> Option<TokenStream> {
+    let types = plan.arguments.iter().map(|argument| &argument.ty).chain([&plan.result]);
+    may_hide_lifetimes(types).then(|| quote!(#[deny(elided_lifetimes_in_paths)]))
 }

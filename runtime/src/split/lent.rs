@@ -32,6 +32,12 @@ impl Room {
 }
 
 /// A value that the attribute can cut, with a room for its pieces. Not implemented by hand: implement [`Split`].
+// The words of `Split`: what is asked for here is named in the error, and that trait behind it in a help.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cut into chunks",
+    label = "cannot be cut into chunks",
+    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
+)]
 pub trait Cuttable<'r>: Sized {
     /// As [`Split::POLARS`].
     const POLARS: bool;
