@@ -21,9 +21,9 @@ use crate::workers::Core;
 /// How long a block is to take: much longer than a request's way there and back.
 const BLOCK: Duration = Duration::from_micros(500);
 /// How long the last ones are to take.
-const LEAST: Duration = Duration::from_micros(50);
+const LEAST: Duration = Duration::from_micros(100);
 /// How much longer a block may be than the one before it.
-const GROWTH: usize = 8;
+const GROWTH: usize = 32;
 
 /// A function that runs on several items at once, elsewhere.
 pub trait Batches<A, R>: Sync {

@@ -29,6 +29,8 @@ const RING: u32 = 1 << 18;
 /// The longest payload: four frames fit whatever the padding, and the open reply's word has 16 bits for it.
 pub(super) const LARGEST: usize = (RING / 4) as usize - HEADER as usize;
 const HEADER: u32 = 16;
+/// Payloads up to here are copied byte by byte: most results of maps are numbers.
+const SHORT: usize = 4;
 /// In the place of a length: the rest of the ring, up to its end, is empty.
 const PADDING: u32 = u32::MAX;
 /// Where the rings begin: behind the counters.
@@ -440,9 +442,17 @@ impl Ring<'_> {
         (len <= RING - place).then_some(place)
     }
 
+    #[inline]
     fn put(&self, position: u32, bytes: &[u8]) {
         let place = Self::place(position, u32::try_from(bytes.len()).unwrap_or(RING + 1));
         let place = place.expect("`reserve` leaves no frame broken in two") as usize;
+        if bytes.len() <= SHORT {
+            for (offset, byte) in bytes.iter().enumerate() {
+                // SAFETY: as below.
+                unsafe { self.bytes.add(place + offset).write(*byte) };
+            }
+            return;
+        }
         // SAFETY: within the ring; the other process does not read it before `written` says so.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes.add(place).as_ptr(), bytes.len()) };
     }
