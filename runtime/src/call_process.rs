@@ -20,7 +20,7 @@ use crate::sent::{Carried, Crossing};
 use crate::site::{Call, Site};
 use crate::slot::{Slot, Terms, Work};
 use crate::task::Task;
-use crate::workers::{Core, Kind, Ran, Run, Ship};
+use crate::workers::{Core, Ran, Run, Ship};
 
 /// Whether process functions run in this very process.
 fn at_home() -> bool {
@@ -32,13 +32,7 @@ fn core(site: Site) -> &'static Arc<Core> {
     if at_home() {
         return Pool::cpu_default().core();
     }
-    let core = site.core();
-    assert!(
-        core.kind() == Kind::Process,
-        "`{}` is of `kind = \"process\"`, and {core:?} has no processes: give it a `Pool::process`",
-        site.function
-    );
-    core
+    site.abroad().core()
 }
 
 /// The direct call: a worker process runs the function; this thread waits.
@@ -146,7 +140,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
         let remote = remote.get();
         if here { remote.here(args) } else { remote.settle(remote.call(&args)) }
     };
-    let site = if here { site.on(Pool::cpu_default()) } else { site };
+    let site = if here { site.on(Pool::cpu_default()) } else { site.abroad() };
     call_chunks(Call { site, crossing }, chunking, whole, with, function)
 }
 
@@ -303,6 +297,10 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
 
     fn batches(&self) -> Option<&dyn Batches<A, R>> {
         if self.here { None } else { Some(self) }
+    }
+
+    fn is_abroad(&self) -> Option<bool> {
+        (!self.here).then_some(true)
     }
 }
 
