@@ -28,6 +28,7 @@ fn at_home() -> bool {
 }
 
 /// The pool that a function's workers belong to; in a worker process its threads.
+#[track_caller]
 fn core(site: Site) -> &'static Arc<Core> {
     if at_home() {
         return Pool::cpu_default().core();
@@ -41,6 +42,7 @@ fn core(site: Site) -> &'static Arc<Core> {
 ///
 /// With the message of the function's own panic. If its worker is lost, or its arguments or result cannot cross, unless
 /// the result has a place for that; and if the pool cannot start.
+#[track_caller]
 pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, R, C, D>, args: A) -> R {
     if at_home() {
         return remote.here(args);
@@ -69,6 +71,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
 }
 
 /// `name::submit`.
+#[track_caller]
 pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: Site,
     remote: Remote<A, R, C, D>,
@@ -96,6 +99,7 @@ where
 }
 
 /// `name::map`; `wrap` makes the arguments of an item.
+#[track_caller]
 pub fn map_process<I, M, A, T, R, C, D>(
     site: Site,
     remote: Remote<T, R, C, D>,
@@ -122,6 +126,7 @@ where
 /// # Panics
 ///
 /// As [`call_process`], and as [`call_chunks`].
+#[track_caller]
 pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     site: Site,
     remote: Remote<A, R, C, D>,
