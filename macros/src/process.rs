@@ -1,7 +1,7 @@
 //! What another process cannot be given, refused at its token.
 
 use syn::visit::Visit;
-use syn::{Ident, ReturnType};
+use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type};
 
 use crate::check::{WORKER, has, typed};
 use crate::errors::Errors;
@@ -42,6 +42,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             let message =
                 "nothing can be lent to another process: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
             errors.at(&argument.ty, message);
+        } else if let Some(reference) = reference_in(&argument.ty) {
+            let message = "another process cannot see what lies in this one: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
+            errors.at(reference, message);
         }
     }
     let types = sig.inputs.iter().filter_map(typed).map(|argument| &*argument.ty).chain(result);
@@ -54,6 +57,31 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     }
     if let Some(ty) = result.filter(|ty| borrows(ty)) {
         errors.at(ty, "another process has nothing to lend: return it by value");
+    } else if let Some(reference) = result.and_then(reference_in) {
+        errors.at(
+            reference,
+            "what lies in another process cannot be seen here: return it by value, as `String` or `Vec<T>`",
+        );
+    }
+}
+
+/// The first reference that a value of this type holds, as far as its name tells.
+fn reference_in(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Reference(_) => Some(ty),
+        Type::Paren(inner) => reference_in(&inner.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(reference_in),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+            let holds = ["Option", "Result", "Vec", "Box"].iter().any(|name| last.ident == name);
+            let mut types = arguments.args.iter().filter_map(|argument| match argument {
+                GenericArgument::Type(ty) if holds => Some(ty),
+                _ => None,
+            });
+            types.find_map(reference_in)
+        }
+        _ => None,
     }
 }
 

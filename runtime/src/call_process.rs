@@ -20,7 +20,7 @@ use crate::sent::{Carried, Crossing};
 use crate::site::{Call, Site};
 use crate::slot::{Slot, Terms, Work};
 use crate::task::Task;
-use crate::workers::{Core, Kind, Ran, Run, Ship};
+use crate::workers::{Core, Ran, Run, Ship};
 
 /// Whether process functions run in this very process.
 fn at_home() -> bool {
@@ -28,17 +28,12 @@ fn at_home() -> bool {
 }
 
 /// The pool that a function's workers belong to; in a worker process its threads.
+#[track_caller]
 fn core(site: Site) -> &'static Arc<Core> {
     if at_home() {
         return Pool::cpu_default().core();
     }
-    let core = site.core();
-    assert!(
-        core.kind() == Kind::Process,
-        "`{}` is of `kind = \"process\"`, and {core:?} has no processes: give it a `Pool::process`",
-        site.function
-    );
-    core
+    site.abroad().core()
 }
 
 /// The direct call: a worker process runs the function; this thread waits.
@@ -47,6 +42,7 @@ fn core(site: Site) -> &'static Arc<Core> {
 ///
 /// With the message of the function's own panic. If its worker is lost, or its arguments or result cannot cross, unless
 /// the result has a place for that; and if the pool cannot start.
+#[track_caller]
 pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, R, C, D>, args: A) -> R {
     if at_home() {
         return remote.here(args);
@@ -75,6 +71,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
 }
 
 /// `name::submit`.
+#[track_caller]
 pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: Site,
     remote: Remote<A, R, C, D>,
@@ -102,6 +99,7 @@ where
 }
 
 /// `name::map`; `wrap` makes the arguments of an item.
+#[track_caller]
 pub fn map_process<I, M, A, T, R, C, D>(
     site: Site,
     remote: Remote<T, R, C, D>,
@@ -147,7 +145,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
         let remote = remote.get();
         if here { remote.here(args) } else { remote.settle(remote.call(&args)) }
     };
-    let site = if here { site.on(Pool::cpu_default()) } else { site };
+    let site = if here { site.on(Pool::cpu_default()) } else { site.abroad() };
     call_chunks(Call { site, crossing }, chunking, whole, with, function)
 }
 
@@ -304,6 +302,10 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
 
     fn batches(&self) -> Option<&dyn Batches<A, R>> {
         if self.here { None } else { Some(self) }
+    }
+
+    fn is_abroad(&self) -> Option<bool> {
+        (!self.here).then_some(true)
     }
 }
 

@@ -205,14 +205,15 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started.
+    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started. And if it is a
+    /// pool of processes: a closure cannot be sent to one, as an annotated function can.
     #[track_caller]
     pub fn submit<T, F>(&self, work: F) -> Task<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let core = self.core();
+        let core = self.core().with_threads("closures");
         let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
         Task::start(core, slot)
     }
@@ -222,7 +223,7 @@ impl Pool {
     where
         F: FnOnce() + Send + 'static,
     {
-        let core = self.core();
+        let core = self.core().with_threads("closures");
         let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
         // Before it is queued: whatever becomes of it, it tells.
         let _ = slot.listen(Listener::Call(Box::new(told)));
@@ -252,7 +253,7 @@ impl Pool {
         F: Fn(A) -> R + Sync,
     {
         let function = Closure::new(function, Crossing::by_bounds());
-        let core = self.core();
+        let core = self.core().with_threads("closures");
         // A default pool's handle is that of the static.
         let handle: CoreRef =
             if core.is_default_cpu() { Self::cpu_default().core().into() } else { Arc::clone(core).into() };
@@ -381,7 +382,8 @@ where
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`].
+    /// As [`Pool::submit`]; and if the function is of `kind = "process"` and the pool is one of threads, or the other way
+    /// round.
     pub fn on(self, pool: &Pool) -> Self {
         self.with_core(pool.core())
     }

@@ -19,13 +19,15 @@ pub struct Site {
     pool: &'static Pool,
     pub(crate) progress: Option<&'static str>,
     pub(crate) terms: Terms,
+    /// Whether other processes run the function.
+    abroad: bool,
 }
 
 impl Site {
     /// The function of this path, on this pool.
     #[must_use]
     pub fn new(function: &'static str, pool: &'static Pool) -> Self {
-        Self { function, pool, progress: None, terms: Terms { timeout: None, own_worker: false } }
+        Self { function, pool, progress: None, terms: Terms { timeout: None, own_worker: false }, abroad: false }
     }
 
     /// The function of this path, which computes.
@@ -74,6 +76,12 @@ impl Site {
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
+    /// The function as one that other processes run.
+    #[cfg(feature = "process")]
+    pub(crate) fn abroad(self) -> Self {
+        Self { abroad: true, ..self }
+    }
+
     /// The same function on another pool.
     #[cfg(feature = "process")]
     pub(crate) fn on(self, pool: &'static Pool) -> Self {
@@ -87,7 +95,8 @@ impl Site {
 
     #[track_caller]
     pub(crate) fn core(self) -> &'static Arc<Core> {
-        self.pool.core()
+        let core = self.pool.core();
+        if self.abroad { core.with_processes(self.function) } else { core.with_threads(self.function) }
     }
 }
 

@@ -129,6 +129,55 @@ fn a_worker_that_is_killed_while_idle_costs_nothing() {
 }
 
 #[parallel(kind = "process", pool = WORKERS)]
+fn tell_and_wait(told: fanfold::Sender<u32>) {
+    told.send(process::id()).expect("the test listens");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_while_it_runs_costs_its_task() {
+    let (told, tells) = fanfold::channel();
+    let lost = tell_and_wait::submit(told);
+    let worker = tells.recv().expect("it runs");
+    let others: Vec<Task<u32>> = (0..20).map(|n| meet::submit(Fate::Live, n)).collect();
+    kill(worker);
+    assert!(matches!(lost.join(), Err(TaskError::WorkerDied { signal: Some(9), .. })));
+    assert_eq!(join_all(others).expect("untouched"), (0..20).collect::<Vec<_>>());
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn throw(what: u32) -> u32 {
+    match what {
+        0 => std::panic::panic_any(5_i32),
+        1 => std::panic::panic_any(String::new()),
+        2 => panic!("{}", "ä".repeat(10_000_000)),
+        3 => std::panic::panic_any(DropsBadly),
+        _ => process::id(),
+    }
+}
+
+struct DropsBadly;
+
+impl Drop for DropsBadly {
+    fn drop(&mut self) {
+        panic!("a payload that does not want to go");
+    }
+}
+
+#[test]
+fn any_panic_is_told_of_and_costs_no_worker() {
+    let tasks: Vec<Task<u32>> = (0..4).map(throw::submit).collect();
+    for (what, task) in tasks.into_iter().enumerate() {
+        let error = task.join().expect_err("it panics");
+        let TaskError::Panicked { message, location: Some(location), .. } = &error else { panic!("{what}: {error}") };
+        assert!(message.len() < 20_000 && location.contains("process_faults.rs:"), "{what}: {location}");
+    }
+    assert_ne!(throw(9), process::id());
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
 fn killed_while_it_sends(megabytes: usize) -> Vec<u8> {
     let worker = process::id();
     std::thread::spawn(move || kill(worker));

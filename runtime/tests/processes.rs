@@ -61,6 +61,31 @@ fn a_map_keeps_the_order_of_its_items() {
     assert!(square::map(Vec::new()).collect::<Vec<_>>().is_empty());
 }
 
+mod near {
+    #[fanfold::parallel(kind = "process")]
+    pub(crate) fn whose() -> String {
+        "near".into()
+    }
+
+    #[fanfold::parallel(kind = "process")]
+    pub(crate) fn add(a: u32, b: u32) -> u32 {
+        a + b + 100
+    }
+}
+
+mod far {
+    #[fanfold::parallel(kind = "process")]
+    pub(crate) fn whose() -> String {
+        "far".into()
+    }
+}
+
+#[test]
+fn functions_of_one_name_are_told_apart() {
+    assert_eq!((near::whose(), far::whose()), ("near".into(), "far".into()));
+    assert_eq!((add(1, 2), near::add(1, 2)), (3, 103));
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Shape {
     Circle { radius: f64 },

@@ -136,7 +136,7 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     /// # }
     /// ```
     pub fn on(mut self, pool: &Pool) -> Self {
-        self.core = Some(Arc::clone(pool.core().frames()));
+        self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
         self
     }
 }

@@ -47,7 +47,7 @@ impl<'a> ColumnMap<'a> {
     ///
     /// As [`Pool::submit`].
     pub fn on(mut self, pool: &Pool) -> Self {
-        self.core = Some(Arc::clone(pool.core()));
+        self.core = Some(Arc::clone(pool.core().with_threads("closures")));
         self
     }
 

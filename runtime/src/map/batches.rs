@@ -1,8 +1,8 @@
 //! Maps whose items go to other processes: in blocks, as a request for each would cost more than most items.
 //!
 //! Blocks are handed out in the order of their indexes. A worker's first one is a single item; then they grow while the
-//! clock says that they are short, up to [`BLOCK`], and never beyond a share of what is left, so that all workers end
-//! together.
+//! clock says that they are short, up to [`BLOCK`], and not beyond a share of what is left, so that all workers end
+//! together; but not below [`LEAST`], where a request's way would be most of it.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,8 +20,10 @@ use crate::workers::Core;
 
 /// How long a block is to take: much longer than a request's way there and back.
 const BLOCK: Duration = Duration::from_micros(500);
+/// How long the last ones are to take.
+const LEAST: Duration = Duration::from_micros(100);
 /// How much longer a block may be than the one before it.
-const GROWTH: usize = 8;
+const GROWTH: usize = 32;
 
 /// A function that runs on several items at once, elsewhere.
 pub trait Batches<A, R>: Sync {
@@ -89,8 +91,8 @@ where
         let work = || {
             let (items, slots, stop, function) = *shared.get();
             let mut guard = StopOnUnwind(Some(&handout));
-            let mut size = 1;
-            while let Some(block) = handout.take(size) {
+            let mut size = Size { most: 1, least: 1 };
+            while let Some(block) = handout.take(&size) {
                 let begun = Instant::now();
                 let count = block.len();
                 // SAFETY: the counter gives each index to one block.
@@ -122,7 +124,7 @@ where
                 if let Some(bar) = bar {
                     bar.advance(count);
                 }
-                size = next_size(count, begun.elapsed());
+                size = Size::after(count, begun.elapsed());
             }
             guard.0 = None;
         };
@@ -138,17 +140,33 @@ where
         }
         // SAFETY: no block stopped or panicked, so the blocks that were finished cover all of `0..len`.
         let mut results = unsafe { slots.into_vec() };
-        if let Ok(kept) = &mut self.kept {
-            kept.append(&mut results);
+        match &mut self.kept {
+            // One window, mostly: no need to copy it.
+            Ok(kept) if kept.is_empty() => *kept = results,
+            Ok(kept) => kept.append(&mut results),
+            Err(_) => {}
         }
         ControlFlow::Continue(())
     }
 }
 
-/// A block that takes about [`BLOCK`], by what the last one took.
-fn next_size(count: usize, took: Duration) -> usize {
-    let fitting = BLOCK.as_nanos() * count as u128 / took.as_nanos().max(1);
-    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, count * GROWTH)
+/// Items of a worker's next block.
+struct Size {
+    /// Takes about [`BLOCK`].
+    most: usize,
+    /// Takes about [`LEAST`].
+    least: usize,
+}
+
+impl Size {
+    /// By what the last block took.
+    fn after(count: usize, took: Duration) -> Self {
+        let items_in = |time: Duration| {
+            let fitting = time.as_nanos() * count as u128 / took.as_nanos().max(1);
+            usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, count.saturating_mul(GROWTH))
+        };
+        Self { most: items_in(BLOCK), least: items_in(LEAST) }
+    }
 }
 
 /// The items of a window that no block was started for: dropped at the end, on every path.
@@ -176,7 +194,7 @@ struct Handout<'a> {
 }
 
 impl Handout<'_> {
-    fn take(&self, wanted: usize) -> Option<std::ops::Range<usize>> {
+    fn take(&self, size: &Size) -> Option<std::ops::Range<usize>> {
         let mut start = self.started.load(Ordering::Relaxed);
         loop {
             if start >= self.len || self.stopped.load(Ordering::Relaxed) {
@@ -184,7 +202,7 @@ impl Handout<'_> {
             }
             let rest = self.len - start;
             let size = match self.grain {
-                Grain::Adaptive => wanted.min(rest / (2 * self.workers)).max(1),
+                Grain::Adaptive => size.most.min(size.least.max(rest / (2 * self.workers))).min(rest),
                 Grain::Size(size) => size.clamp(1, rest),
                 Grain::Blocks(blocks) => {
                     let blocks = blocks.clamp(1, self.len);

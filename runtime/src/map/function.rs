@@ -17,6 +17,11 @@ pub trait MapFn<A>: Sync {
     fn call(&self, item: A) -> Self::Out;
     /// The proof that items and results may cross to a worker.
     fn crossing(&self) -> Crossing<A, Self::Out>;
+    /// Whether it runs in other processes; `None` if anywhere.
+    #[doc(hidden)]
+    fn is_abroad(&self) -> Option<bool> {
+        Some(false)
+    }
     /// The function on several items at once, where they go to another process.
     #[cfg(feature = "process")]
     #[doc(hidden)]

@@ -256,6 +256,11 @@ where
 
     /// The same map on another pool's core.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
+        let core = match self.function.is_abroad() {
+            Some(true) => core.with_processes(self.name),
+            Some(false) => core.with_threads(self.name),
+            None => core,
+        };
         self.core = Arc::clone(core).into();
         self
     }

@@ -2,19 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use super::hello::{Hello, VARIABLE};
-use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
+use super::hello::{Hello, PATIENCE, Unmet, VARIABLE, meet};
+use super::os::{self, OwnedFd, UnixStream, Waited};
 use super::parcel::{Mail, Parcel};
 use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
 use super::spawner;
 use super::wire::Block;
 
-/// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a worker that is to end may take to drop what it has.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a process takes to end once its sockets are closed.
@@ -76,7 +74,7 @@ impl Host {
         share_cores(&mut command, terms.workers);
         let child = spawner::spawn(command);
         let child = child.map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
-        let mut host = Self {
+        let host = Self {
             end: os::watch_process(child.id()),
             child,
             shared,
@@ -86,27 +84,12 @@ impl Host {
             base: 0,
             terms,
         };
-        match host.meet(&mut socket, &memory) {
+        match meet(&mut socket, &memory, Hello::new(terms.memory_limit.unwrap_or(0))) {
             Ok(()) => Ok(host),
             Err(Unmet::Silent) => Err(StartError::Silent),
             Err(Unmet::Other) => Err(StartError::OtherProgram),
             Err(Unmet::Lost(error)) => Err(StartError::Ended(host.bury(Cause::Gone).to_string(), error)),
         }
-    }
-
-    fn meet(&mut self, socket: &mut UnixStream, memory: &OwnedFd) -> Result<(), Unmet> {
-        let own = Hello::new(self.terms.memory_limit.unwrap_or(0));
-        os::send(socket, b'm', &[memory.as_fd()]).map_err(Unmet::Lost)?;
-        socket.write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
-        let deadline = Instant::now().checked_add(PATIENCE);
-        // A worker that ends first closes the socket: reading then fails.
-        if os::wait(socket, None, deadline).map_err(Unmet::Lost)? == Waited::TimeUp {
-            return Err(Unmet::Silent);
-        }
-        socket.set_read_timeout(Some(PATIENCE)).map_err(Unmet::Lost)?;
-        let theirs = Hello::read(socket).map_err(Unmet::Lost)?;
-        socket.set_read_timeout(None).map_err(Unmet::Lost)?;
-        if theirs == own { Ok(()) } else { Err(Unmet::Other) }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -280,12 +263,6 @@ fn share_cores(command: &mut Command, workers: usize) {
             command.env(variable, &share);
         }
     }
-}
-
-enum Unmet {
-    Silent,
-    Other,
-    Lost(io::Error),
 }
 
 /// How a worker ended.

@@ -68,3 +68,30 @@ pub(super) fn fingerprint() -> u64 {
     });
     *FINGERPRINT
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::os::UnixStream;
+    use super::super::parcel::Mail;
+    use super::super::ring::Shared;
+    use super::super::serve::{Replies, status};
+    use super::super::wire::Decoder;
+    use super::*;
+
+    #[test]
+    fn a_function_that_the_worker_does_not_know_is_refused_once_for_all_calls() {
+        let (shared, _memory) = Shared::create().expect("there is memory");
+        let (socket, _other) = UnixStream::pair().expect("there are sockets");
+        let (mut mail, mut scratch) = (Mail::new(socket), Vec::new());
+        let replies = Replies { shared: &shared, mail: &mut mail, scratch: &mut scratch, open: None, left: 3 };
+        let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
+        super::serve(u32::MAX, &mut serving);
+        assert_eq!(serving.replies.left, 0);
+        let mut payload = Vec::new();
+        let words = shared.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
+        let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");
+        assert_eq!(words[0], status::MISFIT);
+        assert!(said.0.contains("no function of the number 4294967295"), "{}", said.0);
+        assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
+    }
+}

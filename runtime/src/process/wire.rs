@@ -114,6 +114,9 @@ fn misfit(error: postcard::Error) -> Misfit {
     }
 }
 
+/// Bytes that are copied one by one: the longest form of a number of 64 bits.
+const SHORT: usize = 10;
+
 /// A vector that grows.
 struct Append<'a>(&'a mut Vec<u8>);
 
@@ -125,8 +128,15 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        if bytes.len() > SHORT {
+            self.0.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
+        self.0.reserve(SHORT);
+        bytes.iter().for_each(|byte| self.0.push(*byte));
         Ok(())
     }
 

@@ -175,7 +175,7 @@ impl Scan {
     ///
     /// As [`Pool::submit`].
     pub fn on(mut self, pool: &Pool) -> Self {
-        self.core = Some(Arc::clone(pool.core().frames()));
+        self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
         self
     }
 

@@ -21,6 +21,11 @@ fn lends() -> &'static str {
 }
 
 #[parallel(kind = "process")]
+fn complains(text: Option<&'static str>) -> Result<u32, &'static str> {
+    text.map_or(Err("no text"), |text| Ok(text.len() as u32))
+}
+
+#[parallel(kind = "process")]
 async fn later(n: u32) -> u32 {
     n
 }
