@@ -266,3 +266,53 @@ fn texts_of_categories_and_decimals_are_read_in_each_chunk() {
         assert!(read.iter().enumerate().all(|(n, (c, d))| *c == (n % 7).to_string() && d.to_string() == *c), "{rows}");
     }
 }
+
+#[test]
+fn a_type_that_knows_its_fields_by_name_alone_is_read_so_throughout() {
+    struct ByName(f64);
+    impl<'de> Deserialize<'de> for ByName {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Names;
+            impl<'de> serde::de::Visitor<'de> for Names {
+                type Value = ByName;
+
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a map")
+                }
+
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut row: A) -> Result<ByName, A::Error> {
+                    let mut miles = 0.0;
+                    while let Some(name) = row.next_key::<String>()? {
+                        match &*name {
+                            "miles" => miles = row.next_value()?,
+                            _ => drop(row.next_value::<serde::de::IgnoredAny>()?),
+                        }
+                    }
+                    Ok(ByName(miles))
+                }
+            }
+            deserializer.deserialize_struct("ByName", &["miles", "origin"], Names)
+        }
+    }
+    let df = flights();
+    let miles: Vec<f64> = df.par_chunks(1).map_rows(|row: ByName| row.0).expect("rows fit");
+    assert_eq!(miles, [2475.0, 2475.0, 266.0, 1089.0, 1.0]);
+}
+
+#[test]
+fn a_row_in_the_middle_that_does_not_fit_is_named_with_its_column() {
+    #[derive(Deserialize)]
+    struct Strict {
+        miles: f64,
+        delay: i64,
+    }
+    let df = df!("miles" => [1.0, 2.0, 3.0, 4.0], "delay" => [Some(1_i64), Some(2), None, Some(4)]).unwrap();
+    let seen = std::sync::Mutex::new(Vec::new());
+    let read = df.par_chunks(1).map_rows::<_, _, Vec<f64>>(|row: Strict| {
+        seen.lock().expect("no panic").push(row.delay);
+        row.miles
+    });
+    let error = read.expect_err("a null").to_string();
+    assert!(error.starts_with("chunk 0 (rows 0..4): row 2: column `delay`: it is null"), "{error}");
+    assert_eq!(*seen.lock().expect("no panic"), [1, 2], "each row before it once, and none behind");
+}

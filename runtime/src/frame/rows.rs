@@ -108,9 +108,25 @@ fn each<'a, R: Deserialize<'a>>(
             cells.push(column);
             end = end.min(last);
         }
-        for index in 0..end - start {
-            let named = |error: RowError| format!("row {}: {error}", start + index);
-            take(reader.read(&cells, index).map_err(named)?)?;
+        let mut next = 0;
+        while next < end - start {
+            if let Some(ordered) = reader.ordered(&cells) {
+                // The one call of its kind, so that it is inlined and the row stays in registers.
+                while next < end - start
+                    && let Ok(row) = R::deserialize(ordered.row(next))
+                {
+                    take(row)?;
+                    next += 1;
+                }
+                if next == end - start {
+                    break;
+                }
+                // By name again: for the error's text, or as the type knows its fields by name alone.
+                reader.by_name();
+            }
+            let named = |error: RowError| format!("row {}: {error}", start + next);
+            take(reader.read(&cells, next).map_err(named)?)?;
+            next += 1;
         }
         start = end;
     }

@@ -72,7 +72,8 @@ impl<'a> Cells<'a> {
     fn of(column: &'a Series, array: &'a dyn Array, index: usize, row: usize, end: usize) -> Result<Self, String> {
         fn numbers<T: NativeType>(array: &dyn Array, index: usize) -> Option<Numbers<'_, T>> {
             let array: &PrimitiveArray<T> = array.as_any().downcast_ref()?;
-            Some(Numbers { values: &array.values().as_slice()[index..], valid: array.validity(), shift: index })
+            let valid = array.validity().filter(|valid| valid.unset_bits() > 0);
+            Some(Numbers { values: &array.values().as_slice()[index..], valid, shift: index })
         }
         let dtype = column.dtype();
         let piece = || column.slice(super::super::cut::offset(row), end - row);

@@ -56,7 +56,12 @@ impl<T: Send> FromRows<T> for Vec<T> {
         Ok(builder)
     }
 
-    fn join(parts: Vec<Vec<T>>, _: Option<&Schema>) -> Result<Self, GatherError> {
+    fn join(mut parts: Vec<Vec<T>>, _: Option<&Schema>) -> Result<Self, GatherError> {
+        if parts.len() == 1
+            && let Some(only) = parts.pop()
+        {
+            return Ok(only);
+        }
         let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
         parts.into_iter().for_each(|mut part| all.append(&mut part));
         Ok(all)

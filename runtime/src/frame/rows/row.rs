@@ -54,10 +54,10 @@ pub(super) struct Reader<'n, 'a> {
     fields: OnceCell<Vec<usize>>,
     /// Whether each field has its column.
     complete: Flag<bool>,
-    /// Whether a struct's fields are given by position.
+    /// Whether rows must be read by name.
     ///
-    /// Not before a row was read by names: two of the names may be aliases of one field, which serde then refuses.
-    by_position: Flag<bool>,
+    /// At first they are: two of the names may be aliases of one field, which serde then refuses.
+    by_name: bool,
     settled: bool,
 }
 
@@ -68,27 +68,32 @@ impl<'n, 'a> Reader<'n, 'a> {
             all: (0..names.len()).collect(),
             fields: OnceCell::new(),
             complete: Flag::new(false),
-            by_position: Flag::new(false),
+            by_name: true,
             settled: false,
         }
     }
 
+    /// Reads a row by its columns' names.
     #[inline(always)]
     pub(super) fn read<R: Deserialize<'a>>(&mut self, cells: &[Cells<'a>], index: usize) -> Result<R, RowError> {
-        let row = Row { reader: self, cells, index };
-        if self.settled {
-            let read = R::deserialize(row);
-            if read.is_ok() || !self.by_position.get() {
-                return read;
-            }
-            // A type written by hand may know its fields by name alone.
-            self.by_position.set(false);
-            return R::deserialize(row);
+        let read = R::deserialize(Row { reader: self, cells, index })?;
+        if !self.settled {
+            self.settled = true;
+            self.by_name = !self.complete.get();
         }
-        let read = R::deserialize(row)?;
-        self.by_position.set(self.complete.get());
-        self.settled = true;
         Ok(read)
+    }
+
+    /// The cells of a struct's fields in their order, once a row has shown that each field has its column.
+    pub(super) fn ordered<'r>(&'r self, cells: &'r [Cells<'a>]) -> Option<Ordered<'r, 'a>> {
+        let fields = self.fields.get().filter(|_| !self.by_name)?;
+        Some(Ordered { reader: self, cells, fields: fields.iter().map(|&column| &cells[column]).collect() })
+    }
+
+    /// Reads by name from now on.
+    #[cold]
+    pub(super) fn by_name(&mut self) {
+        self.by_name = true;
     }
 
     /// The columns of these fields, of those that have one.
@@ -99,6 +104,100 @@ impl<'n, 'a> Reader<'n, 'a> {
             self.complete.set(found.len() == fields.len());
             found
         })
+    }
+}
+
+/// The cells of a struct's fields, in their order.
+pub(super) struct Ordered<'r, 'a> {
+    reader: &'r Reader<'r, 'a>,
+    cells: &'r [Cells<'a>],
+    fields: Vec<&'r Cells<'a>>,
+}
+
+impl<'a> Ordered<'_, 'a> {
+    #[inline(always)]
+    pub(super) fn row(&self, index: usize) -> OrderedRow<'_, 'a> {
+        OrderedRow { all: Row { reader: self.reader, cells: self.cells, index }, fields: &self.fields }
+    }
+}
+
+/// A row whose struct is read by position. Its errors name no column: whoever meets one reads by name again.
+#[derive(Clone, Copy)]
+pub(super) struct OrderedRow<'r, 'a> {
+    all: Row<'r, 'a>,
+    fields: &'r [&'r Cells<'a>],
+}
+
+macro_rules! as_by_name {
+    ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
+        fn $method<V: Visitor<'a>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, RowError> {
+            self.all.$method($($argument,)* visitor)
+        }
+    )*};
+}
+
+impl<'a> Deserializer<'a> for OrderedRow<'_, 'a> {
+    type Error = RowError;
+
+    #[inline(always)]
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, RowError> {
+        visitor.visit_seq(InOrder { fields: self.fields.iter(), index: self.all.index })
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, RowError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
+        if self.all.cells.len() == 1 { self.all.deserialize_option(visitor) } else { visitor.visit_some(self) }
+    }
+
+    as_by_name! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_bytes() deserialize_byte_buf() deserialize_unit() deserialize_seq() deserialize_map()
+        deserialize_identifier() deserialize_ignored_any()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_tuple(length: usize)
+        deserialize_tuple_struct(name: &'static str, length: usize)
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+}
+
+/// The fields of a struct, one after the other.
+struct InOrder<'r, 'a> {
+    fields: std::slice::Iter<'r, &'r Cells<'a>>,
+    index: usize,
+}
+
+impl<'a> SeqAccess<'a> for InOrder<'_, 'a> {
+    type Error = RowError;
+
+    #[inline(always)]
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, RowError> {
+        match self.fields.next() {
+            Some(cells) => seed.deserialize(Cell { cells, index: self.index }).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    // As the provided method, with one call less that may not be inlined.
+    #[inline(always)]
+    fn next_element<T: Deserialize<'a>>(&mut self) -> Result<Option<T>, RowError> {
+        match self.fields.next() {
+            Some(cells) => T::deserialize(Cell { cells, index: self.index }).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.fields.len())
     }
 }
 
@@ -163,8 +262,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, RowError> {
-        let fields = self.fields(self.reader.columns_of(fields));
-        if self.reader.by_position.get() { visitor.visit_seq(fields) } else { visitor.visit_map(fields) }
+        visitor.visit_map(self.fields(self.reader.columns_of(fields)))
     }
 
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
