@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use polars::io::parquet::metadata::FileMetadataRef;
+use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
@@ -49,21 +49,50 @@ impl Source {
         Ok(Self { path, directory })
     }
 
-    fn reader(&self) -> PolarsResult<ParquetReader<File>> {
+    fn reader(&self, directory: FileMetadataRef) -> PolarsResult<ParquetReader<File>> {
         let mut reader = ParquetReader::new(File::open(&self.path)?);
-        reader.set_metadata(self.directory.clone());
+        reader.set_metadata(directory);
         Ok(reader)
     }
 
-    fn read(&self, rows: Range<usize>) -> PolarsResult<DataFrame> {
-        let slice = Some((rows.start, rows.len()));
-        guarded(|| self.reader()?.with_slice(slice).read_parallel(ParallelStrategy::None).finish())
+    fn has_schema_of(&self, other: &Self) -> PolarsResult<bool> {
+        let schema = |source: &Self| guarded(|| source.reader(source.directory.clone())?.schema());
+        Ok(schema(self)? == schema(other)?)
+    }
+
+    /// Rows of a row group.
+    ///
+    /// The reader is told of no other group: on its way to a slice Polars also decompresses pages of those before it,
+    /// so that the last group of a file would cost as much as all of it.
+    fn read(&self, group: usize, rows: Range<usize>) -> PolarsResult<DataFrame> {
+        let all = &self.directory;
+        let group = all.row_groups.get(group).cloned();
+        let whole = group.as_ref().map_or(0, |group| group.num_rows());
+        let directory = FileMetadata {
+            version: all.version,
+            num_rows: whole,
+            max_row_group_height: whole,
+            created_by: all.created_by.clone(),
+            row_groups: group.into_iter().collect(),
+            key_value_metadata: all.key_value_metadata.clone(),
+            schema_descr: all.schema_descr.clone(),
+            column_orders: all.column_orders.clone(),
+            footer_buf: all.footer_buf.clone(),
+        };
+        let slice = (rows.len() < whole).then_some((rows.start, rows.len()));
+        guarded(|| {
+            let reader = self.reader(Arc::new(directory))?.read_parallel(ParallelStrategy::None);
+            reader.with_slice(slice).finish()
+        })
     }
 }
 
 /// Rows that are decoded together.
 struct Block {
     source: Arc<Source>,
+    /// The row group.
+    group: usize,
+    /// Its rows in there.
     rows: Range<usize>,
     /// Whether somebody decodes it, or has.
     begun: AtomicBool,
@@ -74,7 +103,7 @@ impl Block {
     /// The rows; decoded here, or waited for where somebody is at it.
     fn frame(&self) -> PolarsResult<&DataFrame> {
         self.begun.store(true, Ordering::Relaxed);
-        let frame = self.frame.get_or_init(|| self.source.read(self.rows.clone()));
+        let frame = self.frame.get_or_init(|| self.source.read(self.group, self.rows.clone()));
         // Errors are no values to be had twice.
         frame.as_ref().map_err(|error| error.wrap_msg(str::to_owned))
     }
@@ -106,13 +135,13 @@ impl Blocks {
         let sources = paths.into_iter().map(|path| Source::open(path).map(Arc::new));
         let sources = sources.collect::<PolarsResult<Vec<_>>>()?;
         let Some(first) = sources.first() else { return Ok(None) };
-        let schema = guarded(|| first.reader()?.schema())?;
-        for source in &sources[1..] {
-            if guarded(|| source.reader()?.schema())? != schema {
+        // Also where there is but one: a file whose schema cannot be had fails here.
+        for source in &sources {
+            if !source.has_schema_of(first)? {
                 return Ok(None);
             }
         }
-        let empty = Read { parts: vec![(Arc::new(Block::of(first, 0..0)), 0..0)], ahead: vec![] };
+        let empty = Read { parts: vec![(Arc::new(Block::of(first, 0, 0..0)), 0..0)], ahead: vec![] };
         let queue = sources.iter().flat_map(Block::all).collect();
         Ok(Some(Self { queue, start: 0, rows, ahead: workers, empty: Some(empty) }))
     }
@@ -151,19 +180,19 @@ impl Blocks {
 }
 
 impl Block {
-    fn of(source: &Arc<Source>, rows: Range<usize>) -> Self {
-        Self { source: Arc::clone(source), rows, begun: AtomicBool::new(false), frame: OnceLock::new() }
+    fn of(source: &Arc<Source>, group: usize, rows: Range<usize>) -> Self {
+        Self { source: Arc::clone(source), group, rows, begun: AtomicBool::new(false), frame: OnceLock::new() }
     }
 
     /// The blocks of a file that have rows.
     fn all(source: &Arc<Source>) -> Vec<Arc<Self>> {
-        let mut start = 0;
         let mut blocks = Vec::new();
-        for group in &source.directory.row_groups {
+        for (index, group) in source.directory.row_groups.iter().enumerate() {
             let (height, bytes) = (group.num_rows(), group.total_byte_size());
+            let mut start = 0;
             for size in crate::split::balanced(height, bytes.div_ceil(MOST_BYTES)) {
                 if size > 0 {
-                    blocks.push(Arc::new(Self::of(source, start..start + size)));
+                    blocks.push(Arc::new(Self::of(source, index, start..start + size)));
                 }
                 start += size;
             }
