@@ -279,6 +279,14 @@ fn bad_inputs_are_clear_errors() {
         assert!(matches!(error.expect_err("damaged"), ScanError::Read { .. }), "{name}");
         assert_eq!(files.names(), before);
     }
+    let whole = fs::read(files.path("in.ipc")).expect("it is there");
+    for (name, bytes) in [("half.ipc", &whole[..whole.len() / 2]), ("empty.ipc", &[])] {
+        fs::write(files.path(name), bytes).expect("it can be written");
+        let before = files.names();
+        let error = scan_ipc(files.path(name)).map(Ok).sink_ipc(files.path("out.ipc")).expect_err("damaged");
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(files.names(), before);
+    }
     let zero = scan_parquet(files.path("in.parquet")).par_rows(0).map(Ok).collect().expect_err("0 rows").to_string();
     assert!(zero.contains("nothing can be read in chunks of 0 rows"), "{zero}");
     let column = files.frame.clone().lazy().select([col("missing")]).par_rows(10).map(Ok).collect();

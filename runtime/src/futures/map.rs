@@ -151,12 +151,13 @@ where
         } else {
             InFlight::Ordered(FuturesOrdered::new())
         };
+        let bar = Bar::new(self.label, self.source.count());
         AsyncStream {
             source: self.source.into_iter().fuse(),
             function: self.function,
             in_flight,
             buffer: self.buffer,
-            bar: Bar::new(self.label, None),
+            bar,
         }
     }
 

@@ -64,6 +64,10 @@ pub trait Source {
     fn into_iter(self) -> Self::Iter;
     /// Shows all items to `visitor`, in order and in one or several windows, until it breaks.
     fn visit(self, visitor: &mut impl Visitor<Self::Item>);
+    /// How many items there are, if that is known beforehand.
+    fn count(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What is done with a window of items.
@@ -89,6 +93,11 @@ impl<I: Iterator> Source for Pulled<I> {
 
     fn into_iter(self) -> I {
         self.0
+    }
+
+    fn count(&self) -> Option<u64> {
+        let (least, most) = self.0.size_hint();
+        Some(least as u64).filter(|_| most == Some(least))
     }
 
     fn visit(self, visitor: &mut impl Visitor<I::Item>) {
@@ -176,6 +185,10 @@ impl<T> Source for Given<T> {
     fn visit(self, visitor: &mut impl Visitor<T>) {
         let _ = visitor.window(Owned::new(self.0));
     }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
 }
 
 /// A source that is one window.
@@ -191,6 +204,10 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S>
 
     fn visit(self, visitor: &mut impl Visitor<Self::Item>) {
         let _ = visitor.window(self.0);
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
     }
 }
 

@@ -232,6 +232,7 @@ where
         let io = core.kind() == Kind::Io;
         let workers = core.threads();
         let (name, terms) = (self.name, self.terms);
+        let bar = Bar::new(self.label, self.source.count());
         let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));
         let in_flight = if self.unordered {
             InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new() }
@@ -255,7 +256,7 @@ where
             results: Vec::new().into_iter(),
             late: None,
             panic: None,
-            bar: Bar::new(self.label, None),
+            bar,
         }
     }
 }

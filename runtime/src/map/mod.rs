@@ -276,7 +276,7 @@ where
     /// dropped. And if the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let crossing = self.function.crossing();
-        let bar = Bar::new(self.label, None);
+        let bar = Bar::new(self.label, self.source.count());
         #[cfg(feature = "process")]
         if let Some(function) = self.function.batches() {
             let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep: C::keep };
@@ -314,7 +314,7 @@ where
     /// ```
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let crossing = self.function.crossing();
-        let bar = Bar::new(self.label, None);
+        let bar = Bar::new(self.label, self.source.count());
         let keep = |result| {
             op(result);
             Ok::<(), std::convert::Infallible>(())

@@ -48,7 +48,7 @@ pub(super) enum Cells<'a> {
     Texts(StringChunked),
     Floats(Float64Chunked),
     /// Of a type that no field can hold.
-    Nested(&'a DataType),
+    Unreadable(&'a DataType),
 }
 
 impl<'a> Cells<'a> {
@@ -104,7 +104,7 @@ impl<'a> Cells<'a> {
             DataType::Binary => array.as_any().downcast_ref().map(|array| Self::Bytes(array, index)),
             _ => None,
         };
-        Ok(cells.unwrap_or(Self::Nested(dtype)))
+        Ok(cells.unwrap_or(Self::Unreadable(dtype)))
     }
 
     fn is_null(&self, index: usize) -> bool {
@@ -131,7 +131,7 @@ impl<'a> Cells<'a> {
             Self::Bytes(array, shift) => array.is_valid(index + shift),
             Self::Texts(cells) => there!(cells),
             Self::Floats(cells) => there!(cells),
-            Self::Nested(_) => true,
+            Self::Unreadable(_) => true,
         };
         !there
     }
@@ -175,7 +175,7 @@ impl<'a> Cell<'_, 'a> {
             Cells::Bytes(array, shift) => value!(array.get(index + shift), visit_borrowed_bytes),
             Cells::Texts(cells) => value!(cells.get(index), visit_str),
             Cells::Floats(cells) => value!(cells.get(index), visit_f64),
-            Cells::Nested(dtype) => Ok(Err(RowError::nested(dtype))),
+            Cells::Unreadable(dtype) => Ok(Err(RowError::unreadable(dtype))),
         }
     }
 }

@@ -18,8 +18,9 @@ impl RowError {
     }
 
     #[cold]
-    pub(super) fn nested(dtype: &polars::prelude::DataType) -> Self {
-        Self::new(format!("it is {dtype}, which no field of a row can hold: unnest it, or leave the field away"))
+    pub(super) fn unreadable(dtype: &polars::prelude::DataType) -> Self {
+        let way = if dtype.is_nested() { "unnest it" } else { "cast it" };
+        Self::new(format!("it is {dtype}, which no field of a row can hold: {way}, or leave the field away"))
     }
 
     #[cold]

@@ -1,0 +1,69 @@
+//! What a progress bar shows on a terminal: a real one, of the system's, that this test holds the other end of.
+#![cfg(target_os = "linux")]
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::ptr;
+
+use fanfold::prelude::*;
+use fanfold::{Pool, parallel};
+use polars::prelude::*;
+
+const INSIDE: &str = "FANFOLD_TEST_ON_A_TERMINAL";
+
+#[parallel(kind = "cpu", chunks = 4, progress = "of a function")]
+fn doubled(numbers: Vec<u64>) -> Vec<u64> {
+    numbers.into_iter().map(|n| n * 2).collect()
+}
+
+/// Work with a bar each.
+fn work() {
+    let squares: Vec<u64> = Pool::cpu_default().map(0..1_200_u64, |n| n * n).progress("of a map").collect();
+    assert_eq!(squares.len(), 1_200);
+    assert_eq!(doubled((0..8).collect()).len(), 8);
+    let frame = df!("n" => (0..3_400_i64).collect::<Vec<_>>()).expect("one column");
+    let same = frame.par_chunks(4).progress("of chunks").map(Ok).expect("as it was");
+    assert_eq!(same.height(), 3_400);
+    let rows = frame.lazy().par_rows(1_000).progress("of a scan").map(Ok).collect().expect("as it was");
+    assert_eq!(rows.height(), 3_400);
+}
+
+/// Both ends of a new terminal.
+fn terminal() -> (File, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    let size = libc::winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: it writes two descriptors, and reads the size alone.
+    let opened =
+        unsafe { libc::openpty(&raw mut ours, &raw mut theirs, ptr::null_mut(), ptr::null(), &raw const size) };
+    assert_eq!(opened, 0, "the system has terminals");
+    // SAFETY: both are new, and nobody else's.
+    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
+
+#[test]
+fn a_terminal_shows_how_far_work_is() {
+    if env::var_os(INSIDE).is_some() {
+        return work();
+    }
+    let (mut ours, theirs) = terminal();
+    let mut child = Command::new(env::current_exe().expect("this program"));
+    child.args(["--exact", "a_terminal_shows_how_far_work_is", "--nocapture"]);
+    child.env(INSIDE, "1").env("TERM", "xterm").stdout(Stdio::null()).stderr(theirs);
+    let mut running = child.spawn().expect("it starts");
+    // The command holds the terminal's other end, and the read below ends with the last of those.
+    drop(child);
+    let mut shown = Vec::new();
+    // The system says that a terminal is gone by an error.
+    let _ = ours.read_to_end(&mut shown);
+    assert!(running.wait().expect("it ends").success());
+    let shown = String::from_utf8_lossy(&shown);
+    for (label, count) in
+        [("of a map", "1,200/1,200"), ("of a function", "8/8"), ("of chunks", "3,400/3,400"), ("of a scan", "3,400")]
+    {
+        let mut lines = shown.split(['\r', '\n']).filter(|line| line.contains(label));
+        assert!(lines.any(|line| line.contains(count) && line.contains("/s")), "{label}: {shown}");
+    }
+}
