@@ -67,7 +67,7 @@ impl Source {
     fn read(&self, group: usize, rows: Range<usize>) -> PolarsResult<DataFrame> {
         let all = &self.directory;
         let group = all.row_groups.get(group).cloned();
-        let whole = group.as_ref().map_or(0, |group| group.num_rows());
+        let whole = if let Some(group) = &group { group.num_rows() } else { 0 };
         let directory = FileMetadata {
             version: all.version,
             num_rows: whole,
