@@ -19,7 +19,7 @@ fn each_item_has_its_time_whatever_the_chunk_size() {
         }
         n
     };
-    let map = Pool::io_default().map(0..10_u32, slow).chunk_size(5).timeout(std::time::Duration::from_millis(20));
+    let map = Pool::io_default().map(0..10_u32, slow).chunk_size(5).timeout(std::time::Duration::from_secs(1));
     let results: Vec<Option<u32>> = map.into_iter().map(Result::ok).collect();
     let expected: Vec<Option<u32>> = (0..10).map(|n| (n != 2).then_some(n)).collect();
     assert_eq!(results, expected);
