@@ -325,3 +325,15 @@ fn annotated_functions_see_rows_before_their_own() {
     let error = headless(df).expect_err("too few rows").to_string();
     assert!(error.contains("the function gave 1 rows for the 125 it saw"), "{error}");
 }
+
+#[test]
+fn rows_that_one_group_gives_for_another_are_an_error_that_names_the_group() {
+    let frame = df!("k" => ["a", "b", "a", "b"], "n" => [1, 2, 3, 4]).expect("equal lengths");
+    let uneven = |group: DataFrame| {
+        let first = group.column("k")?.str()?.get(0) == Some("a");
+        Ok(if first { group.head(Some(1)) } else { group.vstack(&group.head(Some(1)))? })
+    };
+    let error =
+        frame.par_groups(["k"]).keep_order(true).map_groups(uneven).expect_err("three rows for two").to_string();
+    assert!(error.contains("group k = \"a\"") && error.contains("gave 1 rows for 2"), "{error}");
+}

@@ -3,8 +3,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fanfold::prelude::*;
 use polars::prelude::*;
@@ -34,8 +34,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One measurement at a time: tests of one process share the counters.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Tests of one process share the counters: what one builds must not be counted by another.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const ROWS: usize = 200_000;
 
@@ -47,9 +50,8 @@ fn frame() -> DataFrame {
     df!("n" => numbers, "text" => texts, "group" => group).expect("equal lengths")
 }
 
-/// The bytes that `work` needs beyond what there is, at most.
+/// The bytes that `work` needs beyond what there is, at most. The caller is [`alone`].
 fn peak<T>(work: impl Fn() -> T) -> usize {
-    let _alone = ALONE.lock().expect("no panic");
     // Threads, and what they keep for themselves, are there before it counts.
     black_box(work());
     let before = NOW.load(Ordering::Relaxed);
@@ -60,6 +62,7 @@ fn peak<T>(work: impl Fn() -> T) -> usize {
 
 #[test]
 fn cutting_and_joining_copies_no_buffer() {
+    let _alone = alone();
     let df = frame();
     let size = df.estimated_size();
     let part = size / 20;
@@ -74,6 +77,7 @@ fn cutting_and_joining_copies_no_buffer() {
 
 #[test]
 fn groups_that_stand_together_copy_no_buffer() {
+    let _alone = alone();
     let mut df = frame();
     df.sort_in_place(["group"], SortMultipleOptions::default()).expect("group is there");
     let size = df.estimated_size();
@@ -84,6 +88,7 @@ fn groups_that_stand_together_copy_no_buffer() {
 
 #[test]
 fn a_map_holds_the_input_the_output_and_little_else() {
+    let _alone = alone();
     let df = frame();
     let double = |chunk: DataFrame| DataFrame::new(chunk.height(), vec![chunk.column("n")? * 2]);
     let output = ROWS * size_of::<i64>();

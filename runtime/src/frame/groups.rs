@@ -80,7 +80,13 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
             let named = |rows: Range<usize>, text: &str| format!("group {}: {text}", name(&chunk.rows(rows), &keys));
             let results =
                 pieces.groups(piece).map(|rows| match panics::catch(function, || f(chunk.rows(rows.clone()))) {
-                    Ok(result) => result.map_err(|error| error.wrap_msg(|text| named(rows, text))),
+                    Ok(result) => {
+                        let in_order = |result| pieces.in_order(result, rows.len());
+                        let fitting = result.and_then(|result| {
+                            in_order(result).map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
+                        });
+                        fitting.map_err(|error| error.wrap_msg(|text| named(rows, text)))
+                    }
                     Err(panicked) => Err(PolarsError::ComputeError(named(rows, &panicked.to_string()).into())),
                 });
             let results = results.collect::<PolarsResult<Vec<_>>>()?;
@@ -89,7 +95,7 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
                 let reason = format!("its result does not fit the others: {}", misfit.reason());
                 PolarsError::SchemaMismatch(named(rows, &reason).into())
             })?;
-            pieces.trim(piece, stacked).map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
+            Ok::<_, PolarsError>(stacked)
         })?;
         self.joined(&pieces, parts)
     }
@@ -102,6 +108,19 @@ fn name(group: &DataFrame, keys: &[PlSmallStr]) -> String {
         value.map_or_else(|_| key.to_string(), |value| format!("{key} = {value}"))
     });
     values.collect::<Vec<_>>().join(", ")
+}
+
+impl GroupPieces {
+    /// The result for so many rows; an error if their order is to be kept and it has another number.
+    fn in_order<R: Rows>(&self, result: R, wanted: usize) -> Result<R, String> {
+        let found = result.count();
+        if self.keep_order && found != wanted {
+            return Err(format!(
+                "the function gave {found} rows for {wanted}: to keep the order of the rows it must give one for each"
+            ));
+        }
+        Ok(result)
+    }
 }
 
 impl plan::sealed::Sealed for ByGroups {}
@@ -261,13 +280,7 @@ impl Pieces<DataFrame> for GroupPieces {
     }
 
     fn trim<R: Rows>(&self, piece: usize, result: R) -> Result<R, String> {
-        let (found, wanted) = (result.count(), self.cuts[piece].len());
-        if self.keep_order && found != wanted {
-            return Err(format!(
-                "the function gave {found} rows for {wanted}: to keep the order of the rows it must give one for each"
-            ));
-        }
-        Ok(result)
+        self.in_order(result, self.cuts[piece].len())
     }
 
     fn finish<R: Rows>(&self, joined: R) -> PolarsResult<R> {

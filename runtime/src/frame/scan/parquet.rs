@@ -132,7 +132,12 @@ impl Blocks {
     /// The chunks of files that are read here; nothing if that is not for us to do.
     pub(super) fn new(pattern: &Path, rows: Option<usize>, workers: usize) -> PolarsResult<Option<Self>> {
         let Some(paths) = files(pattern) else { return Ok(None) };
-        let sources = paths.into_iter().map(|path| Source::open(path).map(Arc::new));
+        let many = paths.len() > 1;
+        let sources = paths.into_iter().map(|path| {
+            let opened = Source::open(path.clone()).map(Arc::new);
+            // What is told of the whole pattern does not say which file it is.
+            opened.map_err(|error| if many { of_file(&error, &path) } else { error })
+        });
         let sources = sources.collect::<PolarsResult<Vec<_>>>()?;
         let Some(first) = sources.first() else { return Ok(None) };
         // Also where there is but one: a file whose schema cannot be had fails here.
@@ -235,6 +240,11 @@ impl Read {
     }
 }
 
+/// An error, with the file that it is about.
+fn of_file(error: &PolarsError, path: &Path) -> PolarsError {
+    error.wrap_msg(|text| format!("`{}`: {text}", path.display()))
+}
+
 /// Whether this is a pattern of files of this machine, and none fits.
 pub(super) fn matches_nothing(pattern: &Path) -> bool {
     let Some(text) = pattern.to_str() else { return false };
@@ -249,6 +259,12 @@ fn files(pattern: &Path) -> Option<Vec<PathBuf>> {
     }
     let matches = glob::glob(pattern.to_str()?).ok()?;
     let mut files = matches.collect::<Result<Vec<_>, _>>().ok()?;
-    files.sort();
+    // As Polars sorts them: by their text, not folder by folder.
+    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    // Folders named `key=value` are columns of the rows in them, which is for Polars to add.
+    let is_part = |path: &PathBuf| path.parent().is_some_and(|folder| folder.to_string_lossy().contains('='));
+    if files.iter().any(is_part) {
+        return None;
+    }
     files.iter().all(|path| path.is_file()).then_some(files)
 }
