@@ -125,6 +125,8 @@ fn bad_keys_are_clear_errors() {
     assert!(matches!(PolarsError::from(missing), PolarsError::ColumnNotFound(_)));
     let none = df.par_groups([""; 0]).map(Ok).expect_err("no key").to_string();
     assert!(none.contains("at least one key"), "{none}");
+    let twice = df.par_groups(["key", "sorted", "key"]).map(Ok).expect_err("one key twice").to_string();
+    assert!(twice.contains("a key of the groups is named twice"), "{twice}");
     let zero = df.par_groups(["key"]).chunks(0).map(Ok).expect_err("0 chunks").to_string();
     assert_eq!(zero, "a frame cannot be cut into 0 chunks: ask for at least 1");
     let failing = df.par_groups(["sorted"]).map_groups(|group| {

@@ -316,3 +316,44 @@ fn a_row_in_the_middle_that_does_not_fit_is_named_with_its_column() {
     assert!(error.starts_with("chunk 0 (rows 0..4): row 2: column `delay`: it is null"), "{error}");
     assert_eq!(*seen.lock().expect("no panic"), [1, 2], "each row before it once, and none behind");
 }
+
+#[test]
+fn rows_that_are_none_are_null_in_all_columns_wherever_the_frame_is_cut() {
+    #[derive(Serialize)]
+    struct Late {
+        minutes: i64,
+        far: bool,
+    }
+    let df = flights();
+    let late = |row: Flight| {
+        let minutes = row.delay.filter(|delay| *delay > 5)?;
+        Some(Late { minutes, far: row.miles > 1_000.0 })
+    };
+    let expected = df!(
+        "minutes" => [Some(7_i64), None, None, None, Some(90)],
+        "far" => [Some(true), None, None, None, Some(false)]
+    );
+    let expected = expected.unwrap();
+    for rows in 1..=5 {
+        let out: DataFrame = df.par_rows(rows).map_rows(late).expect("rows fit");
+        assert!(out.equals_missing(&expected), "{rows} rows a chunk: {out}");
+    }
+    let none: DataFrame = df.par_rows(2).map_rows(|_: Flight| None::<Late>).expect("rows fit");
+    assert_eq!((none.height(), none.width()), (5, 0));
+    let schema = expected.schema().as_ref().clone();
+    let none: DataFrame = df.par_rows(2).schema(schema).map_rows(|_: Flight| None::<Late>).expect("rows fit");
+    assert_eq!((none.height(), none.schema()), (5, expected.schema()));
+    let column: Series = df.par_rows(2).map_rows(|row: Flight| late(row).map(|late| late.minutes)).expect("rows fit");
+    assert_eq!(column.i64().unwrap().to_vec(), [Some(7), None, None, None, Some(90)]);
+}
+
+#[test]
+fn results_of_rows_are_in_one_piece_if_asked_for() {
+    let df = flights();
+    let pieces = |rechunk| -> (usize, usize) {
+        let frame: DataFrame = df.par_rows(2).rechunk(rechunk).map_rows(|row: Flight| (row.miles,)).expect("rows fit");
+        let series: Series = df.par_rows(2).rechunk(rechunk).map_rows(|row: Flight| row.miles).expect("rows fit");
+        (frame.first_col_n_chunks(), series.n_chunks())
+    };
+    assert_eq!((pieces(false), pieces(true)), ((3, 3), (1, 1)));
+}

@@ -363,6 +363,50 @@ fn what_a_format_cannot_hold_is_refused_before_rows_are_lost() {
 }
 
 #[test]
+fn categories_that_grow_are_refused_by_ipc_with_a_way_out() {
+    let files = Files::new(100_000);
+    let text = files.frame.column("n").unwrap().cast(&DataType::String).unwrap();
+    let categories = text.cast(&DataType::from_categories(Categories::global())).unwrap();
+    let frame = DataFrame::new(text.len(), vec![categories.with_name("kind".into())]).unwrap();
+    let before = files.names();
+    let refused = frame.lazy().par_rows(40_000).map(Ok).sink_ipc(files.path("o.ipc")).expect_err("they grow");
+    let refused = refused.to_string();
+    assert!(refused.contains("those of `kind` differ") && refused.contains("or write Parquet"), "{refused}");
+    assert_eq!(files.names(), before);
+}
+
+#[test]
+fn a_file_whose_name_looks_like_a_pattern_is_read_as_it_is() {
+    let files = Files::new(10);
+    for kind in ["parquet", "csv", "ipc"] {
+        fs::copy(files.path(&format!("in.{kind}")), files.path(&format!("[2020]*.{kind}"))).expect("it can be copied");
+    }
+    for scan in [
+        scan_parquet(files.path("[2020]*.parquet")),
+        scan_csv(files.path("[2020]*.csv")),
+        scan_ipc(files.path("[2020]*.ipc")),
+    ] {
+        assert!(scan.map(Ok).collect().expect("it is there").equals_missing(&files.frame));
+    }
+}
+
+#[test]
+fn one_damaged_file_of_many_is_named() {
+    let files = Files::new(5_000);
+    let mut bytes = fs::read(files.path("in.parquet")).expect("it is there");
+    fs::write(files.path("part-1.parquet"), &bytes).expect("it can be written");
+    fs::write(files.path("part-2.parquet"), &bytes[..1_000]).expect("it can be written");
+    let names = |error: ScanError| error.to_string();
+    let error = names(scan_parquet(files.path("part-*.parquet")).map(Ok).collect().expect_err("cut off"));
+    assert!(error.contains("part-*.parquet`: `") && error.contains("part-2.parquet`: "), "{error}");
+    // Its directory is whole; its pages are not.
+    bytes[4..2_000].fill(0xff);
+    fs::write(files.path("part-2.parquet"), &bytes).expect("it can be written");
+    let error = names(scan_parquet(files.path("part-*.parquet")).map(Ok).collect().expect_err("broken pages"));
+    assert!(error.contains("part-*.parquet`: `") && error.contains("part-2.parquet`: "), "{error}");
+}
+
+#[test]
 fn patterns_and_folders_that_are_not_there_are_named() {
     let files = Files::new(10);
     let pattern = files.path("none-*.x");

@@ -50,7 +50,7 @@ use crate::workers::Core;
 pub struct FrameChunks<'a, S = DataFrame, P = ByRows> {
     pub(super) whole: &'a S,
     pub(super) plan: P,
-    rechunk: bool,
+    pub(super) rechunk: bool,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,

@@ -134,6 +134,9 @@ impl Plan<DataFrame> for ByGroups {
                 "groups need at least one key: name the columns whose equal values make a group",
             ));
         }
+        if self.keys.iter().enumerate().any(|(place, key)| self.keys[..place].contains(key)) {
+            return Err(BadCut::Asked("a key of the groups is named twice: name each column once"));
+        }
         if self.chunks == Some(0) {
             return Err(BadCut::Asked("a frame cannot be cut into 0 chunks: ask for at least 1"));
         }

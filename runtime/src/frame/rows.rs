@@ -33,7 +33,8 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     /// their text. Nested columns cannot be read, but may stand beside the others.
     ///
     /// The results become a `Vec`, or, where serde can serialize them, a `Series` or a `DataFrame`, whose columns are
-    /// a struct's fields.
+    /// a struct's fields. A `None` is null in all of them. What no value shows is `Null`, or not there at all where
+    /// there are no rows: declare it by [`schema`](Self::schema).
     ///
     /// # Errors
     ///
@@ -85,7 +86,8 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
             let chunk = misfit.chunk();
             ChunkError::new(chunk, Pieces::<DataFrame>::rows(&pieces, chunk), Misfit::Others(misfit))
         };
-        O::join(parts, self.declared()).map_err(misfit)
+        let joined = O::join(parts, self.declared()).map_err(misfit)?;
+        Ok(if self.rechunk { joined.in_one_piece() } else { joined })
     }
 }
 

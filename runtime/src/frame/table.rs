@@ -205,8 +205,10 @@ impl<'t> ser::Serializer for RowWriter<'t> {
         ser::Serializer::serialize_bytes(CellWriter { values: &mut columns[0].1, capacity: *capacity }, value)
     }
 
+    /// Null in all columns, which it says nothing about.
     fn serialize_none(self) -> Result<(), TableError> {
-        self.0.single(&None::<bool>)
+        self.0.end_row();
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), TableError> {

@@ -1,5 +1,7 @@
 //! [`FromRows`]: what the results of rows become.
 
+use std::sync::Arc;
+
 use polars::prelude::*;
 use serde::ser::Serialize;
 
@@ -29,6 +31,10 @@ pub trait FromRows<T>: sealed::Sealed + Sized {
     fn part(builder: Self::Builder) -> PolarsResult<Self::Part>;
     #[doc(hidden)]
     fn join(parts: Vec<Self::Part>, schema: Option<&Schema>) -> Result<Self, GatherError>;
+    /// In one buffer a column, where it has columns.
+    #[doc(hidden)]
+    #[must_use]
+    fn in_one_piece(self) -> Self;
 }
 
 mod sealed {
@@ -66,6 +72,10 @@ impl<T: Send> FromRows<T> for Vec<T> {
         parts.into_iter().for_each(|mut part| all.append(&mut part));
         Ok(all)
     }
+
+    fn in_one_piece(self) -> Self {
+        self
+    }
 }
 
 impl<T: Serialize> FromRows<T> for DataFrame {
@@ -85,14 +95,18 @@ impl<T: Serialize> FromRows<T> for DataFrame {
         builder.finish()
     }
 
-    fn join(parts: Vec<DataFrame>, schema: Option<&Schema>) -> Result<Self, GatherError> {
-        // Of no row at all, nothing says which columns there would have been.
-        if let ([part], Some(schema)) = (&*parts, schema)
-            && part.height() == 0
-        {
-            return Ok(DataFrame::empty_with_schema(schema));
+    fn join(mut parts: Vec<DataFrame>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        // Of no row at all, or of `None`s alone, nothing says which columns there would have been.
+        let known = parts.iter().find(|part| part.width() > 0).map(|part| Arc::clone(part.schema()));
+        if let Some(schema) = schema.or(known.as_deref()) {
+            let unknown = parts.iter_mut().filter(|part| part.width() == 0);
+            unknown.for_each(|part| *part = DataFrame::full_null(schema, part.height()));
         }
         Rows::stack(parts, schema)
+    }
+
+    fn in_one_piece(self) -> Self {
+        Rows::in_one_piece(self)
     }
 }
 
@@ -120,5 +134,9 @@ impl<T: Serialize> FromRows<T> for Series {
 
     fn join(parts: Vec<Series>, schema: Option<&Schema>) -> Result<Self, GatherError> {
         Rows::stack(parts, schema)
+    }
+
+    fn in_one_piece(self) -> Self {
+        Rows::in_one_piece(self)
     }
 }

@@ -81,15 +81,21 @@ pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
 /// With a header, and types inferred from the first 100 rows. For other options make a `LazyFrame` by Polars'
 /// `LazyCsvReader`, and cut that by [`ParallelScan::par_rows`].
 pub fn scan_csv(path: impl AsRef<Path>) -> Scan {
-    let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).finish());
+    let glob = is_pattern(path.as_ref());
+    let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).with_glob(glob).finish());
     Scan::of_files(path.as_ref(), scanned)
 }
 
 /// Reads an Arrow IPC (Feather) file in chunks, or all files that a pattern matches, in the order of their names.
 pub fn scan_ipc(path: impl AsRef<Path>) -> Scan {
-    let scanned = files(path.as_ref())
-        .and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), UnifiedScanArgs::default()));
+    let options = UnifiedScanArgs { glob: is_pattern(path.as_ref()), ..Default::default() };
+    let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), options));
     Scan { counted: true, ..Scan::of_files(path.as_ref(), scanned) }
+}
+
+/// Whether a path may stand for several files: one that is there stands for itself, whatever its letters.
+fn is_pattern(path: &Path) -> bool {
+    !path.is_file()
 }
 
 fn files(path: &Path) -> PolarsResult<PlRefPath> {

@@ -26,6 +26,8 @@ const LEAST_ROWS: usize = 1 << 15;
 struct Source {
     path: PathBuf,
     directory: FileMetadataRef,
+    /// Whether there are others, so that errors must say which one it is.
+    one_of_many: bool,
 }
 
 impl Source {
@@ -33,7 +35,7 @@ impl Source {
     ///
     /// Polars takes the places named there from the mapped file without asking whether the file is so long, which its
     /// streaming engine does by undefined behaviour; so they are compared with its length here.
-    fn open(path: PathBuf) -> PolarsResult<Self> {
+    fn open(path: PathBuf, one_of_many: bool) -> PolarsResult<Self> {
         let file = File::open(&path)?;
         let length = file.metadata()?.len();
         let directory = guarded(|| Ok(ParquetReader::new(file).get_metadata()?.clone()))?;
@@ -46,7 +48,7 @@ impl Source {
                 );
             }
         }
-        Ok(Self { path, directory })
+        Ok(Self { path, directory, one_of_many })
     }
 
     fn reader(&self, directory: FileMetadataRef) -> PolarsResult<ParquetReader<File>> {
@@ -80,10 +82,11 @@ impl Source {
             footer_buf: all.footer_buf.clone(),
         };
         let slice = (rows.len() < whole).then_some((rows.start, rows.len()));
-        guarded(|| {
+        let read = guarded(|| {
             let reader = self.reader(Arc::new(directory))?.read_parallel(ParallelStrategy::None);
             reader.with_slice(slice).finish()
-        })
+        });
+        read.map_err(|error| if self.one_of_many { of_file(&error, &self.path) } else { error })
     }
 }
 
@@ -134,8 +137,7 @@ impl Blocks {
         let Some(paths) = files(pattern) else { return Ok(None) };
         let many = paths.len() > 1;
         let sources = paths.into_iter().map(|path| {
-            let opened = Source::open(path.clone()).map(Arc::new);
-            // What is told of the whole pattern does not say which file it is.
+            let opened = Source::open(path.clone(), many).map(Arc::new);
             opened.map_err(|error| if many { of_file(&error, &path) } else { error })
         });
         let sources = sources.collect::<PolarsResult<Vec<_>>>()?;

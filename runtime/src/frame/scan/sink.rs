@@ -298,6 +298,8 @@ impl SinkFile for CsvFile {
 /// An Arrow IPC file.
 pub(super) struct IpcFile {
     writer: Mutex<IpcBatches<Shared>>,
+    /// A column whose categories grow from batch to batch, which the format has no place for.
+    categorical: Option<PlSmallStr>,
     output: Shared,
 }
 
@@ -310,7 +312,8 @@ impl SinkFile for IpcFile {
         let arrow = schema.to_arrow(CompatLevel::newest());
         let fields = default_ipc_fields(arrow.iter_values());
         let writer = IpcWriter::new(output.clone()).with_parallel(false).batched(schema, fields);
-        Ok(Self { writer: Mutex::new(output.told(writer)?), output })
+        let categorical = schema.iter().find(|(_, dtype)| dtype.is_categorical()).map(|(name, _)| name.clone());
+        Ok(Self { writer: Mutex::new(output.told(writer)?), categorical, output })
     }
 
     fn encode(&self, rows: DataFrame) -> PolarsResult<DataFrame> {
@@ -318,7 +321,16 @@ impl SinkFile for IpcFile {
     }
 
     fn write(&self, rows: DataFrame) -> PolarsResult<()> {
-        self.output.told(lock(&self.writer).write_batch(&rows))
+        let written = self.output.told(lock(&self.writer).write_batch(&rows));
+        written.map_err(|error| match &self.categorical {
+            Some(name) => error.wrap_msg(|text| {
+                format!(
+                    "{text}: an IPC file keeps the categories of its first batch, and those of `{name}` differ later \
+                     on: make it an `Enum` or `String` column, or write Parquet"
+                )
+            }),
+            None => error,
+        })
     }
 
     fn end(self) -> PolarsResult<Output> {
