@@ -1,18 +1,11 @@
 //! What cannot run elsewhere, refused at its token.
 
-use syn::{FnArg, Type};
-
 use crate::errors::Errors;
 use crate::function::Function;
+use crate::marks::{CHUNK, WORKER, has, is_chunk, typed};
 use crate::options::{Companion, Kind, Options};
 use crate::types::{borrows, contains_impl, is_mut_reference};
 use crate::{process, receiver};
-
-/// The attribute that marks a chunked argument.
-pub(crate) const CHUNK: &str = "chunk";
-
-/// The attribute that marks a worker's state.
-pub(crate) const WORKER: &str = "worker";
 
 /// The most arguments a function may have.
 const MAX_ARGUMENTS: usize = 16;
@@ -231,24 +224,4 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
             errors.at(&argument.ty, "a chunked argument needs a type with a name, so that it can be cut");
         }
     }
-}
-
-fn is_chunk(attr: &syn::Attribute) -> bool {
-    attr.path().is_ident(CHUNK)
-}
-
-pub(crate) fn has(argument: &syn::PatType, mark: &str) -> bool {
-    argument.attrs.iter().any(|attr| attr.path().is_ident(mark))
-}
-
-pub(crate) fn typed(input: &FnArg) -> Option<&syn::PatType> {
-    match input {
-        FnArg::Typed(argument) => Some(argument),
-        FnArg::Receiver(_) => None,
-    }
-}
-
-/// Whether the type is `!`.
-pub(crate) fn is_never(ty: &Type) -> bool {
-    matches!(ty, Type::Never(_))
 }

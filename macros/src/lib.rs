@@ -10,6 +10,7 @@ mod emit;
 mod errors;
 mod function;
 mod main_function;
+mod marks;
 mod options;
 mod plan;
 mod process;

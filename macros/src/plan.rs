@@ -10,12 +10,14 @@ use syn::{
     parse_quote,
 };
 
-use crate::check::{CHUNK, WORKER, is_never};
 use crate::errors::Errors;
 use crate::function::Function;
+use crate::marks::{WORKER, is_chunk};
 use crate::options::{Companion, Kind, Options};
 use crate::receiver::{self, Receiver};
-use crate::types::{MakeStatic, NameImpls, NameLifetimes, captures_all, contains_impl, mentions, static_bound};
+use crate::types::{
+    MakeStatic, NameImpls, NameLifetimes, captures_all, contains_impl, is_never, mentions, static_bound,
+};
 
 /// One argument.
 pub(crate) struct Argument {
@@ -216,10 +218,6 @@ impl Plan {
     pub(crate) fn impls(&self) -> usize {
         parameters(&self.named_generics).count() - parameters(&self.function.sig.generics).count()
     }
-}
-
-pub(crate) fn is_chunk(attr: &Attribute) -> bool {
-    attr.path().is_ident(CHUNK)
 }
 
 /// A parameter's attributes.

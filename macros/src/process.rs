@@ -3,9 +3,9 @@
 use syn::visit::Visit;
 use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type};
 
-use crate::check::{WORKER, has, typed};
 use crate::errors::Errors;
 use crate::function::Function;
+use crate::marks::{WORKER, has, typed};
 use crate::options::Options;
 use crate::types::{borrows, contains_impl};
 

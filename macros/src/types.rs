@@ -11,6 +11,11 @@ use syn::{
     TypeParamBound, TypePath, TypeReference, parse_quote,
 };
 
+/// Whether the type is `!`.
+pub(crate) fn is_never(ty: &Type) -> bool {
+    matches!(ty, Type::Never(_))
+}
+
 /// Whether `impl Trait` stands anywhere in the type.
 pub(crate) fn contains_impl(ty: &Type) -> bool {
     struct Finder(bool);

@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use crate::error::TaskError;
-use crate::state::InitFailed;
 
 thread_local! {
     /// How many tasks this thread is inside of.
@@ -19,6 +18,9 @@ thread_local! {
     /// Where the last panic inside a task happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
+
+/// What a call with a worker's state unwinds with when its initializer fails: a `TaskError::Init`, once it is caught.
+pub(crate) struct InitFailed(pub(crate) String);
 
 /// Runs `work`; a panic becomes an error that names `function`.
 pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Result<T, TaskError> {

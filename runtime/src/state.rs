@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::panic_message;
-use crate::panics;
+use crate::panics::{self, InitFailed};
 
 /// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
 /// in other blocks have states of their own, and generic functions one a type.
@@ -48,9 +48,6 @@ impl<S, E: Display> IntoState<S, Fallible> for Result<S, E> {
         self.map_err(|error| error.to_string())
     }
 }
-
-/// What a call with state unwinds with when its initializer fails; `panics.rs` makes it a `TaskError::Init`.
-pub(crate) struct InitFailed(pub(crate) String);
 
 /// Calls `work` with this worker's state of the function, made by `init` if there is none.
 ///

@@ -357,3 +357,19 @@ fn results_of_rows_are_in_one_piece_if_asked_for() {
     };
     assert_eq!((pieces(false), pieces(true)), ((3, 3), (1, 1)));
 }
+
+#[test]
+fn numbers_of_every_width_are_read_and_written() {
+    let df = df!("n" => [1_i64, 2, 3]).unwrap();
+    let n = df.column("n").unwrap();
+    let cast = |dtype| DataFrame::new(3, vec![n.cast(&dtype).unwrap()]).unwrap();
+    let signed: DataFrame = cast(DataType::Int128).par_rows(2).map_rows(|n: i128| (i128::MIN + n,)).expect("rows fit");
+    let unsigned: DataFrame =
+        cast(DataType::UInt128).par_rows(2).map_rows(|n: u128| (u128::MAX - n,)).expect("rows fit");
+    assert_eq!((signed.dtypes(), unsigned.dtypes()), (vec![DataType::Int128], vec![DataType::UInt128]));
+    let signed: Vec<i128> = signed.par().map_rows(|n: i128| n - i128::MIN).expect("rows fit");
+    let unsigned: Vec<u128> = unsigned.par().map_rows(|n: u128| u128::MAX - n).expect("rows fit");
+    assert_eq!((signed, unsigned), (vec![1, 2, 3], vec![1, 2, 3]));
+    let halves: Vec<f32> = cast(DataType::Float16).par_rows(2).map_rows(|n: f32| n / 2.0).expect("rows fit");
+    assert_eq!(halves, [0.5, 1.0, 1.5]);
+}

@@ -2,22 +2,25 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use fanfold::{Pending, Pool, TaskError, as_completed, parallel};
 
-/// What `kill` and the exit status call Ctrl-C.
-const SIGINT: i32 = 2;
-
 /// This program, told to run one of the tests below that are marked `#[ignore]`; with what it has said before `ready`.
 fn started(test: &str) -> Child {
     let program = std::env::current_exe().expect("this program has a path");
-    let mut child = Command::new(program)
-        .args([test, "--exact", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it can be started again");
+    let mut command = Command::new(program);
+    command.args([test, "--exact", "--ignored", "--nocapture"]).stdout(Stdio::piped());
+    // What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+    // SAFETY: `signal` may be called between `fork` and `exec`.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut child = command.spawn().expect("it can be started again");
     let mut said = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
     assert!(said.any(|line| line.contains("ready")), "`{test}` never got so far");
     // Read on, so that the child never writes into a closed pipe.
@@ -46,7 +49,7 @@ fn says_ready() {
 #[test]
 fn an_interrupt_ends_a_program_that_waits() {
     for test in ["child_joins", "child_waits_for_many", "child_maps"] {
-        assert_eq!(interrupt(started(test)).signal(), Some(SIGINT), "{test}");
+        assert_eq!(interrupt(started(test)).signal(), Some(libc::SIGINT), "{test}");
     }
 }
 

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Ident, Meta, Safety, Token};
 
 use super::site::{keep, path};
-use super::{future, names, plain_signature, respan};
+use super::{names, plain_signature, respan};
 use crate::plan::{Home, Plan};
 
 /// `serial`: the untouched function.
@@ -99,7 +99,16 @@ pub(super) fn run(plan: &Plan) -> TokenStream {
 
 /// What a worker runs, or the future that a runtime polls.
 pub(super) fn call(plan: &Plan) -> TokenStream {
-    if plan.is_async() { future::call(plan) } else { call_serial(plan) }
+    if plan.is_async() { call_future(plan) } else { call_serial(plan) }
+}
+
+/// The call that makes the future.
+fn call_future(plan: &Plan) -> TokenStream {
+    let names = names(plan);
+    let turbofish = plan.turbofish(plan.impls());
+    let future = plan.path("__future");
+    let call = quote!(#future #turbofish(#(#names),*));
+    if let Safety::Unsafe(_) = plan.function.sig.safety { quote!(unsafe { #call }) } else { call }
 }
 
 /// The call of the body: once, or again until it succeeds; with the worker's state, where it has one.

@@ -2,14 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Safety;
 
 use super::body::{call_serial, run};
-use super::companion::submit_signature;
+use super::signature::submit_signature;
 use super::site::{know, late};
 use super::{names, parts, unsafety, values};
-use crate::check::is_never;
 use crate::plan::Plan;
+use crate::types::is_never;
 
 // async fn fetch(page: u32) -> Page {
 //     call_async(fetch::__call(), (page,), |(page,)| fetch::__future(page)).await
@@ -26,15 +25,6 @@ pub(super) fn direct(plan: &Plan) -> TokenStream {
         }
         None => quote!(#private::call_async(#know, (#(#values,)*), #run).await),
     }
-}
-
-/// The call that makes the future.
-pub(super) fn call(plan: &Plan) -> TokenStream {
-    let names = names(plan);
-    let turbofish = plan.turbofish(plan.impls());
-    let future = plan.path("__future");
-    let call = quote!(#future #turbofish(#(#names),*));
-    if let Safety::Unsafe(_) = plan.function.sig.safety { quote!(unsafe { #call }) } else { call }
 }
 
 /// The one place that asks whether the future may go to another thread.

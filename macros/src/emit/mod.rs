@@ -18,14 +18,15 @@ mod companion;
 mod direct;
 mod future;
 mod process;
+mod signature;
 mod site;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
-use crate::check::is_never;
 use crate::plan::{Home, Plan};
+use crate::types::is_never;
 
 /// The code for a plan; with mistakes in it, everything that other code may name, but nothing that runs.
 pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {

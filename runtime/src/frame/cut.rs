@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use polars::prelude::*;
 
-use super::{concat, plan};
+use super::{auto, concat};
 use crate::gather::{Gather, GatherError};
 use crate::split::Split;
 
@@ -143,7 +143,7 @@ macro_rules! chunked_argument {
             }
 
             fn auto_chunks(&self, workers: usize) -> usize {
-                plan::chunks(self.count(), || self.bytes(), workers)
+                auto::chunks(self.count(), || self.bytes(), workers)
             }
 
             fn cut(self, at: usize) -> (Self, Self) {

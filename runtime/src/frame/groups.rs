@@ -10,10 +10,10 @@ use std::ops::Range;
 use polars::prelude::*;
 
 use super::chunks::FrameChunks;
-use super::concat;
 use super::cut::Rows;
 use super::error::{BadCut, ChunkError};
 use super::plan::{self, Pieces, Plan};
+use super::{auto, concat};
 use crate::panics;
 use crate::split::balanced;
 
@@ -143,7 +143,7 @@ impl Plan<DataFrame> for ByGroups {
         let keys = whole.select(self.keys.iter().cloned()).map_err(BadCut::Polars)?;
         let Groups { starts, order } = groups(&keys).map_err(BadCut::Polars)?;
         let height = whole.height();
-        let chunks = self.chunks.unwrap_or_else(|| plan::chunks(height, || whole.bytes(), workers));
+        let chunks = self.chunks.unwrap_or_else(|| auto::chunks(height, || whole.bytes(), workers));
         Ok(GroupPieces { cuts: cuts(&starts, height, chunks), starts, order, height, keep_order: self.keep_order })
     }
 }

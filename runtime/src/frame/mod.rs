@@ -4,6 +4,7 @@
 //! Chunks run on plain threads with Polars' own parallelism switched off inside them, so N chunks use N threads.
 
 mod annotated;
+mod auto;
 mod chunks;
 mod column;
 mod concat;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::auto;
 use super::cut::Rows;
 use super::error::BadCut;
 use crate::split::Cut;
@@ -83,7 +84,7 @@ impl<S: Rows> Plan<S> for ByRows {
         }
         let rows = whole.count();
         let cut = match self.cut {
-            Cut::Auto => Cut::Chunks(chunks(rows, || whole.bytes(), workers)),
+            Cut::Auto => Cut::Chunks(auto::chunks(rows, || whole.bytes(), workers)),
             cut => cut,
         };
         Ok(Slices { rows: ranges(cut.sizes(rows, workers)), height: rows, before: self.before, after: self.after })
@@ -95,17 +96,6 @@ impl<S: Rows> Plan<S> for ByRows {
              `try_map` or `map_series`",
         )
     }
-}
-
-/// Chunks a worker, rows a chunk at least, and bytes a chunk at most, where the user leaves the number to us.
-const PER_WORKER: usize = 4;
-const LEAST_ROWS: usize = 1 << 10;
-const MOST_BYTES: usize = 64 << 20;
-
-/// How many chunks: a few a worker, so that a slow one does not leave the others idle for long; fewer where chunks
-/// would be so short that their cost shows; more where they would be so large that a result of each fills the memory.
-pub(super) fn chunks(rows: usize, bytes: impl FnOnce() -> usize, workers: usize) -> usize {
-    (workers * PER_WORKER).max(bytes() / MOST_BYTES).min(rows / LEAST_ROWS).max(1)
 }
 
 /// Ranges of these lengths, one after the other.
@@ -161,18 +151,5 @@ impl<S: Rows> Pieces<S> for Slices {
             ));
         }
         Ok(result.rows(own.start - seen.start..own.end - seen.start))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_number_of_chunks_follows_workers_rows_and_bytes() {
-        assert_eq!(chunks(1_000_000, || 0, 2), 8);
-        assert_eq!(chunks(3_000, || 0, 2), 2);
-        assert_eq!(chunks(0, || 0, 2), 1);
-        assert_eq!(chunks(1 << 30, || 64 << 30, 2), 1_024);
     }
 }

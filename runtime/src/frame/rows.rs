@@ -6,6 +6,7 @@
 #![allow(clippy::box_collection, reason = "an error as small as a pointer keeps the way without one short")]
 
 mod cells;
+mod error;
 mod from_rows;
 mod row;
 
@@ -22,7 +23,8 @@ use super::plan::{ByRows, Pieces};
 pub use from_rows::FromRows;
 
 use cells::Cells;
-use row::{Reader, RowError};
+use error::RowError;
+use row::Reader;
 
 impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     /// Maps each row, as a value of a type that serde can deserialize, to a value.

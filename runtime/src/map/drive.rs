@@ -15,7 +15,7 @@ use super::probe::{Probed, Unstarted, probe};
 use super::ranges::Ranges;
 use crate::config;
 use crate::lend::{self, Abandoned};
-use crate::workers::{Core, Kind, cpu_seat};
+use crate::workers::{Core, Kind, at_work, cpu_seat};
 
 /// Less work is not shared where results own memory: see [`Aside`].
 const OWNED_NS: u64 = 20_000;
@@ -131,7 +131,11 @@ where
     let blocks = handout.blocks();
     let helpers = hands.helpers.min(if hands.along { blocks.saturating_sub(1) } else { blocks });
     let cores = hands.along.then(|| Cores::here(helpers + 1));
-    lend::lend(hands.core, helpers, hands.along, &|| handout.work(cores.as_ref(), body))
+    let share = || {
+        let _at_work = hands.does_cpu_work().then(at_work);
+        handout.work(cores.as_ref(), body);
+    };
+    lend::lend(hands.core, helpers, hands.along, &share)
 }
 
 /// As [`drive`], by the clock: the calling thread starts, and calls others when it is worth it.
@@ -156,6 +160,7 @@ where
     if plan.stops || items.end > Ranges::<D>::MOST {
         let handout = Handout::new(items, Block::Guided { per_item_ns: rate, workers: helpers + 1 }, discard);
         let share = || {
+            let _at_work = plan.hands.does_cpu_work().then(at_work);
             let _aside = plan.owned.then(Aside::new);
             handout.work(Some(&cores), body);
         };
@@ -163,6 +168,7 @@ where
     }
     let ranges = Ranges::new(&items, cores, discard);
     let share = || {
+        let _at_work = plan.hands.does_cpu_work().then(at_work);
         let _aside = plan.owned.then(Aside::new);
         prior.remember(ranges.work(rate, body));
     };

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const PLACES: usize = 256;
 /// Shorter items are not told apart: their cost is found sooner than it is believed.
 const LONG_NS: u64 = 5_000;
+/// What is remembered of functions whose items are short.
+const SHORT: u64 = 1;
 
-/// The function's name in the high half of a word, its nanoseconds an item in the low half; 0 where items are short.
+/// The function's name in the high half of a word, its nanoseconds an item in the low half; 0 where nobody is.
 static TOOK: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
 
 /// A function's place in the table.
@@ -25,17 +27,30 @@ impl Prior {
         Self { place: (hash >> 56) as usize % PLACES, tag: (hash >> 24) & 0xffff_ffff }
     }
 
+    /// Nanoseconds, if the function is remembered; and whether the place is free for it.
+    fn took(self) -> (u64, bool) {
+        let word = TOOK[self.place].load(Ordering::Relaxed);
+        let own = word >> 32 == self.tag;
+        (if own { word & 0xffff_ffff } else { 0 }, own || word == 0)
+    }
+
     /// Nanoseconds an item took, if the function is remembered and they were many.
     pub(super) fn long(self) -> Option<u64> {
-        let word = TOOK[self.place].load(Ordering::Relaxed);
-        (word >> 32 == self.tag).then_some(word & 0xffff_ffff).filter(|nanoseconds| *nanoseconds > 0)
+        Some(self.took().0).filter(|nanoseconds| *nanoseconds >= LONG_NS)
+    }
+
+    /// Whether the function is remembered, and its items were short.
+    pub(super) fn is_short(self) -> bool {
+        self.took().0 == SHORT
     }
 
     pub(super) fn remember(self, nanoseconds: u64) {
-        let long = if nanoseconds < LONG_NS { 0 } else { nanoseconds.min(u64::from(u32::MAX)) };
-        // Only what is news is written: with maps inside maps all threads would write here.
-        if self.long().unwrap_or(0).abs_diff(long) > long / 4 {
-            TOOK[self.place].store(self.tag << 32 | long, Ordering::Relaxed);
+        let (before, is_free) = self.took();
+        let now = if nanoseconds < LONG_NS { SHORT } else { nanoseconds.min(u64::from(u32::MAX)) };
+        // Only what is news is written: with maps inside maps all threads would write here. And functions of short items
+        // do not fight for a place.
+        if before.abs_diff(now) > now / 4 && (is_free || now != SHORT) {
+            TOOK[self.place].store(self.tag << 32 | now, Ordering::Relaxed);
         }
     }
 }
@@ -45,14 +60,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_items_are_remembered_and_short_ones_are_not() {
-        let prior = Prior::of("a name of this test's own");
-        assert_eq!(prior.long(), None);
-        prior.remember(20_000);
-        assert_eq!(prior.long(), Some(20_000));
-        prior.remember(21_000);
-        assert_eq!(prior.long(), Some(20_000), "much the same");
-        prior.remember(100);
-        assert_eq!(prior.long(), None);
+    fn long_items_are_remembered_and_short_ones_told_apart_from_unknown_ones() {
+        let prior = || Prior::of("a name of this test's own");
+        assert_eq!((prior().long(), prior().is_short()), (None, false));
+        prior().remember(20_000);
+        assert_eq!((prior().long(), prior().is_short()), (Some(20_000), false));
+        prior().remember(21_000);
+        assert_eq!(prior().long(), Some(20_000), "much the same");
+        prior().remember(100);
+        assert_eq!((prior().long(), prior().is_short()), (None, true));
+        prior().remember(9_000);
+        assert_eq!((prior().long(), prior().is_short()), (Some(9_000), false));
     }
 }

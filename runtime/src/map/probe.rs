@@ -8,10 +8,14 @@ use crate::workers::Demand;
 
 /// A batch at most, before the clock is looked at again.
 const BATCH_NS: u64 = 2_000;
+/// The same, while nobody is there to help: as long as the parts of what is shared.
+const LONE_BATCH_NS: u64 = 25_000;
 /// What is left is not looked at again if it seems to take no longer: about ten looks at the clock.
 const LITTLE_NS: u64 = 500;
 /// Single items that take so long in all are believed: a cold cache costs less.
 const LONG_NS: u64 = 5_000;
+/// Items of a function that took little the last time, which nobody is there to help with: the clock is not looked at.
+const UNSEEN: usize = 16;
 /// A batch that takes so long is believed: reading the clock takes a tenth of it.
 const TELLING_NS: u64 = 100;
 
@@ -73,6 +77,14 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
         alone(unstarted, body);
         return Probed::Done;
     }
+    if !demand.has_free(helpers) && prior.is_short() {
+        for _ in 0..2 {
+            if body(unstarted.take(UNSEEN / 2)).is_break() || unstarted.left.is_empty() {
+                return Probed::Done;
+            }
+        }
+    }
+    let all = unstarted.left.len();
     let start = Moment::now();
     if let Some(rate) = prior.long()
         && let Some(rest) = Some(rate.saturating_mul(all as u64)).filter(|rest| *rest >= least_ns)
@@ -84,14 +96,17 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
     loop {
         let block = unstarted.take(batch);
         let items = block.len() as u64;
-        let broke = body(block).is_break();
-        let now = Moment::now();
-        let took = now.since(before);
-        before = now;
-        if broke {
+        if body(block).is_break() {
             return Probed::Done;
         }
         let left = unstarted.left.len() as u64;
+        if left == 0 && !worth && prior.is_short() {
+            // There is nothing to be told.
+            return Probed::Done;
+        }
+        let now = Moment::now();
+        let took = now.since(before);
+        before = now;
         let rate = took.div_ceil(items);
         if left == 0 {
             if worth {
@@ -109,10 +124,11 @@ pub(super) fn probe<D: Fn(Range<usize>)>(
                 prior.remember(rate);
                 return Probed::Share { rate, helpers };
             } else {
-                worth |= demand.is_worth(rest);
+                worth |= demand.is_worth(rest, helpers);
             }
         }
-        batch = next_batch(items, took, left);
+        let longest = if demand.has_free(helpers) { BATCH_NS } else { LONE_BATCH_NS };
+        batch = next_batch(items, took, left, longest);
     }
 }
 
@@ -127,9 +143,9 @@ fn alone<D: Fn(Range<usize>)>(unstarted: &mut Unstarted<'_, D>, body: &impl Fn(R
     }
 }
 
-/// Grows while batches are short. What is left is taken at once if it is little, and otherwise by half at most: costs
+/// Grows while batches are short, and none is longer than `longest` nanoseconds. What is left is taken at once if it is little, and otherwise by half at most: costs
 /// may jump.
-fn next_batch(items: u64, took: u64, left: u64) -> usize {
+fn next_batch(items: u64, took: u64, left: u64, longest: u64) -> usize {
     let rest = left.saturating_mul(took) / items;
     let size = if (rest <= LITTLE_NS && left <= 4 * items) || (rest <= BATCH_NS && left <= 64) {
         left
@@ -139,7 +155,7 @@ fn next_batch(items: u64, took: u64, left: u64) -> usize {
             100..=499 => 4,
             _ => 2,
         };
-        let longest = (BATCH_NS * items / took.max(1)).max(1);
+        let longest = (longest * items / took.max(1)).max(1);
         (items * growth).min(longest).min(left / 2).max(1)
     };
     usize::try_from(size).unwrap_or(usize::MAX)
@@ -151,13 +167,14 @@ mod tests {
 
     #[test]
     fn batches_grow_and_stay_short() {
-        assert_eq!(next_batch(1, 20, 1_000_000), 8);
-        assert_eq!(next_batch(8, 100, 1_000_000), 32);
-        assert_eq!(next_batch(512, 1_000, 1_000_000), 1_024);
-        assert_eq!(next_batch(1_024, 2_000, 1_000_000), 1_024, "two microseconds");
-        assert_eq!(next_batch(1, 3_000_000, 1_000), 1);
-        assert_eq!(next_batch(4, 30, 11), 11, "the rest, as it is short");
-        assert_eq!(next_batch(512, 400, 1_000), 500, "half of the rest");
-        assert_eq!(next_batch(64, 50, 190), 190, "not worth another look");
+        assert_eq!(next_batch(1, 20, 1_000_000, BATCH_NS), 8);
+        assert_eq!(next_batch(8, 100, 1_000_000, BATCH_NS), 32);
+        assert_eq!(next_batch(512, 1_000, 1_000_000, BATCH_NS), 1_024);
+        assert_eq!(next_batch(1_024, 2_000, 1_000_000, BATCH_NS), 1_024, "two microseconds");
+        assert_eq!(next_batch(1_024, 2_000, 1_000_000, LONE_BATCH_NS), 2_048, "with nobody to help");
+        assert_eq!(next_batch(1, 3_000_000, 1_000, BATCH_NS), 1);
+        assert_eq!(next_batch(4, 30, 11, BATCH_NS), 11, "the rest, as it is short");
+        assert_eq!(next_batch(512, 400, 1_000, BATCH_NS), 500, "half of the rest");
+        assert_eq!(next_batch(64, 50, 190, BATCH_NS), 190, "not worth another look");
     }
 }

@@ -57,7 +57,6 @@ pub use direct::Bytes;
 pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
 pub use registry::{ENTRIES, Entry};
 pub use remote::Remote;
-pub(crate) use remote::contained;
 pub use serve::Serving;
 pub use wire::{Code, Wire};
 
@@ -66,7 +65,7 @@ pub(crate) use pipe::{End, Message};
 pub(crate) use pipeline::{Shipment, Supply, pipeline};
 pub(crate) use seat::stop;
 pub(crate) use stable::Stable;
-pub(crate) use wire::{Decoder, Direct, Encoder, Misfit, read_value, write_value};
+pub(crate) use wire::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
 pub(crate) use worker::is_worker_process;
 
 /// Whether this program can start itself as a worker.

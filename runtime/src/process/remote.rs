@@ -8,7 +8,7 @@ use super::registry::Entry;
 use super::ring::LARGEST;
 use super::seat::{self, Calls};
 use super::serve::Serving;
-use super::wire::{Code, Decoder, Encoder, LARGE, Misfit};
+use super::wire::{Code, Decoder, Encoder, LARGE, Misfit, contained};
 use crate::current::current;
 use crate::error::TaskError;
 use crate::panics;
@@ -346,9 +346,4 @@ fn unread(why: &dyn std::fmt::Display) -> String {
 
 fn unwritten(why: &dyn std::fmt::Display) -> String {
     format!("its result could not be sent: {why}")
-}
-
-/// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
-pub(crate) fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
-    panics::catch(function, convert).unwrap_or_else(|error| Err(Misfit::new(error)))
 }

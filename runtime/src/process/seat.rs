@@ -11,9 +11,8 @@ use super::host::{Cause, Death, Event, Host, Terms};
 use super::os;
 use super::parcel::pack;
 use super::registry::Entry;
-use super::remote::contained;
 use super::serve::status;
-use super::wire::{Decoder, Encoder, Misfit};
+use super::wire::{Decoder, Encoder, Misfit, contained};
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
 

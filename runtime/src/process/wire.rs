@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::os::OwnedFd;
 use super::segments::{Outbox, Sent, View};
+use crate::panics;
 
 /// Bytes from here on go through a segment instead of the ring.
 pub(super) const BLOCK: usize = 1 << 15;
@@ -42,6 +43,11 @@ impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
+pub(crate) fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
+    panics::catch(function, convert).unwrap_or_else(|error| Err(Misfit::new(error)))
 }
 
 /// What goes beside a frame.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::at_work;
 use crate::clock::Moment;
 
 /// Worth it when a helper looks for work at this moment.
@@ -25,6 +26,8 @@ const COLD_SHARE_NS: u64 = 50_000;
 
 /// What helpers of a pool do, and what they missed.
 pub(crate) struct Demand {
+    /// Whether its callers work along, beside as many workers as there are cores.
+    counts: bool,
     /// Helpers that look for work.
     looking: AtomicUsize,
     /// When a helper last ended its share, in ticks.
@@ -36,8 +39,9 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(counts: bool) -> Self {
         Self {
+            counts,
             looking: AtomicUsize::new(0),
             helped_at: AtomicU64::new(0),
             alone_at: AtomicU64::new(0),
@@ -47,7 +51,8 @@ impl Demand {
 
     /// How many of up to `most` helpers to call for so much work, after so much of it; `None` if it is not worth one.
     pub(crate) fn helpers(&self, rest_ns: u64, seen_ns: u64, most: usize, now: Moment) -> Option<usize> {
-        if !self.is_worth(rest_ns) {
+        let most = self.free(most);
+        if most == 0 || rest_ns < HOT_NS {
             return None;
         }
         let worth = |least: u64| rest_ns >= least && seen_ns >= least / EVIDENCE;
@@ -70,10 +75,19 @@ impl Demand {
         Some(shares.min(looking.max(woken)).clamp(1, most))
     }
 
-    /// Whether it would be worth sharing if a helper looked.
-    pub(crate) fn is_worth(&self, rest_ns: u64) -> bool {
-        let _ = self;
-        rest_ns >= HOT_NS
+    /// Whether it would be worth sharing with up to `most` helpers if they looked.
+    pub(crate) fn is_worth(&self, rest_ns: u64, most: usize) -> bool {
+        rest_ns >= HOT_NS && self.has_free(most)
+    }
+
+    /// Whether there is a core for one of so many helpers.
+    pub(crate) fn has_free(&self, helpers: usize) -> bool {
+        self.free(helpers) > 0
+    }
+
+    /// Those of so many helpers that there is a core for.
+    fn free(&self, helpers: usize) -> usize {
+        if self.counts { helpers.saturating_sub(at_work::others()) } else { helpers }
     }
 
     /// A map that was worth sharing ended without help. Several of them in a row call a helper, who then stays awake.

@@ -2,6 +2,7 @@
 //!
 //! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block.
 
+mod at_work;
 mod core_ref;
 mod cpu;
 mod crew;
@@ -24,6 +25,7 @@ use crate::config::{self, BadVariable, Setting};
 use crate::process;
 use crate::{fork, panics, state};
 
+pub(crate) use at_work::at_work;
 pub(crate) use core_ref::CoreRef;
 pub(crate) use demand::Demand;
 pub(crate) use permit::Permit;
@@ -214,7 +216,7 @@ impl Core {
             #[cfg(feature = "polars")]
             frames: OnceLock::new(),
             forks: fork::count(),
-            demand: Demand::new(),
+            demand: Demand::new(spec.default && spec.kind == Kind::Cpu),
             #[cfg(feature = "process")]
             stable: process::Stable::new(process::Terms {
                 memory_limit: spec.limits.memory,

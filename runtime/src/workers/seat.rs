@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::Core;
+use super::at_work::{self, AtWork};
 use super::permit::{Permit, Place};
 use crate::park;
 
@@ -93,22 +94,26 @@ pub(crate) fn wait_by<T>(wait: impl FnOnce() -> T) -> T {
 }
 
 /// A worker that has given its permit back; it takes one again when dropped.
-struct Aside(Option<(Arc<Core>, Option<Arc<Permit>>)>);
+struct Aside {
+    permit: Option<(Arc<Core>, Option<Arc<Permit>>)>,
+    _waits: AtWork,
+}
 
 impl Aside {
     fn step() -> Self {
+        let waits = at_work::waiting();
         if !HOLDS.get() {
-            return Self(None);
+            return Self { permit: None, _waits: waits };
         }
         let (core, permit) = (CORE.with_borrow(Clone::clone), PERMIT.with_borrow(Clone::clone));
-        let aside = core.filter(|core| core.step_aside(permit.as_deref())).map(|core| (core, permit));
-        Self(aside)
+        let permit = core.filter(|core| core.step_aside(permit.as_deref())).map(|core| (core, permit));
+        Self { permit, _waits: waits }
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if let Some((core, permit)) = &self.0 {
+        if let Some((core, permit)) = &self.permit {
             core.queue.step_back(permit.as_deref());
         }
     }
@@ -169,7 +174,7 @@ pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<
         held: HOLDS.replace(true),
         cpu_work: CPU_WORK.replace(core.is_frames()),
         core: Arc::clone(core),
-        aside,
+        aside: Some(aside),
     };
     ID.set(core.id);
     let result = work();
@@ -185,7 +190,7 @@ struct Lent {
     cpu_work: bool,
     core: Arc<Core>,
     /// Dropped last: the worker's own permit, which it waits for.
-    aside: Aside,
+    aside: Option<Aside>,
 }
 
 impl Drop for Lent {
@@ -199,6 +204,6 @@ impl Drop for Lent {
         HOLDS.set(self.held);
         PERMIT.set(self.permit.take());
         CORE.set(before);
-        drop(std::mem::replace(&mut self.aside, Aside(None)));
+        drop(self.aside.take());
     }
 }

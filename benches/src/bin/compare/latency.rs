@@ -1,7 +1,6 @@
 //! How soon a map is done: hot, and after its workers have gone to sleep.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fanfold_benches::{FANFOLD, Report};
 
@@ -34,15 +33,5 @@ pub(crate) fn run(report: &mut Report) {
             }
             println!();
         }
-    }
-}
-
-/// Times a call after so much idleness.
-pub(crate) fn after(idle: Duration, mut call: impl FnMut()) -> impl FnMut() -> Duration {
-    move || {
-        thread::sleep(idle);
-        let start = Instant::now();
-        call();
-        start.elapsed()
     }
 }

@@ -16,8 +16,8 @@ use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Options;
-use crate::latency::after;
 use crate::peers::Python;
+use crate::ways::after;
 
 const FRAME: &str = "fanfold, DataFrame";
 const VECTOR: &str = "fanfold, Vec<u8>";

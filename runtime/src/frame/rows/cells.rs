@@ -10,7 +10,7 @@ use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::row::RowError;
+use super::error::RowError;
 
 /// Numbers and which of them are there.
 pub(super) struct Numbers<'a, T> {
@@ -40,11 +40,12 @@ pub(super) enum Cells<'a> {
     U16(Numbers<'a, u16>),
     U32(Numbers<'a, u32>),
     U64(Numbers<'a, u64>),
+    U128(Numbers<'a, u128>),
     F32(Numbers<'a, f32>),
     F64(Numbers<'a, f64>),
     Text(&'a Utf8ViewArray, usize),
     Bytes(&'a BinaryViewArray, usize),
-    /// Of a type that is another one in memory: categories as texts, decimals as floats.
+    /// Of a type that is another one in memory: categories as texts, decimals and half floats as floats.
     Texts(StringChunked),
     Floats(Float64Chunked),
     /// Of a type that no field can hold.
@@ -82,7 +83,7 @@ impl<'a> Cells<'a> {
             let texts = piece().cast(&DataType::String).map_err(failed)?;
             return texts.str().cloned().map(Self::Texts).map_err(failed);
         }
-        if dtype.is_decimal() {
+        if dtype.is_decimal() || matches!(dtype, DataType::Float16) {
             let floats = piece().cast(&DataType::Float64).map_err(failed)?;
             return floats.f64().cloned().map(Self::Floats).map_err(failed);
         }
@@ -98,6 +99,7 @@ impl<'a> Cells<'a> {
             DataType::UInt16 => numbers(array, index).map(Self::U16),
             DataType::UInt32 => numbers(array, index).map(Self::U32),
             DataType::UInt64 => numbers(array, index).map(Self::U64),
+            DataType::UInt128 => numbers(array, index).map(Self::U128),
             DataType::Float32 => numbers(array, index).map(Self::F32),
             DataType::Float64 => numbers(array, index).map(Self::F64),
             DataType::String => array.as_any().downcast_ref().map(|array| Self::Text(array, index)),
@@ -125,6 +127,7 @@ impl<'a> Cells<'a> {
             Self::U16(cells) => there!(cells),
             Self::U32(cells) => there!(cells),
             Self::U64(cells) => there!(cells),
+            Self::U128(cells) => there!(cells),
             Self::F32(cells) => there!(cells),
             Self::F64(cells) => there!(cells),
             Self::Text(array, shift) => array.is_valid(index + shift),
@@ -169,6 +172,7 @@ impl<'a> Cell<'_, 'a> {
             Cells::U16(cells) => value!(cells.get(index), visit_u16),
             Cells::U32(cells) => value!(cells.get(index), visit_u32),
             Cells::U64(cells) => value!(cells.get(index), visit_u64),
+            Cells::U128(cells) => value!(cells.get(index), visit_u128),
             Cells::F32(cells) => value!(cells.get(index), visit_f32),
             Cells::F64(cells) => value!(cells.get(index), visit_f64),
             Cells::Text(array, shift) => value!(array.get(index + shift), visit_borrowed_str),
@@ -242,13 +246,14 @@ impl<'de> Deserializer<'de> for Cell<'_, 'de> {
         deserialize_u16 visit_u16 U16;
         deserialize_u32 visit_u32 U32;
         deserialize_u64 visit_u64 U64;
+        deserialize_u128 visit_u128 U128;
         deserialize_f32 visit_f32 F32;
         deserialize_f64 visit_f64 F64;
     }
 
     text! { deserialize_str deserialize_string }
 
-    required! { deserialize_bool deserialize_u128 deserialize_char deserialize_bytes deserialize_byte_buf }
+    required! { deserialize_bool deserialize_char deserialize_bytes deserialize_byte_buf }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
         self.visit(visitor).unwrap_or_else(Visitor::visit_unit)

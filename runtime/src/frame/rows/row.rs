@@ -1,51 +1,12 @@
 //! [`Reader`]: rows as serde sees them.
 
 use std::cell::{Cell as Flag, OnceCell};
-use std::fmt;
 
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::cells::{Cell, Cells};
-
-/// Why a row is not of its type. One word long: cells that are read by the million return in registers.
-#[derive(Debug)]
-pub(super) struct RowError(Box<String>);
-
-impl RowError {
-    fn new(text: String) -> Self {
-        Self(Box::new(text))
-    }
-
-    #[cold]
-    pub(super) fn unreadable(dtype: &polars::prelude::DataType) -> Self {
-        let way = if dtype.is_nested() { "unnest it" } else { "cast it" };
-        Self::new(format!("it is {dtype}, which no field of a row can hold: {way}, or leave the field away"))
-    }
-
-    #[cold]
-    fn of_column(self, name: &str) -> Self {
-        Self::new(format!("column `{name}`: {self}"))
-    }
-}
-
-impl de::Error for RowError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("the frame has no column `{field}`, which the row's type asks for"))
-    }
-}
-
-impl fmt::Display for RowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RowError {}
+use super::error::RowError;
 
 /// Reads rows of one type.
 pub(super) struct Reader<'n, 'a> {

@@ -4,6 +4,7 @@
 mod beside;
 mod ending;
 mod error;
+mod guarded;
 mod parquet;
 mod pipeline;
 mod sink;

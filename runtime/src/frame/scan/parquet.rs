@@ -15,7 +15,7 @@ use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
-use super::source::guarded;
+use super::guarded::guarded;
 
 /// Bytes of a block at most, as its file tells them.
 const MOST_BYTES: usize = 64 << 20;

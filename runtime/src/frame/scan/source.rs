@@ -4,14 +4,13 @@
 //! the workers come. How it ended is told as well: Polars' own `collect_batches` takes a query that panicked for one
 //! that is through.
 
-use std::any::Any;
 use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use polars::prelude::*;
 
+use super::guarded::guarded;
 use super::parquet::{Blocks, Read};
 
 /// Where chunks come from.
@@ -114,17 +113,6 @@ impl Drop for Batches {
             let _ = query.join();
         }
     }
-}
-
-/// Runs Polars on a file, which may be damaged: some that are make it panic instead of failing.
-pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
-}
-
-fn panicked(payload: &(dyn Any + Send)) -> PolarsError {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why");
-    polars_err!(ComputeError: "Polars panicked ({text}): the file may be damaged")
 }
 
 fn stopped() -> PolarsError {

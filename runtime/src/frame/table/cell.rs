@@ -85,6 +85,7 @@ values! {
     U16 u16, u16;
     U32 u32, u32;
     U64 u64, u64;
+    U128 u128, u128;
     F32 f32, f32;
     F64 f64, f64;
 }
@@ -136,6 +137,7 @@ impl ser::Serializer for CellWriter<'_> {
         serialize_u16 u16;
         serialize_u32 u32;
         serialize_u64 u64;
+        serialize_u128 u128;
         serialize_f32 f32;
         serialize_f64 f64;
     }
