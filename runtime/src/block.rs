@@ -12,6 +12,33 @@ pub(crate) fn on<T>(step_aside: bool, wait: impl FnOnce() -> T) -> T {
     if step_aside { aside(wait) } else { wait() }
 }
 
+#[cfg(feature = "tokio")]
+thread_local! {
+    /// Whether this thread is one of Fanfold's own async runtime.
+    static OWN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Notes that this thread is one of Fanfold's own async runtime.
+#[cfg(feature = "tokio")]
+pub(crate) fn is_own_runtime() {
+    OWN.set(true);
+}
+
+/// Waits for what may need a thread of Fanfold's own async runtime, on whatever thread: if it is one of that runtime,
+/// another one takes its place meanwhile.
+#[cfg(feature = "tokio")]
+pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
+    if OWN.get() && crate::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok() {
+        return tokio::task::block_in_place(wait);
+    }
+    wait()
+}
+
+#[cfg(not(feature = "tokio"))]
+pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
+    wait()
+}
+
 #[cfg(not(feature = "tokio"))]
 pub(crate) fn on<T>(_step_aside: bool, wait: impl FnOnce() -> T) -> T {
     wait()

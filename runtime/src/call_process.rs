@@ -4,6 +4,7 @@
 //! worker runs it. In a worker process itself, and with `FANFOLD_SERIAL=1`, functions run in this process: there is one
 //! level of processes.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
     }
     let remote = remote.limit(site.terms.timeout);
     let core = core(site);
+    let args = RefCell::new(Some(args));
     let directly = || {
         // The call is not the task that this thread runs: nobody can cancel it.
         let _no_task = Current::none();
@@ -143,7 +145,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     let remote = unsafe { Carried::new(remote) };
     let function = move |args| {
         let remote = remote.get();
-        if here { remote.here(args) } else { remote.settle(remote.call(&args)) }
+        if here { remote.here(args) } else { remote.settle(remote.call(&RefCell::new(Some(args)))) }
     };
     let site = if here { site.on(Pool::cpu_default()) } else { site.abroad() };
     call_chunks(Call { site, crossing }, chunking, whole, with, function)
@@ -161,6 +163,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
     fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
         let Some(Sending { remote, args }) = slot.begin() else { return false };
         let inside = slot.enter();
+        let args = RefCell::new(Some(args));
         // What writes the arguments is the user's, too.
         let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
         drop(inside);
@@ -292,7 +295,7 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
 
     fn call(&self, item: A) -> R {
         let args = (self.wrap)(item);
-        if self.here { self.remote.here(args) } else { self.remote.settle(self.remote.call(&args)) }
+        if self.here { self.remote.here(args) } else { self.remote.settle(self.remote.call(&RefCell::new(Some(args)))) }
     }
 
     fn crossing(&self) -> Crossing<A, R> {

@@ -102,12 +102,16 @@ impl std::error::Error for BadVariable {}
 
 /// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
 pub(crate) fn serial() -> bool {
-    static SERIAL: LazyLock<bool> = LazyLock::new(|| match std::env::var("FANFOLD_SERIAL").as_deref() {
-        Ok("1" | "true") => true,
-        Ok("" | "0" | "false") | Err(_) => false,
-        Ok(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
-    });
-    *SERIAL
+    static SERIAL: LazyLock<Result<bool, String>> =
+        LazyLock::new(|| match std::env::var("FANFOLD_SERIAL").as_deref() {
+            Ok("1" | "true") => Ok(true),
+            Ok("" | "0" | "false") | Err(_) => Ok(false),
+            Ok(other) => Err(other.to_owned()),
+        });
+    match &*SERIAL {
+        Ok(serial) => *serial,
+        Err(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
+    }
 }
 
 /// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS`

@@ -12,7 +12,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -223,7 +223,7 @@ enum Bad {
 fn finish(ended: Result<(), Bad>) -> Result<(), Abandoned> {
     ended.map_err(|bad| match bad {
         Bad::Abandoned => Abandoned,
-        Bad::Panicked(payload) => resume_unwind(panics::readable(payload)),
+        Bad::Panicked(payload) => panics::resume(payload),
     })
 }
 

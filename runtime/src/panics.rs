@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 use crate::error::TaskError;
@@ -15,32 +15,56 @@ thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
     /// Whether a panic of this thread is expected, and nobody's to read of.
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// The function whose task this thread runs, and which catches what it unwinds with.
+    static CATCHES: Cell<&'static str> = const { Cell::new("") };
     /// Where the last panic inside a task happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What a call with a worker's state unwinds with when its initializer fails: a `TaskError::Init`, once it is caught.
-pub(crate) struct InitFailed(pub(crate) String);
+/// What a task with a worker's state unwinds with when its initializer fails: a `TaskError::Init`, once it is caught.
+struct InitFailed(String);
 
 /// Runs `work`; a panic becomes an error that names `function`.
 pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Result<T, TaskError> {
     install();
     INSIDE.set(INSIDE.get() + 1);
+    let outer = CATCHES.replace(function);
     let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHES.set(outer);
     INSIDE.set(INSIDE.get() - 1);
     result.map_err(|payload| panicked(function, payload))
 }
 
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
+    init_error(payload)
+        .unwrap_or_else(|payload| TaskError::panicked(function, PLACE.try_with(RefCell::take).unwrap_or(None), payload))
+}
+
+/// Ends a call of a function whose initializer has failed: for a task of it that is an error like any other, and for all
+/// others a panic that the hook tells of.
+pub(crate) fn init_failed(function: &'static str, why: String) -> ! {
+    if CATCHES.get() == function {
+        resume_unwind(Box::new(InitFailed(why)));
+    }
+    panic!("{why}")
+}
+
+/// Unwinds with what a call has unwound with elsewhere, on its caller's thread.
+pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
     match payload.downcast::<InitFailed>() {
-        Ok(failed) => TaskError::Init { message: failed.0 },
-        Err(payload) => TaskError::panicked(function, PLACE.try_with(RefCell::take).unwrap_or(None), payload),
+        Ok(failed) => panic!("{}", failed.0),
+        Err(payload) => resume_unwind(payload),
     }
 }
 
-/// A payload as a caller is to get it: a failed initializer's says why, as text.
-pub(crate) fn readable(payload: Box<dyn Any + Send>) -> Box<dyn Any + Send> {
-    payload.downcast::<InitFailed>().map_or_else(|payload| payload, |failed| Box::new(failed.0))
+/// Whether that is a failed initializer's.
+pub(crate) fn is_init(payload: &Box<dyn Any + Send>) -> bool {
+    (**payload).is::<InitFailed>()
+}
+
+/// Why the initializer of a call has failed, if that is what it unwound with.
+pub(crate) fn init_error(payload: Box<dyn Any + Send>) -> Result<TaskError, Box<dyn Any + Send>> {
+    payload.downcast::<InitFailed>().map(|failed| TaskError::Init { message: failed.0 })
 }
 
 /// Drops a value whose destructor may panic, where nothing may unwind.

@@ -23,17 +23,16 @@ impl<R> Retry<R> {
 
     /// Runs `attempt` until it succeeds, all tries are used up, or the task is cancelled; gives the last result.
     pub fn run(self, mut attempt: impl FnMut() -> R) -> R {
-        let mut pause = self.backoff;
+        let mut pauses = Pauses::new(self.backoff);
         for _ in 0..self.times {
             let result = attempt();
             if !(self.failed)(&result) || cancelled() {
                 return result;
             }
-            sleep(jittered(pause));
+            pauses.next(None);
             if cancelled() {
                 return result;
             }
-            pause = pause.saturating_mul(2);
         }
         attempt()
     }
@@ -58,21 +57,32 @@ impl<R> Retry<R> {
     }
 }
 
+/// Pauses that double.
+pub(crate) struct Pauses(Duration);
+
+impl Pauses {
+    pub(crate) fn new(first: Duration) -> Self {
+        Self(first)
+    }
+
+    /// Sleeps for the next one, but no longer than `most`; a worker gives its permit back meanwhile.
+    pub(crate) fn next(&mut self, most: Option<Duration>) {
+        let pause = jittered(self.0).min(most.unwrap_or(Duration::MAX));
+        self.0 = self.0.saturating_mul(2);
+        if !pause.is_zero()
+            && let Some(until) = Instant::now().checked_add(pause)
+        {
+            workers::wait_until_deadline(|| false, until);
+        }
+    }
+}
+
 /// Between half and all of the pause: many that failed together do not come back together.
 fn jittered(pause: Duration) -> Duration {
     // The standard library's source of random bits: each state has other keys.
     let random = RandomState::new().build_hasher().finish();
     let share = f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + share / 2.0)
-}
-
-/// Sleeps; a worker gives its permit back meanwhile.
-fn sleep(pause: Duration) {
-    if !pause.is_zero()
-        && let Some(until) = Instant::now().checked_add(pause)
-    {
-        workers::wait_until_deadline(|| false, until);
-    }
 }
 
 /// The proof that a result can fail, for `retries`.

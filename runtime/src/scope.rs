@@ -7,12 +7,13 @@
 use std::any::type_name;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use crate::error::TaskError;
 use crate::pool::Pool;
+use crate::slot::Outcome;
 use crate::task::Task;
 use crate::{panics, park, workers};
 
@@ -20,8 +21,8 @@ use crate::{panics, park, workers};
 ///
 /// # Panics
 ///
-/// With the closure's own payload if it panics, after its tasks have ended; and if a task panicked that nobody
-/// joined.
+/// With the closure's own payload if it panics, after its tasks have ended; and if a task that nobody joined panicked,
+/// or did not run as its pool was closed.
 ///
 /// # Examples
 ///
@@ -41,6 +42,7 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         shared: Arc::new(Shared {
             pending: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            refused: AtomicIsize::new(0),
             caller: park::waker(),
         }),
         _tasks: PhantomData,
@@ -52,6 +54,9 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if shared.panicked.load(Ordering::Relaxed) => panic!("a task of the scope panicked, and was not joined"),
+        Ok(_) if shared.refused.load(Ordering::Relaxed) > 0 => {
+            panic!("a task of the scope did not run, as its pool was closed, and it was not joined")
+        }
         Ok(result) => result,
     }
 }
@@ -71,6 +76,8 @@ struct Shared {
     pending: AtomicUsize,
     /// A task panicked that nobody joined.
     panicked: AtomicBool,
+    /// Tasks that their closed pools did not run, less those that were joined.
+    refused: AtomicIsize,
     caller: Waker,
 }
 
@@ -123,7 +130,13 @@ impl<'scope> Scope<'scope, '_> {
         self.shared.pending.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::clone(&self.shared);
         let over = Over(shared);
-        let task = pool.submit_told(run, move |_| drop(over));
+        let told = move |outcome: &Outcome<'_>| {
+            if let Some(TaskError::PoolClosed) = outcome.error() {
+                over.0.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(over);
+        };
+        let task = pool.submit_told(run, told);
         ScopedTask { task, packet, _scope: PhantomData }
     }
 }
@@ -168,7 +181,11 @@ impl<T> ScopedTask<'_, T> {
     ///
     /// As [`Task::join`].
     pub fn join(self) -> Result<T, TaskError> {
-        self.task.join()?;
+        let ended = self.task.join();
+        if let Err(TaskError::PoolClosed) = ended {
+            self.packet.shared.refused.fetch_sub(1, Ordering::Relaxed);
+        }
+        ended?;
         let result = self.packet.result.lock().unwrap_or_else(PoisonError::into_inner).take();
         result.unwrap_or(Err(TaskError::Cancelled))
     }

@@ -8,10 +8,10 @@ use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::panic_message;
-use crate::panics::{self, InitFailed};
+use crate::panics;
 
 /// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
 /// in other blocks have states of their own, and generic functions one a type.
@@ -53,7 +53,7 @@ impl<S, E: Display> IntoState<S, Fallible> for Result<S, E> {
 ///
 /// # Panics
 ///
-/// With a payload of its own if `init` fails or panics.
+/// If `init` fails or panics.
 pub fn with_state<Owner, S, O, M, R>(
     function: &'static str,
     init: impl FnOnce() -> O,
@@ -96,8 +96,6 @@ fn make<S, O: IntoState<S, M>, M>(function: &'static str, init: impl FnOnce() ->
         Ok(Err(why)) => why,
         Err(payload) => format!("it panicked: {}", panic_message(&*payload)),
     };
-    // No panic of its own: the hook has told of the initializer's.
-    resume_unwind(Box::new(InitFailed(format!(
-        "`{function}` cannot start on this worker: its initializer failed: {why}"
-    ))))
+    let why = format!("`{function}` cannot start on this worker: its initializer failed: {why}");
+    panics::init_failed(function, why)
 }

@@ -443,3 +443,27 @@ fn cpu_work_is_awaited_off_the_runtime() {
     });
     assert_eq!(all, 14);
 }
+
+#[parallel(kind = "cpu")]
+fn through_a_worker(n: u32) -> u32 {
+    double::submit(n).join().expect("no panic")
+}
+
+#[parallel(kind = "io")]
+async fn calls_in_place(n: u32) -> u32 {
+    through_a_worker(n)
+}
+
+#[parallel(kind = "io")]
+async fn waits_in_a_scope(n: u32) -> u32 {
+    fanfold::scope(|s| s.submit(|| through_a_worker(n)).join().expect("no panic"))
+}
+
+#[test]
+fn async_functions_that_block_leave_their_runtime_a_thread() {
+    let many = u32::try_from(4 * std::thread::available_parallelism().expect("known").get()).expect("few");
+    let calls = join_all((0..many).map(calls_in_place::submit)).expect("no panic");
+    assert!(calls.into_iter().eq((0..many).map(|n| n * 2)));
+    let scopes = join_all((0..many).map(waits_in_a_scope::submit)).expect("no panic");
+    assert!(scopes.into_iter().eq((0..many).map(|n| n * 2)));
+}

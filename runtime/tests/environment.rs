@@ -46,6 +46,28 @@ fn until_told() -> Result<thread::ThreadId, fanfold::TaskError> {
     Ok(thread::current().id())
 }
 
+fn refuse() -> Result<u8, &'static str> {
+    Err("no database")
+}
+
+#[parallel(kind = "io", init = refuse)]
+fn refused(#[worker] _state: &mut u8) {}
+
+#[test]
+fn a_direct_call_whose_initializer_fails_says_why() {
+    for serial in ["0", "1"] {
+        let (success, text) = child("child_cannot_start", &[("FANFOLD_SERIAL", serial)]);
+        assert!(success && text.contains("its initializer failed: no database"), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "run by `a_direct_call_whose_initializer_fails_says_why`, whose output it checks"]
+fn child_cannot_start() {
+    let payload = std::panic::catch_unwind(refused).expect_err("it cannot");
+    assert!(payload.is::<String>());
+}
+
 #[test]
 fn serial_runs_everything_on_the_caller() {
     passes("child_serial", &[("FANFOLD_SERIAL", "1")]);

@@ -245,4 +245,27 @@ fn a_failing_initializer_is_told_to_every_task() {
     assert!(message.ends_with("no database"), "{message}");
     let payload = std::panic::catch_unwind(|| refused::map(0..3).collect::<Vec<_>>()).expect_err("nor has a map");
     assert!(payload.downcast_ref::<String>().is_some_and(|message| message.ends_with("no database")));
+    let payload = std::panic::catch_unwind(|| refused::map(0..3).into_iter().count()).expect_err("nor an iterator");
+    assert!(payload.downcast_ref::<String>().is_some_and(|message| message.ends_with("no database")));
+    let in_place = fanfold::Pool::io_default().submit(|| {
+        let payload = std::panic::catch_unwind(|| refused(1)).expect_err("nor has a call on a worker of its pool");
+        payload.downcast_ref::<String>().cloned()
+    });
+    assert!(in_place.join().unwrap().is_some_and(|message| message.ends_with("no database")));
+}
+
+#[test]
+fn a_failing_initializer_is_an_error_where_there_is_a_place_for_one() {
+    fn refuse() -> Result<u8, &'static str> {
+        Err("no database")
+    }
+    #[parallel(kind = "io", init = refuse, timeout = "1h")]
+    fn refused(n: u32, #[worker] state: &mut u8) -> Result<u32, TaskError> {
+        Ok(n + u32::from(*state))
+    }
+    let is_told = |result: &Result<u32, TaskError>| matches!(result, Err(TaskError::Init { .. }));
+    assert!(is_told(&refused(1)));
+    let all: Vec<_> = refused::map(0..3).collect();
+    assert_eq!((all.len(), all.iter().all(is_told)), (3, true), "{all:?}");
+    assert_eq!(refused::map(0..3).into_iter().filter(is_told).count(), 3);
 }

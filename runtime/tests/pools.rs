@@ -177,3 +177,21 @@ fn hooks_may_wait_for_tasks() {
     }
     assert_eq!(*TOLD.lock().expect("no panic"), [1; 4]);
 }
+
+#[test]
+fn a_scope_tells_that_a_closed_pool_did_not_run_its_task() {
+    let pool = Pool::io("closed").threads(1).build().expect("a thread can be had");
+    pool.shutdown(Pending::Run);
+    let scope = || fanfold::scope(|s| drop(s.submit_on(&pool, || ())));
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scope)).expect_err("nobody joined it");
+    let message = payload.downcast_ref::<&str>().expect("a message");
+    assert!(message.contains("did not run, as its pool was closed"), "{message}");
+    let joined = fanfold::scope(|s| s.submit_on(&pool, || ()).join());
+    assert!(matches!(joined, Err(TaskError::PoolClosed)));
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_is_refused() {
+    let named = Pool::cpu("with a \0 in it").build();
+    assert!(matches!(named, Err(BuildError::BadName)));
+}

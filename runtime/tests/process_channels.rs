@@ -1,5 +1,6 @@
 //! Channels between threads and processes.
 
+use std::os::fd::AsRawFd;
 use std::process;
 use std::time::Duration;
 
@@ -150,4 +151,50 @@ fn two_channels_make_a_conversation() {
     drop(questions);
     answering.join().expect("no panic");
     assert_eq!(answers.recv(), Err(ChannelError::Closed));
+}
+
+#[parallel(kind = "process", pool = PRODUCERS)]
+fn lets_go(values: Sender<u32>, told: Receiver<u32>) -> Result<u32, ChannelError> {
+    values.send(1)?;
+    drop(values);
+    // What the parent sends once it has seen the channel closed.
+    told.recv()
+}
+
+#[test]
+fn an_end_that_a_running_function_has_dropped_is_closed() {
+    let ((sender, receiver), (tell, told)) = (channel(), channel());
+    let task = lets_go::submit(sender, told);
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [1]);
+    tell.send(7).expect("it waits");
+    assert_eq!(task.join().expect("no panic"), Ok(7));
+    // As a direct call, and in a map.
+    let ((sender, receiver), (tell, told)) = (channel(), channel());
+    let listener = std::thread::spawn(move || {
+        assert_eq!(receiver.iter().count(), 1);
+        tell.send(8)
+    });
+    assert_eq!(lets_go(sender, told), Ok(8));
+    assert_eq!(listener.join().expect("no panic"), Ok(()));
+}
+
+static STARVED: Pool = Pool::process("starved").threads(1);
+
+/// Receives what it has no descriptor left for.
+#[parallel(kind = "process", pool = STARVED)]
+fn starved(values: Receiver<Vec<u8>>) -> String {
+    // The system gives the lowest number that is free.
+    let next = std::fs::File::open("/dev/null").expect("it is there").as_raw_fd();
+    let limit = libc::rlimit { rlim_cur: next.try_into().expect("a number"), rlim_max: 1 << 10 };
+    // SAFETY: it reads the limit alone.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+    values.recv().map_or_else(|error| error.to_string(), |value| format!("{} bytes", value.len()))
+}
+
+#[test]
+fn a_large_value_that_cannot_be_opened_is_an_error() {
+    let (sender, receiver) = channel();
+    sender.send(vec![7; 200_000]).expect("there is room");
+    let told = starved(receiver);
+    assert!(told.contains("close others, or raise its limit"), "{told}");
 }

@@ -294,3 +294,29 @@ fn a_type_that_must_see_before_it_reads_is_refused_with_a_reason() {
     assert!(message.contains("serde_json::Value"), "{message}");
     say(String::new());
 }
+
+static PATIENT: Pool = Pool::process("patient").threads(1);
+
+#[parallel(kind = "process", pool = PATIENT, timeout = "300ms", retries = 1_000_000)]
+fn crashes_each_time() -> Result<(), TaskError> {
+    process::abort()
+}
+
+#[test]
+fn a_time_limit_is_for_all_tries_together() {
+    let error = crashes_each_time().expect_err("it never ends well");
+    assert!(matches!(error, TaskError::TimedOut { after } if after.as_millis() == 300), "{error}");
+}
+
+#[parallel(kind = "process", pool = PATIENT)]
+fn becomes(program: String) -> Result<(), TaskError> {
+    use std::os::unix::process::CommandExt;
+    panic!("{}", process::Command::new(program).arg("--list").exec());
+}
+
+#[test]
+fn a_program_that_a_task_becomes_is_no_worker() {
+    let program = std::env::current_exe().expect("this program has a path");
+    let error = becomes(program.to_str().expect("UTF-8").to_owned()).expect_err("there is no result");
+    assert!(matches!(error, TaskError::WorkerDied { code: Some(0), .. }), "{error:?}");
+}

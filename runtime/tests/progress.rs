@@ -23,6 +23,8 @@ fn doubled(numbers: Vec<u64>) -> Vec<u64> {
 fn work() {
     let squares: Vec<u64> = Pool::cpu_default().map(0..1_200_u64, |n| n * n).progress("of a map").collect();
     assert_eq!(squares.len(), 1_200);
+    let sum: u64 = Pool::cpu_default().map(0..2_300_u64, |n| n).progress("of a sum").sum();
+    assert_eq!(sum, 2_300 * 2_299 / 2);
     assert_eq!(doubled((0..8).collect()).len(), 8);
     let frame = df!("n" => (0..3_400_i64).collect::<Vec<_>>()).expect("one column");
     let same = frame.par_chunks(4).progress("of chunks").map(Ok).expect("as it was");
@@ -60,9 +62,13 @@ fn a_terminal_shows_how_far_work_is() {
     let _ = ours.read_to_end(&mut shown);
     assert!(running.wait().expect("it ends").success());
     let shown = String::from_utf8_lossy(&shown);
-    for (label, count) in
-        [("of a map", "1,200/1,200"), ("of a function", "8/8"), ("of chunks", "3,400/3,400"), ("of a scan", "3,400")]
-    {
+    for (label, count) in [
+        ("of a map", "1,200/1,200"),
+        ("of a sum", "2,300/2,300"),
+        ("of a function", "8/8"),
+        ("of chunks", "3,400/3,400"),
+        ("of a scan", "3,400"),
+    ] {
         let mut lines = shown.split(['\r', '\n']).filter(|line| line.contains(label));
         assert!(lines.any(|line| line.contains(count) && line.contains("/s")), "{label}: {shown}");
     }

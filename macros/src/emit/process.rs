@@ -30,7 +30,8 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
         }
         None => quote!((&&#private::Probe::<#result>::new()).late()),
     };
-    let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times)));
+    let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
+    let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));
     quote! {
         fn __remote() -> #private::Remote<
             (#(#types,)*),

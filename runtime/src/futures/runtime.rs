@@ -15,6 +15,7 @@ fn own() -> &'static Runtime {
         let built = Builder::new_multi_thread()
             .worker_threads(config::cores())
             .thread_name("fanfold-async")
+            .on_thread_start(block::is_own_runtime)
             .enable_all()
             .build();
         built.unwrap_or_else(|error| {

@@ -17,6 +17,7 @@ use super::items::Source;
 use super::{Detach, Map};
 use crate::completions::Completions;
 use crate::error::TaskError;
+use crate::panics;
 use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::slot::{Slot, Terms};
@@ -167,15 +168,21 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                 return Some(result);
             }
             if let Some(payload) = self.panic.take() {
-                resume_unwind(payload);
+                match (panics::init_error(payload), self.late) {
+                    (Ok(error), Some(late)) => return Some(late(error)),
+                    (Ok(error), None) => panic!("{error}"),
+                    (Err(payload), _) => resume_unwind(payload),
+                }
             }
             self.fill();
             match self.in_flight.next()? {
                 Ok(batch) => {
                     self.fit(batch.results.len(), batch.took);
                     self.results = batch.results.into_iter();
-                    self.exhausted |= batch.panic.is_some();
                     self.panic = batch.panic;
+                    // An item that has a place for its error does not end the map.
+                    self.exhausted |=
+                        self.panic.as_ref().is_some_and(|panic| self.late.is_none() || !panics::is_init(panic));
                 }
                 Err(error @ TaskError::TimedOut { .. }) if self.late.is_some() => {
                     self.results = self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter();

@@ -15,6 +15,7 @@ use super::batches::BatchRun;
 use super::indexed::Indexed;
 use super::items::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
+use crate::progress::Bar;
 use crate::sent::Crossing;
 
 /// The blocks: so many items are cut into blocks of so many, then the next ones.
@@ -78,7 +79,9 @@ where
 
     /// The folds of all blocks, in order.
     fn fold_blocks<G: Fold<F::Out>>(self, fold: &G) -> Vec<G::Folded> {
+        let bar = Bar::new(self.label, self.source.count());
         let mut blocks = Blocks {
+            bar: bar.as_ref(),
             #[cfg(feature = "process")]
             core: &self.core,
             hands: Hands::of(&self.core, self.terms.own_worker),
@@ -130,6 +133,7 @@ struct Blocks<'a, F, G, T> {
     hands: Hands<'a>,
     function: &'a F,
     fold: &'a G,
+    bar: Option<&'a Bar>,
     /// Items of earlier windows.
     seen: usize,
     folded: Vec<T>,
@@ -157,7 +161,7 @@ where
         #[cfg(feature = "process")]
         if let Some(function) = self.function.batches() {
             let keep = Ok::<F::Out, std::convert::Infallible>;
-            let run = BatchRun { core: self.core, function, grain: Grain::Adaptive, bar: None, keep };
+            let run = BatchRun { core: self.core, function, grain: Grain::Adaptive, bar: self.bar, keep };
             let Ok(results) = run.collect_window(items);
             let mut results = results.into_iter();
             self.folded.extend(cuts.windows(2).map(|cut| self.fold.fold(results.by_ref().take(cut[1] - cut[0]))));
@@ -170,7 +174,13 @@ where
             name: type_name::<G>(),
             grain: Grain::Adaptive,
             bar: None,
-            call: |block: S::Run<'_>| self.fold.fold(block.map(|item| self.function.call(item))),
+            call: |block: S::Run<'_>| {
+                let Some(bar) = self.bar else { return self.fold.fold(block.map(|item| self.function.call(item))) };
+                let mut items = 0;
+                let folded = self.fold.fold(block.inspect(|_| items += 1).map(|item| self.function.call(item)));
+                bar.advance(items);
+                folded
+            },
             keep: Ok::<G::Folded, std::convert::Infallible>,
             stops: false,
         };

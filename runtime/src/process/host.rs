@@ -59,6 +59,8 @@ pub(super) enum Cause {
 /// What a wait has found.
 pub(super) enum Event {
     Reply,
+    /// The worker has begun the request that was asked about.
+    Begun,
     TimeUp,
     Lost(Cause),
 }
@@ -141,14 +143,17 @@ impl Host {
         }
     }
 
-    /// Waits for a reply.
-    pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Event {
+    /// Waits for a reply; with `request`, also until the worker has begun that.
+    pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> Event {
         loop {
             if self.shared.has_reply() {
                 return Event::Reply;
             }
+            if request.is_some_and(|number| self.has_begun(number)) {
+                return Event::Begun;
+            }
             self.shared.parent_sleeps(true);
-            let waited = if self.shared.has_reply() {
+            let waited = if self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)) {
                 Ok(Waited::TimeUp)
             } else {
                 os::wait(&self.mail.socket, self.end.as_ref(), deadline)
@@ -161,6 +166,9 @@ impl Host {
             };
             if self.shared.has_reply() {
                 return Event::Reply;
+            }
+            if open && request.is_some_and(|number| self.has_begun(number)) {
+                return Event::Begun;
             }
             if !open {
                 return Event::Lost(Cause::Gone);

@@ -385,6 +385,15 @@ pub(super) fn limit_memory(bytes: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) }).map(drop)
 }
 
+/// Whether standard input is a socket, as a worker's is at its start.
+pub(super) fn stdin_is_socket() -> bool {
+    // SAFETY: a status may be all zeros, and is the caller's to be filled in.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        libc::fstat(0, &raw mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFSOCK
+    }
+}
+
 /// Takes standard input, which is a socket, away from the user's code: that reads nothing.
 pub(super) fn take_stdin() -> io::Result<UnixStream> {
     // SAFETY: 0 is standard input; the copy is new and nobody else's.

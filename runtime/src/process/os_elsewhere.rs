@@ -169,6 +169,10 @@ pub(super) fn limit_memory(_: u64) -> io::Result<()> {
     Err(refused())
 }
 
+pub(super) fn stdin_is_socket() -> bool {
+    false
+}
+
 pub(super) fn take_stdin() -> io::Result<UnixStream> {
     Err(refused())
 }

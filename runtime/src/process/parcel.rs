@@ -162,6 +162,11 @@ pub(super) struct Parcel<'a> {
 }
 
 impl Parcel<'_> {
+    /// Whether ends of channels are in it.
+    pub(super) fn has_ends(&self) -> bool {
+        self.blocks.iter().any(|block| matches!(block, Arrived::Descriptor(_)))
+    }
+
     /// What reads it, once.
     pub(super) fn decoder(&mut self) -> Decoder<'_> {
         let bytes = self.spilled.as_ref().map_or(self.bytes, View::bytes);

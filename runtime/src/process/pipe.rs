@@ -73,6 +73,12 @@ impl End {
         if let Some(fd) = descriptors.pop_front() {
             return Ok(Some(Message::Elsewhere(Elsewhere(Mapping::new(&fd)?))));
         }
+        if bytes[0] != 0 {
+            return Err(io::Error::other(
+                "a large message came without its bytes, for which this process would have had to open a file more: \
+                 close others, or raise its limit",
+            ));
+        }
         bytes.truncate(len);
         Ok(Some(Message::Inline(bytes)))
     }

@@ -113,7 +113,7 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
         }
         let deadline = running.is_none().then(|| Instant::now() + PATIENCE);
         let begun = Instant::now();
-        let event = host.wait(deadline);
+        let event = host.wait(deadline, None);
         drop(running);
         match event {
             Event::Reply => match take(seat, &mut host, flying) {
@@ -124,6 +124,8 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
                 }
                 Err(cause) => return lose(seat, host, cause, flying, supply),
             },
+            // Nobody asked.
+            Event::Begun => {}
             Event::TimeUp => {
                 let first = host.take_back();
                 let begun = flying.iter().take_while(|(number, _)| first.wrapping_sub(*number).cast_signed() > 0);

@@ -1,17 +1,19 @@
 //! [`Remote`]: a function of `kind = "process"`, as its callers and its worker see it.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::registry::Entry;
 use super::ring::LARGEST;
 use super::seat::{self, Calls};
 use super::serve::Serving;
 use super::wire::{Code, Decoder, Encoder, LARGE, Misfit, contained};
-use crate::current::current;
+use crate::current::{cancelled, current};
 use crate::error::TaskError;
 use crate::panics;
+use crate::retry::Pauses;
 
 /// Bytes of arguments in a request of several calls, about: a part of the ring, as the worker reads while this is filled
 /// again.
@@ -50,8 +52,9 @@ pub struct Remote<A, R, C, D> {
     /// What a crash is as a result, where that has a place for it.
     late: Option<fn(TaskError) -> R>,
     limit: Option<Duration>,
-    /// How often a call whose worker died is run again.
+    /// How often a call whose worker died is run again, and how long after the first time.
     retries: u32,
+    backoff: Duration,
     _types: PhantomData<fn(A) -> R>,
 }
 
@@ -72,13 +75,25 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         local: fn(A) -> R,
         late: Option<fn(TaskError) -> R>,
     ) -> Self {
-        Self { function, entry, arguments, result, local, late, limit: None, retries: 0, _types: PhantomData }
+        Self {
+            function,
+            entry,
+            arguments,
+            result,
+            local,
+            late,
+            limit: None,
+            retries: 0,
+            backoff: Duration::ZERO,
+            _types: PhantomData,
+        }
     }
 
-    /// Runs a call again, so often, whose worker died.
+    /// Runs a call again, so often, whose worker died; after a pause that doubles each time.
     #[must_use]
-    pub fn retries(mut self, times: u32) -> Self {
+    pub fn retries(mut self, times: u32, backoff_nanoseconds: u64) -> Self {
         self.retries = times;
+        self.backoff = Duration::from_nanos(backoff_nanoseconds);
         self
     }
 
@@ -129,31 +144,55 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         (self.local)(args)
     }
 
-    /// Runs the function on this seat's worker; again if that dies, as often as it may be.
-    pub(crate) fn call(&self, args: &A) -> Result<R, TaskError> {
+    /// Runs the function on this seat's worker; again if that dies, as often as it may be. The limit is for all tries
+    /// together. Ends of channels are the worker's once it has them, so the arguments may be gone then.
+    pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
+        let end = self.limit.map(|limit| (limit, Instant::now()));
+        let left = || match end {
+            None => Ok(None),
+            Some((after, begun)) => match after.checked_sub(begun.elapsed()) {
+                Some(left) if !left.is_zero() => Ok(Some(left)),
+                _ => Err(TaskError::TimedOut { after }),
+            },
+        };
+        let mut pauses = Pauses::new(self.backoff);
         for _ in 0..self.retries {
-            match self.call_once(args) {
-                Err(TaskError::WorkerDied { .. }) => {}
+            match self.call_once(args, left()?) {
+                Err(TaskError::WorkerDied { .. }) if !cancelled() => pauses.next(left()?),
                 outcome => return outcome,
             }
         }
-        self.call_once(args)
+        self.call_once(args, left()?)
     }
 
-    fn call_once(&self, args: &A) -> Result<R, TaskError> {
+    fn call_once(&self, args: &RefCell<Option<A>>, limit: Option<Duration>) -> Result<R, TaskError> {
         let mut result = None;
+        let write = |out: &mut Encoder<'_>| match &*args.borrow() {
+            Some(args) => self.write(args, out),
+            None => Err(Misfit::new("they were given away before")),
+        };
+        let let_go = || {
+            if self.retries == 0 {
+                panics::discard(args.take());
+            }
+        };
         let calls = Calls {
             function: self.function,
             entry: self.entry,
             count: 1,
-            limit: self.limit,
+            limit,
             task: current(),
-            write: &|out| self.write(args, out),
+            write: &write,
+            let_go: &let_go,
         };
-        seat::run(&calls, &mut |input| {
+        let ended = seat::run(&calls, &mut |input| {
             result = Some(self.decode(input)?);
             Ok(())
-        })?;
+        });
+        match (ended, self.limit) {
+            (Err(TaskError::TimedOut { .. }), Some(after)) => return Err(TaskError::TimedOut { after }),
+            (ended, _) => ended?,
+        }
         result.ok_or_else(|| TaskError::wire(self.function, "its worker gave no result".into()))
     }
 
@@ -170,7 +209,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             self.call_packed(&mut packed, give)?;
             match alone {
                 Packing::Full => {}
-                Packing::Alone(args) => give(self.call(&args))?,
+                Packing::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
                 Packing::Refused(error) => give(Err(error))?,
                 Packing::Done => return ControlFlow::Continue(()),
             }
@@ -236,7 +275,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         packed: &mut Packed,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let (mut first, mut retries) = (0, self.retries);
+        let (mut first, mut retries, mut pauses) = (0, self.retries, Pauses::new(self.backoff));
         let mut results: Vec<R> = Vec::new();
         while first < packed.starts.len() {
             let count = packed.starts.len() - first;
@@ -251,6 +290,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                     out.bytes.extend_from_slice(bytes);
                     Ok(())
                 },
+                let_go: &|| (),
             };
             results.reserve(count);
             let outcome = seat::run(&calls, &mut |input| {
@@ -258,13 +298,18 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Ok(())
             });
             first += results.len();
-            retries = if results.is_empty() { retries } else { self.retries };
+            if !results.is_empty() {
+                (retries, pauses) = (self.retries, Pauses::new(self.backoff));
+            }
             for result in results.drain(..) {
                 give(Ok(result))?;
             }
             match outcome {
                 Ok(()) => {}
-                Err(TaskError::WorkerDied { .. }) if retries > 0 => retries -= 1,
+                Err(TaskError::WorkerDied { .. }) if retries > 0 => {
+                    retries -= 1;
+                    pauses.next(None);
+                }
                 Err(error) => {
                     first += 1;
                     give(Err(error))?;

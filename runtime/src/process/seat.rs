@@ -12,7 +12,7 @@ use super::os;
 use super::parcel::pack;
 use super::registry::Entry;
 use super::serve::status;
-use super::wire::{Decoder, Encoder, Misfit, contained};
+use super::wire::{Block, Decoder, Encoder, Misfit, contained};
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
 
@@ -102,6 +102,8 @@ pub(super) struct Calls<'a> {
     pub(super) task: Option<usize>,
     /// Writes the arguments of all calls.
     pub(super) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit>,
+    /// Told, where ends of channels are among them, once the worker has them: they are its own now.
+    pub(super) let_go: &'a dyn Fn(),
 }
 
 /// Has this seat's worker run calls. Gives each result to `each`, in order; an error is that of the first call that
@@ -185,7 +187,13 @@ impl Seat {
         let lost = match host.post(words, &self.request, &blocks) {
             Ok(Some(number)) => {
                 host.call();
-                let lost = converse(&mut host, deadline, &mut self.reply, &mut received);
+                let has_ends = blocks.iter().any(|block| matches!(block, Block::Descriptor(_)));
+                let let_go = || {
+                    blocks.clear();
+                    (calls.let_go)();
+                };
+                let begun = has_ends.then_some((number, let_go));
+                let lost = converse(&mut host, deadline, &mut self.reply, &mut received, begun);
                 lost.map(|lost| (lost, number))
             }
             // With nothing in flight the ring has room.
@@ -257,16 +265,23 @@ enum Lost {
     TimeUp,
 }
 
-/// Receives replies until all calls of a request are answered.
+/// Receives replies until all calls of a request are answered. Tells once the worker has begun it, if that is asked.
 fn converse(
     host: &mut Host,
     deadline: Option<Instant>,
     reply: &mut Vec<u8>,
     received: &mut Received<'_>,
+    mut begun: Option<(u32, impl FnOnce())>,
 ) -> Option<Lost> {
     loop {
-        match host.wait(deadline) {
+        match host.wait(deadline, begun.as_ref().map(|(number, _)| *number)) {
             Event::Reply => {}
+            Event::Begun => {
+                if let Some((_, tell)) = begun.take() {
+                    tell();
+                }
+                continue;
+            }
             Event::TimeUp => return Some(Lost::TimeUp),
             Event::Lost(cause) => return Some(Lost::Cause(cause)),
         }

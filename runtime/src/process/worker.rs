@@ -26,8 +26,9 @@ pub(crate) fn is_worker_process() -> bool {
 /// The parent's process, if this one was started to be its worker.
 pub(super) fn parent() -> Option<u32> {
     let parent = std::env::var(VARIABLE).ok()?.parse().ok()?;
-    // A program that a task starts inherits the variable, but not the parent.
-    (os::parent_id() == Some(parent)).then_some(parent)
+    // A program that a task starts inherits the variable, but not the parent; and one that it becomes, by `exec`, has no
+    // socket to the parent any more.
+    (os::parent_id() == Some(parent) && os::stdin_is_socket()).then_some(parent)
 }
 
 /// Serves the parent, and ends this process with it.
@@ -107,6 +108,10 @@ impl Worker {
             eprintln!("a fanfold worker process cannot read what its parent sent: {error}");
             os::end_now()
         });
+        // A parent that waits for this lets go of the ends.
+        if parcel.has_ends() {
+            call_parent(&self.shared, &self.mail);
+        }
         let replies =
             Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
         let begun = Instant::now();

@@ -32,7 +32,10 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
         .exit_handler(move |_| {
             if let Some(core) = left.upgrade() {
                 core.on_stop();
-                core.queue.lock().threads -= 1;
+                // Threads of a pool that could not be built were never counted.
+                let mut state = core.queue.lock();
+                state.threads = state.threads.saturating_sub(1);
+                drop(state);
                 core.queue.gone.notify_all();
             }
         })

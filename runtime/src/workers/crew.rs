@@ -23,6 +23,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_micros(200);
 /// Jobs shorter than this gain nothing from more threads than there are.
 const SHORT: Duration = Duration::from_micros(20);
+/// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
+/// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
+const READING_STACK: usize = 64 << 20;
 /// How long the queue may be before the watching thread joins in.
 const LONG_QUEUE: Duration = Duration::from_millis(2);
 
@@ -70,7 +73,11 @@ pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, 
     drop(state);
     for index in first..first + count {
         let crew = Arc::clone(core);
-        let spawned = std::thread::Builder::new().name(core.thread_name(index)).spawn(move || work(&crew, retakes));
+        let mut thread = std::thread::Builder::new().name(core.thread_name(index));
+        if core.kind == Kind::Process {
+            thread = thread.stack_size(READING_STACK);
+        }
+        let spawned = thread.spawn(move || work(&crew, retakes));
         let mut state = core.queue.lock();
         match spawned {
             Ok(handle) => {

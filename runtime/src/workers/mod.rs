@@ -88,6 +88,9 @@ pub(crate) struct Spec {
 impl Spec {
     /// What can be known to be wrong.
     fn check(&self) -> Result<(), BuildError> {
+        if self.name.contains('\0') {
+            return Err(BuildError::BadName);
+        }
         let Limits { memory, tasks } = self.limits;
         if memory == Some(0) || tasks == Some(0) || (self.kind != Kind::Process && self.limits != Limits::default()) {
             return Err(BuildError::BadLimit);
@@ -138,6 +141,8 @@ pub enum BuildError {
     Environment(BadVariable),
     /// There can be no worker processes here: why.
     NoProcesses(&'static str),
+    /// A name with a NUL in it, which no thread can have.
+    BadName,
     /// A limit for worker processes that is 0, or that was given to a pool of threads.
     BadLimit,
 }
@@ -152,6 +157,9 @@ impl fmt::Display for BuildError {
             ),
             Self::Environment(bad) => bad.fmt(f),
             Self::NoProcesses(why) => f.write_str(why),
+            Self::BadName => {
+                f.write_str("a pool's name is that of its threads, which cannot hold a NUL: leave it away")
+            }
             Self::BadLimit => f.write_str(
                 "`memory_limit` and `max_tasks_per_worker` are for pools of processes, and at least 1: make the pool \
                  with `Pool::process`, or remove them",
@@ -163,7 +171,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoThreads | Self::NoProcesses(_) | Self::BadLimit => None,
+            Self::NoThreads | Self::NoProcesses(_) | Self::BadName | Self::BadLimit => None,
             Self::Spawn(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }
@@ -305,7 +313,7 @@ impl Core {
     #[cfg(feature = "process")]
     pub(crate) fn try_directly<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> Option<T> {
         fork::check(self.forks);
-        if self.queue.waiting() > 0 || self.is_own_worker() {
+        if self.queue.waiting() > 0 || self.is_own_worker() || self.is_closed() {
             return None;
         }
         let (result, untidy) = seat::work_for(self, || self.stable.try_seated(work))??;
@@ -376,7 +384,7 @@ impl Core {
     }
 
     /// Whether it takes no more work.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "process", feature = "tokio"))]
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }

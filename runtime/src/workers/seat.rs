@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Core;
 use super::at_work::{self, AtWork};
 use super::permit::{Permit, Place};
-use crate::park;
+use crate::{block, park};
 
 thread_local! {
     /// The pool whose job this thread runs, if it is a worker.
@@ -75,7 +75,7 @@ pub(crate) fn wait_until(done: impl Fn() -> bool) {
         return;
     }
     let _aside = Aside::step();
-    park::wait_until(done);
+    block::giving_way(|| park::wait_until(done));
 }
 
 /// As [`wait_until`], with a deadline; whether it holds in time.
@@ -84,13 +84,13 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: std::time::
         return true;
     }
     let _aside = Aside::step();
-    park::wait_until_deadline(done, deadline)
+    block::giving_way(|| park::wait_until_deadline(done, deadline))
 }
 
 /// Waits in a way of the caller's. A worker gives its permit back meanwhile.
 pub(crate) fn wait_by<T>(wait: impl FnOnce() -> T) -> T {
     let _aside = Aside::step();
-    wait()
+    block::giving_way(wait)
 }
 
 /// A worker that has given its permit back; it takes one again when dropped.
