@@ -23,6 +23,9 @@ pub use crate::workers::BuildError;
 /// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]; a pool of your own bounds one
 /// kind of work apart from all other, such as the calls to one database.
 ///
+/// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
+/// worker process runs functions on its main thread, whose stack is the system's: 8 MiB on most.
+///
 /// # Examples
 ///
 /// ```
@@ -318,6 +321,10 @@ impl Pool {
 
     /// The running pool; starts it at first use.
     #[track_caller]
+    /// Direct calls and maps panic then, but a direct call with `timeout` or of a process function gives the error as its
+    /// own where that has a place for it. Callers of the default cpu pool work along: a map that is collected or folded,
+    /// and a chunked call, still run, on the calling thread alone.
+    ///
     pub(crate) fn core(&self) -> &Arc<Core> {
         // A panic in a closure does not say who called: the message does.
         let place = Location::caller();
