@@ -58,16 +58,16 @@ use quote::quote;
 /// |---|---|
 /// | `kind = "cpu"` | computes: the work-stealing pool, one thread a core |
 /// | `kind = "io"` | blocks: threads that grow in number with the work. An `async fn` (feature `tokio`): the call is a future that is polled where it is awaited; `submit` gives it to the caller's Tokio runtime, or to Fanfold's own |
-/// | `kind = "process"` | may crash or must be killed: a worker process, the same program started again (feature `process`; `#[fanfold::main]` on `main`). Arguments and results are serde's, or frames; nothing generic, no `self`, nothing borrowed. A lost worker is `TaskError::WorkerDied` |
+/// | `kind = "process"` | may crash or must be killed: a worker process, the same program started again (feature `process`; `#[fanfold::main]` on `main`; `Pool::process` says what it sees of its parent). Arguments and results are serde's, or frames; nothing generic, no `self`, nothing borrowed. A lost worker is `TaskError::WorkerDied` |
 /// | `chunks = N` | the call cuts its chunked argument into `N` balanced pieces, runs each, and puts the results together; `N` is a `usize` constant or `"auto"`: four a worker; of frames fewer where a piece would have less than 1,024 rows, more where it would hold more than 64 MiB |
 /// | `chunk_size = N` | the same, by the length of a piece |
 /// | `by = ["key"]` | with chunks: a `DataFrame` or `&DataFrame` is cut between groups, so that none is in two pieces; results come in the order of the groups' first rows (feature `polars`) |
 /// | `overlap = N` | with chunks: each piece of a frame sees N rows before its own, which are cut off from its result again (feature `polars`) |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
-/// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; the thread is told (`fanfold::cancelled()`) and left behind. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
+/// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; a thread is told (`fanfold::cancelled()`) and left behind, the future of an `async fn` is dropped, a worker process is killed. Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
 /// | `retries = 3`, `backoff = "100ms"` | again on `Err`, after a pause that doubles each time, less up to half of it at random; arguments are `Clone` |
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it, or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |
-/// | `pool = PATH` | a `static` pool of your own instead of the kind's |
+/// | `pool = PATH` | a `static` pool of your own instead of the kind's, or a `static` `LazyLock` of one |
 /// | `progress = "label"` | a progress bar on `map` and chunked calls (feature `progress`) |
 /// | `companion = Name` | another name for the type beside the function; `Self` for an associated function that names neither `self` nor `Self`; `none` for the direct call alone, as in `impl Trait for` blocks |
 /// | `crate = "path"` | where fanfold is, if it was renamed |
@@ -81,11 +81,24 @@ use quote::quote;
 /// At compile time: arguments and results that cannot be sent to another thread, or cut, or put together; and
 /// options that do not exist or contradict each other.
 ///
+/// At run time, of functions with `timeout` and of `kind = "process"` that return `Result<_, E>` with
+/// `E: From<TaskError>`: direct calls and maps give a time-out, a lost worker or a value that cannot cross as the
+/// function's own `Err`. A submitted task gives it as its own, so in `submit(..).join()` it is the outer `Err`.
+///
 /// # Panics
 ///
 /// A panic of the function goes on in the caller of `name(..)` and `map`; `submit` gives it as an error. A chunked call
 /// panics if several `#[chunk]` arguments are of unequal length, and if chunk results do not fit each other (frames
 /// with other columns) unless the function's error is a `PolarsError`, `GatherError` or boxed error.
+///
+/// Direct calls and maps also panic, with the reason, if the pool is closed, if `init` fails, or if a worker process is
+/// lost. A direct call with `timeout`, and a process function, gives the last two as its `Err`, as above.
+///
+/// # Stack
+///
+/// Workers are threads with 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them
+/// more. A function that joins what it submits to its own pool runs it in place, and some 1,000 joins inside each other
+/// overflow the stack.
 ///
 /// # Examples
 ///

@@ -14,6 +14,9 @@ use crate::workers;
 /// as bytes, so they are serde's. The channel is bounded: it holds some hundred small values, or about 200 kB; a sender
 /// waits for room beyond that.
 ///
+/// Functions in processes that send to each other need a worker each at the same time: a worker process that waits on a
+/// channel makes no room for another one. A pool of two cannot run three that wait for one another.
+///
 /// When the last sender is dropped, wherever it is, and when its process ends, receivers get what is left and then see
 /// the channel closed; senders see that there is no receiver any more.
 ///
@@ -116,7 +119,8 @@ impl From<Misfit> for ChannelError {
 }
 
 impl<T: Wire> Sender<T> {
-    /// Sends a value; waits while the channel is full. A pool's worker lets another one run meanwhile.
+    /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker
+    /// process does not.
     ///
     /// # Errors
     ///
@@ -134,7 +138,8 @@ impl<T: Wire> Sender<T> {
 }
 
 impl<T: Wire> Receiver<T> {
-    /// Receives the next value; waits until there is one. A pool's worker lets another one run meanwhile.
+    /// Receives the next value; waits until there is one. A worker thread lets another one run meanwhile; a worker
+    /// process does not.
     ///
     /// # Errors
     ///

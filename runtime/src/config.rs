@@ -117,6 +117,9 @@ pub(crate) fn serial() -> bool {
 /// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS`
 /// and `FANFOLD_PROCESSES`.
 ///
+/// `FANFOLD_SERIAL` is no size: `1` or `true` runs everything on the caller's thread, `0`, `false` or nothing does not,
+/// and the first call panics on anything else.
+///
 /// # Examples
 ///
 /// ```

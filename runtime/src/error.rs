@@ -32,9 +32,10 @@ pub enum TaskError {
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
         /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task, and
-        /// for tasks of a scope.
+        /// if the panic came from another thread: from a call that the function waited for.
         location: Option<String>,
-        /// What the function panicked with; [`TaskError::resume`] throws it again.
+        /// What the function panicked with; [`TaskError::resume`] throws it again. From a worker process only text comes:
+        /// the message, as a `String`.
         payload: Payload,
     },
     /// The task was cancelled before it gave a result.

@@ -31,7 +31,7 @@
 //!   implemented for types of your own.
 //! - [`Pool`] is where functions run: a default one for each kind, `static` ones and owned ones. [`configure`], or
 //!   `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the default ones' sizes;
-//!   `FANFOLD_SERIAL=1` runs everything on the caller's thread, for debugging.
+//!   `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
 //!   over many items with so many futures in flight at most (`AsyncMap`).
 //! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
@@ -41,6 +41,26 @@
 //!   and stacks the results; or maps it row by row, as values of a type of yours. With `polars-lazy`, `scan_parquet` and
 //!   its like do so with files larger than memory.
 //! - [`TaskError`] says why a task has no result.
+//!
+//! # Features
+//!
+//! None is on by default. For frames, in `Cargo.toml`, with the Polars that Fanfold is built with:
+//!
+//! ```toml
+//! [dependencies]
+//! fanfold = { path = "../fanfold/runtime", features = ["polars"] } # the folder `runtime` of a checkout
+//! polars = "0.55.2"
+//! ```
+//!
+//! | feature | for |
+//! |---|---|
+//! | `polars` | frames, series and columns in chunks |
+//! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
+//! | `tokio` | `async fn` with `kind = "io"` |
+//! | `process` | `kind = "process"`, and `channel` |
+//! | `tracing` | tasks inside the span of their caller |
+//! | `progress` | progress bars |
+//! | `full` | all of them |
 //!
 //! # How it works
 //!

@@ -23,6 +23,9 @@ pub use crate::workers::BuildError;
 /// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]; a pool of your own bounds one
 /// kind of work apart from all other, such as the calls to one database.
 ///
+/// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
+/// worker process runs functions on its main thread, whose stack is the system's: 8 MiB on most.
+///
 /// # Examples
 ///
 /// ```
@@ -75,6 +78,28 @@ impl Pool {
     ///
     /// Workers share the machine: unless these variables are set, each sees `POLARS_MAX_THREADS`, `RAYON_NUM_THREADS`
     /// and `FANFOLD_CPU_THREADS` as its share of the cores.
+    ///
+    /// Direct calls and `submit` use the `static` that `pool = PATH` names, which may be a `LazyLock<Pool>` where its size
+    /// is known only at run time; a map also runs on an owned pool: `name::map(items).on(&pool)`.
+    ///
+    /// # What a worker sees
+    ///
+    /// - The program from its start: statics are as they were then, and `std::env::args()` is the program's name alone.
+    /// - Environment and working directory as they were in the parent when the worker started. What `set_var` and
+    ///   `set_current_dir` change later it does not see.
+    /// - The signal mask of the thread whose call started the program's first worker.
+    /// - No workers of its own: a process function that it calls runs in it. The `timeout` of direct calls and maps is not
+    ///   watched there, nor are the limits of the function's pool.
+    ///
+    /// # What crosses
+    ///
+    /// Values are written and read by recursion, in the parent on its threads of 2 MiB. One that is nested thousands deep
+    /// takes as much stack where it is read as where it was made; in the parent an overflow ends the program. A panic's
+    /// payload that is not text arrives as a note that says so.
+    ///
+    /// # What is left
+    ///
+    /// A worker that is killed leaves the processes that it has started behind: they go on.
     ///
     /// # Examples
     ///
@@ -133,7 +158,8 @@ impl Pool {
         self
     }
 
-    /// Runs `hook` first on each new thread of the pool.
+    /// Runs `hook` first on each new thread of the pool. Of a pool of processes these are the parent's threads that wait
+    /// for workers; nothing is run in the workers.
     #[must_use]
     pub const fn on_start(mut self, hook: fn()) -> Self {
         self.spec.hooks.start = Some(hook);
@@ -294,6 +320,10 @@ impl Pool {
 
     /// Closes the pool, and waits until what runs has ended. What is submitted later ends as
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
+    ///
+    /// Direct calls and maps panic then, but a direct call with `timeout` or of a process function gives the error as its
+    /// own where that has a place for it. Callers of the default cpu pool work along: a map that is collected or folded,
+    /// and a chunked call, still run, on the calling thread alone.
     ///
     /// Called on one of the pool's own workers it closes the pool and does not wait.
     ///

@@ -7,7 +7,8 @@ use crate::workers;
 /// Closes every pool that has started, and waits until what was queued has run, for `limit` at most; whether it has.
 ///
 /// The threads of `static` pools end with the process, in the midst of what they do: call this at the end of `main`
-/// where that matters.
+/// where that matters. What comes later finds the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown); a
+/// pool that is used for the first time after this starts as ever.
 ///
 /// # Examples
 ///

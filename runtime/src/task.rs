@@ -36,11 +36,15 @@ use crate::{block, config, park};
 /// # }
 /// ```
 ///
-/// # Waiting never deadlocks
+/// # Waiting on a worker
 ///
-/// A worker that waits gives its place to another thread of its pool meanwhile. One that joins a task which nobody
-/// has started yet runs it on the spot. So a function may submit to its own pool and join, at any pool size and any
-/// depth. What can still deadlock is a lock held across a wait, or two tasks that wait for each other.
+/// A worker that joins gives its place to another thread of its pool meanwhile. One that joins a task which nobody
+/// has started yet runs it on the spot. So a function may submit to its own pool and join, at any pool size, and as deep
+/// as its stack goes: some 1,000 joins inside each other are the end of the 2 MiB that a thread has
+/// (`RUST_MIN_STACK=bytes` gives it more).
+///
+/// What can still deadlock is a lock held across a wait, two tasks that wait for each other, and a worker that waits in
+/// a way of its own, as in `block_on(task)`: it keeps its place. On a worker, [`join`](Self::join).
 #[must_use = "dropping a task detaches it: join or await it to see its result"]
 pub struct Task<T> {
     slot: Arc<dyn Handle<T>>,
@@ -73,7 +77,9 @@ impl<T> Task<T> {
     ///
     /// [`TaskError::Panicked`] if the function panicked, [`TaskError::Cancelled`] if the task was cancelled,
     /// [`TaskError::TimedOut`] if it has a time limit and ran into it, and [`TaskError::PoolClosed`] if its pool was
-    /// closed first.
+    /// closed first. [`TaskError::Init`] if its worker could not make the function's state (`init`). Of a function of
+    /// `kind = "process"`, [`TaskError::WorkerDied`] if its process ended or could not be started, and
+    /// [`TaskError::Wire`] if an argument or the result could not cross.
     ///
     /// # Panics
     ///
@@ -198,8 +204,10 @@ impl<T> Task<T> {
     /// Takes a task back that nobody has started, and asks one that runs to stop.
     ///
     /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining
-    /// gives [`TaskError::Cancelled`]. A function that runs sees [`cancelled()`](crate::cancelled) become `true`, and
-    /// joining gives what it returns.
+    /// gives [`TaskError::Cancelled`]. A function that runs on a thread sees [`cancelled()`](crate::cancelled) become
+    /// `true`, and joining gives what it returns. An `async fn` that runs is dropped at its next `.await`, and the worker
+    /// of a function of `kind = "process"` is killed: joining gives [`TaskError::Cancelled`], unless the result was there
+    /// first.
     ///
     /// # Examples
     ///

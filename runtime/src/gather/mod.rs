@@ -8,7 +8,8 @@ use std::fmt;
 /// A result that can be put together from the results of chunks, in chunk order.
 ///
 /// A `#[parallel(chunks = ..)]` function returns one: `Vec<U>`, `VecDeque<U>`, `String`, `()`, sets (their
-/// union), maps (values of an equal key are gathered in turn), tuples of such, `Option` and `Result` (the first
+/// union), maps (values of an equal key are gathered in turn, so they are `Gather` themselves: `HashMap<K, Vec<V>>`, but
+/// not one of numbers), tuples of such, `Option` and `Result` (the first
 /// failing chunk in order wins, and chunks after it are not started), and with the feature `polars` `DataFrame`,
 /// `Series` and `Column`. Numbers say how they are joined: `reduce = path`.
 ///

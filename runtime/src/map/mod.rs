@@ -163,6 +163,10 @@ where
 {
     /// Hands out `items` at a time, instead of finding the number at run time.
     ///
+    /// Fewer where less is there: of an iterator that is no range, what is read ahead; and when the map is iterated with
+    /// a [`buffer`](Self::buffer), that divided by twice the number of workers, so that all of them have some. `reduce`
+    /// and `sum` have blocks of their own.
+    ///
     /// # Examples
     ///
     /// ```
@@ -183,7 +187,8 @@ where
 
     /// Hands the items out in `chunks` balanced pieces.
     ///
-    /// An iterator that is no range has no known length: there, each part that is read ahead is cut so.
+    /// An iterator that is no range has no known length: there, each part that is read ahead is cut so. It changes
+    /// nothing when the map is iterated, nor for `reduce` and `sum`.
     ///
     /// # Panics
     ///
@@ -232,7 +237,7 @@ where
         self
     }
 
-    /// Shows a bar with this label, on a terminal and with the feature `progress`.
+    /// Shows a bar with this label, on a terminal and with the feature `progress`. `reduce` and `sum` show none.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self

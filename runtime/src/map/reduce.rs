@@ -33,6 +33,10 @@ where
 {
     /// Runs the function on all items and folds the results, each block of items from `identity()`.
     ///
+    /// `identity` must be neutral, as 0 is for `+`: it goes into each block once, and once more into the whole. How many
+    /// blocks there are depends on the number of items alone; [`chunk_size`](Self::chunk_size) and
+    /// [`chunks`](Self::chunks) change nothing here.
+    ///
     /// The same items give the same result, to the last bit of a float, on every run and any number of threads.
     ///
     /// # Panics
@@ -56,7 +60,8 @@ where
         folded.into_iter().fold(identity(), &op)
     }
 
-    /// Runs the function on all items and adds the results up; deterministic as [`reduce`](Self::reduce).
+    /// Runs the function on all items and adds the results up; deterministic as [`reduce`](Self::reduce), and in the
+    /// same blocks.
     ///
     /// # Panics
     ///
