@@ -18,7 +18,8 @@ use crate::workers;
 /// channel makes no room for another one. A pool of two cannot run three that wait for one another.
 ///
 /// When the last sender is dropped, wherever it is, and when its process ends, receivers get what is left and then see
-/// the channel closed; senders see that there is no receiver any more.
+/// the channel closed; senders see that there is no receiver any more. An end that is an argument of a process function
+/// is that function's alone once it runs; with `retries` the caller keeps a copy, for the next try, until it is through.
 ///
 /// # Panics
 ///

@@ -93,9 +93,10 @@ impl Pool {
     ///
     /// # What crosses
     ///
-    /// Values are written and read by recursion, in the parent on its threads of 2 MiB. One that is nested thousands deep
-    /// takes as much stack where it is read as where it was made; in the parent an overflow ends the program. A panic's
-    /// payload that is not text arrives as a note that says so.
+    /// Values are written and read by recursion. One that is nested thousands deep takes as much stack where it is read as
+    /// where it was made, and more; in the parent an overflow ends the program. The pool's threads have 64 MiB for that;
+    /// a direct call that finds a worker idle reads its result on the caller's own stack. A panic's payload that is not
+    /// text arrives as a note that says so.
     ///
     /// # What is left
     ///

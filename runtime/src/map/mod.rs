@@ -237,7 +237,7 @@ where
         self
     }
 
-    /// Shows a bar with this label, on a terminal and with the feature `progress`. `reduce` and `sum` show none.
+    /// Shows a bar with this label, on a terminal and with the feature `progress`.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
