@@ -46,7 +46,7 @@ use std::fmt;
 #[diagnostic::on_unimplemented(
     message = "chunk results of type `{Self}` cannot be put together",
     label = "cannot be put together from chunk results",
-    note = "say how with `reduce = path::to::function`, return a `Vec`, `String`, set, map, `DataFrame` or a `Result` of one, or implement `fanfold::Gather`"
+    note = "say how with `reduce = path::to::function`, return a `Vec`, `String`, set, a map of such values, or a `Result` of one (with fanfold's feature `polars` also a `DataFrame`), or implement `fanfold::Gather`"
 )]
 pub trait Gather: Sized {
     /// Whether this part makes the whole a failure, so that later chunks need not start.

@@ -49,7 +49,7 @@ pub use zip::{Zip, zip};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut into chunks",
     label = "cannot be cut into chunks",
-    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
+    note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, with fanfold's feature `polars` a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
 )]
 pub trait Split: Sized {
     /// Its pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
