@@ -1,0 +1,22 @@
+//! What crosses alone, or in another container.
+use std::error::Error;
+use std::sync::Arc;
+
+use fanfold::{Sender, parallel};
+
+#[parallel(kind = "process")]
+fn count(counted: (u32, Sender<u32>)) -> u32 {
+    counted.0
+}
+
+#[parallel(kind = "process")]
+fn parse(text: String) -> Result<u32, Box<dyn Error>> {
+    Ok(text.parse()?)
+}
+
+#[parallel(kind = "process")]
+fn shared(names: Arc<Vec<String>>) -> usize {
+    names.len()
+}
+
+fn main() {}
