@@ -8,7 +8,7 @@ use syn::visit_mut::{self, VisitMut};
 use syn::{
     BoundLifetimes, CapturedParam, GenericArgument, GenericParam, Ident, Lifetime, ParenthesizedGenericArguments,
     PathArguments, PreciseCapture, PredicateType, Token, TraitBound, Type, TypeFnPtr, TypeImplTrait, TypeParam,
-    TypeParamBound, TypePath, TypeReference, parse_quote,
+    TypeParamBound, TypePath, TypeReference, TypeTraitObject, parse_quote,
 };
 
 /// Whether the type is `!`.
@@ -22,6 +22,24 @@ pub(crate) fn contains_impl(ty: &Type) -> bool {
     impl<'ast> Visit<'ast> for Finder {
         fn visit_type_impl_trait(&mut self, _: &'ast TypeImplTrait) {
             self.0 = true;
+        }
+    }
+    let mut finder = Finder(false);
+    finder.visit_type(ty);
+    finder.0
+}
+
+/// Whether a trait object stands in the type that does not say `Send`.
+pub(crate) fn names_unsent_object(ty: &Type) -> bool {
+    struct Finder(bool);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_trait_object(&mut self, object: &'ast TypeTraitObject) {
+            let says_send = |bound: &TypeParamBound| match bound {
+                TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == "Send"),
+                _ => false,
+            };
+            self.0 |= !object.bounds.iter().any(says_send);
+            syn::visit::visit_type_trait_object(self, object);
         }
     }
     let mut finder = Finder(false);

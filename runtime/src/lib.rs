@@ -176,7 +176,9 @@ pub mod __private {
     };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};
-    pub use crate::sent::{Crossing, Sent, sent, sent_by, sent_by_future, sent_result, sent_value, shared, whole};
+    pub use crate::sent::{
+        Crossing, Sent, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared, whole,
+    };
     pub use crate::site::{Call, Site};
     pub use crate::split::Cut;
     pub use crate::split::lent::Room;

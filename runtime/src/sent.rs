@@ -15,6 +15,17 @@ use std::marker::PhantomData;
 pub trait Worker {}
 impl<T: Send + ?Sized> Worker for T {}
 
+/// A type that names a trait object, which says nothing of threads: rustc would speak of the object alone, and not of
+/// what to write.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to a worker thread",
+    label = "cannot be sent to a worker thread",
+    note = "what stands behind a `dyn` moves to another thread if the type says that it may: `Box<dyn Error + Send + Sync>`, `Box<dyn Fn() + Send>`, `&(dyn Fn() + Sync)`"
+)]
+pub trait WorkerObject {}
+#[diagnostic::do_not_recommend]
+impl<T: Send + ?Sized> WorkerObject for T {}
+
 /// A type whose values several worker threads may look at.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be shared with a worker thread",
@@ -38,6 +49,12 @@ impl<T> Copy for Sent<T> {}
 /// The proof for a type that moves.
 #[must_use]
 pub fn sent<T: Worker>() -> Sent<T> {
+    Sent(PhantomData)
+}
+
+/// The proof for a type that names a trait object.
+#[must_use]
+pub fn sent_object<T: WorkerObject>() -> Sent<T> {
     Sent(PhantomData)
 }
 

@@ -4,11 +4,12 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Safety, Type};
+use syn::{Ident, Safety, Type};
 
 use super::{names, parts, respan, ty_or_infer};
 use crate::options::Kind;
 use crate::plan::{Home, Plan};
+use crate::types::names_unsent_object;
 
 /// The function's name, its pool, and what was said about its calls.
 pub(super) fn value(plan: &Plan) -> TokenStream {
@@ -140,7 +141,10 @@ pub(super) fn keep(plan: &Plan) -> TokenStream {
 }
 
 pub(super) fn witness(private: &syn::Path, ty: &Type) -> TokenStream {
-    let plain = |ty: &Type| quote_spanned!(ty.span()=> #private::sent::<#ty>());
+    let plain = |ty: &Type| {
+        let sent = Ident::new(if names_unsent_object(ty) { "sent_object" } else { "sent" }, ty.span());
+        quote_spanned!(ty.span()=> #private::#sent::<#ty>())
+    };
     match ty {
         Type::Reference(reference) if reference.mutability.is_none() => match &*reference.elem {
             // Behind a reference an unnamed lifetime of `dyn Trait` means another one than alone.
