@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Error, ItemFn, Path, parse_quote};
+use syn::{Attribute, Error, ItemFn, Path, parse_quote};
 
 // #[tokio::main] async fn main() { .. }
 //
@@ -30,21 +30,21 @@ pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
             return quote!(#item #error);
         }
     };
-    if let Some(input) = function.sig.inputs.first() {
-        let error = Error::new_spanned(input, "`main` takes no arguments: read them from `std::env::args()`");
-        let error = error.to_compile_error();
-        return quote!(#item #error);
-    }
     let (vis, ident, output) = (&function.vis, &function.sig.ident, &function.sig.output);
-    // An attribute below this one, such as `tokio::main`, makes a plain function of an async one; alone, it is no `main`.
-    if let (Some(token), true) = (function.sig.asyncness, function.attrs.is_empty()) {
-        let message =
-            "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
-        let error = Error::new_spanned(token, message).to_compile_error();
-        return quote!(#item #error);
-    }
     let mut inner = function.clone();
     inner.vis = syn::Visibility::Inherited;
+    if let Some(error) = refuse(&function) {
+        let error = error.to_compile_error();
+        // A `main` that is none of rustc's errors.
+        return quote! {
+            #error
+            #vis fn #ident() #output {
+                #[allow(unused)]
+                #inner
+                ::core::unreachable!()
+            }
+        };
+    }
     let name = syn::Ident::new(&ident.to_string(), Span::mixed_site().located_at(ident.span()));
     quote! {
         #vis fn #ident() #output {
@@ -53,6 +53,41 @@ pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
             #name()
         }
     }
+}
+
+/// What cannot be a `main`.
+fn refuse(function: &ItemFn) -> Option<Error> {
+    if let Some(input) = function.sig.inputs.first() {
+        return Some(Error::new_spanned(input, "`main` takes no arguments: read them from `std::env::args()`"));
+    }
+    // An attribute below this one, such as `tokio::main`, makes a plain function of an async one; alone, it is no `main`.
+    let token = function.sig.asyncness.filter(|_| function.attrs.iter().all(leaves_async))?;
+    let message =
+        "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
+    Some(Error::new_spanned(token, message))
+}
+
+/// Whether the attribute is known to leave an async function async.
+fn leaves_async(attr: &Attribute) -> bool {
+    const KNOWN: [&str; 14] = [
+        "allow",
+        "cfg",
+        "clippy",
+        "cold",
+        "deny",
+        "deprecated",
+        "doc",
+        "expect",
+        "forbid",
+        "inline",
+        "instrument",
+        "must_use",
+        "rustfmt",
+        "warn",
+    ];
+    // The first name of a tool's, `rustfmt::skip`, and the last of a macro's, `tracing::instrument`.
+    let path = &attr.path().segments;
+    [path.first(), path.last()].into_iter().flatten().any(|name| KNOWN.iter().any(|known| name.ident == known))
 }
 
 /// `crate = "path"`, or nothing.

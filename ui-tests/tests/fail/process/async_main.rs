@@ -1,0 +1,5 @@
+//! Attributes that are no runtime's leave it `async`.
+#[fanfold::main]
+#[allow(unused)]
+#[rustfmt::skip]
+async fn main() {}
