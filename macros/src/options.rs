@@ -29,6 +29,17 @@ const KINDS: [&str; 3] = ["cpu", "io", "process"];
 /// What other libraries call the number of threads.
 const SIZES: [&str; 5] = ["max_workers", "num_threads", "processes", "threads", "workers"];
 
+/// What is said of a map, and not of the function: names, and how they are called.
+const OF_MAPS: [(&str, &str); 7] = [
+    ("buffer", "buffer(n)"),
+    ("collect", "collect::<Vec<_>>()"),
+    ("for_each", "for_each(..)"),
+    ("on", "on(&POOL)"),
+    ("stream", "stream()"),
+    ("sum", "sum::<u64>()"),
+    ("unordered", "unordered()"),
+];
+
 /// Which workers.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -128,6 +139,8 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
             format!("`{name}` is a kind: `kind = \"{name}\"`")
         } else if SIZES.iter().any(|size| name == size) {
             format!("unknown option `{name}`: a pool has threads, and a function a pool, `pool = PATH`")
+        } else if let Some((_, call)) = OF_MAPS.iter().find(|(method, _)| name == method) {
+            format!("`{name}` is said of each map, not of the function: `name::map(items).{call}`")
         } else {
             format!("unknown option `{name}`{}", hint(&name.to_string(), &ALL))
         };
