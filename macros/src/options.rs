@@ -286,6 +286,9 @@ fn retries(value: &Expr) -> syn::Result<Expr> {
     }
 }
 
+/// In nanoseconds.
+const HOUR: u64 = 3_600_000_000_000;
+
 /// A time such as `"2s"`, in nanoseconds.
 fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
     let bad = || {
@@ -295,17 +298,23 @@ fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
     };
     let text = literal(value).ok_or_else(bad)?.value();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
-    let number: u64 = number.parse().map_err(|_| bad())?;
-    let unit = match unit.trim() {
+    if number.is_empty() {
+        return Err(bad());
+    }
+    let unit: u64 = match unit.trim() {
         "ns" => 1,
         "us" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
+        "h" => HOUR,
         _ => return Err(bad()),
     };
-    let nanoseconds = number.checked_mul(unit).ok_or_else(bad)?;
+    // Digits that are no number are too many of them.
+    let nanoseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(|| {
+        let message = format!("this is too long for `{name}`: it may be \"{}h\" at most, 584 years", u64::MAX / HOUR);
+        Error::new_spanned(value, message)
+    })?;
     if nanoseconds == 0 && name == TIMEOUT {
         return Err(Error::new_spanned(value, "with a `timeout` of 0 no call could ever end in time"));
     }
