@@ -30,6 +30,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a function that this one calls";
         errors.at(attr, message);
     }
+    track_caller(function, errors);
     if sig.inputs.len() > MAX_ARGUMENTS {
         let message =
             format!("a parallel function takes at most {MAX_ARGUMENTS} arguments: group some of them in a struct");
@@ -48,6 +49,19 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     timeout(function, options, errors);
     if let (Some((name, _)), None) = (&options.backoff, &options.retries_name) {
         errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
+    }
+}
+
+/// Fanfold's own panics name the caller's line with `#[track_caller]`. The body is called by a worker.
+fn track_caller(function: &Function, errors: &mut Errors) {
+    if !function.attrs.iter().any(|attr| attr.path().is_ident("track_caller")) {
+        return;
+    }
+    let names = function.names_in_body();
+    let mut pairs = names.iter().zip(names.iter().skip(1));
+    if let Some((_, caller)) = pairs.find(|(one, next)| *one == "Location" && *next == "caller") {
+        let message = "the body's caller is a worker, and `#[track_caller]` does not reach it: take the location as an argument, from a function that calls this one";
+        errors.at(caller, message);
     }
 }
 

@@ -3,7 +3,7 @@
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute, Error, Signature, Token, Type, TypeParen, Visibility};
+use syn::{Attribute, Error, Ident, Signature, Token, Type, TypeParen, Visibility};
 
 /// A function with an untouched body: code that is still being typed need not parse.
 pub(crate) struct Function {
@@ -11,6 +11,30 @@ pub(crate) struct Function {
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
     pub(crate) body: Group,
+}
+
+impl Function {
+    /// The body's names in order, outside of items: those have a `Self` of their own, or none.
+    pub(crate) fn names_in_body(&self) -> Vec<Ident> {
+        let mut names = Vec::new();
+        names_outside_of_items(self.body.stream(), &mut names);
+        names
+    }
+}
+
+fn names_outside_of_items(tokens: TokenStream, names: &mut Vec<Ident>) {
+    const ITEMS: [&str; 7] = ["impl", "trait", "struct", "enum", "union", "fn", "macro_rules"];
+    let mut in_item = false;
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) if ITEMS.iter().any(|item| ident == item) => in_item = true,
+            TokenTree::Ident(ident) if !in_item => names.push(ident),
+            TokenTree::Group(group) if in_item => in_item = group.delimiter() != Delimiter::Brace,
+            TokenTree::Group(group) => names_outside_of_items(group.stream(), names),
+            TokenTree::Punct(punct) if punct.as_char() == ';' => in_item = false,
+            _ => {}
+        }
+    }
 }
 
 /// Parses the item under the attribute.
@@ -78,4 +102,29 @@ fn looks_like_function(input: ParseStream) -> bool {
         || input.peek(Token![async])
         || input.peek(Token![unsafe])
         || input.peek(Token![extern])
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    #[test]
+    fn names_count_outside_of_items_alone() {
+        let speaks_of_self = |tokens| {
+            let mut names = Vec::new();
+            names_outside_of_items(tokens, &mut names);
+            names.iter().any(|name| name == "Self")
+        };
+        assert!(speaks_of_self(quote!(let a = Self::new(); a)));
+        assert!(speaks_of_self(quote!(fn helper() {}, (1, [Self::LIMIT]))));
+        assert!(!speaks_of_self(quote!(struct A; impl A { fn new() -> Self { Self } } A::new())));
+        assert!(!speaks_of_self(quote!(
+            fn helper(of: Option<u8>) -> u8 {
+                1
+            },
+            helper()
+        )));
+    }
 }

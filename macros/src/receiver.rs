@@ -1,6 +1,6 @@
 //! What stands before the dot in a call of a method.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{ReceiverKind, Type, parse_quote_spanned};
 
@@ -61,7 +61,7 @@ pub(crate) fn ty(receiver: &syn::Receiver) -> Type {
 pub(crate) fn is_inside_impl(function: &Function) -> bool {
     function.sig.receiver().is_some()
         || names_self(function.sig.to_token_stream())
-        || speaks_of_self(function.body.stream())
+        || function.names_in_body().iter().any(|name| name == "Self")
 }
 
 /// Whether `Self` occurs.
@@ -71,41 +71,4 @@ fn names_self(tokens: TokenStream) -> bool {
         TokenTree::Group(group) => names_self(group.stream()),
         _ => false,
     })
-}
-
-/// Whether `Self` occurs, outside of items: those have one of their own, or none.
-fn speaks_of_self(tokens: TokenStream) -> bool {
-    const ITEMS: [&str; 7] = ["impl", "trait", "struct", "enum", "union", "fn", "macro_rules"];
-    let mut in_item = false;
-    for token in tokens {
-        match &token {
-            TokenTree::Ident(ident) if ident == "Self" && !in_item => return true,
-            TokenTree::Ident(ident) => in_item |= ITEMS.iter().any(|item| ident == item),
-            TokenTree::Group(group) if in_item => in_item = group.delimiter() != Delimiter::Brace,
-            TokenTree::Group(group) if speaks_of_self(group.stream()) => return true,
-            TokenTree::Punct(punct) if punct.as_char() == ';' => in_item = false,
-            _ => {}
-        }
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use quote::quote;
-
-    use super::*;
-
-    #[test]
-    fn self_counts_outside_of_items_alone() {
-        assert!(speaks_of_self(quote!(let a = Self::new(); a)));
-        assert!(speaks_of_self(quote!(fn helper() {}, (1, [Self::LIMIT]))));
-        assert!(!speaks_of_self(quote!(struct A; impl A { fn new() -> Self { Self } } A::new())));
-        assert!(!speaks_of_self(quote!(
-            fn helper(of: Option<u8>) -> u8 {
-                1
-            },
-            helper()
-        )));
-    }
 }
