@@ -67,7 +67,8 @@ fn track_caller(function: &Function, errors: &mut Errors) {
 
 /// Without companions the body is a closure inside of the function: there is nothing that could be called again.
 fn alone(function: &Function, options: &Options, errors: &mut Errors) {
-    if !matches!(options.companion, Some(Companion::None)) {
+    // Of a function that must have a companion, that has been said.
+    if !matches!(options.companion, Some(Companion::None(_))) || matches!(options.kind, Some(Kind::Process)) {
         return;
     }
     let named = [&options.init, &options.reduce].map(|option| option.as_ref().map(|(name, _)| name));

@@ -69,7 +69,7 @@ use quote::quote;
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it, or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |
 /// | `pool = PATH` | a `static` pool of your own instead of the kind's, or a `static` `LazyLock` of one |
 /// | `progress = "label"` | a progress bar on `map` and chunked calls (feature `progress`) |
-/// | `companion = Name` | another name for the type beside the function; `Self` for an associated function that names neither `self` nor `Self`; `none` for the direct call alone, as in `impl Trait for` blocks |
+/// | `companion = Name` | another name for the type beside the function; `Self` for an associated function that names neither `self` nor `Self`; `none` for the direct call alone, as in `impl Trait for` blocks; with `kind = "process"` neither of these two |
 /// | `crate = "path"` | where fanfold is, if it was renamed |
 ///
 /// The chunked argument is the first one, or those marked `#[chunk]`; all others are given to every chunk: `&T`

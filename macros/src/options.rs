@@ -61,9 +61,9 @@ pub(crate) enum Companion {
     /// On a type of this name.
     Named(Ident),
     /// In the `impl` block: `companion = Self`.
-    Own,
+    Own(Ident),
     /// Nowhere: `companion = none`.
-    None,
+    None(Ident),
 }
 
 /// What the user wrote between the parentheses.
@@ -201,8 +201,8 @@ impl Options {
                     Error::new_spanned(value, message)
                 })?;
                 self.companion = Some(match ident.to_string().as_str() {
-                    "Self" => Companion::Own,
-                    "none" => Companion::None,
+                    "Self" => Companion::Own(ident.clone()),
+                    "none" => Companion::None(ident.clone()),
                     _ => Companion::Named(ident.clone()),
                 });
             }

@@ -259,8 +259,8 @@ fn argument_ident(pattern: &Pat, index: usize) -> Ident {
 /// Where the companion functions go: a method and a function that speaks of `Self` are inside an `impl` block.
 fn home(function: &Function, options: &Options) -> Home {
     match &options.companion {
-        Some(Companion::None) => Home::None,
-        Some(Companion::Own) => Home::Impl,
+        Some(Companion::None(_)) => Home::None,
+        Some(Companion::Own(_)) => Home::Impl,
         Some(Companion::Named(name)) if function.sig.receiver().is_none() => Home::Type(companion(name)),
         _ if receiver::is_inside_impl(function) => Home::Impl,
         _ => Home::Type(companion(&function.sig.ident)),

@@ -6,7 +6,7 @@ use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type};
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::marks::{WORKER, has, typed};
-use crate::options::Options;
+use crate::options::{Companion, Options};
 use crate::types::{borrows, contains_impl};
 
 pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors) {
@@ -25,14 +25,6 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         let message = "a worker process finds functions by name, and a generic one is many functions: write one for each type that you need, which calls the generic one";
         errors.at(param, message);
     }
-    if let Some(receiver) = sig.receiver() {
-        let message = "a worker process finds functions by name, so they stand alone: write a function that takes the value as an argument";
-        errors.at(receiver, message);
-    }
-    let result = match &sig.output {
-        ReturnType::Default => None,
-        ReturnType::Type(_, ty) => Some(&**ty),
-    };
     for argument in sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)) {
         if contains_impl(&argument.ty) {
             let message =
@@ -47,21 +39,49 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             errors.at(reference, message);
         }
     }
-    let types = sig.inputs.iter().filter_map(typed).map(|argument| &*argument.ty).chain(result);
-    for ty in types {
-        let mut finder = FindSelf(None);
-        finder.visit_type(ty);
-        if let Some(name) = finder.0 {
-            errors.at(name, "a worker process finds functions by name, so they stand alone: write the type's own name");
-        }
-    }
-    if let Some(ty) = result.filter(|ty| borrows(ty)) {
+    stands_alone(function, options, errors);
+    let result = result(function);
+    if let Some(ty) = result.filter(|ty| contains_impl(ty)) {
+        let message = "what comes from another process is read as the type that was written here: name it, as in `Vec<T>` for an iterator";
+        errors.at(ty, message);
+    } else if let Some(ty) = result.filter(|ty| borrows(ty)) {
         errors.at(ty, "another process has nothing to lend: return it by value");
     } else if let Some(reference) = result.and_then(reference_in) {
         errors.at(
             reference,
             "what lies in another process cannot be seen here: return it by value, as `String` or `Vec<T>`",
         );
+    }
+}
+
+/// What belongs to a type has no name that another process knows.
+fn stands_alone(function: &Function, options: &Options, errors: &mut Errors) {
+    let sig = &function.sig;
+    if let Some(receiver) = sig.receiver() {
+        let message = "a worker process finds functions by name, so they stand alone: write a function that takes the value as an argument";
+        errors.at(receiver, message);
+    } else if let Some(Companion::None(name)) = &options.companion {
+        let message = "a worker process finds the function through the type beside it: remove `companion = none`\nin an `impl` block, move the function out of it and call it from there";
+        errors.at(name, message);
+    } else if let Some(Companion::Own(name)) = &options.companion {
+        let message = "a worker process finds functions by name, so they stand alone: move this one out of the `impl` block, and call it from there";
+        errors.at(name, message);
+    }
+    let inputs = sig.inputs.iter().filter_map(typed).map(|argument| &*argument.ty);
+    let mut found: Vec<_> = inputs.chain(result(function)).filter_map(first_self).collect();
+    if found.is_empty() && sig.receiver().is_none() {
+        found.extend(function.names_in_body().into_iter().find(|name| name == "Self"));
+    }
+    for name in found {
+        let message = "a worker process finds functions by name, so they stand alone: move this one out of the `impl` block, and write the type's own name";
+        errors.at(name, message);
+    }
+}
+
+fn result(function: &Function) -> Option<&Type> {
+    match &function.sig.output {
+        ReturnType::Default => None,
+        ReturnType::Type(_, ty) => Some(ty),
     }
 }
 
@@ -86,12 +106,16 @@ fn reference_in(ty: &Type) -> Option<&Type> {
 }
 
 /// The first `Self` of a type.
-struct FindSelf(Option<Ident>);
-
-impl<'ast> Visit<'ast> for FindSelf {
-    fn visit_ident(&mut self, ident: &'ast Ident) {
-        if ident == "Self" && self.0.is_none() {
-            self.0 = Some(ident.clone());
+fn first_self(ty: &Type) -> Option<Ident> {
+    struct Finder(Option<Ident>);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_ident(&mut self, ident: &'ast Ident) {
+            if ident == "Self" && self.0.is_none() {
+                self.0 = Some(ident.clone());
+            }
         }
     }
+    let mut finder = Finder(None);
+    finder.visit_type(ty);
+    finder.0
 }

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Ident, Meta, Safety, Token};
 
 use super::site::{keep, path};
-use super::{names, plain_signature, respan};
+use super::{names, plain_signature, respan, values};
 use crate::plan::{Home, Plan};
 
 /// `serial`: the untouched function.
@@ -26,7 +26,12 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
         .filter(|attr| ["must_use", "inline", "cold"].iter().any(|name| attr.path().is_ident(name)));
     let expected = plan.function.attrs.iter().filter_map(expected_of_body);
     let about = format!("Runs [`{}()`] here and now, without a worker.", link(plan));
-    let body = if valid { body(plan) } else { quote!({ ::core::unreachable!() }) };
+    let body = match valid {
+        true => body(plan),
+        // What has no name is still what the function returns, which stands as it was written.
+        false if plan.is_opaque && plan.worker.is_none() => itself(plan),
+        false => quote!({ ::core::unreachable!() }),
+    };
     // The result is for the time-out or the crash, if for nothing else.
     let wraps = plan.options.timeout.is_some() || plan.is_process();
     let wraps = wraps.then(|| quote!(#[allow(clippy::unnecessary_wraps)]));
@@ -39,6 +44,14 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
         #[doc = #about]
         #vis #sig #body
     }
+}
+
+/// A body that calls the function under its own name.
+fn itself(plan: &Plan) -> TokenStream {
+    let owner = if let Home::Impl = plan.home { quote!(Self::) } else { quote!() };
+    let (name, turbofish, values) = (&plan.function.sig.ident, plan.turbofish(0), values(plan));
+    let call = quote!(#owner #name #turbofish(#(#values),*));
+    if let Safety::Unsafe(_) = plan.function.sig.safety { quote!({ unsafe { #call } }) } else { quote!({ #call }) }
 }
 
 /// Of `#[expect(..)]`, the compiler's lints that can fire nowhere but in a body, where they are still checked.

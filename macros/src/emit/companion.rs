@@ -27,18 +27,14 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let deprecated = deprecated.then(|| quote!(#[allow(deprecated)]));
     let attributes = quote!(#(#attributes)* #deprecated);
     let clippy = quote!(#[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]);
-    let stub = !valid && (plan.is_async() || plan.is_process());
-    let knows = match (plan.is_process(), valid) {
-        (false, _) => Some(call_of(plan, valid)),
-        (true, true) => Some(process::remote(plan)),
-        (true, false) => None,
-    };
+    let stub = !valid && plan.is_async();
+    let knows = if crosses(plan, valid) { process::remote(plan) } else { call_of(plan, valid) };
     let items = [
-        knows,
+        Some(knows),
         failed(plan, valid),
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
-        if stub { future::submit_stub(plan) } else { submit(plan) },
+        if stub { future::submit_stub(plan) } else { submit(plan, valid) },
         if stub { None } else { map(plan, valid) },
     ];
     let items = items.iter().flatten();
@@ -64,7 +60,12 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     }
 }
 
-fn submit(plan: &Plan) -> Option<TokenStream> {
+/// Whether the emitted calls go to another process; with mistakes they go nowhere, and threads ask less.
+fn crosses(plan: &Plan, valid: bool) -> bool {
+    plan.is_process() && valid
+}
+
+fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let Plan { private, function, .. } = plan;
     if !plan.has_submit {
         return None;
@@ -76,7 +77,7 @@ fn submit(plan: &Plan) -> Option<TokenStream> {
     let (params, clause) = parts(&generics);
     let values = plan.arguments.iter().map(input);
     let result = &plan.result_owned;
-    let call = if plan.is_process() {
+    let call = if crosses(plan, valid) {
         let proof = process::proof(plan);
         quote!(#private::submit_process(#proof, (#(#values,)*)))
     } else {
@@ -146,7 +147,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     };
     let late = plan.options.timeout.as_ref().filter(|_| valid).map(|_| late(plan)).map(|late| quote!(#late,));
     let (map, function, into) = match (plan.is_async(), &late, receiver) {
-        _ if plan.is_process() => ("Map", "Detach", "map"),
+        _ if crosses(plan, valid) => ("Map", "Detach", "map"),
         // What only borrows the receiver cannot be left in an iterator.
         (false, None, Some((Receiver::Shared, _))) => ("Map", "MapFn", "map"),
         (false, None, _) => ("Map", "Detach", "map"),
@@ -155,7 +156,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
         (true, Some(_), _) => ("AsyncMap", "MapFuture", "map_async_timed"),
     };
     let (map, function, into) = (format_ident!("{map}"), format_ident!("{function}"), format_ident!("{into}{suffix}"));
-    let end = if plan.is_process() {
+    let end = if crosses(plan, valid) {
         let arguments = process::map_arguments(plan);
         quote!(#private::map_process(#arguments, items))
     } else {
