@@ -13,7 +13,7 @@
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
-//! does. `remote.rs` puts the parts together.
+//! does; `exact` sees to it that what is read is what was written. `remote.rs` puts the parts together.
 //!
 //! # Why a transport of our own
 //!
@@ -28,6 +28,7 @@
 //! end. Elsewhere the crate compiles (`os_elsewhere.rs`), and pools of processes say that they cannot be made.
 
 mod direct;
+mod exact;
 #[cfg(feature = "polars")]
 mod frames;
 #[cfg(all(test, target_os = "linux"))]

@@ -9,7 +9,7 @@ use super::registry::Entry;
 use super::ring::LARGEST;
 use super::seat::{self, Calls};
 use super::serve::Serving;
-use super::wire::{Code, Decoder, Encoder, LARGE, Misfit, contained};
+use super::wire::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained, end_part};
 use crate::current::{cancelled, current};
 use crate::error::TaskError;
 use crate::panics;
@@ -125,14 +125,18 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         }
     }
 
-    /// Writes the arguments of a call.
+    /// Writes the arguments of a call that is alone in its request.
     fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        begin_part(out.bytes);
         contained(self.function, || self.arguments.write(args, out))
     }
 
-    /// Reads a result.
+    /// Reads a result, which must be all there is.
     pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
-        self.result.read(input)
+        let mut input = input.part()?;
+        let result = self.result.read(&mut input)?;
+        input.end("it was not read to its end")?;
+        Ok(result)
     }
 
     pub(crate) fn function(&self) -> &'static str {
@@ -166,7 +170,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     }
 
     fn call_once(&self, args: &RefCell<Option<A>>, limit: Option<Duration>) -> Result<R, TaskError> {
-        let mut result = None;
+        let mut outcome = None;
         let write = |out: &mut Encoder<'_>| match &*args.borrow() {
             Some(args) => self.write(args, out),
             None => Err(Misfit::new("they were given away before")),
@@ -186,14 +190,17 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             let_go: &let_go,
         };
         let ended = seat::run(&calls, &mut |input| {
-            result = Some(self.decode(input)?);
+            outcome = Some(match input {
+                Ok(input) => Ok(self.decode(input)?),
+                Err(error) => Err(error),
+            });
             Ok(())
         });
         match (ended, self.limit) {
             (Err(TaskError::TimedOut { .. }), Some(after)) => return Err(TaskError::TimedOut { after }),
             (ended, _) => ended?,
         }
-        result.ok_or_else(|| TaskError::wire(self.function, "its worker gave no result".into()))
+        outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
     }
 
     /// Runs the function on several arguments on this seat's worker, in as few requests as it takes. Gives each outcome
@@ -246,7 +253,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             if self.limit.is_some() {
                 return Packing::Alone(args);
             }
-            *start = packed.bytes.len();
+            *start = begin_part(&mut packed.bytes);
             let mut blocks = Vec::new();
             let mut out = Encoder { bytes: &mut packed.bytes, blocks: &mut blocks, outbox: None };
             *writing = true;
@@ -254,6 +261,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             *writing = false;
             let refused = match written {
                 Ok(()) if packed.bytes.len() <= LARGEST => {
+                    end_part(&mut packed.bytes[*start..]);
                     packed.starts.push(*start);
                     continue;
                 }
@@ -277,6 +285,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     ) -> ControlFlow<()> {
         let (mut first, mut retries, mut pauses) = (0, self.retries, Pauses::new(self.backoff));
         let mut results: Vec<R> = Vec::new();
+        // Those that cannot be read, with their places.
+        let mut unread = Vec::new();
         while first < packed.starts.len() {
             let count = packed.starts.len() - first;
             let bytes = &packed.bytes[packed.starts[first]..];
@@ -294,15 +304,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             };
             results.reserve(count);
             let outcome = seat::run(&calls, &mut |input| {
-                results.push(self.decode(input)?);
+                match input {
+                    Ok(input) => results.push(self.decode(input)?),
+                    Err(error) => unread.push((results.len() + unread.len(), error)),
+                }
                 Ok(())
             });
-            first += results.len();
-            if !results.is_empty() {
+            let answered = results.len() + unread.len();
+            first += answered;
+            if answered > 0 {
                 (retries, pauses) = (self.retries, Pauses::new(self.backoff));
             }
-            for result in results.drain(..) {
-                give(Ok(result))?;
+            let (mut read, mut unread) = (results.drain(..), unread.drain(..).peekable());
+            for place in 0..answered {
+                match unread.next_if(|(at, _)| *at == place) {
+                    Some((_, error)) => give(Err(error))?,
+                    None => read.next().map_or(ControlFlow::Continue(()), |result| give(Ok(result)))?,
+                }
             }
             match outcome {
                 Ok(()) => {}
@@ -344,7 +362,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     fn serve_all(&self, serving: &mut Serving<'_>, step: &mut Step) {
         while serving.replies.left > 0 {
             *step = Step::Read;
-            let args = match self.arguments.read(&mut serving.input) {
+            let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
                 Err(misfit) => return serving.refuse(&unread(&misfit)),
             };

@@ -453,6 +453,14 @@ impl Ring<'_> {
             }
             return;
         }
+        if let (9..=16, Some(first), Some(last)) = (bytes.len(), bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            // SAFETY: as below; the two overlap, or meet.
+            unsafe {
+                self.bytes.add(place).cast().write_unaligned(*first);
+                self.bytes.add(place + bytes.len() - 8).cast().write_unaligned(*last);
+            }
+            return;
+        }
         if bytes.len() < 4 {
             for (offset, byte) in bytes.iter().enumerate() {
                 // SAFETY: as below.

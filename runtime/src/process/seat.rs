@@ -106,16 +106,16 @@ pub(super) struct Calls<'a> {
     pub(super) let_go: &'a dyn Fn(),
 }
 
+/// Takes the result of the next call: reads it, or is told why that failed.
+pub(super) type Each<'a> = dyn FnMut(Result<&mut Decoder<'_>, TaskError>) -> Result<(), Misfit> + 'a;
+
 /// Has this seat's worker run calls. Gives each result to `each`, in order; an error is that of the first call that
 /// has none, and those behind it were not run.
 ///
 /// # Panics
 ///
 /// If this thread is on none.
-pub(super) fn run(
-    calls: &Calls<'_>,
-    each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
-) -> Result<(), TaskError> {
+pub(super) fn run(calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
     SEAT.with_borrow_mut(|seat| seat.as_mut().expect("process pools run calls on seats").run(calls, each))
 }
 
@@ -130,11 +130,7 @@ pub(super) fn room() -> u64 {
 }
 
 impl Seat {
-    fn run(
-        &mut self,
-        calls: &Calls<'_>,
-        each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
-    ) -> Result<(), TaskError> {
+    fn run(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
         let mut last = String::new();
         for _ in 0..STILLBORN {
             match self.attempt(calls, each) {
@@ -150,11 +146,7 @@ impl Seat {
     }
 
     /// The outcome; or how the worker died, if it did before it began.
-    fn attempt(
-        &mut self,
-        calls: &Calls<'_>,
-        each: &mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
-    ) -> Result<Result<(), TaskError>, Death> {
+    fn attempt(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<Result<(), TaskError>, Death> {
         let mut host = match self.host(calls.function) {
             Ok(host) => host,
             Err(error) => return Ok(Err(error)),
@@ -306,7 +298,7 @@ struct Received<'a> {
     /// Calls that are not answered.
     left: u32,
     error: Option<TaskError>,
-    each: &'a mut dyn FnMut(&mut Decoder<'_>) -> Result<(), Misfit>,
+    each: &'a mut Each<'a>,
 }
 
 impl Received<'_> {
@@ -325,16 +317,22 @@ impl Received<'_> {
 
     fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
         self.left = self.left.checked_sub(count)?;
-        if self.error.is_none()
-            && let Err(Misfit(why)) = contained(self.function, || (0..count).try_for_each(|_| (self.each)(input)))
-        {
-            let why = format!("its result could not be read: {why}");
-            self.error = Some(TaskError::wire(self.function, why));
+        let mut taken = 0;
+        // One that cannot be read has a length all the same: those behind it can.
+        while taken < count {
+            let read = contained(self.function, || {
+                while taken < count {
+                    taken += 1;
+                    (self.each)(Ok(input))?;
+                }
+                Ok(())
+            });
+            if let Err(Misfit(why)) = read {
+                let error = TaskError::wire(self.function, format!("its result could not be read: {why}"));
+                (self.each)(Err(error)).ok()?;
+            }
         }
-        if self.error.is_none() && !input.is_empty() {
-            self.error = Some(TaskError::wire(self.function, "its result is longer than its type".into()));
-        }
-        Some(())
+        input.is_empty().then_some(())
     }
 
     /// Takes what a worker that died had finished.

@@ -3,7 +3,7 @@
 use super::os;
 use super::parcel::{Mail, pack};
 use super::ring::{LARGEST, Place, Shared};
-use super::wire::{Decoder, Encoder, Misfit};
+use super::wire::{Decoder, Encoder, Misfit, begin_part, end_part};
 use crate::error::TaskError;
 
 /// What a reply says, in its first word.
@@ -25,6 +25,18 @@ pub struct Serving<'a> {
 }
 
 impl Serving<'_> {
+    /// Reads the arguments of the next call.
+    #[inline]
+    pub(super) fn arguments<A>(
+        &mut self,
+        read: impl FnOnce(&mut Decoder<'_>) -> Result<A, Misfit>,
+    ) -> Result<A, Misfit> {
+        let mut input = self.input.part()?;
+        let args = read(&mut input)?;
+        input.end("they were not read to their end")?;
+        Ok(args)
+    }
+
     /// Says why the request cannot be answered.
     pub(super) fn refuse(&mut self, why: &str) {
         self.replies.fail(status::MISFIT, &(why, ""));
@@ -59,11 +71,13 @@ impl Replies<'_> {
     /// Answers one call.
     pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
         self.scratch.clear();
+        let start = begin_part(self.scratch);
         let mut blocks = Vec::new();
         let written =
             write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) });
         let packed = match written {
             Ok(()) if blocks.is_empty() && self.scratch.len() <= LARGEST => {
+                end_part(&mut self.scratch[start..]);
                 self.add();
                 self.left -= 1;
                 return Ok(());

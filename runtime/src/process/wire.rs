@@ -1,9 +1,13 @@
 //! What crosses to a worker process, and how: values become bytes, and large ones blocks beside them.
 //!
-//! The bytes are postcard's: compact, fast, and exact for everything that `derive(Serialize, Deserialize)` makes. Types
-//! that want to see what comes before they read it (`serde(untagged)`, `serde(flatten)`, `serde_json::Value`) are told
-//! so by an error. Of the formats that could do those, none keeps `Some(None)` and `None` apart, and a wrong answer
-//! without an error is worse than an error.
+//! The bytes are postcard's: compact, fast, and with what [`exact`] adds, read as they were written. Types that want to
+//! see what comes before they read it (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`) are told
+//! so by an error; so are types that write other fields than they read (`serde(skip_serializing_if)`,
+//! `skip_serializing`, `skip_deserializing`). Of the formats that could do those, none keeps `Some(None)` and `None`
+//! apart, and a wrong answer without an error is worse than an error.
+//!
+//! Each call's arguments, and each result, are a [part](Decoder::part) of their message, with a length: whatever a type
+//! reads, it reads nothing of another call's.
 //!
 //! Which types go how is asked at the type that the user wrote, by the [`Probe`]: a concrete type, so that method
 //! resolution can prefer one way to another (autoref specialization).
@@ -13,7 +17,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::exact;
 use super::os::OwnedFd;
+use super::ring::LARGEST;
 use super::segments::{Outbox, Sent, View};
 use crate::panics;
 
@@ -69,7 +75,7 @@ pub struct Encoder<'a> {
 impl Encoder<'_> {
     /// Writes a value of serde's.
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        postcard::serialize_with_flavor::<T, _, _>(value, Append(self.bytes)).map_err(misfit)
+        exact::write(value, self.bytes).map_err(Misfit::new)
     }
 
     /// Writes the bytes of all parts, one behind the other; many of them as a block.
@@ -105,49 +111,23 @@ pub(super) fn no_memory(error: std::io::Error) -> Misfit {
     Misfit(format!("shared memory could not be had: {error}"))
 }
 
-fn misfit(error: postcard::Error) -> Misfit {
-    use postcard::Error;
-    match error {
-        Error::WontImplement => Misfit::new(
-            "its type must see the data before it can read it, as with `serde(untagged)`, `serde(flatten)` or \
-             `serde_json::Value`: send it as text, or as a type with a fixed shape",
-        ),
-        Error::NotYetImplemented => Misfit::new("its type uses a part of serde that is not supported"),
-        Error::SerializeSeqLengthUnknown => Misfit::new("one of its sequences does not know its length"),
-        Error::SerdeSerCustom | Error::SerdeDeCustom => Misfit::new("its own serde implementation refused it"),
-        Error::DeserializeUnexpectedEnd => Misfit::new("it ends too early"),
-        other => Misfit::new(other),
-    }
+/// The length of a part that has the rest of its message, and what is beside it.
+const REST: u16 = u16::MAX;
+const _: () = assert!(LARGEST < REST as usize, "the length of what fits the ring is a length");
+
+/// Begins a part of a message, which has the rest of it; gives its place.
+#[inline]
+pub(super) fn begin_part(bytes: &mut Vec<u8>) -> usize {
+    let start = bytes.len();
+    bytes.extend_from_slice(&REST.to_le_bytes());
+    start
 }
 
-/// Bytes that are copied one by one: the longest form of a number of 64 bits.
-const SHORT: usize = 10;
-
-/// A vector that grows.
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Append<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > SHORT {
-            self.0.extend_from_slice(bytes);
-            return Ok(());
-        }
-        // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
-        self.0.reserve(SHORT);
-        bytes.iter().for_each(|byte| self.0.push(*byte));
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+/// Ends the part that begins here: others may follow.
+#[inline]
+pub(super) fn end_part(part: &mut [u8]) {
+    if let Some((length, rest)) = part.split_first_chunk_mut() {
+        *length = u16::try_from(rest.len()).unwrap_or(REST).to_le_bytes();
     }
 }
 
@@ -196,7 +176,7 @@ impl<'a> Decoder<'a> {
 
     /// Reads a value of serde's.
     pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, Misfit> {
-        let (value, rest) = postcard::take_from_bytes(self.bytes).map_err(misfit)?;
+        let (value, rest) = exact::read(self.bytes).map_err(Misfit::new)?;
         self.bytes = rest;
         Ok(value)
     }
@@ -223,9 +203,31 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The next part of a message: what [`begin_part`] began.
+    #[inline]
+    pub(super) fn part(&mut self) -> Result<Self, Misfit> {
+        let early = || Misfit::new("it ends too early");
+        let (length, rest) = self.bytes.split_first_chunk().ok_or_else(early)?;
+        let length = u16::from_le_bytes(*length);
+        let (part, rest) =
+            if length == REST { (rest, &[][..]) } else { rest.split_at_checked(length.into()).ok_or_else(early)? };
+        self.bytes = rest;
+        let blocks = if length == REST { std::mem::take(&mut self.blocks) } else { Vec::new().into_iter() };
+        Ok(Self { bytes: part, blocks })
+    }
+
     /// Whether everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.blocks.as_slice().is_empty()
+    }
+
+    /// That everything was read; `unread` says that it was not.
+    #[inline]
+    pub(super) fn end(&self, unread: &str) -> Result<(), Misfit> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(Misfit(format!("{unread}: its `Serialize` and `Deserialize` do not agree")))
     }
 }
 
@@ -261,7 +263,10 @@ pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(),
 
 /// The value of bytes.
 pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, Misfit> {
-    T::read(&mut Decoder::new(bytes, Vec::new()))
+    let mut input = Decoder::new(bytes, Vec::new());
+    let value = T::read(&mut input)?;
+    input.end("it was not read to its end")?;
+    Ok(value)
 }
 
 /// A type that has a way of its own, better than serde's or where serde has none.

@@ -1,0 +1,610 @@
+//! Serde's attributes, and what is written by hand: values arrive as they were, or an error says why they cannot.
+
+#![allow(dead_code, reason = "some fields are only sent")]
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::ops::{Bound, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fanfold::{TaskError, parallel};
+use serde::de::{SeqAccess, Visitor};
+use serde::ser::{SerializeSeq, SerializeStruct, SerializeTuple};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+fanfold::process_tests!();
+
+fn said(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap()
+}
+
+/// A function that gets a type, one that gives it, and one that does either in a channel; each must be refused, with
+/// these words, and a call behind it must not notice.
+macro_rules! refused {
+    ($test:ident, $type:ty, $values:expr, $words:expr) => {
+        mod $test {
+            use super::*;
+
+            #[parallel(kind = "process")]
+            fn get(_: $type, after: u32) -> u32 {
+                after
+            }
+
+            #[parallel(kind = "process")]
+            fn give(which: usize) -> $type {
+                let values: Vec<$type> = $values;
+                values.into_iter().cycle().nth(which).expect("endless")
+            }
+
+            #[parallel(kind = "process")]
+            fn both(_: $type, after: u32) -> Result<u32, TaskError> {
+                Ok(after)
+            }
+
+            #[test]
+            fn is_refused() {
+                let words: &str = $words;
+                let check = |said: &str| assert!(said.contains(words), "{said}");
+                let values = || -> Vec<$type> { $values };
+                for value in values() {
+                    let panic = catch_unwind(AssertUnwindSafe(|| get(value, 5))).expect_err("refused");
+                    check(&said(&*panic));
+                }
+                for (which, value) in values().into_iter().enumerate() {
+                    check(&get::submit(value, 5).join().expect_err("refused").to_string());
+                    let error = give::submit(which).join().expect_err("refused");
+                    assert!(matches!(error, TaskError::Wire { .. }), "{error}");
+                    check(&error.to_string());
+                }
+                let tasks: Vec<_> = values().into_iter().map(|value| get::submit(value, 5)).collect();
+                tasks.into_iter().for_each(|task| check(&task.join().expect_err("refused").to_string()));
+                let many: Vec<($type, u32)> = (0..20).flat_map(|_| values()).zip(0..).collect();
+                let outcomes: Vec<Result<u32, TaskError>> = both::map(many).collect();
+                outcomes.iter().for_each(|outcome| check(&outcome.as_ref().expect_err("refused").to_string()));
+                let panic = catch_unwind(|| give::map(0..3).collect::<Vec<_>>()).expect_err("refused");
+                check(&said(&*panic));
+                let (sender, receiver) = fanfold::channel::<$type>();
+                for value in values() {
+                    let error = match sender.send(value) {
+                        Err(error) => error,
+                        Ok(()) => receiver.recv().map(drop).expect_err("refused"),
+                    };
+                    check(&error.to_string());
+                }
+            }
+        }
+    };
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NotRead {
+    #[serde(skip_deserializing)]
+    total: u8,
+    id: u8,
+}
+refused!(a_field_that_is_not_read, NotRead, vec![NotRead { total: 9, id: 5 }], "`NotRead` writes 2 fields and reads 1");
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NotWritten {
+    id: u8,
+    #[serde(skip_serializing, default)]
+    total: u8,
+    other: u8,
+}
+refused!(
+    a_field_that_is_not_written,
+    NotWritten,
+    vec![NotWritten { id: 1, total: 2, other: 3 }, NotWritten { id: 0, total: 0, other: 0 }],
+    "`NotWritten` writes 2 fields and reads 3"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SometimesWritten {
+    id: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<u8>,
+    count: u8,
+    limit: Option<u8>,
+}
+refused!(
+    a_field_that_is_sometimes_not_written,
+    SometimesWritten,
+    vec![SometimesWritten { id: 1, note: None, count: 0, limit: Some(0) }],
+    "`SometimesWritten` leaves its field `note` out"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LastSometimesWritten {
+    id: u8,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    tags: Vec<u8>,
+}
+refused!(
+    a_last_field_that_is_sometimes_not_written,
+    LastSometimesWritten,
+    vec![LastSometimesWritten { id: 1, tags: Vec::new() }],
+    "`LastSometimesWritten` leaves its field `tags` out"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct OneForTheOther {
+    #[serde(skip_deserializing)]
+    id: u8,
+    name: u8,
+    #[serde(skip_serializing, default)]
+    password: u8,
+}
+refused!(
+    a_field_that_is_read_in_the_place_of_another,
+    OneForTheOther,
+    vec![OneForTheOther { id: 1, name: 2, password: 3 }],
+    "`OneForTheOther` writes other fields than it reads"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Pairs(u8, #[serde(skip_serializing)] u8, u8);
+refused!(a_tuple_field_that_is_not_written, Pairs, vec![Pairs(1, 2, 3)], "`Pairs` writes 2 fields and reads 3");
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Variants {
+    Struct {
+        #[serde(skip_deserializing)]
+        total: u8,
+        id: u8,
+    },
+    Sometimes {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<u8>,
+        id: u8,
+    },
+    Tuple(u8, #[serde(skip_deserializing)] u8, u8),
+    One(#[serde(skip_serializing)] u8),
+    Other(#[serde(skip_deserializing)] u8),
+}
+refused!(
+    variants,
+    Variants,
+    vec![
+        Variants::Struct { total: 1, id: 2 },
+        Variants::Sometimes { note: None, id: 2 },
+        Variants::Tuple(1, 2, 3),
+        Variants::One(1),
+        Variants::Other(1)
+    ],
+    "`Variants::"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum LastNotRead {
+    First,
+    #[serde(skip_deserializing)]
+    Second,
+    Third,
+}
+refused!(
+    a_variant_that_is_not_read,
+    (LastNotRead, u8),
+    vec![(LastNotRead::Second, 7)],
+    "`LastNotRead` writes other variants than it reads"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Nested {
+    inner: Vec<(u8, Option<NotRead>)>,
+}
+refused!(
+    a_field_deep_inside,
+    Nested,
+    vec![Nested { inner: vec![(1, None), (2, Some(NotRead { total: 3, id: 4 }))] }],
+    "`NotRead` writes 2 fields and reads 1"
+);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Flat {
+    id: u8,
+    #[serde(flatten)]
+    inner: BTreeMap<String, u8>,
+}
+refused!(a_flattened_field, Flat, vec![Flat { id: 1, inner: BTreeMap::new() }], "serde(flatten)");
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Tagged {
+    One { a: u8 },
+}
+refused!(a_tag, Tagged, vec![Tagged::One { a: 1 }], "serde(tag)");
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", content = "content")]
+enum TaggedBeside {
+    Nothing,
+    One { a: u8 },
+}
+refused!(a_tag_beside_its_content, TaggedBeside, vec![TaggedBeside::One { a: 1 }, TaggedBeside::Nothing], "serde(tag)");
+
+/// Reads and writes by hand; the last of its cases agrees with itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ByHand(u8);
+
+const REASON: u8 = 0;
+const LONG: u8 = 1;
+const SHORT: u8 = 2;
+const MISCOUNTED: u8 = 3;
+const UNREADABLE: u8 = 4;
+const FINE: u8 = 5;
+
+impl Serialize for ByHand {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            REASON => Err(serde::ser::Error::custom("my reason 42")),
+            MISCOUNTED => {
+                let mut seq = serializer.serialize_seq(Some(3))?;
+                seq.serialize_element(&self.0)?;
+                seq.end()
+            }
+            LONG => u16::from_le_bytes([LONG, 0x80]).serialize(serializer),
+            SHORT => serializer.serialize_unit(),
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ByHand {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            UNREADABLE => Err(serde::de::Error::custom("my reason 43")),
+            other => Ok(Self(other)),
+        }
+    }
+}
+refused!(a_reason_for_not_writing, ByHand, vec![ByHand(REASON)], "implementation refused it: my reason 42");
+refused!(a_reason_for_not_reading, ByHand, vec![ByHand(UNREADABLE)], "implementation refused it: my reason 43");
+refused!(a_sequence_that_lies, ByHand, vec![ByHand(MISCOUNTED)], "another number of parts than it writes");
+
+#[cfg(unix)]
+refused!(
+    a_path_that_is_no_text,
+    PathBuf,
+    vec![<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(vec![b'a', 0xff]).into()],
+    "implementation refused it: path contains invalid UTF-8 characters"
+);
+
+#[parallel(kind = "process")]
+fn through(value: ByHand, after: u8) -> Result<(u8, u8), TaskError> {
+    Ok((value.0, after))
+}
+
+#[parallel(kind = "process")]
+fn only(value: ByHand) -> Result<u8, TaskError> {
+    Ok(value.0)
+}
+
+#[parallel(kind = "process")]
+fn back(value: u8, log: PathBuf) -> Result<ByHand, TaskError> {
+    let mut log = std::fs::OpenOptions::new().append(true).create(true).open(log).expect("it can be opened");
+    log.write_all(&[value]).expect("it can be written");
+    Ok(ByHand(value))
+}
+
+fn message(outcome: Result<impl std::fmt::Debug, TaskError>) -> String {
+    let error = outcome.expect_err("refused");
+    assert!(matches!(error, TaskError::Wire { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn arguments_that_are_read_wrongly_cost_no_other_call() {
+    let items: Vec<ByHand> = (0..300).map(|n| ByHand([LONG, FINE, SHORT, 6, 7][n % 5])).collect();
+    let outcomes: Vec<Result<u8, TaskError>> = only::map(items.clone()).collect();
+    for (item, outcome) in items.into_iter().zip(outcomes) {
+        match item.0 {
+            LONG => {
+                let said = message(outcome);
+                assert!(said.contains("arguments could not be read: they were not read to their end"), "{said}");
+                assert!(said.contains("`Serialize` and `Deserialize` do not agree"), "{said}");
+            }
+            SHORT => assert!(message(outcome).contains("it ends too early")),
+            fine => assert_eq!(outcome.expect("it agrees"), fine),
+        }
+    }
+    let tasks: Vec<_> = (0..100).map(|n| through::submit(ByHand([LONG, FINE][n % 2]), 9)).collect();
+    for (n, task) in tasks.into_iter().enumerate() {
+        let outcome = task.join().and_then(|outcome| outcome);
+        match n % 2 {
+            0 => assert!(message(outcome).contains("not read to their end")),
+            _ => assert_eq!(outcome.expect("it agrees"), (FINE, 9)),
+        }
+    }
+    assert!(message(only(ByHand(LONG))).contains("not read to their end"));
+    assert_eq!(only(ByHand(FINE)).expect("it agrees"), FINE);
+}
+
+#[test]
+fn results_that_are_read_wrongly_cost_no_other_call_and_run_none_again() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let log = dir.path().join("log");
+    let kinds = [LONG, FINE, SHORT, 6, UNREADABLE, 7];
+    let items: Vec<(u8, PathBuf)> = (0..300).map(|n| (kinds[n % 6], log.clone())).collect();
+    let outcomes: Vec<Result<ByHand, TaskError>> = back::map(items.clone()).collect();
+    for ((item, _), outcome) in items.into_iter().zip(outcomes) {
+        match item {
+            LONG => assert!(message(outcome).contains("its result could not be read: it was not read to its end")),
+            SHORT => assert!(message(outcome).contains("it ends too early")),
+            UNREADABLE => assert!(message(outcome).contains("my reason 43")),
+            fine => assert_eq!(outcome.expect("it agrees"), ByHand(fine)),
+        }
+    }
+    assert_eq!(std::fs::metadata(&log).expect("it was written").len(), 300, "each ran once");
+    let task = back::submit(LONG, log.clone()).join().and_then(|outcome| outcome);
+    assert!(message(task).contains("not read to its end"));
+    assert!(message(back(LONG, log)).contains("not read to its end"));
+}
+
+#[test]
+fn a_channel_goes_on_behind_a_value_that_is_read_wrongly() {
+    let (sender, receiver) = fanfold::channel::<ByHand>();
+    [LONG, FINE].into_iter().for_each(|value| sender.send(ByHand(value)).expect("it can be written"));
+    assert!(receiver.recv().expect_err("it is too long").to_string().contains("not read to its end"));
+    assert_eq!(receiver.recv().expect("it agrees"), ByHand(FINE));
+}
+
+/// What must go on to work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct All<'a, T> {
+    #[serde(alias = "number", alias = "id")]
+    user_id: u128,
+    #[serde(default)]
+    some_letter: char,
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(skip)]
+    cache: u8,
+    #[serde(with = "in_halves")]
+    halved: u32,
+    text: Cow<'a, str>,
+    transparent: Transparent,
+    options: (Option<Option<u8>>, Option<Option<u8>>, Option<Option<u8>>),
+    generic: Vec<T>,
+    maps: (BTreeMap<String, [u16; 3]>, HashMap<i8, ()>),
+    unit: Unit,
+    shifted: Vec<Shifted>,
+    system: (Duration, IpAddr, Range<u8>, Bound<i64>, NonZero<u8>, PathBuf, Result<u8, String>),
+    both: Converted,
+    bytes: fanfold::Bytes,
+    other_case: OtherCase,
+    by_hand: StructAsTuple,
+    child: Option<Box<All<'a, T>>>,
+}
+
+mod in_halves {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(n: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        (n / 2, n - n / 2).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+        <(u32, u32)>::deserialize(deserializer).map(|(a, b)| a + b)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Transparent {
+    value: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Unit;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Kind {
+    Nothing,
+    #[serde(alias = "Alone")]
+    One(i16),
+    Some(f32, #[serde(skip)] u8, f64),
+    WithNames {
+        #[serde(alias = "b")]
+        a: u8,
+        #[serde(skip)]
+        c: u8,
+    },
+    Hollow(),
+    Empty {},
+}
+
+/// serde writes the third as number 2, and reads number 2 as the fourth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Shifted {
+    Created,
+    #[serde(skip)]
+    Internal(u8),
+    Updated,
+    #[serde(alias = "Removed")]
+    Deleted,
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "(u8, String)", from = "(u8, String)")]
+struct Converted(String);
+
+impl From<Converted> for (u8, String) {
+    fn from(converted: Converted) -> Self {
+        (1, converted.0)
+    }
+}
+
+impl From<(u8, String)> for Converted {
+    fn from((_, text): (u8, String)) -> Self {
+        Self(text)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all(serialize = "camelCase", deserialize = "snake_case"))]
+struct OtherCase {
+    first_name: u8,
+    last_name: u8,
+}
+
+/// Formats without names do not tell these apart, so some types do not, either.
+#[derive(Debug, Clone, PartialEq)]
+struct StructAsTuple(u8, u8);
+
+impl Serialize for StructAsTuple {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 % 2 == 0 {
+            let mut fields = serializer.serialize_struct("StructAsTuple", 2)?;
+            fields.serialize_field("x", &self.0)?;
+            fields.serialize_field("y", &self.1)?;
+            return fields.end();
+        }
+        let mut parts = serializer.serialize_tuple(2)?;
+        parts.serialize_element(&self.0)?;
+        parts.serialize_element(&self.1)?;
+        parts.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for StructAsTuple {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = StructAsTuple;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("two numbers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<StructAsTuple, A::Error> {
+                let mut next = || seq.next_element()?.ok_or_else(|| serde::de::Error::custom("too few"));
+                Ok(StructAsTuple(next()?, next()?))
+            }
+        }
+        deserializer.deserialize_tuple(2, Visit)
+    }
+}
+
+/// The same numbers in every run (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number of any length.
+    fn any(&mut self) -> u64 {
+        let shift = self.next() % 64;
+        self.next() >> shift
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "any byte will do")]
+    fn byte(&mut self) -> u8 {
+        self.any() as u8
+    }
+
+    fn some<T>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        let count = if self.next().is_multiple_of(8) { self.next() % 300 } else { self.next() % 4 };
+        (0..count).map(|_| make(self)).collect()
+    }
+
+    fn option<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.next().is_multiple_of(2).then(|| make(self))
+    }
+
+    fn text(&mut self) -> String {
+        self.some(Self::letter).into_iter().collect()
+    }
+
+    fn letter(&mut self) -> char {
+        ['a', 'ä', '€', '\u{10ffff}', '\0'][usize::from(self.byte() % 5)]
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "any number will do")]
+    fn kind(&mut self) -> Kind {
+        match self.next() % 6 {
+            0 => Kind::Nothing,
+            1 => Kind::One(self.any() as i16),
+            2 => Kind::Some(self.any() as f32, 0, self.any() as f64),
+            3 => Kind::WithNames { a: self.byte(), c: 0 },
+            4 => Kind::Hollow(),
+            _ => Kind::Empty {},
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "any number will do")]
+    fn all<T>(&mut self, depth: u8, generic: &mut impl FnMut(&mut Self) -> T) -> All<'static, T> {
+        All {
+            user_id: u128::from(self.any()) * u128::from(self.any()),
+            some_letter: self.letter(),
+            kind: self.kind(),
+            cache: 0,
+            halved: self.any() as u32,
+            text: self.text().into(),
+            transparent: Transparent { value: self.any() as i64 },
+            options: (None, Some(None), self.option(|random| random.option(Self::byte))),
+            generic: self.some(&mut *generic),
+            maps: (
+                self.some(|random| (random.text(), [random.any() as u16; 3])).into_iter().collect(),
+                self.some(|random| (random.byte() as i8, ())).into_iter().collect(),
+            ),
+            unit: Unit,
+            shifted: self.some(|random| {
+                [Shifted::Created, Shifted::Updated, Shifted::Deleted, Shifted::Closed][usize::from(random.byte() % 4)]
+                    .clone()
+            }),
+            system: (
+                Duration::from_nanos(self.any()),
+                IpAddr::from(self.any().to_be_bytes().first_chunk::<4>().copied().unwrap_or_default()),
+                self.byte()..self.byte(),
+                self.option(|random| Bound::Included(random.any() as i64)).unwrap_or(Bound::Unbounded),
+                NonZero::new(self.byte()).unwrap_or(NonZero::<u8>::MAX),
+                self.text().into(),
+                self.option(Self::text).map_or(Ok(self.byte()), Err),
+            ),
+            both: Converted(self.text()),
+            bytes: self.some(Self::byte).into(),
+            other_case: OtherCase { first_name: self.byte(), last_name: self.byte() },
+            by_hand: StructAsTuple(self.byte(), self.byte()),
+            child: if depth == 0 { None } else { self.option(|random| Box::new(random.all(depth - 1, generic))) },
+        }
+    }
+}
+
+#[parallel(kind = "process")]
+fn echo(value: All<'static, Option<i64>>, after: u8) -> (All<'static, Option<i64>>, u8) {
+    (value, after)
+}
+
+#[test]
+fn whatever_else_serde_does_arrives_as_it_was() {
+    let mut random = Random(11);
+    let mut generic = |random: &mut Random| random.option(|random| random.any().cast_signed());
+    let values: Vec<_> = (0..200).map(|n: u8| (random.all(3, &mut generic), n)).collect();
+    let same: Vec<_> = echo::map(values.clone()).collect();
+    assert_eq!(same, values);
+    let (sender, receiver) = fanfold::channel();
+    for (value, n) in values.iter().take(40) {
+        assert_eq!(echo::submit(value.clone(), *n).join().expect("it can be sent"), (value.clone(), *n));
+        assert_eq!(echo(value.clone(), *n), (value.clone(), *n));
+        sender.send(value.clone()).expect("it can be sent");
+        assert_eq!(receiver.recv().expect("it can be received"), *value);
+    }
+}
