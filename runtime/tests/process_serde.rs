@@ -375,9 +375,10 @@ struct All<'a, T> {
     transparent: Transparent,
     options: (Option<Option<u8>>, Option<Option<u8>>, Option<Option<u8>>),
     generic: Vec<T>,
-    maps: (BTreeMap<String, [u16; 3]>, HashMap<i8, ()>),
+    maps: (BTreeMap<String, [u16; 3]>, HashMap<i8, bool>),
     unit: Unit,
     shifted: Vec<Shifted>,
+    #[allow(clippy::type_complexity, reason = "all that the system has")]
     system: (Duration, IpAddr, Range<u8>, Bound<i64>, NonZero<u8>, PathBuf, Result<u8, String>),
     both: Converted,
     bytes: fanfold::Bytes,
@@ -389,6 +390,7 @@ struct All<'a, T> {
 mod in_halves {
     use super::*;
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's")]
     pub(super) fn serialize<S: Serializer>(n: &u32, serializer: S) -> Result<S::Ok, S::Error> {
         (n / 2, n - n / 2).serialize(serializer)
     }
@@ -465,7 +467,7 @@ struct StructAsTuple(u8, u8);
 
 impl Serialize for StructAsTuple {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 2 == 0 {
+        if self.0.is_multiple_of(2) {
             let mut fields = serializer.serialize_struct("StructAsTuple", 2)?;
             fields.serialize_field("x", &self.0)?;
             fields.serialize_field("y", &self.1)?;
@@ -563,7 +565,7 @@ impl Random {
             generic: self.some(&mut *generic),
             maps: (
                 self.some(|random| (random.text(), [random.any() as u16; 3])).into_iter().collect(),
-                self.some(|random| (random.byte() as i8, ())).into_iter().collect(),
+                self.some(|random| (random.byte() as i8, true)).into_iter().collect(),
             ),
             unit: Unit,
             shifted: self.some(|random| {

@@ -211,7 +211,7 @@ impl Direct for Box<dyn Error + Send + Sync> {
             out.value(&true)?;
             return Direct::write(error, out);
         }
-        out.value(&(false, chain(&**self)))
+        out.tagged(false.into(), &chain(&**self))
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
@@ -298,13 +298,13 @@ const KINDS: [io::ErrorKind; 16] = [
 impl Direct for TaskError {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
         match self {
-            Self::Panicked { message, function, location, .. } => out.value(&(0_u8, message, function, location)),
+            Self::Panicked { message, function, location, .. } => out.tagged(0, &(message, function, location)),
             Self::Cancelled => out.value(&1_u8),
-            Self::TimedOut { after } => out.value(&(2_u8, after)),
-            Self::Init { message } => out.value(&(3_u8, message)),
+            Self::TimedOut { after } => out.tagged(2, after),
+            Self::Init { message } => out.tagged(3, message),
             Self::PoolClosed => out.value(&4_u8),
-            Self::WorkerDied { function, message, signal, code } => out.value(&(5_u8, function, message, signal, code)),
-            Self::Wire { function, message } => out.value(&(6_u8, function, message)),
+            Self::WorkerDied { function, message, signal, code } => out.tagged(5, &(function, message, signal, code)),
+            Self::Wire { function, message } => out.tagged(6, &(function, message)),
         }
     }
 

@@ -78,6 +78,12 @@ impl Encoder<'_> {
         exact::write(value, self.bytes).map_err(Misfit::new)
     }
 
+    /// Writes a byte that says what follows, and that.
+    pub(super) fn tagged<T: Serialize + ?Sized>(&mut self, tag: u8, value: &T) -> Result<(), Misfit> {
+        self.bytes.push(tag);
+        self.value(value)
+    }
+
     /// Writes the bytes of all parts, one behind the other; many of them as a block.
     pub(super) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -232,6 +238,11 @@ impl<'a> Decoder<'a> {
 }
 
 /// A type whose values can cross to another process: everything that serde can write and read again.
+///
+/// Values arrive as they were, or an error says why they cannot. Refused are types that must see data to know its shape
+/// (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`), and types that write other fields than they
+/// read (`serde(skip_serializing_if)`, `skip_serializing`, `skip_deserializing`, a `rename` for one of the two): use
+/// `serde(skip)`, which is for both.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",

@@ -44,6 +44,9 @@ mod shape {
 /// The low bits that hold a kind or a shape.
 const BITS: u32 = 2;
 
+/// The bit of a number's byte, as postcard writes it, that says that more follow.
+const MORE: u8 = 0x80;
+
 /// The bit that tells `a` from `A`, in each of four letters.
 const LOWER_CASE: u32 = 0x2020_2020;
 
@@ -53,6 +56,11 @@ struct Names(u32);
 
 impl Names {
     const NONE: Self = Self(0);
+
+    #[inline]
+    fn of(names: &[&str]) -> Self {
+        names.iter().fold(Self::NONE, |names, name| names.and(name))
+    }
 
     /// The names so far, and one more. Of it count the first and the last letters, whatever their case: so it costs
     /// nothing where names are constants, and `userName` is written for `user_name`.
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn names_are_told_apart_but_not_their_cases() {
-        let of = |names: &[&str]| names.iter().fold(Names::NONE, |names, name| names.and(name));
+        let of = Names::of;
         let same = [["id", "user_name"], ["ID", "userName"], ["Id", "UserName"], ["id", "USER-NAME"]];
         assert!(same.iter().all(|names| of(names).bytes() == of(&same[0]).bytes()));
         let others: [&[&str]; 7] = [

@@ -1,10 +1,12 @@
 //! Reading: postcard's deserializer, and what stands before parts compared with what is asked for.
 
+#![allow(clippy::inline_always, reason = "where a struct is known, so are its names: they need not be looked at")]
+
 use postcard::de_flavors::Slice;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::{BITS, Error, Names, Of, kind, shape};
+use super::{BITS, Error, MORE, Names, Of, kind, shape};
 
 /// Reads a value; gives it, and the bytes behind it.
 #[inline]
@@ -29,8 +31,23 @@ impl<'de> Source<'de> {
     /// A kind or a shape, and the number above it.
     #[inline]
     fn split(&mut self) -> Result<(u64, u64), Error> {
-        let word: u64 = self.take()?;
+        let first: u8 = self.take()?;
+        let word = if first < MORE { first.into() } else { self.long(first)? };
         Ok((word & ((1 << BITS) - 1), word >> BITS))
+    }
+
+    /// A number of several bytes, as postcard writes it.
+    #[cold]
+    fn long(&mut self, first: u8) -> Result<u64, Error> {
+        let (mut word, mut last) = (u64::from(first & !MORE), first);
+        for place in (7..u64::BITS).step_by(7) {
+            if last < MORE {
+                break;
+            }
+            last = self.take()?;
+            word |= u64::from(last & !MORE) << place;
+        }
+        Ok(word)
     }
 
     #[inline]
@@ -70,46 +87,61 @@ impl<'de> Source<'de> {
         Ok(value)
     }
 
-    /// Reads fields. Of `fields` some may be aliases of others, so what the visitor asks for is counted.
-    #[inline]
+    /// Reads fields.
+    #[inline(always)]
     fn fields<V: Visitor<'de>>(
         &mut self,
         of: Of,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let (kind, mut parts) = self.parts()?;
-        let written = parts.left;
-        if kind == kind::ENTRIES || written > fields.len() {
-            return Err(Error::differs(of, written, fields.len()));
+        let (kind, written) = self.split()?;
+        if kind != kind::FIELDS || written != fields.len() as u64 {
+            return self.other_fields(of, kind, written, fields, visitor);
         }
-        let value = visitor.visit_seq(&mut parts);
-        let Parts { left, over, .. } = parts;
-        if written < fields.len() {
-            if over {
-                return Err(Error::differs(of, written, fields.len()));
-            }
-            let value = value.map_err(|why| why.perhaps(Error::differs(of, written, fields.len())))?;
-            return self.end_fields(of, kind, written, left, None).map(|()| value);
+        let mut parts = Parts { from: self, left: fields.len(), over: false };
+        let value = visitor.visit_seq(&mut parts)?;
+        let left = parts.left;
+        if left > 0 {
+            return Err(Error::differs(of, fields.len(), fields.len() - left));
         }
-        let value = value?;
-        let names = fields.iter().fold(Names::NONE, |names, name| names.and(name));
-        self.end_fields(of, kind, written, left, Some(names.byte())).map(|()| value)
+        if self.take::<u8>()? != Names::of(fields).byte() {
+            return Err(Error::other_names(of));
+        }
+        Ok(value)
     }
 
-    /// What stands behind fields; `names` are those that were asked for, if there are no aliases among them.
-    #[inline]
-    fn end_fields(&mut self, of: Of, kind: u64, written: usize, left: usize, names: Option<u8>) -> Result<(), Error> {
+    /// Reads fields that are not as many as there are names for them. Some of those may be aliases of others, so what
+    /// the visitor asks for is counted.
+    #[cold]
+    #[inline(never)]
+    fn other_fields<V: Visitor<'de>>(
+        &mut self,
+        of: Of,
+        kind: u64,
+        written: u64,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let written = usize::try_from(written).unwrap_or(usize::MAX);
+        let differs = |read| Error::differs(of, written, read);
+        if kind == kind::ENTRIES || written > fields.len() {
+            return Err(differs(fields.len()));
+        }
+        let mut parts = Parts { from: self, left: written, over: false };
+        let value = visitor.visit_seq(&mut parts);
+        let Parts { left, over, .. } = parts;
+        if over && written < fields.len() {
+            return Err(differs(fields.len()));
+        }
+        let value = value.map_err(|why| why.perhaps(differs(fields.len())))?;
         if left > 0 {
-            return Err(Error::differs(of, written, written - left));
+            return Err(differs(written - left));
         }
         if kind == kind::FIELDS {
-            let written: u8 = self.take()?;
-            if names.is_some_and(|names| names != written) {
-                return Err(Error::other_names(of));
-            }
+            self.take::<u8>()?;
         }
-        Ok(())
+        Ok(value)
     }
 }
 
@@ -211,7 +243,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -431,7 +463,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         from.tuple(of, len, visitor)
     }
 
-    #[inline]
+    #[inline(always)]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
         let (from, of) = self.of_shape(shape::PARTS)?;
         from.fields(of, fields, visitor)

@@ -9,7 +9,7 @@ use serde::ser::{
     SerializeTupleVariant, Serializer,
 };
 
-use super::{BITS, Error, Names, Of, kind, shape};
+use super::{BITS, Error, MORE, Names, Of, kind, shape};
 
 /// Writes a value behind `bytes`.
 #[inline]
@@ -54,15 +54,31 @@ impl Flavor for Append<'_> {
 struct Writer<'a, 'b>(&'a mut Postcard<'b>);
 
 impl<'a, 'b> Writer<'a, 'b> {
+    /// A number that is a constant, mostly, and small.
     #[inline]
-    fn parts(self, kind: u64, len: usize, of: Of) -> Result<Parts<'a, 'b>, Error> {
-        (&mut *self.0).serialize_u64((len as u64) << BITS | kind)?;
+    fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
+        let word = number << BITS | bits;
+        match u8::try_from(word) {
+            Ok(byte) if byte < MORE => self.0.output.try_push(byte)?,
+            _ => self.long(word)?,
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn long(&mut self, word: u64) -> postcard::Result<()> {
+        (&mut *self.0).serialize_u64(word)
+    }
+
+    #[inline]
+    fn parts(mut self, kind: u64, len: usize, of: Of) -> Result<Parts<'a, 'b>, Error> {
+        self.word(len as u64, kind)?;
         Ok(Parts { to: self.0, of, left: len, names: Names::NONE })
     }
 
     #[inline]
     fn variant(&mut self, index: u32, shape: u64, name: &'static str) -> Result<(), Error> {
-        (&mut *self.0).serialize_u64(u64::from(index) << BITS | shape)?;
+        self.word(index.into(), shape)?;
         self.0.output.try_extend(&Names::NONE.and(name).bytes())?;
         Ok(())
     }

@@ -88,29 +88,32 @@ fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
 
 fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     match dtype {
-        Type::Timestamp(unit, zone) => out.value(&(TIMESTAMP, number(&UNITS, unit)?, zone.as_deref())),
-        Type::Duration(unit) => out.value(&(DURATION, number(&UNITS, unit)?)),
-        Type::Time64(unit) => out.value(&(TIME, number(&UNITS, unit)?)),
-        Type::Decimal(precision, scale) => out.value(&(DECIMAL, precision, scale)),
+        Type::Timestamp(unit, zone) => {
+            out.tagged(TIMESTAMP, &number(&UNITS, unit)?)?;
+            out.value(&zone.as_deref())
+        }
+        Type::Duration(unit) => out.tagged(DURATION, &number(&UNITS, unit)?),
+        Type::Time64(unit) => out.tagged(TIME, &number(&UNITS, unit)?),
+        Type::Decimal(precision, scale) => out.tagged(DECIMAL, &(precision, scale)),
         Type::LargeList(inner) => {
             out.value(&LIST)?;
             write_field(inner, out)
         }
         Type::FixedSizeList(inner, width) => {
-            out.value(&(ARRAY, width))?;
+            out.tagged(ARRAY, width)?;
             write_field(inner, out)
         }
         Type::Struct(fields) => {
-            out.value(&(STRUCT, fields.len()))?;
+            out.tagged(STRUCT, &fields.len())?;
             fields.iter().try_for_each(|field| write_field(field, out))
         }
         Type::Dictionary(key, values, sorted) => {
-            out.value(&(DICTIONARY, number(&KEYS, key)?, sorted))?;
+            out.tagged(DICTIONARY, &(number(&KEYS, key)?, sorted))?;
             write_type(values, out)
         }
         Type::Extension(extension) => {
             let metadata = extension.metadata.as_deref();
-            out.value(&(EXTENSION, extension.name.as_str(), metadata))?;
+            out.tagged(EXTENSION, &(extension.name.as_str(), metadata))?;
             write_type(&extension.inner, out)
         }
         plain => match number(&PLAIN, plain) {
