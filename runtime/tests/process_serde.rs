@@ -373,13 +373,14 @@ struct All<'a, T> {
     halved: u32,
     text: Cow<'a, str>,
     transparent: Transparent,
-    options: (Option<Option<u8>>, Option<Option<u8>>, Option<Option<u8>>),
+    #[allow(clippy::option_option, reason = "not every format can tell the three apart")]
+    options: [Option<Option<u8>>; 3],
     generic: Vec<T>,
     maps: (BTreeMap<String, [u16; 3]>, HashMap<i8, bool>),
     unit: Unit,
     shifted: Vec<Shifted>,
-    #[allow(clippy::type_complexity, reason = "all that the system has")]
-    system: (Duration, IpAddr, Range<u8>, Bound<i64>, NonZero<u8>, PathBuf, Result<u8, String>),
+    times: (Duration, Range<u8>, Bound<i64>),
+    system: (IpAddr, NonZero<u8>, PathBuf, Result<u8, String>),
     both: Converted,
     bytes: fanfold::Bytes,
     other_case: OtherCase,
@@ -561,7 +562,7 @@ impl Random {
             halved: self.any() as u32,
             text: self.text().into(),
             transparent: Transparent { value: self.any() as i64 },
-            options: (None, Some(None), self.option(|random| random.option(Self::byte))),
+            options: [None, Some(None), self.option(|random| random.option(Self::byte))],
             generic: self.some(&mut *generic),
             maps: (
                 self.some(|random| (random.text(), [random.any() as u16; 3])).into_iter().collect(),
@@ -572,11 +573,13 @@ impl Random {
                 [Shifted::Created, Shifted::Updated, Shifted::Deleted, Shifted::Closed][usize::from(random.byte() % 4)]
                     .clone()
             }),
-            system: (
+            times: (
                 Duration::from_nanos(self.any()),
-                IpAddr::from(self.any().to_be_bytes().first_chunk::<4>().copied().unwrap_or_default()),
                 self.byte()..self.byte(),
                 self.option(|random| Bound::Included(random.any() as i64)).unwrap_or(Bound::Unbounded),
+            ),
+            system: (
+                IpAddr::from(self.any().to_be_bytes().first_chunk::<4>().copied().unwrap_or_default()),
                 NonZero::new(self.byte()).unwrap_or(NonZero::<u8>::MAX),
                 self.text().into(),
                 self.option(Self::text).map_or(Ok(self.byte()), Err),
