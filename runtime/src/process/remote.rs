@@ -133,10 +133,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// Reads a result, which must be all there is.
     pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
-        let mut input = input.part()?;
-        let result = self.result.read(&mut input)?;
-        input.end("it was not read to its end")?;
-        Ok(result)
+        input.part("it was not read to its end", |input| self.result.read(input))
     }
 
     pub(crate) fn function(&self) -> &'static str {
@@ -192,7 +189,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         let ended = seat::run(&calls, &mut |input| {
             outcome = Some(match input {
                 Ok(input) => Ok(self.decode(input)?),
-                Err(error) => Err(error),
+                Err(error) => Err(*error),
             });
             Ok(())
         });
@@ -318,7 +315,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             let (mut read, mut unread) = (results.drain(..), unread.drain(..).peekable());
             for place in 0..answered {
                 match unread.next_if(|(at, _)| *at == place) {
-                    Some((_, error)) => give(Err(error))?,
+                    Some((_, error)) => give(Err(*error))?,
                     None => read.next().map_or(ControlFlow::Continue(()), |result| give(Ok(result)))?,
                 }
             }

@@ -107,7 +107,7 @@ pub(super) struct Calls<'a> {
 }
 
 /// Takes the result of the next call: reads it, or is told why that failed.
-pub(super) type Each<'a> = dyn FnMut(Result<&mut Decoder<'_>, TaskError>) -> Result<(), Misfit> + 'a;
+pub(super) type Each<'a> = dyn FnMut(Result<&mut Decoder<'_>, Box<TaskError>>) -> Result<(), Misfit> + 'a;
 
 /// Has this seat's worker run calls. Gives each result to `each`, in order; an error is that of the first call that
 /// has none, and those behind it were not run.
@@ -329,10 +329,10 @@ impl Received<'_> {
             });
             if let Err(Misfit(why)) = read {
                 let error = TaskError::wire(self.function, format!("its result could not be read: {why}"));
-                (self.each)(Err(error)).ok()?;
+                (self.each)(Err(Box::new(error))).ok()?;
             }
         }
-        input.is_empty().then_some(())
+        input.is_at_end().then_some(())
     }
 
     /// Takes what a worker that died had finished.

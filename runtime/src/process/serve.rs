@@ -31,10 +31,7 @@ impl Serving<'_> {
         &mut self,
         read: impl FnOnce(&mut Decoder<'_>) -> Result<A, Misfit>,
     ) -> Result<A, Misfit> {
-        let mut input = self.input.part()?;
-        let args = read(&mut input)?;
-        input.end("they were not read to their end")?;
-        Ok(args)
+        self.input.part("they were not read to their end", read)
     }
 
     /// Says why the request cannot be answered.

@@ -209,22 +209,34 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next part of a message: what [`begin_part`] began.
+    /// Reads the next part of a message, which [`begin_part`] began, and all of it; `unread` says that some was left.
     #[inline]
-    pub(super) fn part(&mut self) -> Result<Self, Misfit> {
+    pub(super) fn part<T>(
+        &mut self,
+        unread: &str,
+        read: impl FnOnce(&mut Self) -> Result<T, Misfit>,
+    ) -> Result<T, Misfit> {
         let early = || Misfit::new("it ends too early");
         let (length, rest) = self.bytes.split_first_chunk().ok_or_else(early)?;
         let length = u16::from_le_bytes(*length);
         let (part, rest) =
             if length == REST { (rest, &[][..]) } else { rest.split_at_checked(length.into()).ok_or_else(early)? };
-        self.bytes = rest;
-        let blocks = if length == REST { std::mem::take(&mut self.blocks) } else { Vec::new().into_iter() };
-        Ok(Self { bytes: part, blocks })
+        self.bytes = part;
+        // Also if reading panics.
+        let part = Part { input: self, rest };
+        let value = read(part.input)?;
+        part.input.end(unread)?;
+        Ok(value)
     }
 
     /// Whether everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.blocks.as_slice().is_empty()
+    }
+
+    /// Whether no part is left.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// That everything was read; `unread` says that it was not.
@@ -234,6 +246,19 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         Err(Misfit(format!("{unread}: its `Serialize` and `Deserialize` do not agree")))
+    }
+}
+
+/// A part that is being read; what is behind it comes next.
+struct Part<'p, 'a> {
+    input: &'p mut Decoder<'a>,
+    rest: &'a [u8],
+}
+
+impl Drop for Part<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.input.bytes = self.rest;
     }
 }
 
