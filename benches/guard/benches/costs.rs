@@ -132,7 +132,7 @@ fn map_vectorized(items: Vec<f32>) -> Vec<f32> {
 }
 
 #[library_benchmark]
-#[bench::few(args = (16), setup = warm, config = counted(2_950).env("FANFOLD_CPU_THREADS", "2"))]
+#[bench::few(args = (16), setup = warm, config = counted(3_070).env("FANFOLD_CPU_THREADS", "2"))]
 fn map_probed(items: u64) -> Vec<u64> {
     black_box(double::map(0..black_box(items)).collect())
 }
