@@ -169,7 +169,10 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
             }
             if let Some(payload) = self.panic.take() {
                 match (panics::init_error(payload), self.late) {
-                    (Ok(error), Some(late)) => return Some(late(error)),
+                    (Ok(error), Some(late)) => {
+                        self.results = vec![late(error)].into_iter();
+                        continue;
+                    }
                     (Ok(error), None) => panic!("{error}"),
                     (Err(payload), _) => resume_unwind(payload),
                 }
