@@ -2,17 +2,22 @@
 //!
 //! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use crate::clock::Moment;
 use crate::config;
 
 /// How long a waiting thread looks before it sleeps. About what a hot worker takes for an empty task;
 /// looking longer keeps the other side's core from its work.
-const LOOK: Duration = Duration::from_micros(2);
+pub(crate) const LOOK: Duration = Duration::from_micros(2);
+/// Who has not waited for so long finds the other side asleep, most likely. A kernel that wakes it on this very core
+/// lets it begin when this thread sleeps.
+const COLD_NS: u64 = 1_000_000;
 
 const EMPTY: u32 = 0;
 const WOKEN: u32 = 1;
@@ -103,20 +108,38 @@ pub(crate) fn is_crowded() -> bool {
     SLEEPERS.load(Ordering::Relaxed) >= config::cores()
 }
 
-/// Looks for up to [`LOOK`] whether `done` holds; only once if enough other threads look already.
+thread_local! {
+    /// When this thread last looked, in ticks.
+    static LOOKED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Looks for up to [`LOOK`] whether `done` holds, unless this thread has not waited for long.
 pub(crate) fn look(done: impl Fn() -> bool) -> bool {
     if done() {
         return true;
     }
+    let now = Moment::now();
+    let before = LOOKED.replace(now.ticks());
+    if now.since(Moment::from_ticks(before)) > COLD_NS {
+        return false;
+    }
+    look_up_to(LOOK, done)
+}
+
+/// Looks for up to `time` whether `done` holds; only once if enough other threads look already.
+pub(crate) fn look_up_to(time: Duration, done: impl Fn() -> bool) -> bool {
     let others = LOOKING.fetch_add(1, Ordering::Relaxed);
-    let seen = others < config::cores() && look_for(LOOK, done);
+    // With many who wait for a core, no longer than anybody.
+    let time = if is_crowded() { time.min(LOOK) } else { time };
+    let seen = others < config::cores() && look_for(time, done);
     LOOKING.fetch_sub(1, Ordering::Relaxed);
     seen
 }
 
 /// Looks for up to `time` whether `done` holds.
 pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
+    let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let start = Moment::now();
     loop {
         // A pause is some 50 cycles and up: looking after many of them would make most waits that much longer.
         for _ in 0..8 {
@@ -127,7 +150,7 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
                 return true;
             }
         }
-        if start.elapsed() >= time {
+        if Moment::now().since(start) >= time {
             return false;
         }
     }

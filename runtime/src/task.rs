@@ -96,7 +96,7 @@ impl<T> Task<T> {
     /// Waits until the task is done; a worker runs it if nobody has started it.
     pub(crate) fn run_or_wait(&self) {
         if !self.claim() && self.tell_this_thread() {
-            block::on(self.is_on_this_runtime(), || workers::wait_until(|| self.slot.is_done()));
+            block::on(self.is_on_this_runtime(), || workers::sleep_until(|| self.slot.is_done()));
         }
     }
 
@@ -178,7 +178,7 @@ impl<T> Task<T> {
         block::on(self.is_on_this_runtime(), || match Instant::now().checked_add(limit) {
             Some(deadline) => workers::wait_until_deadline(done, deadline),
             None => {
-                workers::wait_until(done);
+                workers::sleep_until(done);
                 true
             }
         })

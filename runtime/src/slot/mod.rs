@@ -146,9 +146,20 @@ impl<F, T> Slot<F, T> {
             Err(_) => &counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        let first = |outcome: &Result<T, Box<TaskError>>, listener| {
+            // A callback takes what it takes.
+            if matches!(listener, Listener::Call(_)) {
+                self.core.do_not_expect_me();
+            }
+            tell(outcome, listener)
+        };
         // SAFETY: the caller's promise is the same.
-        let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), tell) };
+        let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), first) };
         for listener in wakers {
+            // Nobody knows what another's waker does.
+            if matches!(listener, Listener::Polled(_)) {
+                self.core.do_not_expect_me();
+            }
             listener.wake();
         }
     }
@@ -184,6 +195,7 @@ where
             work()
         });
         if self.cell.seal() {
+            self.core.expect_me();
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome) };
             return Some(Ran::Here);

@@ -1,15 +1,15 @@
 //! The cpu pool: rayon's work-stealing threads, in a pool of our own, as the global one may be taken.
 //!
-//! Jobs wait in our own queue, and rayon gets tickets: "serve the queue". A rayon thread with a ticket takes jobs
-//! until there are none. So a job can be counted, whoever waits for it can run it first, and a burst of jobs costs
-//! rayon as many tickets as it has threads. When rayon's threads wait inside jobs, plain threads stand in for them.
+//! Jobs wait in our own queue. The first of rayon's threads, the [porter](super::porter), waits at that queue; the others
+//! are rayon's, and get tickets: "serve the queue". A rayon thread with a ticket takes jobs until there are none. So a job
+//! can be counted, whoever waits for it can run it first, and a burst of jobs costs rayon as many tickets as it has
+//! threads. When rayon's threads wait inside jobs, plain threads stand in for them.
 
-use std::sync::{Arc, MutexGuard};
-
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use super::queue::{Ran, Run, State};
-use super::{BuildError, Core, crew, seat};
+use super::{BuildError, Core, crew, porter, seat};
 use crate::park;
 
 /// How long a thread that has helped looks for more.
@@ -20,32 +20,49 @@ const CHAIN: usize = 2;
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // Weak handles: the threads must not keep alive the pool whose end they wait for.
     let (name, entered, left) = (Arc::downgrade(core), Arc::downgrade(core), Arc::downgrade(core));
-    let pool = rayon::ThreadPoolBuilder::new()
+    let built = rayon::ThreadPoolBuilder::new()
         .num_threads(core.threads)
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
-        .start_handler(move |_| {
-            if let Some(core) = entered.upgrade() {
-                seat::take(&core);
-                core.on_start();
-            }
-        })
-        .exit_handler(move |_| {
-            if let Some(core) = left.upgrade() {
-                core.on_stop();
-                // Threads of a pool that could not be built were never counted.
-                let mut state = core.queue.lock();
-                state.threads = state.threads.saturating_sub(1);
-                drop(state);
-                core.queue.gone.notify_all();
-            }
-        })
-        .build()
-        .map_err(|error| BuildError::Spawn(std::io::Error::other(error)))?;
+        .start_handler(move |index| enter(&entered, index))
+        .exit_handler(move |_| leave(&left))
+        .build();
     let mut state = core.queue.lock();
-    state.threads = core.threads;
-    state.next_index = core.threads;
-    state.rayon = Some(Arc::new(pool));
-    Ok(())
+    match built {
+        Ok(pool) => {
+            state.threads = core.threads;
+            state.next_index = core.threads;
+            state.rayon = Some(Arc::new(pool));
+            Ok(())
+        }
+        Err(error) => {
+            // The porter may be there already.
+            state.closed = true;
+            core.queue.porter.notify_one();
+            Err(BuildError::Spawn(std::io::Error::other(error)))
+        }
+    }
+}
+
+/// What a thread does before it is rayon's; the first one stays until the pool ends.
+fn enter(core: &Weak<Core>, index: usize) {
+    if let Some(core) = core.upgrade() {
+        seat::take(&core);
+        core.on_start();
+        if index == 0 {
+            porter::work(&core);
+        }
+    }
+}
+
+fn leave(core: &Weak<Core>) {
+    if let Some(core) = core.upgrade() {
+        core.on_stop();
+        // Threads of a pool that could not be built were never counted.
+        let mut state = core.queue.lock();
+        state.threads = state.threads.saturating_sub(1);
+        drop(state);
+        core.queue.gone.notify_all();
+    }
 }
 
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
@@ -55,40 +72,49 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     }
 }
 
-/// Calls workers for jobs that could run: rayon's that are free, else those that stand in.
+/// Calls workers for jobs that could run: the porter, then rayon's that are free, else those that stand in.
 pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
-    let mut wanted = state.wanted();
+    let mut wanted = core.queue.wanted(&state);
     if wanted == 0 {
         return;
     }
-    let free = core.threads.saturating_sub(state.inside + state.coming);
-    let tickets = wanted.min(free).min(CHAIN);
-    state.coming += tickets;
+    let porter = usize::from(state.call_porter());
+    wanted -= porter;
+    let free = core.threads.saturating_sub(1 + state.inside + state.tickets);
+    let tickets = wanted.min(free).min(CHAIN - porter);
+    state.tickets += tickets;
     wanted -= tickets;
     let called = state.call(wanted);
-    wanted -= called;
-    let rayon = state.rayon.clone();
+    wanted -= called.len();
+    let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
     if wanted > 0 && state.aside + state.lost > 0 {
         let _ = crew::start_threads(core, state, wanted);
     } else {
         drop(state);
     }
-    core.queue.ring(called);
+    if porter > 0 {
+        core.queue.porter.notify_one();
+    }
+    called.ring();
     if let Some(rayon) = rayon {
         for _ in 0..tickets {
             let core = Arc::clone(core);
-            rayon.spawn(move || serve(&core));
+            rayon.spawn(move || use_ticket(&core));
         }
     }
 }
 
-/// A ticket: takes jobs until there are none, or no permit for one. Whoever has helped with a map looks for more for a
-/// while: maps often come one after the other, and waking a thread takes longer than many of them.
-fn serve(core: &Arc<Core>) {
+fn use_ticket(core: &Arc<Core>) {
     let mut state = core.queue.lock();
-    state.coming -= 1;
+    state.tickets -= 1;
     state.inside += 1;
-    if state.wanted() > 1 {
+    serve(core, state).inside -= 1;
+}
+
+/// Takes jobs until there are none, or no permit for one. Whoever has helped with a map looks for more for a while: maps
+/// often come one after the other, and waking a thread takes longer than many of them.
+pub(super) fn serve<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    if core.queue.wanted(&state) > 1 {
         // One job is this thread's own: the others are called in a chain, not all of them by one thread.
         rouse(core, state);
         state = core.queue.lock();
@@ -113,16 +139,18 @@ fn serve(core: &Arc<Core>) {
         // What came for nothing does not look again.
         helped = seen && state.jobs.is_empty();
     }
-    state.inside -= 1;
+    state
 }
 
 pub(super) fn finish(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    core.queue.bell.notify_all();
+    core.queue.porter.notify_one();
+    let called = state.call_all();
     // Rayon runs the tickets it has before its threads end.
     let rayon = state.rayon.take();
     drop(state);
+    called.ring();
     drop(rayon);
     if !seat::is_worker_of(core) {
         core.drain(None);

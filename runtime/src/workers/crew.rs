@@ -13,14 +13,18 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::patience::Patience;
 use super::queue::{Run, State};
+use super::sleepers::Bell;
 use super::{BuildError, Core, Kind, seat};
-use crate::park;
+use crate::clock::Moment;
 
 /// How long a thread stays without work.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// How often the watching thread looks at the queue.
-const WATCH: Duration = Duration::from_micros(200);
+const WATCH: Duration = Duration::from_micros(500);
+/// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
+const BRISK: u64 = 4;
 /// Jobs shorter than this gain nothing from more threads than there are.
 const SHORT: Duration = Duration::from_micros(20);
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
@@ -43,23 +47,28 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
 
 /// Calls a worker for jobs that could run, if nobody is on the way.
 pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
-    if state.wanted() > 0 && state.rung + state.coming == 0 && !state.watched {
+    if core.queue.wanted(&state) == 0 || state.rung + state.coming > 0 {
+        return;
+    }
+    // Who watches sees to it that the others are at it, if there are others.
+    if !state.watched || state.busy() == 0 {
         call(core, state, 1);
     }
 }
 
 /// Calls up to `count` workers: those that sleep, else new ones.
 fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
-    let wanted = state.wanted().min(count);
+    let wanted = core.queue.wanted(&state).min(count);
     let called = state.call(wanted);
     state.called_at = state.retakes;
-    if wanted > called {
+    let missing = wanted - called.len();
+    if missing > 0 {
         // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
-        let _ = start_threads(core, state, wanted - called);
+        let _ = start_threads(core, state, missing);
     } else {
         drop(state);
     }
-    core.queue.ring(called);
+    called.ring();
 }
 
 /// Starts up to `count` threads, as far as the limit allows; those that step aside do not count.
@@ -105,6 +114,8 @@ fn work(core: &Arc<Core>, called_at: u64) {
     let mut state = core.queue.lock();
     state.coming -= 1;
     let (mut state, mut needed) = arrive(core, state, called_at);
+    let mut patience = Patience::new();
+    let bell = Bell::default();
     loop {
         if needed && let Some(job) = core.queue.take(&mut state) {
             drop(state);
@@ -112,13 +123,18 @@ fn work(core: &Arc<Core>, called_at: u64) {
         } else if state.closed && state.jobs.is_empty() {
             break;
         } else {
-            let stay;
-            (state, stay) = rest(core, state, needed);
-            if !stay {
-                break;
-            }
-            let called_at = state.called_at;
-            (state, needed) = arrive(core, state, called_at);
+            let rested;
+            (state, rested) = rest(core, state, needed, &bell, &mut patience);
+            (state, needed) = match rested {
+                // Who watches calls others if this one's job takes long.
+                Rested::Saw if state.watched => (state, true),
+                Rested::Saw => (call_others(core, state), true),
+                Rested::Called => {
+                    let called_at = state.called_at;
+                    arrive(core, state, called_at)
+                }
+                Rested::Enough => break,
+            };
         }
     }
     drop(state);
@@ -131,37 +147,50 @@ fn work(core: &Arc<Core>, called_at: u64) {
 /// A worker that was called decides what it is good for: to work and call more, to watch, or nothing at all; `false`
 /// then.
 fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
-    if state.closed || state.jobs.len() < 2 {
+    let retakes = state.retakes - called_at;
+    if state.closed || (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0) {
         return (state, true);
     }
-    if state.retakes != called_at {
+    if retakes > 0 {
         if state.watched {
-            return (state, false);
+            let needed = state.busy() == 0;
+            return (state, needed);
         }
         state = watch(core, state);
     }
-    if state.wanted() > 1 {
-        // One job is this worker's own.
-        let others = state.wanted() - 1;
-        call(core, state, others.min(2));
-        state = core.queue.lock();
-    }
-    (state, true)
+    (call_others(core, state), true)
 }
 
-/// Looks after a queue that others serve well, until it is empty, stands still, or is long and its jobs are too.
+/// A worker that is about to take a job calls two more if there are others.
+fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let wanted = core.queue.wanted(&state);
+    if wanted < 2 {
+        return state;
+    }
+    call(core, state, (wanted - 1).min(2));
+    core.queue.lock()
+}
+
+/// Looks after a queue that others serve well, until they have little to do, it stands still, or is long and its jobs
+/// are too.
 fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
-    while !state.jobs.is_empty() && !state.closed {
+    while !state.closed {
         let before = state.retakes;
         state = core.queue.clock.wait_timeout(state, WATCH).unwrap_or_else(PoisonError::into_inner).0;
-        let jobs = u32::try_from(state.retakes - before).unwrap_or(u32::MAX);
+        let moves = state.retakes - before;
+        if state.jobs.is_empty() {
+            if moves < BRISK {
+                break;
+            }
+            continue;
+        }
+        let jobs = u32::try_from(moves).unwrap_or(u32::MAX);
         let queued = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
         let threads = u32::try_from(state.threads).unwrap_or(u32::MAX);
         // What a job takes is what the threads did in this time, shared out.
-        let moves = jobs > 0;
-        let long = moves && WATCH * threads / jobs >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE;
-        if !moves || long {
+        let long = jobs > 0 && WATCH * threads / jobs >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE;
+        if jobs == 0 || long {
             break;
         }
     }
@@ -169,15 +198,32 @@ fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuar
     state
 }
 
-/// Waits for a job: looks for a moment, then sleeps. `false` when the thread has waited long enough and may go.
+/// How a worker's rest ended.
+enum Rested {
+    /// It saw a job itself.
+    Saw,
+    /// It was called.
+    Called,
+    /// It has waited long enough, and may go.
+    Enough,
+}
+
+/// Waits for a job: looks for a moment, then sleeps.
 ///
 /// One that was not `needed` sleeps though there are jobs: others serve them, and one of them watches.
-fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (MutexGuard<'a, State>, bool) {
-    state.idle += 1;
+fn rest<'a>(
+    core: &'a Core,
+    mut state: MutexGuard<'a, State>,
+    needed: bool,
+    bell: &Bell,
+    patience: &mut Patience,
+) -> (MutexGuard<'a, State>, Rested) {
+    let mut called = false;
     if needed {
         state.looking += 1;
+        let ring = state.ring;
         drop(state);
-        park::look(|| core.queue.looks_busy());
+        patience.look(&core.queue, ring);
         state = core.queue.lock();
         state.looking -= 1;
     }
@@ -185,9 +231,9 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
     let mut until = Instant::now() + IDLE_LIMIT;
     let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
-    let stay = loop {
+    let rested = loop {
         if (state.is_ready() && !patient) || state.closed {
-            break true;
+            break if called { Rested::Called } else { Rested::Saw };
         }
         #[cfg(feature = "process")]
         if std::mem::take(&mut state.untidy) {
@@ -198,43 +244,41 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, needed: bool) -> (
         // The last thread stays: with none, a refused start would leave a job to nobody.
         let stays = state.threads <= core.threads_that_stay();
         if left.is_zero() && !stays {
-            break false;
+            break Rested::Enough;
         }
         if left.is_zero() && !tidy {
-            // Nobody calls it meanwhile: it does not sleep.
-            state.idle -= 1;
             drop(state);
             core.tidy();
             tidy = true;
             state = core.queue.lock();
-            state.idle += 1;
             continue;
         }
         // One that stays sleeps without a clock; others may leave, and it may then be the last.
-        let bell = &core.queue.bell;
-        let timed_out;
-        (state, timed_out) = if stays && tidy {
-            (bell.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+        state.sleeping.push(bell);
+        let asleep = Moment::now();
+        state = if stays && tidy {
+            bell.wait(state).unwrap_or_else(PoisonError::into_inner)
         } else {
-            let (state, timeout) = bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
-            (state, timeout.timed_out())
+            bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
         };
-        if !timed_out {
+        if !state.sleeping.remove(bell) {
             // The call is answered, though a busy thread may have taken the job.
-            state.rung = state.rung.saturating_sub(1);
+            state.rung -= 1;
+            patience.slept(asleep, state.ring);
+            called = true;
         }
         patient = false;
     };
-    state.idle -= 1;
-    (state, stay)
+    (state, rested)
 }
 
 pub(super) fn finish(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    core.queue.bell.notify_all();
+    let called = state.call_all();
     core.queue.clock.notify_all();
     drop(state);
+    called.ring();
     if !seat::is_worker_of(core) {
         // What it waits for may wait for this worker's pool.
         seat::wait_by(|| {

@@ -7,11 +7,14 @@ mod core_ref;
 mod cpu;
 mod crew;
 mod demand;
+mod patience;
 mod permit;
+mod porter;
 mod queue;
 mod seat;
 #[cfg(feature = "process")]
 mod ship;
+mod sleepers;
 mod spec;
 
 use std::fmt;
@@ -34,7 +37,7 @@ pub(crate) use permit::Permit;
 pub(crate) use queue::Ship;
 pub(crate) use queue::{Ran, Run};
 pub(crate) use seat::wait_by;
-pub(crate) use seat::{cpu_seat, is_worker, wait_until, wait_until_deadline, with_permit, work_for};
+pub(crate) use seat::{cpu_seat, is_worker, sleep_until, wait_until, wait_until_deadline, with_permit, work_for};
 
 pub use spec::BuildError;
 pub(crate) use spec::{Hooks, Kind, Limits, Spec};
@@ -154,6 +157,7 @@ impl Core {
             self.demand.helped();
         }
         let mut state = self.queue.lock();
+        seat::is_here(self);
         match ran {
             Ran::Here | Ran::Helped => self.queue.release(&mut state),
             Ran::WrittenOff => state.lost -= 1,
@@ -264,11 +268,13 @@ impl Core {
     pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.queue.lock();
         state.closed = true;
-        self.queue.bell.notify_all();
-        if state.is_done() {
+        let called = state.call_all();
+        let done = state.is_done();
+        drop(state);
+        called.ring();
+        if done {
             return true;
         }
-        drop(state);
         // What it waits for may wait for this worker's pool.
         wait_by(|| self.wait_until_done(deadline))
     }

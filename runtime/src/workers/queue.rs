@@ -10,6 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::permit::{self, Permit, Place};
+use super::sleepers::{Called, Sleepers};
+use crate::clock::Moment;
+use crate::place;
 #[cfg(feature = "process")]
 use crate::process::Shipment;
 
@@ -53,13 +56,38 @@ pub(crate) enum Ran {
     WrittenOff,
 }
 
+/// Who called a sleeping worker last, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Ring {
+    /// The caller's core.
+    pub(super) from: Option<usize>,
+    pub(super) at: Moment,
+}
+
+impl Ring {
+    fn now() -> Self {
+        Self { from: place::core(), at: Moment::now() }
+    }
+}
+
+/// What the cpu pool's porter does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Porter {
+    /// It serves the queue, or is about to.
+    Busy,
+    /// It sleeps, and nobody has called it.
+    Asleep,
+}
+
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
     state: Mutex<State>,
     /// How many jobs there are, for threads that look without the lock.
     waiting: AtomicUsize,
-    /// Rings for an idle worker when a job comes, and for all when the pool closes.
-    pub(super) bell: Condvar,
+    /// Workers that will take a job at once, though they have not ended their last one.
+    expected: AtomicUsize,
+    /// Rings for the cpu pool's porter when a job comes, and when the pool closes.
+    pub(super) porter: Condvar,
     /// Never rings but at the end: the watching thread's clock.
     pub(super) clock: Condvar,
     /// Rings for a worker that has waited and needs a permit again.
@@ -82,18 +110,24 @@ pub(super) struct State {
     returning: usize,
     /// Threads that exist or are being started, rayon's apart.
     pub(super) threads: usize,
-    /// Threads among them that wait for a job, looking or asleep.
-    pub(super) idle: usize,
-    /// Threads among the idle ones that look, and will see a job without a bell.
+    /// Threads among them that look for a job, and will see it without a bell.
     pub(super) looking: usize,
+    /// Threads among them that sleep until their bell rings.
+    pub(super) sleeping: Sleepers,
     /// Sleeping threads that were called and have not come yet.
     pub(super) rung: usize,
+    /// The last call of a sleeping thread.
+    pub(super) ring: Ring,
     /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
     pub(super) lingering: usize,
-    /// Threads, or rayon's tickets, that are on their way to the queue.
+    /// Threads that are on their way to the queue.
     pub(super) coming: usize,
-    /// Rayon's threads that serve the queue.
+    /// Rayon's tickets that nobody has used yet.
+    pub(super) tickets: usize,
+    /// Rayon's threads that serve the queue, the porter apart.
     pub(super) inside: usize,
+    /// What the cpu pool's porter does.
+    pub(super) porter: Porter,
     /// How often a worker has come back for another job.
     pub(super) retakes: u64,
     /// What `retakes` was when a thread was last called.
@@ -129,18 +163,32 @@ impl State {
         self.running + self.returning < self.limit
     }
 
-    /// Workers that there are jobs and permits for, and that nobody has called yet.
-    pub(super) fn wanted(&self) -> usize {
-        let permits = self.limit.saturating_sub(self.running + self.returning);
-        self.jobs.len().min(permits).saturating_sub(self.rung + self.coming + self.looking + self.lingering)
+    /// Calls sleeping threads, `wanted` at most.
+    pub(super) fn call(&mut self, wanted: usize) -> Called {
+        let called = self.sleeping.call(wanted);
+        if called.len() > 0 {
+            self.rung += called.len();
+            self.ring = Ring::now();
+        }
+        called
     }
 
-    /// Calls sleeping threads, `wanted` at most; gives how many. The bell must ring as often once the lock is free: a
-    /// thread that wakes wants it.
-    pub(super) fn call(&mut self, wanted: usize) -> usize {
-        let called = wanted.min(self.idle.saturating_sub(self.looking + self.rung));
-        self.rung += called;
+    /// Calls all that sleep.
+    pub(super) fn call_all(&mut self) -> Called {
+        let called = self.sleeping.call_all();
+        self.rung += called.len();
         called
+    }
+
+    /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
+    pub(super) fn call_porter(&mut self) -> bool {
+        let sleeps = self.porter == Porter::Asleep;
+        if sleeps {
+            self.porter = Porter::Busy;
+            self.coming += 1;
+            self.ring = Ring::now();
+        }
+        sleeps
     }
 
     pub(super) fn busy(&self) -> usize {
@@ -164,12 +212,15 @@ impl Queue {
                 lost: 0,
                 returning: 0,
                 threads: 0,
-                idle: 0,
                 looking: 0,
+                sleeping: Sleepers::default(),
                 rung: 0,
+                ring: Ring::now(),
                 lingering: 0,
                 coming: 0,
+                tickets: 0,
                 inside: 0,
+                porter: Porter::Busy,
                 retakes: 0,
                 called_at: 0,
                 watched: false,
@@ -181,7 +232,8 @@ impl Queue {
                 rayon: None,
             }),
             waiting: AtomicUsize::new(0),
-            bell: Condvar::new(),
+            expected: AtomicUsize::new(0),
+            porter: Condvar::new(),
             clock: Condvar::new(),
             permit: Condvar::new(),
             gone: Condvar::new(),
@@ -246,12 +298,30 @@ impl Queue {
     /// Has a thread that rests look after what is to be given back, in a while.
     #[cfg(feature = "process")]
     pub(super) fn ask_to_tidy(&self) {
-        let asked = std::mem::replace(&mut self.lock().untidy, true);
-        if !asked {
-            self.ring(1);
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.untidy, true) {
+            state.sleeping.nudge();
         }
     }
 
+    /// Workers that there are jobs and permits for, and that nobody has called yet.
+    pub(super) fn wanted(&self, state: &State) -> usize {
+        let expected = self.expected.load(Ordering::Relaxed);
+        // Those who are expected give their permits back before they take a job.
+        let permits = (state.limit + expected).saturating_sub(state.running + state.returning);
+        let on_the_way = expected + state.rung + state.coming + state.tickets;
+        state.jobs.len().min(permits).saturating_sub(on_the_way + state.looking + state.lingering)
+    }
+
+    /// A worker will be here at once; its permit will be free then.
+    pub(super) fn expect(&self) {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is here, or not expected any more; under the lock, so that whoever counted on it has added a job before.
+    pub(super) fn unexpect(&self) {
+        self.expected.fetch_sub(1, Ordering::Relaxed);
+    }
     /// Jobs that wait, seen without the lock.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
@@ -261,13 +331,6 @@ impl Queue {
     pub(super) fn clear(&self, state: &mut State) -> VecDeque<Arc<dyn Run>> {
         self.waiting.store(0, Ordering::Release);
         std::mem::take(&mut state.jobs)
-    }
-
-    /// Rings for sleeping threads; not under the lock, which they want at once.
-    pub(super) fn ring(&self, rings: usize) {
-        for _ in 0..rings {
-            self.bell.notify_one();
-        }
     }
 
     /// Whether there is a job, seen without the lock.
@@ -283,6 +346,7 @@ impl Queue {
         }
         if state.closed {
             self.gone.notify_all();
+            self.porter.notify_one();
         }
     }
 

@@ -18,6 +18,10 @@ thread_local! {
     static HOLDS: Cell<bool> = const { Cell::new(false) };
     /// The permit of its job, if that has a time limit and may lose it.
     static PERMIT: RefCell<Option<Arc<Permit>>> = const { RefCell::new(None) };
+    /// Whether it takes its pool's next job as soon as the one that it runs has told its outcome.
+    static RETURNS: Cell<bool> = const { Cell::new(false) };
+    /// Whether the pool counts on that.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
     /// Whether the thread does the default cpu pool's work: as a DataFrame worker, or as a caller that works along.
     /// A nested call then runs in place instead of asking for one more thread.
     static CPU_WORK: Cell<bool> = const { Cell::new(false) };
@@ -74,6 +78,11 @@ pub(crate) fn wait_until(done: impl Fn() -> bool) {
     if park::look(&done) {
         return;
     }
+    sleep_until(done);
+}
+
+/// As [`wait_until`], for those who have looked already.
+pub(crate) fn sleep_until(done: impl Fn() -> bool) {
     let _aside = Aside::step();
     block::giving_way(|| park::wait_until(done));
 }
@@ -128,9 +137,11 @@ impl Core {
     }
 }
 
-/// Notes that this thread has a permit of its pool, until the guard is dropped.
+/// Notes that this thread has a permit of its pool, and takes its next job when this one has ended, until the guard is
+/// dropped.
 pub(super) fn hold() -> Holding {
     HOLDS.set(true);
+    RETURNS.set(true);
     Holding
 }
 
@@ -140,6 +151,33 @@ pub(super) struct Holding;
 impl Drop for Holding {
     fn drop(&mut self) {
         HOLDS.set(false);
+        RETURNS.set(false);
+    }
+}
+
+impl Core {
+    /// This thread is about to tell the outcome of its job, and will be at the queue within a microsecond or, with
+    /// somebody to wake, some ten. Nobody else needs to be called for a job that comes meanwhile.
+    pub(crate) fn expect_me(&self) {
+        if RETURNS.get() && is_worker_of(self) && !EXPECTED.replace(true) {
+            self.queue.expect();
+        }
+    }
+
+    /// It takes longer.
+    pub(crate) fn do_not_expect_me(self: &Arc<Self>) {
+        if EXPECTED.replace(false) {
+            let state = self.queue.lock();
+            self.queue.unexpect();
+            self.rouse(state);
+        }
+    }
+}
+
+/// The thread is at the queue, which is locked.
+pub(super) fn is_here(core: &Core) {
+    if EXPECTED.replace(false) {
+        core.queue.unexpect();
     }
 }
 
@@ -161,6 +199,13 @@ fn has_permit_of(core: &Core) -> bool {
 /// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker, or has no
 /// permit; `None` if none is free. Its own permit is given back meanwhile.
 pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
+    let before = RETURNS.replace(false);
+    let result = on_a_permit(core, work);
+    RETURNS.set(before);
+    result
+}
+
+fn on_a_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     if has_permit_of(core) {
         return Some(work());
     }

@@ -71,7 +71,7 @@ pub(crate) fn run(report: &mut Report) {
     });
     bars(report, pipelined, 0.5, 0.6, f64::from(PIPELINED));
 
-    for submitters in [1, 4, 16, 64] {
+    for submitters in [1, 8, 64] {
         let title = format!("{submitters} threads at once, each submits and joins 100 tasks one after the other");
         let outcome = contest(&title, &ways, |way| {
             let start = Instant::now();

@@ -1,0 +1,137 @@
+//! Who is called for a job: nobody too many, and never nobody.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+
+use fanfold::{Pool, join_all};
+
+/// A pool of two, and a task that is held on one of its workers until the sender is dropped.
+fn held(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<()>) {
+    let (hold, held) = mpsc::channel();
+    let (here, is_here) = mpsc::channel();
+    let task = pool.submit(move || {
+        here.send(()).expect("it is waited for");
+        let _ = held.recv();
+    });
+    is_here.recv().expect("it has begun");
+    (hold, task)
+}
+
+#[test]
+fn what_a_cpu_function_splits_reaches_all_threads_of_its_pool() {
+    let pool = Pool::cpu("split").threads(2).build().expect("threads can be had");
+    for _ in 0..100 {
+        let both = pool.submit(|| {
+            let meet = Barrier::new(2);
+            rayon::join(|| meet.wait(), || meet.wait());
+            rayon::current_num_threads()
+        });
+        assert_eq!(both.join().expect("no panic"), 2);
+    }
+}
+
+#[test]
+fn a_thread_that_has_nothing_to_do_helps_the_others() {
+    let pool = Pool::cpu("helped").threads(2).build().expect("threads can be had");
+    for _ in 0..10 {
+        // Whichever thread has the held task, the other one is free, asleep or not, when the broadcast wants both.
+        let (hold, task) = held(&pool);
+        let (go, gone) = mpsc::channel::<()>();
+        let wide = pool.submit(move || {
+            let _ = gone.recv();
+            rayon::broadcast(|thread| thread.index())
+        });
+        drop(hold);
+        task.join().expect("no panic");
+        drop(go);
+        assert_eq!(wide.join().expect("no panic"), [0, 1]);
+    }
+}
+
+#[test]
+fn what_a_task_leaves_behind_in_rayon_is_run() {
+    for threads in [1, 2] {
+        let pool = Pool::cpu("left").threads(threads).build().expect("threads can be had");
+        let (told, tells) = mpsc::channel();
+        let task =
+            pool.submit(move || rayon::spawn(move || drop(told.send(rayon::broadcast(|thread| thread.index())))));
+        task.join().expect("no panic");
+        assert_eq!(tells.recv().expect("it is run"), (0..threads).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_callback_may_wait_for_the_pool_that_calls_it() {
+    for pool in [Pool::io("callback"), Pool::cpu("callback")] {
+        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let (told, tells) = mpsc::channel();
+        let (hold, task) = held(&pool);
+        let inner = Arc::clone(&pool);
+        task.on_done(move |_| {
+            let (here, is_here) = mpsc::channel();
+            let _detached = inner.submit(move || here.send(()));
+            let _ = told.send(is_here.recv());
+        });
+        drop(hold);
+        tells.recv().expect("it is called").expect("its task runs meanwhile");
+        task.join().expect("no panic");
+    }
+}
+
+/// A waker that waits for a task of its own.
+struct Waits(Arc<Pool>, mpsc::Sender<bool>);
+
+impl Wake for Waits {
+    fn wake(self: Arc<Self>) {
+        let (here, is_here) = mpsc::channel();
+        let _detached = self.0.submit(move || here.send(()));
+        let _ = self.1.send(is_here.recv().is_ok());
+    }
+}
+
+#[test]
+fn a_waker_may_wait_for_the_pool_that_wakes_it() {
+    for pool in [Pool::io("waker"), Pool::cpu("waker")] {
+        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let (told, tells) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Waits(Arc::clone(&pool), told)));
+        let (hold, task) = held(&pool);
+        let mut task = Box::pin(task);
+        assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(hold);
+        assert!(tells.recv().expect("it is woken"));
+        let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it has told its waker that it is done")
+        };
+        done.expect("no panic");
+    }
+}
+
+#[test]
+fn tasks_that_meet_find_threads_however_hot_the_pool_is() {
+    const MEETING: usize = 4;
+    let pool = Arc::new(Pool::io("meeting").threads(16).build().expect("threads can be had"));
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    pool.submit(|| ()).join().expect("no panic");
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..50 {
+                let meet = Arc::new(Barrier::new(MEETING));
+                let tasks = (0..MEETING).map(|_| {
+                    let meet = Arc::clone(&meet);
+                    pool.submit(move || drop(meet.wait()))
+                });
+                join_all(tasks.collect::<Vec<_>>()).expect("no panic");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+    assert_eq!(done.into_inner(), 50);
+}
