@@ -19,7 +19,7 @@ mod report;
 
 pub use cell::Cell;
 pub use contest::Contest;
-pub use cpu_time::cpu_time;
+pub use cpu_time::{cpu_time, others_cpu_time};
 pub use machine::Machine;
 pub use outcome::{Bar, Outcome, Row, Standing};
 pub use report::Report;

@@ -126,7 +126,9 @@ fn tasks_that_meet_find_threads_however_hot_the_pool_is() {
                 let meet = Arc::new(Barrier::new(MEETING));
                 let tasks = (0..MEETING).map(|_| {
                     let meet = Arc::clone(&meet);
-                    pool.submit(move || drop(meet.wait()))
+                    pool.submit(move || {
+                        meet.wait();
+                    })
                 });
                 join_all(tasks.collect::<Vec<_>>()).expect("no panic");
                 done.fetch_add(1, Ordering::Relaxed);

@@ -70,6 +70,13 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    /// Gives way for a moment before the first item, if one item takes so long that helpers should come during it.
+    pub(super) fn begin(&mut self, item_ns: u64) {
+        if self.is_caller && item_ns >= LATE_NS && !self.cores.all_came() {
+            thread::yield_now();
+        }
+    }
+
     /// Gives way for a moment after a chunk that ended `now`, if helpers should have come. Gives the time after that.
     pub(super) fn give_way(&mut self, now: Moment) -> Moment {
         if !self.is_caller || self.cores.all_came() || now.since(self.since) < self.late {

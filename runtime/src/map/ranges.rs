@@ -53,6 +53,7 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
     pub(super) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> u64 {
         let Some(mut worker) = self.cores.arrive(|| self.left().saturating_mul(rate)) else { return rate };
         let unwinding = self.stop.on_unwind();
+        worker.begin(rate);
         let mut before = Moment::now();
         while let Some(chunk) = self.next(worker.index, rate) {
             let items = chunk.len() as u64;

@@ -21,8 +21,9 @@ use crate::clock::Moment;
 const SOON: Duration = Duration::from_millis(1);
 /// The longest pause while others serve it.
 const SELDOM: Duration = Duration::from_millis(16);
-/// How soon it asks when nobody serves the queue. What runs then was left behind by a task, which is rare.
-const LATER: Duration = Duration::from_millis(200);
+/// How soon it asks when nobody serves the queue. What runs then was left behind by a task, and could only want this
+/// thread for a broadcast: it is asked for so seldom, and ever more so, that it uses next to no processor time.
+const LATER: Duration = Duration::from_secs(1);
 
 /// The porter's life, from the pool's start to its end.
 pub(super) fn work(core: &Arc<Core>) {
@@ -70,7 +71,7 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, patience: &mut Pat
             patience.slept(asleep, state.ring);
         }
         state.porter = Porter::Busy;
-        pause = pause.saturating_mul(2);
+        pause = pause.saturating_mul(if pause < LATER { 2 } else { 4 });
     }
     state
 }

@@ -1,6 +1,7 @@
 //! Tasks: what it costs to submit one and to join it, beside the ways it is done by hand.
 
 use std::collections::VecDeque;
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,11 +84,7 @@ pub(crate) fn run(report: &mut Report) {
             start.elapsed()
         });
         if let Some(outcome) = report.run(outcome) {
-            let best = outcome.best_peer();
-            for ours in [CPU, IO] {
-                let figure = outcome.ratio(ours, &best);
-                outcome.bar(format!("{ours} against {best}"), figure, 1.0);
-            }
+            against_libraries(outcome);
         }
         println!();
     }
@@ -113,11 +110,15 @@ fn bars(report: &mut Report, contest: Contest<'_>, io_limit: f64, cpu_limit: f64
     let (io, cpu) = (micros(IO, outcome), micros(CPU, outcome));
     outcome.bar("io, us a task", io, io_limit);
     outcome.bar("cpu, us a task", cpu, cpu_limit);
+    against_libraries(outcome);
+    println!();
+}
+
+fn against_libraries(outcome: &mut Outcome) {
     for ours in [CPU, IO] {
         let worst = [RAYON, TOKIO, THREADPOOL].map(|peer| outcome.ratio(ours, peer)).into_iter().fold(0.0, f64::max);
         outcome.bar(format!("{ours} against the fastest library"), worst, 1.0);
     }
-    println!();
 }
 
 /// One thread that takes closures from a queue, as one would write it in an afternoon.
@@ -187,24 +188,66 @@ pub(crate) fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>))
     receivers.into_iter().for_each(|told| told.recv().expect("no panic"));
 }
 
-/// Tasks that sleep, on as many threads, which are started for them.
+/// Tasks that sleep, on as many threads: which are started for them, and which are there.
 fn sleepers(report: &mut Report) {
     for tasks in [200, 1_000] {
-        let title = format!("{tasks} tasks that sleep 50 ms, with the start of their threads");
+        let title = format!("{tasks} tasks that sleep 50 ms");
         if !report.wants(&title) {
             continue;
         }
         let nap = || thread::sleep(Duration::from_millis(50));
-        let start = Instant::now();
-        let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(nap)).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
-        let by_hand = start.elapsed();
+        let by_hand = timed(|| {
+            let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(nap)).collect();
+            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        });
+        let bare = timed(|| bare_threads(tasks));
         let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
-        let start = Instant::now();
-        join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic");
-        let cold = start.elapsed();
-        let times = [("threads by hand".into(), by_hand), (IO.into(), cold)];
+        let ours = || drop(join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic"));
+        let (cold, warm) = (timed(ours), timed(ours));
+        let times = [
+            ("threads by hand".into(), by_hand),
+            ("pthread_create on two threads".into(), bare),
+            (IO.into(), cold),
+            ("fanfold io, on threads that are there".into(), warm),
+        ];
         let outcome = report.keep(Outcome::measured(title, times));
-        outcome.bar("ms", cold.as_secs_f64() * 1e3, 60.0);
+        outcome.bar("ms, with the start of their threads", cold.as_secs_f64() * 1e3, 60.0);
+        outcome.bar("ms, on threads that are there", warm.as_secs_f64() * 1e3, 60.0);
+        outcome.bar("against pthread_create on two threads", cold.as_secs_f64() / bare.as_secs_f64(), 1.0);
     }
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// What the operating system needs, whatever the library: two threads start half of the sleepers each.
+fn bare_threads(tasks: usize) {
+    extern "C" fn nap(_: *mut libc::c_void) -> *mut libc::c_void {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        // SAFETY: it reads the time.
+        unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
+        ptr::null_mut()
+    }
+    let some = |count| {
+        let start = |_| {
+            let mut thread = 0;
+            // SAFETY: the thread runs a function that takes nothing, with the attributes of any thread.
+            let refused = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), nap, ptr::null_mut()) };
+            assert_eq!(refused, 0, "no thread can be had");
+            thread
+        };
+        (0..count).map(start).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let half = scope.spawn(move || some(tasks / 2));
+        let mut threads = some(tasks - tasks / 2);
+        threads.extend(half.join().expect("no panic"));
+        for thread in threads {
+            // SAFETY: each is joined once.
+            unsafe { libc::pthread_join(thread, ptr::null_mut()) };
+        }
+    });
 }
