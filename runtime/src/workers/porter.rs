@@ -7,7 +7,7 @@
 //! at our bell.
 //!
 //! What rayon has for it (the others' work to steal, a broadcast) it learns by asking: before it sleeps, and now and then
-//! while others are at work.
+//! while others are at work. So a broadcast from something that a task has left behind in rayon may wait for seconds.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_millis(1);
 const SELDOM: Duration = Duration::from_millis(16);
 /// How soon it asks when nobody serves the queue. What runs then was left behind by a task, and could only want this
 /// thread for a broadcast: it is asked for so seldom, and ever more so, that it uses next to no processor time.
-const LATER: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(10);
 
 /// The porter's life, from the pool's start to its end.
 pub(super) fn work(core: &Arc<Core>) {
