@@ -54,7 +54,9 @@ fn what_a_task_leaves_behind_in_rayon_is_run() {
     for threads in [1, 2] {
         let pool = Pool::cpu("left").threads(threads).build().expect("threads can be had");
         let (told, tells) = mpsc::channel();
-        let task = pool.submit(move || rayon::spawn(move || drop(told.send(rayon::current_num_threads()))));
+        let task = pool.submit(move || {
+            rayon::spawn(move || told.send(rayon::current_num_threads()).expect("it is waited for"));
+        });
         task.join().expect("no panic");
         assert_eq!(tells.recv(), Ok(threads));
     }

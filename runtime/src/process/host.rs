@@ -56,6 +56,9 @@ pub(super) enum Cause {
     Killed,
 }
 
+/// How long a wait may go without noticing that its worker has ended.
+const DOZE: Duration = Duration::from_millis(2);
+
 /// What a wait has found.
 pub(super) enum Event {
     Reply,
@@ -144,7 +147,13 @@ impl Host {
     }
 
     /// Waits for a reply; with `request`, also until the worker has begun that.
+    ///
+    /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first, and
+    /// listens for the worker's end after that.
     pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> Event {
+        let left = deadline.map_or(DOZE, |deadline| deadline.saturating_duration_since(Instant::now()));
+        self.shared
+            .doze(left.min(DOZE), || self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)));
         loop {
             if self.shared.has_reply() {
                 return Event::Reply;

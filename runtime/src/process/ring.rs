@@ -21,6 +21,7 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use super::os::{self, Mapping, OwnedFd};
 
@@ -54,6 +55,7 @@ struct Counters {
     /// The worker sleeps on the first, and says why in the second.
     bell: Word<AtomicU32>,
     worker_sleeps: Word<AtomicU32>,
+    /// Whether the parent sleeps, and how it is woken.
     parent_sleeps: Word<AtomicU32>,
     /// What the parent asks for beside requests.
     orders: Word<AtomicU32>,
@@ -69,6 +71,11 @@ struct Ends {
 /// Why the worker sleeps: it has nothing to do, or no room for a reply.
 const IDLE: u32 = 1;
 const CRAMPED: u32 = 2;
+
+/// How the parent sleeps: not at all, on its word, or on the socket.
+const AWAKE: u32 = 0;
+const ON_WORD: u32 = 1;
+const ON_SOCKET: u32 = 2;
 
 /// An order: end when all requests are done.
 pub(super) const CLOSE: u32 = 1;
@@ -204,10 +211,24 @@ impl Shared {
         Ok(count)
     }
 
-    /// Parent: says that it is about to sleep. It must look for replies once more before it does.
+    /// Parent: says that it is about to sleep on the socket, or that it is awake. It must look for replies once more
+    /// before it sleeps.
     pub(super) fn parent_sleeps(&self, sleeps: bool) {
-        self.counters().parent_sleeps.0.store(u32::from(sleeps), Ordering::Relaxed);
+        let how = if sleeps { ON_SOCKET } else { AWAKE };
+        self.counters().parent_sleeps.0.store(how, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+    }
+
+    /// Parent: sleeps until the worker calls, for `limit` at most, unless `done` holds by then. The end of the worker does
+    /// not wake it.
+    pub(super) fn doze(&self, limit: Duration, done: impl Fn() -> bool) {
+        let sleeps = &self.counters().parent_sleeps.0;
+        sleeps.store(ON_WORD, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !done() {
+            os::sleep_on(sleeps, ON_WORD, Some(limit));
+        }
+        self.parent_sleeps(false);
     }
 
     /// Either: whether a reply waits.
@@ -279,11 +300,19 @@ impl Shared {
         counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }
 
-    /// Worker: whether the parent sleeps and must be told; it is asked once.
+    /// Worker: wakes the parent if it sleeps on its word; whether it sleeps on the socket, and must be told there. It is
+    /// called once.
     pub(super) fn must_call_parent(&self) -> bool {
         fence(Ordering::SeqCst);
         let sleeps = &self.counters().parent_sleeps.0;
-        sleeps.load(Ordering::Relaxed) != 0 && sleeps.swap(0, Ordering::Relaxed) != 0
+        if sleeps.load(Ordering::Relaxed) == AWAKE {
+            return false;
+        }
+        let how = sleeps.swap(AWAKE, Ordering::Relaxed);
+        if how == ON_WORD {
+            os::wake(sleeps);
+        }
+        how == ON_SOCKET
     }
 
     /// Worker: the place of the next reply, for so many bytes of payload; `None` while there is no room.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use super::hello::{Hello, VARIABLE};
 use super::os::{self, AsFd};
@@ -11,9 +10,10 @@ use super::parcel::Mail;
 use super::registry;
 use super::ring::{CLOSE, Frame, Shared, TIDY};
 use super::serve::{Replies, Serving, call_parent};
+use crate::clock::Moment;
 
 /// Replies to shorter requests wait for the next ones', while there are any.
-const SHORT: Duration = Duration::from_micros(20);
+const SHORT_NS: u64 = 20_000;
 
 /// Set in a worker process.
 static PARENT: OnceLock<u32> = OnceLock::new();
@@ -114,7 +114,7 @@ impl Worker {
         }
         let replies =
             Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
-        let begun = Instant::now();
+        let begun = Moment::now();
         let mut serving = Serving { input: parcel.decoder(), replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();
@@ -124,7 +124,7 @@ impl Worker {
         drop(parcel);
         self.shared.pass(frame);
         // One that took long is not kept back for those behind it.
-        if begun.elapsed() > SHORT {
+        if Moment::now().since(begun) > SHORT_NS {
             call_parent(&self.shared, &self.mail);
         }
     }
