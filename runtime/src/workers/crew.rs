@@ -6,7 +6,8 @@
 //! arrives and finds more jobs calls two more, so a crew of hundreds is at work within milliseconds when all of them
 //! block. But when, while it was on its way, others came back for another job, then jobs are short, and more threads
 //! would only be in the way: it then watches the queue instead, and joins in only when nothing moves for a while, or
-//! when jobs are long and many.
+//! when jobs are long and many. (That is for jobs that anybody may submit. Worker processes and chunks of frames come
+//! by number.)
 //!
 //! A thread that has done its job looks for another one for a moment, and then sleeps; after [`IDLE_LIMIT`] it ends.
 
@@ -23,6 +24,8 @@ use crate::clock::Moment;
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// How often the watching thread looks at the queue.
 const WATCH: Duration = Duration::from_micros(500);
+/// Threads that one thread calls; they call the next ones.
+const CHAIN: usize = 2;
 /// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
 const BRISK: u64 = 4;
 /// Jobs shorter than this gain nothing from more threads than there are.
@@ -40,6 +43,13 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     match core.queue.add(job, copies) {
+        Ok(mut state) if copies > 1 => {
+            // A map has found that it is worth several threads: whoever watches is one of them.
+            if std::mem::take(&mut state.watched) {
+                core.queue.clock.notify_one();
+            }
+            call(core, state, CHAIN);
+        }
         Ok(state) => rouse(core, state),
         Err(job) => job.abandon(false),
     }
@@ -151,7 +161,7 @@ fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: 
     if state.closed || (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0) {
         return (state, true);
     }
-    if retakes > 0 {
+    if retakes > 0 && core.kind == Kind::Io {
         if state.watched {
             let needed = state.busy() == 0;
             return (state, needed);
@@ -167,7 +177,7 @@ fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGu
     if wanted < 2 {
         return state;
     }
-    call(core, state, (wanted - 1).min(2));
+    call(core, state, (wanted - 1).min(CHAIN));
     core.queue.lock()
 }
 
@@ -175,7 +185,7 @@ fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGu
 /// are too.
 fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
-    while !state.closed {
+    while state.watched && !state.closed {
         let before = state.retakes;
         state = core.queue.clock.wait_timeout(state, WATCH).unwrap_or_else(PoisonError::into_inner).0;
         let moves = state.retakes - before;
