@@ -80,6 +80,33 @@ fn a_callback_may_wait_for_the_pool_that_calls_it() {
     }
 }
 
+/// A result that waits for a task of its own when it is dropped.
+struct Last(Arc<Pool>, mpsc::Sender<bool>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let (here, is_here) = mpsc::channel();
+        let _detached = self.0.submit(move || here.send(()));
+        let _ = self.1.send(is_here.recv().is_ok());
+    }
+}
+
+#[test]
+fn a_result_that_nobody_wants_may_wait_for_the_pool_that_drops_it() {
+    for pool in [Pool::io("result"), Pool::cpu("result")] {
+        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let (told, tells) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let last = Last(Arc::clone(&pool), told);
+        drop(pool.submit(move || {
+            let _ = gone.recv();
+            last
+        }));
+        drop(go);
+        assert!(tells.recv().expect("it is dropped"));
+    }
+}
+
 /// A waker that waits for a task of its own.
 struct Waits(Arc<Pool>, mpsc::Sender<bool>);
 

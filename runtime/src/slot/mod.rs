@@ -383,8 +383,11 @@ where
                 workers::with_permit(&timed.permit, || self.claim_and_run(start_timer))
             }
         };
-        // A detached task's result goes with the slot, and its destructor may panic.
-        panics::discard(self);
+        // A detached task's result goes with the slot, and its destructor may panic, or wait for something.
+        if let Some(slot) = Arc::into_inner(self) {
+            slot.core.do_not_expect_me();
+            panics::discard(slot);
+        }
         ran.unwrap_or(Ran::Here)
     }
 

@@ -5,6 +5,7 @@
 //! can be counted, whoever waits for it can run it first, and a burst of jobs costs rayon as many tickets as it has
 //! threads. When rayon's threads wait inside jobs, plain threads stand in for them.
 
+use std::cell::Cell;
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -104,11 +105,24 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     }
 }
 
+thread_local! {
+    /// Whether this thread serves the queue already: the porter, and one that waits for rayon's work inside a job, use
+    /// tickets as well.
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that this thread serves the queue; whether it did.
+pub(super) fn begin_to_serve() -> bool {
+    SERVES.replace(true)
+}
+
 fn use_ticket(core: &Arc<Core>) {
+    let before = begin_to_serve();
     let mut state = core.queue.lock();
     state.tickets -= 1;
-    state.inside += 1;
-    serve(core, state).inside -= 1;
+    state.inside += usize::from(!before);
+    serve(core, state).inside -= usize::from(!before);
+    SERVES.set(before);
 }
 
 /// Takes jobs until there are none, or no permit for one. Whoever has helped with a map looks for more for a while: maps

@@ -28,6 +28,7 @@ const LATER: Duration = Duration::from_secs(10);
 /// The porter's life, from the pool's start to its end.
 pub(super) fn work(core: &Arc<Core>) {
     let mut patience = Patience::new();
+    cpu::begin_to_serve();
     let mut state = core.queue.lock();
     loop {
         state = cpu::serve(core, state);
@@ -61,7 +62,7 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, patience: &mut Pat
         if state.is_ready() || has_ended(&state) {
             break;
         }
-        pause = if state.inside > 0 { pause.min(SELDOM) } else { pause.max(LATER) };
+        pause = if state.inside + state.tickets > 0 { pause.min(SELDOM) } else { pause.max(LATER) };
         state.porter = Porter::Asleep;
         let asleep = Moment::now();
         state = core.queue.porter.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
