@@ -61,7 +61,7 @@ impl Completions {
             self.0.lock().on_this_runtime = true;
         }
         let waker = Waker::from(teller);
-        if !task.wake_when_done(waker.clone()) {
+        if !task.relay_when_done(waker.clone()) {
             waker.wake_by_ref();
         }
         waker

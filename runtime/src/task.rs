@@ -126,6 +126,11 @@ impl<T> Task<T> {
         self.slot.listen(Listener::Wake(waker)).is_none()
     }
 
+    /// As `wake_when_done`, for a waker that wakes others.
+    pub(crate) fn relay_when_done(&self, waker: std::task::Waker) -> bool {
+        self.slot.listen(Listener::Relay(waker)).is_none()
+    }
+
     /// Takes a waker back that was to be woken.
     pub(crate) fn forget(&self, waker: &std::task::Waker) {
         self.slot.forget(waker);

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
-use fanfold::{Pool, join_all};
+use fanfold::{Pending, Pool, as_completed, join_all};
+use futures_util::Stream;
 
 /// A pool of two, and a task that is held on one of its workers until the sender is dropped.
 fn held(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<()>) {
@@ -133,6 +134,43 @@ fn a_waker_may_wait_for_the_pool_that_wakes_it() {
             panic!("it has told its waker that it is done")
         };
         done.expect("no panic");
+    }
+}
+
+#[test]
+fn a_waker_of_completed_tasks_may_wait_for_the_pool_that_wakes_it() {
+    let pool = Arc::new(Pool::io("stream").threads(2).build().expect("threads can be had"));
+    let (told, tells) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Waits(Arc::clone(&pool), told)));
+    let (hold, task) = held(&pool);
+    let mut completed = Box::pin(as_completed([task]).stream());
+    assert!(completed.as_mut().poll_next(&mut Context::from_waker(&waker)).is_pending());
+    drop(hold);
+    assert!(tells.recv().expect("it is woken"));
+    assert!(completed.as_mut().poll_next(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
+fn a_pool_that_closes_has_threads_for_all_that_is_queued() {
+    const TASKS: usize = 4;
+    for round in 0..50 {
+        for pool in [Pool::io("closing"), Pool::cpu("closing")] {
+            let pool = pool.threads(TASKS).build().expect("threads can be had");
+            let meet = Arc::new(Barrier::new(TASKS));
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|_| {
+                    let meet = Arc::clone(&meet);
+                    pool.submit(move || meet.wait().is_leader())
+                })
+                .collect();
+            if round % 2 == 0 {
+                pool.shutdown(Pending::Run);
+            } else {
+                drop(pool);
+            }
+            let leaders = tasks.into_iter().map(|task| task.join().expect("it has run"));
+            assert_eq!(leaders.filter(|leads| *leads).count(), 1);
+        }
     }
 }
 

@@ -51,7 +51,10 @@ impl<'a> Outcome<'a> {
 
 /// What is done when a task has ended.
 pub(crate) enum Listener {
+    /// Of a thread that sleeps.
     Wake(Waker),
+    /// As `Wake`, of a list of what has ended, with whoever waits for that behind it.
+    Relay(Waker),
     /// As `Wake`, of whoever polled the task last: an executor may come with another waker each time.
     Polled(Waker),
     Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
@@ -60,7 +63,7 @@ pub(crate) enum Listener {
 impl Listener {
     /// Wakes whoever is to be woken.
     fn wake(self) {
-        if let Self::Wake(waker) | Self::Polled(waker) = self {
+        if let Self::Wake(waker) | Self::Relay(waker) | Self::Polled(waker) = self {
             panics::contain(|| waker.wake());
         }
     }
@@ -157,7 +160,7 @@ impl<F, T> Slot<F, T> {
         let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), first) };
         for listener in wakers {
             // Nobody knows what another's waker does.
-            if matches!(listener, Listener::Polled(_)) {
+            if !matches!(listener, Listener::Wake(_)) {
                 self.core.do_not_expect_me();
             }
             listener.wake();
@@ -267,7 +270,7 @@ impl<F, T> Slot<F, T> {
 /// Calls a callback back, and keeps a waker for when the outcome can be taken.
 fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
-        Listener::Wake(_) | Listener::Polled(_) => Some(listener),
+        Listener::Wake(_) | Listener::Relay(_) | Listener::Polled(_) => Some(listener),
         Listener::Call(call) => {
             // Whoever waits for the task must not suffer.
             panics::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
@@ -309,14 +312,19 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
         self.cell.listen(listener, |known, new| match (known, new) {
-            (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
+            (Listener::Wake(known), Listener::Wake(new)) | (Listener::Relay(known), Listener::Relay(new)) => {
+                known.will_wake(new)
+            }
             (Listener::Polled(_), Listener::Polled(_)) => true,
             _ => false,
         })
     }
 
     fn forget(&self, waker: &Waker) {
-        self.cell.forget(|known| matches!(known, Listener::Wake(known) if known.will_wake(waker)));
+        self.cell.forget(|known| match known {
+            Listener::Wake(known) | Listener::Relay(known) => known.will_wake(waker),
+            Listener::Polled(_) | Listener::Call(_) => false,
+        });
     }
 
     fn tell(&self, listener: Listener) {

@@ -81,7 +81,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     }
     let porter = usize::from(state.call_porter());
     wanted -= porter;
-    let free = core.threads.saturating_sub(1 + state.inside + state.tickets);
+    let free = if state.rayon.is_some() { core.threads.saturating_sub(1 + state.inside + state.tickets) } else { 0 };
     let tickets = wanted.min(free).min(CHAIN - porter);
     state.tickets += tickets;
     wanted -= tickets;
@@ -161,13 +161,16 @@ pub(super) fn finish(core: &Core) {
     state.closed = true;
     core.queue.porter.notify_one();
     let called = state.call_all();
-    // Rayon runs the tickets it has before its threads end.
-    let rayon = state.rayon.take();
     drop(state);
     called.ring();
-    drop(rayon);
-    if !seat::is_worker_of(core) {
+    let own = seat::is_worker_of(core);
+    if !own {
         core.drain(None);
+    }
+    // Rayon runs the tickets it has before its threads end.
+    let rayon = core.queue.lock().rayon.take();
+    drop(rayon);
+    if !own {
         seat::wait_by(|| core.queue.join());
     }
 }

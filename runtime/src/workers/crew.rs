@@ -33,6 +33,8 @@ const SHORT: Duration = Duration::from_micros(20);
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
 /// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
 const READING_STACK: usize = 64 << 20;
+/// Jobs as long as this are worth a thread each.
+const LONG: Duration = Duration::from_micros(100);
 /// How long the queue may be before the watching thread joins in.
 const LONG_QUEUE: Duration = Duration::from_millis(2);
 
@@ -143,7 +145,11 @@ fn work(core: &Arc<Core>, called_at: u64) {
                     let called_at = state.called_at;
                     arrive(core, state, called_at)
                 }
-                Rested::Enough => break,
+                Rested::Enough => {
+                    drop(state);
+                    core.on_stop();
+                    return core.queue.gone.notify_all();
+                }
             };
         }
     }
@@ -158,13 +164,15 @@ fn work(core: &Arc<Core>, called_at: u64) {
 /// then.
 fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
     let retakes = state.retakes - called_at;
-    if state.closed || (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0) {
+    if state.closed {
+        return (call_others(core, state), true);
+    }
+    if (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0) {
         return (state, true);
     }
-    if retakes > 0 && core.kind == Kind::Io {
+    if retakes > 0 && state.busy() > 0 && core.kind == Kind::Io {
         if state.watched {
-            let needed = state.busy() == 0;
-            return (state, needed);
+            return (state, false);
         }
         state = watch(core, state);
     }
@@ -197,10 +205,10 @@ fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuar
         }
         let jobs = u32::try_from(moves).unwrap_or(u32::MAX);
         let queued = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
-        let threads = u32::try_from(state.threads).unwrap_or(u32::MAX);
-        // What a job takes is what the threads did in this time, shared out.
-        let long = jobs > 0 && WATCH * threads / jobs >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE;
-        if jobs == 0 || long {
+        let busy = u32::try_from(state.busy().max(1)).unwrap_or(u32::MAX);
+        // What a job takes is what those who work did in this time, shared out.
+        let Some(each) = (WATCH * busy).checked_div(jobs) else { break };
+        if each >= LONG || (each >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE) {
             break;
         }
     }
@@ -242,7 +250,7 @@ fn rest<'a>(
     let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
     let rested = loop {
-        if (state.is_ready() && !patient) || state.closed {
+        if (state.is_ready() && !patient) || (state.closed && state.jobs.is_empty()) {
             break if called { Rested::Called } else { Rested::Saw };
         }
         #[cfg(feature = "process")]
@@ -254,6 +262,8 @@ fn rest<'a>(
         // The last thread stays: with none, a refused start would leave a job to nobody.
         let stays = state.threads <= core.threads_that_stay();
         if left.is_zero() && !stays {
+            // From here on it serves nobody: a job that comes now needs another thread.
+            state.threads -= 1;
             break Rested::Enough;
         }
         if left.is_zero() && !tidy {

@@ -7,7 +7,8 @@
 //! at our bell.
 //!
 //! What rayon has for it (the others' work to steal, a broadcast) it learns by asking: before it sleeps, and now and then
-//! while others are at work. So a broadcast from something that a task has left behind in rayon may wait for seconds.
+//! while others are at work. So what a task has left behind in rayon may want this thread, for a broadcast or as the only
+//! one that is free, up to a minute before it comes.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,9 +22,11 @@ use crate::clock::Moment;
 const SOON: Duration = Duration::from_millis(1);
 /// The longest pause while others serve it.
 const SELDOM: Duration = Duration::from_millis(16);
-/// How soon it asks when nobody serves the queue. What runs then was left behind by a task, and could only want this
-/// thread for a broadcast: it is asked for so seldom, and ever more so, that it uses next to no processor time.
+/// How soon it asks when nobody serves the queue. What runs then was left behind by a task: that is rare, and asking is
+/// to cost next to nothing.
 const LATER: Duration = Duration::from_secs(10);
+/// The longest pause then.
+const LAST: Duration = Duration::from_mins(1);
 
 /// The porter's life, from the pool's start to its end.
 pub(super) fn work(core: &Arc<Core>) {
@@ -72,7 +75,7 @@ fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, patience: &mut Pat
             patience.slept(asleep, state.ring);
         }
         state.porter = Porter::Busy;
-        pause = pause.saturating_mul(if pause < LATER { 2 } else { 4 });
+        pause = (2 * pause).min(LAST);
     }
     state
 }

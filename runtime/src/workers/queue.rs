@@ -274,6 +274,7 @@ impl Queue {
             state.jobs.pop_back();
         }
         self.waiting.store(state.jobs.len(), Ordering::Release);
+        self.tell_of_end(&mut state);
     }
 
     /// Takes the next job if it is one to be sent along with others; on the taker's own permit.
@@ -344,9 +345,17 @@ impl Queue {
         if state.returning > 0 {
             self.permit.notify_one();
         }
+        self.tell_of_end(state);
+    }
+
+    /// Wakes those who wait for the end of a closed pool, or for a job that will not come.
+    fn tell_of_end(&self, state: &mut State) {
         if state.closed {
             self.gone.notify_all();
             self.porter.notify_one();
+            if state.jobs.is_empty() {
+                state.call_all().ring();
+            }
         }
     }
 
@@ -362,11 +371,12 @@ impl Queue {
         Some(state)
     }
 
-    /// Waits for a permit for a worker that has waited, unless it has lost its own.
-    pub(super) fn step_back(&self, permit: Option<&Permit>) {
+    /// Waits for a permit for a worker that has waited, unless it has lost its own. If it loses that meanwhile, somebody
+    /// must be called for what nobody could begin while it stood first in line.
+    pub(super) fn step_back(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
         if permit::is_gone(permit) {
-            return;
+            return None;
         }
         state.aside -= 1;
         if !state.has_permit() {
@@ -378,11 +388,16 @@ impl Queue {
             state.returning -= 1;
             if permit::is_gone(permit) {
                 // The bell may have rung for another.
-                return self.permit.notify_one();
+                self.permit.notify_one();
+                if state.closed {
+                    self.gone.notify_all();
+                }
+                return Some(state);
             }
         }
         permit::note(permit, Place::Here);
         state.running += 1;
+        None
     }
 
     /// Waits until nobody has a permit any more.

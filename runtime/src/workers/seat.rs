@@ -122,8 +122,10 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        if let Some((core, permit)) = &self.permit {
-            core.queue.step_back(permit.as_deref());
+        if let Some((core, permit)) = &self.permit
+            && let Some(state) = core.queue.step_back(permit.as_deref())
+        {
+            core.rouse(state);
         }
     }
 }
@@ -140,18 +142,22 @@ impl Core {
 /// Notes that this thread has a permit of its pool, and takes its next job when this one has ended, until the guard is
 /// dropped.
 pub(super) fn hold() -> Holding {
-    HOLDS.set(true);
-    RETURNS.set(true);
-    Holding
+    // One that waits for rayon inside a job may run another one meanwhile.
+    Holding { holds: HOLDS.replace(true), returns: RETURNS.replace(true), permit: PERMIT.take() }
 }
 
 /// See [`hold`].
-pub(super) struct Holding;
+pub(super) struct Holding {
+    holds: bool,
+    returns: bool,
+    permit: Option<Arc<Permit>>,
+}
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        HOLDS.set(false);
-        RETURNS.set(false);
+        HOLDS.set(self.holds);
+        RETURNS.set(self.returns);
+        PERMIT.set(self.permit.take());
     }
 }
 

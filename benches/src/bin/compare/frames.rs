@@ -108,7 +108,7 @@ fn cpu_seconds<T>(mut work: impl FnMut() -> T) -> f64 {
     for _ in 0..10 {
         drop(std::hint::black_box(work()));
     }
-    (cpu_time() - before).as_secs_f64()
+    cpu_time().saturating_sub(before).as_secs_f64()
 }
 
 /// Two million rows in no order, and 5,000 keys.
