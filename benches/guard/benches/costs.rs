@@ -184,7 +184,7 @@ fn submit_and_join_on_a_worker(times: u64) -> u64 {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 867_000))]
+#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 969_700))]
 fn claim(times: u64) -> u64 {
     black_box(on_worker(submit_and_join_on_a_worker, times))
 }
