@@ -24,6 +24,8 @@ use crate::clock::Moment;
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// How often the watching thread looks at the queue.
 const WATCH: Duration = Duration::from_micros(500);
+/// How often it does when the others have served it well for some time.
+const RELAXED: Duration = Duration::from_millis(2);
 /// Threads that one thread calls; they call the next ones.
 const CHAIN: usize = 2;
 /// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
@@ -193,24 +195,27 @@ fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGu
 /// are too.
 fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
+    let mut pause = WATCH;
     while state.watched && !state.closed {
         let before = state.retakes;
-        state = core.queue.clock.wait_timeout(state, WATCH).unwrap_or_else(PoisonError::into_inner).0;
+        state = core.queue.clock.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         let moves = state.retakes - before;
         if state.jobs.is_empty() {
             if moves < BRISK {
                 break;
             }
+            pause = (2 * pause).min(RELAXED);
             continue;
         }
         let jobs = u32::try_from(moves).unwrap_or(u32::MAX);
         let queued = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
         let busy = u32::try_from(state.busy().max(1)).unwrap_or(u32::MAX);
         // What a job takes is what those who work did in this time, shared out.
-        let Some(each) = (WATCH * busy).checked_div(jobs) else { break };
-        if each >= LONG || (each >= SHORT && WATCH * (queued / jobs) >= LONG_QUEUE) {
+        let Some(each) = (pause * busy).checked_div(jobs) else { break };
+        if each >= LONG || (each >= SHORT && pause * (queued / jobs) >= LONG_QUEUE) {
             break;
         }
+        pause = (2 * pause).min(RELAXED);
     }
     state.watched = false;
     state
