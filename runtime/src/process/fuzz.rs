@@ -56,7 +56,7 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
         let mut ran = Vec::new();
         loop {
             let Some(frame) = worker.begin().expect("nobody spoils it") else {
-                if worker.take_order(super::ring::CLOSE) {
+                if worker.take_order(super::wakeups::CLOSE) {
                     return ran;
                 }
                 worker.wait_for_request();
@@ -106,7 +106,7 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
             parent.tell_of_room();
         }
     }
-    parent.order(super::ring::CLOSE);
+    parent.order(super::wakeups::CLOSE);
     assert!(ran.join().expect("no panic").into_iter().eq(0..REQUESTS), "each once");
 }
 

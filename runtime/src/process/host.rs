@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::hello::{Hello, PATIENCE, Unmet, VARIABLE, meet};
 use super::os::{self, OwnedFd, UnixStream, Waited};
 use super::parcel::{Mail, Parcel};
-use super::ring::{CLOSE, Corrupt, Shared, TIDY, Words};
+use super::ring::{Corrupt, Shared, Words};
 use super::spawner;
+use super::wakeups::{CLOSE, TIDY};
 use super::wire::Block;
 
 /// How long a worker that is to end may take to drop what it has.

@@ -49,6 +49,7 @@ mod segments;
 mod serve;
 mod spawner;
 mod stable;
+mod wakeups;
 mod wire;
 mod worker;
 

@@ -20,8 +20,7 @@
 
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::os::{self, Mapping, OwnedFd};
 
@@ -41,11 +40,11 @@ const GENERATION: u64 = 1 << 33;
 
 /// One word alone on its cache line.
 #[repr(C, align(64))]
-struct Word<T>(T);
+pub(super) struct Word<T>(pub(super) T);
 
 /// The counters. Only atomics: both processes use them at once.
 #[repr(C)]
-struct Counters {
+pub(super) struct Counters {
     requests: Ends,
     replies: Ends,
     /// The number of requests begun, with the generation above it.
@@ -53,34 +52,20 @@ struct Counters {
     /// Position, count and length of the open reply.
     open: Word<AtomicU64>,
     /// The worker sleeps on the first, and says why in the second.
-    bell: Word<AtomicU32>,
-    worker_sleeps: Word<AtomicU32>,
+    pub(super) bell: Word<AtomicU32>,
+    pub(super) worker_sleeps: Word<AtomicU32>,
     /// Whether the parent sleeps, and how it is woken.
-    parent_sleeps: Word<AtomicU32>,
+    pub(super) parent_sleeps: Word<AtomicU32>,
     /// What the parent asks for beside requests.
-    orders: Word<AtomicU32>,
+    pub(super) orders: Word<AtomicU32>,
 }
 
 /// How far a ring is written and read.
 #[repr(C)]
-struct Ends {
+pub(super) struct Ends {
     written: Word<AtomicU32>,
     read: Word<AtomicU32>,
 }
-
-/// Why the worker sleeps: it has nothing to do, or no room for a reply.
-const IDLE: u32 = 1;
-const CRAMPED: u32 = 2;
-
-/// How the parent sleeps: not at all, on its word, or on the socket.
-const AWAKE: u32 = 0;
-const ON_WORD: u32 = 1;
-const ON_SOCKET: u32 = 2;
-
-/// An order: end when all requests are done.
-pub(super) const CLOSE: u32 = 1;
-/// An order: give unused memory back.
-pub(super) const TIDY: u32 = 2;
 
 /// The memory does not hold what it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +104,7 @@ impl Shared {
         Ok(Self(mapping))
     }
 
-    fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Counters {
         const { assert!(size_of::<Counters>() <= FIRST) };
         // SAFETY: mapped as long as `self` is, aligned to a page, and all zeros, which is a valid state, or what the
         // other process made of it: any bits are valid atomics.
@@ -143,31 +128,6 @@ impl Shared {
     /// Parent: writes a request; `None` while there is no room, else the position behind it.
     pub(super) fn post(&self, words: Words, payload: &[u8]) -> Result<Option<u32>, Corrupt> {
         self.requests().write(words, payload)
-    }
-
-    /// Parent: wakes the worker if it sleeps for want of requests and orders.
-    pub(super) fn call_worker(&self) {
-        self.wake_worker_from(IDLE);
-    }
-
-    /// Parent: wakes the worker if it sleeps for want of room for replies.
-    pub(super) fn tell_of_room(&self) {
-        self.wake_worker_from(CRAMPED);
-    }
-
-    fn wake_worker_from(&self, sleep: u32) {
-        fence(Ordering::SeqCst);
-        let counters = self.counters();
-        if counters.worker_sleeps.0.load(Ordering::Relaxed) == sleep {
-            counters.bell.0.fetch_add(1, Ordering::Release);
-            os::wake(&counters.bell.0);
-        }
-    }
-
-    /// Parent: asks for something beside requests.
-    pub(super) fn order(&self, order: u32) {
-        self.counters().orders.0.fetch_or(order, Ordering::Release);
-        self.call_worker();
     }
 
     /// Parent: how many requests the worker has begun, modulo 2^32.
@@ -209,26 +169,6 @@ impl Shared {
         payload.clear();
         ring.copy(place + HEADER, len, payload);
         Ok(count)
-    }
-
-    /// Parent: says that it is about to sleep on the socket, or that it is awake. It must look for replies once more
-    /// before it sleeps.
-    pub(super) fn parent_sleeps(&self, sleeps: bool) {
-        let how = if sleeps { ON_SOCKET } else { AWAKE };
-        self.counters().parent_sleeps.0.store(how, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    /// Parent: sleeps until the worker calls, for `limit` at most, unless `done` holds by then. The end of the worker does
-    /// not wake it.
-    pub(super) fn doze(&self, limit: Duration, done: impl Fn() -> bool) {
-        let sleeps = &self.counters().parent_sleeps.0;
-        sleeps.store(ON_WORD, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if !done() {
-            os::sleep_on(sleeps, ON_WORD, Some(limit));
-        }
-        self.parent_sleeps(false);
     }
 
     /// Either: whether a reply waits.
@@ -282,55 +222,10 @@ impl Shared {
         written.0.load(Ordering::Acquire) != read.0.load(Ordering::Acquire)
     }
 
-    /// Worker: takes an order, if it was given.
-    pub(super) fn take_order(&self, order: u32) -> bool {
-        let orders = &self.counters().orders.0;
-        orders.load(Ordering::Acquire) & order != 0 && orders.fetch_and(!order, Ordering::AcqRel) & order != 0
-    }
-
-    /// Worker: sleeps until there is a request or an order.
-    pub(super) fn wait_for_request(&self) {
-        let counters = self.counters();
-        let bell = counters.bell.0.load(Ordering::Acquire);
-        counters.worker_sleeps.0.store(IDLE, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if !self.has_request() && counters.orders.0.load(Ordering::Acquire) == 0 {
-            os::sleep_on(&counters.bell.0, bell, None);
-        }
-        counters.worker_sleeps.0.store(0, Ordering::Relaxed);
-    }
-
-    /// Worker: wakes the parent if it sleeps on its word; whether it sleeps on the socket, and must be told there. It is
-    /// called once.
-    pub(super) fn must_call_parent(&self) -> bool {
-        fence(Ordering::SeqCst);
-        let sleeps = &self.counters().parent_sleeps.0;
-        if sleeps.load(Ordering::Relaxed) == AWAKE {
-            return false;
-        }
-        let how = sleeps.swap(AWAKE, Ordering::Relaxed);
-        if how == ON_WORD {
-            os::wake(sleeps);
-        }
-        how == ON_SOCKET
-    }
-
     /// Worker: the place of the next reply, for so many bytes of payload; `None` while there is no room.
     pub(super) fn reserve(&self, payload: usize) -> Result<Option<Place>, Corrupt> {
         let at = self.replies().reserve(payload)?;
         Ok(at.map(|at| Place { at, count: 0, len: 0 }))
-    }
-
-    /// Worker: sleeps until the parent has taken replies.
-    pub(super) fn wait_for_room(&self, payload: usize) {
-        let counters = self.counters();
-        let bell = counters.bell.0.load(Ordering::Acquire);
-        counters.worker_sleeps.0.store(CRAMPED, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if let Ok(None) = self.reserve(payload) {
-            os::sleep_on(&counters.bell.0, bell, None);
-        }
-        counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }
 
     /// Worker: adds a whole result to the open reply; `false` if it does not fit any more.

@@ -8,8 +8,9 @@ use super::hello::{Hello, VARIABLE};
 use super::os::{self, AsFd};
 use super::parcel::Mail;
 use super::registry;
-use super::ring::{CLOSE, Frame, Shared, TIDY};
+use super::ring::{Frame, Shared};
 use super::serve::{Replies, Serving, call_parent};
+use super::wakeups::{CLOSE, TIDY};
 use crate::clock::Moment;
 
 /// Replies to shorter requests wait for the next ones', while there are any.

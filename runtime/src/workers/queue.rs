@@ -88,7 +88,7 @@ pub(super) struct Queue {
     expected: AtomicUsize,
     /// Rings for the cpu pool's porter when a job comes, and when the pool closes.
     pub(super) porter: Condvar,
-    /// Never rings but at the end: the watching thread's clock.
+    /// The watching thread's clock. It rings when a map wants that thread, and at the end.
     pub(super) clock: Condvar,
     /// Rings for a worker that has waited and needs a permit again.
     permit: Condvar,
