@@ -21,6 +21,12 @@ impl Moment {
         self.0
     }
 
+    /// So much later.
+    pub(crate) fn after(self, time: std::time::Duration) -> Self {
+        let ticks = (time.as_nanos() << SHIFT) / u128::from(CLOCK.rate);
+        Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)))
+    }
+
     /// Nanoseconds from `earlier` to this moment; 0 if another core's counter says otherwise.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {

@@ -1,5 +1,10 @@
 //! How a thread waits: it looks for a moment, then sleeps until it is woken.
 //!
+//! Where more threads wait than there are cores, looking only keeps a core from those who are awaited, and sleeping costs
+//! two calls of the system for each wait: one to sleep, one to be woken. Giving way costs one, if the wait is over when
+//! this thread's turn comes again. So a thread whose last wait showed that such a crowd is served briskly gives way
+//! once before it sleeps.
+//!
 //! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
 
 use std::cell::Cell;
@@ -18,6 +23,10 @@ pub(crate) const LOOK: Duration = Duration::from_micros(2);
 /// Who has not waited for so long finds the other side asleep, most likely. A kernel that wakes it on this very core
 /// lets it begin when this thread sleeps.
 const COLD_NS: u64 = 1_000_000;
+
+/// A crowd is served briskly if one of it has what it waits for every so many nanoseconds, or sooner. With longer jobs a
+/// thread that gives way would get in line behind whoever computes, and be late for its result.
+const BRISK_NS: u64 = 10_000;
 
 const EMPTY: u32 = 0;
 const WOKEN: u32 = 1;
@@ -100,17 +109,49 @@ pub(crate) fn waker() -> Waker {
 /// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
-/// Threads that sleep until what they wait for is done.
-static SLEEPERS: AtomicUsize = AtomicUsize::new(0);
+/// Threads that sleep, or give way, until what they wait for is done.
+static RESTING: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether more threads wait than could look: with as many jobs ahead of what this one waits for, it does not look.
+/// Whether more threads wait than could look.
 pub(crate) fn is_crowded() -> bool {
-    SLEEPERS.load(Ordering::Relaxed) >= config::cores()
+    RESTING.load(Ordering::Relaxed) >= config::cores()
 }
 
 thread_local! {
-    /// When this thread last looked, in ticks.
-    static LOOKED: Cell<u64> = const { Cell::new(0) };
+    /// When this thread's last wait began, in ticks.
+    static BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// What that wait took, shared out among all that waited, in nanoseconds.
+    static PACE: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+/// A wait begins; whether this thread's last one was long ago.
+fn begin() -> bool {
+    let now = Moment::now();
+    let before = BEGAN.replace(now.ticks());
+    now.since(Moment::from_ticks(before)) > COLD_NS
+}
+
+/// A wait has ended.
+fn note_pace() {
+    let took = Moment::now().since(Moment::from_ticks(BEGAN.get()));
+    PACE.set(took / (RESTING.load(Ordering::Relaxed) as u64 + 1));
+}
+
+/// Lets other threads go first, once, if there is a crowd of waiting threads and it is served briskly; whether `done`
+/// holds then.
+pub(crate) fn give_way(done: impl Fn() -> bool) -> bool {
+    begin();
+    if !is_crowded() || PACE.get() > BRISK_NS {
+        return false;
+    }
+    RESTING.fetch_add(1, Ordering::Relaxed);
+    std::thread::yield_now();
+    RESTING.fetch_sub(1, Ordering::Relaxed);
+    let seen = done();
+    if seen {
+        note_pace();
+    }
+    seen
 }
 
 /// Looks for up to [`LOOK`] whether `done` holds, unless this thread has not waited for long.
@@ -118,12 +159,7 @@ pub(crate) fn look(done: impl Fn() -> bool) -> bool {
     if done() {
         return true;
     }
-    let now = Moment::now();
-    let before = LOOKED.replace(now.ticks());
-    if now.since(Moment::from_ticks(before)) > COLD_NS {
-        return false;
-    }
-    look_up_to(LOOK, done)
+    !begin() && look_up_to(LOOK, done)
 }
 
 /// Looks for up to `time` whether `done` holds; only once if enough other threads look already.
@@ -158,9 +194,10 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
 
 /// Sleeps until this thread is woken, or until the deadline.
 fn sleep(deadline: Option<Instant>) {
-    SLEEPERS.fetch_add(1, Ordering::Relaxed);
+    RESTING.fetch_add(1, Ordering::Relaxed);
     Bed::with(|bed| bed.parker.sleep(deadline));
-    SLEEPERS.fetch_sub(1, Ordering::Relaxed);
+    RESTING.fetch_sub(1, Ordering::Relaxed);
+    note_pace();
 }
 
 /// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
@@ -180,5 +217,22 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) ->
             return false;
         }
         sleep(Some(deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_has_seen_a_brisk_crowd_gives_way() {
+        let crowd = config::cores();
+        RESTING.fetch_add(crowd, Ordering::Relaxed);
+        assert!(!give_way(|| panic!("this thread has never waited")));
+        PACE.set(BRISK_NS);
+        assert!(give_way(|| true), "its last wait was short");
+        PACE.set(BRISK_NS + 1);
+        assert!(!give_way(|| panic!("its last wait took long")));
+        RESTING.fetch_sub(crowd, Ordering::Relaxed);
     }
 }

@@ -116,9 +116,7 @@ impl<T> Task<T> {
     fn tell_this_thread(&self) -> bool {
         let core = self.slot.core();
         core.check_fork();
-        // Among many that wait for one of many, looking only keeps a worker from its core.
-        let crowded = park::is_crowded() && core.is_crowded();
-        (crowded || !park::look(|| self.slot.is_done())) && self.wake_when_done(park::waker())
+        !core.look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
     }
 
     /// Has `waker` woken when the task is done; `false` if it is done.

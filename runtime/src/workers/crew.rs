@@ -6,7 +6,7 @@
 //! arrives and finds more jobs calls two more, so a crew of hundreds is at work within milliseconds when all of them
 //! block. But when, while it was on its way, others came back for another job, then jobs are short, and more threads
 //! would only be in the way: it then watches the queue instead, and joins in only when nothing moves for a while, or
-//! when jobs are long and many. (That is for jobs that anybody may submit. Worker processes and chunks of frames come
+//! when jobs take long. (That is for jobs that anybody may submit. Worker processes and chunks of frames come
 //! by number.)
 //!
 //! A thread that has done its job looks for another one for a moment, and then sleeps; after [`IDLE_LIMIT`] it ends.
@@ -30,15 +30,11 @@ const RELAXED: Duration = Duration::from_millis(2);
 const CHAIN: usize = 2;
 /// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
 const BRISK: u64 = 4;
-/// Jobs shorter than this gain nothing from more threads than there are.
+/// Jobs shorter than this gain nothing from more threads than there are: to wake one and to let it go takes as long.
 const SHORT: Duration = Duration::from_micros(20);
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
 /// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
 const READING_STACK: usize = 64 << 20;
-/// Jobs as long as this are worth a thread each.
-const LONG: Duration = Duration::from_micros(100);
-/// How long the queue may be before the watching thread joins in.
-const LONG_QUEUE: Duration = Duration::from_millis(2);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // The first thread starts now: a pool that cannot have one must not be built.
@@ -191,8 +187,7 @@ fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGu
     core.queue.lock()
 }
 
-/// Looks after a queue that others serve well, until they have little to do, it stands still, or is long and its jobs
-/// are too.
+/// Looks after a queue that others serve well, until they have little to do, it stands still, or its jobs are long.
 fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
     let mut pause = WATCH;
@@ -208,11 +203,9 @@ fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuar
             continue;
         }
         let jobs = u32::try_from(moves).unwrap_or(u32::MAX);
-        let queued = u32::try_from(state.jobs.len()).unwrap_or(u32::MAX);
         let busy = u32::try_from(state.busy().max(1)).unwrap_or(u32::MAX);
         // What a job takes is what those who work did in this time, shared out.
-        let Some(each) = (pause * busy).checked_div(jobs) else { break };
-        if each >= LONG || (each >= SHORT && pause * (queued / jobs) >= LONG_QUEUE) {
+        if (pause * busy).checked_div(jobs).is_none_or(|each| each >= SHORT) {
             break;
         }
         pause = (2 * pause).min(RELAXED);

@@ -7,6 +7,7 @@ mod core_ref;
 mod cpu;
 mod crew;
 mod demand;
+mod joiner;
 mod patience;
 mod permit;
 mod porter;
@@ -24,7 +25,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use crate::config;
 #[cfg(feature = "process")]
 use crate::process;
 use crate::{fork, panics, state};
@@ -340,11 +340,6 @@ impl Core {
 
     pub(crate) fn threads(&self) -> usize {
         self.threads
-    }
-
-    /// Whether more jobs wait than cores could be at.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.queue.waiting() > config::cores()
     }
 
     /// `fanfold-io-3`; a pool's own name stands in the middle.

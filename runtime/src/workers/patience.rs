@@ -6,7 +6,8 @@
 //! to wake one. (The rule is that of renting skis: look as long as sleeping would cost, as in Karlin et al., "Competitive
 //! randomized algorithms for nonuniform problems", 1990.)
 //!
-//! A worker on the core of the one who called it does not look at all: whoever calls next may need that core.
+//! A worker on the core of the one who called it does not look at all: whoever calls next may need that core. If that goes
+//! on though nobody else waits, the two take turns there while another core may be idle: the worker moves then.
 
 use std::time::Duration;
 
@@ -19,27 +20,54 @@ const MOMENT_NS: u64 = 150_000;
 /// The longest look.
 const LONGEST: Duration = Duration::from_micros(60);
 
-/// What one worker has learnt from its last sleep.
+/// After so many short sleeps in a row, each ended from its own core, a worker moves to another one.
+const TOGETHER: u32 = 16;
+/// The same if moving has not helped before.
+const OFTEN_TOGETHER: u32 = 1024;
+
+/// What moving takes at most, and serving the first job there. Whoever waits for that job looks for so long: if it slept,
+/// it would be woken on the very core that the worker has moved to.
+const MOVING: Duration = Duration::from_micros(100);
+
+/// What one worker has learnt from its last sleeps.
 pub(super) struct Patience {
     look: Duration,
+    /// Short sleeps in a row that were ended from its core.
+    together: u32,
+    /// How many of them make it move.
+    enough: u32,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { look: park::LOOK }
+        Self { look: park::LOOK, together: 0, enough: TOGETHER }
     }
 
     /// Looks whether there is a job.
-    pub(super) fn look(&self, queue: &Queue, ring: Ring) {
-        if ring.from.is_none() || ring.from != place::core() {
-            park::look_up_to(self.look, || queue.looks_busy());
+    pub(super) fn look(&mut self, queue: &Queue, ring: Ring) {
+        if let Some(shared) = ring.from
+            && place::core() == Some(shared)
+        {
+            if self.together < self.enough || park::is_crowded() {
+                return;
+            }
+            queue.expect_from_afar(MOVING);
+            place::leave(shared);
+            self.together = 0;
+            self.enough = (2 * self.enough).min(OFTEN_TOGETHER);
         }
+        park::look_up_to(self.look, || queue.looks_busy());
     }
 
     /// It has slept since then, and was called.
     pub(super) fn slept(&mut self, since: Moment, ring: Ring) {
-        let asleep = ring.at.since(since);
+        let is_short = ring.at.since(since) < MOMENT_NS;
         let came_after = Duration::from_nanos(Moment::now().since(ring.at));
-        self.look = if asleep < MOMENT_NS { (2 * came_after).clamp(park::LOOK, LONGEST) } else { park::LOOK };
+        self.look = if is_short { (2 * came_after).clamp(park::LOOK, LONGEST) } else { park::LOOK };
+        if is_short && ring.from.is_some() && ring.from == place::core() {
+            self.together += 1;
+        } else {
+            (self.together, self.enough) = (0, TOGETHER);
+        }
     }
 }

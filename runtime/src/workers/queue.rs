@@ -5,9 +5,10 @@
 //! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::permit::{self, Permit, Place};
 use super::sleepers::{Called, Sleepers};
@@ -86,6 +87,8 @@ pub(super) struct Queue {
     waiting: AtomicUsize,
     /// Workers that will take a job at once, though they have not ended their last one.
     expected: AtomicUsize,
+    /// Until when a worker may be on its way to another core, in ticks.
+    moving: AtomicU64,
     /// Rings for the cpu pool's porter when a job comes, and when the pool closes.
     pub(super) porter: Condvar,
     /// The watching thread's clock. It rings when a map wants that thread, and at the end.
@@ -233,6 +236,7 @@ impl Queue {
             }),
             waiting: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
+            moving: AtomicU64::new(0),
             porter: Condvar::new(),
             clock: Condvar::new(),
             permit: Condvar::new(),
@@ -323,6 +327,22 @@ impl Queue {
     pub(super) fn unexpect(&self) {
         self.expected.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// A worker is about to move to another core, and will be at the queue in that time.
+    pub(super) fn expect_from_afar(&self, time: Duration) {
+        self.moving.store(Moment::now().after(time).ticks(), Ordering::Relaxed);
+    }
+
+    /// How long a worker may still take that moves to another core.
+    pub(super) fn still_moves(&self) -> Option<Duration> {
+        let until = self.moving.load(Ordering::Relaxed);
+        if until == 0 {
+            return None;
+        }
+        let left = Moment::from_ticks(until).since(Moment::now());
+        (left > 0).then(|| Duration::from_nanos(left))
+    }
+
     /// Jobs that wait, seen without the lock.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
