@@ -19,6 +19,7 @@ pub(crate) struct Current {
 
 impl Current {
     /// Makes the slot with this state the thread's task.
+    #[inline]
     pub(crate) fn enter(state: &AtomicU32) -> Self {
         Self { before: CURRENT.replace(state) }
     }
@@ -40,6 +41,7 @@ pub(crate) fn current() -> Option<usize> {
 }
 
 impl Drop for Current {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.before);
     }

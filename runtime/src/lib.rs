@@ -84,6 +84,7 @@ mod context;
 mod current;
 mod cut_frames;
 mod error;
+mod few;
 mod fork;
 #[cfg(feature = "polars")]
 mod frame;

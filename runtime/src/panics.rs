@@ -76,6 +76,7 @@ pub(crate) fn discard<T>(value: T) {
 }
 
 /// Runs the user's part of something that must go on whatever it does; the panic hook tells of a panic.
+#[inline]
 pub(crate) fn contain(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
         discard(payload);
@@ -92,22 +93,26 @@ pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
     answer.map_err(drop)
 }
 
+static HOOK: Once = Once::new();
+
+#[inline]
 fn install() {
-    static HOOK: Once = Once::new();
     // The hook cannot be set while this thread panics: the next task will.
-    if std::thread::panicking() {
-        return;
+    if !HOOK.is_completed() && !std::thread::panicking() {
+        HOOK.call_once(set_hook);
     }
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if INSIDE.get() > 0 {
-                // In the destructor of a thread-local it may be gone.
-                let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
-            }
-            if !QUIET.get() {
-                before(info);
-            }
-        }));
-    });
+}
+
+#[cold]
+fn set_hook() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if INSIDE.get() > 0 {
+            // In the destructor of a thread-local it may be gone.
+            let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
+        }
+        if !QUIET.get() {
+            before(info);
+        }
+    }));
 }

@@ -41,6 +41,7 @@ struct Parker {
 
 impl Parker {
     /// Sleeps until it is woken, or until the deadline.
+    #[inline]
     fn sleep(&self, deadline: Option<Instant>) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -96,12 +97,14 @@ impl Bed {
     }
 
     /// This thread's.
+    #[inline]
     fn with<T>(look: impl Fn(&Self) -> T) -> T {
         PARKER.try_with(&look).unwrap_or_else(|_| LAST.with(|bed| look(bed)))
     }
 }
 
 /// The waker of this thread's [`wait_until`].
+#[inline]
 pub(crate) fn waker() -> Waker {
     Bed::with(|bed| bed.waker.clone())
 }
@@ -113,35 +116,54 @@ static LOOKING: AtomicUsize = AtomicUsize::new(0);
 static RESTING: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether more threads wait than could look.
+#[inline]
 pub(crate) fn is_crowded() -> bool {
     RESTING.load(Ordering::Relaxed) >= config::cores()
 }
 
-thread_local! {
-    /// When this thread's last wait began, in ticks.
-    static BEGAN: Cell<u64> = const { Cell::new(0) };
-    /// What that wait took, shared out among all that waited, in nanoseconds.
-    static PACE: Cell<u64> = const { Cell::new(u64::MAX) };
+/// A wait that has ended. What it means is worked out when somebody asks.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// In ticks.
+    began: u64,
+    ended: u64,
+    /// How many other threads waited then.
+    others: usize,
 }
 
-/// A wait begins; whether this thread's last one was long ago.
-fn begin() -> bool {
+impl Wait {
+    /// What it took, shared out among all that waited, in nanoseconds.
+    fn pace(self) -> u64 {
+        Moment::from_ticks(self.ended).since(Moment::from_ticks(self.began)) / (self.others as u64 + 1)
+    }
+}
+
+thread_local! {
+    /// When this thread began to wait, in ticks.
+    static BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// The last time that it slept or gave way.
+    static LAST_WAIT: Cell<Wait> = const { Cell::new(Wait { began: 0, ended: u64::MAX, others: 0 }) };
+}
+
+/// A wait begins; whether looking is of use: this thread has not waited for long otherwise.
+#[inline]
+pub(crate) fn begin() -> bool {
     let now = Moment::now();
     let before = BEGAN.replace(now.ticks());
-    now.since(Moment::from_ticks(before)) > COLD_NS
+    now.since(Moment::from_ticks(before)) <= COLD_NS
 }
 
 /// A wait has ended.
-fn note_pace() {
-    let took = Moment::now().since(Moment::from_ticks(BEGAN.get()));
-    PACE.set(took / (RESTING.load(Ordering::Relaxed) as u64 + 1));
+#[inline]
+fn end() {
+    let others = RESTING.load(Ordering::Relaxed);
+    LAST_WAIT.set(Wait { began: BEGAN.get(), ended: Moment::now().ticks(), others });
 }
 
 /// Lets other threads go first, once, if there is a crowd of waiting threads and it is served briskly; whether `done`
 /// holds then.
 pub(crate) fn give_way(done: impl Fn() -> bool) -> bool {
-    begin();
-    if !is_crowded() || PACE.get() > BRISK_NS {
+    if !is_crowded() || LAST_WAIT.get().pace() > BRISK_NS {
         return false;
     }
     RESTING.fetch_add(1, Ordering::Relaxed);
@@ -149,17 +171,14 @@ pub(crate) fn give_way(done: impl Fn() -> bool) -> bool {
     RESTING.fetch_sub(1, Ordering::Relaxed);
     let seen = done();
     if seen {
-        note_pace();
+        end();
     }
     seen
 }
 
 /// Looks for up to [`LOOK`] whether `done` holds, unless this thread has not waited for long.
 pub(crate) fn look(done: impl Fn() -> bool) -> bool {
-    if done() {
-        return true;
-    }
-    !begin() && look_up_to(LOOK, done)
+    done() || (begin() && look_up_to(LOOK, done))
 }
 
 /// Looks for up to `time` whether `done` holds; only once if enough other threads look already.
@@ -193,11 +212,12 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
 }
 
 /// Sleeps until this thread is woken, or until the deadline.
+#[inline]
 fn sleep(deadline: Option<Instant>) {
     RESTING.fetch_add(1, Ordering::Relaxed);
     Bed::with(|bed| bed.parker.sleep(deadline));
     RESTING.fetch_sub(1, Ordering::Relaxed);
-    note_pace();
+    end();
 }
 
 /// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
@@ -229,9 +249,9 @@ mod tests {
         let crowd = config::cores();
         RESTING.fetch_add(crowd, Ordering::Relaxed);
         assert!(!give_way(|| panic!("this thread has never waited")));
-        PACE.set(BRISK_NS);
+        LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });
         assert!(give_way(|| true), "its last wait was short");
-        PACE.set(BRISK_NS + 1);
+        LAST_WAIT.set(Wait { began: 7, ended: u64::MAX, others: crowd });
         assert!(!give_way(|| panic!("its last wait took long")));
         RESTING.fetch_sub(crowd, Ordering::Relaxed);
     }

@@ -7,6 +7,9 @@
 #[path = "../../src/slot/cell.rs"]
 #[allow(dead_code, reason = "the library uses more of it than the races need")]
 mod cell;
+#[path = "../../src/few.rs"]
+#[allow(dead_code, reason = "as above")]
+mod few;
 mod races;
 
 /// As in the library.

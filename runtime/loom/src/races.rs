@@ -5,6 +5,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::cell::TaskCell;
+use crate::few::Few;
 
 /// Counts how often it is told.
 type Bell = Arc<AtomicUsize>;
@@ -35,10 +36,10 @@ fn cancel(cell: &Cell) -> bool {
     true
 }
 
-fn ring(bells: Vec<Bell>) {
-    for bell in bells {
+fn ring(bells: Few<Bell>) {
+    bells.for_each(|bell| {
         bell.fetch_add(1, Ordering::SeqCst);
-    }
+    });
 }
 
 #[test]

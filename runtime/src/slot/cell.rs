@@ -15,6 +15,7 @@
 use std::sync::PoisonError;
 
 use crate::current::STOP;
+use crate::few::Few;
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
 
 const QUEUED: u32 = 0;
@@ -29,7 +30,7 @@ const WAITED: u32 = 4;
 /// Work of type `F`, its outcome of type `R`, and listeners of type `L` who wait for it.
 pub(super) struct TaskCell<F, R, L> {
     state: AtomicU32,
-    listeners: Mutex<Vec<L>>,
+    listeners: Mutex<Few<L>>,
     work: UnsafeCell<Option<F>>,
     outcome: UnsafeCell<Option<R>>,
 }
@@ -49,7 +50,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     pub(super) unsafe fn new(work: F) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
-            listeners: Mutex::new(Vec::new()),
+            listeners: Mutex::new(Few::None),
             work: UnsafeCell::new(Some(work)),
             outcome: UnsafeCell::new(None),
         }
@@ -114,7 +115,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Whether somebody waits of whom this holds.
     #[cfg(feature = "process")]
     pub(super) fn has_listener(&self, is: impl Fn(&L) -> bool) -> bool {
-        self.state.load(Ordering::Acquire) & WAITED != 0 && self.lock_listeners().iter().any(is)
+        self.state.load(Ordering::Acquire) & WAITED != 0 && self.lock_listeners().as_mut_slice().iter().any(is)
     }
 
     /// Takes the work to end it unrun, if nobody has. The outcome is then this thread's to publish.
@@ -139,10 +140,10 @@ impl<F, R, L> TaskCell<F, R, L> {
     ///
     /// This thread holds `FINISHING`: its [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not
     /// published yet.
-    pub(super) unsafe fn publish(&self, outcome: R, mut tell: impl FnMut(&R, L) -> Option<L>) -> Vec<L> {
-        // SAFETY: only the holder of `FINISHING` reaches the outcome.
-        self.outcome.with_mut(|place| unsafe { *place = Some(outcome) });
-        let mut later = Vec::new();
+    pub(super) unsafe fn publish(&self, outcome: R, mut tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
+        // SAFETY: only the holder of `FINISHING` reaches the outcome. There was none, so there is nothing to be dropped.
+        self.outcome.with_mut(|place| unsafe { place.write(Some(outcome)) });
+        let mut later = Few::None;
         let mut now = self.state.load(Ordering::Acquire);
         loop {
             if now & WAITED == 0 {
@@ -156,14 +157,16 @@ impl<F, R, L> TaskCell<F, R, L> {
             let listeners = {
                 let mut listeners = self.lock_listeners();
                 self.state.fetch_and(!WAITED, Ordering::AcqRel);
-                std::mem::take(&mut *listeners)
+                listeners.take()
             };
-            for listener in listeners {
+            listeners.for_each(|listener| {
                 // SAFETY: as above: until `DONE` nobody else reaches it.
                 let told =
                     self.outcome.with(|place| unsafe { (*place).as_ref() }.map(|outcome| tell(outcome, listener)));
-                later.extend(told.flatten());
-            }
+                if let Some(listener) = told.flatten() {
+                    later.push(listener);
+                }
+            });
             now = self.state.load(Ordering::Acquire);
         }
     }
@@ -176,7 +179,7 @@ impl<F, R, L> TaskCell<F, R, L> {
         if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
             return Some(listener);
         }
-        let before = match listeners.iter_mut().find(|known| same(known, &listener)) {
+        let before = match listeners.as_mut_slice().iter_mut().find(|known| same(known, &listener)) {
             Some(known) => Some(std::mem::replace(known, listener)),
             None => {
                 listeners.push(listener);
@@ -192,12 +195,12 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Takes a listener out that is not to be told any more.
     pub(super) fn forget(&self, is: impl Fn(&L) -> bool) {
         let mut listeners = self.lock_listeners();
-        let found = listeners.iter().position(is).map(|index| listeners.swap_remove(index));
+        let found = listeners.remove(is);
         drop(listeners);
         drop(found);
     }
 
-    fn lock_listeners(&self) -> MutexGuard<'_, Vec<L>> {
+    fn lock_listeners(&self) -> MutexGuard<'_, Few<L>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

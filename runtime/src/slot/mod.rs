@@ -62,6 +62,7 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// Wakes whoever is to be woken.
+    #[inline]
     fn wake(self) {
         if let Self::Wake(waker) | Self::Relay(waker) | Self::Polled(waker) = self {
             panics::contain(|| waker.wake());
@@ -158,13 +159,13 @@ impl<F, T> Slot<F, T> {
         };
         // SAFETY: the caller's promise is the same.
         let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), first) };
-        for listener in wakers {
+        wakers.for_each(|listener| {
             // Nobody knows what another's waker does.
             if !matches!(listener, Listener::Wake(_)) {
                 self.core.do_not_expect_me();
             }
             listener.wake();
-        }
+        });
     }
 
     /// Makes this task the thread's.
@@ -268,6 +269,7 @@ impl<F, T> Slot<F, T> {
 }
 
 /// Calls a callback back, and keeps a waker for when the outcome can be taken.
+#[inline]
 fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
         Listener::Wake(_) | Listener::Relay(_) | Listener::Polled(_) => Some(listener),

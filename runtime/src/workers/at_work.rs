@@ -24,6 +24,7 @@ pub(crate) fn at_work() -> AtWork {
 }
 
 /// Does not count this thread until the guard is dropped: it waits.
+#[inline]
 pub(super) fn waiting() -> AtWork {
     AtWork::change(false)
 }
@@ -34,18 +35,21 @@ pub(crate) struct AtWork {
 }
 
 impl AtWork {
+    #[inline]
     fn change(to: bool) -> Self {
         Self { before: set(to) }
     }
 }
 
 impl Drop for AtWork {
+    #[inline]
     fn drop(&mut self) {
         set(self.before);
     }
 }
 
 /// Gives what was before.
+#[inline]
 fn set(to: bool) -> bool {
     let before = COUNTED.replace(to);
     match (before, to) {

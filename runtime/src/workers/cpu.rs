@@ -66,6 +66,7 @@ fn leave(core: &Weak<Core>) {
     }
 }
 
+#[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(state) => rouse(core, state),

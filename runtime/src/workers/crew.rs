@@ -41,6 +41,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     start_threads(core, core.queue.lock(), 1).map_err(BuildError::Spawn)
 }
 
+#[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(mut state) if copies > 1 => {
@@ -56,6 +57,7 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
 }
 
 /// Calls a worker for jobs that could run, if nobody is on the way.
+#[inline]
 pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
     if core.queue.wanted(&state) == 0 || state.rung + state.coming > 0 {
         return;
@@ -67,6 +69,7 @@ pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
 }
 
 /// Calls up to `count` workers: those that sleep, else new ones.
+#[inline]
 fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
     let wanted = core.queue.wanted(&state).min(count);
     let called = state.call(wanted);
@@ -160,6 +163,7 @@ fn work(core: &Arc<Core>, called_at: u64) {
 
 /// A worker that was called decides what it is good for: to work and call more, to watch, or nothing at all; `false`
 /// then.
+#[inline]
 fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
     let retakes = state.retakes - called_at;
     if state.closed {
@@ -243,8 +247,8 @@ fn rest<'a>(
         state = core.queue.lock();
         state.looking -= 1;
     }
-    #[cfg_attr(not(feature = "process"), allow(unused_mut, reason = "only they ask for more time"))]
-    let mut until = Instant::now() + IDLE_LIMIT;
+    // The clock is read when it is needed: reading it takes as long as much of the rest of this.
+    let mut until = None;
     let mut tidy = !core.has_to_tidy();
     let mut patient = !needed && state.watched;
     let rested = loop {
@@ -253,12 +257,13 @@ fn rest<'a>(
         }
         #[cfg(feature = "process")]
         if std::mem::take(&mut state.untidy) {
-            until = Instant::now() + IDLE_LIMIT;
+            until = None;
             tidy = false;
         }
-        let left = until.saturating_duration_since(Instant::now());
         // The last thread stays: with none, a refused start would leave a job to nobody.
         let stays = state.threads <= core.threads_that_stay();
+        let has_time = stays && tidy;
+        let left = if has_time { IDLE_LIMIT } else { left_until(&mut until) };
         if left.is_zero() && !stays {
             // From here on it serves nobody: a job that comes now needs another thread.
             state.threads -= 1;
@@ -274,7 +279,7 @@ fn rest<'a>(
         // One that stays sleeps without a clock; others may leave, and it may then be the last.
         state.sleeping.push(bell);
         let asleep = Moment::now();
-        state = if stays && tidy {
+        state = if has_time {
             bell.wait(state).unwrap_or_else(PoisonError::into_inner)
         } else {
             bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
@@ -288,6 +293,12 @@ fn rest<'a>(
         patient = false;
     };
     (state, rested)
+}
+
+/// What is left of the time that a thread stays without work.
+fn left_until(until: &mut Option<Instant>) -> Duration {
+    let now = Instant::now();
+    until.get_or_insert(now + IDLE_LIMIT).saturating_duration_since(now)
 }
 
 pub(super) fn finish(core: &Core) {

@@ -117,11 +117,13 @@ impl Core {
     }
 
     /// Queues a job, and sees to it that a worker comes for it.
+    #[inline]
     pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Run>) {
         self.push_copies(job, 1);
     }
 
     /// Queues one job several times, for as many workers.
+    #[inline]
     pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
         fork::check(self.forks);
         match self.kind {
@@ -132,6 +134,7 @@ impl Core {
 
     /// Panics in a forked process, which has none of the threads.
     #[track_caller]
+    #[inline]
     pub(crate) fn check_fork(&self) {
         fork::check(self.forks);
     }
@@ -145,6 +148,7 @@ impl Core {
     }
 
     /// Runs a job whose permit is taken, and gives the permit back.
+    #[inline]
     fn run_job(self: &Arc<Self>, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
         let holding = seat::hold();
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.

@@ -60,6 +60,7 @@ impl Patience {
     }
 
     /// It has slept since then, and was called.
+    #[inline]
     pub(super) fn slept(&mut self, since: Moment, ring: Ring) {
         let is_short = ring.at.since(since) < MOMENT_NS;
         let came_after = Duration::from_nanos(Moment::now().since(ring.at));

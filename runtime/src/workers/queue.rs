@@ -158,15 +158,18 @@ impl State {
     }
 
     /// Whether there is a job, and a permit to run it.
+    #[inline]
     pub(super) fn is_ready(&self) -> bool {
         !self.jobs.is_empty() && self.has_permit()
     }
 
+    #[inline]
     fn has_permit(&self) -> bool {
         self.running + self.returning < self.limit
     }
 
     /// Calls sleeping threads, `wanted` at most.
+    #[inline]
     pub(super) fn call(&mut self, wanted: usize) -> Called {
         let called = self.sleeping.call(wanted);
         if called.len() > 0 {
@@ -184,6 +187,7 @@ impl State {
     }
 
     /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
+    #[inline]
     pub(super) fn call_porter(&mut self) -> bool {
         let sleeps = self.porter == Porter::Asleep;
         if sleeps {
@@ -244,23 +248,29 @@ impl Queue {
         }
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a job `copies` times, and gives the locked state for what else there is to do; gives the job back if
     /// the pool is closed.
+    #[inline]
     pub(super) fn add(&self, job: Arc<dyn Run>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Run>> {
         let mut state = self.lock();
         if state.closed {
             return Err(job);
         }
-        state.jobs.extend(std::iter::repeat_n(job, copies));
+        for _ in 1..copies {
+            state.jobs.push_back(Arc::clone(&job));
+        }
+        state.jobs.push_back(job);
         self.waiting.store(state.jobs.len(), Ordering::Release);
         Ok(state)
     }
 
     /// Takes the next job and a permit for it.
+    #[inline]
     pub(super) fn take(&self, state: &mut State) -> Option<Arc<dyn Run>> {
         if !state.has_permit() {
             return None;
@@ -310,6 +320,7 @@ impl Queue {
     }
 
     /// Workers that there are jobs and permits for, and that nobody has called yet.
+    #[inline]
     pub(super) fn wanted(&self, state: &State) -> usize {
         let expected = self.expected.load(Ordering::Relaxed);
         // Those who are expected give their permits back before they take a job.
@@ -319,11 +330,13 @@ impl Queue {
     }
 
     /// A worker will be here at once; its permit will be free then.
+    #[inline]
     pub(super) fn expect(&self) {
         self.expected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It is here, or not expected any more; under the lock, so that whoever counted on it has added a job before.
+    #[inline]
     pub(super) fn unexpect(&self) {
         self.expected.fetch_sub(1, Ordering::Relaxed);
     }
@@ -334,6 +347,7 @@ impl Queue {
     }
 
     /// How long a worker may still take that moves to another core.
+    #[inline]
     pub(super) fn still_moves(&self) -> Option<Duration> {
         let until = self.moving.load(Ordering::Relaxed);
         if until == 0 {
@@ -344,6 +358,7 @@ impl Queue {
     }
 
     /// Jobs that wait, seen without the lock.
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
@@ -360,6 +375,7 @@ impl Queue {
     }
 
     /// A job has ended: its permit goes to a worker that returns, or back to the pool.
+    #[inline]
     pub(super) fn release(&self, state: &mut State) {
         state.running -= 1;
         if state.returning > 0 {
@@ -369,13 +385,19 @@ impl Queue {
     }
 
     /// Wakes those who wait for the end of a closed pool, or for a job that will not come.
+    #[inline]
     fn tell_of_end(&self, state: &mut State) {
         if state.closed {
-            self.gone.notify_all();
-            self.porter.notify_one();
-            if state.jobs.is_empty() {
-                state.call_all().ring();
-            }
+            self.ring_for_end(state);
+        }
+    }
+
+    #[cold]
+    fn ring_for_end(&self, state: &mut State) {
+        self.gone.notify_all();
+        self.porter.notify_one();
+        if state.jobs.is_empty() {
+            state.call_all().ring();
         }
     }
 

@@ -35,17 +35,20 @@ pub(super) fn take(core: &Arc<Core>) {
 }
 
 /// Whether the current thread is a worker of this very pool.
+#[inline]
 pub(super) fn is_worker_of(core: &Core) -> bool {
     ID.get() == core.id
 }
 
 /// Whether the current thread is a worker of any pool. One that is being taken down, and runs the last destructors of
 /// its thread-locals, is none any more.
+#[inline]
 pub(crate) fn is_worker() -> bool {
     ID.get() != 0 && is_alive()
 }
 
 /// Whether this thread's seat is there still: the destructors of its thread-locals may have begun.
+#[inline]
 fn is_alive() -> bool {
     CORE.try_with(|_| ()).is_ok() && PERMIT.try_with(|_| ()).is_ok()
 }
@@ -66,6 +69,7 @@ pub(crate) struct CpuSeat {
 }
 
 impl Drop for CpuSeat {
+    #[inline]
     fn drop(&mut self) {
         CPU_WORK.set(self.before);
     }
@@ -109,6 +113,7 @@ struct Aside {
 }
 
 impl Aside {
+    #[inline]
     fn step() -> Self {
         let waits = at_work::waiting();
         if !HOLDS.get() {
@@ -121,6 +126,7 @@ impl Aside {
 }
 
 impl Drop for Aside {
+    #[inline]
     fn drop(&mut self) {
         if let Some((core, permit)) = &self.permit
             && let Some(state) = core.queue.step_back(permit.as_deref())
@@ -141,6 +147,7 @@ impl Core {
 
 /// Notes that this thread has a permit of its pool, and takes its next job when this one has ended, until the guard is
 /// dropped.
+#[inline]
 pub(super) fn hold() -> Holding {
     // One that waits for rayon inside a job may run another one meanwhile.
     Holding { holds: HOLDS.replace(true), returns: RETURNS.replace(true), permit: PERMIT.take() }
@@ -154,16 +161,21 @@ pub(super) struct Holding {
 }
 
 impl Drop for Holding {
+    #[inline]
     fn drop(&mut self) {
         HOLDS.set(self.holds);
         RETURNS.set(self.returns);
-        PERMIT.set(self.permit.take());
+        // The job's own is back where it came from.
+        if let Some(permit) = self.permit.take() {
+            PERMIT.set(Some(permit));
+        }
     }
 }
 
 impl Core {
     /// This thread is about to tell the outcome of its job, and will be at the queue within a microsecond or, with
     /// somebody to wake, some ten. Nobody else needs to be called for a job that comes meanwhile.
+    #[inline]
     pub(crate) fn expect_me(&self) {
         if RETURNS.get() && is_worker_of(self) && !EXPECTED.replace(true) {
             self.queue.expect();
@@ -181,6 +193,7 @@ impl Core {
 }
 
 /// The thread is at the queue, which is locked.
+#[inline]
 pub(super) fn is_here(core: &Core) {
     if EXPECTED.replace(false) {
         core.queue.unexpect();

@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, Condvar};
 
+use crate::few::Few;
+
 /// Where one thread sleeps.
 pub(super) type Bell = Arc<Condvar>;
 
@@ -13,31 +15,31 @@ pub(super) type Bell = Arc<Condvar>;
 pub(super) struct Sleepers(Vec<Bell>);
 
 impl Sleepers {
+    #[inline]
     pub(super) fn push(&mut self, bell: &Bell) {
         self.0.push(Arc::clone(bell));
     }
 
     /// Takes a thread out that has woken; `false` if it was called.
+    #[inline]
     pub(super) fn remove(&mut self, bell: &Bell) -> bool {
         let place = self.0.iter().rposition(|other| Arc::ptr_eq(other, bell));
         place.map(|place| self.0.remove(place)).is_some()
     }
 
     /// Takes up to `count` threads out, to be [rung](Called::ring) for.
+    #[inline]
     pub(super) fn call(&mut self, count: usize) -> Called {
         match count {
-            0 => Called::default(),
-            1 => Called { first: self.0.pop(), more: Vec::new() },
-            _ => {
-                let more = self.0.split_off(self.0.len().saturating_sub(count));
-                Called { first: None, more }
-            }
+            0 => Called(Few::None),
+            1 => Called(self.0.pop().map_or(Few::None, Few::One)),
+            _ => Called(Few::More(self.0.split_off(self.0.len().saturating_sub(count)))),
         }
     }
 
     /// All of them.
     pub(super) fn call_all(&mut self) -> Called {
-        Called { first: None, more: std::mem::take(&mut self.0) }
+        Called(Few::More(std::mem::take(&mut self.0)))
     }
 
     /// Wakes one of them, which goes back to sleep if there is nothing to do.
@@ -50,23 +52,17 @@ impl Sleepers {
 }
 
 /// Threads that were called, and sleep still.
-#[derive(Default)]
 #[must_use = "they sleep until their bells ring"]
-pub(super) struct Called {
-    /// Mostly it is one, which needs no list.
-    first: Option<Bell>,
-    more: Vec<Bell>,
-}
+pub(super) struct Called(Few<Bell>);
 
 impl Called {
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.more.len()
+        self.0.len()
     }
 
     /// Wakes them; not under the lock, which they want at once.
+    #[inline]
     pub(super) fn ring(self) {
-        for bell in self.first.into_iter().chain(self.more) {
-            bell.notify_one();
-        }
+        self.0.for_each(|bell| bell.notify_one());
     }
 }
