@@ -21,7 +21,7 @@ const MOMENT_NS: u64 = 150_000;
 const LONGEST: Duration = Duration::from_micros(60);
 
 /// After so many short sleeps in a row, each ended from its own core, a worker moves to another one.
-const TOGETHER: u32 = 16;
+const TOGETHER: u32 = 8;
 /// The same if moving has not helped before.
 const OFTEN_TOGETHER: u32 = 1024;
 
