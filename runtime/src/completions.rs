@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
+use crate::slot::Relay;
 use crate::task::Task;
 use crate::{block, park, workers};
 
@@ -18,28 +19,39 @@ struct Shared {
 #[derive(Default)]
 struct State {
     ended: VecDeque<usize>,
-    /// Whoever waits for the next one.
+    /// Whoever waits for more of them.
     waiter: Option<Waker>,
+    /// How many there must be for it to be woken: fewer if one of them has no result.
+    enough: usize,
     /// Whether a thread that waits must step aside for its async runtime.
     on_this_runtime: bool,
 }
 
-/// What a task wakes when it has ended.
+/// What a task tells when it has ended.
 struct Teller {
     key: usize,
     shared: Arc<Shared>,
 }
 
-impl Wake for Teller {
-    fn wake(self: Arc<Self>) {
+impl Relay for Teller {
+    fn ended(self: Arc<Self>, failed: bool) {
         let waiter = {
             let mut state = self.shared.lock();
             state.ended.push_back(self.key);
-            state.waiter.take()
+            if failed {
+                state.enough = 1;
+            }
+            if state.has_enough() { state.waiter.take() } else { None }
         };
         if let Some(waiter) = waiter {
             waiter.wake();
         }
+    }
+}
+
+impl State {
+    fn has_enough(&self) -> bool {
+        !self.ended.is_empty() && self.ended.len() >= self.enough
     }
 }
 
@@ -54,17 +66,16 @@ impl Completions {
         Self(Arc::new(Shared { state: Mutex::default() }))
     }
 
-    /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to wake.
-    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Waker {
-        let teller = Arc::new(Teller { key, shared: Arc::clone(&self.0) });
+    /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to tell.
+    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Arc<dyn Relay> {
+        let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.0) });
         if task.is_on_this_runtime() {
             self.0.lock().on_this_runtime = true;
         }
-        let waker = Waker::from(teller);
-        if !task.relay_when_done(waker.clone()) {
-            waker.wake_by_ref();
+        if !task.relay_when_done(Arc::clone(&teller)) {
+            Arc::clone(&teller).ended(task.has_failed());
         }
-        waker
+        teller
     }
 
     /// The next key, if there is one now.
@@ -79,8 +90,14 @@ impl Completions {
 
     /// Waits for the next key, until the deadline at most.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
-        self.wake_on_next(&park::waker());
-        let ended = || !self.is_empty();
+        self.next_of(1, deadline)
+    }
+
+    /// The next key, as soon as there are `enough` of them, or one of a task without a result. Until then the thread
+    /// that waits is not woken.
+    pub(crate) fn next_of(&self, enough: usize, deadline: Option<Instant>) -> Option<usize> {
+        self.wake_on(&park::waker(), enough);
+        let ended = || self.0.lock().has_enough();
         let steps_aside = self.0.lock().on_this_runtime;
         block::on(steps_aside, || match deadline {
             Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
@@ -91,6 +108,57 @@ impl Completions {
 
     /// Has `waker` woken when a key is there.
     pub(crate) fn wake_on_next(&self, waker: &Waker) {
-        self.0.lock().waiter = Some(waker.clone());
+        self.wake_on(waker, 1);
+    }
+
+    fn wake_on(&self, waker: &Waker, enough: usize) {
+        let mut state = self.0.lock();
+        // What came before may be without a result.
+        state.enough = if state.ended.is_empty() { enough } else { 1 };
+        state.waiter = Some(waker.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end(completions: &Completions, key: usize, failed: bool) {
+        Arc::new(Teller { key, shared: Arc::clone(&completions.0) }).ended(failed);
+    }
+
+    #[test]
+    fn who_waits_for_several_is_woken_once() {
+        let (completions, woken) = (Completions::new(), Arc::new(Woken::default()));
+        completions.wake_on(&Waker::from(Arc::clone(&woken)), 3);
+        for (key, count) in [(7, 0), (8, 0), (9, 1), (10, 1)] {
+            end(&completions, key, false);
+            assert_eq!(woken.0.load(Ordering::Relaxed), count);
+        }
+        assert_eq!((0..5).map_while(|_| completions.try_next()).collect::<Vec<_>>(), [7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_failure_is_told_at_once() {
+        let (completions, woken) = (Completions::new(), Arc::new(Woken::default()));
+        completions.wake_on(&Waker::from(Arc::clone(&woken)), 3);
+        end(&completions, 0, false);
+        end(&completions, 1, true);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        // One that came before somebody waits must not be waited past.
+        assert_eq!(completions.next_of(3, None), Some(0));
+        assert_eq!(completions.next_of(3, None), Some(1));
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
-use crate::slot::{Handle, Listener, Outcome, Slot, TaskId};
+use crate::slot::{Handle, Listener, Outcome, Relay, Slot, TaskId};
 use crate::workers::{self, Core, Run};
 use crate::{block, config, park};
 
@@ -124,14 +124,14 @@ impl<T> Task<T> {
         self.slot.listen(Listener::Wake(waker)).is_none()
     }
 
-    /// As `wake_when_done`, for a waker that wakes others.
-    pub(crate) fn relay_when_done(&self, waker: std::task::Waker) -> bool {
-        self.slot.listen(Listener::Relay(waker)).is_none()
+    /// Has `relay` told when the task is done; `false` if it is done.
+    pub(crate) fn relay_when_done(&self, relay: Arc<dyn Relay>) -> bool {
+        self.slot.listen(Listener::Relay(relay)).is_none()
     }
 
-    /// Takes a waker back that was to be woken.
-    pub(crate) fn forget(&self, waker: &std::task::Waker) {
-        self.slot.forget(waker);
+    /// Takes what was to be told back.
+    pub(crate) fn forget(&self, relay: &Arc<dyn Relay>) {
+        self.slot.forget(relay);
     }
 
     /// The outcome of a task that is done.

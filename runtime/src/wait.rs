@@ -47,7 +47,7 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
             completions.watch(key, task);
         }
     }
-    AsCompleted { left: tasks.len(), tasks, completions, limit: None, unclaimed: 0 }
+    AsCompleted { left: tasks.len(), tasks, completions, all_at_once: false, limit: None, unclaimed: 0 }
 }
 
 /// The results of tasks as they end; [`as_completed`] makes one.
@@ -56,6 +56,8 @@ pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
     completions: Completions,
     left: usize,
+    /// Whether results are of use only when all are there.
+    all_at_once: bool,
     limit: Option<Limit>,
     /// Tasks before this one were claimed or started.
     unclaimed: usize,
@@ -159,7 +161,8 @@ impl<T> Iterator for AsCompleted<T> {
             if deadline.is_none() && workers::is_worker() && self.claim_one() {
                 continue;
             }
-            if let Some(key) = self.completions.next(deadline)
+            let enough = if self.all_at_once { self.left } else { 1 };
+            if let Some(key) = self.completions.next_of(enough, deadline)
                 && let given @ Some(_) = self.give(key)
             {
                 return given;
@@ -265,18 +268,20 @@ pub enum Until {
 pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec<usize>, Vec<usize>) {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let completions = Completions::new();
-    let wakers: Vec<_> = tasks.iter().enumerate().map(|(key, task)| completions.watch(key, task)).collect();
+    let relays: Vec<_> = tasks.iter().enumerate().map(|(key, task)| completions.watch(key, task)).collect();
     let mut ended = 0;
     while ended < tasks.len() {
-        let Some(key) = completions.next(deadline) else { break };
+        let enough = if until == Until::First { 1 } else { tasks.len() - ended };
+        let next = completions.try_next().or_else(|| completions.next_of(enough, deadline));
+        let Some(key) = next else { break };
         ended += 1;
         if until == Until::First || (until == Until::FirstError && tasks[key].has_failed()) {
             break;
         }
     }
-    // Who waits again and again must not leave a waker with the others each time.
-    for (task, waker) in tasks.iter().zip(&wakers) {
-        task.forget(waker);
+    // Who waits again and again must not leave something behind with the others each time.
+    for (task, relay) in tasks.iter().zip(&relays) {
+        task.forget(relay);
     }
     (0..tasks.len()).partition(|&key| tasks[key].is_finished())
 }
@@ -301,6 +306,7 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
 /// ```
 pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError> {
     let mut ended = as_completed(tasks);
+    ended.all_at_once = true;
     let mut results: Vec<Option<T>> = ended.tasks.iter().map(|_| None).collect();
     while let Some((key, outcome)) = ended.next() {
         match outcome {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle as Runtime, Id};
@@ -13,7 +13,7 @@ use super::{TimedFuture, runtime};
 use crate::error::TaskError;
 use crate::sent::Crossing;
 use crate::site::Site;
-use crate::slot::{Handle, Listener, Slot, TaskId, Work};
+use crate::slot::{Handle, Listener, Relay, Slot, TaskId, Work};
 use crate::task::Task;
 use crate::workers::Core;
 use crate::{config, panics};
@@ -99,8 +99,8 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         self.slot.listen(listener)
     }
 
-    fn forget(&self, waker: &Waker) {
-        self.slot.forget(waker);
+    fn forget(&self, relay: &Arc<dyn Relay>) {
+        self.slot.forget(relay);
     }
 
     fn tell(&self, listener: Listener) {

@@ -3,10 +3,10 @@
 //! The state machine is in `cell.rs`; here it meets the pool: who runs a task, who is told, and what is counted.
 
 mod cell;
+mod listener;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::context::{Context, Entered};
@@ -18,6 +18,10 @@ use crate::workers::{self, Core, Permit, Ran, Run};
 use crate::{config, panics};
 
 use cell::TaskCell;
+use listener::tell;
+
+pub use listener::Outcome;
+pub(crate) use listener::{Listener, Relay};
 
 /// The number of a task; no two tasks of a process have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,47 +30,6 @@ pub struct TaskId(u64);
 impl std::fmt::Display for TaskId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// How a task ended, as [`Task::on_done`](crate::Task::on_done) tells it. The result itself belongs to the task.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome<'a> {
-    error: Option<&'a TaskError>,
-}
-
-impl<'a> Outcome<'a> {
-    /// Whether the function returned.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.error.is_none()
-    }
-
-    /// Why it did not.
-    #[must_use]
-    pub fn error(&self) -> Option<&'a TaskError> {
-        self.error
-    }
-}
-
-/// What is done when a task has ended.
-pub(crate) enum Listener {
-    /// Of a thread that sleeps.
-    Wake(Waker),
-    /// As `Wake`, of a list of what has ended, with whoever waits for that behind it.
-    Relay(Waker),
-    /// As `Wake`, of whoever polled the task last: an executor may come with another waker each time.
-    Polled(Waker),
-    Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
-}
-
-impl Listener {
-    /// Wakes whoever is to be woken.
-    #[inline]
-    fn wake(self) {
-        if let Self::Wake(waker) | Self::Relay(waker) | Self::Polled(waker) = self {
-            panics::contain(|| waker.wake());
-        }
     }
 }
 
@@ -79,8 +42,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn has_failed(&self) -> bool;
     /// Tells the listener when the task is done; gives it back if the task is done already.
     fn listen(&self, listener: Listener) -> Option<Listener>;
-    /// Takes a waker back that was to be woken.
-    fn forget(&self, waker: &Waker);
+    /// Takes what was to be told back.
+    fn forget(&self, relay: &Arc<dyn Relay>);
     /// Runs a listener of a task that is done.
     fn tell(&self, listener: Listener);
     /// The outcome, once; `None` before the task is done and after it was taken.
@@ -150,6 +113,7 @@ impl<F, T> Slot<F, T> {
             Err(_) => &counts.failed,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        let failed = outcome.is_err();
         let first = |outcome: &Result<T, Box<TaskError>>, listener| {
             // A callback takes what it takes.
             if matches!(listener, Listener::Call(_)) {
@@ -164,7 +128,7 @@ impl<F, T> Slot<F, T> {
             if !matches!(listener, Listener::Wake(_)) {
                 self.core.do_not_expect_me();
             }
-            listener.wake();
+            listener.wake(failed);
         });
     }
 
@@ -268,19 +232,6 @@ impl<F, T> Slot<F, T> {
     }
 }
 
-/// Calls a callback back, and keeps a waker for when the outcome can be taken.
-#[inline]
-fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
-    match listener {
-        Listener::Wake(_) | Listener::Relay(_) | Listener::Polled(_) => Some(listener),
-        Listener::Call(call) => {
-            // Whoever waits for the task must not suffer.
-            panics::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
-            None
-        }
-    }
-}
-
 /// What a slot holds: a closure, which any thread may run, or a future, which only its runtime polls.
 pub(crate) trait Work<T>: Sized {
     /// Runs the slot's work here if nobody has started it.
@@ -314,26 +265,21 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
         self.cell.listen(listener, |known, new| match (known, new) {
-            (Listener::Wake(known), Listener::Wake(new)) | (Listener::Relay(known), Listener::Relay(new)) => {
-                known.will_wake(new)
-            }
+            (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
             (Listener::Polled(_), Listener::Polled(_)) => true,
             _ => false,
         })
     }
 
-    fn forget(&self, waker: &Waker) {
-        self.cell.forget(|known| match known {
-            Listener::Wake(known) | Listener::Relay(known) => known.will_wake(waker),
-            Listener::Polled(_) | Listener::Call(_) => false,
-        });
+    fn forget(&self, relay: &Arc<dyn Relay>) {
+        self.cell.forget(|known| matches!(known, Listener::Relay(known) if Arc::ptr_eq(known, relay)));
     }
 
     fn tell(&self, listener: Listener) {
         // SAFETY: as in `has_failed`.
-        let told = unsafe { self.cell.peek(|outcome| tell(outcome, listener)) };
-        if let Some(listener) = told.flatten() {
-            listener.wake();
+        let told = unsafe { self.cell.peek(|outcome| (tell(outcome, listener), outcome.is_err())) };
+        if let Some((Some(listener), failed)) = told {
+            listener.wake(failed);
         }
     }
 
