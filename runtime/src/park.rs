@@ -22,7 +22,7 @@ use crate::config;
 pub(crate) const LOOK: Duration = Duration::from_micros(2);
 /// Who has not waited for so long finds the other side asleep, most likely. A kernel that wakes it on this very core
 /// lets it begin when this thread sleeps.
-const COLD_NS: u64 = 1_000_000;
+pub(crate) const COLD_NS: u64 = 1_000_000;
 
 /// A crowd is served briskly if one of it has what it waits for every so many nanoseconds, or sooner. With longer jobs a
 /// thread that gives way would get in line behind whoever computes, and be late for its result.

@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use super::queue::{Ran, Run, State};
-use super::{BuildError, Core, crew, porter, seat};
+use super::{BuildError, Core, porter, seat, summons};
 use crate::park;
 
 /// How long a thread that has helped looks for more.
@@ -90,7 +90,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     wanted -= called.len();
     let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
     if wanted > 0 && state.aside + state.lost > 0 {
-        let _ = crew::start_threads(core, state, wanted);
+        let _ = summons::start_threads(core, state, wanted);
     } else {
         drop(state);
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::patience::Patience;
 use super::queue::{Run, State};
 use super::sleepers::Bell;
+use super::summons::{self, Summons};
 use super::{BuildError, Core, Kind, seat};
 use crate::clock::Moment;
 
@@ -32,13 +33,10 @@ const CHAIN: usize = 2;
 const BRISK: u64 = 4;
 /// Jobs shorter than this gain nothing from more threads than there are: to wake one and to let it go takes as long.
 const SHORT: Duration = Duration::from_micros(20);
-/// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
-/// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
-const READING_STACK: usize = 64 << 20;
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // The first thread starts now: a pool that cannot have one must not be built.
-    start_threads(core, core.queue.lock(), 1).map_err(BuildError::Spawn)
+    summons::start_threads(core, core.queue.lock(), 1).map_err(BuildError::Spawn)
 }
 
 #[inline]
@@ -49,7 +47,9 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
             if std::mem::take(&mut state.watched) {
                 core.queue.clock.notify_one();
             }
-            call(core, state, CHAIN);
+            let called = Summons::of(core, &mut state, CHAIN);
+            drop(state);
+            called.send(core);
         }
         Ok(state) => rouse(core, state),
         Err(job) => job.abandon(false),
@@ -58,100 +58,64 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
 
 /// Calls a worker for jobs that could run, if nobody is on the way.
 #[inline]
-pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
+pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     if core.queue.wanted(&state) == 0 || state.rung + state.coming > 0 {
         return;
     }
     // Who watches sees to it that the others are at it, if there are others.
     if !state.watched || state.busy() == 0 {
-        call(core, state, 1);
-    }
-}
-
-/// Calls up to `count` workers: those that sleep, else new ones.
-#[inline]
-fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
-    let wanted = core.queue.wanted(&state).min(count);
-    let called = state.call(wanted);
-    state.called_at = state.retakes;
-    let missing = wanted - called.len();
-    if missing > 0 {
-        // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
-        let _ = start_threads(core, state, missing);
-    } else {
+        let called = Summons::of(core, &mut state, 1);
         drop(state);
+        called.send(core);
     }
-    called.ring();
-}
-
-/// Starts up to `count` threads, as far as the limit allows; those that step aside do not count.
-pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) -> std::io::Result<()> {
-    let count = count.min((core.spare_limit() + state.aside + state.lost).saturating_sub(state.threads));
-    let first = state.next_index;
-    let retakes = state.retakes;
-    state.threads += count;
-    state.coming += count;
-    state.next_index += count;
-    drop(state);
-    for index in first..first + count {
-        let crew = Arc::clone(core);
-        let mut thread = std::thread::Builder::new().name(core.thread_name(index));
-        if core.kind == Kind::Process {
-            thread = thread.stack_size(READING_STACK);
-        }
-        let spawned = thread.spawn(move || work(&crew, retakes));
-        let mut state = core.queue.lock();
-        match spawned {
-            Ok(handle) => {
-                if state.handles.len() > 2 * state.threads {
-                    state.handles.retain(|old| !old.is_finished());
-                }
-                state.handles.push(handle);
-            }
-            Err(error) => {
-                let refused = first + count - index;
-                state.threads -= refused;
-                state.coming -= refused;
-                core.queue.gone.notify_all();
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
-fn work(core: &Arc<Core>, called_at: u64) {
+pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     seat::take(core);
     core.on_start();
     let mut state = core.queue.lock();
     state.coming -= 1;
     let (mut state, mut needed) = arrive(core, state, called_at);
+    let mut others = if needed { call_others(core, &mut state) } else { Summons::none() };
     let mut patience = Patience::new();
-    let bell = Bell::default();
+    let bell = Arc::new(Bell::default());
     loop {
-        if needed && let Some(job) = core.queue.take(&mut state) {
+        let job = if needed { core.queue.take(&mut state) } else { None };
+        if job.is_some() || !others.is_empty() {
             drop(state);
-            (state, _) = core.run_job(job);
-        } else if state.closed && state.jobs.is_empty() {
-            break;
-        } else {
-            let rested;
-            (state, rested) = rest(core, state, needed, &bell, &mut patience);
-            (state, needed) = match rested {
-                // Who watches calls others if this one's job takes long.
-                Rested::Saw if state.watched => (state, true),
-                Rested::Saw => (call_others(core, state), true),
-                Rested::Called => {
-                    let called_at = state.called_at;
-                    arrive(core, state, called_at)
-                }
-                Rested::Enough => {
-                    drop(state);
-                    core.on_stop();
-                    return core.queue.gone.notify_all();
-                }
+            std::mem::replace(&mut others, Summons::none()).send(core);
+            state = match job {
+                Some(job) => core.run_job(job).0,
+                None => core.queue.lock(),
             };
+            continue;
+        }
+        if state.closed && state.jobs.is_empty() {
+            break;
+        }
+        let rested;
+        (state, rested) = rest(core, state, needed, &bell, &mut patience);
+        match rested {
+            Rested::Saw => {
+                needed = true;
+                // Who watches calls others if this one's job takes long.
+                if !state.watched {
+                    others = call_others(core, &mut state);
+                }
+            }
+            Rested::Called => {
+                let called_at = state.called_at;
+                (state, needed) = arrive(core, state, called_at);
+                if needed {
+                    others = call_others(core, &mut state);
+                }
+            }
+            Rested::Enough => {
+                drop(state);
+                core.on_stop();
+                return core.queue.gone.notify_all();
+            }
         }
     }
     drop(state);
@@ -164,35 +128,29 @@ fn work(core: &Arc<Core>, called_at: u64) {
 /// A worker that was called decides what it is good for: to work and call more, to watch, or nothing at all; `false`
 /// then.
 #[inline]
-fn arrive<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
+fn arrive<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
     let retakes = state.retakes - called_at;
-    if state.closed {
-        return (call_others(core, state), true);
-    }
-    if (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0) {
-        return (state, true);
-    }
-    if retakes > 0 && state.busy() > 0 && core.kind == Kind::Io {
+    let few = (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0);
+    if !few && !state.closed && retakes > 0 && state.busy() > 0 && core.kind == Kind::Io {
         if state.watched {
             return (state, false);
         }
         state = watch(core, state);
     }
-    (call_others(core, state), true)
+    (state, true)
 }
 
 /// A worker that is about to take a job calls two more if there are others.
-fn call_others<'a>(core: &'a Arc<Core>, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let wanted = core.queue.wanted(&state);
-    if wanted < 2 {
-        return state;
+#[inline]
+fn call_others(core: &Core, state: &mut State) -> Summons {
+    match core.queue.wanted(state) {
+        0 | 1 => Summons::none(),
+        wanted => Summons::of(core, state, (wanted - 1).min(CHAIN)),
     }
-    call(core, state, (wanted - 1).min(CHAIN));
-    core.queue.lock()
 }
 
 /// Looks after a queue that others serve well, until they have little to do, it stands still, or its jobs are long.
-fn watch<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+fn watch<'a>(core: &'a Core, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
     state.watched = true;
     let mut pause = WATCH;
     while state.watched && !state.closed {
@@ -235,13 +193,13 @@ fn rest<'a>(
     core: &'a Core,
     mut state: MutexGuard<'a, State>,
     needed: bool,
-    bell: &Bell,
+    bell: &Arc<Bell>,
     patience: &mut Patience,
 ) -> (MutexGuard<'a, State>, Rested) {
     let mut called = false;
-    if needed {
+    let ring = state.ring;
+    if needed && patience.is_to_look(ring) {
         state.looking += 1;
-        let ring = state.ring;
         drop(state);
         patience.look(&core.queue, ring);
         state = core.queue.lock();
@@ -280,9 +238,9 @@ fn rest<'a>(
         state.sleeping.push(bell);
         let asleep = Moment::now();
         state = if has_time {
-            bell.wait(state).unwrap_or_else(PoisonError::into_inner)
+            bell.condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
         } else {
-            bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            bell.condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
         };
         if !state.sleeping.remove(bell) {
             // The call is answered, though a busy thread may have taken the job.

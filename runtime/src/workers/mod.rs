@@ -17,6 +17,7 @@ mod seat;
 mod ship;
 mod sleepers;
 mod spec;
+mod summons;
 
 use std::fmt;
 #[cfg(feature = "polars")]

@@ -32,6 +32,8 @@ const MOVING: Duration = Duration::from_micros(100);
 /// What one worker has learnt from its last sleeps.
 pub(super) struct Patience {
     look: Duration,
+    /// When it last looked.
+    looked: Moment,
     /// Short sleeps in a row that were ended from its core.
     together: u32,
     /// How many of them make it move.
@@ -40,17 +42,23 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { look: park::LOOK, together: 0, enough: TOGETHER }
+        Self { look: park::LOOK, looked: Moment::from_ticks(0), together: 0, enough: TOGETHER }
+    }
+
+    /// Whether it should look at all. A worker whose job took long has kept nobody waiting who would be back at once.
+    #[inline]
+    pub(super) fn is_to_look(&mut self, ring: Ring) -> bool {
+        let now = Moment::now();
+        let before = std::mem::replace(&mut self.looked, now);
+        now.since(before) <= park::COLD_NS
+            && (!shares_core(ring) || (self.together >= self.enough && !park::is_crowded()))
     }
 
     /// Looks whether there is a job.
     pub(super) fn look(&mut self, queue: &Queue, ring: Ring) {
         if let Some(shared) = ring.from
-            && place::core() == Some(shared)
+            && shares_core(ring)
         {
-            if self.together < self.enough || park::is_crowded() {
-                return;
-            }
             queue.expect_from_afar(MOVING);
             place::leave(shared);
             self.together = 0;
@@ -65,10 +73,15 @@ impl Patience {
         let is_short = ring.at.since(since) < MOMENT_NS;
         let came_after = Duration::from_nanos(Moment::now().since(ring.at));
         self.look = if is_short { (2 * came_after).clamp(park::LOOK, LONGEST) } else { park::LOOK };
-        if is_short && ring.from.is_some() && ring.from == place::core() {
+        if is_short && shares_core(ring) {
             self.together += 1;
         } else {
             (self.together, self.enough) = (0, TOGETHER);
         }
     }
+}
+
+/// Whether this thread is on the core of the one that called it.
+fn shares_core(ring: Ring) -> bool {
+    ring.from.is_some() && ring.from == place::core()
 }

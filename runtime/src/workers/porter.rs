@@ -49,12 +49,14 @@ fn has_ended(state: &State) -> bool {
 
 /// Waits for a job, or for something to do for rayon.
 fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, patience: &mut Patience) -> MutexGuard<'a, State> {
-    state.lingering += 1;
     let ring = state.ring;
-    drop(state);
-    patience.look(&core.queue, ring);
-    state = core.queue.lock();
-    state.lingering -= 1;
+    if patience.is_to_look(ring) {
+        state.lingering += 1;
+        drop(state);
+        patience.look(&core.queue, ring);
+        state = core.queue.lock();
+        state.lingering -= 1;
+    }
     let mut pause = SOON;
     while !state.is_ready() && !has_ended(&state) {
         drop(state);

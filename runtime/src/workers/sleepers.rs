@@ -3,26 +3,43 @@
 //! The one that went to sleep last is called first: its core and its caches are the warmest, and those below it end for
 //! want of work. (In the order of their coming a trickle of jobs would keep all of them alive.)
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 
 use crate::few::Few;
 
 /// Where one thread sleeps.
-pub(super) type Bell = Arc<Condvar>;
+#[derive(Default)]
+pub(super) struct Bell {
+    /// Waits under the queue's lock.
+    pub(super) condvar: Condvar,
+    /// Whether the thread was called and has not noticed yet. Under the queue's lock.
+    called: AtomicBool,
+}
+
+impl Bell {
+    fn call(self: Arc<Self>) -> Arc<Self> {
+        self.called.store(true, Ordering::Relaxed);
+        self
+    }
+}
 
 /// Those who sleep, and have not been called.
 #[derive(Default)]
-pub(super) struct Sleepers(Vec<Bell>);
+pub(super) struct Sleepers(Vec<Arc<Bell>>);
 
 impl Sleepers {
     #[inline]
-    pub(super) fn push(&mut self, bell: &Bell) {
+    pub(super) fn push(&mut self, bell: &Arc<Bell>) {
         self.0.push(Arc::clone(bell));
     }
 
     /// Takes a thread out that has woken; `false` if it was called.
     #[inline]
-    pub(super) fn remove(&mut self, bell: &Bell) -> bool {
+    pub(super) fn remove(&mut self, bell: &Arc<Bell>) -> bool {
+        if bell.called.swap(false, Ordering::Relaxed) {
+            return false;
+        }
         let place = self.0.iter().rposition(|other| Arc::ptr_eq(other, bell));
         place.map(|place| self.0.remove(place)).is_some()
     }
@@ -32,30 +49,37 @@ impl Sleepers {
     pub(super) fn call(&mut self, count: usize) -> Called {
         match count {
             0 => Called(Few::None),
-            1 => Called(self.0.pop().map_or(Few::None, Few::One)),
-            _ => Called(Few::More(self.0.split_off(self.0.len().saturating_sub(count)))),
+            1 => Called(self.0.pop().map_or(Few::None, |bell| Few::One(bell.call()))),
+            _ => {
+                let first = self.0.len().saturating_sub(count);
+                Called(Few::More(self.0.drain(first..).map(Bell::call).collect()))
+            }
         }
     }
 
     /// All of them.
     pub(super) fn call_all(&mut self) -> Called {
-        Called(Few::More(std::mem::take(&mut self.0)))
+        Called(Few::More(self.0.drain(..).map(Bell::call).collect()))
     }
 
     /// Wakes one of them, which goes back to sleep if there is nothing to do.
     #[cfg(feature = "process")]
     pub(super) fn nudge(&self) {
         if let Some(bell) = self.0.last() {
-            bell.notify_one();
+            bell.condvar.notify_one();
         }
     }
 }
 
 /// Threads that were called, and sleep still.
 #[must_use = "they sleep until their bells ring"]
-pub(super) struct Called(Few<Bell>);
+pub(super) struct Called(Few<Arc<Bell>>);
 
 impl Called {
+    pub(super) fn nobody() -> Self {
+        Self(Few::None)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -63,6 +87,6 @@ impl Called {
     /// Wakes them; not under the lock, which they want at once.
     #[inline]
     pub(super) fn ring(self) {
-        self.0.for_each(|bell| bell.notify_one());
+        self.0.for_each(|bell| bell.condvar.notify_one());
     }
 }

@@ -1,0 +1,108 @@
+//! Calling workers of a crew: those that sleep, else new ones.
+//!
+//! Who is called is settled under the queue's lock, so that nobody is called twice. Ringing bells and starting threads
+//! takes microseconds, and happens without it.
+
+use std::ops::Range;
+use std::sync::{Arc, MutexGuard};
+
+use super::queue::State;
+use super::sleepers::Called;
+use super::{Core, Kind, crew};
+
+/// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
+/// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
+const READING_STACK: usize = 64 << 20;
+
+/// Workers that are called and do not know it yet.
+#[must_use = "they must be sent for"]
+pub(super) struct Summons {
+    sleeping: Called,
+    new: Recruits,
+}
+
+impl Summons {
+    pub(super) fn none() -> Self {
+        Self { sleeping: Called::nobody(), new: Recruits { indices: 0..0, retakes: 0 } }
+    }
+
+    /// Up to `count` workers, as far as there are jobs that nobody else is on the way for.
+    #[inline]
+    pub(super) fn of(core: &Core, state: &mut State, count: usize) -> Self {
+        let wanted = core.queue.wanted(state).min(count);
+        let sleeping = state.call(wanted);
+        state.called_at = state.retakes;
+        let new = Recruits::of(core, state, wanted - sleeping.len());
+        Self { sleeping, new }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sleeping.len() == 0 && self.new.indices.is_empty()
+    }
+
+    /// Has them come.
+    #[inline]
+    pub(super) fn send(self, core: &Arc<Core>) {
+        self.sleeping.ring();
+        if !self.new.indices.is_empty() {
+            // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
+            let _ = self.new.start(core);
+        }
+    }
+}
+
+/// Threads that are counted and not started yet.
+struct Recruits {
+    indices: Range<usize>,
+    /// What the queue's count was when they were called.
+    retakes: u64,
+}
+
+impl Recruits {
+    /// Up to `count`, as far as the limit allows; those that step aside do not count.
+    #[inline]
+    fn of(core: &Core, state: &mut State, count: usize) -> Self {
+        let count = count.min((core.spare_limit() + state.aside + state.lost).saturating_sub(state.threads));
+        let first = state.next_index;
+        state.threads += count;
+        state.coming += count;
+        state.next_index += count;
+        Self { indices: first..first + count, retakes: state.retakes }
+    }
+
+    fn start(self, core: &Arc<Core>) -> std::io::Result<()> {
+        let Self { indices, retakes } = self;
+        for index in indices.clone() {
+            let crew = Arc::clone(core);
+            let mut thread = std::thread::Builder::new().name(core.thread_name(index));
+            if core.kind == Kind::Process {
+                thread = thread.stack_size(READING_STACK);
+            }
+            let spawned = thread.spawn(move || crew::work(&crew, retakes));
+            let mut state = core.queue.lock();
+            match spawned {
+                Ok(handle) => {
+                    if state.handles.len() > 2 * state.threads {
+                        state.handles.retain(|old| !old.is_finished());
+                    }
+                    state.handles.push(handle);
+                }
+                Err(error) => {
+                    let refused = indices.end - index;
+                    state.threads -= refused;
+                    state.coming -= refused;
+                    core.queue.gone.notify_all();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts up to `count` threads, as far as the limit allows.
+pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) -> std::io::Result<()> {
+    let new = Recruits::of(core, &mut state, count);
+    drop(state);
+    new.start(core)
+}
