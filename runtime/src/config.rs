@@ -1,4 +1,4 @@
-//! How many threads the default pools have: [`configure`], else the environment, else the machine.
+//! How many threads pools have that do not say it themselves: [`configure`], else the environment, else the machine.
 
 use std::fmt;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ impl Setting {
 #[derive(Clone, Copy, Default)]
 struct Known {
     threads: Option<usize>,
-    /// A pool has asked: from then on the number stands.
+    /// The default pool has asked: from then on the number stands.
     used: bool,
 }
 
@@ -63,15 +63,15 @@ pub(crate) fn cores() -> usize {
     *CORES
 }
 
-/// The size of a default pool that starts now.
-pub(crate) fn threads(setting: Setting, default: usize) -> Result<usize, BadVariable> {
+/// The size of a pool that starts now and does not say its own. From then on that of a default one stands.
+pub(crate) fn threads(setting: Setting, default: usize, is_default: bool) -> Result<usize, BadVariable> {
     let mut settings = settings();
     let known = setting.of(&mut settings);
     let threads = match known.threads {
         Some(threads) => threads,
         None => from_environment(setting.variable())?.unwrap_or(default),
     };
-    known.used = true;
+    known.used |= is_default;
     Ok(threads)
 }
 

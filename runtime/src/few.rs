@@ -42,7 +42,7 @@ impl<T> Few<T> {
         match std::mem::replace(self, Self::None) {
             Self::One(item) if is(&item) => Some(item),
             Self::More(mut all) => {
-                let found = all.iter().position(is).map(|index| all.swap_remove(index));
+                let found = all.iter().position(is).map(|index| all.remove(index));
                 *self = Self::More(all);
                 found
             }
@@ -92,6 +92,7 @@ mod tests {
             assert_eq!(few.remove(|&item| item == 9), None);
             let mut seen = removed.into_iter().collect::<Vec<_>>();
             few.take().for_each(|item| seen.push(item));
+            assert!(seen.iter().skip(usize::from(count > 1)).is_sorted(), "in the order of their coming");
             seen.sort_unstable();
             assert_eq!(seen, (0..count).collect::<Vec<_>>());
             assert_eq!(few.len(), 0);

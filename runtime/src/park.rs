@@ -112,14 +112,9 @@ pub(crate) fn waker() -> Waker {
 /// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
-/// Threads that sleep, or give way, until what they wait for is done.
-static RESTING: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether more threads wait than could look.
-#[inline]
-pub(crate) fn is_crowded() -> bool {
-    RESTING.load(Ordering::Relaxed) >= config::cores()
-}
+/// Waits that have begun. How many did since a thread last asked tells it how large the crowd is that it is one of:
+/// those who wait for something long are none of it.
+static WAITS: AtomicUsize = AtomicUsize::new(0);
 
 /// A wait that has ended. What it means is worked out when somebody asks.
 #[derive(Clone, Copy)]
@@ -127,7 +122,7 @@ struct Wait {
     /// In ticks.
     began: u64,
     ended: u64,
-    /// How many other threads waited then.
+    /// How many others began meanwhile.
     others: usize,
 }
 
@@ -141,6 +136,10 @@ impl Wait {
 thread_local! {
     /// When this thread began to wait, in ticks.
     static BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// What [`WAITS`] was when it last asked.
+    static SEEN: Cell<usize> = const { Cell::new(0) };
+    /// How many waits of others had begun then since it asked before.
+    static OTHERS: Cell<usize> = const { Cell::new(0) };
     /// The last time that it slept or gave way.
     static LAST_WAIT: Cell<Wait> = const { Cell::new(Wait { began: 0, ended: u64::MAX, others: 0 }) };
 }
@@ -148,15 +147,34 @@ thread_local! {
 /// A wait begins; whether looking is of use: this thread has not waited for long otherwise.
 #[inline]
 pub(crate) fn begin() -> bool {
+    count_others(WAITS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
     let now = Moment::now();
     let before = BEGAN.replace(now.ticks());
     now.since(Moment::from_ticks(before)) <= COLD_NS
 }
 
+/// Sees how large a crowd waits for this thread, which waits for nobody itself.
+#[inline]
+pub(crate) fn see_crowd() {
+    count_others(WAITS.load(Ordering::Relaxed));
+}
+
+/// Of the waits since this thread last asked, one is its own, or of the one that it works for.
+#[inline]
+fn count_others(waits: usize) {
+    OTHERS.set(waits.wrapping_sub(SEEN.replace(waits)).saturating_sub(1));
+}
+
+/// Whether this thread has seen more threads wait than there are cores.
+#[inline]
+pub(crate) fn is_crowded() -> bool {
+    OTHERS.get() >= config::cores()
+}
+
 /// A wait has ended.
 #[inline]
 fn end() {
-    let others = RESTING.load(Ordering::Relaxed);
+    let others = WAITS.load(Ordering::Relaxed).wrapping_sub(SEEN.get());
     LAST_WAIT.set(Wait { began: BEGAN.get(), ended: Moment::now().ticks(), others });
 }
 
@@ -166,9 +184,7 @@ pub(crate) fn give_way(done: impl Fn() -> bool) -> bool {
     if !is_crowded() || LAST_WAIT.get().pace() > BRISK_NS {
         return false;
     }
-    RESTING.fetch_add(1, Ordering::Relaxed);
     std::thread::yield_now();
-    RESTING.fetch_sub(1, Ordering::Relaxed);
     let seen = done();
     if seen {
         end();
@@ -214,9 +230,7 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
 /// Sleeps until this thread is woken, or until the deadline.
 #[inline]
 fn sleep(deadline: Option<Instant>) {
-    RESTING.fetch_add(1, Ordering::Relaxed);
     Bed::with(|bed| bed.parker.sleep(deadline));
-    RESTING.fetch_sub(1, Ordering::Relaxed);
     end();
 }
 
@@ -247,12 +261,14 @@ mod tests {
     #[test]
     fn only_who_has_seen_a_brisk_crowd_gives_way() {
         let crowd = config::cores();
-        RESTING.fetch_add(crowd, Ordering::Relaxed);
+        OTHERS.set(crowd);
         assert!(!give_way(|| panic!("this thread has never waited")));
         LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });
         assert!(give_way(|| true), "its last wait was short");
         LAST_WAIT.set(Wait { began: 7, ended: u64::MAX, others: crowd });
         assert!(!give_way(|| panic!("its last wait took long")));
-        RESTING.fetch_sub(crowd, Ordering::Relaxed);
+        LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });
+        OTHERS.set(crowd - 1);
+        assert!(!give_way(|| panic!("there is no crowd")));
     }
 }

@@ -60,14 +60,16 @@ impl Pool {
         }
     }
 
-    /// A pool for computing: work-stealing threads, one a core unless [`threads`](Self::threads) says otherwise.
+    /// A pool for computing: work-stealing threads, as many as the default pool has (one a core, where neither
+    /// [`configure`](crate::configure) nor `FANFOLD_CPU_THREADS` says otherwise) unless [`threads`](Self::threads) does.
     #[must_use]
     pub const fn cpu(name: &'static str) -> Self {
         Self::new(Kind::Cpu, name)
     }
 
-    /// A pool for functions that block: threads start as work arrives, up to 256 unless
-    /// [`threads`](Self::threads) says otherwise, and end after 10 s without work.
+    /// A pool for functions that block: threads start as work arrives, up to as many as the default pool has (256,
+    /// where neither [`configure`](crate::configure) nor `FANFOLD_IO_THREADS` says otherwise) unless
+    /// [`threads`](Self::threads) does, and end after 10 s without work.
     #[must_use]
     pub const fn io(name: &'static str) -> Self {
         Self::new(Kind::Io, name)
@@ -161,6 +163,9 @@ impl Pool {
 
     /// Runs `hook` first on each new thread of the pool. Of a pool of processes these are the parent's threads that wait
     /// for workers; nothing is run in the workers.
+    ///
+    /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other than
+    /// by [`Task::join`], which runs them on the spot: the next thread would wait in the same hook.
     #[must_use]
     pub const fn on_start(mut self, hook: fn()) -> Self {
         self.spec.hooks.start = Some(hook);

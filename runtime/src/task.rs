@@ -57,10 +57,12 @@ impl<T> Task<T> {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
-        if config::serial() {
-            Run::run(Arc::clone(&slot));
-        } else {
+        if !config::serial() {
             core.push(slot.clone());
+        } else if core.is_closed() {
+            slot.abandon(false);
+        } else {
+            Run::run(Arc::clone(&slot));
         }
         Self { slot }
     }

@@ -307,6 +307,26 @@ fn generics_patterns_and_impl_trait_arguments() {
 }
 
 #[test]
+fn a_parameter_may_have_the_functions_name() {
+    #[parallel(kind = "cpu")]
+    fn words(words: Vec<String>) -> usize {
+        words.len()
+    }
+    #[parallel(kind = "io", timeout = "1h", retries = 1)]
+    fn pair((pair, more): (String, String)) -> Result<String, TaskError> {
+        Ok(pair.clone() + &more)
+    }
+    #[parallel(kind = "cpu", chunks = 2)]
+    fn parts(#[chunk] parts: Vec<u8>) -> Vec<u8> {
+        parts
+    }
+    assert_eq!(words(vec![String::new(); 3]), 3);
+    assert_eq!(words::submit(vec![String::new(); 2]).join().expect("no panic"), 2);
+    assert_eq!(pair((String::from("a"), String::from("b"))).expect("in time"), "ab");
+    assert_eq!(parts(vec![1, 2, 3]), [1, 2, 3]);
+}
+
+#[test]
 fn tasks_can_be_awaited_without_a_runtime() {
     struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {

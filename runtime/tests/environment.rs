@@ -91,6 +91,9 @@ fn child_serial() {
     assert!(here_in_time::map(0..10).into_iter().flatten().all(|id| id == own));
     assert_eq!(until_told().expect("the caller cannot leave"), own);
     assert_eq!(scope(|s| s.submit(|| thread::current().id()).join().expect("no panic")), own);
+    let closed = Pool::io("closed").threads(1).build().expect("a thread can be had");
+    closed.shutdown(fanfold::Pending::Run);
+    assert!(matches!(closed.submit(|| 1).join(), Err(fanfold::TaskError::PoolClosed)));
     #[cfg(feature = "polars")]
     {
         use fanfold::prelude::*;
@@ -135,6 +138,9 @@ fn child_configures() {
     assert_eq!(configure().cpu_threads(7).io_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "io" }));
     assert_eq!(configure().cpu_threads(4).apply(), Ok(()));
     assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "it may be said again, before the first use");
+    let own = Pool::cpu("own").build().expect("threads can be had");
+    assert_eq!(own.stats().limit, 2, "an own pool that does not say its size has the default one's");
+    assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "an own pool is not the default one");
     assert_eq!(Pool::cpu_default().stats().limit, 2);
     let late = configure().cpu_threads(3).apply().expect_err("it has started");
     assert!(late.to_string().contains("before the first use"), "{late}");

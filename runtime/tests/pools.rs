@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use fanfold::{BuildError, Pending, Pool, TaskError, parallel};
+use fanfold::{BuildError, Pending, Pool, TaskError, Until, parallel, wait};
 
 static NONE: Pool = Pool::io("none").threads(0);
 
@@ -141,6 +142,44 @@ fn hooks_run_on_each_thread() {
         assert_eq!(STARTED.load(Ordering::SeqCst), 2);
         drop(pool);
         assert_eq!(STOPPED.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn a_slow_start_hook_keeps_nobody_waiting_but_its_thread() {
+    static SLOW: AtomicUsize = AtomicUsize::new(0);
+    static GATE: Barrier = Barrier::new(2);
+    for (n, pool) in [Pool::io("slow").threads(3), Pool::cpu("slow").threads(1)].into_iter().enumerate() {
+        SLOW.store(0, Ordering::SeqCst);
+        let hook = || {
+            // All but the first thread's.
+            if SLOW.fetch_add(1, Ordering::SeqCst) == 1 {
+                GATE.wait();
+                GATE.wait();
+            }
+        };
+        let pool = Arc::new(pool.on_start(hook).build().expect("threads can be had"));
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let inner = Arc::clone(&pool);
+        let first = pool.submit(move || {
+            // Of a cpu pool another thread starts when this one waits.
+            let waits =
+                (n == 1).then(|| drop(wait(&[inner.submit(|| ())], Until::All, Some(Duration::from_millis(1)))));
+            released.recv().ok();
+            waits
+        });
+        let second = (n == 0).then(|| pool.submit(|| ()));
+        GATE.wait();
+        release.send(()).expect("it waits");
+        first.join().expect("no panic");
+        for _ in 0..200 {
+            assert!(
+                pool.submit(|| ()).wait(Duration::from_secs(20)),
+                "a thread sleeps, and another one is in its hook"
+            );
+        }
+        GATE.wait();
+        assert!(second.is_none_or(|task| task.join().is_ok()));
     }
 }
 

@@ -96,11 +96,22 @@ fn body(plan: &Plan) -> TokenStream {
     if is(start.next(), '#') && is(start.next(), '!') {
         return quote!(#body);
     }
-    let keep = keep(plan);
+    // A parameter of the function's name stands before the function.
+    let inputs = &plan.function.sig.inputs;
+    let keep = (!mentions(quote!(#inputs), &plan.function.sig.ident)).then(|| keep(plan));
     // Braces of our own in the place of the user's: lints on needless braces would speak of them.
     let mut inner = Group::new(Delimiter::Brace, body.stream());
     inner.set_span(Span::call_site().located_at(body.span()));
     quote!({ #keep #inner })
+}
+
+/// Whether an identifier stands anywhere in there.
+fn mentions(tokens: TokenStream, wanted: &Ident) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == *wanted,
+        TokenTree::Group(group) => mentions(group.stream(), wanted),
+        _ => false,
+    })
 }
 
 /// The closure that runs the body: `|(a, b,)| add::serial(a, b)`.

@@ -87,7 +87,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     state.tickets += tickets;
     wanted -= tickets;
     let called = state.call(wanted);
-    wanted -= called.len();
+    wanted = (wanted - called.len()).saturating_sub(state.hooked);
     let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
     if wanted > 0 && state.aside + state.lost > 0 {
         let _ = summons::start_threads(core, state, wanted);

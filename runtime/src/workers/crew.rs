@@ -73,9 +73,16 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
 /// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
 pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     seat::take(core);
-    core.on_start();
     let mut state = core.queue.lock();
     state.coming -= 1;
+    if core.has_start_hook() {
+        // Who sleeps must not wait for a hook.
+        state.hooked += 1;
+        rouse(core, state);
+        core.on_start();
+        state = core.queue.lock();
+        state.hooked -= 1;
+    }
     let (mut state, mut needed) = arrive(core, state, called_at);
     let mut others = if needed { call_others(core, &mut state) } else { Summons::none() };
     let mut patience = Patience::new();

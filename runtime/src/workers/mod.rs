@@ -77,16 +77,16 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        spec.check()?;
         let threads = match spec.threads {
             Some(threads) => threads,
-            None => spec.kind.default_threads().map_err(BuildError::Environment)?,
+            None => spec.kind.default_threads(spec.default).map_err(BuildError::Environment)?,
         };
         if threads == 0 {
             return Err(BuildError::NoThreads);
         }
         // As good as without a limit, and a number to calculate with.
         let threads = threads.min(rayon::max_num_threads());
-        spec.check()?;
         let core = Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
@@ -203,6 +203,10 @@ impl Core {
         Some(result)
     }
 
+    fn has_start_hook(&self) -> bool {
+        self.hooks.start.is_some()
+    }
+
     /// What a thread does first.
     fn on_start(&self) {
         run_hook(self.hooks.start);
@@ -264,7 +268,6 @@ impl Core {
     }
 
     /// Whether it takes no more work.
-    #[cfg(any(feature = "process", feature = "tokio"))]
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }

@@ -50,6 +50,7 @@ impl Patience {
     pub(super) fn is_to_look(&mut self, ring: Ring) -> bool {
         let now = Moment::now();
         let before = std::mem::replace(&mut self.looked, now);
+        park::see_crowd();
         now.since(before) <= park::COLD_NS
             && (!shares_core(ring) || (self.together >= self.enough && !park::is_crowded()))
     }

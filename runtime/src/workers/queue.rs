@@ -125,6 +125,8 @@ pub(super) struct State {
     pub(super) lingering: usize,
     /// Threads that are on their way to the queue.
     pub(super) coming: usize,
+    /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
+    pub(super) hooked: usize,
     /// Rayon's tickets that nobody has used yet.
     pub(super) tickets: usize,
     /// Rayon's threads that serve the queue, the porter apart.
@@ -225,6 +227,7 @@ impl Queue {
                 ring: Ring::now(),
                 lingering: 0,
                 coming: 0,
+                hooked: 0,
                 tickets: 0,
                 inside: 0,
                 porter: Porter::Busy,

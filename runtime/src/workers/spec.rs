@@ -32,12 +32,13 @@ impl Kind {
     }
 
     /// Threads at most, where the user did not say.
-    pub(super) fn default_threads(self) -> Result<usize, BadVariable> {
-        match self {
-            Kind::Io => config::threads(Setting::Io, 256),
-            Kind::Cpu | Kind::Frame => config::threads(Setting::Cpu, config::cores()),
-            Kind::Process => config::threads(Setting::Process, config::cores()),
-        }
+    pub(super) fn default_threads(self, is_default: bool) -> Result<usize, BadVariable> {
+        let (setting, default) = match self {
+            Kind::Io => (Setting::Io, 256),
+            Kind::Cpu | Kind::Frame => (Setting::Cpu, config::cores()),
+            Kind::Process => (Setting::Process, config::cores()),
+        };
+        config::threads(setting, default, is_default)
     }
 }
 

@@ -29,10 +29,12 @@ impl Summons {
     /// Up to `count` workers, as far as there are jobs that nobody else is on the way for.
     #[inline]
     pub(super) fn of(core: &Core, state: &mut State, count: usize) -> Self {
-        let wanted = core.queue.wanted(state).min(count);
-        let sleeping = state.call(wanted);
+        let wanted = core.queue.wanted(state);
+        let sleeping = state.call(wanted.min(count));
         state.called_at = state.retakes;
-        let new = Recruits::of(core, state, wanted - sleeping.len());
+        // Those in their start hook will come, and sooner than another new one.
+        let missing = (wanted - sleeping.len()).saturating_sub(state.hooked);
+        let new = Recruits::of(core, state, missing.min(count - sleeping.len()));
         Self { sleeping, new }
     }
 
