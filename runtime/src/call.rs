@@ -83,6 +83,7 @@ pub fn late<R: Late>() -> fn(TaskError) -> R {
 /// # Panics
 ///
 /// With the function's own payload.
+#[track_caller]
 pub fn call_timed<A, R>(
     call: Call<A, R>,
     late: fn(TaskError) -> R,

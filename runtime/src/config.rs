@@ -76,7 +76,7 @@ pub(crate) fn threads(setting: Setting, default: usize, is_default: bool) -> Res
 }
 
 fn from_environment(name: &'static str) -> Result<Option<usize>, BadVariable> {
-    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
     let number = value.to_str().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);
     number.map(Some).ok_or_else(|| BadVariable { name, value: value.to_string_lossy().into_owned() })
 }
@@ -102,12 +102,13 @@ impl std::error::Error for BadVariable {}
 
 /// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
 pub(crate) fn serial() -> bool {
-    static SERIAL: LazyLock<Result<bool, String>> =
-        LazyLock::new(|| match std::env::var("FANFOLD_SERIAL").as_deref() {
-            Ok("1" | "true") => Ok(true),
-            Ok("" | "0" | "false") | Err(_) => Ok(false),
-            Ok(other) => Err(other.to_owned()),
-        });
+    static SERIAL: LazyLock<Result<bool, String>> = LazyLock::new(|| {
+        match std::env::var_os("FANFOLD_SERIAL").as_ref().map(|value| value.to_string_lossy()).as_deref() {
+            Some("1" | "true") => Ok(true),
+            Some("" | "0" | "false") | None => Ok(false),
+            Some(other) => Err(other.to_owned()),
+        }
+    });
     match &*SERIAL {
         Ok(serial) => *serial,
         Err(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),

@@ -229,7 +229,7 @@ impl Pool {
     /// The pool of DataFrame chunks.
     #[cfg(feature = "polars")]
     pub(crate) fn frames() -> &'static Self {
-        static FRAMES: Pool = Pool::new(Kind::Frame, "frame");
+        static FRAMES: Pool = Pool::new(Kind::Frame, "frame").default();
         &FRAMES
     }
 
@@ -251,6 +251,7 @@ impl Pool {
     }
 
     /// As [`submit`](Self::submit); calls `told` when the task has ended.
+    #[track_caller]
     pub(crate) fn submit_told<F>(&self, work: F, told: impl FnOnce(&Outcome<'_>) + Send + 'static) -> Task<()>
     where
         F: FnOnce() + Send + 'static,
@@ -374,6 +375,8 @@ pub enum Pending {
 }
 
 /// What a pool has done, and does now.
+///
+/// A task is told of before its worker has gone on: right after a `join`, the worker may count as busy still.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {

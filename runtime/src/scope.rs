@@ -83,6 +83,7 @@ struct Shared {
 
 impl<'scope> Scope<'scope, '_> {
     /// Runs a closure on the default cpu pool. It may borrow whatever outlives the scope.
+    #[track_caller]
     pub fn submit<T, F>(&'scope self, work: F) -> ScopedTask<'scope, T>
     where
         T: Send + 'scope,
@@ -109,6 +110,7 @@ impl<'scope> Scope<'scope, '_> {
     /// # Panics
     ///
     /// As [`Pool::submit`].
+    #[track_caller]
     pub fn submit_on<T, F>(&'scope self, pool: &Pool, work: F) -> ScopedTask<'scope, T>
     where
         T: Send + 'scope,

@@ -110,11 +110,19 @@ fn child_serial() {
 #[test]
 fn variables_set_the_sizes_of_the_pools() {
     passes("child_sizes", &[("FANFOLD_CPU_THREADS", "3"), ("FANFOLD_IO_THREADS", "5")]);
-    for bad in ["0", "-1", "many", ""] {
+    passes("child_sizes_unset", &[("FANFOLD_IO_THREADS", ""), ("FANFOLD_SERIAL", "")]);
+    for bad in ["0", "-1", "many", " "] {
         let (success, text) = child("child_sizes", &[("FANFOLD_CPU_THREADS", bad)]);
         let wanted = format!("FANFOLD_CPU_THREADS is `{bad}`, which is no number of threads");
         assert!(!success && text.contains(&wanted), "{text}");
     }
+}
+
+#[test]
+#[ignore = "run by `variables_set_the_sizes_of_the_pools`, with its variables"]
+fn child_sizes_unset() {
+    assert_eq!(Pool::io_default().stats().limit, 256, "nothing is as good as unset");
+    assert_ne!(here(0), thread::current().id());
 }
 
 #[test]

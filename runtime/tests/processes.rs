@@ -234,7 +234,8 @@ fn a_call_that_takes_too_long_is_killed() {
 static ONE: Pool = Pool::process("one").threads(1);
 
 #[parallel(kind = "process", pool = ONE)]
-fn wait_for_ever(_n: u32) {
+fn wait_for_ever(begun: fanfold::Sender<u32>) {
+    begun.send(process::id()).expect("it is waited for");
     while !cancelled() {
         std::thread::park();
     }
@@ -247,12 +248,12 @@ fn pid_of_one() -> u32 {
 
 #[test]
 fn a_cancelled_task_does_not_run_and_a_running_one_is_killed() {
-    let before = pid_of_one();
-    let running = wait_for_ever::submit(1);
-    while !running.is_running() {
-        std::thread::yield_now();
-    }
-    let queued = wait_for_ever::submit(2);
+    let (begun, begins) = fanfold::channel();
+    let running = wait_for_ever::submit(begun.clone());
+    // A task that counts as running may not have reached its worker yet, which is then not killed.
+    let before = begins.recv().expect("it begins");
+    assert!(running.is_running());
+    let queued = wait_for_ever::submit(begun);
     assert!(queued.cancel());
     assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
     assert!(!running.cancel());
