@@ -197,7 +197,9 @@ fn joining_all_stops_at_the_first_error() {
 fn the_first_to_return_wins_and_the_others_are_told() {
     let pool = io(3);
     let (told, tells) = mpsc::channel();
+    let (started, starts) = mpsc::channel();
     let slow = pool.submit(move || {
+        started.send(()).ok();
         while !cancelled() {
             thread::yield_now();
         }
@@ -205,7 +207,7 @@ fn the_first_to_return_wins_and_the_others_are_told() {
         "slow"
     });
     let fails = pool.submit(|| panic!("no"));
-    let quick = pool.submit(|| "quick");
+    let quick = pool.submit(move || starts.recv().map_or("alone", |()| "quick"));
     assert_eq!(first([slow, fails, quick]).expect("one returns"), "quick");
     tells.recv().expect("the slow one sees it");
     let error = first((0..2).map(|_| pool.submit(|| -> u8 { panic!("none") }))).expect_err("none returns");

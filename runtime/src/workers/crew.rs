@@ -88,14 +88,15 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     let mut patience = Patience::new();
     let bell = Arc::new(Bell::default());
     loop {
-        let job = if needed { core.queue.take(&mut state) } else { None };
-        if job.is_some() || !others.is_empty() {
+        if !others.is_empty() {
+            // Before it takes a job, which would wait for these calls.
             drop(state);
             std::mem::replace(&mut others, Summons::none()).send(core);
-            state = match job {
-                Some(job) => core.run_job(job).0,
-                None => core.queue.lock(),
-            };
+            state = core.queue.lock();
+        }
+        if needed && let Some(job) = core.queue.take(&mut state) {
+            drop(state);
+            (state, _) = core.run_job(job);
             continue;
         }
         if state.closed && state.jobs.is_empty() {
