@@ -22,7 +22,7 @@ impl Moment {
     }
 
     /// So much later.
-    pub(crate) fn after(self, time: std::time::Duration) -> Self {
+    pub(crate) fn after(self, time: Duration) -> Self {
         let ticks = (time.as_nanos() << SHIFT) / u128::from(CLOCK.rate);
         Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)))
     }

@@ -12,20 +12,12 @@ impl<T> Few<T> {
     pub(crate) fn push(&mut self, item: T) {
         match std::mem::replace(self, Self::None) {
             Self::None => *self = Self::One(item),
-            few => *self = Self::More(few.and(item)),
+            Self::One(first) => *self = Self::More(vec![first, item]),
+            Self::More(mut all) => {
+                all.push(item);
+                *self = Self::More(all);
+            }
         }
-    }
-
-    /// All of them, and one more.
-    #[cold]
-    fn and(self, item: T) -> Vec<T> {
-        let mut all = match self {
-            Self::None => Vec::new(),
-            Self::One(first) => vec![first],
-            Self::More(all) => all,
-        };
-        all.push(item);
-        all
     }
 
     #[inline]

@@ -159,7 +159,8 @@ pub(crate) fn see_crowd() {
     count_others(WAITS.load(Ordering::Relaxed));
 }
 
-/// Of the waits since this thread last asked, one is its own, or of the one that it works for.
+/// Of the waits since this thread last asked, one is its own, or of the one that it works for. Who asks for the first
+/// time counts all there ever were, but knows nothing of how they are served, and so does not give way.
 #[inline]
 fn count_others(waits: usize) {
     OTHERS.set(waits.wrapping_sub(SEEN.replace(waits)).saturating_sub(1));

@@ -75,8 +75,9 @@ impl Pool {
         Self::new(Kind::Io, name)
     }
 
-    /// A pool of worker processes, one a core unless [`threads`](Self::threads) says otherwise, for functions of
-    /// `kind = "process"`. Each starts with the first call that needs it, and stays.
+    /// A pool of worker processes for functions of `kind = "process"`: as many as the default pool has (one a core,
+    /// where neither [`configure`](crate::configure) nor `FANFOLD_PROCESSES` says otherwise) unless
+    /// [`threads`](Self::threads) does. Each starts with the first call that needs it, and stays.
     ///
     /// Workers share the machine: unless these variables are set, each sees `POLARS_MAX_THREADS`, `RAYON_NUM_THREADS`
     /// and `FANFOLD_CPU_THREADS` as its share of the cores.

@@ -159,7 +159,7 @@ fn a_slow_start_hook_keeps_nobody_waiting_but_its_thread() {
             }
         };
         let pool = Arc::new(pool.on_start(hook).build().expect("threads can be had"));
-        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let inner = Arc::clone(&pool);
         let first = pool.submit(move || {
             // Of a cpu pool another thread starts when this one waits.

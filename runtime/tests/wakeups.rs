@@ -81,14 +81,19 @@ fn a_callback_may_wait_for_the_pool_that_calls_it() {
     }
 }
 
+/// Waits for a task of its own, and tells whether that has run.
+fn wait_for_another(pool: &Pool, told: &mpsc::Sender<bool>) {
+    let (here, is_here) = mpsc::channel();
+    let _detached = pool.submit(move || here.send(()));
+    let _ = told.send(is_here.recv().is_ok());
+}
+
 /// A result that waits for a task of its own when it is dropped.
 struct Last(Arc<Pool>, mpsc::Sender<bool>);
 
 impl Drop for Last {
     fn drop(&mut self) {
-        let (here, is_here) = mpsc::channel();
-        let _detached = self.0.submit(move || here.send(()));
-        let _ = self.1.send(is_here.recv().is_ok());
+        wait_for_another(&self.0, &self.1);
     }
 }
 
@@ -113,9 +118,7 @@ struct Waits(Arc<Pool>, mpsc::Sender<bool>);
 
 impl Wake for Waits {
     fn wake(self: Arc<Self>) {
-        let (here, is_here) = mpsc::channel();
-        let _detached = self.0.submit(move || here.send(()));
-        let _ = self.1.send(is_here.recv().is_ok());
+        wait_for_another(&self.0, &self.1);
     }
 }
 

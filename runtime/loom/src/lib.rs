@@ -1,7 +1,7 @@
 //! The task cell under loom, which runs each test in every order in which its threads can meet.
 //!
-//! It is the very file that the library uses, `runtime/src/slot/cell.rs`, with loom's atomics, locks and cells in the
-//! place of the standard library's.
+//! It is the very file that the library uses, `runtime/src/slot/cell.rs` (with `few.rs`, its list), with loom's atomics,
+//! locks and cells in the place of the standard library's.
 #![cfg(test)]
 
 #[path = "../../src/slot/cell.rs"]

@@ -6,8 +6,8 @@
 //! arrives and finds more jobs calls two more, so a crew of hundreds is at work within milliseconds when all of them
 //! block. But when, while it was on its way, others came back for another job, then jobs are short, and more threads
 //! would only be in the way: it then watches the queue instead, and joins in only when nothing moves for a while, or
-//! when jobs take long. (That is for jobs that anybody may submit. Worker processes and chunks of frames come
-//! by number.)
+//! when jobs take long. (That is for jobs that anybody may submit. Worker processes and chunks of frames come by
+//! number.)
 //!
 //! A thread that has done its job looks for another one for a moment, and then sleeps; after [`IDLE_LIMIT`] it ends.
 
@@ -47,9 +47,7 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
             if std::mem::take(&mut state.watched) {
                 core.queue.clock.notify_one();
             }
-            let called = Summons::of(core, &mut state, CHAIN);
-            drop(state);
-            called.send(core);
+            call(core, state, CHAIN);
         }
         Ok(state) => rouse(core, state),
         Err(job) => job.abandon(false),
@@ -58,16 +56,22 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
 
 /// Calls a worker for jobs that could run, if nobody is on the way.
 #[inline]
-pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
+pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
     if core.queue.wanted(&state) == 0 || state.rung + state.coming > 0 {
         return;
     }
     // Who watches sees to it that the others are at it, if there are others.
     if !state.watched || state.busy() == 0 {
-        let called = Summons::of(core, &mut state, 1);
-        drop(state);
-        called.send(core);
+        call(core, state, 1);
     }
+}
+
+/// Calls up to `count` workers.
+#[inline]
+fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
+    let called = Summons::of(core, &mut state, count);
+    drop(state);
+    called.send(core);
 }
 
 /// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
@@ -84,14 +88,14 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
         state.hooked -= 1;
     }
     let (mut state, mut needed) = arrive(core, state, called_at);
-    let mut others = if needed { call_others(core, &mut state) } else { Summons::none() };
+    let mut others = if needed { summon_others(core, &mut state) } else { None };
     let mut patience = Patience::new();
     let bell = Arc::new(Bell::default());
     loop {
-        if !others.is_empty() {
+        if let Some(others) = others.take() {
             // Before it takes a job, which would wait for these calls.
             drop(state);
-            std::mem::replace(&mut others, Summons::none()).send(core);
+            others.send(core);
             state = core.queue.lock();
         }
         if needed && let Some(job) = core.queue.take(&mut state) {
@@ -109,14 +113,14 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
                 needed = true;
                 // Who watches calls others if this one's job takes long.
                 if !state.watched {
-                    others = call_others(core, &mut state);
+                    others = summon_others(core, &mut state);
                 }
             }
             Rested::Called => {
                 let called_at = state.called_at;
                 (state, needed) = arrive(core, state, called_at);
                 if needed {
-                    others = call_others(core, &mut state);
+                    others = summon_others(core, &mut state);
                 }
             }
             Rested::Enough => {
@@ -148,13 +152,11 @@ fn arrive<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, called_at: u64) 
     (state, true)
 }
 
-/// A worker that is about to take a job calls two more if there are others.
+/// Whom a worker that is about to take a job calls if there are others.
 #[inline]
-fn call_others(core: &Core, state: &mut State) -> Summons {
-    match core.queue.wanted(state) {
-        0 | 1 => Summons::none(),
-        wanted => Summons::of(core, state, (wanted - 1).min(CHAIN)),
-    }
+fn summon_others(core: &Core, state: &mut State) -> Option<Summons> {
+    let others = core.queue.wanted(state).saturating_sub(1);
+    (others > 0).then(|| Summons::of(core, state, others.min(CHAIN)))
 }
 
 /// Looks after a queue that others serve well, until they have little to do, it stands still, or its jobs are long.

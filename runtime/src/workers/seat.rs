@@ -69,7 +69,6 @@ pub(crate) struct CpuSeat {
 }
 
 impl Drop for CpuSeat {
-    #[inline]
     fn drop(&mut self) {
         CPU_WORK.set(self.before);
     }

@@ -76,10 +76,6 @@ impl Sleepers {
 pub(super) struct Called(Few<Arc<Bell>>);
 
 impl Called {
-    pub(super) fn nobody() -> Self {
-        Self(Few::None)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -22,10 +22,6 @@ pub(super) struct Summons {
 }
 
 impl Summons {
-    pub(super) fn none() -> Self {
-        Self { sleeping: Called::nobody(), new: Recruits { indices: 0..0, retakes: 0 } }
-    }
-
     /// Up to `count` workers, as far as there are jobs that nobody else is on the way for.
     #[inline]
     pub(super) fn of(core: &Core, state: &mut State, count: usize) -> Self {
@@ -36,10 +32,6 @@ impl Summons {
         let missing = (wanted - sleeping.len()).saturating_sub(state.hooked);
         let new = Recruits::of(core, state, missing.min(count - sleeping.len()));
         Self { sleeping, new }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.sleeping.len() == 0 && self.new.indices.is_empty()
     }
 
     /// Has them come.
