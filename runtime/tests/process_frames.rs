@@ -168,3 +168,22 @@ fn small_frames_travel_together_and_need_no_memory_of_their_own() -> PolarsResul
     assert!(backs.iter().zip(&frames).all(|(back, frame)| back.equals(frame)));
     Ok(())
 }
+
+#[test]
+fn categories_that_have_travelled_are_not_lost() -> PolarsResult<()> {
+    let lettered = || {
+        let categories = Categories::new("of two threads".into(), "".into(), CategoricalPhysical::U8);
+        let letters = Series::new("letters".into(), ["a", "b"]).cast(&DataType::from_categories(categories))?;
+        DataFrame::new(2, vec![letters.into()])
+    };
+    comes_back(&lettered()?);
+    // Each takes what may be the last categories of this name with it: Polars alone loses some.
+    std::thread::scope(|scope| {
+        let makers: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| (0..20_000).try_for_each(|_| lettered().map(drop)))).collect();
+        while makers.iter().any(|maker| !maker.is_finished()) {
+            comes_back(&lettered()?);
+        }
+        makers.into_iter().try_for_each(|maker| maker.join().expect("it does not panic"))
+    })
+}

@@ -4,6 +4,7 @@
 //! structs. Categorical and enum columns are put together anew from their categories. Objects cannot go.
 
 mod arrays;
+mod categories;
 mod types;
 
 use polars::prelude::{Column, CompatLevel, DataFrame, PolarsError, Series};

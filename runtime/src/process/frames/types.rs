@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polars_arrow::datatypes::{ArrowDataType as Type, ExtensionType, Field, IntegerType, Metadata, TimeUnit};
 
 use super::super::wire::{Decoder, Encoder, Misfit};
+use super::categories;
 
 /// Types without parameters, by their number on the way.
 const PLAIN: [Type; 18] = [
@@ -55,6 +56,7 @@ const KEYS: [IntegerType; 8] = [
 ];
 
 pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    categories::keep(field);
     out.value(field.name.as_str())?;
     write_type(&field.dtype, out)?;
     out.value(&field.is_nullable)?;
@@ -78,6 +80,7 @@ fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, Misfit
         let metadata = metadata.into_iter().map(|(key, value)| (key.into(), value.into()));
         field.metadata = Some(Arc::new(metadata.collect::<Metadata>()));
     }
+    categories::keep(&field);
     Ok(field)
 }
 

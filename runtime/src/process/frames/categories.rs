@@ -1,0 +1,46 @@
+//! Categories that have travelled are kept.
+//!
+//! Polars finds categories by their name, and forgets them with the last column of them. If one thread drops that
+//! column while another asks for the name, the second gets new ones, which the first then takes off the list (0.55:
+//! `Categories::drop` removes what stands under its name, whoever that is). The next column of this name is of other
+//! categories, and neither equals nor stacks. Reading a column asks for a name, on any thread, so Fanfold holds on to
+//! those it has written or read.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polars_arrow::datatypes::{DTYPE_CATEGORICAL_NEW, Field};
+use polars_dtype::categorical::Categories;
+
+/// So many at most, of a few hundred bytes each: programs may name them at random.
+const MOST: usize = 1_000;
+
+static KEPT: Mutex<VecDeque<Arc<Categories>>> = Mutex::new(VecDeque::new());
+
+/// Holds on to the categories of a column, if it has any. Called while the column lives, or before it is made.
+pub(super) fn keep(field: &Field) {
+    let Some(named) = field.metadata.as_ref().and_then(|metadata| metadata.get(DTYPE_CATEGORICAL_NEW)) else { return };
+    let Some(categories) = find(named) else { return };
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
+        return;
+    }
+    kept.push_back(categories);
+    if kept.len() > MOST {
+        kept.pop_front();
+    }
+}
+
+/// The categories of a name as Polars writes it: length, `;`, name, the same of its namespace, and the size of a key.
+fn find(named: &str) -> Option<Arc<Categories>> {
+    let (name, rest) = text(named)?;
+    let (namespace, rest) = text(rest)?;
+    let physical = rest.strip_suffix(';')?.parse().ok()?;
+    Some(Categories::new(name.into(), namespace.into(), physical))
+}
+
+/// A text behind its length, and what follows it.
+fn text(from: &str) -> Option<(&str, &str)> {
+    let (len, rest) = from.split_once(';')?;
+    rest.split_at_checked(len.parse().ok()?)
+}
