@@ -1,0 +1,1 @@
+//! The library's tests, compiled again for sanitizers: see README.md.
