@@ -5,7 +5,7 @@
 ///
 /// # Panics
 ///
-/// On a runtime of one thread, which would wait for ever.
+/// On a runtime of one thread, which would wait for itself.
 #[cfg(feature = "tokio")]
 #[track_caller]
 pub(crate) fn on<T>(step_aside: bool, wait: impl FnOnce() -> T) -> T {
@@ -52,8 +52,8 @@ pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
     // Tokio alone knows whether this thread is one that it may block, and says so by a panic.
     assert!(
         panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok(),
-        "this would block the only thread of the async runtime that it runs on, for ever: `.await` the task, or end \
-         the map with `stream()`"
+        "this would block the only thread of the async runtime that is to run what it waits for: `.await` the task, or \
+         end the map with `stream()`"
     );
     tokio::task::block_in_place(wait)
 }

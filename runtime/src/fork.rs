@@ -11,7 +11,7 @@ pub(crate) fn count() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 fn watch() {
     extern "C" fn forked() {
         FORKS.fetch_add(1, Ordering::Relaxed);
@@ -23,7 +23,8 @@ fn watch() {
     });
 }
 
-#[cfg(not(unix))]
+// Miri forks nothing.
+#[cfg(any(not(unix), miri))]
 fn watch() {}
 
 /// Panics in a process that was forked since `count` was taken, in place of waiting for ever.

@@ -1,15 +1,16 @@
 //! Which core a thread runs on. The kernel likes to put a woken thread on the core of the thread that woke it, and with
-//! both at work there they take turns, while another core is idle, until it notices some milliseconds later.
+//! both at work there they take turns, while another core is idle, until it notices some milliseconds later. Miri has no
+//! cores to ask for.
 
 /// The core that this thread runs on, if the system says.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn core() -> Option<usize> {
     // SAFETY: it only looks.
     usize::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
 /// Moves this thread to another core than `core`, if it may run on one. Takes some ten microseconds.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn leave(core: usize) {
     const SIZE: usize = size_of::<libc::cpu_set_t>();
     // SAFETY: a set of cores is plain bits, and none of them set is one.
@@ -30,15 +31,15 @@ pub(crate) fn leave(core: usize) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(crate) fn core() -> Option<usize> {
     None
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(crate) fn leave(_: usize) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
 

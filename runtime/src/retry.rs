@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::current::cancelled;
@@ -57,6 +58,9 @@ impl<R> Retry<R> {
     }
 }
 
+/// How often a pause looks whether its task was cancelled.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// Pauses that double.
 pub(crate) struct Pauses(Duration);
 
@@ -69,11 +73,19 @@ impl Pauses {
     pub(crate) fn next(&mut self, most: Option<Duration>) {
         let pause = jittered(self.0).min(most.unwrap_or(Duration::MAX));
         self.0 = self.0.saturating_mul(2);
-        if !pause.is_zero()
-            && let Some(until) = Instant::now().checked_add(pause)
-        {
-            workers::wait_until_deadline(|| false, until);
+        if !pause.is_zero() {
+            workers::wait_by(|| sleep(pause));
         }
+    }
+}
+
+/// Sleeps, but not for long after the task was told to stop: nobody wakes a task that runs.
+fn sleep(pause: Duration) {
+    let start = Instant::now();
+    while !cancelled()
+        && let Some(left) = pause.checked_sub(start.elapsed()).filter(|left| !left.is_zero())
+    {
+        thread::sleep(left.min(GLANCE));
     }
 }
 

@@ -73,7 +73,8 @@ impl Site {
     #[track_caller]
     pub(crate) fn is_here(self) -> bool {
         let core = self.core();
-        config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
+        let is_worker = if self.terms.own_worker { core.is_own_worker() } else { core.is_current() };
+        is_worker || config::serial() && !core.is_closed()
     }
 
     /// The function as one that other processes run.

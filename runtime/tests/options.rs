@@ -118,6 +118,22 @@ fn a_call_that_is_told_may_end_at_once() {
 }
 
 #[test]
+fn a_pause_between_tries_ends_when_the_task_is_cancelled() {
+    #[parallel(kind = "io", retries = 1, backoff = "1h")]
+    fn refused(told: mpsc::Sender<()>) -> Result<(), &'static str> {
+        told.send(()).expect("the test listens");
+        Err("refused")
+    }
+
+    let (told, tells) = mpsc::channel();
+    let task = refused::submit(told);
+    tells.recv().expect("it runs");
+    assert!(!task.cancel(), "it runs already");
+    assert_eq!(task.join().expect("no panic"), Err("refused"));
+    assert!(tells.recv().is_err(), "there was no second try");
+}
+
+#[test]
 fn retries_stop_at_the_first_success_and_at_the_last_failure() {
     #[parallel(kind = "io", retries = 3, backoff = "1us")]
     fn flaky(calls: Arc<AtomicUsize>, succeed_at: usize) -> Result<usize, String> {

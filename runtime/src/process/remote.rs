@@ -386,6 +386,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             (error, Some(late)) => late(error),
             // Whoever cancelled it knows: nothing to tell of.
             (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
+            (TaskError::PoolClosed, None) => panic!("`{}` cannot run: its pool was closed", self.function),
             (error, None) => panic!("{error}"),
         }
     }

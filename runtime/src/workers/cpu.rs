@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
-use super::queue::{Ran, Run, State};
+use super::books::State;
+use super::job::{Ran, Run};
 use super::{BuildError, Core, porter, seat, summons};
 use crate::park;
 

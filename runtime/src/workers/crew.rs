@@ -14,8 +14,9 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::books::State;
+use super::job::Run;
 use super::patience::Patience;
-use super::queue::{Run, State};
 use super::sleepers::Bell;
 use super::summons::{self, Summons};
 use super::{BuildError, Core, Kind, seat};

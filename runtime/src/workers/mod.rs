@@ -1,12 +1,19 @@
 //! The workers of a pool: a [`Core`] is a queue of jobs and the threads that take from it.
 //!
-//! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block.
+//! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block. `books.rs` says who is where,
+//! `queue.rs` hands out jobs and permits, `closing.rs` ends a pool.
 
 mod at_work;
+mod books;
+mod closing;
 mod core_ref;
 mod cpu;
 mod crew;
 mod demand;
+mod fit;
+#[cfg(feature = "polars")]
+mod frames;
+mod job;
 mod joiner;
 mod patience;
 mod permit;
@@ -17,14 +24,14 @@ mod seat;
 mod ship;
 mod sleepers;
 mod spec;
+mod started;
 mod summons;
 
 use std::fmt;
 #[cfg(feature = "polars")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::sync::{Arc, MutexGuard};
 
 #[cfg(feature = "process")]
 use crate::process;
@@ -33,17 +40,20 @@ use crate::{fork, panics, state};
 pub(crate) use at_work::at_work;
 pub(crate) use core_ref::CoreRef;
 pub(crate) use demand::Demand;
-pub(crate) use permit::Permit;
 #[cfg(feature = "process")]
-pub(crate) use queue::Ship;
-pub(crate) use queue::{Ran, Run};
-pub(crate) use seat::wait_by;
-pub(crate) use seat::{cpu_seat, is_worker, sleep_until, wait_until, wait_until_deadline, with_permit, work_for};
+pub(crate) use job::Ship;
+pub(crate) use job::{Ran, Run};
+pub(crate) use permit::Permit;
+pub(crate) use seat::{
+    cpu_seat, is_worker, sleep_until, wait_by, wait_until, wait_until_deadline, with_permit, work_for,
+};
+pub(crate) use started::all;
 
 pub use spec::BuildError;
 pub(crate) use spec::{Hooks, Kind, Limits, Spec};
 
-use queue::{Queue, State};
+use books::State;
+use queue::Queue;
 
 /// Tasks that have ended, by how.
 #[derive(Default)]
@@ -111,9 +121,7 @@ impl Core {
             Kind::Cpu => cpu::start(&core)?,
             Kind::Io | Kind::Frame | Kind::Process => crew::start(&core)?,
         }
-        let mut started = started();
-        started.retain(|core| core.strong_count() > 0);
-        started.push(Arc::downgrade(&core));
+        started::add(&core);
         Ok(core)
     }
 
@@ -267,42 +275,6 @@ impl Core {
         (state.threads, state.busy(), state.jobs.len())
     }
 
-    /// Whether it takes no more work.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.queue.lock().closed
-    }
-
-    /// Takes no more work, and waits until what is queued has run; whether it has by then.
-    pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.queue.lock();
-        state.closed = true;
-        let called = state.call_all();
-        let done = state.is_done();
-        drop(state);
-        called.ring();
-        if done {
-            return true;
-        }
-        // What it waits for may wait for this worker's pool.
-        wait_by(|| self.wait_until_done(deadline))
-    }
-
-    fn wait_until_done(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.queue.lock();
-        while !state.is_done() {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return false;
-            }
-            let gone = &self.queue.gone;
-            state = match left {
-                Some(left) => gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => gone.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        true
-    }
-
     /// Whether this is the pool of `kind = "cpu"`, whose callers work along.
     pub(crate) fn is_default_cpu(&self) -> bool {
         self.default && self.kind == Kind::Cpu
@@ -319,29 +291,6 @@ impl Core {
         self.kind == Kind::Frame
     }
 
-    /// The crew that runs DataFrame chunks for this pool: as many plain threads as it has, with its name and hooks.
-    ///
-    /// # Panics
-    ///
-    /// If the first of them cannot be started.
-    #[cfg(feature = "polars")]
-    pub(crate) fn frames(self: &Arc<Self>) -> &Arc<Self> {
-        if self.is_frames() {
-            return self;
-        }
-        self.frames.get_or_init(|| {
-            let threads = Some(self.threads);
-            let limits = Limits { memory: None, tasks: None };
-            let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
-            let crew = Core::start(spec)
-                .unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
-            if self.queue.lock().closed {
-                crew.finish(false);
-            }
-            crew
-        })
-    }
-
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
@@ -354,82 +303,12 @@ impl Core {
     fn thread_name(&self, index: usize) -> String {
         format!("fanfold-{}-{index}", self.name)
     }
-
-    /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
-    /// threads, but those whose task has timed out.
-    pub(crate) fn finish(&self, cancel: bool) {
-        #[cfg(feature = "polars")]
-        if let Some(crew) = self.frames.get() {
-            crew.finish(cancel);
-        }
-        if cancel {
-            let mut state = self.queue.lock();
-            state.closed = true;
-            let jobs = self.queue.clear(&mut state);
-            drop(state);
-            jobs.into_iter().for_each(|job| job.abandon(true));
-        }
-        match self.kind {
-            Kind::Cpu => cpu::finish(self),
-            Kind::Io | Kind::Frame | Kind::Process => crew::finish(self),
-        }
-    }
-}
-
-/// All pools that have started.
-fn started() -> MutexGuard<'static, Vec<Weak<Core>>> {
-    static STARTED: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Every pool that has started and not ended.
-pub(crate) fn all() -> Vec<Arc<Core>> {
-    started().iter().filter_map(Weak::upgrade).collect()
 }
 
 /// Runs a user's hook. A panic in it is reported by the panic hook, and costs no worker.
 fn run_hook(hook: Option<fn()>) {
     if let Some(hook) = hook {
         panics::contain(hook);
-    }
-}
-
-impl Core {
-    /// Itself, for `what` runs on threads of this process.
-    ///
-    /// # Panics
-    ///
-    /// If it is a pool of processes.
-    #[inline]
-    #[track_caller]
-    pub(crate) fn with_threads(self: &Arc<Self>, what: &str) -> &Arc<Self> {
-        if self.kind == Kind::Process {
-            self.has_no_threads(what);
-        }
-        self
-    }
-
-    /// Itself, for a function that other processes run.
-    ///
-    /// # Panics
-    ///
-    /// If it is a pool of threads.
-    #[track_caller]
-    pub(crate) fn with_processes(self: &Arc<Self>, function: &str) -> &Arc<Self> {
-        assert!(
-            self.kind == Kind::Process,
-            "`{function}` is of `kind = \"process\"`, and the {self:?} has no processes: give it a `Pool::process`"
-        );
-        self
-    }
-
-    #[cold]
-    #[track_caller]
-    fn has_no_threads(&self, what: &str) -> ! {
-        panic!(
-            "the {self:?} cannot run {what}: only functions of `kind = \"process\"` can be called in another process; \
-             annotate one, or use a pool of threads"
-        )
     }
 }
 

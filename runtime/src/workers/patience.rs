@@ -11,7 +11,8 @@
 
 use std::time::Duration;
 
-use super::queue::{Queue, Ring};
+use super::books::Ring;
+use super::queue::Queue;
 use crate::clock::Moment;
 use crate::{park, place};
 

@@ -13,8 +13,8 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::books::{Porter, State};
 use super::patience::Patience;
-use super::queue::{Porter, State};
 use super::{Core, cpu};
 use crate::clock::Moment;
 

@@ -7,78 +7,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::books::State;
+use super::job::Run;
 use super::permit::{self, Permit, Place};
-use super::sleepers::{Called, Sleepers};
 use crate::clock::Moment;
-use crate::place;
-#[cfg(feature = "process")]
-use crate::process::Shipment;
-
-/// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
-pub(crate) trait Run: Send + Sync {
-    /// Runs the job, unless another thread was first.
-    fn run(self: Arc<Self>) -> Ran;
-    /// Whether the job may be sent to a worker process that has others to run before it.
-    #[cfg(feature = "process")]
-    fn can_be_shipped(&self) -> bool {
-        false
-    }
-    /// Makes it ready to be sent.
-    #[cfg(feature = "process")]
-    fn ship(self: Arc<Self>) -> Ship {
-        Ship::Gone
-    }
-    /// Tells whoever waits that the job will never run: it was cancelled, or the pool is closed.
-    fn abandon(&self, cancelled: bool);
-}
-
-/// A job that is to be sent to a worker process.
-#[cfg(feature = "process")]
-pub(crate) enum Ship {
-    /// It is ready.
-    Ready(Box<dyn Shipment<Arc<dyn Run>>>),
-    /// It is too large to be one of many.
-    Alone,
-    /// Nothing is to be done any more.
-    Gone,
-}
-
-/// How a run ended, for the pool's books.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ran {
-    /// In time.
-    Here,
-    /// In time, and it was a share of a map: more of them may come at once.
-    Helped,
-    /// So late that the pool had given the thread up, and its permit to another.
-    WrittenOff,
-}
-
-/// Who called a sleeping worker last, and when.
-#[derive(Clone, Copy)]
-pub(super) struct Ring {
-    /// The caller's core.
-    pub(super) from: Option<usize>,
-    pub(super) at: Moment,
-}
-
-impl Ring {
-    fn now() -> Self {
-        Self { from: place::core(), at: Moment::now() }
-    }
-}
-
-/// What the cpu pool's porter does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Porter {
-    /// It serves the queue, or is about to.
-    Busy,
-    /// It sleeps, and nobody has called it.
-    Asleep,
-}
 
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
@@ -99,148 +33,10 @@ pub(super) struct Queue {
     pub(super) gone: Condvar,
 }
 
-pub(super) struct State {
-    pub(super) jobs: VecDeque<Arc<dyn Run>>,
-    /// Permits in all.
-    limit: usize,
-    /// Permits in use: workers that run a job and do not wait.
-    running: usize,
-    /// Workers inside a job that have given their permit back for a while.
-    pub(super) aside: usize,
-    /// Workers inside a job that has timed out; their permits are gone to others.
-    pub(super) lost: usize,
-    /// Workers that have waited and need a permit again. They go before new jobs.
-    returning: usize,
-    /// Threads that exist or are being started, rayon's apart.
-    pub(super) threads: usize,
-    /// Threads among them that look for a job, and will see it without a bell.
-    pub(super) looking: usize,
-    /// Threads among them that sleep until their bell rings.
-    pub(super) sleeping: Sleepers,
-    /// Sleeping threads that were called and have not come yet.
-    pub(super) rung: usize,
-    /// The last call of a sleeping thread.
-    pub(super) ring: Ring,
-    /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
-    pub(super) lingering: usize,
-    /// Threads that are on their way to the queue.
-    pub(super) coming: usize,
-    /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
-    pub(super) hooked: usize,
-    /// Rayon's tickets that nobody has used yet.
-    pub(super) tickets: usize,
-    /// Rayon's threads that serve the queue, the porter apart.
-    pub(super) inside: usize,
-    /// What the cpu pool's porter does.
-    pub(super) porter: Porter,
-    /// How often a worker has come back for another job.
-    pub(super) retakes: u64,
-    /// What `retakes` was when a thread was last called.
-    pub(super) called_at: u64,
-    /// Whether a thread watches the queue for a standstill.
-    pub(super) watched: bool,
-    /// Whether there is something to be given back since the threads rest.
-    #[cfg(feature = "process")]
-    pub(super) untidy: bool,
-    /// The number in the next thread's name.
-    pub(super) next_index: usize,
-    pub(super) closed: bool,
-    /// Plain threads, to be joined at the end.
-    pub(super) handles: Vec<JoinHandle<()>>,
-    /// The cpu pool's threads, until it closes.
-    pub(super) rayon: Option<Arc<rayon::ThreadPool>>,
-}
-
-impl State {
-    /// Takes a permit without a job.
-    pub(super) fn try_permit(&mut self) -> bool {
-        let free = self.has_permit();
-        self.running += usize::from(free);
-        free
-    }
-
-    /// Whether there is a job, and a permit to run it.
-    #[inline]
-    pub(super) fn is_ready(&self) -> bool {
-        !self.jobs.is_empty() && self.has_permit()
-    }
-
-    #[inline]
-    fn has_permit(&self) -> bool {
-        self.running + self.returning < self.limit
-    }
-
-    /// Calls sleeping threads, `wanted` at most.
-    #[inline]
-    pub(super) fn call(&mut self, wanted: usize) -> Called {
-        let called = self.sleeping.call(wanted);
-        if called.len() > 0 {
-            self.rung += called.len();
-            self.ring = Ring::now();
-        }
-        called
-    }
-
-    /// Calls all that sleep.
-    pub(super) fn call_all(&mut self) -> Called {
-        let called = self.sleeping.call_all();
-        self.rung += called.len();
-        called
-    }
-
-    /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
-    #[inline]
-    pub(super) fn call_porter(&mut self) -> bool {
-        let sleeps = self.porter == Porter::Asleep;
-        if sleeps {
-            self.porter = Porter::Busy;
-            self.coming += 1;
-            self.ring = Ring::now();
-        }
-        sleeps
-    }
-
-    pub(super) fn busy(&self) -> usize {
-        self.running
-    }
-
-    /// Whether nothing is left to do, and nobody is at it.
-    pub(super) fn is_done(&self) -> bool {
-        self.jobs.is_empty() && self.running + self.returning + self.aside == 0
-    }
-}
-
 impl Queue {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            state: Mutex::new(State {
-                jobs: VecDeque::new(),
-                limit,
-                running: 0,
-                aside: 0,
-                lost: 0,
-                returning: 0,
-                threads: 0,
-                looking: 0,
-                sleeping: Sleepers::default(),
-                rung: 0,
-                ring: Ring::now(),
-                lingering: 0,
-                coming: 0,
-                hooked: 0,
-                tickets: 0,
-                inside: 0,
-                porter: Porter::Busy,
-                retakes: 0,
-                called_at: 0,
-                watched: false,
-                #[cfg(feature = "process")]
-                untidy: false,
-                next_index: 0,
-                closed: false,
-                handles: Vec::new(),
-                rayon: None,
-            }),
+            state: Mutex::new(State::new(limit)),
             waiting: AtomicUsize::new(0),
             expected: AtomicUsize::new(0),
             moving: AtomicU64::new(0),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::queue::{Ran, Run, Ship};
+use super::job::{Ran, Run, Ship};
 use super::{Core, crew};
 use crate::process::{self, Shipment, Supply};
 

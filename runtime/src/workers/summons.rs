@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
-use super::queue::State;
+use super::books::State;
 use super::sleepers::Called;
 use super::{Core, Kind, crew};
 

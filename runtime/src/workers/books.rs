@@ -1,0 +1,176 @@
+//! The books of a pool: its jobs, who runs one, who is on the way, and who sleeps.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::job::Run;
+use super::sleepers::{Called, Sleepers};
+use crate::clock::Moment;
+use crate::place;
+
+/// Who called a sleeping worker last, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Ring {
+    /// The caller's core.
+    pub(super) from: Option<usize>,
+    pub(super) at: Moment,
+}
+
+impl Ring {
+    fn now() -> Self {
+        Self { from: place::core(), at: Moment::now() }
+    }
+}
+
+/// What the cpu pool's porter does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Porter {
+    /// It serves the queue, or is about to.
+    Busy,
+    /// It sleeps, and nobody has called it.
+    Asleep,
+}
+
+/// The jobs, and who is where: what the queue's lock guards.
+pub(super) struct State {
+    pub(super) jobs: VecDeque<Arc<dyn Run>>,
+    /// Permits in all.
+    pub(super) limit: usize,
+    /// Permits in use: workers that run a job and do not wait.
+    pub(super) running: usize,
+    /// Workers inside a job that have given their permit back for a while.
+    pub(super) aside: usize,
+    /// Workers inside a job that has timed out; their permits are gone to others.
+    pub(super) lost: usize,
+    /// Workers that have waited and need a permit again. They go before new jobs.
+    pub(super) returning: usize,
+    /// Threads that exist or are being started, rayon's apart.
+    pub(super) threads: usize,
+    /// Threads among them that look for a job, and will see it without a bell.
+    pub(super) looking: usize,
+    /// Threads among them that sleep until their bell rings.
+    pub(super) sleeping: Sleepers,
+    /// Sleeping threads that were called and have not come yet.
+    pub(super) rung: usize,
+    /// The last call of a sleeping thread.
+    pub(super) ring: Ring,
+    /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
+    pub(super) lingering: usize,
+    /// Threads that are on their way to the queue.
+    pub(super) coming: usize,
+    /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
+    pub(super) hooked: usize,
+    /// Rayon's tickets that nobody has used yet.
+    pub(super) tickets: usize,
+    /// Rayon's threads that serve the queue, the porter apart.
+    pub(super) inside: usize,
+    /// What the cpu pool's porter does.
+    pub(super) porter: Porter,
+    /// How often a worker has come back for another job.
+    pub(super) retakes: u64,
+    /// What `retakes` was when a thread was last called.
+    pub(super) called_at: u64,
+    /// Whether a thread watches the queue for a standstill.
+    pub(super) watched: bool,
+    /// Whether there is something to be given back since the threads rest.
+    #[cfg(feature = "process")]
+    pub(super) untidy: bool,
+    /// The number in the next thread's name.
+    pub(super) next_index: usize,
+    pub(super) closed: bool,
+    /// Plain threads, to be joined at the end.
+    pub(super) handles: Vec<JoinHandle<()>>,
+    /// The cpu pool's threads, until it closes.
+    pub(super) rayon: Option<Arc<rayon::ThreadPool>>,
+}
+
+impl State {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            limit,
+            running: 0,
+            aside: 0,
+            lost: 0,
+            returning: 0,
+            threads: 0,
+            looking: 0,
+            sleeping: Sleepers::default(),
+            rung: 0,
+            ring: Ring::now(),
+            lingering: 0,
+            coming: 0,
+            hooked: 0,
+            tickets: 0,
+            inside: 0,
+            porter: Porter::Busy,
+            retakes: 0,
+            called_at: 0,
+            watched: false,
+            #[cfg(feature = "process")]
+            untidy: false,
+            next_index: 0,
+            closed: false,
+            handles: Vec::new(),
+            rayon: None,
+        }
+    }
+
+    /// Takes a permit without a job.
+    pub(super) fn try_permit(&mut self) -> bool {
+        let free = self.has_permit();
+        self.running += usize::from(free);
+        free
+    }
+
+    /// Whether there is a job, and a permit to run it.
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        !self.jobs.is_empty() && self.has_permit()
+    }
+
+    #[inline]
+    pub(super) fn has_permit(&self) -> bool {
+        self.running + self.returning < self.limit
+    }
+
+    /// Calls sleeping threads, `wanted` at most.
+    #[inline]
+    pub(super) fn call(&mut self, wanted: usize) -> Called {
+        let called = self.sleeping.call(wanted);
+        if called.len() > 0 {
+            self.rung += called.len();
+            self.ring = Ring::now();
+        }
+        called
+    }
+
+    /// Calls all that sleep.
+    pub(super) fn call_all(&mut self) -> Called {
+        let called = self.sleeping.call_all();
+        self.rung += called.len();
+        called
+    }
+
+    /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
+    #[inline]
+    pub(super) fn call_porter(&mut self) -> bool {
+        let sleeps = self.porter == Porter::Asleep;
+        if sleeps {
+            self.porter = Porter::Busy;
+            self.coming += 1;
+            self.ring = Ring::now();
+        }
+        sleeps
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.running
+    }
+
+    /// Whether nothing is left to do, and nobody is at it.
+    pub(super) fn is_done(&self) -> bool {
+        self.jobs.is_empty() && self.running + self.returning + self.aside == 0
+    }
+}

@@ -1,0 +1,65 @@
+//! The end of a pool: it takes no more work, ends what it has, and joins its threads.
+
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use super::seat::wait_by;
+use super::{Core, Kind, cpu, crew};
+
+impl Core {
+    /// Whether it takes no more work.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
+    /// Takes no more work, and waits until what is queued has run; whether it has by then.
+    pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.queue.lock();
+        state.closed = true;
+        let called = state.call_all();
+        let done = state.is_done();
+        drop(state);
+        called.ring();
+        if done {
+            return true;
+        }
+        // What it waits for may wait for this worker's pool.
+        wait_by(|| self.wait_until_done(deadline))
+    }
+
+    fn wait_until_done(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.queue.lock();
+        while !state.is_done() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            let gone = &self.queue.gone;
+            state = match left {
+                Some(left) => gone.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => gone.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
+    }
+
+    /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
+    /// threads, but those whose task has timed out.
+    pub(crate) fn finish(&self, cancel: bool) {
+        #[cfg(feature = "polars")]
+        if let Some(crew) = self.frames.get() {
+            crew.finish(cancel);
+        }
+        if cancel {
+            let mut state = self.queue.lock();
+            state.closed = true;
+            let jobs = self.queue.clear(&mut state);
+            drop(state);
+            jobs.into_iter().for_each(|job| job.abandon(true));
+        }
+        match self.kind {
+            Kind::Cpu => cpu::finish(self),
+            Kind::Io | Kind::Frame | Kind::Process => crew::finish(self),
+        }
+    }
+}
