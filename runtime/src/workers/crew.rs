@@ -37,7 +37,7 @@ const SHORT: Duration = Duration::from_micros(20);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // The first thread starts now: a pool that cannot have one must not be built.
-    summons::start_threads(core, core.queue.lock(), 1).map_err(BuildError::Spawn)
+    summons::start_threads(core, core.queue.lock(), 1, work).map_err(BuildError::Spawn)
 }
 
 #[inline]
@@ -72,7 +72,7 @@ pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
 fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
     let called = Summons::of(core, &mut state, count);
     drop(state);
-    called.send(core);
+    called.send(core, work);
 }
 
 /// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
@@ -96,7 +96,7 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
         if let Some(others) = others.take() {
             // Before it takes a job, which would wait for these calls.
             drop(state);
-            others.send(core);
+            others.send(core, work);
             state = core.queue.lock();
         }
         if needed && let Some(job) = core.queue.take(&mut state) {

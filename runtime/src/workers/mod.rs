@@ -26,6 +26,7 @@ mod sleepers;
 mod spec;
 mod started;
 mod summons;
+mod tickets;
 
 use std::fmt;
 #[cfg(feature = "polars")]
@@ -151,7 +152,7 @@ impl Core {
     /// Calls workers for jobs that could run.
     fn rouse(self: &Arc<Self>, state: MutexGuard<'_, State>) {
         match self.kind {
-            Kind::Cpu => cpu::rouse(self, state),
+            Kind::Cpu => tickets::rouse(self, state),
             Kind::Io | Kind::Frame | Kind::Process => crew::rouse(self, state),
         }
     }

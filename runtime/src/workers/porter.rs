@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::books::{Porter, State};
 use super::patience::Patience;
-use super::{Core, cpu};
+use super::{Core, tickets};
 use crate::clock::Moment;
 
 /// How soon it asks rayon again while others serve the queue; then after twice that time, and so on.
@@ -31,10 +31,10 @@ const LAST: Duration = Duration::from_mins(1);
 /// The porter's life, from the pool's start to its end.
 pub(super) fn work(core: &Arc<Core>) {
     let mut patience = Patience::new();
-    cpu::begin_to_serve();
+    tickets::begin_to_serve();
     let mut state = core.queue.lock();
     loop {
-        state = cpu::serve(core, state);
+        state = tickets::serve(core, state);
         if has_ended(&state) {
             return;
         }

@@ -8,11 +8,14 @@ use std::sync::{Arc, MutexGuard};
 
 use super::books::State;
 use super::sleepers::Called;
-use super::{Core, Kind, crew};
+use super::{Core, Kind};
 
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
 /// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
 const READING_STACK: usize = 64 << 20;
+
+/// What a thread does from its start to its end; it is told what the queue's count was when it was called.
+pub(super) type Life = fn(&Arc<Core>, u64);
 
 /// Workers that are called and do not know it yet.
 #[must_use = "they must be sent for"]
@@ -34,13 +37,13 @@ impl Summons {
         Self { sleeping, new }
     }
 
-    /// Has them come.
+    /// Has them come; new ones begin this life.
     #[inline]
-    pub(super) fn send(self, core: &Arc<Core>) {
+    pub(super) fn send(self, core: &Arc<Core>, life: Life) {
         self.sleeping.ring();
         if !self.new.indices.is_empty() {
             // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
-            let _ = self.new.start(core);
+            let _ = self.new.start(core, life);
         }
     }
 }
@@ -64,7 +67,7 @@ impl Recruits {
         Self { indices: first..first + count, retakes: state.retakes }
     }
 
-    fn start(self, core: &Arc<Core>) -> std::io::Result<()> {
+    fn start(self, core: &Arc<Core>, life: Life) -> std::io::Result<()> {
         let Self { indices, retakes } = self;
         for index in indices.clone() {
             let crew = Arc::clone(core);
@@ -72,7 +75,7 @@ impl Recruits {
             if core.kind == Kind::Process {
                 thread = thread.stack_size(READING_STACK);
             }
-            let spawned = thread.spawn(move || crew::work(&crew, retakes));
+            let spawned = thread.spawn(move || life(&crew, retakes));
             let mut state = core.queue.lock();
             match spawned {
                 Ok(handle) => {
@@ -95,8 +98,13 @@ impl Recruits {
 }
 
 /// Starts up to `count` threads, as far as the limit allows.
-pub(super) fn start_threads(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) -> std::io::Result<()> {
+pub(super) fn start_threads(
+    core: &Arc<Core>,
+    mut state: MutexGuard<'_, State>,
+    count: usize,
+    life: Life,
+) -> std::io::Result<()> {
     let new = Recruits::of(core, &mut state, count);
     drop(state);
-    new.start(core)
+    new.start(core, life)
 }
