@@ -116,13 +116,15 @@ fn fill<A, R, E>(
     items: impl Iterator<Item = A>,
     result: impl Fn(A) -> Result<R, E>,
 ) -> Result<(), Refused<E>> {
-    let len = places.len();
-    let mut written = needs_drop::<R>().then(|| Written { first: places.as_mut_ptr(), count: 0 });
+    // The one pointer for all: what the guard drops must not have been written by way of another.
+    let (first, len) = (places.as_mut_ptr(), places.len());
+    let mut written = needs_drop::<R>().then(|| Written { first, count: 0 });
     let mut count = 0;
-    for (place, item) in places.iter_mut().zip(items) {
+    for (place, item) in (0..len).zip(items) {
         match result(item) {
             Ok(result) => {
-                place.write(result);
+                // SAFETY: within the slice, which this function has alone.
+                unsafe { (*first.add(place)).write(result) };
                 count += 1;
                 if let Some(written) = &mut written {
                     written.count = count;
