@@ -34,7 +34,6 @@ impl Current {
 }
 
 /// What tells the task that this thread runs from all others that run; `None` outside tasks.
-#[cfg(feature = "process")]
 pub(crate) fn current() -> Option<usize> {
     let state = CURRENT.get();
     (!state.is_null()).then(|| state.addr())

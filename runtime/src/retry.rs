@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::current::cancelled;
+use crate::current::{cancelled, current};
 use crate::workers;
 
 /// How often to try again, how long to wait before the first time, and what a failure is.
@@ -81,6 +81,10 @@ impl Pauses {
 
 /// Sleeps, but not for long after the task was told to stop: nobody wakes a task that runs.
 fn sleep(pause: Duration) {
+    if current().is_none() {
+        // Nobody can cancel it.
+        return thread::sleep(pause);
+    }
     let start = Instant::now();
     while !cancelled()
         && let Some(left) = pause.checked_sub(start.elapsed()).filter(|left| !left.is_zero())

@@ -73,8 +73,7 @@ impl Site {
     #[track_caller]
     pub(crate) fn is_here(self) -> bool {
         let core = self.core();
-        let is_worker = if self.terms.own_worker { core.is_own_worker() } else { core.is_current() };
-        is_worker || config::serial() && !core.is_closed()
+        config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
     /// The function as one that other processes run.

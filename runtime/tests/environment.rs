@@ -94,8 +94,6 @@ fn child_serial() {
     let closed = Pool::io("closed").threads(1).build().expect("a thread can be had");
     closed.shutdown(fanfold::Pending::Run);
     assert!(matches!(closed.submit(|| 1).join(), Err(fanfold::TaskError::PoolClosed)));
-    let on_closed = std::panic::catch_unwind(|| closed.map(0..3, |n| n).collect::<Vec<i32>>());
-    assert!(on_closed.is_err(), "a map of a closed pool does not run either");
     #[cfg(feature = "polars")]
     {
         use fanfold::prelude::*;

@@ -47,6 +47,7 @@ impl Drop for Item {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn a_million_items_stream_through_a_small_buffer() {
     let held = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -97,6 +98,7 @@ fn a_panic_comes_out_of_next() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn folds_are_the_same_on_every_run_and_any_number_of_threads() {
     let tenth = |n: u32| 1.0 / f64::from(n + 1);
     let expected = Pool::cpu_default().map(0..100_000, tenth).reduce(|| 0.0, |a, b| a + b);

@@ -177,6 +177,7 @@ fn the_last_handle_of_a_pool_may_be_dropped_on_its_own_worker() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn waiting_tasks_do_not_pile_up_on_one_stack() {
     static ONE: Pool = Pool::io("pile").threads(1);
     // Each takes a good part of a page; a worker that ran others while it waits would need thousands of frames.

@@ -119,7 +119,9 @@ fn a_call_that_is_told_may_end_at_once() {
 
 #[test]
 fn a_pause_between_tries_ends_when_the_task_is_cancelled() {
-    #[parallel(kind = "io", retries = 1, backoff = "1h")]
+    static PAUSING: Pool = Pool::io("pausing").threads(1);
+
+    #[parallel(kind = "io", retries = 1, backoff = "1h", pool = PAUSING)]
     fn refused(told: mpsc::Sender<()>) -> Result<(), &'static str> {
         told.send(()).expect("the test listens");
         Err("refused")
@@ -128,6 +130,10 @@ fn a_pause_between_tries_ends_when_the_task_is_cancelled() {
     let (told, tells) = mpsc::channel();
     let task = refused::submit(told);
     tells.recv().expect("it runs");
+    // In its pause it gives its place to others.
+    while PAUSING.stats().busy > 0 {
+        std::thread::yield_now();
+    }
     assert!(!task.cancel(), "it runs already");
     assert_eq!(task.join().expect("no panic"), Err("refused"));
     assert!(tells.recv().is_err(), "there was no second try");

@@ -308,6 +308,24 @@ fn a_time_limit_is_for_all_tries_together() {
     assert!(matches!(error, TaskError::TimedOut { after } if after.as_millis() == 300), "{error}");
 }
 
+static PAUSING: Pool = Pool::process("pausing").threads(1);
+
+#[parallel(kind = "process", pool = PAUSING, retries = 1, backoff = "1h")]
+fn crashes_and_pauses() -> Result<(), TaskError> {
+    process::abort()
+}
+
+#[test]
+fn a_pause_between_tries_ends_when_the_task_is_cancelled() {
+    let task = crashes_and_pauses::submit();
+    // In its pause it gives its place to others.
+    while !task.is_running() || PAUSING.stats().busy > 0 {
+        std::thread::yield_now();
+    }
+    assert!(!task.cancel(), "it runs already");
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+}
+
 #[parallel(kind = "process", pool = PATIENT)]
 fn becomes(program: String) -> Result<(), TaskError> {
     use std::os::unix::process::CommandExt;

@@ -178,6 +178,7 @@ fn a_pool_that_closes_has_threads_for_all_that_is_queued() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn tasks_that_meet_find_threads_however_hot_the_pool_is() {
     const MEETING: usize = 4;
     let pool = Arc::new(Pool::io("meeting").threads(16).build().expect("threads can be had"));

@@ -47,7 +47,7 @@ impl<'a> Hands<'a> {
     ///
     /// With `own_workers`, a caller that only does the pool's work is none: the function's state is its workers'.
     pub(crate) fn of(core: &'a Arc<Core>, own_workers: bool) -> Self {
-        if config::serial() && !core.is_closed() {
+        if config::serial() {
             return Self { core, helpers: 0, along: true };
         }
         let (n, current) = (core.threads(), core.is_current());

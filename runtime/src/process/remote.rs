@@ -162,6 +162,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => pauses.next(left()?),
                 outcome => return outcome,
             }
+            if cancelled() {
+                return Err(TaskError::Cancelled);
+            }
         }
         self.call_once(args, left()?)
     }
@@ -375,11 +378,16 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// What a direct call gives for an error: a result where that has a place for it, else a panic.
     #[inline]
+    #[track_caller]
     pub(crate) fn settle(&self, outcome: Result<R, TaskError>) -> R {
-        outcome.unwrap_or_else(|error| self.settle_error(error))
+        match outcome {
+            Ok(result) => result,
+            Err(error) => self.settle_error(error),
+        }
     }
 
     #[cold]
+    #[track_caller]
     fn settle_error(&self, error: TaskError) -> R {
         match (error, self.late) {
             (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),

@@ -6,28 +6,29 @@
 //! categories, and neither equals nor stacks. Reading a column asks for a name, on any thread, so Fanfold holds on to
 //! those it has written or read.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polars_arrow::datatypes::{DTYPE_CATEGORICAL_NEW, Field};
 use polars_dtype::categorical::Categories;
 
-/// So many at most, of a few hundred bytes each: programs may name them at random.
+/// So many at most, the first ones: programs may name them at random. To let go of one of them is what must not happen.
 const MOST: usize = 1_000;
+/// Bytes of a name, at most.
+const LONGEST: usize = 1_000;
 
-static KEPT: Mutex<VecDeque<Arc<Categories>>> = Mutex::new(VecDeque::new());
+static KEPT: Mutex<Vec<Arc<Categories>>> = Mutex::new(Vec::new());
 
 /// Holds on to the categories of a column, if it has any. Called while the column lives, or before it is made.
 pub(super) fn keep(field: &Field) {
     let Some(named) = field.metadata.as_ref().and_then(|metadata| metadata.get(DTYPE_CATEGORICAL_NEW)) else { return };
-    let Some(categories) = find(named) else { return };
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
+    if named.len() > LONGEST {
         return;
     }
-    kept.push_back(categories);
-    if kept.len() > MOST {
-        kept.pop_front();
+    let Some(categories) = find(named) else { return };
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of one name there may be two, if the first was off Polars' list already.
+    if kept.len() < MOST && !kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
+        kept.push(categories);
     }
 }
 
