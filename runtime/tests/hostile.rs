@@ -89,6 +89,7 @@ fn the_first_task_may_be_joined_while_a_worker_panics() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn a_failure_ends_a_map_over_a_range_longer_than_memory() {
     #[parallel(kind = "cpu")]
     fn below(n: u64) -> Result<u64, u64> {

@@ -62,6 +62,7 @@ fn a_million_items_stream_through_a_small_buffer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn unordered_gives_each_result_once() {
     for pool in [Pool::cpu_default(), Pool::io_default()] {
         let results: Vec<u64> = pool.map(0..5_000_u64, |n| n).unordered().into_iter().collect();
