@@ -313,6 +313,10 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
 }
 
 impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
+    fn name(&self) -> &'static str {
+        self.remote.function()
+    }
+
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
         let next = &mut || next().map(self.wrap);
         let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));

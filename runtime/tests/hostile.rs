@@ -228,6 +228,7 @@ fn state_may_wait_and_panic_when_its_worker_ends() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes it hours")]
 fn the_destructor_of_a_thread_local_may_wait() {
     struct AtEnd;
 

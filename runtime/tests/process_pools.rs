@@ -97,3 +97,19 @@ fn what_cannot_be_sent_to_a_process_is_refused() {
     refuses(|| square::map(0..3).on(&threads).sum::<u32>(), "the io pool `threads` has no processes");
     assert_eq!(square::map(0..3).on(&COUNTED).sum::<u32>(), 5);
 }
+
+#[parallel(kind = "process", pool = CLOSED)]
+fn too_late(n: u32) -> u32 {
+    n
+}
+
+static CLOSED: Pool = Pool::process("closed").threads(1);
+
+#[test]
+fn a_closed_pool_runs_nothing_more() {
+    assert_eq!(too_late(1), 1);
+    CLOSED.shutdown(fanfold::Pending::Run);
+    refuses(|| too_late(2), "too_late` cannot run: its pool was closed");
+    refuses(|| too_late::map(0..3).sum::<u32>(), "too_late` cannot run on all items: its pool was closed");
+    assert!(matches!(too_late::submit(3).join(), Err(fanfold::TaskError::PoolClosed)));
+}

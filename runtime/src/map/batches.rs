@@ -27,6 +27,8 @@ const GROWTH: usize = 32;
 
 /// A function that runs on several items at once, elsewhere.
 pub trait Batches<A, R>: Sync {
+    /// What it is called.
+    fn name(&self) -> &'static str;
     /// Takes items until there are none, or until `give` breaks; gives each result in order.
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>);
 }
@@ -131,7 +133,7 @@ where
         if len > 0 {
             let helpers = core.threads().min(handout.blocks());
             let lent = lend::lend(core, helpers, false, &work);
-            assert!(lent.is_ok(), "the pool was closed before all items had run");
+            assert!(lent.is_ok(), "`{}` cannot run on all items: its pool was closed", function.name());
         }
         drop(rest);
         if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
