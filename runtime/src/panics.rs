@@ -6,9 +6,12 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Once;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
+use crate::workers;
 
 thread_local! {
     /// How many tasks this thread is inside of.
@@ -93,17 +96,78 @@ pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
     answer.map_err(drop)
 }
 
-static HOOK: Once = Once::new();
-
+/// Sees to it that the panic hook notes places.
+///
+/// Setting a hook waits for every hook that runs, and a hook may wait for this very thread: for the task that it is about
+/// to run, or the first use of a pool. So a thread of its own sets it, and is waited for up to [`GRACE`] only; until it is
+/// set, panics are told of without a place.
 #[inline]
-fn install() {
-    // The hook cannot be set while this thread panics: the next task will.
-    if !HOOK.is_completed() && !std::thread::panicking() {
-        HOOK.call_once(set_hook);
+pub(crate) fn install() {
+    if HOOK.load(Ordering::Acquire) != INSTALLED {
+        start_installing();
+    }
+}
+
+/// Work is about to be handed to another thread by this one, which may be inside of a panic hook that waits for it.
+#[inline]
+pub(crate) fn before_handing_over() {
+    if HOOK.load(Ordering::Relaxed) != INSTALLED {
+        heed_hooks();
+    }
+}
+
+/// What has become of the panic hook: one of the numbers below.
+static HOOK: AtomicU8 = AtomicU8::new(UNTOUCHED);
+const UNTOUCHED: u8 = 0;
+/// A thread that panics has handed work over: workers leave the hook alone, until another thread hands something over.
+const IN_USE: u8 = 1;
+/// A thread is setting it.
+const UNDERWAY: u8 = 2;
+const INSTALLED: u8 = 3;
+
+/// When the first thread began to set the hook.
+static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
+/// Notified once the hook is set.
+static SET: Condvar = Condvar::new();
+/// How long tasks wait for the hook to be set, in all. It takes some 100 microseconds, unless another hook runs.
+const GRACE: Duration = Duration::from_millis(200);
+
+#[cold]
+fn heed_hooks() {
+    if std::thread::panicking() {
+        let _ = HOOK.compare_exchange(UNTOUCHED, IN_USE, Ordering::Relaxed, Ordering::Relaxed);
+    } else if !workers::is_worker() && HOOK.load(Ordering::Relaxed) == IN_USE {
+        let _ = HOOK.compare_exchange(IN_USE, UNTOUCHED, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 #[cold]
+fn start_installing() {
+    // A hook that this thread is inside of would be waited for: the next task sets it.
+    if std::thread::panicking() || HOOK.load(Ordering::Relaxed) == IN_USE {
+        return;
+    }
+    if HOOK.compare_exchange(UNTOUCHED, UNDERWAY, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        begun().get_or_insert_with(Instant::now);
+        if std::thread::Builder::new().name("fanfold-hook".into()).spawn(set_hook).is_err() {
+            // No thread now: another task tries again.
+            return HOOK.store(UNTOUCHED, Ordering::Relaxed);
+        }
+    }
+    let mut begun = begun();
+    while HOOK.load(Ordering::Acquire) == UNDERWAY {
+        let left = begun.map_or(GRACE, |begun| GRACE.saturating_sub(begun.elapsed()));
+        if left.is_zero() {
+            return;
+        }
+        begun = SET.wait_timeout(begun, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn begun() -> MutexGuard<'static, Option<Instant>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn set_hook() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -115,4 +179,8 @@ fn set_hook() {
             before(info);
         }
     }));
+    HOOK.store(INSTALLED, Ordering::Release);
+    // Whoever waits holds the lock until it sleeps.
+    drop(begun());
+    SET.notify_all();
 }

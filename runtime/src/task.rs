@@ -109,7 +109,9 @@ impl<T> Task<T> {
 
     /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare.
     pub(crate) fn claim(&self) -> bool {
+        // What a claimed task panics with would end the program if this thread were inside of a panic hook.
         workers::is_worker()
+            && !std::thread::panicking()
             && self.slot.may_be_claimed()
             && workers::work_for(self.slot.core(), || self.slot.run_if_queued()) == Some(true)
     }
@@ -244,8 +246,8 @@ impl<T> Task<T> {
     /// Calls back when the task has ended: on the worker that ended it, before anybody who joins goes on; or here
     /// and now, if it has ended already. A panic in the callback is reported by the panic hook and goes no further.
     ///
-    /// Keep it short, and do not wait in it: of a task whose time runs out it is called on the thread that watches all
-    /// time limits, and one that joined its own task would wait for itself.
+    /// Keep it short: whoever joins the task waits for it, and one that joined its own task would wait for itself. It may
+    /// submit and join other tasks.
     ///
     /// # Examples
     ///

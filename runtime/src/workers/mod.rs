@@ -136,6 +136,7 @@ impl Core {
     #[inline]
     pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
         fork::check(self.forks);
+        panics::before_handing_over();
         match self.kind {
             Kind::Cpu => cpu::push(self, job, copies),
             Kind::Io | Kind::Frame | Kind::Process => crew::push(self, job, copies),
