@@ -94,6 +94,7 @@ mod gather;
 mod lend;
 mod map;
 mod method;
+mod once;
 mod panics;
 mod park;
 mod place;

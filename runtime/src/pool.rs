@@ -6,11 +6,12 @@
 use std::any::type_name;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
 use crate::map::{Closure, Map, MapFn, PoolItems, Source};
 
+use crate::once::TryOnce;
 use crate::sent::Crossing;
 use crate::slot::{Handle, Listener, Outcome, Slot, Terms};
 use crate::task::Task;
@@ -42,7 +43,7 @@ pub use crate::workers::BuildError;
 /// ```
 pub struct Pool {
     spec: Spec,
-    core: OnceLock<Arc<Core>>,
+    core: TryOnce<Arc<Core>>,
 }
 
 impl Pool {
@@ -56,7 +57,7 @@ impl Pool {
                 hooks: Hooks { start: None, stop: None },
                 limits: Limits { memory: None, tasks: None },
             },
-            core: OnceLock::new(),
+            core: TryOnce::new(),
         }
     }
 
@@ -201,7 +202,7 @@ impl Pool {
     /// ```
     pub fn build(mut self) -> Result<Self, BuildError> {
         let core = Core::start(self.spec)?;
-        self.core = OnceLock::from(core);
+        self.core = TryOnce::filled(core);
         Ok(self)
     }
 
@@ -359,10 +360,8 @@ impl Pool {
     pub(crate) fn core(&self) -> &Arc<Core> {
         // A panic in a closure does not say who called: the message does.
         let place = Location::caller();
-        self.core.get_or_init(|| {
-            let started = Core::start(self.spec);
-            started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
-        })
+        let started = self.core.get_or_fill(|| Core::start(self.spec));
+        started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
     }
 }
 

@@ -2,26 +2,36 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
-use crate::{block, config};
+use crate::once::TryOnce;
+use crate::{block, config, fork};
+
+struct Own {
+    runtime: Runtime,
+    /// The forks before its threads started.
+    forks: u32,
+}
 
 /// Fanfold's own runtime: one thread a core. It starts when a future is polled outside of every other.
 fn own() -> &'static Runtime {
-    static OWN: OnceLock<Runtime> = OnceLock::new();
-    OWN.get_or_init(|| {
+    static OWN: TryOnce<Own> = TryOnce::new();
+    let built = OWN.get_or_fill(|| {
+        let forks = fork::count();
         let built = Builder::new_multi_thread()
             .worker_threads(config::cores())
             .thread_name("fanfold-async")
             .on_thread_start(block::is_own_runtime)
             .enable_all()
             .build();
-        built.unwrap_or_else(|error| {
-            panic!("the operating system refused the async runtime's threads ({error}): close other threads or files")
-        })
-    })
+        built.map(|runtime| Own { runtime, forks })
+    });
+    let own = built.unwrap_or_else(|error| {
+        panic!("the operating system refused the async runtime's threads ({error}): close other threads or files")
+    });
+    fork::check(own.forks);
+    &own.runtime
 }
 
 /// The runtime that this thread is in, else Fanfold's own.

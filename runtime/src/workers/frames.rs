@@ -14,16 +14,19 @@ impl Core {
         if self.is_frames() {
             return self;
         }
-        self.frames.get_or_init(|| {
-            let threads = Some(self.threads);
-            let limits = Limits { memory: None, tasks: None };
-            let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
-            let crew = Core::start(spec)
-                .unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
-            if self.queue.lock().closed {
-                crew.finish(false);
-            }
-            crew
-        })
+        if let Some(crew) = self.frames.get() {
+            return crew;
+        }
+        let threads = Some(self.threads);
+        let limits = Limits { memory: None, tasks: None };
+        let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
+        let started = self.frames.get_or_fill(|| Core::start(spec));
+        let crew =
+            started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
+        // Not while others wait for the cell: its threads run the user's hooks as they end.
+        if self.is_closed() {
+            crew.finish(false);
+        }
+        crew
     }
 }

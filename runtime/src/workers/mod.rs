@@ -29,11 +29,11 @@ mod summons;
 mod tickets;
 
 use std::fmt;
-#[cfg(feature = "polars")]
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
+#[cfg(feature = "polars")]
+use crate::once::TryOnce;
 #[cfg(feature = "process")]
 use crate::process;
 use crate::{fork, panics, state};
@@ -76,7 +76,7 @@ pub(crate) struct Core {
     queue: Queue,
     /// Its plain threads for DataFrame chunks, once some were asked for.
     #[cfg(feature = "polars")]
-    frames: OnceLock<Arc<Core>>,
+    frames: TryOnce<Arc<Core>>,
     /// The forks before its threads started.
     forks: u32,
     demand: Demand,
@@ -108,7 +108,7 @@ impl Core {
             counts: Counts::default(),
             queue: Queue::new(threads),
             #[cfg(feature = "polars")]
-            frames: OnceLock::new(),
+            frames: TryOnce::new(),
             forks: fork::count(),
             demand: Demand::new(spec.default && spec.kind == Kind::Cpu),
             #[cfg(feature = "process")]
