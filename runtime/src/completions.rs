@@ -112,10 +112,14 @@ impl Completions {
     }
 
     fn wake_on(&self, waker: &Waker, enough: usize) {
+        // A waker is the user's code where it is cloned and dropped: not under the lock.
+        let waker = waker.clone();
         let mut state = self.0.lock();
         // What came before may be without a result.
         state.enough = if state.ended.is_empty() { enough } else { 1 };
-        state.waiter = Some(waker.clone());
+        let before = state.waiter.replace(waker);
+        drop(state);
+        drop(before);
     }
 }
 

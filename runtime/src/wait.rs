@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -194,9 +194,22 @@ pub struct Completed<T> {
 /// Wakes the stream's task when time is up.
 struct Alarm(Mutex<Option<Waker>>);
 
+impl Alarm {
+    /// Has `waker` woken, and not the one before.
+    fn set(&self, waker: Waker) {
+        let before = self.lock().replace(waker);
+        // The user's code: not under the lock.
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Expire for Alarm {
     fn expire(&self, _: Duration) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = self.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -217,7 +230,7 @@ impl<T> Stream for Completed<T> {
                 timer::after(at.saturating_duration_since(Instant::now()), weak);
                 alarm
             });
-            *alarm.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            alarm.set(cx.waker().clone());
             if Instant::now() >= at && this.all.left > 0 {
                 let ended = this.all.completions.try_next().and_then(|key| this.all.give(key));
                 return Poll::Ready(ended.or_else(|| this.all.give_up(after)));
