@@ -6,12 +6,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::drive::Grain;
 use super::indexed::Indexed;
 use super::items::{Source, Visitor};
+use super::refused::FirstRefused;
 use super::slots::Slots;
 use crate::lend;
 use crate::progress::Bar;
@@ -86,7 +86,7 @@ where
             Handout { len, workers: core.threads(), grain, started: &started, stopped: AtomicBool::new(false) };
         let rest = Rest { items: &items, started: &started };
         let slots = Slots::new(len);
-        let stop = Mutex::new(None);
+        let stop = FirstRefused::new();
         // SAFETY: the function's own proof says that arguments and results may cross. Each block takes its own items,
         // writes its own places, and reaches `stop` under its lock.
         let shared = unsafe { Carried::new((&items, &slots, &stop, function)) };
@@ -107,10 +107,7 @@ where
                     match keep(result) {
                         Ok(result) => output.push(result),
                         Err(reason) => {
-                            let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
-                            if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
-                                *first = Some((index, reason));
-                            }
+                            stop.refuse(index, reason);
                             stopped = true;
                             return ControlFlow::Break(());
                         }
@@ -136,7 +133,7 @@ where
             assert!(lent.is_ok(), "`{}` cannot run on all items: its pool was closed", function.name());
         }
         drop(rest);
-        if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(reason) = stop.into_reason() {
             self.kept = Err(reason);
             return ControlFlow::Break(());
         }

@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
-use std::sync::{Mutex, PoisonError};
 
 use super::drive::{Grain, Hands, Plan, drive};
 use super::indexed::Indexed;
 use super::items::{Source, Visitor};
+use super::refused::FirstRefused;
 use super::slots::Slots;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
@@ -208,7 +208,7 @@ where
         let Run { hands, name, grain, bar, ref call, ref keep, stops } = *self.run;
         let len = items.len();
         let slots = Slots::new(len);
-        let stop = Mutex::new(None);
+        let stop = FirstRefused::new();
         // SAFETY: `Run::collect` took the proof that arguments and results may cross. Each block takes its own
         // items, writes its own places, and reaches `stop` under its lock.
         let shared = unsafe { Carried::new((&items, &slots, &stop)) };
@@ -220,10 +220,7 @@ where
             // SAFETY: the same.
             if let Err(refused) = unsafe { slots.fill(indexes, input, |item| keep(call(item))) } {
                 let index = start + refused.index;
-                let mut first = stop.lock().unwrap_or_else(PoisonError::into_inner);
-                if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
-                    *first = Some((index, refused.reason));
-                }
+                stop.refuse(index, refused.reason);
                 return ControlFlow::Break(());
             }
             if let Some(bar) = bar {
@@ -238,7 +235,7 @@ where
         };
         let driven = drive(Plan { hands, grain, stops, name, owned: needs_drop::<T>() }, len, &body, &discard);
         assert!(driven.is_ok(), "`{name}` cannot run on all items: its pool was closed");
-        if let Some((_, reason)) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(reason) = stop.into_reason() {
             self.kept = Err(reason);
             return ControlFlow::Break(());
         }

@@ -15,6 +15,7 @@ mod prior;
 mod probe;
 mod ranges;
 mod reduce;
+mod refused;
 mod slots;
 mod stop;
 mod timed;

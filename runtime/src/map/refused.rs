@@ -1,0 +1,29 @@
+//! Why a map ends early: the first refused result in input order, whichever comes first.
+
+use std::sync::{Mutex, PoisonError};
+
+/// The reason of the refused result with the lowest index.
+pub(super) struct FirstRefused<E>(Mutex<Option<(usize, E)>>);
+
+impl<E> FirstRefused<E> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Notes that the result of this index was refused.
+    pub(super) fn refuse(&self, index: usize, reason: E) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+            first.replace((index, reason))
+        } else {
+            Some((index, reason))
+        };
+        // Its destructor is the user's: not under the lock.
+        drop(first);
+        drop(later);
+    }
+
+    pub(super) fn into_reason(self) -> Option<E> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).map(|(_, reason)| reason)
+    }
+}
