@@ -1,11 +1,12 @@
-//! One thread that ends tasks whose time is up. It starts with the first time-out and sleeps until the next one.
+//! The thread that ends tasks whose time is up. It starts with the first time-out and sleeps until the next one. What is
+//! called back then may wait for other tasks, so a second thread watches meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::panics;
+use crate::{fork, panics};
 
 /// Something that ends when its time is up, unless it has ended before.
 pub(crate) trait Expire: Send + Sync {
@@ -41,16 +42,38 @@ struct Queue {
     entries: BinaryHeap<Reverse<Entry>>,
     /// With so many entries those of what has ended in time are thrown out.
     crowded: usize,
+    /// Threads that wait for the next entry.
+    watchers: usize,
+    /// The forks before they were started: a forked child has none of them.
+    forks: u32,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { entries: BinaryHeap::new(), crowded: LEAST });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
 static BELL: Condvar = Condvar::new();
-static START: Once = Once::new();
 
 /// Fewer entries are no crowd.
 const LEAST: usize = 1 << 10;
 
 impl Queue {
+    const fn new() -> Self {
+        Self { entries: BinaryHeap::new(), crowded: LEAST, watchers: 0, forks: 0 }
+    }
+
+    /// In a forked child: takes out what its parent's tasks have left, which nobody runs here.
+    fn forget_parent(&mut self, forks: u32) -> BinaryHeap<Reverse<Entry>> {
+        if self.forks == forks {
+            return BinaryHeap::new();
+        }
+        (self.forks, self.watchers) = (forks, 0);
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Takes the first entry out; gives what is to end, unless it has ended in time.
+    fn pop_living(&mut self) -> Option<(Arc<dyn Expire>, Duration)> {
+        let Reverse(entry) = self.entries.pop()?;
+        entry.what.upgrade().map(|what| (what, entry.limit))
+    }
+
     fn add(&mut self, entry: Entry) {
         // A long limit must not keep the entries of a million short calls. Half of them at least are new each time, so
         // that this costs each a few nanoseconds.
@@ -64,23 +87,36 @@ impl Queue {
 
 /// Calls `what` once `limit` is over, if it still exists then.
 pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
-    // Refused once, it may be had later.
-    START.call_once_force(|_| {
-        // Without the thread nothing would ever time out, and nothing could say so but a panic.
-        let spawned = std::thread::Builder::new().name("fanfold-timer".into()).spawn(run);
-        if let Err(error) = spawned {
-            panic!("the operating system refused the thread that `timeout` needs ({error}): close other threads");
-        }
-    });
+    let forks = fork::count();
     let Some(at) = Instant::now().checked_add(limit) else {
         return; // Longer than the clock can count.
     };
     let mut queue = lock();
+    let of_parent = queue.forget_parent(forks);
     let first = queue.entries.peek().is_none_or(|Reverse(entry)| at < entry.at);
     queue.add(Entry { at, limit, what });
-    if first {
+    let alone = queue.watchers == 0;
+    queue.watchers += usize::from(alone);
+    drop(queue);
+    drop(of_parent);
+    if alone {
+        // Without the thread nothing would ever time out, and nothing could say so but a panic. The lock is free: the
+        // panic hook may ask for a time limit.
+        if let Err(error) = start() {
+            panic!("the operating system refused the thread that `timeout` needs ({error}): close other threads");
+        }
+    } else if first {
         BELL.notify_one();
     }
+}
+
+/// Starts a thread that was counted as a watcher. Refused once, it may be had later.
+fn start() -> std::io::Result<()> {
+    let spawned = std::thread::Builder::new().name("fanfold-timer".into()).spawn(run);
+    if spawned.is_err() {
+        lock().watchers -= 1;
+    }
+    spawned.map(drop)
 }
 
 fn lock() -> MutexGuard<'static, Queue> {
@@ -97,26 +133,41 @@ fn run() {
                 let left = entry.at - now;
                 BELL.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
             }
-            Some(_) => {
-                let due = queue.entries.pop();
-                drop(queue);
-                if let Some(Reverse(entry)) = due
-                    && let Some(what) = entry.what.upgrade()
-                {
-                    panics::contain(|| what.expire(entry.limit));
-                    // It may be the last of a result, whose destructor may panic.
-                    panics::discard(what);
+            Some(_) => match queue.pop_living() {
+                Some((what, limit)) => {
+                    end(queue, what, limit);
+                    let mut queue = lock();
+                    // One watches, and one is there to take its place.
+                    if queue.watchers >= 2 {
+                        return;
+                    }
+                    queue.watchers += 1;
+                    queue
                 }
-                lock()
-            }
+                None => queue,
+            },
         };
     }
+}
+
+/// Ends what is due, while another thread watches: callbacks may wait for what has a time limit too.
+fn end(mut queue: MutexGuard<'static, Queue>, what: Arc<dyn Expire>, limit: Duration) {
+    queue.watchers -= 1;
+    let alone = queue.watchers == 0;
+    queue.watchers += usize::from(alone);
+    drop(queue);
+    if alone {
+        // If it is refused, time limits wait for the callbacks of this one.
+        let _ = start();
+    }
+    panics::contain(|| what.expire(limit));
+    // It may be the last of a result, whose destructor may panic.
+    panics::discard(what);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[test]
     fn what_has_ended_in_time_is_not_kept_until_its_time_is_up() {
@@ -124,7 +175,7 @@ mod tests {
         impl Expire for Nothing {
             fn expire(&self, _: Duration) {}
         }
-        let mut queue = Queue { entries: BinaryHeap::new(), crowded: LEAST };
+        let mut queue = Queue::new();
         let (limit, alive) = (Duration::from_hours(1), Arc::new(Nothing));
         let at = Instant::now() + limit;
         queue.add(Entry { at, limit, what: Arc::downgrade(&alive) as Weak<dyn Expire> });
