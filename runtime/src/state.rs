@@ -65,7 +65,8 @@ where
     O: IntoState<S, M>,
 {
     let key = (typeid::of::<Owner>(), function, TypeId::of::<S>());
-    let kept = STATES.with_borrow_mut(|states| states.remove(&key));
+    // In a destructor of a thread-local the map may be gone: a state is made for this call alone then.
+    let kept = STATES.try_with(|states| states.borrow_mut().remove(&key)).ok().flatten();
     let state = match kept.map(Box::<dyn Any>::downcast::<S>) {
         Some(Ok(state)) => state,
         _ => Box::new(make(function, init)),
@@ -73,9 +74,10 @@ where
     // A call that panics leaves the state behind: it may be half-changed.
     let mut state = state;
     let result = work(&mut state);
-    let extra = STATES.with_borrow_mut(|states| states.insert(key, state));
+    let mut state = Some(state as Box<dyn Any>);
+    let _ = STATES.try_with(|states| state = state.take().and_then(|state| states.borrow_mut().insert(key, state)));
     // A nested call's second state, dropped outside of the borrow: its destructor may call us.
-    drop(extra);
+    drop(state);
     result
 }
 
