@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::hello::{Hello, PATIENCE, Unmet, VARIABLE, meet};
 use super::os::{self, OwnedFd, UnixStream, Waited};
+use super::owner::Owner;
 use super::parcel::{Mail, Parcel};
 use super::ring::{Corrupt, Shared, Words};
+use super::serve::Heading;
 use super::spawner;
 use super::wakeups::{CLOSE, TIDY};
 use super::wire::Block;
@@ -32,6 +34,8 @@ pub(crate) struct Terms {
 
 /// A worker process.
 pub(super) struct Host {
+    /// The process that started it. A copy of that, made by a fork, leaves the worker alone.
+    owner: Owner,
     child: Child,
     /// Tells when the process ends; `None` on old kernels, which tell by the socket alone.
     end: Option<OwnedFd>,
@@ -55,6 +59,8 @@ pub(super) enum Cause {
     Corrupt,
     /// Its task has run out of time, or was cancelled.
     Killed,
+    /// It is the worker of another process, which this one was forked from.
+    Forked,
 }
 
 /// How long a wait may go without noticing that its worker has ended.
@@ -81,6 +87,7 @@ impl Host {
         let child = spawner::spawn(command);
         let child = child.map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
         let host = Self {
+            owner: Owner::this_process(),
             end: os::watch_process(child.id()),
             child,
             shared,
@@ -104,6 +111,7 @@ impl Host {
 
     /// Sends a request; `None` while the ring is full, else its number.
     pub(super) fn post(&mut self, words: Words, payload: &[u8], blocks: &[Block]) -> Result<Option<u32>, Cause> {
+        self.check_owner()?;
         self.mail.introduce(blocks).map_err(|_| Cause::Gone)?;
         let Some(end) = self.shared.post(words, payload).map_err(|Corrupt| Cause::Corrupt)? else {
             return Ok(None);
@@ -116,7 +124,14 @@ impl Host {
 
     /// Wakes the worker for what was posted.
     pub(super) fn call(&self) {
-        self.shared.call_worker();
+        if self.owner.is_here() {
+            self.shared.call_worker();
+        }
+    }
+
+    /// Callers run the user's code between the steps of a call, and that may fork.
+    fn check_owner(&self) -> Result<(), Cause> {
+        if self.owner.is_here() { Ok(()) } else { Err(Cause::Forked) }
     }
 
     /// Whether the worker has begun the request of this number.
@@ -152,6 +167,9 @@ impl Host {
     /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first, and
     /// listens for the worker's end after that.
     pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> Event {
+        if let Err(cause) = self.check_owner() {
+            return Event::Lost(cause);
+        }
         let left = deadline.map_or(DOZE, |deadline| deadline.saturating_duration_since(Instant::now()));
         self.shared
             .doze(left.min(DOZE), || self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)));
@@ -189,15 +207,23 @@ impl Host {
         }
     }
 
-    /// Takes a reply's bytes, if there is one.
-    pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<Words>, Cause> {
+    /// Takes a reply's bytes, if there is one. It must be to the oldest request that is not answered.
+    pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<Heading>, Cause> {
+        self.check_owner()?;
         let words = self.shared.take_reply(payload).map_err(|Corrupt| Cause::Corrupt)?;
         self.shared.tell_of_room();
-        Ok(words)
+        let Some(heading) = words.map(Heading::from_words) else { return Ok(None) };
+        match self.ends.front() {
+            Some((request, _)) if *request == heading.request => Ok(Some(heading)),
+            _ => Err(Cause::Corrupt),
+        }
     }
 
     /// Takes the results that a worker had finished of a reply when it ended; how many.
     pub(super) fn last_words(&self, payload: &mut Vec<u8>) -> u32 {
+        if !self.owner.is_here() {
+            return 0;
+        }
         self.shared.take_open(payload).unwrap_or(0)
     }
 
@@ -208,6 +234,9 @@ impl Host {
 
     /// Gives memory back that is not in use, here and there.
     pub(super) fn tidy(&mut self) {
+        if !self.owner.is_here() {
+            return;
+        }
         self.mail.outbox.tidy();
         self.mail.inbox.tidy();
         self.shared.order(TIDY);
@@ -220,11 +249,16 @@ impl Host {
 
     /// Tells a worker that has nothing to do to end.
     pub(super) fn ask_to_close(&self) {
-        self.shared.order(CLOSE);
+        if self.owner.is_here() {
+            self.shared.order(CLOSE);
+        }
     }
 
     /// Ends a worker that has nothing to do: it drops what it has, and exits.
     pub(super) fn close(mut self) {
+        if !self.owner.is_here() {
+            return;
+        }
         self.ask_to_close();
         let deadline = Instant::now().checked_add(FAREWELL);
         while let Ok(Waited::Socket) = os::wait(&self.mail.socket, self.end.as_ref(), deadline) {
@@ -256,6 +290,9 @@ impl Host {
     /// Sees to it that the process has ended, and says how it has.
     pub(super) fn bury(mut self, cause: Cause) -> Death {
         let pid = self.pid();
+        if !self.owner.is_here() {
+            return Death { pid, status: None, cause: Cause::Forked, terms: self.terms };
+        }
         let by_itself = matches!(cause, Cause::Gone) && self.last_breath();
         if !by_itself {
             let _ = self.child.kill();
@@ -268,8 +305,10 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         // Nothing of it must stay behind. Both do nothing where the process was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.owner.is_here() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
@@ -320,6 +359,9 @@ impl fmt::Display for Death {
                      no more files"
                 }
                 Cause::Killed => "it was killed",
+                Cause::Forked => {
+                    "it belongs to the process that this one was forked from: start the program anew (exec) after a fork"
+                }
             }),
         }
     }

@@ -9,7 +9,7 @@
 //!                         segments.rs: large blocks, in shared memory of their own
 //! ```
 //!
-//! `stable.rs` has the workers that wait; `spawner.rs` starts them. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
+//! `stable.rs` has the workers that wait; `spawner.rs` starts them. `owner.rs` keeps the copies that a fork makes away from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -37,6 +37,7 @@ mod hello;
 mod host;
 #[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
 mod os;
+mod owner;
 mod parcel;
 mod pipe;
 mod pipeline;
@@ -63,6 +64,7 @@ pub use serve::Serving;
 pub use wire::{Code, Wire};
 
 pub(crate) use host::Terms;
+pub(crate) use owner::end_copy_of_worker;
 pub(crate) use pipe::{End, Message};
 pub(crate) use pipeline::{Shipment, Supply, pipeline};
 pub(crate) use seat::stop;

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(super) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -376,6 +376,34 @@ pub(super) fn leave_interrupts_to_parent() {
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut());
     }
+}
+
+/// A word that is 0 at first, and 0 again in the child of every fork. It is never freed.
+pub(super) fn word_cleared_on_fork() -> &'static AtomicU32 {
+    /// Takes the page's place on a kernel older than 4.14, or without memory. A fork past the C library is not seen then.
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn forked() {
+        WORD.store(0, Ordering::Relaxed);
+    }
+    /// The smallest page of any machine; the kernel rounds up.
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping at a place of the system's choice, which nothing else refers to.
+    let page = unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(std::ptr::null_mut(), PAGE, access, flags, -1, 0);
+        if page != libc::MAP_FAILED && libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) == 0 {
+            page.cast::<AtomicU32>()
+        } else {
+            std::ptr::null_mut()
+        }
+    };
+    // SAFETY: null, or aligned to a page, all zeros, and never unmapped.
+    unsafe { page.as_ref() }.unwrap_or_else(|| {
+        // SAFETY: the handler only stores, which is allowed in a child of a process with several threads.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+        &WORD
+    })
 }
 
 /// Limits the private memory of this process; allocations beyond it fail.

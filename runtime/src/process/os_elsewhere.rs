@@ -165,6 +165,11 @@ pub(super) fn end_now() -> ! {
 
 pub(super) fn leave_interrupts_to_parent() {}
 
+pub(super) fn word_cleared_on_fork() -> &'static AtomicU32 {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    &WORD
+}
+
 pub(super) fn limit_memory(_: u64) -> io::Result<()> {
     Err(refused())
 }

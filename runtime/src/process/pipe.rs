@@ -9,6 +9,7 @@ use std::io;
 use std::time::Instant;
 
 use super::os::{self, AsFd, Mapping, OwnedFd};
+use super::owner::end_copy_of_worker;
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 
 /// The longest message that goes inline.
@@ -51,6 +52,7 @@ impl End {
 
     /// Sends a message; waits while the channel is full if it may.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
+        end_copy_of_worker();
         if bytes.len() <= INLINE {
             return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
@@ -64,6 +66,7 @@ impl End {
 
     /// Receives a message; `None` when the other end is closed and nothing is left.
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
+        end_copy_of_worker();
         let mut bytes = vec![0; INLINE + 1];
         let mut descriptors = VecDeque::new();
         let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::host::{Cause, Event, Host};
 use super::seat::{self, Running, Seat};
+use super::serve::{Heading, status};
 use super::wire::{Decoder, Misfit};
 use crate::error::TaskError;
 use crate::panics;
@@ -157,13 +158,13 @@ fn depth(pace: Duration) -> usize {
 /// Takes all replies that are there: how many.
 fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) -> Result<u32, Cause> {
     let mut taken = 0;
-    while let Some([status, count, word]) = host.reply(&mut seat.reply)? {
+    while let Some(Heading { status, count, word, .. }) = host.reply(&mut seat.reply)? {
         let (_, mut shipment) = flying.pop_front().ok_or(Cause::Corrupt)?;
         host.answered();
         let function = shipment.function();
         let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
         let mut input = parcel.decoder();
-        let error = if status == super::serve::status::DONE {
+        let error = if status == status::DONE {
             let read = shipment.read(&mut input);
             read.err().map(|misfit| TaskError::wire(function, format!("its result could not be read: {misfit}")))
         } else {

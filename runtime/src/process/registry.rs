@@ -74,7 +74,7 @@ mod tests {
     use super::super::os::UnixStream;
     use super::super::parcel::Mail;
     use super::super::ring::Shared;
-    use super::super::serve::{Replies, status};
+    use super::super::serve::{Heading, Replies, status};
     use super::super::wire::Decoder;
     use super::*;
 
@@ -83,14 +83,17 @@ mod tests {
         let (shared, _memory) = Shared::create().expect("there is memory");
         let (socket, _other) = UnixStream::pair().expect("there are sockets");
         let (mut mail, mut scratch) = (Mail::new(socket), Vec::new());
-        let replies = Replies { shared: &shared, mail: &mut mail, scratch: &mut scratch, open: None, left: 3 };
+        let begun = crate::clock::Moment::now();
+        let (mail, scratch) = (&mut mail, &mut scratch);
+        let replies = Replies { shared: &shared, mail, scratch, open: None, left: 3, request: 9, begun };
         let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
         super::serve(u32::MAX, &mut serving);
         assert_eq!(serving.replies.left, 0);
         let mut payload = Vec::new();
         let words = shared.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
         let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");
-        assert_eq!(words[0], status::MISFIT);
+        let heading = Heading::from_words(words);
+        assert_eq!((heading.status, heading.count, heading.request), (status::MISFIT, 1, 9));
         assert!(said.0.contains("no function of the number 4294967295"), "{}", said.0);
         assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
     }

@@ -86,6 +86,8 @@ pub(super) struct Frame {
     len: u32,
     /// The position behind it.
     end: u32,
+    /// A request's number, modulo 2^32 as the cursor counts.
+    pub(super) number: u32,
 }
 
 impl Shared {
@@ -199,7 +201,7 @@ impl Shared {
             let next = (now & !u64::from(u32::MAX)) | u64::from(number(now).wrapping_add(1));
             // The parent may have taken the request back since, and what was read of it may be half of another one.
             if cursor.compare_exchange(now, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return frame;
+                return frame.map(|frame| frame.map(|frame| Frame { number: number(now), ..frame }));
             }
         }
     }
@@ -350,7 +352,7 @@ impl Ring<'_> {
             }
             let words = [word(1), word(2), word(3)];
             let end = read.wrapping_add(size_of_frame(len));
-            return Ok(Some(Frame { words, at: header + HEADER, len, end }));
+            return Ok(Some(Frame { words, at: header + HEADER, len, end, number: 0 }));
         }
     }
 

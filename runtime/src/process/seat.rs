@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::host::{Cause, Death, Event, Host, Terms};
 use super::os;
+use super::owner::{Owner, PerProcess};
 use super::parcel::pack;
 use super::registry::Entry;
-use super::serve::status;
+use super::serve::{Heading, status};
 use super::wire::{Block, Decoder, Encoder, Misfit, contained};
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
@@ -29,6 +30,8 @@ pub(super) fn sit(seat: Option<Box<Seat>>) -> Option<Box<Seat>> {
 }
 
 pub(super) struct Seat {
+    /// The process whose pool it is part of.
+    owner: Owner,
     terms: Terms,
     pub(super) host: Option<Host>,
     /// Calls of this worker.
@@ -55,8 +58,8 @@ pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
 
 impl Seat {
     /// A seat whose worker starts with the first call.
-    pub(super) fn new(terms: Terms) -> Self {
-        Self { terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }
+    pub(super) fn new(terms: Terms, owner: Owner) -> Self {
+        Self { owner, terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }
     }
 
     /// Whether it has a worker for one more call.
@@ -226,6 +229,11 @@ impl Seat {
 
     /// This seat's worker; started if there is none.
     pub(super) fn host(&mut self, function: &'static str) -> Result<Host, TaskError> {
+        if !self.owner.is_here() {
+            let why = "this process was forked from the one whose pool it is, and has no workers of it: start the program \
+                       anew (exec) after a fork, or make a pool of its own";
+            return Err(TaskError::worker_died(function, why.into(), None, None));
+        }
         if self.terms.max_tasks.is_some_and(|most| self.served >= most)
             && let Some(host) = self.host.take()
         {
@@ -278,8 +286,8 @@ fn converse(
             Event::Lost(cause) => return Some(Lost::Cause(cause)),
         }
         match host.reply(reply) {
-            Ok(Some([status, count, word])) => {
-                if received.take(host, status, count, word, reply).is_none() {
+            Ok(Some(heading)) => {
+                if received.take(host, heading, reply).is_none() {
                     return Some(Lost::Cause(Cause::Corrupt));
                 }
             }
@@ -303,7 +311,8 @@ struct Received<'a> {
 
 impl Received<'_> {
     /// Takes a reply; `None` if it cannot be one.
-    fn take(&mut self, host: &mut Host, status: u32, count: u32, word: u32, payload: &[u8]) -> Option<()> {
+    fn take(&mut self, host: &mut Host, heading: Heading, payload: &[u8]) -> Option<()> {
+        let Heading { status, count, word, .. } = heading;
         let mut parcel = host.open(word, payload).ok()?;
         let mut input = parcel.decoder();
         if status != status::DONE {
@@ -338,9 +347,9 @@ impl Received<'_> {
     /// Takes what a worker that died had finished.
     fn last_words(&mut self, host: &mut Host, reply: &mut Vec<u8>) {
         while self.left > 0
-            && let Ok(Some([status, count, word])) = host.reply(reply)
+            && let Ok(Some(heading)) = host.reply(reply)
         {
-            if self.take(host, status, count, word, reply).is_none() {
+            if self.take(host, heading, reply).is_none() {
                 return;
             }
         }
@@ -370,10 +379,10 @@ fn failure(function: &'static str, status: u32, message: String, place: String) 
 }
 
 /// Which worker runs which task, for those who cancel one.
-static RUNNING: Mutex<Vec<(usize, u32)>> = Mutex::new(Vec::new());
+static RUNNING: PerProcess<Mutex<Vec<(usize, u32)>>> = PerProcess::new();
 
 fn running() -> MutexGuard<'static, Vec<(usize, u32)>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A task on a worker; it can be stopped until this is dropped.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::os::{self, Mapping, OwnedFd};
+use super::owner::Owner;
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;
@@ -32,6 +33,8 @@ const RETIRED: u32 = 3;
 
 /// One segment, as one side sees it.
 struct Segment {
+    /// The process that made or learned it. What a fork makes of that must not tell the other side anything.
+    owner: Owner,
     mapping: Mapping,
 }
 
@@ -55,7 +58,14 @@ impl Segment {
 
     /// Takes a free segment for its maker to fill, its receiver to read, or nobody.
     fn advance(&self, from: u32, to: u32) -> bool {
-        self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.owner.is_here() && self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Lets the maker of the segment fill it again.
+    fn free(&self) {
+        if self.owner.is_here() {
+            self.state().store(FREE, Ordering::Release);
+        }
     }
 
     /// Sees to it that nobody uses it again, if nobody does; whether that is so.
@@ -117,7 +127,7 @@ impl Outbox {
         let size = len.checked_add(FRONT).and_then(|size| size.checked_next_multiple_of(STEP));
         let size = size.ok_or_else(|| io::Error::other("more memory than the system can address"))?;
         let fd = os::memory(size)?;
-        let segment = Segment { mapping: Mapping::new(&fd)? };
+        let segment = Segment { owner: Owner::this_process(), mapping: Mapping::new(&fd)? };
         segment.state().store(LENT, Ordering::Release);
         self.made.push(Made { number: self.next, segment, fd: Some(fd) });
         self.next += 1;
@@ -132,7 +142,7 @@ impl Outbox {
     /// Takes a block back that was never sent.
     pub(super) fn recall(&mut self, number: u32) {
         if let Some(made) = self.made.iter().find(|made| made.number == number) {
-            made.segment.state().store(FREE, Ordering::Release);
+            made.segment.free();
         }
     }
 
@@ -209,7 +219,7 @@ impl Inbox {
         if mapping.len() <= FRONT {
             return Err(io::Error::other("the segment is empty"));
         }
-        self.known.insert(number, Arc::new(Segment { mapping }));
+        self.known.insert(number, Arc::new(Segment { owner: Owner::this_process(), mapping }));
         Ok(())
     }
 
@@ -274,7 +284,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.segment.state().store(FREE, Ordering::Release);
+        self.segment.free();
     }
 }
 

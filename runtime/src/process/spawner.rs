@@ -6,13 +6,16 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use super::owner::PerProcess;
+
 type Order = (Command, Sender<io::Result<Child>>);
 
 /// Starts a process.
 pub(super) fn spawn(command: Command) -> io::Result<Child> {
-    static ORDERS: Mutex<Option<Sender<Order>>> = Mutex::new(None);
+    // The child of a fork does not have the thread, and starts one of its own.
+    static ORDERS: PerProcess<Mutex<Option<Sender<Order>>>> = PerProcess::new();
     let (reply, started) = channel();
-    let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut orders = ORDERS.get().lock().unwrap_or_else(PoisonError::into_inner);
     let orders = match &mut *orders {
         Some(orders) => orders,
         none => none.insert(start()?),

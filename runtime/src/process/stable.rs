@@ -6,9 +6,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::host::Terms;
+use super::owner::Owner;
 use super::seat::{self, Seat};
 
 pub(crate) struct Stable {
+    owner: Owner,
     terms: Terms,
     free: Mutex<Free>,
 }
@@ -24,7 +26,7 @@ struct Free {
 
 impl Stable {
     pub(crate) fn new(terms: Terms) -> Self {
-        Self { terms, free: Mutex::default() }
+        Self { owner: Owner::this_process(), terms, free: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
@@ -37,7 +39,7 @@ impl Stable {
         let ready = free.seats.iter().rposition(|seat| seat.host.is_some());
         let seat = ready.map(|place| free.seats.remove(place)).or_else(|| free.seats.pop());
         drop(free);
-        self.sit(seat.unwrap_or_else(|| Box::new(Seat::new(self.terms))), work)
+        self.sit(seat.unwrap_or_else(|| Box::new(Seat::new(self.terms, self.owner))), work)
     }
 
     /// Runs `work` on a seat whose worker waits for it, if there is one; gives whether there is shared memory to give

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::hello::{Hello, VARIABLE};
 use super::os::{self, AsFd};
+use super::owner::Owner;
 use super::parcel::Mail;
 use super::registry;
 use super::ring::{Frame, Shared};
@@ -50,6 +51,7 @@ struct Worker {
 }
 
 fn serve(parent: u32) -> io::Result<()> {
+    Owner::this_process().become_worker();
     if !os::end_with_parent(parent) {
         os::end_now();
     }
@@ -113,9 +115,16 @@ impl Worker {
         if parcel.has_ends() {
             call_parent(&self.shared, &self.mail);
         }
-        let replies =
-            Replies { shared: &self.shared, mail: &mut self.mail, scratch: &mut self.scratch, open: None, left: count };
         let begun = Moment::now();
+        let replies = Replies {
+            shared: &self.shared,
+            mail: &mut self.mail,
+            scratch: &mut self.scratch,
+            open: None,
+            left: count,
+            request: frame.number,
+            begun,
+        };
         let mut serving = Serving { input: parcel.decoder(), replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();

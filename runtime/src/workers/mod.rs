@@ -167,6 +167,9 @@ impl Core {
         let ran = if self.kind == Kind::Process { self.stable.seated(|| ship::run(self, job)) } else { job.run() };
         #[cfg(not(feature = "process"))]
         let ran = job.run();
+        // A worker's thread that waited for jobs here would keep a copy of the worker alive.
+        #[cfg(feature = "process")]
+        process::end_copy_of_worker();
         drop(holding);
         if ran == Ran::Helped {
             self.demand.helped();

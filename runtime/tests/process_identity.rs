@@ -1,0 +1,328 @@
+//! Only the process that was started as a worker answers, and only the one that started it asks: copies that a fork makes
+//! of either do nothing that the other processes can see.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+use std::time::{Duration, Instant};
+
+use fanfold::{Bytes, Pool, Sender, TaskError, channel, parallel};
+use serde::{Deserialize, Serialize};
+
+fanfold::process_tests!();
+
+/// How a task forks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Call {
+    /// As the C library does, with the handlers of `pthread_atfork`.
+    Library,
+    /// By a system call, without them.
+    System,
+}
+
+const CALLS: [Call; 2] = [Call::Library, Call::System];
+
+/// Forks; gives 0 in the copy, else its process id.
+fn fork(call: Call) -> libc::pid_t {
+    // SAFETY: what the copy runs here allocates at most, and the C library has that work after a fork.
+    unsafe {
+        match call {
+            Call::Library => libc::fork(),
+            Call::System => {
+                let none = std::ptr::null::<u8>();
+                libc::pid_t::try_from(libc::syscall(libc::SYS_clone, libc::SIGCHLD, none, none, none, none))
+                    .expect("a process id")
+            }
+        }
+    }
+}
+
+fn within(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within 20 s");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process runs; one that has ended and that nobody has waited for does not.
+fn runs(pid: libc::pid_t) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// Forks, and waits on the worker's side until the copy has ended: it can do so only by itself.
+fn fork_and_let_the_copy_come_first(call: Call) -> libc::pid_t {
+    let copy = fork(call);
+    if copy != 0 {
+        within("the copy ends", || !runs(copy));
+    }
+    copy
+}
+
+/// Forks; the copy waits until the file is there.
+fn fork_and_hold_the_copy(call: Call, until: &Path) -> libc::pid_t {
+    let copy = fork(call);
+    while copy == 0 && !until.exists() {
+        std::thread::yield_now();
+    }
+    copy
+}
+
+/// A worker of its own for each test: the tests run at once.
+macro_rules! worker {
+    ($pool:ident, $square:ident) => {
+        static $pool: Pool = Pool::process("one").threads(1);
+
+        #[parallel(kind = "process", pool = $pool)]
+        fn $square(n: u64) -> (u64, u32) {
+            (n * n, id())
+        }
+    };
+}
+
+worker!(FIRST, square_first);
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks(call: Call) -> u64 {
+    u64::from(fork_and_let_the_copy_come_first(call) != 0)
+}
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks_with_a_large_result(call: Call) -> Vec<u8> {
+    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    vec![u8::from(is_worker); 3 << 20]
+}
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks_and_fails(call: Call) -> Result<u64, String> {
+    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    Err(format!("the worker: {is_worker}"))
+}
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks_and_panics(call: Call) -> u64 {
+    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    panic!("the worker: {is_worker}");
+}
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks_at_ten(call: Call, n: u64) -> u64 {
+    if n == 10 { 10 * u64::from(fork_and_let_the_copy_come_first(call) != 0) } else { n }
+}
+
+/// Forks while its result is written.
+#[derive(Deserialize)]
+struct ForksWhenWritten(u64);
+
+impl Serialize for ForksWhenWritten {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_worker = fork_and_let_the_copy_come_first(Call::System) != 0;
+        (self.0 * u64::from(is_worker)).serialize(serializer)
+    }
+}
+
+#[parallel(kind = "process", pool = FIRST)]
+fn forks_when_written(n: u64) -> ForksWhenWritten {
+    ForksWhenWritten(n)
+}
+
+#[test]
+fn a_copy_that_returns_first_does_not_answer() {
+    let worker = square_first(1).1;
+    let mut next = 1;
+    let mut check = || {
+        for _ in 0..5 {
+            next += 1;
+            assert_eq!(square_first(next), (next * next, worker));
+        }
+    };
+    for call in CALLS {
+        assert_eq!(forks(call), 1);
+        check();
+        assert!(forks_with_a_large_result(call).iter().all(|byte| *byte == 1));
+        check();
+        assert_eq!(forks_and_fails(call), Err("the worker: true".into()));
+        check();
+        let error = forks_and_panics::submit(call).join().expect_err("it panics");
+        assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "the worker: true"), "{error}");
+        check();
+        let numbers: Vec<u64> = forks_at_ten::map((0..100).map(|n| (call, n))).collect();
+        assert!(numbers.into_iter().eq(0..100));
+        check();
+    }
+    assert_eq!(forks_when_written(7).0, 7);
+    check();
+}
+
+worker!(SECOND, square_second);
+
+#[parallel(kind = "process", pool = SECOND)]
+fn leaves_a_copy(call: Call, until: PathBuf) -> libc::pid_t {
+    fork_and_hold_the_copy(call, &until)
+}
+
+#[parallel(kind = "process", pool = SECOND)]
+fn leaves_a_copy_that_panics(call: Call, until: PathBuf) -> libc::pid_t {
+    let copy = fork_and_hold_the_copy(call, &until);
+    assert!(copy != 0, "this is the copy");
+    copy
+}
+
+#[test]
+fn a_copy_that_returns_later_ends_and_answers_nothing() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let worker = square_second(1).1;
+    for call in CALLS {
+        for (name, leave) in [("returns", leaves_a_copy as fn(_, _) -> _), ("panics", leaves_a_copy_that_panics)] {
+            let file = folder.path().join(format!("{name} {call:?}"));
+            let copy = leave(call, file.clone());
+            assert!(copy > 0 && (2..5).all(|n| square_second(n) == (n * n, worker)));
+            assert!(runs(copy), "it waits for the file");
+            std::fs::write(file, "").expect("it can be written");
+            within("the copy ends", || !runs(copy));
+            assert!((2..5).all(|n| square_second(n) == (n * n, worker)));
+        }
+    }
+}
+
+worker!(THIRD, square_third);
+
+#[parallel(kind = "process", pool = THIRD)]
+fn sends_twice(call: Call, told: Sender<u32>) -> libc::pid_t {
+    let copy = fork_and_hold_the_copy(call, Path::new("/"));
+    told.send(id()).expect("somebody receives");
+    copy
+}
+
+#[test]
+fn a_copy_sends_nothing() {
+    for call in CALLS {
+        let (told, tells) = channel();
+        let copy = sends_twice(call, told);
+        within("the copy ends", || !runs(copy));
+        assert_eq!(tells.iter().collect::<Vec<_>>(), [square_third(1).1]);
+    }
+}
+
+worker!(FOURTH, square_fourth);
+
+#[parallel(kind = "process", pool = FOURTH)]
+fn forks_on_threads(call: Call) -> [libc::pid_t; 3] {
+    let own = Pool::io("inner").threads(1).build().expect("there are threads");
+    let copies = [
+        Pool::cpu_default().submit(move || fork(call)).join().expect("it does not panic"),
+        own.submit(move || fork(call)).join().expect("it does not panic"),
+        std::thread::spawn(move || fork(call)).join().expect("it does not panic"),
+    ];
+    own.shutdown(fanfold::Pending::Run);
+    copies
+}
+
+#[test]
+fn a_copy_of_another_thread_of_a_worker_ends() {
+    for call in CALLS {
+        for copy in forks_on_threads(call) {
+            assert!(copy > 0);
+            within("the copy ends", || !runs(copy));
+        }
+        assert_eq!(square_fourth(3).0, 9);
+    }
+}
+
+worker!(FIFTH, square_fifth);
+
+#[parallel(kind = "process", pool = FIFTH)]
+fn forks_with_vfork() -> u64 {
+    /// Starts a child that shares this process's memory, on a stack of its own, as `vfork` and `posix_spawn` do; it runs
+    /// `child` before this process goes on.
+    fn vfork(child: extern "C" fn(*mut libc::c_void) -> libc::c_int) -> libc::pid_t {
+        let mut stack = vec![0_u128; 1 << 14];
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        // SAFETY: the stack is large, aligned, and outlives the child, which this thread waits for.
+        unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, std::ptr::null_mut()) }
+    }
+    extern "C" fn child(_: *mut libc::c_void) -> libc::c_int {
+        // What answering does in the child: this process is not the worker, as far as the kernel knows.
+        i32::from(id() == WORKER.load(std::sync::atomic::Ordering::Relaxed))
+    }
+    static WORKER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    WORKER.store(id(), std::sync::atomic::Ordering::Relaxed);
+    let pid = vfork(child);
+    let mut status = 0;
+    // SAFETY: waits for the child, and writes its status.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    u64::from(waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
+}
+
+#[test]
+fn a_task_may_start_processes_that_share_its_memory() {
+    assert_eq!(forks_with_vfork(), 1);
+    assert_eq!(square_fifth(4).0, 16);
+}
+
+#[parallel(kind = "process", pool = FIFTH)]
+fn starts_a_program() -> bool {
+    Command::new("true").status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_task_may_start_programs() {
+    assert!(starts_a_program());
+}
+
+/// Set in the program that forks, as the other tests' threads would be gone in its copy.
+const FORKS: &str = "FANFOLD_TEST_FORKS";
+
+worker!(SIXTH, square_sixth);
+
+#[parallel(kind = "process", pool = SIXTH)]
+fn waits_for(file: PathBuf) -> bool {
+    within("the file is there", || file.exists());
+    true
+}
+
+#[parallel(kind = "process", pool = SIXTH)]
+fn length(bytes: Bytes) -> usize {
+    bytes.len()
+}
+
+#[test]
+fn a_copy_of_the_parent_leaves_the_workers_alone() {
+    if std::env::var_os(FORKS).is_some() {
+        return fork_the_parent();
+    }
+    let mut program = Command::new(std::env::current_exe().expect("this program has a path"));
+    program.args(["a_copy_of_the_parent_leaves_the_workers_alone", "--exact", "--nocapture"]).env(FORKS, "yes");
+    let output = program.output().expect("it can be started again");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn fork_the_parent() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let file = folder.path().join("goes on");
+    let worker = square_sixth(1).1;
+    assert_eq!(length(vec![1; 1 << 20].into()), 1 << 20);
+    let task = waits_for::submit(file.clone());
+    within("it runs", || task.is_running());
+    let copy = fork(Call::Library);
+    if copy == 0 {
+        // The task is not this process's to cancel, the pool is not its own, and one that it makes is.
+        task.cancel();
+        let refused = catch_unwind(AssertUnwindSafe(|| square_sixth(2))).is_err();
+        let own = Pool::process("own").threads(1).build().expect("there are processes");
+        let squares: Vec<(u64, u32)> = square_sixth::map(0..10).on(&own).collect();
+        let works = squares.into_iter().map(|(square, _)| square).eq((0..10).map(|n| n * n));
+        drop(own);
+        // SAFETY: ends the copy here, without the parent's destructors.
+        unsafe { libc::_exit(i32::from(!(refused && works))) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child, and writes its status.
+    assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status}");
+    std::fs::write(file, "").expect("it can be written");
+    assert!(task.join().expect("its worker lives"));
+    assert_eq!(square_sixth(3), (9, worker));
+}
