@@ -272,6 +272,51 @@ fn a_task_may_start_programs() {
     assert!(starts_a_program());
 }
 
+static KILLED: Pool = Pool::process("killed").threads(1);
+
+#[parallel(kind = "process", pool = KILLED)]
+fn always_some(told: Sender<u32>, length: usize) -> Option<Bytes> {
+    told.send(id()).expect("somebody receives");
+    Some(vec![1; length].into())
+}
+
+#[parallel(kind = "process", pool = KILLED)]
+fn always_fails(told: Sender<u32>) -> Result<Option<Bytes>, String> {
+    told.send(id()).expect("somebody receives");
+    Err("always".into())
+}
+
+#[test]
+fn a_worker_that_is_killed_while_it_answers_has_answered_or_not() {
+    let mut died = 0;
+    for round in 0..150_u32 {
+        let (told, tells) = channel();
+        let killer = std::thread::spawn(move || {
+            let worker = tells.recv().expect("it runs");
+            (0..round * 40).for_each(|_| std::hint::spin_loop());
+            // SAFETY: two numbers. The pool waits for no worker before the result below is there or the worker has ended.
+            unsafe { libc::kill(worker.cast_signed(), libc::SIGKILL) };
+        });
+        let outcome = if round % 3 == 0 {
+            always_fails::submit(told).join().map(|answer| assert_eq!(answer.err(), Some("always".into())))
+        } else {
+            always_some::submit(told, 70_000).join().map(|answer| {
+                assert!(answer.is_some_and(|bytes| bytes.len() == 70_000));
+            })
+        };
+        killer.join().expect("it does not panic");
+        match outcome {
+            Ok(()) => {}
+            Err(error @ TaskError::WorkerDied { .. }) => {
+                assert!(error.to_string().contains("SIGKILL"), "{error}");
+                died += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(died > 0, "none was killed in time");
+}
+
 /// Set in the program that forks, as the other tests' threads would be gone in its copy.
 const FORKS: &str = "FANFOLD_TEST_FORKS";
 

@@ -33,6 +33,8 @@ mod exact;
 mod frames;
 #[cfg(all(test, target_os = "linux"))]
 mod fuzz;
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod half_written;
 mod hello;
 mod host;
 #[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]

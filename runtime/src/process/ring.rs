@@ -13,8 +13,9 @@
 //!
 //! # What survives a worker
 //!
-//! A reply that is still being written is *open*: one word says how many results of it are whole, and how long they
-//! are. The memory outlives the process, so the results that a worker had finished when it died are not lost.
+//! A reply of plain results that is still being written is *open*: one word says how many results of it are whole, and
+//! how long they are. The memory outlives the process, so the results that a worker had finished when it died are not
+//! lost. Every other reply, with blocks or of an error, is never open: it counts once it is published, as a whole.
 //!
 //! The parent trusts nothing that it reads here: positions and lengths are checked, and payloads copied before use.
 
@@ -158,7 +159,7 @@ impl Shared {
         Ok(Some(frame.words))
     }
 
-    /// Parent: takes the whole results of the reply that the worker was writing when it died: how many.
+    /// Parent: takes the whole results of the open reply that the worker was writing when it died: how many.
     pub(super) fn take_open(&self, payload: &mut Vec<u8>) -> Result<u32, Corrupt> {
         let ring = self.replies();
         let open = self.counters().open.0.load(Ordering::Acquire);
@@ -242,6 +243,13 @@ impl Shared {
         let open = u64::from(place.at) << 32 | u64::from(place.count << 16 | place.len);
         self.counters().open.0.store(open, Ordering::Release);
         true
+    }
+
+    /// Worker: writes a reply that is not open before; `None` while there is no room.
+    pub(super) fn reply(&self, words: Words, payload: &[u8]) -> Result<Option<()>, Corrupt> {
+        // The open reply of before has another position, until positions have wrapped around.
+        self.counters().open.0.store(0, Ordering::Relaxed);
+        self.replies().write(words, payload).map(|end| end.map(drop))
     }
 
     /// Worker: ends the open reply.

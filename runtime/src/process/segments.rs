@@ -374,6 +374,29 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn a_view_that_is_dropped_in_the_child_of_a_fork_frees_nothing() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let sent = out.send(&[b"one"]).expect("there is memory");
+        let fd = out.introduce(sent.segment).expect("it is new");
+        inbox.learn(sent.segment, &fd).expect("a segment");
+        let view = inbox.view(sent).expect("it was sent");
+        // SAFETY: the child frees memory, and leaves without running anything else.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop((view, inbox, out));
+            // SAFETY: ends the child here.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child, and writes its status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert_ne!(out.send(&[b"two"]).expect("there is memory").segment, sent.segment, "it is looked at");
+        assert_eq!(view.bytes(), b"one");
+    }
+
+    #[test]
     fn a_side_that_keeps_many_blocks_copies_the_others() {
         let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
         let views: Vec<View> = (0..MOST_KNOWN + 50)

@@ -3,7 +3,7 @@
 use super::os;
 use super::owner::{end_copy_of_worker, end_vfork_of_worker};
 use super::parcel::{Mail, pack};
-use super::ring::{LARGEST, Place, Shared, Words};
+use super::ring::{Corrupt, LARGEST, Place, Shared, Words};
 use super::wire::{Decoder, Encoder, Misfit, begin_part, end_part};
 use crate::clock::Moment;
 use crate::error::TaskError;
@@ -158,9 +158,14 @@ impl Replies<'_> {
     }
 
     fn reserve(&mut self, room: usize) -> Place {
+        self.until_room(room, |replies| replies.shared.reserve(room))
+    }
+
+    /// Waits for room for so many bytes of payload, until `take` finds it.
+    fn until_room<T>(&mut self, room: usize, take: impl Fn(&Self) -> Result<Option<T>, Corrupt>) -> T {
         loop {
-            match self.shared.reserve(room) {
-                Ok(Some(place)) => return place,
+            match take(self) {
+                Ok(Some(taken)) => return taken,
                 Ok(None) => {}
                 // The task has written where it must not, and nothing here can be believed any more.
                 Err(_) => os::end_now(),
@@ -209,10 +214,8 @@ impl Replies<'_> {
     }
 
     fn post(&mut self, status: u32, word: u32) {
-        let mut place = self.reserve(self.scratch.len());
-        let added = self.shared.add(&mut place, self.scratch, LARGEST);
-        debug_assert!(added, "room was reserved for it");
-        self.shared.publish(&place, self.heading(status, 1, word).to_words());
+        let words = self.heading(status, 1, word).to_words();
+        self.until_room(self.scratch.len(), |replies| replies.shared.reply(words, &replies.scratch[..]));
     }
 }
 
