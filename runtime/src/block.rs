@@ -24,18 +24,16 @@ pub(crate) fn is_own_runtime() {
     OWN.set(true);
 }
 
-/// Waits for what may need a thread of Fanfold's own async runtime, on whatever thread: if it is one of that runtime,
+/// Waits. A thread of Fanfold's own async runtime or of Polars' streaming engine may be needed for what it waits for:
 /// another one takes its place meanwhile.
-#[cfg(feature = "tokio")]
 pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tokio")]
     if OWN.get() && crate::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok() {
         return tokio::task::block_in_place(wait);
     }
-    wait()
-}
-
-#[cfg(not(feature = "tokio"))]
-pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "polars")]
+    return crate::frame::leaving_polars(wait);
+    #[cfg(not(feature = "polars"))]
     wait()
 }
 

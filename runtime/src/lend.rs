@@ -261,9 +261,9 @@ fn serve<W: Work>(
     if along && helpers > 0 {
         core.retract(&job());
     }
-    // Whoever is inside is at its last block.
+    // Each worker inside is at its last block, and may wait there for the permit that this thread gives back meanwhile.
     if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
-        lease.sleep(|| lease.nobody_inside());
+        workers::wait_by(|| lease.sleep(|| lease.nobody_inside()));
     }
     if let Some(payload) = lease.take_panic() {
         return Err(Bad::Panicked(payload));

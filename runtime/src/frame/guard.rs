@@ -7,7 +7,7 @@
 
 use std::marker::PhantomData;
 
-use polars_async::executor::ALLOW_RAYON_THREADS;
+use polars_async::executor::{ALLOW_RAYON_THREADS, block_in_place};
 
 /// Gives the flag before back when dropped.
 pub(crate) struct SerialPolars {
@@ -30,6 +30,16 @@ impl Drop for SerialPolars {
     fn drop(&mut self) {
         ALLOW_RAYON_THREADS.set(self.before);
     }
+}
+
+/// Whether Polars uses this thread alone already: it belongs to its streaming engine, or runs a chunk.
+pub(crate) fn is_serial_polars() -> bool {
+    !ALLOW_RAYON_THREADS.get()
+}
+
+/// Waits; if this thread belongs to Polars' streaming engine, another one takes its place meanwhile.
+pub(crate) fn leaving_polars<T>(wait: impl FnOnce() -> T) -> T {
+    block_in_place(wait)
 }
 
 /// Gives Polars its own threads back inside a chunk, for as long as `work` runs.

@@ -33,7 +33,7 @@ pub use rows::FromRows;
 #[cfg(feature = "polars-lazy")]
 pub use scan::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 
-pub(crate) use guard::serial_polars;
+pub(crate) use guard::{is_serial_polars, leaving_polars, serial_polars};
 
 /// Chunks of a `DataFrame`, mapped in parallel. Import it with `use fanfold::prelude::*`.
 ///

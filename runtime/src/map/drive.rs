@@ -55,7 +55,10 @@ impl<'a> Hands<'a> {
             _ if own_workers => core.is_own_worker(),
             Kind::Cpu => core.is_default_cpu() || current,
             // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for
-            // good. That must not happen to a thread of the user's.
+            // good. That must not happen to a thread of the user's. A thread of Polars' streaming engine is serial
+            // already, and a chunk that waits for that engine may hold the last permit: so it works along.
+            #[cfg(feature = "polars")]
+            Kind::Frame if core.is_default_frames() && crate::frame::is_serial_polars() => true,
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }

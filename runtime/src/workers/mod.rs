@@ -296,6 +296,12 @@ impl Core {
         self.kind == Kind::Frame
     }
 
+    /// Whether this is the crew of DataFrame chunks that are given no pool.
+    #[cfg(feature = "polars")]
+    pub(crate) fn is_default_frames(&self) -> bool {
+        self.default && self.is_frames()
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

@@ -5,6 +5,7 @@ mod beside;
 mod ending;
 mod error;
 mod guarded;
+mod once;
 mod parquet;
 mod pipeline;
 mod sink;
@@ -108,7 +109,8 @@ fn files(path: &Path) -> PolarsResult<PlRefPath> {
 
 /// A `LazyFrame` in chunks. Import it with `use fanfold::prelude::*`.
 ///
-/// The query runs on Polars' streaming engine, which reads ahead no further than it must.
+/// The query runs on Polars' streaming engine, which reads ahead no further than it must. Functions that it calls
+/// (`LazyFrame::map`) may use Fanfold themselves: workers that wait for the query's rows make room for theirs.
 ///
 /// # Examples
 ///

@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
 use super::guarded::guarded;
+use super::once::Once;
 
 /// Bytes of a block at most, as its file tells them.
 const MOST_BYTES: usize = 64 << 20;
@@ -99,7 +100,7 @@ struct Block {
     rows: Range<usize>,
     /// Whether somebody decodes it, or has.
     begun: AtomicBool,
-    frame: OnceLock<PolarsResult<DataFrame>>,
+    frame: Once<PolarsResult<DataFrame>>,
 }
 
 impl Block {
@@ -188,7 +189,7 @@ impl Blocks {
 
 impl Block {
     fn of(source: &Arc<Source>, group: usize, rows: Range<usize>) -> Self {
-        Self { source: Arc::clone(source), group, rows, begun: AtomicBool::new(false), frame: OnceLock::new() }
+        Self { source: Arc::clone(source), group, rows, begun: AtomicBool::new(false), frame: Once::new() }
     }
 
     /// The blocks of a file that have rows.

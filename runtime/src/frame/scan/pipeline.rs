@@ -21,6 +21,7 @@ use crate::map::{Grain, Hands, Items, Run};
 use crate::pool::Pool;
 use crate::progress::Bar;
 use crate::sent::Crossing;
+use crate::workers;
 
 /// A chunk's place in the input.
 #[derive(Clone)]
@@ -45,31 +46,40 @@ pub(super) trait Ending<T>: Sync {
     fn accept(&self, place: &Place, part: Self::Part) -> Result<(), ScanError>;
 }
 
-/// Chunks that are not taken yet.
-struct Inflow {
-    source: Source,
-    chunk: usize,
-    row: usize,
-}
-
-/// Results on their way out.
-struct Outflow<P> {
+/// What the workers share.
+struct State<P> {
+    /// Chunks that are not taken yet; `None` while a worker takes one.
+    source: Option<Source>,
+    /// Whether the source has given its last chunk.
+    drained: bool,
     /// Chunks that were taken.
     taken: usize,
+    /// The row that the next chunk begins with.
+    row: usize,
     /// The chunk whose turn it is.
     next: usize,
     ready: BTreeMap<usize, (Place, P)>,
-    /// Whether somebody is handing results on.
+    /// Whether a worker is handing results on.
     busy: bool,
     /// The first failure in input order: of a chunk, or of the input behind it.
     failed: Option<(usize, ScanError)>,
 }
 
-impl<P> Outflow<P> {
+impl<P> State<P> {
     fn fail(&mut self, chunk: usize, error: ScanError) {
         if self.failed.as_ref().is_none_or(|(first, _)| chunk < *first) {
             self.failed = Some((chunk, error));
         }
+    }
+
+    /// Whether no further chunk is to be taken.
+    fn is_over(&self) -> bool {
+        self.drained || self.failed.is_some()
+    }
+
+    /// Whether a chunk may be taken that lies less than `window` chunks ahead of the one whose turn it is.
+    fn may_take(&self, window: usize) -> bool {
+        self.source.is_some() && self.taken < self.next + window
     }
 }
 
@@ -77,9 +87,8 @@ struct Pipeline<'a, F, E, P> {
     f: &'a F,
     ending: &'a E,
     bar: Option<Bar>,
-    inflow: Mutex<Inflow>,
-    outflow: Mutex<Outflow<P>>,
-    /// Rings when results were handed on, or one has failed.
+    state: Mutex<State<P>>,
+    /// Rings for one worker when a chunk may be taken, and for all of them when no further one is to be.
     moved: Condvar,
     /// How far ahead of the next in turn a chunk may be taken.
     window: usize,
@@ -119,8 +128,16 @@ where
         f,
         ending,
         bar: Bar::new(label, total),
-        inflow: Mutex::new(Inflow { source, chunk: 0, row: 0 }),
-        outflow: Mutex::new(Outflow { taken: 0, next: 0, ready: BTreeMap::new(), busy: false, failed: None }),
+        state: Mutex::new(State {
+            source: Some(source),
+            drained: false,
+            taken: 0,
+            row: 0,
+            next: 0,
+            ready: BTreeMap::new(),
+            busy: false,
+            failed: None,
+        }),
         moved: Condvar::new(),
         window: 2 * hands.count(),
     };
@@ -134,8 +151,8 @@ where
         stops: false,
     };
     let Ok(_) = workers.collect(Items::into_source(0..hands.count()), Crossing::by_bounds());
-    let outflow = pipeline.outflow.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match outflow.failed {
+    let state = pipeline.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match state.failed {
         Some((_, error)) => Err(error),
         None => Ok(()),
     }
@@ -163,14 +180,14 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
                 let result = (self.f)(rows).map_err(Cause::Function)?;
                 self.ending.prepare(&place, result).map_err(Cause::Scan)
             });
-            let mut outflow = self.outflow();
+            let mut state = self.state();
             match part {
                 Ok(part) => {
-                    outflow.ready.insert(place.chunk, (place, part));
+                    state.ready.insert(place.chunk, (place, part));
                 }
-                Err(cause) => outflow.fail(place.chunk, told(&place, cause)),
+                Err(cause) => state.fail(place.chunk, told(&place, cause)),
             }
-            drop(outflow);
+            drop(state);
             self.hand_on();
             if let Some(bar) = &self.bar {
                 bar.advance(height);
@@ -179,61 +196,104 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
     }
 
     /// The next chunk, once there is room for its result.
+    ///
+    /// The source is asked with no lock held, as its query may itself use Fanfold.
     fn take(&self, unreadable: &impl Fn(PolarsError) -> ScanError) -> Option<(Place, Chunk)> {
-        let mut inflow = self.inflow.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outflow = self.outflow();
-        while outflow.failed.is_none() && outflow.taken >= outflow.next + self.window {
-            outflow = self.moved.wait(outflow).unwrap_or_else(PoisonError::into_inner);
-        }
-        if outflow.failed.is_some() {
-            return None;
-        }
-        outflow.taken += 1;
-        drop(outflow);
-        match inflow.source.next() {
-            Ok(Some(chunk)) => {
-                let place = Place { chunk: inflow.chunk, rows: inflow.row..inflow.row + chunk.height() };
-                inflow.chunk += 1;
-                inflow.row = place.rows.end;
-                Some((place, chunk))
+        let mut turn = self.turn()?;
+        let next = turn.source.as_mut()?.next();
+        let mut state = self.state();
+        let chunk = state.taken;
+        let taken = match next {
+            Ok(Some(rows)) => {
+                let place = Place { chunk, rows: state.row..state.row + rows.height() };
+                state.taken += 1;
+                state.row = place.rows.end;
+                Some((place, rows))
             }
             Ok(None) => None,
             Err(error) => {
-                self.outflow().fail(inflow.chunk, unreadable(error));
-                self.moved.notify_all();
+                state.fail(chunk, unreadable(error));
                 None
             }
+        };
+        turn.last = taken.is_none();
+        drop(state);
+        taken
+    }
+
+    /// Waits until this worker may take a chunk; `None` if there is none to be taken any more.
+    ///
+    /// A worker that waits here gives its permit back: the worker that holds the source may wait for what needs one.
+    fn turn(&self) -> Option<Turn<'_, P>> {
+        loop {
+            let mut state = self.state();
+            if state.is_over() {
+                return None;
+            }
+            if state.may_take(self.window)
+                && let Some(source) = state.source.take()
+            {
+                return Some(Turn { state: &self.state, moved: &self.moved, source: Some(source), last: true });
+            }
+            drop(state);
+            let must_wait = |state: &mut State<P>| !state.is_over() && !state.may_take(self.window);
+            workers::wait_by(|| drop(self.moved.wait_while(self.state(), must_wait)));
         }
     }
 
-    /// Hands on what is ready, in turn, unless somebody is at it.
+    /// Hands on what is ready, in turn, unless another worker is at it.
     fn hand_on<T>(&self)
     where
         E: Ending<T, Part = P>,
     {
-        let mut outflow = self.outflow();
-        while !outflow.busy {
-            let next = outflow.next;
-            let Some((place, part)) = outflow.ready.remove(&next) else { break };
-            outflow.busy = true;
-            drop(outflow);
+        let mut state = self.state();
+        while !state.busy {
+            let next = state.next;
+            let Some((place, part)) = state.ready.remove(&next) else { break };
+            state.busy = true;
+            drop(state);
             let accepted =
                 isolated(std::any::type_name::<F>(), || self.ending.accept(&place, part).map_err(Cause::Scan));
-            outflow = self.outflow();
-            outflow.busy = false;
+            state = self.state();
+            state.busy = false;
             match accepted {
-                Ok(()) => outflow.next += 1,
-                Err(cause) => outflow.fail(next, told(&place, cause)),
+                Ok(()) => {
+                    state.next += 1;
+                    self.moved.notify_one();
+                }
+                Err(cause) => state.fail(next, told(&place, cause)),
             }
-            self.moved.notify_all();
         }
-        if outflow.failed.is_some() {
+        if state.failed.is_some() {
             self.moved.notify_all();
         }
     }
 
-    fn outflow(&self) -> MutexGuard<'_, Outflow<P>> {
-        self.outflow.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<P>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The source, while one worker takes a chunk; the next worker gets it when this is dropped.
+struct Turn<'a, P> {
+    state: &'a Mutex<State<P>>,
+    moved: &'a Condvar,
+    source: Option<Source>,
+    /// Whether no further chunk is to be taken; also after a panic in the source.
+    last: bool,
+}
+
+impl<P> Drop for Turn<'_, P> {
+    fn drop(&mut self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.source = self.source.take();
+        state.drained |= self.last;
+        drop(state);
+        if self.last {
+            self.moved.notify_all();
+        } else {
+            self.moved.notify_one();
+        }
     }
 }
 

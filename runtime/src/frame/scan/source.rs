@@ -12,6 +12,7 @@ use polars::prelude::*;
 
 use super::guarded::guarded;
 use super::parquet::{Blocks, Read};
+use crate::workers;
 
 /// Where chunks come from.
 pub(super) enum Source {
@@ -91,7 +92,9 @@ impl Batches {
     /// The next rows; a query without any gives an empty frame first.
     pub(super) fn next(&mut self) -> PolarsResult<Option<DataFrame>> {
         let Some(messages) = &self.messages else { return Ok(None) };
-        let message = messages.recv().unwrap_or_else(|_| Message::Failed(stopped()));
+        // A worker gives its permit back while it waits: the query may call functions that use Fanfold.
+        let message = messages.try_recv().or_else(|_| workers::wait_by(|| messages.recv()));
+        let message = message.unwrap_or_else(|_| Message::Failed(stopped()));
         let last = match message {
             Message::Rows(batch) => {
                 self.empty = None;
@@ -110,7 +113,7 @@ impl Drop for Batches {
         // A query that waits to hand a batch over learns from this that nobody will take it.
         self.messages = None;
         if let Some(query) = self.query.take() {
-            let _ = query.join();
+            let _ = workers::wait_by(|| query.join());
         }
     }
 }

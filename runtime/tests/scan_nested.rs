@@ -1,0 +1,153 @@
+//! Queries and closures that use Fanfold themselves, read and run by Fanfold: nothing waits for ever.
+//!
+//! The numbers of workers are set in processes of their own: this very program, told to run one test.
+
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use fanfold::prelude::*;
+use fanfold::{Pool, parallel};
+use polars::prelude::*;
+
+/// Long enough for the slowest machine, and short enough to tell of a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[parallel(kind = "cpu", chunks = 2)]
+fn by_cpu_chunks(df: DataFrame) -> DataFrame {
+    df
+}
+
+#[parallel(kind = "io")]
+fn by_io(df: DataFrame) -> PolarsResult<DataFrame> {
+    by_chunks(df)
+}
+
+fn by_chunks(df: DataFrame) -> PolarsResult<DataFrame> {
+    Ok(df.par_chunks(2).map(Ok)?)
+}
+
+fn in_memory(df: DataFrame) -> PolarsResult<DataFrame> {
+    df.lazy().map(by_chunks, AllowedOptimizations::default(), None, None).collect()
+}
+
+fn streaming(df: DataFrame) -> PolarsResult<DataFrame> {
+    let query = df.lazy().map(by_chunks, AllowedOptimizations::default() | OptFlags::STREAMING, None, None);
+    query.collect_with_engine(Engine::Streaming).map(|result| result.unwrap_single())
+}
+
+fn by_scan(df: DataFrame) -> PolarsResult<DataFrame> {
+    Ok(df.lazy().par_rows(1).map(Ok).collect()?)
+}
+
+fn by_scan_of_a_query(df: DataFrame) -> PolarsResult<DataFrame> {
+    Ok(df.lazy().map(by_chunks, AllowedOptimizations::default(), None, None).par_rows(1).map(by_chunks).collect()?)
+}
+
+fn by_a_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
+    let pool = Pool::cpu("nested").threads(1).build().expect("a thread can be had");
+    let first = df.par_chunks(2).on(&pool).map(Ok)?;
+    pool.submit(move || by_chunks(first)).join().expect("it does not panic")
+}
+
+fn by_a_thread(df: DataFrame) -> PolarsResult<DataFrame> {
+    thread::spawn(move || by_chunks(df)).join().expect("it does not panic")
+}
+
+fn by_rayon(df: DataFrame) -> PolarsResult<DataFrame> {
+    rayon::join(|| by_chunks(df.clone()), || by_chunks(df.clone())).0
+}
+
+type Step = fn(DataFrame) -> PolarsResult<DataFrame>;
+
+const INNER: &[(&str, Step)] = &[
+    ("chunks", by_chunks),
+    ("a cpu function", |df| Ok(by_cpu_chunks(df))),
+    ("a submitted cpu function", |df| Ok(by_cpu_chunks::submit(df).join().expect("it does not panic"))),
+    ("an io function", |df| by_io::submit(df).join().expect("it does not panic")),
+    ("an io function, called", by_io),
+    ("a query in memory", in_memory),
+    ("a streaming query", streaming),
+    ("a scan", by_scan),
+    ("a scan of a query", by_scan_of_a_query),
+    ("a pool of one", by_a_pool_of_one),
+    ("a thread", by_a_thread),
+    ("rayon", by_rayon),
+];
+
+fn mapped(step: Step, flags: OptFlags) -> LazyFrame {
+    df!("x" => [1, 2, 3]).expect("one column").lazy().map(step, AllowedOptimizations::default() | flags, None, None)
+}
+
+const OUTER: &[(&str, fn(Step) -> PolarsResult<DataFrame>)] = &[
+    ("a query in memory", |step| mapped(step, OptFlags::empty()).collect()),
+    ("a query, streamed", |step| {
+        mapped(step, OptFlags::empty()).collect_with_engine(Engine::Streaming).map(|result| result.unwrap_single())
+    }),
+    ("a streaming query", |step| {
+        mapped(step, OptFlags::STREAMING).collect_with_engine(Engine::Streaming).map(|result| result.unwrap_single())
+    }),
+    ("a query that is scanned", |step| Ok(mapped(step, OptFlags::empty()).par_rows(1).map(Ok).collect()?)),
+    ("a streaming query that is scanned", |step| {
+        Ok(mapped(step, OptFlags::STREAMING).par_rows(1).map(Ok).collect()?)
+    }),
+    ("a query whose scan uses it too", |step| {
+        Ok(mapped(by_chunks, OptFlags::empty()).par_rows(1).map(step).collect()?)
+    }),
+    ("a scan", |step| Ok(df!("x" => [1, 2, 3])?.lazy().par_rows(1).map(step).collect()?)),
+    ("chunks", |step| Ok(df!("x" => [1, 2, 3])?.par_chunks(3).map(step)?)),
+];
+
+/// A worker whose closure waits in a way of its own keeps its place, so that others must be free.
+fn keeps_its_place(outer: &str, inner: &str) -> bool {
+    matches!(inner, "a thread" | "rayon") && matches!(outer, "a scan" | "chunks" | "a query whose scan uses it too")
+}
+
+fn try_all_pairs() {
+    for &(outer, run) in OUTER {
+        for &(inner, step) in INNER {
+            if keeps_its_place(outer, inner) {
+                continue;
+            }
+            let (sender, done) = mpsc::channel();
+            thread::spawn(move || sender.send(run(step)));
+            let result = done.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{inner} inside {outer} hangs"));
+            let result = result.unwrap_or_else(|error| panic!("{inner} inside {outer}: {error}"));
+            assert_eq!(result, df!("x" => [1, 2, 3]).expect("one column"), "{inner} inside {outer}");
+        }
+    }
+}
+
+/// Runs the test of this name in a process with so many workers, and so many threads of Polars; there it tries all.
+#[track_caller]
+fn in_a_process_with(workers: &str, polars: &str, test: &str) {
+    const CHILD: &str = "FANFOLD_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return try_all_pairs();
+    }
+    let output = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .env("FANFOLD_CPU_THREADS", workers)
+        .env("POLARS_MAX_THREADS", polars)
+        .output()
+        .expect("it can be started again");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn all_pairs_end_with_one_worker() {
+    in_a_process_with("1", "2", "all_pairs_end_with_one_worker");
+}
+
+#[test]
+fn all_pairs_end_with_two_workers() {
+    in_a_process_with("2", "2", "all_pairs_end_with_two_workers");
+}
+
+#[test]
+fn all_pairs_end_with_one_thread_of_polars() {
+    in_a_process_with("1", "1", "all_pairs_end_with_one_thread_of_polars");
+}
