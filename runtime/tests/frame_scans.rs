@@ -350,10 +350,9 @@ fn what_a_format_cannot_hold_is_refused_before_rows_are_lost() {
         let scan = scan_parquet(files.path("in.parquet")).par_rows(30);
         scan.map(|chunk| Ok(DataFrame::empty_with_height(chunk.height())))
     };
-    for refused in [rows_alone().sink_parquet(files.path("o.parquet")), rows_alone().sink_csv(files.path("o.csv"))] {
-        let refused = refused.expect_err("there is no column to count them by").to_string();
-        assert!(refused.contains("rows without any column"), "{refused}");
-    }
+    let refused = rows_alone().sink_csv(files.path("o.csv"));
+    let refused = refused.expect_err("there is no column to count them by").to_string();
+    assert!(refused.contains("rows without any column"), "{refused}");
     assert_eq!(files.names(), before);
     rows_alone().sink_ipc(files.path("o.ipc")).expect("it counts rows");
     assert_eq!(scan_ipc(files.path("o.ipc")).map_reduce(|c| Ok(c.height()), |a, b| a + b).expect("readable"), 100);

@@ -1,66 +1,159 @@
 //! [`Beside`]: a file that gets its name only when it is complete.
+//!
+//! It is written under a temporary name in the same folder, and locked (`flock`) as long as its writer lives. So the
+//! next file that is written into the folder can tell what a killed program has left behind: it can lock that, and
+//! removes it.
+//!
+//! A new file cannot be made and locked in one step, and may be removed in between. Its writer looks after that whether
+//! it is still there, and otherwise makes another one.
 
-use std::fs::{self, File, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile, TempPath};
+
+/// How temporary names begin and end.
+pub(super) const PREFIX: &str = ".fanfold-";
+const SUFFIX: &str = ".tmp";
 
 /// A file that is written beside its final name, which it gets at the end; gone if it is dropped before.
 pub(super) struct Beside {
     /// Where it is written; nothing for a device or pipe, which is written as it stands.
     written: Option<TempPath>,
     target: PathBuf,
+    sync: bool,
 }
 
 /// How much is written to the file at a time.
 const BUFFER: usize = 1 << 20;
+/// New files that may be taken for a dead writer's, one after the other, before it is given up.
+const TRIES: usize = 100;
 
 impl Beside {
-    pub(super) fn create(path: &Path) -> io::Result<(Self, BufWriter<File>)> {
+    /// Creates it; with `sync` it is on the disk before it gets its name.
+    pub(super) fn create(path: &Path, sync: bool) -> io::Result<(Self, BufWriter<File>)> {
         // A link stays one: its target is what is replaced.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let before = fs::metadata(&target).ok();
         if before.as_ref().is_some_and(|before| !before.is_file() && !before.is_dir()) {
             let device = File::options().write(true).open(&target)?;
-            return Ok((Self { written: None, target }, BufWriter::with_capacity(BUFFER, device)));
+            return Ok((Self { written: None, target, sync }, BufWriter::with_capacity(BUFFER, device)));
         }
         if before.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
         }
-        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&target);
         if !folder.is_dir() {
             let why = format!("the folder `{}` is not there: make it first", folder.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
+        remove_stale(folder);
         let file = temporary(folder, before.map(|before| before.permissions()))?;
         let (file, written) = file.into_parts();
-        Ok((Self { written: Some(written), target }, BufWriter::with_capacity(BUFFER, file)))
+        Ok((Self { written: Some(written), target, sync }, BufWriter::with_capacity(BUFFER, file)))
     }
 
     /// Gives the file its name, once `writer` has written everything.
     pub(super) fn keep(self, mut writer: BufWriter<File>) -> io::Result<()> {
         writer.flush()?;
+        let Some(written) = self.written else { return Ok(()) };
+        if self.sync {
+            writer.get_ref().sync_all()?;
+        }
+        written.persist(&self.target).map_err(|refused| refused.error)?;
+        // Until here the lock was needed.
         drop(writer);
-        match self.written {
-            Some(written) => written.persist(&self.target).map_err(|refused| refused.error),
-            None => Ok(()),
+        if self.sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether this is a temporary name.
+pub(super) fn is_temporary(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+}
+
+/// Puts the names in a folder on the disk. Systems that cannot do that for folders do it by themselves.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    // A folder that may be written to but not read cannot be opened.
+    let Ok(opened) = File::open(folder) else { return Ok(()) };
+    match opened.sync_all() {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            let folder = folder.display();
+            let why = format!(
+                "the file is complete, but its folder `{folder}` cannot be synced ({error}), so that a power failure may \
+                 take the file away: check the disk, or turn `sync` off"
+            );
+            Err(io::Error::new(error.kind(), why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what dead writers have left in a folder, as far as that can be told.
+fn remove_stale(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_temporary(path)) {
+        if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
+            continue;
+        }
+        // Some systems lock only what may be written.
+        let opened = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path));
+        // Its writer may have ended, and its name be another's, since it was opened.
+        if let Ok(file) = opened
+            && file.try_lock().is_ok()
+            && is_still(&path, &file)
+        {
+            let _ = fs::remove_file(&path);
         }
     }
 }
 
-/// A file with the permissions of the one that it replaces, or else those of any new file.
+/// Whether this path still leads to this open file.
+fn is_still(path: &Path, file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        let (found, open) = (fs::symlink_metadata(path).map(identity), file.metadata().map(identity));
+        matches!((found, open), (Ok(found), Ok(open)) if found == open)
+    }
+    // Elsewhere an open file is not removed.
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
+/// A locked file with the permissions of the one that it replaces, or else those of any new file.
 fn temporary(folder: &Path, permissions: Option<Permissions>) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(".fanfold-").suffix(".tmp");
+    builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
     let everybody = <Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
     // What the process's umask leaves of it.
     #[cfg(unix)]
     builder.permissions(everybody);
-    let file = builder.tempfile_in(folder)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
+    for _ in 0..TRIES {
+        let file = builder.tempfile_in(folder)?;
+        // Where the system has no locks, nothing is taken for stale either.
+        let is_mine = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_mine || !is_still(file.path(), file.as_file()) {
+            continue;
+        }
+        if let Some(permissions) = permissions {
+            file.as_file().set_permissions(permissions)?;
+        }
+        return Ok(file);
     }
-    Ok(file)
+    Err(io::Error::other("new files in the folder are removed again and again: find out which program does that"))
 }

@@ -9,6 +9,7 @@ use super::super::concat;
 use super::super::error::{ChunkError, Misfit};
 use super::Scan;
 use super::error::ScanError;
+use super::inputs::pattern_of;
 use super::pipeline::{self, Ending, Place};
 use super::sink::{CsvFile, IpcFile, ParquetFile, Sink, SinkFile};
 
@@ -20,11 +21,36 @@ use super::sink::{CsvFile, IpcFile, ParquetFile, Sink, SinkFile};
 pub struct ScanMap<F> {
     scan: Scan,
     f: F,
+    sync: bool,
 }
 
 impl<F> ScanMap<F> {
     pub(super) fn new(scan: Scan, f: F) -> Self {
-        Self { scan, f }
+        Self { scan, f, sync: true }
+    }
+
+    /// Whether a sink waits until its file is on the disk before it gives the file its name, and then until the name is;
+    /// `true` unless said. Without it, a power failure soon after may leave an empty or incomplete file in place of the
+    /// one that was there before; a failure of the program alone never does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (lazy, path) = (df!("x" => 0..10_i64)?.lazy(), folder.path().join("x.parquet"));
+    /// lazy.par_rows(4).map(Ok).sync(false).sink_parquet(&path)?; // it can be made again
+    /// assert_eq!(scan_parquet(&path).map(Ok).collect()?.height(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "fsync")]
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
     }
 
     /// Runs `op` on each result, in input order.
@@ -128,12 +154,14 @@ impl<F> ScanMap<F> {
 
     /// Writes the results to a Parquet file, compressed by Zstandard, a row group a chunk.
     ///
-    /// The file is written beside `path` and renamed at the end: a failure leaves what was there before. Chunks of less
+    /// The file is written beside `path`, as `.fanfold-*.tmp`, and renamed at the end: a failure leaves what was there
+    /// before. What a killed program leaves of its file is removed by the next sink into that folder. Chunks of less
     /// than 32,768 rows are gathered into row groups of at least as many.
     ///
     /// # Errors
     ///
-    /// As [`collect`](Self::collect), and if the file cannot be written.
+    /// As [`collect`](Self::collect), and if the file cannot be written, or is one of those that a pattern or folder of
+    /// the scan stands for. A file that the scan names is read, and then replaced.
     ///
     /// # Examples
     ///
@@ -215,10 +243,20 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        let sink = Sink::<K>::new(path, self.scan.schema.clone())?;
+        if let Some(pattern) = self.scan.frame.as_ref().ok().and_then(|frame| pattern_of(frame, path)) {
+            return Err(ScanError::Write { path: path.to_owned(), source: is_input(&pattern) });
+        }
+        let sink = Sink::<K>::new(path, self.scan.schema.clone(), self.sync)?;
         pipeline::run(self.scan, &self.f, &sink)?;
         sink.finish()
     }
+}
+
+fn is_input(pattern: &str) -> PolarsError {
+    polars_err!(
+        InvalidOperation: "it is one of the files that `{pattern}` stands for, so earlier results would be read as input: \
+                           write to another folder, narrow the pattern, or remove the file first"
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -21,7 +21,8 @@ pub enum ScanError {
     },
     /// A chunk's function failed or panicked, or its result does not fit those before it.
     Chunk(ChunkError),
-    /// The output cannot be written. Nothing stands under its name that did not before.
+    /// The output cannot be written. Nothing stands under its name that did not before; but where the error says that its
+    /// folder cannot be synced, the complete file does.
     Write {
         /// The file.
         path: PathBuf,

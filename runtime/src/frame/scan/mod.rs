@@ -5,6 +5,7 @@ mod beside;
 mod ending;
 mod error;
 mod guarded;
+mod inputs;
 mod once;
 mod parquet;
 mod pipeline;
@@ -73,6 +74,9 @@ pub struct Scan {
 ///
 /// Workers read their own row groups, several at the same time. What is no plain file (a folder, an address in a cloud),
 /// or files of several schemas, goes through Polars' streaming engine.
+///
+/// A pattern or folder does not stand for files that a sink is still writing, in this program or another one: those
+/// whose names begin with `.fanfold-`. This is so for all scans.
 pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
     Scan { counted: true, parquet: true, ..Scan::of_files(path.as_ref(), scanned) }

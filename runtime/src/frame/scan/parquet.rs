@@ -15,6 +15,7 @@ use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
+use super::beside::is_temporary;
 use super::guarded::guarded;
 use super::once::Once;
 
@@ -252,7 +253,8 @@ fn of_file(error: &PolarsError, path: &Path) -> PolarsError {
 pub(super) fn matches_nothing(pattern: &Path) -> bool {
     let Some(text) = pattern.to_str() else { return false };
     let is_pattern = text.contains(['*', '?', '[']) && !text.contains("://") && !pattern.exists();
-    is_pattern && glob::glob(text).is_ok_and(|mut matches| matches.next().is_none())
+    let is_input = |found: glob::GlobResult| found.map_or(true, |path| !is_temporary(&path));
+    is_pattern && glob::glob(text).is_ok_and(|mut matches| !matches.any(is_input))
 }
 
 /// The plain files that a path or pattern stands for, by name; nothing where that is for Polars to find out.
@@ -262,6 +264,7 @@ fn files(pattern: &Path) -> Option<Vec<PathBuf>> {
     }
     let matches = glob::glob(pattern.to_str()?).ok()?;
     let mut files = matches.collect::<Result<Vec<_>, _>>().ok()?;
+    files.retain(|file| !is_temporary(file));
     // As Polars sorts them: by their text, not folder by folder.
     files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     // Folders named `key=value` are columns of the rows in them, which is for Polars to add.

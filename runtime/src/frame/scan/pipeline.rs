@@ -14,6 +14,7 @@ use polars::prelude::*;
 use super::super::chunks::isolated;
 use super::super::error::ChunkError;
 use super::error::ScanError;
+use super::inputs::hide_temporaries;
 use super::parquet::{Blocks, matches_nothing};
 use super::source::{Batches, Chunk, Source};
 use super::{ROWS, Scan};
@@ -119,7 +120,7 @@ where
             (Source::Files(blocks), Some(height))
         }
         None => {
-            let frame = frame.map_err(unreadable)?;
+            let frame = hide_temporaries(frame.map_err(unreadable)?);
             let total = if label.is_some() && counted { height(&frame) } else { None };
             (Source::Query(Batches::new(frame, wanted).map_err(unreadable)?), total)
         }

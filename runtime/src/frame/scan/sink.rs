@@ -61,8 +61,8 @@ pub(super) enum Piece<E> {
 }
 
 impl<K: SinkFile> Sink<K> {
-    pub(super) fn new(path: &Path, declared: Option<SchemaRef>) -> Result<Self, ScanError> {
-        let (beside, output) = Beside::create(path)
+    pub(super) fn new(path: &Path, declared: Option<SchemaRef>, sync: bool) -> Result<Self, ScanError> {
+        let (beside, output) = Beside::create(path, sync)
             .map_err(|cause| ScanError::Write { path: path.to_owned(), source: PolarsError::from(cause) })?;
         let sink = Self {
             path: path.to_owned(),
@@ -98,7 +98,7 @@ impl<K: SinkFile> Sink<K> {
             let height = rows.height();
             return Err(self.unwritable(polars_err!(
                 InvalidOperation: "a result has {height} rows without any column, which the format cannot hold: give it a \
-                                   column, or write an IPC file"
+                                   column, or write a Parquet or IPC file"
             )));
         }
         let misfit = |reason| place.error(Misfit::Others(GatherError::new(place.chunk, reason)));
@@ -239,7 +239,7 @@ pub(super) struct ParquetFile {
 }
 
 impl SinkFile for ParquetFile {
-    const COUNTS_ROWS: bool = false;
+    const COUNTS_ROWS: bool = true;
     /// Writes pages that are compressed already.
     type Encoded = Box<dyn FnOnce(&ParquetBatches<Shared>) -> PolarsResult<()> + Send>;
 
@@ -250,8 +250,16 @@ impl SinkFile for ParquetFile {
     }
 
     fn encode(&self, rows: DataFrame) -> PolarsResult<Self::Encoded> {
-        let groups = self.writer.encode_and_compress(&rows).collect::<PolarsResult<Vec<_>>>()?;
-        Ok(Box::new(move |writer| writer.write_row_groups(groups)))
+        let mut groups = self.writer.encode_and_compress(&rows).collect::<PolarsResult<Vec<_>>>()?;
+        let height = rows.height() as u64;
+        if rows.width() > 0 {
+            return Ok(Box::new(move |writer| writer.write_row_groups(groups)));
+        }
+        // Polars counts rows by their pages, of which there are none here.
+        Ok(Box::new(move |writer| match groups.pop() {
+            Some(group) => writer.get_writer().lock().unwrap_or_else(PoisonError::into_inner).write(height, group),
+            None => Ok(()),
+        }))
     }
 
     fn write(&self, encoded: Self::Encoded) -> PolarsResult<()> {

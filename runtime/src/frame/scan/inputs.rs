@@ -1,0 +1,98 @@
+//! The files that a query reads: which ones its patterns and folders must not stand for.
+
+use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::*;
+
+use super::beside;
+
+/// The query, with files that are still being written hidden from its patterns and folders.
+pub(super) fn hide_temporaries(frame: LazyFrame) -> LazyFrame {
+    let optimizations = frame.get_current_optimizations();
+    let mut plan = frame.logical_plan;
+    hide_in(&mut plan);
+    LazyFrame::from(plan).with_optimizations(optimizations)
+}
+
+fn hide_in(plan: &mut DslPlan) {
+    match plan {
+        DslPlan::Scan { sources: ScanSources::Paths(paths), unified_scan_args, cached_ir, .. } => {
+            let named = |path: &PlRefPath| path.has_scheme() || path.as_std_path().is_file();
+            if !paths.iter().all(named) && unified_scan_args.hidden_file_prefix.is_none() {
+                unified_scan_args.hidden_file_prefix = Some(Arc::from([PlSmallStr::from_static(beside::PREFIX)]));
+                // What the patterns stood for before.
+                *cached_ir = Arc::default();
+            }
+        }
+        DslPlan::Select { input, .. }
+        | DslPlan::GroupBy { input, .. }
+        | DslPlan::Filter { input, .. }
+        | DslPlan::Distinct { input, .. }
+        | DslPlan::Sort { input, .. }
+        | DslPlan::Slice { input, .. }
+        | DslPlan::HStack { input, .. }
+        | DslPlan::MatchToSchema { input, .. }
+        | DslPlan::MapFunction { input, .. }
+        | DslPlan::Cache { input, .. } => hide_in(Arc::make_mut(input)),
+        DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } => inputs.iter_mut().for_each(hide_in),
+        DslPlan::Join { input_left, input_right, .. } => {
+            hide_in(Arc::make_mut(input_left));
+            hide_in(Arc::make_mut(input_right));
+        }
+        _ => {}
+    }
+}
+
+/// The pattern or folder of the query that stands for this file too; `None` for a file that is named, as that is read
+/// to be replaced, and for one that is not there yet.
+pub(super) fn pattern_of(frame: &LazyFrame, output: &Path) -> Option<String> {
+    if !output.is_file() {
+        return None;
+    }
+    frame.logical_plan.into_iter().find_map(|plan| {
+        let DslPlan::Scan { sources: ScanSources::Paths(paths), unified_scan_args, .. } = plan else { return None };
+        let mut local = paths.iter().filter(|path| !path.has_scheme());
+        let found = local.find(|path| stands_for(path.as_std_path(), unified_scan_args.glob, output));
+        found.map(ToString::to_string)
+    })
+}
+
+/// Whether a pattern or folder stands for a file, by whatever name.
+fn stands_for(path: &Path, glob: bool, file: &Path) -> bool {
+    if path.is_file() {
+        return false;
+    }
+    if path.is_dir() {
+        return is_in(path, file, &mut Vec::new());
+    }
+    let matches = path.to_str().filter(|_| glob).and_then(|pattern| glob::glob(pattern).ok());
+    matches.is_some_and(|matches| matches.flatten().any(|found| is_same_file(&found, file)))
+}
+
+/// Whether a file is in a folder, or in one of those in there. `above` are the folders around this one, which a link may
+/// lead back to.
+fn is_in(folder: &Path, file: &Path, above: &mut Vec<PathBuf>) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else { return false };
+    let Ok(entries) = fs::read_dir(&folder) else { return false };
+    if above.contains(&folder) {
+        return false;
+    }
+    above.push(folder);
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    let found = paths.any(|path| if path.is_dir() { is_in(&path, file, above) } else { is_same_file(&path, file) });
+    above.pop();
+    found
+}
+
+/// Whether two paths lead to one file, by links of any kind.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    #[cfg(not(unix))]
+    let identity = |path| fs::canonicalize(path);
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}

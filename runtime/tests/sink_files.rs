@@ -1,0 +1,389 @@
+//! What sinks leave in their folders: complete files that are on the disk, and nothing else.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fanfold::ScanError;
+use fanfold::prelude::*;
+use polars::prelude::*;
+use tempfile::TempDir;
+
+/// Set in a process that is this very program, told to run one test there.
+const CHILD: &str = "FANFOLD_TEST_CHILD";
+/// Long enough for the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const FORMATS: [&str; 3] = ["parquet", "csv", "ipc"];
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder can be made")
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("it is there");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+fn frame(rows: i32) -> DataFrame {
+    df!("x" => (0..rows).map(i64::from).collect::<Vec<_>>()).expect("one column")
+}
+
+fn sink<F>(scan: fanfold::ScanMap<F>, format: &str, path: &Path) -> Result<(), ScanError>
+where
+    F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+{
+    match format {
+        "parquet" => scan.sink_parquet(path),
+        "csv" => scan.sink_csv(path),
+        _ => scan.sink_ipc(path),
+    }
+}
+
+fn scan(format: &str, path: &Path) -> fanfold::Scan {
+    match format {
+        "parquet" => scan_parquet(path),
+        "csv" => scan_csv(path),
+        _ => scan_ipc(path),
+    }
+}
+
+/// The same by a query of Polars.
+fn query(format: &str, path: &Path) -> LazyFrame {
+    let path = PlRefPath::new(path.to_str().expect("UTF-8"));
+    let scanned = match format {
+        "parquet" => LazyFrame::scan_parquet(path, ScanArgsParquet::default()),
+        "csv" => LazyCsvReader::new(path).finish(),
+        _ => LazyFrame::scan_ipc(path, IpcScanOptions::default(), UnifiedScanArgs::default()),
+    };
+    scanned.expect("a path").filter(col("x").gt_eq(lit(0)))
+}
+
+fn write(format: &str, rows: i32, path: &Path) {
+    sink(frame(rows).lazy().par_rows(1_000).map(Ok), format, path).expect("it can be written");
+}
+
+fn rows(format: &str, path: &Path) -> usize {
+    scan(format, path).map_reduce(|chunk| Ok(chunk.height()), |a, b| a + b).expect("it can be read")
+}
+
+/// Starts the test of this name in a process of its own, with this value.
+fn child(test: &str, value: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("this program has a path"))
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, value)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be started again")
+}
+
+#[track_caller]
+fn ends_well(child: Child) {
+    let output = child.wait_with_output().expect("it was started");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+fn child_value() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
+}
+
+#[track_caller]
+fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "it does not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn an_output_that_a_pattern_stands_for_is_refused_once_it_is_there() {
+    for format in FORMATS {
+        for pattern in ["*", &format!("*.{format}"), "../*/*", "**/*", "."] {
+            let folder = folder();
+            let dir = folder.path().join("in");
+            fs::create_dir(&dir).expect("new");
+            write(format, 10, &dir.join(format!("a.{format}")));
+            let (out, input) = (dir.join(format!("out.{format}")), dir.join(pattern));
+            sink(scan(format, &input).map(Ok), format, &out).expect("it is not there yet");
+            assert_eq!(rows(format, &out), 10, "{format} {pattern}");
+            for again in [scan(format, &input), query(format, &input).par_rows(1_000)] {
+                let error = sink(again.map(Ok), format, &out).expect_err("it is an input");
+                assert!(matches!(error, ScanError::Write { .. }), "{error:?}");
+                let text = error.to_string();
+                assert!(
+                    text.contains("is one of the files that") && text.contains("write to another folder"),
+                    "{text}"
+                );
+            }
+            assert_eq!(rows(format, &out), 10, "what was there is there still");
+            // Another folder is none that is read.
+            let elsewhere = folder.path().join("out");
+            sink(scan(format, &input).map(Ok), format, &elsewhere).expect("it is no input");
+            sink(query(format, &input).par().map(Ok), format, &elsewhere).expect("it is no input");
+            assert_eq!(rows(format, &elsewhere), 20, "{format} {pattern}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_an_input_are_told() {
+    let folder = folder();
+    let dir = folder.path().join("in");
+    fs::create_dir(&dir).expect("new");
+    let a = dir.join("a.parquet");
+    write("parquet", 10, &a);
+    let (soft, hard, outside) =
+        (folder.path().join("soft"), folder.path().join("hard"), folder.path().join("outside.parquet"));
+    std::os::unix::fs::symlink(&a, &soft).expect("new");
+    fs::hard_link(&a, &hard).expect("new");
+    write("parquet", 10, &outside);
+    std::os::unix::fs::symlink(&outside, dir.join("link.parquet")).expect("new");
+    // A folder that holds itself.
+    std::os::unix::fs::symlink(&dir, dir.join("loop")).expect("new");
+    let deep = dir.join("..").join("in").join("a.parquet");
+    for out in [&soft, &hard, &outside, &deep] {
+        for pattern in [dir.join("*.parquet"), folder.path().join("i?").join("*.parquet")] {
+            for again in [scan_parquet(&pattern), query("parquet", &pattern).par()] {
+                let error = again.map(Ok).sink_parquet(out).expect_err("it is an input");
+                assert!(error.to_string().contains("is one of the files that"), "{}: {error}", out.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_named_is_read_and_replaced() {
+    for format in FORMATS {
+        let folder = folder();
+        let path = folder.path().join(format!("[a].{format}"));
+        write(format, 10, &path);
+        let half = |chunk: DataFrame| Ok(chunk.head(Some(chunk.height() / 2)));
+        sink(scan(format, &path).par_rows(2).map(half), format, &path).expect("it is named");
+        assert_eq!(rows(format, &path), 5);
+        let plain = folder.path().join("a");
+        fs::rename(&path, &plain).expect("it is there");
+        sink(query(format, &plain).par_rows(10).map(half), format, &plain).expect("it is named");
+        assert_eq!(rows(format, &plain), 2);
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+}
+
+#[test]
+fn files_that_are_being_written_are_not_read() {
+    for format in FORMATS {
+        let folder = folder();
+        write(format, 10, &folder.path().join(format!("a.{format}")));
+        // Of a writer that lives: here.
+        let temporary = folder.path().join(".fanfold-abcdef.tmp");
+        fs::write(&temporary, "half a file").expect("new");
+        let writer = File::open(&temporary).expect("it is there");
+        writer.try_lock().expect("nobody else has it");
+        for pattern in [folder.path().join("*"), folder.path().to_owned()] {
+            for scan in [scan(format, &pattern), query(format, &pattern).par()] {
+                let out = folder.path().join("out");
+                sink(scan.map(Ok), format, &out).unwrap_or_else(|error| panic!("{format} {pattern:?}: {error}"));
+                assert_eq!(rows(format, &out), 10);
+                fs::remove_file(out).expect("it is there");
+            }
+        }
+        drop(writer);
+    }
+}
+
+#[test]
+fn what_a_killed_sink_leaves_is_removed_and_what_a_living_one_writes_is_not() {
+    if let Some(folder) = child_value() {
+        let wait = |chunk: DataFrame| {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line)?;
+            Ok(chunk)
+        };
+        return frame(10).lazy().par_rows(10).map(wait).sink_parquet(folder.join("child")).expect("it is let go on");
+    }
+    let folder = folder();
+    let name = "what_a_killed_sink_leaves_is_removed_and_what_a_living_one_writes_is_not";
+    let (mut killed, mut living) = (child(name, folder.path()), child(name, folder.path()));
+    let left = || names(folder.path()).into_iter().filter(|name| name.starts_with(".fanfold-")).count();
+    // A child's file may be taken for a dead one's until the child has locked it; it then makes another one.
+    let is_locked = |name: &String| {
+        name.starts_with(".fanfold-") && File::open(folder.path().join(name)).is_ok_and(|file| file.try_lock().is_err())
+    };
+    until(|| names(folder.path()).iter().filter(|name| is_locked(name)).count() == 2);
+    killed.kill().expect("it lives");
+    killed.wait().expect("it was killed");
+    assert_eq!(left(), 2);
+    for format in FORMATS {
+        write(format, 10, &folder.path().join("mine"));
+        assert_eq!(left(), 1);
+    }
+    drop(living.stdin.take());
+    ends_well(living);
+    assert_eq!(names(folder.path()), ["child", "mine"]);
+    assert_eq!(rows("parquet", &folder.path().join("child")), 10);
+}
+
+#[test]
+fn only_files_are_taken_for_what_was_left() {
+    let folder = folder();
+    fs::create_dir(folder.path().join(".fanfold-folder.tmp")).expect("new");
+    fs::write(folder.path().join(".fanfold-other"), "").expect("new");
+    fs::write(folder.path().join("mine.tmp"), "").expect("new");
+    fs::write(folder.path().join(".fanfold-dead.tmp"), "").expect("new");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("mine.tmp", folder.path().join(".fanfold-link.tmp")).expect("new");
+    write("csv", 10, &folder.path().join("out"));
+    let expected = [".fanfold-folder.tmp", ".fanfold-link.tmp", ".fanfold-other", "mine.tmp", "out"];
+    let expected = expected.into_iter().filter(|name| cfg!(unix) || !name.contains("link"));
+    assert_eq!(names(folder.path()), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn many_sinks_into_one_folder_leave_each_other_alone() {
+    let folder = folder();
+    std::thread::scope(|threads| {
+        for thread in 0..8 {
+            let folder = folder.path();
+            threads.spawn(move || {
+                for n in 0..25 {
+                    let path = folder.join(format!("{thread}-{n}"));
+                    frame(10).lazy().par_rows(4).map(Ok).sync(false).sink_csv(&path).expect("it can be written");
+                    assert_eq!(fs::read_to_string(&path).expect("it is there").lines().count(), 11);
+                }
+            });
+        }
+    });
+    assert_eq!(names(folder.path()).len(), 200);
+}
+
+/// Has the system refuse to sync files for this thread, and those that it starts.
+#[cfg(target_os = "linux")]
+fn refuse_sync() {
+    let op = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).expect("16 bits"), jt, jf, k };
+    let sync = u32::try_from(libc::SYS_fsync).expect("a small number");
+    let refused = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EIO).expect("a small number");
+    let mut filter = [
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, sync),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, refused),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter are alive, and of the length that is told.
+    let set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_synced_before_they_get_their_names_unless_that_is_turned_off() {
+    if let Some(folder) = child_value() {
+        refuse_sync();
+        for format in FORMATS {
+            let path = folder.join(format!("a.{format}"));
+            fs::write(&path, "before").expect("it can be written");
+            let scan = || frame(10).lazy().par_rows(4).map(Ok);
+            let error = sink(scan(), format, &path).expect_err("it cannot be synced");
+            assert!(error.to_string().contains("Input/output error"), "{error}");
+            assert_eq!(fs::read(&path).expect("it is there"), b"before");
+            sink(scan().sync(false), format, &path).expect("it need not be synced");
+            assert_eq!(rows(format, &path), 10);
+        }
+        assert_eq!(names(&folder), ["a.csv", "a.ipc", "a.parquet"]);
+        return;
+    }
+    let folder = folder();
+    let name = "files_are_synced_before_they_get_their_names_unless_that_is_turned_off";
+    ends_well(child(name, folder.path()));
+}
+
+#[test]
+fn rows_without_columns_are_kept_or_refused() {
+    let folder = folder();
+    let empty = |rows| DataFrame::empty_with_height(rows).lazy();
+    for (height, chunk) in [(3, 2), (0, 2), (100_000, 40_000), (100_000, 400)] {
+        for format in ["parquet", "ipc"] {
+            let path = folder.path().join(format);
+            sink(empty(height).par_rows(chunk).map(Ok), format, &path).expect("it keeps their number");
+            assert_eq!(query_all(format, &path).shape(), (height, 0), "{format}: {height} by {chunk}");
+        }
+    }
+    let path = folder.path().join("csv");
+    let error = empty(3).par_rows(2).map(Ok).sink_csv(&path).expect_err("there is nothing to count");
+    assert!(error.to_string().contains("rows without any column"), "{error}");
+    assert_eq!(names(folder.path()), ["ipc", "parquet"]);
+}
+
+fn query_all(format: &str, path: &Path) -> DataFrame {
+    let path = PlRefPath::new(path.to_str().expect("UTF-8"));
+    let scanned = match format {
+        "parquet" => LazyFrame::scan_parquet(path, ScanArgsParquet::default()),
+        _ => LazyFrame::scan_ipc(path, IpcScanOptions::default(), UnifiedScanArgs::default()),
+    };
+    scanned.and_then(LazyFrame::collect).expect("it can be read")
+}
+
+#[test]
+fn a_failed_write_of_any_format_leaves_no_file() {
+    let lazy = || frame(100_000).lazy();
+    let late = |chunk: &DataFrame| {
+        chunk.column("x").is_ok_and(|x| x.get(0).is_ok_and(|first| first == AnyValue::Int64(60_000)))
+    };
+    for format in FORMATS {
+        for (before, rows) in [(false, 1_000), (true, 1_000), (false, 60_000), (true, 60_000)] {
+            let folder = folder();
+            let path = folder.path().join("out");
+            if before {
+                fs::write(&path, "before").expect("new");
+            }
+            let expected = if before { vec!["out"] } else { vec![] };
+            let fails = |chunk: DataFrame| {
+                polars_ensure!(!late(&chunk), ComputeError: "no more");
+                Ok(chunk)
+            };
+            let panics = |chunk: DataFrame| {
+                assert!(!late(&chunk), "no more");
+                Ok(chunk)
+            };
+            let renames = |chunk: DataFrame| {
+                Ok(if late(&chunk) { chunk.lazy().with_row_index("n", None).collect()? } else { chunk })
+            };
+            let retypes = |chunk: DataFrame| {
+                Ok(if late(&chunk) { chunk.lazy().select([col("x").cast(DataType::String)]).collect()? } else { chunk })
+            };
+            let read_fails = lazy().map(
+                |df| if df.height() > 0 { polars_bail!(ComputeError: "no more") } else { Ok(df) },
+                AllowedOptimizations::default(),
+                None,
+                None,
+            );
+            let other = Schema::from_iter([Field::new("y".into(), DataType::Int64)]);
+            let all = [
+                sink(lazy().par_rows(rows).map(fails), format, &path),
+                sink(lazy().par_rows(rows).map(panics), format, &path),
+                sink(lazy().par_rows(rows).map(renames), format, &path),
+                sink(lazy().par_rows(rows).map(retypes), format, &path),
+                sink(lazy().par_rows(rows).schema(other).map(Ok), format, &path),
+                sink(read_fails.par_rows(rows).map(Ok), format, &path),
+                sink(scan_csv(folder.path().join("none")).map(Ok), format, &path),
+                sink(lazy().par_rows(0).map(Ok), format, &path),
+            ];
+            for (case, result) in all.into_iter().enumerate() {
+                assert!(result.is_err(), "{format}: case {case}");
+            }
+            assert_eq!(names(folder.path()), expected, "{format}");
+            assert!(!before || fs::read(&path).expect("it is there") == b"before");
+        }
+    }
+}
