@@ -88,22 +88,30 @@ impl Completions {
         self.0.lock().ended.is_empty()
     }
 
-    /// Waits for the next key, until the deadline at most.
-    pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
-        self.next_of(1, deadline)
-    }
-
-    /// The next key, as soon as there are `enough` of them, or one of a task without a result. Until then the thread
+    /// Waits for the next key, until the deadline at most: it comes as soon as there are `enough` of them, or one of a task without a result. Until then the thread
     /// that waits is not woken.
-    pub(crate) fn next_of(&self, enough: usize, deadline: Option<Instant>) -> Option<usize> {
-        self.wake_on(&park::waker(), enough);
-        let ended = || self.0.lock().has_enough();
-        let steps_aside = self.0.lock().on_this_runtime;
-        block::on(steps_aside, || match deadline {
-            Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
-            None => workers::wait_until(ended),
-        });
-        self.try_next()
+    ///
+    /// Without a deadline, `claim` is asked to run a task here that is refused a thread; whether it has.
+    pub(crate) fn next_of(&self, enough: usize, deadline: Option<Instant>, claim: impl Fn() -> bool) -> Option<usize> {
+        let mut refusals = workers::refusals();
+        loop {
+            self.wake_on(&park::waker(), enough);
+            let ended = || self.0.lock().has_enough();
+            let steps_aside = self.0.lock().on_this_runtime;
+            block::on(steps_aside, || match deadline {
+                Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
+                None => workers::wait_until(|| ended() || workers::refusals() != refusals),
+            });
+            if deadline.is_some() || ended() {
+                return self.try_next();
+            }
+            refusals = workers::refusals();
+            if claim()
+                && let next @ Some(_) = self.try_next()
+            {
+                return next;
+            }
+        }
     }
 
     /// Has `waker` woken when a key is there.
@@ -162,7 +170,7 @@ mod tests {
         end(&completions, 1, true);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         // One that came before somebody waits must not be waited past.
-        assert_eq!(completions.next_of(3, None), Some(0));
-        assert_eq!(completions.next_of(3, None), Some(1));
+        assert_eq!(completions.next_of(3, None, || false), Some(0));
+        assert_eq!(completions.next_of(3, None, || false), Some(1));
     }
 }

@@ -44,7 +44,8 @@ pub enum TaskError {
     TimedOut {
         /// The limit: of the function, counted from the start of the run on its worker; or of the wait, where
         /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout)
-        /// gave up.
+        /// gave up. While the operating system refuses the pool a thread and none of its jobs end, a function's time
+        /// counts from its submission.
         after: Duration,
     },
     /// The worker could not make the state that the function needs (`init = path`).

@@ -157,6 +157,9 @@ impl Pool {
     }
 
     /// The limit of the number of threads. More than 65,535 are as many as that.
+    ///
+    /// While the operating system refuses a thread, the pool does with those that it has, and tries again until it gets
+    /// one. A worker that waits for a task which nobody else can run runs it then.
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.spec.threads = Some(threads);
@@ -239,8 +242,8 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started. And if it is a
-    /// pool of processes: a closure cannot be sent to one, as an annotated function can.
+    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use tries
+    /// again). And if it is a pool of processes: a closure cannot be sent to one, as an annotated function can.
     #[track_caller]
     pub fn submit<T, F>(&self, work: F) -> Task<T>
     where

@@ -97,8 +97,21 @@ impl<T> Task<T> {
 
     /// Waits until the task is done; a worker runs it if nobody has started it.
     pub(crate) fn run_or_wait(&self) {
-        if !self.claim() && self.tell_this_thread() {
-            block::on(self.is_on_this_runtime(), || workers::sleep_until(|| self.slot.is_done()));
+        if !self.claim() {
+            self.wait_for_end();
+        }
+    }
+
+    /// Waits until the task is done; a worker runs it if it is refused a thread.
+    fn wait_for_end(&self) {
+        let mut refusals = workers::refusals();
+        while self.tell_this_thread() {
+            let wakes = || self.slot.is_done() || workers::refusals() != refusals;
+            block::on(self.is_on_this_runtime(), || workers::sleep_until(wakes));
+            refusals = workers::refusals();
+            if self.slot.is_done() || self.claim_refused() {
+                return;
+            }
         }
     }
 
@@ -114,6 +127,16 @@ impl<T> Task<T> {
             && !std::thread::panicking()
             && self.slot.may_be_claimed()
             && workers::work_for(self.slot.core(), || self.slot.run_if_queued()) == Some(true)
+    }
+
+    /// As [`claim`](Self::claim), if the operating system refuses the task's pool a thread. The pool's own worker may then
+    /// run what has state of its worker, too.
+    pub(crate) fn claim_refused(&self) -> bool {
+        let core = self.slot.core();
+        workers::is_worker()
+            && (self.slot.may_be_claimed() || (self.slot.may_be_claimed_by_own() && core.is_own_worker()))
+            && core.is_refused_threads()
+            && workers::work_for(core, || self.slot.run_if_queued()) == Some(true)
     }
 
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
@@ -178,17 +201,13 @@ impl<T> Task<T> {
     /// Waits until the task is done, for `limit` at most; whether it is.
     #[must_use = "the task may not be done"]
     pub fn wait(&self, limit: Duration) -> bool {
-        if !self.tell_this_thread() {
+        let Some(deadline) = Instant::now().checked_add(limit) else {
+            self.wait_for_end();
             return true;
-        }
+        };
         let done = || self.slot.is_done();
-        block::on(self.is_on_this_runtime(), || match Instant::now().checked_add(limit) {
-            Some(deadline) => workers::wait_until_deadline(done, deadline),
-            None => {
-                workers::sleep_until(done);
-                true
-            }
-        })
+        !self.tell_this_thread()
+            || block::on(self.is_on_this_runtime(), || workers::wait_until_deadline(done, deadline))
     }
 
     /// Whether the result is there, or will never be.

@@ -1,8 +1,10 @@
-//! The thread that ends tasks whose time is up. It starts with the first time-out and sleeps until the next one. What is
-//! called back then may wait for other tasks, so a second thread watches meanwhile.
+//! The thread that ends tasks whose time is up, and looks after pools that want a thread they could not start
+//! (`workers/deferred.rs`). It starts with the first pool, while threads can be had, and sleeps until the next entry.
+//! What is called back then may wait for other tasks, so a second thread watches meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -85,7 +87,22 @@ impl Queue {
     }
 }
 
+/// Starts the thread if none watches. Refused once, it may be had later.
+pub(crate) fn start() -> io::Result<()> {
+    let mut queue = lock();
+    let of_parent = queue.forget_parent(fork::count());
+    let alone = queue.watchers == 0;
+    queue.watchers += usize::from(alone);
+    drop(queue);
+    drop(of_parent);
+    if alone { start_watcher() } else { Ok(()) }
+}
+
 /// Calls `what` once `limit` is over, if it still exists then.
+///
+/// # Panics
+///
+/// If no pool has started and the thread is refused: without it nothing would ever time out.
 pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     let forks = fork::count();
     let Some(at) = Instant::now().checked_add(limit) else {
@@ -102,7 +119,7 @@ pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     if alone {
         // Without the thread nothing would ever time out, and nothing could say so but a panic. The lock is free: the
         // panic hook may ask for a time limit.
-        if let Err(error) = start() {
+        if let Err(error) = start_watcher() {
             panic!("the operating system refused the thread that `timeout` needs ({error}): close other threads");
         }
     } else if first {
@@ -111,7 +128,7 @@ pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
 }
 
 /// Starts a thread that was counted as a watcher. Refused once, it may be had later.
-fn start() -> std::io::Result<()> {
+fn start_watcher() -> io::Result<()> {
     let spawned = std::thread::Builder::new().name("fanfold-timer".into()).spawn(run);
     if spawned.is_err() {
         lock().watchers -= 1;
@@ -158,7 +175,7 @@ fn end(mut queue: MutexGuard<'static, Queue>, what: Arc<dyn Expire>, limit: Dura
     drop(queue);
     if alone {
         // If it is refused, time limits wait for the callbacks of this one.
-        let _ = start();
+        let _ = start_watcher();
     }
     panics::contain(|| what.expire(limit));
     // It may be the last of a result, whose destructor may panic.

@@ -162,7 +162,8 @@ impl<T> Iterator for AsCompleted<T> {
                 continue;
             }
             let enough = if self.all_at_once { self.left } else { 1 };
-            if let Some(key) = self.completions.next_of(enough, deadline)
+            let claim = || self.tasks.iter().flatten().any(Task::claim_refused);
+            if let Some(key) = self.completions.next_of(enough, deadline, claim)
                 && let given @ Some(_) = self.give(key)
             {
                 return given;
@@ -262,7 +263,7 @@ pub enum Until {
 
 /// Waits for tasks, for `limit` at most; gives the places of those that are done, and of those that are not.
 ///
-/// It never runs a task itself.
+/// It never runs a task itself, but on a worker without a `limit`, when the operating system refuses the task a thread.
 ///
 /// # Examples
 ///
@@ -285,7 +286,8 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
     let mut ended = 0;
     while ended < tasks.len() {
         let enough = if until == Until::First { 1 } else { tasks.len() - ended };
-        let next = completions.try_next().or_else(|| completions.next_of(enough, deadline));
+        let claim = || tasks.iter().any(Task::claim_refused);
+        let next = completions.try_next().or_else(|| completions.next_of(enough, deadline, claim));
         let Some(key) = next else { break };
         ended += 1;
         if until == Until::First || (until == Until::FirstError && tasks[key].has_failed()) {
@@ -336,7 +338,7 @@ pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, T
 /// Waits for the first task that returns, and gives its result. Of the others, those that nobody has started are
 /// cancelled, and those that run see [`cancelled()`](crate::cancelled).
 ///
-/// It never runs a task itself.
+/// It never runs a task itself, but on a worker when the operating system refuses the task a thread.
 ///
 /// # Errors
 ///

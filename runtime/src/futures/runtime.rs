@@ -6,7 +6,7 @@ use std::pin::pin;
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
 use crate::once::TryOnce;
-use crate::{block, config, fork};
+use crate::{block, config, fork, panics};
 
 struct Own {
     runtime: Runtime,
@@ -19,16 +19,19 @@ fn own() -> &'static Runtime {
     static OWN: TryOnce<Own> = TryOnce::new();
     let built = OWN.get_or_fill(|| {
         let forks = fork::count();
-        let built = Builder::new_multi_thread()
-            .worker_threads(config::cores())
-            .thread_name("fanfold-async")
-            .on_thread_start(block::is_own_runtime)
-            .enable_all()
-            .build();
-        built.map(|runtime| Own { runtime, forks })
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(config::cores()).thread_name("fanfold-async").on_thread_start(block::is_own_runtime);
+        let mut built = None;
+        // Tokio panics if its first thread is refused, and does with fewer than it asked for otherwise.
+        let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
+        match built {
+            Some(Ok(runtime)) => Ok(Own { runtime, forks }),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("no thread could be started".to_owned()),
+        }
     });
-    let own = built.unwrap_or_else(|error| {
-        panic!("the operating system refused the async runtime's threads ({error}): close other threads or files")
+    let own = built.unwrap_or_else(|why| {
+        panic!("the operating system refused the async runtime's threads ({why}): close other threads or files")
     });
     fork::check(own.forks);
     &own.runtime

@@ -101,7 +101,7 @@ impl<R> InFlight<R> {
                 if ended.is_empty() {
                     let _ = tasks.iter().flatten().any(Task::claim);
                 }
-                let key = ended.next(None)?;
+                let key = ended.next_of(1, None, || tasks.iter().flatten().any(Task::claim_refused))?;
                 free.push(key);
                 tasks[key].take()?.take_outcome()
             }

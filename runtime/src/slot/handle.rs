@@ -32,6 +32,10 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn run_if_queued(&self) -> bool;
     /// Whether a thread that waits may run the task in its own time.
     fn may_be_claimed(&self) -> bool;
+    /// Whether a worker of its own pool that waits may run it, where no other thread can be had.
+    fn may_be_claimed_by_own(&self) -> bool {
+        self.may_be_claimed()
+    }
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
     /// Whether the thread that asks belongs to the async runtime that polls the task: it must not just sleep.
@@ -122,6 +126,10 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
 
     fn may_be_claimed(&self) -> bool {
         !self.terms.own_worker && self.cell.is_queued()
+    }
+
+    fn may_be_claimed_by_own(&self) -> bool {
+        self.terms.timeout.is_none() && self.cell.is_queued()
     }
 
     fn core(&self) -> &Arc<Core> {

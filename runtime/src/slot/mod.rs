@@ -227,6 +227,16 @@ where
         ran.unwrap_or(Ran::Here)
     }
 
+    fn time_limit(&self) -> Option<Duration> {
+        self.terms.timeout
+    }
+
+    fn end_late(&self) {
+        if let Some(after) = self.terms.timeout {
+            self.end_queued(TaskError::TimedOut { after });
+        }
+    }
+
     fn abandon(&self, cancelled: bool) {
         self.end_queued(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }

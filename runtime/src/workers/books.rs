@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::JoinHandle;
 
+use super::deferred::Deferred;
 use super::job::Run;
 use super::sleepers::{Called, Sleepers};
 use crate::clock::Moment;
@@ -41,6 +43,8 @@ pub(super) struct State {
     pub(super) running: usize,
     /// Workers inside a job that have given their permit back for a while.
     pub(super) aside: usize,
+    /// What wakes those workers.
+    pub(super) waiters: Vec<Waker>,
     /// Workers inside a job that has timed out; their permits are gone to others.
     pub(super) lost: usize,
     /// Workers that have waited and need a permit again. They go before new jobs.
@@ -67,6 +71,8 @@ pub(super) struct State {
     pub(super) inside: usize,
     /// What the cpu pool's porter does.
     pub(super) porter: Porter,
+    /// A start of a thread that is to be tried again.
+    pub(super) deferred: Option<Deferred>,
     /// How often a worker has come back for another job.
     pub(super) retakes: u64,
     /// What `retakes` was when a thread was last called.
@@ -92,6 +98,7 @@ impl State {
             limit,
             running: 0,
             aside: 0,
+            waiters: Vec::new(),
             lost: 0,
             returning: 0,
             threads: 0,
@@ -105,6 +112,7 @@ impl State {
             tickets: 0,
             inside: 0,
             porter: Porter::Busy,
+            deferred: None,
             retakes: 0,
             called_at: 0,
             watched: false,

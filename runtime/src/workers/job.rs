@@ -1,6 +1,7 @@
 //! What a worker runs, and how that may end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "process")]
 use crate::process::Shipment;
@@ -19,6 +20,12 @@ pub(crate) trait Run: Send + Sync {
     fn ship(self: Arc<Self>) -> Ship {
         Ship::Gone
     }
+    /// The time that the job has once it runs.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+    /// Ends a job that no thread came for in its time.
+    fn end_late(&self) {}
     /// Tells whoever waits that the job will never run: it was cancelled, or the pool is closed.
     fn abandon(&self, cancelled: bool);
 }

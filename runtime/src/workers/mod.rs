@@ -9,6 +9,7 @@ mod closing;
 mod core_ref;
 mod cpu;
 mod crew;
+mod deferred;
 mod demand;
 mod fit;
 #[cfg(feature = "polars")]
@@ -36,10 +37,11 @@ use std::sync::{Arc, MutexGuard};
 use crate::once::TryOnce;
 #[cfg(feature = "process")]
 use crate::process;
-use crate::{fork, panics, state};
+use crate::{fork, panics, state, timer};
 
 pub(crate) use at_work::at_work;
 pub(crate) use core_ref::CoreRef;
+pub(crate) use deferred::refusals;
 pub(crate) use demand::Demand;
 #[cfg(feature = "process")]
 pub(crate) use job::Ship;
@@ -54,6 +56,7 @@ pub use spec::BuildError;
 pub(crate) use spec::{Hooks, Kind, Limits, Spec};
 
 use books::State;
+use deferred::Looks;
 use queue::Queue;
 
 /// Tasks that have ended, by how.
@@ -80,6 +83,8 @@ pub(crate) struct Core {
     /// The forks before its threads started.
     forks: u32,
     demand: Demand,
+    /// Tries starts of threads again that were refused.
+    looks: Arc<Looks>,
     /// Its worker processes, while nobody uses them.
     #[cfg(feature = "process")]
     stable: process::Stable,
@@ -98,7 +103,9 @@ impl Core {
         }
         // As good as without a limit, and a number to calculate with.
         let threads = threads.min(rayon::max_num_threads());
-        let core = Arc::new(Self {
+        // It ends tasks whose time is up, and looks after the pool's threads: without it both could hang.
+        timer::start().map_err(BuildError::Spawn)?;
+        let core = Arc::new_cyclic(|core| Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
             name: spec.name,
@@ -111,6 +118,7 @@ impl Core {
             frames: TryOnce::new(),
             forks: fork::count(),
             demand: Demand::new(spec.default && spec.kind == Kind::Cpu),
+            looks: Looks::new(core),
             #[cfg(feature = "process")]
             stable: process::Stable::new(process::Terms {
                 memory_limit: spec.limits.memory,

@@ -13,6 +13,7 @@ use super::books::State;
 use super::job::Run;
 use super::permit::{self, Permit, Place};
 use crate::clock::Moment;
+use crate::park;
 
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
@@ -208,6 +209,7 @@ impl Queue {
         }
         permit::note(permit, Place::Aside);
         state.aside += 1;
+        state.waiters.push(park::waker());
         self.release(&mut state);
         Some(state)
     }
@@ -216,6 +218,10 @@ impl Queue {
     /// must be called for what nobody could begin while it stood first in line.
     pub(super) fn step_back(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
+        let waker = park::waker();
+        if let Some(place) = state.waiters.iter().rposition(|waiter| waiter.will_wake(&waker)) {
+            state.waiters.swap_remove(place);
+        }
         if permit::is_gone(permit) {
             return None;
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::books::State;
 use super::sleepers::Called;
-use super::{Core, Kind};
+use super::{Core, Kind, deferred};
 
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
 /// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
@@ -42,7 +42,7 @@ impl Summons {
     pub(super) fn send(self, core: &Arc<Core>, life: Life) {
         self.sleeping.ring();
         if !self.new.indices.is_empty() {
-            // The crew has a thread already, so a refusal costs speed alone: the others will come to the job.
+            // One that is refused is deferred.
             let _ = self.new.start(core, life);
         }
     }
@@ -89,6 +89,11 @@ impl Recruits {
                     state.threads -= refused;
                     state.coming -= refused;
                     core.queue.gone.notify_all();
+                    let is_first = state.is_refused();
+                    drop(state);
+                    if is_first {
+                        core.look_later(deferred::SHORTEST);
+                    }
                     return Err(error);
                 }
             }

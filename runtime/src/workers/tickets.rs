@@ -31,6 +31,7 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     wanted = (wanted - called.len()).saturating_sub(state.hooked);
     let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
     if wanted > 0 && state.aside + state.lost > 0 {
+        // One that is refused is deferred.
         let _ = summons::start_threads(core, state, wanted, crew::work);
     } else {
         drop(state);

@@ -1,0 +1,152 @@
+//! Starts of threads that a pool wants and did not get, and that are tried again.
+//!
+//! A pool wants a thread when there is a job and a permit, and no thread to take it. Such a start is *deferred* when the
+//! operating system refuses the thread. Then nobody may be left to try again: the workers wait, for that very job
+//! perhaps. So the timer thread looks at the pool, after 1 ms first and then after twice the pause before, up to 100 ms,
+//! until no thread is missing. Each look tries the start. If that is refused too,
+//!
+//! - workers that wait wake, and run what they wait for themselves where they may (`Task::claim_refused`);
+//! - a queued task with a time limit that no thread came for during that time ends as timed out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::books::State;
+use super::job::Run;
+use super::started;
+use crate::timer::{self, Expire};
+
+/// The first pause after a refusal.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest one.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// What a pool knows of a start that is deferred.
+pub(super) struct Deferred {
+    /// Until the next look.
+    pause: Duration,
+    /// Whether the operating system refused the last start.
+    refused: bool,
+    /// The queue's count of retakes at the last look.
+    retakes: u64,
+}
+
+impl State {
+    /// The operating system has refused a thread. Whether the first look must be [arranged](Core::look_later).
+    pub(super) fn is_refused(&mut self) -> bool {
+        let is_first = self.deferred.is_none();
+        let retakes = self.retakes;
+        self.deferred.get_or_insert(Deferred { pause: SHORTEST, refused: true, retakes }).refused = true;
+        is_first
+    }
+}
+
+/// Looks that found a pool without a thread that the operating system refuses.
+static REFUSALS: AtomicU64 = AtomicU64::new(0);
+
+/// A number that changes when a worker that waits should try to run what it waits for.
+#[inline]
+pub(crate) fn refusals() -> u64 {
+    REFUSALS.load(Ordering::Acquire)
+}
+
+/// The timer thread's way to a pool.
+pub(super) struct Looks {
+    core: Weak<Core>,
+    /// Queued jobs with a time limit, by address, and when a look found each first. Only the timer thread uses it.
+    limited: Mutex<HashMap<usize, (Arc<dyn Run>, Instant)>>,
+}
+
+impl Looks {
+    pub(super) fn new(core: &Weak<Core>) -> Arc<Self> {
+        Arc::new(Self { core: Weak::clone(core), limited: Mutex::default() })
+    }
+
+    /// Ends queued jobs that have waited for a thread as long as they may run.
+    fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Run>, Duration)>) {
+        let now = Instant::now();
+        let mut known = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        let address = |job: &Arc<dyn Run>| Arc::as_ptr(job).addr();
+        let since = |job: &Arc<dyn Run>| before.get(&address(job)).map_or(now, |(_, since)| *since);
+        known.extend(queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))));
+        queued.retain(|(job, limit)| now.duration_since(since(job)) >= *limit);
+        drop(known);
+        drop(before);
+        for (job, _) in queued {
+            job.end_late();
+        }
+    }
+}
+
+impl Expire for Looks {
+    fn expire(&self, _: Duration) {
+        if let Some(core) = self.core.upgrade() {
+            core.look_after_threads();
+        }
+    }
+}
+
+impl Core {
+    /// Has the timer thread look at the pool after a while; without the queue's lock.
+    pub(super) fn look_later(&self, pause: Duration) {
+        let looks = Arc::downgrade(&self.looks);
+        timer::after(pause, looks);
+    }
+
+    /// Whether the operating system refuses a thread that the pool wants.
+    pub(crate) fn is_refused_threads(&self) -> bool {
+        self.queue.lock().deferred.as_ref().is_some_and(|deferred| deferred.refused)
+    }
+
+    /// Tries a deferred start again; arranges the next look if a thread is missing still.
+    fn look_after_threads(self: &Arc<Self>) {
+        let mut state = self.queue.lock();
+        let retakes = state.retakes;
+        let Some(deferred) = &mut state.deferred else { return };
+        deferred.refused = false;
+        let moves = std::mem::replace(&mut deferred.retakes, retakes) != retakes;
+        self.rouse(state);
+        let (refused, pause) = self.settle(self.queue.lock());
+        if refused {
+            self.tell_of_refusal();
+        }
+        // While jobs end, the turn of each will come.
+        let limited = if refused && !moves { self.limited_jobs() } else { Vec::new() };
+        self.looks.end_late_jobs(limited);
+        if let Some(pause) = pause {
+            self.look_later(pause);
+        }
+    }
+
+    /// Whether the last start was refused, and the pause until the next look, if there must be one.
+    fn settle(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
+        let is_missing = self.queue.wanted(&state) > 0;
+        let Some(deferred) = &mut state.deferred else { return (false, None) };
+        if !is_missing {
+            state.deferred = None;
+            return (false, None);
+        }
+        let pause = deferred.pause;
+        deferred.pause = if deferred.refused { (2 * pause).min(LONGEST) } else { SHORTEST };
+        (deferred.refused, Some(pause))
+    }
+
+    /// Queued jobs with a time limit.
+    fn limited_jobs(&self) -> Vec<(Arc<dyn Run>, Duration)> {
+        let state = self.queue.lock();
+        state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))).collect()
+    }
+
+    /// Wakes the workers that wait, of all pools, as each may wait for a job of this one.
+    fn tell_of_refusal(&self) {
+        REFUSALS.fetch_add(1, Ordering::AcqRel);
+        for core in started::all() {
+            let waiting = core.queue.lock().waiters.clone();
+            waiting.into_iter().for_each(std::task::Waker::wake);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What happens to waits, calls and pools while the operating system refuses threads. Each test is a process of its own:
+//! this very program, told to be it, with a limit on threads that only it has.
+#![cfg(target_os = "linux")]
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fanfold::{Pool, Task, TaskError, Until, as_completed, first, join_all, parallel, wait};
+
+/// Set in the process that runs a test's body.
+const INSIDE: &str = "FANFOLD_TEST_REFUSED";
+
+/// Runs `body` in another process, which is ended if it hangs.
+fn in_a_process(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        // SAFETY: the signal's default action ends this process.
+        unsafe { libc::alarm(60) };
+        return body();
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
+    let ended = ended.expect("it can be started again");
+    let (told, warned) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && told.contains("1 passed"), "{}: {told}\n{warned}", ended.status);
+}
+
+fn set_limit(limit: libc::rlim_t) {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a structure to be written, and one to be read.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NPROC, &raw mut now), 0);
+        now.rlim_cur = limit.min(now.rlim_max);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NPROC, &raw const now), 0);
+    }
+}
+
+/// From here on this process starts no thread.
+fn refuse_threads() {
+    // The limit does not hold for root. It counts the threads of a user: this one has no others.
+    let user = 1_000_000 + std::process::id();
+    // SAFETY: numbers.
+    unsafe { assert!(libc::geteuid() != 0 || libc::setuid(user) == 0) };
+    set_limit(1);
+    std::thread::Builder::new().spawn(|| ()).expect_err("a thread is refused");
+}
+
+fn allow_threads() {
+    set_limit(libc::RLIM_INFINITY);
+}
+
+/// A pool whose one thread exists.
+fn started(pool: &Pool) -> &Pool {
+    pool.submit(|| ()).join().expect("no panic");
+    pool
+}
+
+static ONE: Pool = Pool::io("one").threads(1);
+static EIGHT: Pool = Pool::io("eight").threads(8);
+
+#[parallel(kind = "io", pool = EIGHT, timeout = "300ms")]
+fn limited(_: u32) -> Result<(), TaskError> {
+    Ok(())
+}
+
+#[test]
+fn a_call_from_a_worker_of_its_pool_runs_out_of_time() {
+    in_a_process("a_call_from_a_worker_of_its_pool_runs_out_of_time", || {
+        started(&EIGHT);
+        refuse_threads();
+        let called = EIGHT.submit(|| limited(1)).join().expect("no panic");
+        assert!(matches!(called, Err(TaskError::TimedOut { .. })), "{called:?}");
+        let mapped = EIGHT.submit(|| limited::map(0..3).collect::<Vec<_>>()).join().expect("no panic");
+        assert!(mapped.iter().all(|one| matches!(one, Err(TaskError::TimedOut { .. }))), "{mapped:?}");
+        let submitted = EIGHT.submit(|| limited::submit(1).join()).join().expect("no panic");
+        assert!(matches!(submitted, Err(TaskError::TimedOut { .. })), "{submitted:?}");
+        assert!(limited(1).is_ok(), "its thread is free again");
+    });
+}
+
+#[test]
+fn a_refused_thread_is_asked_for_again() {
+    in_a_process("a_refused_thread_is_asked_for_again", || {
+        let pool = Pool::io("again").threads(2).build().expect("threads can be had");
+        refuse_threads();
+        // Waits in a way that the pool knows nothing of.
+        let (told, tells) = mpsc::channel();
+        let waits = pool.submit(move || tells.recv().is_ok());
+        let tells = pool.submit(move || told.send(()).is_ok());
+        assert!(!tells.wait(Duration::from_millis(50)), "it has no thread");
+        allow_threads();
+        assert!(waits.join().expect("no panic") && tells.join().expect("no panic"));
+    });
+}
+
+#[test]
+fn a_direct_call_goes_on_when_threads_can_be_had_again() {
+    #[parallel(kind = "io", pool = ONE)]
+    fn outer() -> u32 {
+        inner() + 1
+    }
+    #[parallel(kind = "cpu", pool = CPU)]
+    fn inner() -> u32 {
+        back() + 1
+    }
+    #[parallel(kind = "io", pool = ONE)]
+    fn back() -> u32 {
+        1
+    }
+    static CPU: Pool = Pool::cpu("two").threads(2);
+    in_a_process("a_direct_call_goes_on_when_threads_can_be_had_again", || {
+        started(&ONE);
+        started(&CPU);
+        refuse_threads();
+        let task = outer::submit();
+        assert!(!task.wait(Duration::from_millis(50)), "`back` has no thread");
+        allow_threads();
+        assert_eq!(task.join().expect("no panic"), 3);
+    });
+}
+
+#[test]
+fn a_worker_runs_what_it_waits_for_when_nobody_else_can() {
+    in_a_process("a_worker_runs_what_it_waits_for_when_nobody_else_can", || {
+        started(&ONE);
+        refuse_threads();
+        let nested = |work: fn() -> u32| ONE.submit(work).join().expect("no panic");
+        assert_eq!(nested(|| ONE.submit(|| 7).join().expect("no panic")), 7);
+        assert_eq!(nested(|| u32::from(ONE.submit(|| 7).wait(Duration::MAX))), 1);
+        assert_eq!(nested(|| first((1..4).map(|n| ONE.submit(move || n))).expect("no panic")), 1);
+        assert_eq!(nested(|| join_all((1..4).map(|n| ONE.submit(move || n))).expect("no panic").iter().sum()), 6);
+        assert_eq!(
+            nested(|| as_completed((1..4).map(|n| ONE.submit(move || n))).map(|(_, n)| n.expect("no panic")).sum()),
+            6
+        );
+        assert_eq!(nested(|| ONE.map(1..4_u32, |n| n).unordered().into_iter().sum()), 6);
+        let waited = |until| {
+            let task = ONE.submit(move || {
+                let tasks: Vec<_> = (1..4).map(|n| ONE.submit(move || n)).collect();
+                wait(&tasks, until, None).0.len()
+            });
+            task.join().expect("no panic")
+        };
+        assert_eq!((waited(Until::All), waited(Until::FirstError)), (3, 3));
+        assert!(waited(Until::First) >= 1);
+    });
+}
+
+#[test]
+fn state_does_not_keep_a_pools_own_worker_from_it() {
+    fn start() -> u32 {
+        7
+    }
+    #[parallel(kind = "io", pool = ONE, init = start)]
+    fn stateful(#[worker] state: &mut u32) -> u32 {
+        *state
+    }
+    in_a_process("state_does_not_keep_a_pools_own_worker_from_it", || {
+        started(&ONE);
+        refuse_threads();
+        assert_eq!(ONE.submit(|| stateful::submit().join().expect("no panic")).join().expect("no panic"), 7);
+    });
+}
+
+#[test]
+fn a_worker_that_waits_already_hears_that_nobody_else_can_run_it() {
+    static OTHER: Pool = Pool::io("other").threads(1);
+    in_a_process("a_worker_that_waits_already_hears_that_nobody_else_can_run_it", || {
+        started(&ONE);
+        started(&OTHER);
+        refuse_threads();
+        // The other pool's worker is busy when this one begins to wait for `behind`, and waits later.
+        let (give, given) = mpsc::channel::<Task<u32>>();
+        let busy = OTHER.submit(move || u32::from(given.recv().expect("it is given").wait(Duration::MAX)));
+        let behind = OTHER.submit(|| 1);
+        let waits = ONE.submit(move || behind.join().expect("no panic") + 1);
+        while ONE.stats().busy > 0 || ONE.stats().queued > 0 {
+            std::thread::yield_now();
+        }
+        give.send(ONE.submit(|| 1)).expect("it waits");
+        assert_eq!((waits.join().expect("no panic"), busy.join().expect("no panic")), (2, 1));
+    });
+}
+
+#[test]
+fn a_static_pool_without_its_first_thread_says_so_and_works_later() {
+    static LATE: Pool = Pool::io("late").threads(2);
+    in_a_process("a_static_pool_without_its_first_thread_says_so_and_works_later", || {
+        refuse_threads();
+        for pool in [&LATE, Pool::cpu_default()] {
+            let payload = std::panic::catch_unwind(|| drop(pool.submit(|| ()))).expect_err("it has no thread");
+            let message = payload.downcast_ref::<String>().expect("a text");
+            assert!(message.contains("refused") && message.contains("refused_threads.rs"), "{message}");
+        }
+        assert!(Pool::io("owned").build().is_err());
+        allow_threads();
+        for pool in [&LATE, Pool::cpu_default()] {
+            assert_eq!(pool.submit(|| 7).join().expect("no panic"), 7);
+        }
+    });
+}
+
+#[test]
+fn what_is_cancelled_meanwhile_does_not_run() {
+    in_a_process("what_is_cancelled_meanwhile_does_not_run", || {
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let pool = Pool::io("cancels").threads(2).build().expect("threads can be had");
+        refuse_threads();
+        let (release, released) = mpsc::channel::<()>();
+        let held = pool.submit(move || released.recv().is_err());
+        let queued: Vec<_> = (0..9).map(|_| pool.submit(|| RUNS.fetch_add(1, Ordering::SeqCst))).collect();
+        assert!(!queued[0].wait(Duration::from_millis(20)));
+        assert!(queued.iter().all(Task::cancel));
+        drop(release);
+        assert!(held.join().expect("no panic"));
+        drop(pool);
+        assert_eq!(RUNS.load(Ordering::SeqCst), 0);
+    });
+}
