@@ -158,6 +158,11 @@ impl Pool {
 
     /// The limit of the number of threads. More than 65,535 are as many as that.
     ///
+    /// It is the number of tasks that run at once. A worker that waits for another task gives its place to another thread,
+    /// which comes in addition: there are as many of them as the limit says, and 64 at least. Beyond that they start one
+    /// by one, after 100 ms in which none of the pool's tasks has ended, or 10 ms if no other pool runs a task either. So
+    /// waits may nest as deep as they like, and thousands of tasks that wait for a busy pool take turns.
+    ///
     /// While the operating system refuses a thread, the pool does with those that it has, and tries again until it gets
     /// one. A worker that waits for a task which nobody else can run runs it then.
     #[must_use]

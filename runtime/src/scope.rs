@@ -8,16 +8,19 @@ use std::any::type_name;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 use crate::error::TaskError;
 use crate::pool::Pool;
-use crate::slot::Outcome;
+use crate::slot::{Handle, Outcome};
 use crate::task::Task;
 use crate::{panics, park, workers};
 
 /// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
+///
+/// A worker that waits here runs those that nobody has started, the oldest first. So scopes may nest as deep as the
+/// stack goes, at any pool size and on few threads.
 ///
 /// # Panics
 ///
@@ -44,13 +47,23 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
             panicked: AtomicBool::new(false),
             refused: AtomicIsize::new(0),
             caller: park::waker(),
+            unstarted: workers::is_worker().then(Mutex::default),
         }),
         _tasks: PhantomData,
         _env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     let shared = &scope.shared;
-    workers::wait_until(|| shared.pending.load(Ordering::Acquire) == 0);
+    shared.run_unstarted(Task::claim);
+    let is_over = || shared.pending.load(Ordering::Acquire) == 0;
+    loop {
+        let refusals = workers::refusals();
+        workers::wait_until(|| is_over() || workers::refusals() != refusals);
+        if is_over() {
+            break;
+        }
+        shared.run_unstarted(Task::claim_refused);
+    }
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if shared.panicked.load(Ordering::Relaxed) => panic!("a task of the scope panicked, and was not joined"),
@@ -79,6 +92,52 @@ struct Shared {
     /// Tasks that their closed pools did not run, less those that were joined.
     refused: AtomicIsize,
     caller: Waker,
+    /// Tasks that may not have been started, where the caller may run them.
+    unstarted: Option<Mutex<Unstarted>>,
+}
+
+/// Tasks in the order of their submission.
+#[derive(Default)]
+struct Unstarted {
+    tasks: Vec<Weak<dyn Handle<()>>>,
+    /// With so many those that are gone are thrown out.
+    crowded: usize,
+}
+
+impl Unstarted {
+    /// Fewer tasks are no crowd.
+    const LEAST: usize = 64;
+
+    fn add(&mut self, task: &Task<()>) {
+        if self.tasks.len() >= self.crowded.max(Self::LEAST) {
+            self.tasks.retain(|task| task.strong_count() > 0);
+            self.crowded = 2 * self.tasks.len();
+        }
+        self.tasks.push(task.downgrade());
+    }
+}
+
+impl Shared {
+    /// Runs tasks here that nobody has started, as far as `claim` can.
+    fn run_unstarted(&self, claim: fn(&Task<()>) -> bool) {
+        let Some(unstarted) = &self.unstarted else { return };
+        let mut left = Vec::new();
+        loop {
+            let tasks = std::mem::take(&mut unstarted.lock().unwrap_or_else(PoisonError::into_inner).tasks);
+            if tasks.is_empty() {
+                break;
+            }
+            for weak in tasks {
+                // Another worker may have run it.
+                let Some(task) = weak.upgrade().map(Task::of) else { continue };
+                if !claim(&task) && !task.is_finished() {
+                    left.push(weak);
+                }
+            }
+        }
+        // For another attempt, if the operating system refuses them a thread.
+        unstarted.lock().unwrap_or_else(PoisonError::into_inner).tasks.append(&mut left);
+    }
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -139,6 +198,9 @@ impl<'scope> Scope<'scope, '_> {
             drop(over);
         };
         let task = pool.submit_told(run, told);
+        if let Some(unstarted) = &self.shared.unstarted {
+            unstarted.lock().unwrap_or_else(PoisonError::into_inner).add(&task);
+        }
         ScopedTask { task, packet, _scope: PhantomData }
     }
 }

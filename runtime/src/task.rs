@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,7 @@ impl<T> Task<T> {
         Self { slot }
     }
 
-    /// The handle of a task that runs elsewhere.
-    #[cfg(any(feature = "tokio", feature = "process"))]
+    /// The handle of a task that exists.
     pub(crate) fn of(slot: Arc<dyn Handle<T>>) -> Self {
         Self { slot }
     }
@@ -144,6 +143,11 @@ impl<T> Task<T> {
         let core = self.slot.core();
         core.check_fork();
         !core.look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
+    }
+
+    /// What the task is found by as long as it exists.
+    pub(crate) fn downgrade(&self) -> Weak<dyn Handle<T>> {
+        Arc::downgrade(&self.slot)
     }
 
     /// Has `waker` woken when the task is done; `false` if it is done.

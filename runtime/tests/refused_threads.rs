@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -54,6 +54,19 @@ fn allow_threads() {
 fn started(pool: &Pool) -> &Pool {
     pool.submit(|| ()).join().expect("no panic");
     pool
+}
+
+fn nested_scopes(depth: u32) -> u32 {
+    if depth == 0 {
+        return 1;
+    }
+    let leaves = AtomicU32::new(0);
+    fanfold::scope(|s| {
+        for _ in 0..2 {
+            s.submit_on(&ONE, || leaves.fetch_add(nested_scopes(depth - 1), Ordering::SeqCst));
+        }
+    });
+    leaves.into_inner()
 }
 
 static ONE: Pool = Pool::io("one").threads(1);
@@ -135,6 +148,7 @@ fn a_worker_runs_what_it_waits_for_when_nobody_else_can() {
             6
         );
         assert_eq!(nested(|| ONE.map(1..4_u32, |n| n).unordered().into_iter().sum()), 6);
+        assert_eq!(nested(|| nested_scopes(5)), 32);
         let waited = |until| {
             let task = ONE.submit(move || {
                 let tasks: Vec<_> = (1..4).map(|n| ONE.submit(move || n)).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use super::deferred::Deferred;
+use super::deferred::{self, Deferred};
 use super::job::Run;
 use super::sleepers::{Called, Sleepers};
 use crate::clock::Moment;
@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) inside: usize,
     /// What the cpu pool's porter does.
     pub(super) porter: Porter,
+    /// How many threads may stand in for workers that wait.
+    pub(super) spares: usize,
     /// A start of a thread that is to be tried again.
     pub(super) deferred: Option<Deferred>,
     /// How often a worker has come back for another job.
@@ -112,6 +114,7 @@ impl State {
             tickets: 0,
             inside: 0,
             porter: Porter::Busy,
+            spares: deferred::spares(limit),
             deferred: None,
             retakes: 0,
             called_at: 0,

@@ -1,12 +1,20 @@
 //! Starts of threads that a pool wants and did not get, and that are tried again.
 //!
 //! A pool wants a thread when there is a job and a permit, and no thread to take it. Such a start is *deferred* when the
-//! operating system refuses the thread. Then nobody may be left to try again: the workers wait, for that very job
-//! perhaps. So the timer thread looks at the pool, after 1 ms first and then after twice the pause before, up to 100 ms,
-//! until no thread is missing. Each look tries the start. If that is refused too,
+//! operating system refuses the thread, or when the pool has [many](spares) that stand in for workers that wait.
+//! Then nobody may be left to try again: the workers wait, for that very job perhaps. So the timer thread looks at the
+//! pool until no thread is missing.
+//!
+//! *Refused* starts are tried again after 1 ms and then after twice the pause before, up to 100 ms. If that is refused
+//! too,
 //!
 //! - workers that wait wake, and run what they wait for themselves where they may (`Task::claim_refused`);
 //! - a queued task with a time limit that no thread came for during that time ends as timed out.
+//!
+//! *Held back* starts bound the threads of a pool whose jobs wait for another, busy pool: one thread a job would have
+//! them all wait at once. While jobs end, those that have waited come to the queue. When no job of the pool has ended
+//! since the last look, one more thread starts: every 10 ms if no pool of the process runs anything, as each job may wait
+//! for one that is queued behind it, and every 100 ms else.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +31,10 @@ use crate::timer::{self, Expire};
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest one.
 const LONGEST: Duration = Duration::from_millis(100);
+/// Between two looks at a pool whose starts are held back.
+pub(super) const STANDSTILL: Duration = Duration::from_millis(10);
+/// How long no job of a pool ends before it has one thread more, though other jobs run.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a pool knows of a start that is deferred.
 pub(super) struct Deferred {
@@ -32,15 +44,34 @@ pub(super) struct Deferred {
     refused: bool,
     /// The queue's count of retakes at the last look.
     retakes: u64,
+    /// When a look saw that count change, or had one thread more start.
+    moved: Instant,
+}
+
+/// How many threads of a pool may stand in for workers that wait, before more of them are held back: as many as the pool
+/// has permits, and 64 at least.
+pub(super) fn spares(limit: usize) -> usize {
+    limit.max(64)
 }
 
 impl State {
-    /// The operating system has refused a thread. Whether the first look must be [arranged](Core::look_later).
-    pub(super) fn is_refused(&mut self) -> bool {
+    /// Defers the start of a thread. Whether the first look must be [arranged](Core::look_later).
+    pub(super) fn defer(&mut self, refused: bool) -> bool {
         let is_first = self.deferred.is_none();
         let retakes = self.retakes;
-        self.deferred.get_or_insert(Deferred { pause: SHORTEST, refused: true, retakes }).refused = true;
+        let first = || Deferred { pause: SHORTEST, refused, retakes, moved: Instant::now() };
+        self.deferred.get_or_insert_with(first).refused |= refused;
         is_first
+    }
+
+    /// How many threads may exist.
+    pub(super) fn most_threads(&self, limit: usize) -> usize {
+        limit + self.aside.min(self.spares) + self.lost
+    }
+
+    /// Allows one thread more than there are.
+    fn allow_one_more(&mut self) {
+        self.spares = (self.threads + 1).saturating_sub(self.limit + self.lost).max(self.spares);
     }
 }
 
@@ -104,11 +135,19 @@ impl Core {
 
     /// Tries a deferred start again; arranges the next look if a thread is missing still.
     fn look_after_threads(self: &Arc<Self>) {
+        let nothing_runs = started::all().iter().all(|core| core.queue.lock().running == 0);
         let mut state = self.queue.lock();
         let retakes = state.retakes;
         let Some(deferred) = &mut state.deferred else { return };
         deferred.refused = false;
         let moves = std::mem::replace(&mut deferred.retakes, retakes) != retakes;
+        let stands = !moves && (nothing_runs || deferred.moved.elapsed() >= PATIENCE);
+        if moves || stands {
+            deferred.moved = Instant::now();
+        }
+        if stands {
+            state.allow_one_more();
+        }
         self.rouse(state);
         let (refused, pause) = self.settle(self.queue.lock());
         if refused {
@@ -128,11 +167,16 @@ impl Core {
         let Some(deferred) = &mut state.deferred else { return (false, None) };
         if !is_missing {
             state.deferred = None;
+            state.spares = spares(state.limit);
             return (false, None);
         }
+        if !deferred.refused {
+            deferred.pause = SHORTEST;
+            return (false, Some(STANDSTILL));
+        }
         let pause = deferred.pause;
-        deferred.pause = if deferred.refused { (2 * pause).min(LONGEST) } else { SHORTEST };
-        (deferred.refused, Some(pause))
+        deferred.pause = (2 * pause).min(LONGEST);
+        (true, Some(pause))
     }
 
     /// Queued jobs with a time limit.

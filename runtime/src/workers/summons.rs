@@ -41,7 +41,7 @@ impl Summons {
     #[inline]
     pub(super) fn send(self, core: &Arc<Core>, life: Life) {
         self.sleeping.ring();
-        if !self.new.indices.is_empty() {
+        if self.new.held_back || !self.new.indices.is_empty() {
             // One that is refused is deferred.
             let _ = self.new.start(core, life);
         }
@@ -53,22 +53,29 @@ struct Recruits {
     indices: Range<usize>,
     /// What the queue's count was when they were called.
     retakes: u64,
+    /// Whether more are held back, and somebody must look after that.
+    held_back: bool,
 }
 
 impl Recruits {
     /// Up to `count`, as far as the limit allows; those that step aside do not count.
     #[inline]
     fn of(core: &Core, state: &mut State, count: usize) -> Self {
-        let count = count.min((core.spare_limit() + state.aside + state.lost).saturating_sub(state.threads));
+        let wanted = count;
+        let count = wanted.min(state.most_threads(core.spare_limit()).saturating_sub(state.threads));
+        let held_back = count < wanted && state.aside > state.spares && state.defer(false);
         let first = state.next_index;
         state.threads += count;
         state.coming += count;
         state.next_index += count;
-        Self { indices: first..first + count, retakes: state.retakes }
+        Self { indices: first..first + count, retakes: state.retakes, held_back }
     }
 
     fn start(self, core: &Arc<Core>, life: Life) -> std::io::Result<()> {
-        let Self { indices, retakes } = self;
+        let Self { indices, retakes, held_back } = self;
+        if held_back {
+            core.look_later(deferred::STANDSTILL);
+        }
         for index in indices.clone() {
             let crew = Arc::clone(core);
             let mut thread = std::thread::Builder::new().name(core.thread_name(index));
@@ -89,7 +96,7 @@ impl Recruits {
                     state.threads -= refused;
                     state.coming -= refused;
                     core.queue.gone.notify_all();
-                    let is_first = state.is_refused();
+                    let is_first = state.defer(true);
                     drop(state);
                     if is_first {
                         core.look_later(deferred::SHORTEST);
