@@ -171,18 +171,22 @@ impl Pool {
         self
     }
 
-    /// Runs `hook` first on each new thread of the pool. Of a pool of processes these are the parent's threads that wait
+    /// Runs `hook` first on each new thread of the pool, and has these threads alone run its tasks: a worker of another pool
+    /// that joins one does not run it on the spot. (`FANFOLD_SERIAL=1` runs all of them on the caller's thread, where no
+    /// hook has run.) Of a pool of processes these are the parent's threads that wait
     /// for workers; nothing is run in the workers.
     ///
     /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other than
-    /// by [`Task::join`], which runs them on the spot: the next thread would wait in the same hook.
+    /// by [`Task::join`], which runs them on the spot: the next thread would wait in the same hook. Nor may the hooks of two
+    /// pools wait for tasks of one another.
     #[must_use]
     pub const fn on_start(mut self, hook: fn()) -> Self {
         self.spec.hooks.start = Some(hook);
         self
     }
 
-    /// Runs `hook` last on each thread of the pool that ends. Threads of a static pool end with the process, which
+    /// Runs `hook` last on each thread of the pool that ends. These threads alone run the pool's tasks, as with
+    /// [`on_start`](Self::on_start). Threads of a static pool end with the process, which
     /// runs nothing.
     #[must_use]
     pub const fn on_stop(mut self, hook: fn()) -> Self {

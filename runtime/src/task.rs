@@ -39,7 +39,7 @@ use crate::{block, config, park};
 /// # Waiting on a worker
 ///
 /// A worker that joins gives its place to another thread of its pool meanwhile. One that joins a task which nobody
-/// has started yet runs it on the spot. So a function may submit to its own pool and join, at any pool size, and as deep
+/// has started yet runs it on the spot, unless the task's pool is another one and has hooks (`on_start`, `on_stop`). So a function may submit to its own pool and join, at any pool size, and as deep
 /// as its stack goes: some 1,000 joins inside each other are the end of the 2 MiB that a thread has
 /// (`RUST_MIN_STACK=bytes` gives it more).
 ///
@@ -119,13 +119,19 @@ impl<T> Task<T> {
         self.slot.is_on_this_runtime()
     }
 
-    /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare.
+    /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare. A pool
+    /// with hooks has its own threads run its tasks: no other has run them.
     pub(crate) fn claim(&self) -> bool {
-        // What a claimed task panics with would end the program if this thread were inside of a panic hook.
-        workers::is_worker()
-            && !std::thread::panicking()
-            && self.slot.may_be_claimed()
-            && workers::work_for(self.slot.core(), || self.slot.run_if_queued()) == Some(true)
+        workers::is_worker() && self.slot.may_be_claimed() && self.run_here()
+    }
+
+    /// Runs the task here if nobody has started it, its pool has a permit to spare, and its hooks have run here. A thread
+    /// inside a panic hook runs none: a panic of the task would end the program.
+    fn run_here(&self) -> bool {
+        let core = self.slot.core();
+        !std::thread::panicking()
+            && (!core.has_hooks() || core.is_own_worker())
+            && workers::work_for(core, || self.slot.run_if_queued()) == Some(true)
     }
 
     /// As [`claim`](Self::claim), if the operating system refuses the task's pool a thread. The pool's own worker may then
@@ -135,7 +141,7 @@ impl<T> Task<T> {
         workers::is_worker()
             && (self.slot.may_be_claimed() || (self.slot.may_be_claimed_by_own() && core.is_own_worker()))
             && core.is_refused_threads()
-            && workers::work_for(core, || self.slot.run_if_queued()) == Some(true)
+            && self.run_here()
     }
 
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.

@@ -214,7 +214,7 @@ impl Core {
     #[cfg(feature = "process")]
     pub(crate) fn try_directly<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> Option<T> {
         fork::check(self.forks);
-        if self.queue.waiting() > 0 || self.is_own_worker() || self.is_closed() {
+        if self.has_hooks() || self.queue.waiting() > 0 || seat::is_worker_of(self) || self.is_closed() {
             return None;
         }
         let (result, untidy) = seat::work_for(self, || self.stable.try_seated(work))??;
@@ -222,6 +222,12 @@ impl Core {
             self.queue.ask_to_tidy();
         }
         Some(result)
+    }
+
+    /// Whether only the pool's own threads may run its jobs: other threads have not run its hooks.
+    #[inline]
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.hooks.start.is_some() || self.hooks.stop.is_some()
     }
 
     fn has_start_hook(&self) -> bool {
@@ -273,9 +279,10 @@ impl Core {
         seat::is_worker_of(self) || (seat::does_cpu_work() && self.is_default_cpu())
     }
 
-    /// Whether the current thread is one of this pool's workers.
+    /// Whether the current thread is one of this pool's own, which may have its worker's state: not one that another pool
+    /// lends to it.
     pub(crate) fn is_own_worker(&self) -> bool {
-        seat::is_worker_of(self)
+        seat::is_own_worker_of(self)
     }
 
     pub(crate) fn counts(&self) -> &Counts {

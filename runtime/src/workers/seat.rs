@@ -13,6 +13,8 @@ thread_local! {
     static CORE: RefCell<Option<Arc<Core>>> = const { RefCell::new(None) };
     /// Its number, to be looked up without a borrow; 0 is none.
     static ID: Cell<u64> = const { Cell::new(0) };
+    /// The number of the pool that the thread belongs to, also while it runs a job of another; 0 is none.
+    static HOME: Cell<u64> = const { Cell::new(0) };
     /// Whether it has one of the pool's permits: inside a job, and not in what it runs before its first and after its
     /// last one.
     static HOLDS: Cell<bool> = const { Cell::new(false) };
@@ -31,6 +33,7 @@ thread_local! {
 pub(super) fn take(core: &Arc<Core>) {
     CORE.set(Some(Arc::clone(core)));
     ID.set(core.id);
+    HOME.set(core.id);
     CPU_WORK.set(core.is_frames());
 }
 
@@ -38,6 +41,12 @@ pub(super) fn take(core: &Arc<Core>) {
 #[inline]
 pub(super) fn is_worker_of(core: &Core) -> bool {
     ID.get() == core.id
+}
+
+/// Whether the current thread is a worker of this very pool, and one of its own threads.
+#[inline]
+pub(super) fn is_own_worker_of(core: &Core) -> bool {
+    is_worker_of(core) && HOME.get() == core.id
 }
 
 /// Whether the current thread is a worker of any pool. One that is being taken down, and runs the last destructors of

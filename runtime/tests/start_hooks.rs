@@ -1,0 +1,107 @@
+//! What a pool with hooks runs, it runs on its own threads: no other has run them.
+
+use std::cell::Cell;
+
+use fanfold::{Pool, as_completed, first, join_all, parallel};
+
+thread_local! {
+    /// The pool whose start hook this thread has run.
+    static READY: Cell<&'static str> = const { Cell::new("") };
+    static ENDS: Cell<bool> = const { Cell::new(false) };
+}
+
+static IO: Pool = Pool::io("hooked_io").threads(4).on_start(|| READY.set("io"));
+static ONE: Pool = Pool::io("hooked_one").threads(1).on_start(|| READY.set("one"));
+static CPU: Pool = Pool::cpu("hooked_cpu").threads(2).on_start(|| READY.set("cpu"));
+static ENDING: Pool = Pool::io("hooked_end").threads(2).on_stop(|| ENDS.set(true));
+
+#[parallel(kind = "io", pool = IO)]
+fn on_io() -> &'static str {
+    READY.get()
+}
+
+#[parallel(kind = "cpu", pool = CPU)]
+fn on_cpu() -> &'static str {
+    READY.get()
+}
+
+fn name() -> String {
+    std::thread::current().name().unwrap_or("?").to_owned()
+}
+
+/// Every way to have one of the pools run something, from the thread that calls.
+fn all_ways() {
+    for _ in 0..20 {
+        for (pool, ready) in [(&IO, "io"), (&ONE, "one"), (&CPU, "cpu")] {
+            let submit = || pool.submit(|| READY.get());
+            assert_eq!(submit().join().expect("no panic"), ready);
+            assert_eq!(join_all([submit(), submit(), submit()]).expect("no panic"), [ready; 3]);
+            assert!(as_completed([submit(), submit()]).all(|(_, seen)| seen.expect("no panic") == ready));
+            assert_eq!(first([submit(), submit()]).expect("no panic"), ready);
+            assert!(pool.map(0..9, |_| READY.get()).into_iter().all(|seen| seen == ready));
+            assert!(pool.map(0..9, |_| READY.get()).unordered().into_iter().all(|seen| seen == ready));
+            assert_eq!(pool.map(0..9, |_| READY.get()).collect::<Vec<_>>(), [ready; 9]);
+            fanfold::scope(|s| {
+                for _ in 0..3 {
+                    s.submit_on(pool, || assert_eq!(READY.get(), ready));
+                }
+                assert_eq!(s.submit_on(pool, || READY.get()).join().expect("no panic"), ready);
+            });
+        }
+        assert_eq!((on_io(), on_io::submit().join().expect("no panic")), ("io", "io"));
+        assert_eq!((on_cpu(), on_cpu::submit().join().expect("no panic")), ("cpu", "cpu"));
+        assert!(ENDING.submit(name).join().expect("no panic").starts_with("fanfold-hooked_end-"));
+    }
+}
+
+#[test]
+fn a_hook_has_run_where_a_task_runs() {
+    all_ways();
+    Pool::cpu_default().submit(all_ways).join().expect("no panic");
+    Pool::io_default().submit(all_ways).join().expect("no panic");
+    let plain = Pool::io("plain").threads(1).build().expect("threads can be had");
+    join_all((0..4).map(|_| plain.submit(all_ways))).expect("no panic");
+}
+
+#[test]
+fn a_hook_has_run_where_a_task_of_its_own_worker_runs() {
+    for pool in [&IO, &ONE, &CPU] {
+        join_all((0..2).map(|_| pool.submit(all_ways))).expect("no panic");
+    }
+}
+
+#[test]
+fn pools_with_hooks_wait_for_one_another() {
+    static LEFT: Pool = Pool::io("left").threads(1).on_start(|| READY.set("left"));
+    static RIGHT: Pool = Pool::cpu("right").threads(1).on_start(|| READY.set("right"));
+    fn swap(depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        let (pool, ready) = if depth % 2 == 0 { (&LEFT, "left") } else { (&RIGHT, "right") };
+        let task = pool.submit(move || {
+            assert_eq!(READY.get(), ready);
+            swap(depth - 1)
+        });
+        1 + task.join().expect("no panic")
+    }
+    let all: Vec<_> = (0..8).map(|_| LEFT.submit(|| swap(10))).collect();
+    assert_eq!(join_all(all).expect("no panic"), [10; 8]);
+}
+
+#[test]
+fn state_is_made_by_the_pools_own_threads() {
+    fn made() -> String {
+        name()
+    }
+    static STATES: Pool = Pool::io("states").threads(2);
+    #[parallel(kind = "io", pool = STATES, init = made)]
+    fn maker(#[worker] state: &mut String) -> String {
+        state.clone()
+    }
+    // A worker of another pool that runs a task of this one on the spot calls it.
+    let foreign = Pool::io("foreign").threads(2).build().expect("threads can be had");
+    let made = (0..20).map(|_| foreign.submit(|| STATES.submit(maker).join().expect("no panic")));
+    let made = join_all(made).expect("no panic");
+    assert!(made.iter().all(|name| name.starts_with("fanfold-states-")), "{made:?}");
+}
