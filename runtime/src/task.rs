@@ -39,7 +39,8 @@ use crate::{block, config, park};
 /// # Waiting on a worker
 ///
 /// A worker that joins gives its place to another thread of its pool meanwhile. One that joins a task which nobody
-/// has started yet runs it on the spot, unless the task's pool is another one and has hooks (`on_start`, `on_stop`). So a function may submit to its own pool and join, at any pool size, and as deep
+/// has started yet runs it on the spot, unless the task's pool is another one and has hooks (`on_start`, `on_stop`); one
+/// that waits for several tasks does so only where no other thread can, and nothing else that it waits for runs. So a function may submit to its own pool and join, at any pool size, and as deep
 /// as its stack goes: some 1,000 joins inside each other are the end of the 2 MiB that a thread has
 /// (`RUST_MIN_STACK=bytes` gives it more).
 ///
@@ -132,6 +133,22 @@ impl<T> Task<T> {
         !std::thread::panicking()
             && (!core.has_hooks() || core.is_own_worker())
             && workers::work_for(core, || self.slot.run_if_queued()) == Some(true)
+    }
+
+    /// Whether a thread that waits may run it.
+    pub(crate) fn may_be_claimed(&self) -> bool {
+        self.slot.may_be_claimed()
+    }
+
+    /// Whether nobody has started it, and it waits for the same pool as `other`.
+    pub(crate) fn waits_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.slot.core(), other.slot.core()) && !self.slot.is_running() && !self.slot.is_done()
+    }
+
+    /// As [`claim`](Self::claim), if its pool has no other thread for the task: for waits in which another task may end
+    /// first.
+    pub(crate) fn claim_alone(&self) -> bool {
+        workers::is_worker() && self.slot.may_be_claimed() && !self.slot.core().has_thread_for_more() && self.run_here()
     }
 
     /// As [`claim`](Self::claim), if the operating system refuses the task's pool a thread. The pool's own worker may then

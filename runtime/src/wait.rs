@@ -16,7 +16,8 @@ use crate::workers;
 
 /// Gives the results of tasks in the order in which they end, each with its place among the tasks.
 ///
-/// A worker that waits in it runs tasks that nobody has started. Tasks that are left when it is dropped go on by
+/// A worker that waits in it runs tasks that nobody has started, where their pool has no other thread for them. Tasks
+/// that are left when it is dropped go on by
 /// themselves.
 ///
 /// # Panics
@@ -47,7 +48,7 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
             completions.watch(key, task);
         }
     }
-    AsCompleted { left: tasks.len(), tasks, completions, all_at_once: false, limit: None, unclaimed: 0 }
+    AsCompleted { left: tasks.len(), tasks, completions, all_at_once: false, limit: None, unclaimed: 0, started: 0 }
 }
 
 /// The results of tasks as they end; [`as_completed`] makes one.
@@ -61,7 +62,12 @@ pub struct AsCompleted<T> {
     limit: Option<Limit>,
     /// Tasks before this one were claimed or started.
     unclaimed: usize,
+    /// Those of them whose results were not given.
+    started: usize,
 }
+
+/// Tasks start in about their order: before one is run here, so many are looked at to see that none behind it runs.
+const NEXT: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Limit {
@@ -114,6 +120,7 @@ impl<T> AsCompleted<T> {
     fn give(&mut self, key: usize) -> Option<(usize, Result<T, TaskError>)> {
         let task = self.tasks[key].take()?;
         self.left -= 1;
+        self.started -= usize::from(key < self.unclaimed && self.started > 0);
         Some((key, task.into_outcome()))
     }
 
@@ -130,13 +137,15 @@ impl<T> AsCompleted<T> {
         limit.at.filter(|at| Instant::now() >= *at).map(|_| limit.after)
     }
 
-    /// Runs a task that nobody has started, if this thread may.
+    /// Runs the first task that nobody has started, if nobody but this thread can, and no other task may end meanwhile: one
+    /// that takes long must not keep this thread from results of others.
     fn claim_one(&mut self) -> bool {
         while let Some(task) = self.tasks.get(self.unclaimed) {
-            if task.as_ref().is_some_and(Task::claim) {
-                return true;
+            if let Some(task) = task.as_ref().filter(|task| task.may_be_claimed()) {
+                let mut next = self.tasks[self.unclaimed..].iter().take(NEXT).flatten();
+                return self.started == 0 && next.all(|next| next.waits_beside(task)) && task.claim_alone();
             }
-            // Not for now: its pool has no permit to spare, or somebody runs it.
+            self.started += usize::from(task.is_some());
             self.unclaimed += 1;
         }
         false

@@ -22,7 +22,7 @@ use crate::progress::Bar;
 use crate::sent::Crossing;
 use crate::slot::{Slot, Terms};
 use crate::task::Task;
-use crate::workers::{Core, Kind};
+use crate::workers::{self, Core, Kind};
 
 /// How long a task of several items is to take.
 const BATCH: Duration = Duration::from_micros(100);
@@ -97,9 +97,10 @@ impl<R> InFlight<R> {
                 if tasks.len() == free.len() {
                     return None;
                 }
-                // A worker runs what nobody has started, as `join` would.
-                if ended.is_empty() {
-                    let _ = tasks.iter().flatten().any(Task::claim);
+                // A worker runs what nobody else can, while no other result may come.
+                let mut all = tasks.iter().flatten();
+                if workers::is_worker() && all.all(Task::may_be_claimed) {
+                    let _ = tasks.iter().flatten().next().is_some_and(Task::claim_alone);
                 }
                 let key = ended.next_of(1, None, || tasks.iter().flatten().any(Task::claim_refused))?;
                 free.push(key);

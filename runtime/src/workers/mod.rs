@@ -230,6 +230,20 @@ impl Core {
         self.hooks.start.is_some() || self.hooks.stop.is_some()
     }
 
+    /// Whether another thread of the pool can begin with a job now: there is a permit for it, and it exists or can start.
+    pub(crate) fn has_thread_for_more(&self) -> bool {
+        let state = self.queue.lock();
+        if !state.has_permit() || state.deferred.is_some() {
+            return false;
+        }
+        let idle = state.sleeping.len() + state.looking + state.lingering + state.rung + state.coming;
+        let rayon = state.rayon.is_some() && state.inside + state.tickets < self.threads;
+        // This worker counts as one that waits.
+        let waits = usize::from(seat::is_worker_of(self));
+        let stand_in = (state.aside + waits).min(state.spares);
+        idle > 0 || rayon || state.threads < self.spare_limit() + stand_in + state.lost
+    }
+
     fn has_start_hook(&self) -> bool {
         self.hooks.start.is_some()
     }

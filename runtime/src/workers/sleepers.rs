@@ -44,6 +44,11 @@ impl Sleepers {
         place.map(|place| self.0.remove(place)).is_some()
     }
 
+    /// How many sleep.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes up to `count` threads out, to be [rung](Called::ring) for.
     #[inline]
     pub(super) fn call(&mut self, count: usize) -> Called {
