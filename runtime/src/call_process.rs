@@ -160,8 +160,9 @@ struct Sending<A, R, C, D> {
 type SendingSlot<A, R, C, D> = Slot<Sending<A, R, C, D>, R>;
 
 impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
-    fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
+    fn run_if_queued(slot: &SendingSlot<A, R, C, D>, claimed: impl FnOnce()) -> bool {
         let Some(Sending { remote, args }) = slot.begin() else { return false };
+        claimed();
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // What writes the arguments is the user's, too.
@@ -175,9 +176,13 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
 
 impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for SendingSlot<A, R, C, D> {
     fn run(self: Arc<Self>) -> Ran {
-        Sending::run_if_queued(&self);
+        let ran = Sending::run_if_queued(&self, || {});
         panics::discard(self);
-        Ran::Here
+        if ran { Ran::Here } else { Ran::Dead }
+    }
+
+    fn is_dead(&self) -> bool {
+        Slot::is_dead(self)
     }
 
     fn can_be_shipped(&self) -> bool {
@@ -185,7 +190,10 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for
     }
 
     fn ship(self: Arc<Self>) -> Ship {
-        let Some(work) = self.begin() else { return Ship::Gone };
+        let Some(work) = self.begin() else {
+            self.exhume();
+            return Ship::Gone;
+        };
         let encoded = if work.remote.travels() {
             panics::catch(work.remote.function(), || work.remote.encode(&work.args))
         } else {

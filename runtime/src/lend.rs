@@ -192,6 +192,14 @@ impl<W: Work> Run for Lease<W> {
         if self.along { Ran::Helped } else { Ran::Here }
     }
 
+    fn is_dead(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    fn is_task(&self) -> bool {
+        false
+    }
+
     fn abandon(&self, _: bool) {
         let before = self.state.fetch_or(ABANDONED, Ordering::AcqRel);
         self.wake(before);
@@ -258,7 +266,8 @@ fn serve<W: Work>(
         }
     }
     let before = lease.close();
-    if along && helpers > 0 {
+    // Alone, one has entered, and there is no other.
+    if helpers > usize::from(!along) {
         core.retract(&job());
     }
     // Each worker inside is at its last block, and may wait there for the permit that this thread gives back meanwhile.

@@ -78,7 +78,7 @@ fn pools_with_hooks_wait_for_one_another() {
         if depth == 0 {
             return 0;
         }
-        let (pool, ready) = if depth % 2 == 0 { (&LEFT, "left") } else { (&RIGHT, "right") };
+        let (pool, ready) = if depth.is_multiple_of(2) { (&LEFT, "left") } else { (&RIGHT, "right") };
         let task = pool.submit(move || {
             assert_eq!(READY.get(), ready);
             swap(depth - 1)
@@ -97,6 +97,7 @@ fn state_is_made_by_the_pools_own_threads() {
     static STATES: Pool = Pool::io("states").threads(2);
     #[parallel(kind = "io", pool = STATES, init = made)]
     fn maker(#[worker] state: &mut String) -> String {
+        state.push('!');
         state.clone()
     }
     // A worker of another pool that runs a task of this one on the spot calls it.

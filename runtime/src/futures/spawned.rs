@@ -23,7 +23,9 @@ pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
 
 /// Only its runtime runs it.
 impl<Fut, T> Work<T> for Polled<Fut> {
-    fn run_if_queued(_: &Slot<Self, T>) -> bool {
+    const QUEUED: bool = false;
+
+    fn run_if_queued(_: &Slot<Self, T>, _: impl FnOnce()) -> bool {
         false
     }
 }

@@ -46,13 +46,16 @@ pub(crate) trait Handle<T>: Send + Sync {
 
 /// What a slot holds: a closure, which any thread may run, or a future, which only its runtime polls.
 pub(crate) trait Work<T>: Sized {
-    /// Runs the slot's work here if nobody has started it.
-    fn run_if_queued(slot: &Slot<Self, T>) -> bool;
+    /// Whether it waits in its pool's queue, and not with a runtime.
+    const QUEUED: bool = true;
+
+    /// Runs the slot's work here if nobody has started it; `claimed` is called in between.
+    fn run_if_queued(slot: &Slot<Self, T>, claimed: impl FnOnce()) -> bool;
 }
 
 impl<F: FnOnce() -> T, T> Work<T> for F {
-    fn run_if_queued(slot: &Slot<F, T>) -> bool {
-        slot.claim_and_run(|| {}).is_some()
+    fn run_if_queued(slot: &Slot<F, T>, claimed: impl FnOnce()) -> bool {
+        slot.claim_and_run(claimed).is_some()
     }
 }
 
@@ -102,7 +105,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn withdraw(&self) -> bool {
-        if self.end_queued(TaskError::Cancelled) {
+        if self.end_in_queue(TaskError::Cancelled) {
             return true;
         }
         self.cell.ask_to_stop();
@@ -121,7 +124,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn run_if_queued(&self) -> bool {
-        F::run_if_queued(self)
+        F::run_if_queued(self, || self.core.bury())
     }
 
     fn may_be_claimed(&self) -> bool {

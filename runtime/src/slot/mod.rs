@@ -24,7 +24,6 @@ use listener::tell;
 use timed::Timed;
 
 pub(crate) use handle::Handle;
-#[cfg(any(feature = "process", feature = "tokio"))]
 pub(crate) use handle::Work;
 pub use listener::Outcome;
 pub(crate) use listener::{Listener, Relay};
@@ -118,6 +117,29 @@ impl<F, T> Slot<F, T> {
         // SAFETY: revoked just now.
         unsafe { self.publish(Err(why)) };
         true
+    }
+}
+
+impl<F: Work<T>, T> Slot<F, T> {
+    /// As [`end_queued`](Self::end_queued), of a task that stays in its pool's queue.
+    fn end_in_queue(&self, why: TaskError) -> bool {
+        let ended = self.end_queued(why);
+        if ended && F::QUEUED {
+            self.core.bury();
+        }
+        ended
+    }
+
+    /// Whether it has ended, or another thread runs it.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_dead(&self) -> bool {
+        !self.cell.is_queued()
+    }
+
+    /// A worker has taken it out of the queue when it had ended.
+    #[cfg(feature = "process")]
+    pub(crate) fn exhume(&self) {
+        self.core.exhume();
     }
 }
 
@@ -224,7 +246,11 @@ where
             slot.core.do_not_expect_me();
             panics::discard(slot);
         }
-        ran.unwrap_or(Ran::Here)
+        ran.unwrap_or(Ran::Dead)
+    }
+
+    fn is_dead(&self) -> bool {
+        !self.cell.is_queued()
     }
 
     fn time_limit(&self) -> Option<Duration> {
@@ -233,7 +259,7 @@ where
 
     fn end_late(&self) {
         if let Some(after) = self.terms.timeout {
-            self.end_queued(TaskError::TimedOut { after });
+            self.end_in_queue(TaskError::TimedOut { after });
         }
     }
 

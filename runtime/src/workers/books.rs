@@ -37,6 +37,8 @@ pub(super) enum Porter {
 /// The jobs, and who is where: what the queue's lock guards.
 pub(super) struct State {
     pub(super) jobs: VecDeque<Arc<dyn Run>>,
+    /// Copies of a map's job among them that nobody will enter, at most.
+    pub(super) stale: usize,
     /// Permits in all.
     pub(super) limit: usize,
     /// Permits in use: workers that run a job and do not wait.
@@ -97,6 +99,7 @@ impl State {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
+            stale: 0,
             limit,
             running: 0,
             aside: 0,

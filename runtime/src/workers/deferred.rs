@@ -19,6 +19,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::Core;
@@ -88,8 +89,11 @@ pub(crate) fn refusals() -> u64 {
 pub(super) struct Looks {
     core: Weak<Core>,
     /// Queued jobs with a time limit, by address, and when a look found each first. Only the timer thread uses it.
-    limited: Mutex<HashMap<usize, (Arc<dyn Run>, Instant)>>,
+    limited: Mutex<HashMap<usize, Seen>>,
 }
+
+/// A job, and when a look found it first.
+type Seen = (Arc<dyn Run>, Instant);
 
 impl Looks {
     pub(super) fn new(core: &Weak<Core>) -> Arc<Self> {
@@ -135,6 +139,10 @@ impl Core {
 
     /// Tries a deferred start again; arranges the next look if a thread is missing still.
     fn look_after_threads(self: &Arc<Self>) {
+        if self.queue.dead() > 0 {
+            // They need no thread.
+            self.queue.sweep();
+        }
         let nothing_runs = started::all().iter().all(|core| core.queue.lock().running == 0);
         let mut state = self.queue.lock();
         let retakes = state.retakes;
@@ -151,7 +159,7 @@ impl Core {
         self.rouse(state);
         let (refused, pause) = self.settle(self.queue.lock());
         if refused {
-            self.tell_of_refusal();
+            tell_of_refusal();
         }
         // While jobs end, the turn of each will come.
         let limited = if refused && !moves { self.limited_jobs() } else { Vec::new() };
@@ -184,13 +192,13 @@ impl Core {
         let state = self.queue.lock();
         state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))).collect()
     }
+}
 
-    /// Wakes the workers that wait, of all pools, as each may wait for a job of this one.
-    fn tell_of_refusal(&self) {
-        REFUSALS.fetch_add(1, Ordering::AcqRel);
-        for core in started::all() {
-            let waiting = core.queue.lock().waiters.clone();
-            waiting.into_iter().for_each(std::task::Waker::wake);
-        }
+/// Wakes the workers that wait, of all pools, as each may wait for a job of the one that is refused a thread.
+fn tell_of_refusal() {
+    REFUSALS.fetch_add(1, Ordering::AcqRel);
+    for core in started::all() {
+        let waiting = core.queue.lock().waiters.clone();
+        waiting.into_iter().for_each(Waker::wake);
     }
 }

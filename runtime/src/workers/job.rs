@@ -20,6 +20,12 @@ pub(crate) trait Run: Send + Sync {
     fn ship(self: Arc<Self>) -> Ship {
         Ship::Gone
     }
+    /// Whether nothing would come of running it.
+    fn is_dead(&self) -> bool;
+    /// Whether it is a task, which is counted when it dies in the queue.
+    fn is_task(&self) -> bool {
+        true
+    }
     /// The time that the job has once it runs.
     fn time_limit(&self) -> Option<Duration> {
         None
@@ -48,6 +54,8 @@ pub(crate) enum Ran {
     Here,
     /// In time, and it was a share of a map: more of them may come at once.
     Helped,
+    /// A task that had ended: nothing was run.
+    Dead,
     /// So late that the pool had given the thread up, and its permit to another.
     WrittenOff,
 }

@@ -27,6 +27,7 @@ mod sleepers;
 mod spec;
 mod started;
 mod summons;
+mod sweep;
 mod tickets;
 
 use std::fmt;
@@ -186,6 +187,10 @@ impl Core {
         seat::is_here(self);
         match ran {
             Ran::Here | Ran::Helped => self.queue.release(&mut state),
+            Ran::Dead => {
+                self.queue.exhume();
+                self.queue.release(&mut state);
+            }
             Ran::WrittenOff => state.lost -= 1,
         }
         state.retakes += 1;
@@ -306,7 +311,7 @@ impl Core {
     /// Threads that exist, jobs that run, and jobs that wait.
     pub(crate) fn load(&self) -> (usize, usize, usize) {
         let state = self.queue.lock();
-        (state.threads, state.busy(), state.jobs.len())
+        (state.threads, state.busy(), state.jobs.len().saturating_sub(self.queue.dead()))
     }
 
     /// Whether this is the pool of `kind = "cpu"`, whose callers work along.

@@ -5,7 +5,7 @@
 //! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// How many jobs there are, for threads that look without the lock.
     waiting: AtomicUsize,
+    /// Tasks among them that have ended: see `sweep.rs`.
+    pub(super) dead: AtomicIsize,
     /// Workers that will take a job at once, though they have not ended their last one.
     expected: AtomicUsize,
     /// Until when a worker may be on its way to another core, in ticks.
@@ -39,6 +41,7 @@ impl Queue {
         Self {
             state: Mutex::new(State::new(limit)),
             waiting: AtomicUsize::new(0),
+            dead: AtomicIsize::new(0),
             expected: AtomicUsize::new(0),
             moving: AtomicU64::new(0),
             porter: Condvar::new(),
@@ -87,8 +90,20 @@ impl Queue {
         while state.jobs.back().is_some_and(|last| Arc::ptr_eq(last, job)) {
             state.jobs.pop_back();
         }
+        // Two are the caller's; others are in the queue, or with workers that are about to drop them.
+        let left = Arc::strong_count(job).saturating_sub(2);
+        let is_crowded = left > 0 && self.leave(&mut state, left);
+        self.has_fewer_jobs(&mut state);
+        drop(state);
+        if is_crowded {
+            self.sweep();
+        }
+    }
+
+    /// Jobs were taken out that nobody runs.
+    pub(super) fn has_fewer_jobs(&self, state: &mut State) {
         self.waiting.store(state.jobs.len(), Ordering::Release);
-        self.tell_of_end(&mut state);
+        self.tell_of_end(state);
     }
 
     /// Takes the next job if it is one to be sent along with others; on the taker's own permit.

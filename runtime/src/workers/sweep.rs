@@ -1,0 +1,94 @@
+//! Jobs that stay in the queue though nobody will run them: tasks that were cancelled, timed out or run by a thread that
+//! waited for them, and calls for help with a map that has ended.
+//!
+//! A task is counted when it dies in the queue, and when a worker takes a dead one out. When half of a queue is dead, and
+//! 1,024 jobs at least, all of them are thrown out: so a dead job costs a few nanoseconds, and they hold no more memory
+//! than the others do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Core;
+use super::books::State;
+use super::job::Run;
+use super::queue::Queue;
+use crate::panics;
+
+/// Fewer dead jobs are left where they are.
+const LEAST: usize = 1_024;
+
+impl Queue {
+    /// A task has died in the queue; whether the queue is to be [swept](Self::sweep).
+    #[inline]
+    pub(super) fn bury(&self) -> bool {
+        // A worker may take it out before it is counted: the number is less than 0 then for a moment.
+        let dead = self.dead.fetch_add(1, Ordering::Relaxed) + 1;
+        usize::try_from(dead).is_ok_and(|dead| self.has_too_many(dead))
+    }
+
+    #[inline]
+    fn has_too_many(&self, dead: usize) -> bool {
+        dead >= LEAST && 2 * dead >= self.waiting()
+    }
+
+    /// A worker has taken a dead task out.
+    #[inline]
+    pub(super) fn exhume(&self) {
+        self.dead.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Dead tasks in the queue.
+    pub(super) fn dead(&self) -> usize {
+        usize::try_from(self.dead.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Takes dead jobs out, to be dropped without the lock.
+    fn take_dead(&self, state: &mut State) -> Vec<Arc<dyn Run>> {
+        state.stale = 0;
+        let mut dead = Vec::new();
+        state.jobs.retain(|job| {
+            let is_dead = job.is_dead();
+            if is_dead {
+                dead.push(Arc::clone(job));
+            }
+            !is_dead
+        });
+        let tasks = dead.iter().filter(|job| job.is_task()).count();
+        self.dead.fetch_sub(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::Relaxed);
+        if state.jobs.capacity() > 4 * state.jobs.len().max(LEAST) {
+            let room = 2 * state.jobs.len();
+            state.jobs.shrink_to(room);
+        }
+        self.has_fewer_jobs(state);
+        dead
+    }
+
+    /// Throws dead jobs out.
+    pub(super) fn sweep(&self) {
+        let dead = self.take_dead(&mut self.lock());
+        // A span that goes with one is the user's code, as is the error of one that was cancelled.
+        dead.into_iter().for_each(panics::discard);
+    }
+
+    /// Copies of a job may be left in the queue that nobody will enter; whether the queue is to be swept.
+    pub(super) fn leave(&self, state: &mut State, copies: usize) -> bool {
+        state.stale += copies;
+        self.has_too_many(self.dead() + state.stale)
+    }
+}
+
+impl Core {
+    /// A task of this pool has ended in the queue, and no worker of the pool had taken it out.
+    #[inline]
+    pub(crate) fn bury(&self) {
+        if self.queue.bury() {
+            self.queue.sweep();
+        }
+    }
+
+    /// A worker has taken a task out that had ended.
+    #[cfg(feature = "process")]
+    pub(crate) fn exhume(&self) {
+        self.queue.exhume();
+    }
+}
