@@ -7,10 +7,14 @@ use std::time::Instant;
 
 use crate::slot::Relay;
 use crate::task::Task;
-use crate::{block, park, workers};
+use crate::{block, fork, park, workers};
 
 /// The keys of tasks that have ended and were not taken yet.
-pub(crate) struct Completions(Arc<Shared>);
+pub(crate) struct Completions {
+    shared: Arc<Shared>,
+    /// The forks before it was made.
+    forks: u32,
+}
 
 struct Shared {
     state: Mutex<State>,
@@ -25,6 +29,8 @@ struct State {
     enough: usize,
     /// Whether a thread that waits must step aside for its async runtime.
     on_this_runtime: bool,
+    /// Whether one of the tasks was left to the parent by a fork before it was watched.
+    left_to_parent: bool,
 }
 
 /// What a task tells when it has ended.
@@ -63,36 +69,39 @@ impl Shared {
 
 impl Completions {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { state: Mutex::default() }))
+        Self { shared: Arc::new(Shared { state: Mutex::default() }), forks: fork::count() }
     }
 
     /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to tell.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Arc<dyn Relay> {
-        let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.0) });
+        let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.shared) });
         if task.is_on_this_runtime() {
-            self.0.lock().on_this_runtime = true;
+            self.shared.lock().on_this_runtime = true;
         }
         if !task.relay_when_done(Arc::clone(&teller)) {
             Arc::clone(&teller).ended(task.has_failed());
+        } else if task.is_left_to_parent() {
+            self.shared.lock().left_to_parent = true;
         }
         teller
     }
 
     /// The next key, if there is one now.
     pub(crate) fn try_next(&self) -> Option<usize> {
-        self.0.lock().ended.pop_front()
+        self.shared.lock().ended.pop_front()
     }
 
-    /// Waits for the next key, until the deadline at most: it comes as soon as there are `enough` of them, or one of a task without a result. Until then the thread
-    /// that waits is not woken.
+    /// Waits for the next key, until the deadline at most: it comes as soon as there are `enough` of them, or one of a
+    /// task without a result. Until then the thread that waits is not woken.
     ///
     /// Without a deadline, `claim` is asked to run a task here that is refused a thread; whether it has.
     pub(crate) fn next_of(&self, enough: usize, deadline: Option<Instant>, claim: impl Fn() -> bool) -> Option<usize> {
         let mut refusals = workers::refusals();
         loop {
             self.wake_on(&park::waker(), enough);
-            let ended = || self.0.lock().has_enough();
-            let steps_aside = self.0.lock().on_this_runtime;
+            self.check_fork();
+            let ended = || self.shared.lock().has_enough();
+            let steps_aside = self.shared.lock().on_this_runtime;
             block::on(steps_aside, || match deadline {
                 Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
                 None => workers::wait_until(|| ended() || workers::refusals() != refusals),
@@ -109,6 +118,17 @@ impl Completions {
         }
     }
 
+    /// Panics in a forked child if it would wait for its parent's tasks.
+    #[track_caller]
+    pub(crate) fn check_fork(&self) {
+        let state = self.shared.lock();
+        let waits = !state.has_enough() && (state.left_to_parent || fork::is_child(self.forks));
+        drop(state);
+        if waits {
+            fork::refuse();
+        }
+    }
+
     /// Has `waker` woken when a key is there.
     pub(crate) fn wake_on_next(&self, waker: &Waker) {
         self.wake_on(waker, 1);
@@ -117,7 +137,7 @@ impl Completions {
     fn wake_on(&self, waker: &Waker, enough: usize) {
         // A waker is the user's code where it is cloned and dropped: not under the lock.
         let waker = waker.clone();
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         // What came before may be without a result.
         state.enough = if state.ended.is_empty() { enough } else { 1 };
         let before = state.waiter.replace(waker);
@@ -143,7 +163,7 @@ mod tests {
     }
 
     fn end(completions: &Completions, key: usize, failed: bool) {
-        Arc::new(Teller { key, shared: Arc::clone(&completions.0) }).ended(failed);
+        Arc::new(Teller { key, shared: Arc::clone(&completions.shared) }).ended(failed);
     }
 
     #[test]

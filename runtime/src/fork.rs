@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[cfg(all(unix, not(miri)))]
+use crate::workers;
+
 /// How often this process, and those before it, were forked.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -15,10 +18,12 @@ pub(crate) fn count() -> u32 {
 fn watch() {
     extern "C" fn forked() {
         FORKS.fetch_add(1, Ordering::Relaxed);
+        workers::forget_parent();
     }
     static WATCH: std::sync::Once = std::sync::Once::new();
     WATCH.call_once(|| {
-        // SAFETY: the handler only counts, which is allowed in a child of a process with several threads.
+        // SAFETY: the handler writes to atomics and to thread-locals without destructors, which is allowed in a child of
+        // a process with several threads.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     });
 }
@@ -27,13 +32,53 @@ fn watch() {
 #[cfg(any(not(unix), miri))]
 fn watch() {}
 
+/// The number of forks without asking for them to be counted: for what a pool runs, which has asked.
+#[inline]
+pub(crate) fn seen() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Whether this is a process that was forked since `count` was taken. The pools of before have no threads here, and
+/// their locks may be held for ever, by threads that exist in the parent alone.
+#[inline]
+pub(crate) fn is_child(count: u32) -> bool {
+    FORKS.load(Ordering::Relaxed) != count
+}
+
+/// Ends a forked child whose worker has run its function to the end. There is nobody to take the result: that thread is
+/// the only one of the process, and whoever waits is in the parent.
+#[cold]
+pub(crate) fn end_child() -> ! {
+    #[cfg(all(unix, not(miri)))]
+    {
+        const WHY: &str = "a function that ran on a worker thread forked the process, and returned in the child, where no \
+                           thread waits for it: end the child by `exec` or `_exit`\n";
+        // SAFETY: writes the text to the standard error without a lock, which another thread may have held, and ends the
+        // process without its parent's exit handlers.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
+            libc::_exit(101);
+        }
+    }
+    #[cfg(any(not(unix), miri))]
+    std::process::abort()
+}
+
 /// Panics in a process that was forked since `count` was taken, in place of waiting for ever.
 #[inline]
 #[track_caller]
 pub(crate) fn check(count: u32) {
-    assert!(
-        FORKS.load(Ordering::Relaxed) == count,
+    if is_child(count) {
+        refuse();
+    }
+}
+
+/// As [`check`], in a process that was forked.
+#[cold]
+#[track_caller]
+pub(crate) fn refuse() -> ! {
+    panic!(
         "this process was forked from one whose pools had threads, and they do not exist here: start the program anew \
          (exec) after a fork, or fork before the first use of Fanfold"
-    );
+    )
 }

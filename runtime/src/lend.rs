@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::workers::{self, Core, Ran, Run};
-use crate::{panics, park};
+use crate::{fork, panics, park};
 
 /// How long the caller looks for the end of the workers' last blocks: most are shorter, and a sleep costs as much.
 const LAST_BLOCK: Duration = Duration::from_micros(30);
@@ -183,8 +183,12 @@ impl<W: Work> Run for Lease<W> {
             // SAFETY: this worker is counted in.
             unsafe { self.work.work() };
         };
+        let forks = fork::seen();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(in_context)) {
             self.keep(payload);
+        }
+        if fork::is_child(forks) {
+            fork::end_child();
         }
         // The last use of anything of the caller's. The waker is ours.
         let before = self.state.fetch_sub(INSIDE, Ordering::AcqRel);
@@ -243,6 +247,7 @@ fn serve<W: Work>(
     job: impl Fn() -> Arc<dyn Run>,
 ) -> Result<(), Bad> {
     let along = lease.along;
+    let forks = fork::count();
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
@@ -256,6 +261,8 @@ fn serve<W: Work>(
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { lease.work.work() })) {
             lease.keep(payload);
         }
+        // In a forked child nobody else is inside, or will be: nothing is to be waited for, and the lease is over.
+        fork::check(forks);
     } else {
         let done = || {
             let now = lease.state.load(Ordering::Acquire);

@@ -346,7 +346,8 @@ impl Pool {
     /// own where that has a place for it. Callers of the default cpu pool work along: a map that is collected or folded,
     /// and a chunked call, still run, on the calling thread alone.
     ///
-    /// Called on one of the pool's own workers it closes the pool and does not wait.
+    /// Called on one of the pool's own workers it closes the pool and does not wait. In a forked child, which has none of
+    /// the pool's threads, this and dropping the pool do nothing.
     ///
     /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for what is queued at once. Without a handler
     /// nothing holds the program back: threads of `static` pools end with it.

@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::slot::{Handle, Outcome};
 use crate::task::Task;
-use crate::{panics, park, workers};
+use crate::{fork, panics, park, workers};
 
 /// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
 ///
@@ -52,8 +52,16 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         _tasks: PhantomData,
         _env: PhantomData,
     };
+    let forks = fork::count();
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     let shared = &scope.shared;
+    // In a forked child nobody runs them, and nothing borrows any more.
+    if shared.pending.load(Ordering::Acquire) > 0 && fork::is_child(forks) {
+        match result {
+            Err(payload) => resume_unwind(payload),
+            Ok(_) => fork::refuse(),
+        }
+    }
     shared.run_unstarted(Task::claim);
     let is_over = || shared.pending.load(Ordering::Acquire) == 0;
     loop {

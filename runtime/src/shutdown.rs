@@ -10,6 +10,9 @@ use crate::workers;
 /// where that matters. What comes later finds the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown); a
 /// pool that is used for the first time after this starts as ever.
 ///
+/// It may be called in an exit handler, and on a worker: for the end of the very function that calls it nobody waits. In a
+/// forked child, the pools of the parent have no threads and are left alone.
+///
 /// # Examples
 ///
 /// ```

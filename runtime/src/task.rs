@@ -164,8 +164,11 @@ impl<T> Task<T> {
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
     fn tell_this_thread(&self) -> bool {
         let core = self.slot.core();
+        if core.look(|| self.slot.is_done()) {
+            return false;
+        }
         core.check_fork();
-        !core.look(|| self.slot.is_done()) && self.wake_when_done(park::waker())
+        self.wake_when_done(park::waker())
     }
 
     /// What the task is found by as long as it exists.
@@ -181,6 +184,11 @@ impl<T> Task<T> {
     /// Has `relay` told when the task is done; `false` if it is done.
     pub(crate) fn relay_when_done(&self, relay: Arc<dyn Relay>) -> bool {
         self.slot.listen(Listener::Relay(relay)).is_none()
+    }
+
+    /// Whether this is a forked child, and the task is its parent's.
+    pub(crate) fn is_left_to_parent(&self) -> bool {
+        self.slot.core().is_of_parent()
     }
 
     /// Takes what was to be told back.
@@ -325,6 +333,7 @@ impl<T> Future for Task<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.slot.is_done() && self.slot.listen(Listener::Polled(cx.waker().clone())).is_none() {
+            self.slot.core().check_fork();
             return Poll::Pending;
         }
         Poll::Ready(self.slot.take().expect("this task was polled after it gave its result"))

@@ -252,7 +252,10 @@ impl<T> Stream for Completed<T> {
                     None => {}
                     given => return Poll::Ready(given),
                 },
-                None => return Poll::Pending,
+                None => {
+                    this.all.completions.check_fork();
+                    return Poll::Pending;
+                }
             }
         }
         Poll::Ready(None)

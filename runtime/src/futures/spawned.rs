@@ -16,7 +16,7 @@ use crate::site::Site;
 use crate::slot::{Handle, Listener, Relay, Slot, TaskId, Work};
 use crate::task::Task;
 use crate::workers::Core;
-use crate::{config, panics};
+use crate::{config, fork, panics};
 
 /// The future of a task that nobody has polled.
 pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
@@ -37,6 +37,7 @@ where
     Fut::Output: 'static,
 {
     let core = site.core();
+    core.check_fork();
     let work = Polled(Box::pin(future));
     // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
     let crossing = unsafe { Crossing::vouched() };
@@ -191,27 +192,38 @@ impl<Fut: Future> Drop for Running<Fut> {
 }
 
 /// How many submitted futures have not ended.
-static ALIVE: Mutex<usize> = Mutex::new(0);
+static ALIVE: Mutex<Futures> = Mutex::new(Futures { alive: 0, forks: 0 });
 static NONE_ALIVE: Condvar = Condvar::new();
 
-fn alive() -> MutexGuard<'static, usize> {
-    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
+struct Futures {
+    alive: usize,
+    /// The forks before they were submitted: in a forked child nobody polls those of its parent.
+    forks: u32,
+}
+
+fn alive() -> MutexGuard<'static, Futures> {
+    let mut futures = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let forks = fork::count();
+    if futures.forks != forks {
+        *futures = Futures { alive: 0, forks };
+    }
+    futures
 }
 
 struct Alive;
 
 impl Alive {
     fn new() -> Self {
-        *alive() += 1;
+        alive().alive += 1;
         Self
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let mut alive = alive();
-        *alive -= 1;
-        if *alive == 0 {
+        let mut futures = alive();
+        futures.alive = futures.alive.saturating_sub(1);
+        if futures.alive == 0 {
             NONE_ALIVE.notify_all();
         }
     }
@@ -220,7 +232,7 @@ impl Drop for Alive {
 /// Waits until no submitted future is left, until the deadline at most; whether none is.
 pub(crate) fn drain(deadline: Option<Instant>) -> bool {
     let mut left = alive();
-    while *left > 0 {
+    while left.alive > 0 {
         left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => return false,
             Some(time) => NONE_ALIVE.wait_timeout(left, time).unwrap_or_else(PoisonError::into_inner).0,

@@ -4,8 +4,9 @@
 //! milliseconds later. So a caller whose helpers have not come gives way now and then, and a helper that finds itself
 //! on the caller's core moves.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 
 use crate::clock::Moment;
 use crate::place;
@@ -15,9 +16,18 @@ const WORTH_MOVING_NS: u64 = 100_000;
 /// When helpers that sleep on other cores should have come. The next look is after twice the time.
 const LATE_NS: u64 = 20_000;
 
+/// What tells this thread from all others that live. The standard library's handle is gone in exit handlers.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: Cell<u8> = const { Cell::new(0) };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 /// Those who work on a map, and where.
 pub(super) struct Cores {
-    caller: ThreadId,
+    /// The caller's thread.
+    caller: usize,
     /// The caller's core.
     home: Option<usize>,
     /// Workers there may be, the caller included.
@@ -29,13 +39,12 @@ pub(super) struct Cores {
 impl Cores {
     /// For a map of the current thread's.
     pub(super) fn here(workers: usize) -> Self {
-        let caller = thread::current().id();
-        Self { caller, home: place::core(), workers, came: AtomicUsize::new(0) }
+        Self { caller: this_thread(), home: place::core(), workers, came: AtomicUsize::new(0) }
     }
 
     /// A worker comes, with so many nanoseconds of work left; `None` if it is of no use.
     pub(super) fn arrive(&self, left_ns: impl FnOnce() -> u64) -> Option<Worker<'_>> {
-        let is_caller = thread::current().id() == self.caller;
+        let is_caller = this_thread() == self.caller;
         if let Some(home) = self.home
             && !is_caller
             && place::core() == self.home

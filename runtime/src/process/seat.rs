@@ -4,6 +4,7 @@
 //! runs nothing itself: it sends the call to a worker, and waits for what comes back.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,13 @@ use crate::error::{Payload, TaskError};
 const STILLBORN: u32 = 3;
 
 thread_local! {
-    static SEAT: RefCell<Option<Box<Seat>>> = const { RefCell::new(None) };
+    /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a seat leaves it.
+    static SEAT: ManuallyDrop<RefCell<Option<Box<Seat>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Puts this thread on a seat; gives the one that it was on.
 pub(super) fn sit(seat: Option<Box<Seat>>) -> Option<Box<Seat>> {
-    SEAT.replace(seat)
+    SEAT.with(|place| place.replace(seat))
 }
 
 pub(super) struct Seat {
@@ -51,9 +53,9 @@ const FIRST_PACE: Duration = Duration::from_micros(25);
 ///
 /// If this thread is on none.
 pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
-    let mut seat = SEAT.take().expect("process pools run calls on seats");
+    let mut seat = SEAT.with(|place| place.take()).expect("process pools run calls on seats");
     work(&mut seat);
-    SEAT.set(Some(seat));
+    SEAT.with(|place| place.replace(Some(seat)));
 }
 
 impl Seat {
@@ -119,12 +121,13 @@ pub(super) type Each<'a> = dyn FnMut(Result<&mut Decoder<'_>, Box<TaskError>>) -
 ///
 /// If this thread is on none.
 pub(super) fn run(calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
-    SEAT.with_borrow_mut(|seat| seat.as_mut().expect("process pools run calls on seats").run(calls, each))
+    SEAT.with(|seat| seat.borrow_mut().as_mut().expect("process pools run calls on seats").run(calls, each))
 }
 
 /// Calls that this seat's worker may still run before it is replaced.
 pub(super) fn room() -> u64 {
-    SEAT.with_borrow(|seat| {
+    SEAT.with(|place| {
+        let seat = place.borrow();
         let seat = seat.as_ref()?;
         let most = seat.terms.max_tasks?;
         Some(if seat.served < most { most - seat.served } else { most })

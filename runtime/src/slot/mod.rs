@@ -14,10 +14,10 @@ use std::time::Duration;
 use crate::context::{Context, Entered};
 use crate::current::Current;
 use crate::error::TaskError;
-use crate::panics;
 use crate::sent::Crossing;
 use crate::timer::{self, Expire};
 use crate::workers::{self, Core, Permit, Ran, Run};
+use crate::{config, fork, panics};
 
 use cell::TaskCell;
 use listener::tell;
@@ -157,6 +157,9 @@ where
             let _inside = self.enter();
             work()
         });
+        if self.core.is_of_parent() && !config::serial() {
+            fork::end_child();
+        }
         if self.cell.seal() {
             self.core.expect_me();
             // SAFETY: sealed just now.

@@ -18,6 +18,12 @@ pub(super) fn others() -> usize {
     if COUNTED.get() { THREADS.load(Ordering::Relaxed).saturating_sub(1) } else { 0 }
 }
 
+/// In a forked child: the other threads are the parent's.
+#[cfg(all(unix, not(miri)))]
+pub(super) fn forget_parent() {
+    THREADS.store(usize::from(COUNTED.get()), Ordering::Relaxed);
+}
+
 /// Counts this thread until the guard is dropped.
 pub(crate) fn at_work() -> AtWork {
     AtWork::change(true)

@@ -183,8 +183,8 @@ impl State {
         self.running
     }
 
-    /// Whether nothing is left to do, and nobody is at it.
-    pub(super) fn is_done(&self) -> bool {
-        self.jobs.is_empty() && self.running + self.returning + self.aside == 0
+    /// Whether nothing is left to do, and nobody is at it, but for so many.
+    pub(super) fn is_done_but(&self, own: usize) -> bool {
+        self.jobs.is_empty() && self.running + self.returning + self.aside <= own
     }
 }

@@ -3,33 +3,40 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use super::seat::wait_by;
+use crate::panics;
+
+use super::seat::{self, wait_by};
 use super::{Core, Kind, cpu, crew};
 
 impl Core {
     /// Whether it takes no more work.
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue.lock().closed
+        !self.is_of_parent() && self.queue.lock().closed
     }
 
-    /// Takes no more work, and waits until what is queued has run; whether it has by then.
+    /// Takes no more work, and waits until what is queued has run; whether it has by then. Of a job that calls this it
+    /// does not wait for the end.
     pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
+        if self.is_of_parent() {
+            return true;
+        }
+        let own = usize::from(seat::is_inside(self));
         let mut state = self.queue.lock();
         state.closed = true;
         let called = state.call_all();
-        let done = state.is_done();
+        let done = state.is_done_but(own);
         drop(state);
         called.ring();
         if done {
             return true;
         }
         // What it waits for may wait for this worker's pool.
-        wait_by(|| self.wait_until_done(deadline))
+        wait_by(|| self.wait_until_done(own, deadline))
     }
 
-    fn wait_until_done(&self, deadline: Option<Instant>) -> bool {
+    fn wait_until_done(&self, own: usize, deadline: Option<Instant>) -> bool {
         let mut state = self.queue.lock();
-        while !state.is_done() {
+        while !state.is_done_but(own) {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return false;
@@ -44,8 +51,11 @@ impl Core {
     }
 
     /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
-    /// threads, but those whose task has timed out.
+    /// threads, but those whose task has timed out. A forked child leaves its parent's pools alone.
     pub(crate) fn finish(&self, cancel: bool) {
+        if self.is_of_parent() {
+            return;
+        }
         #[cfg(feature = "polars")]
         if let Some(crew) = self.frames.get() {
             crew.finish(cancel);
@@ -55,7 +65,11 @@ impl Core {
             state.closed = true;
             let jobs = self.queue.clear(&mut state);
             drop(state);
-            jobs.into_iter().for_each(|job| job.abandon(true));
+            for job in jobs {
+                job.abandon(true);
+                // It may hold the last of its caller's span, whose subscriber is the user's.
+                panics::discard(job);
+            }
         }
         match self.kind {
             Kind::Cpu => cpu::finish(self),

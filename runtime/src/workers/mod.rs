@@ -48,6 +48,8 @@ pub(crate) use demand::Demand;
 pub(crate) use job::Ship;
 pub(crate) use job::{Ran, Run};
 pub(crate) use permit::Permit;
+#[cfg(all(unix, not(miri)))]
+pub(crate) use seat::forget_parent;
 pub(crate) use seat::{
     cpu_seat, is_worker, sleep_until, wait_by, wait_until, wait_until_deadline, with_permit, work_for,
 };
@@ -157,6 +159,12 @@ impl Core {
     #[inline]
     pub(crate) fn check_fork(&self) {
         fork::check(self.forks);
+    }
+
+    /// Whether its threads are those of the process that this one was forked from.
+    #[inline]
+    pub(crate) fn is_of_parent(&self) -> bool {
+        fork::is_child(self.forks)
     }
 
     /// Calls workers for jobs that could run.
@@ -276,6 +284,7 @@ impl Core {
         run_hook(self.hooks.stop);
         #[cfg(feature = "process")]
         self.stable.close();
+        seat::leave();
     }
 
     /// Plain threads at most, those that step aside apart: the cpu pool's only stand in.
@@ -310,6 +319,9 @@ impl Core {
 
     /// Threads that exist, jobs that run, and jobs that wait.
     pub(crate) fn load(&self) -> (usize, usize, usize) {
+        if self.is_of_parent() {
+            return (0, 0, 0);
+        }
         let state = self.queue.lock();
         (state.threads, state.busy(), state.jobs.len().saturating_sub(self.queue.dead()))
     }

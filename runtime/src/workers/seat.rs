@@ -1,6 +1,7 @@
 //! Which pool the current thread works for, and what follows from it when it has to wait.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::Core;
@@ -8,9 +9,13 @@ use super::at_work::{self, AtWork};
 use super::permit::{Permit, Place};
 use crate::{block, park};
 
+/// A thread-local that outlives the destructors of the others, which may wait and call pools. What it holds is taken out
+/// by [`leave`].
+type Lasting<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
+
 thread_local! {
     /// The pool whose job this thread runs, if it is a worker.
-    static CORE: RefCell<Option<Arc<Core>>> = const { RefCell::new(None) };
+    static CORE: Lasting<Core> = const { ManuallyDrop::new(RefCell::new(None)) };
     /// Its number, to be looked up without a borrow; 0 is none.
     static ID: Cell<u64> = const { Cell::new(0) };
     /// The number of the pool that the thread belongs to, also while it runs a job of another; 0 is none.
@@ -19,7 +24,7 @@ thread_local! {
     /// last one.
     static HOLDS: Cell<bool> = const { Cell::new(false) };
     /// The permit of its job, if that has a time limit and may lose it.
-    static PERMIT: RefCell<Option<Arc<Permit>>> = const { RefCell::new(None) };
+    static PERMIT: Lasting<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
     /// Whether it takes its pool's next job as soon as the one that it runs has told its outcome.
     static RETURNS: Cell<bool> = const { Cell::new(false) };
     /// Whether the pool counts on that.
@@ -29,12 +34,30 @@ thread_local! {
     static CPU_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the current thread a worker, for good.
+/// Makes the current thread a worker, until it [leaves](leave).
 pub(super) fn take(core: &Arc<Core>) {
-    CORE.set(Some(Arc::clone(core)));
+    CORE.with(|seat| seat.replace(Some(Arc::clone(core))));
     ID.set(core.id);
     HOME.set(core.id);
     CPU_WORK.set(core.is_frames());
+}
+
+/// Ends the current thread's time as a worker: the destructors of its thread-locals run on a thread like any other.
+pub(super) fn leave() {
+    ID.set(0);
+    CPU_WORK.set(false);
+    drop(CORE.with(|seat| seat.take()));
+}
+
+/// In a forked child: this thread works for nobody.
+#[cfg(all(unix, not(miri)))]
+pub(crate) fn forget_parent() {
+    ID.set(0);
+    HOLDS.set(false);
+    RETURNS.set(false);
+    EXPECTED.set(false);
+    CPU_WORK.set(false);
+    at_work::forget_parent();
 }
 
 /// Whether the current thread is a worker of this very pool.
@@ -53,13 +76,13 @@ pub(super) fn is_own_worker_of(core: &Core) -> bool {
 /// its thread-locals, is none any more.
 #[inline]
 pub(crate) fn is_worker() -> bool {
-    ID.get() != 0 && is_alive()
+    ID.get() != 0
 }
 
-/// Whether this thread's seat is there still: the destructors of its thread-locals may have begun.
+/// Whether the current thread is inside of a job of this very pool.
 #[inline]
-fn is_alive() -> bool {
-    CORE.try_with(|_| ()).is_ok() && PERMIT.try_with(|_| ()).is_ok()
+pub(super) fn is_inside(core: &Core) -> bool {
+    is_worker_of(core) && HOLDS.get()
 }
 
 /// Whether the current thread does the default cpu pool's work.
@@ -127,7 +150,7 @@ impl Aside {
         if !HOLDS.get() {
             return Self { permit: None, _waits: waits };
         }
-        let (core, permit) = (CORE.with_borrow(Clone::clone), PERMIT.with_borrow(Clone::clone));
+        let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
         let permit = core.filter(|core| core.step_aside(permit.as_deref())).map(|core| (core, permit));
         Self { permit, _waits: waits }
     }
@@ -158,7 +181,7 @@ impl Core {
 #[inline]
 pub(super) fn hold() -> Holding {
     // One that waits for rayon inside a job may run another one meanwhile.
-    Holding { holds: HOLDS.replace(true), returns: RETURNS.replace(true), permit: PERMIT.take() }
+    Holding { holds: HOLDS.replace(true), returns: RETURNS.replace(true), permit: PERMIT.with(|place| place.take()) }
 }
 
 /// See [`hold`].
@@ -175,7 +198,7 @@ impl Drop for Holding {
         RETURNS.set(self.returns);
         // The job's own is back where it came from.
         if let Some(permit) = self.permit.take() {
-            PERMIT.set(Some(permit));
+            drop(PERMIT.with(|place| place.replace(Some(permit))));
         }
     }
 }
@@ -210,17 +233,15 @@ pub(super) fn is_here(core: &Core) {
 
 /// Runs a job with a time limit: whoever waits inside of it gives this permit back.
 pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> T {
-    let before = PERMIT.replace(Some(Arc::clone(permit)));
+    let before = PERMIT.with(|place| place.replace(Some(Arc::clone(permit))));
     let result = work();
-    PERMIT.set(before);
+    drop(PERMIT.with(|place| place.replace(before)));
     result
 }
 
 /// Whether this thread has a permit of `core` at this moment.
 fn has_permit_of(core: &Core) -> bool {
-    is_worker_of(core)
-        && HOLDS.get()
-        && PERMIT.with_borrow(|permit| permit.as_ref().is_none_or(|permit| permit.place() != Place::Gone))
+    is_inside(core) && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.place() != Place::Gone))
 }
 
 /// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker, or has no
@@ -236,13 +257,13 @@ fn on_a_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     if has_permit_of(core) {
         return Some(work());
     }
-    if !is_alive() || !core.queue.lock().try_permit() {
+    if !core.queue.lock().try_permit() {
         return None;
     }
     let aside = Aside::step();
     let lent = Lent {
-        before: CORE.replace(Some(Arc::clone(core))),
-        permit: PERMIT.take(),
+        before: CORE.with(|seat| seat.replace(Some(Arc::clone(core)))),
+        permit: PERMIT.with(|place| place.take()),
         held: HOLDS.replace(true),
         cpu_work: CPU_WORK.replace(core.is_frames()),
         core: Arc::clone(core),
@@ -274,8 +295,8 @@ impl Drop for Lent {
         ID.set(before.as_ref().map_or(0, |own| own.id));
         CPU_WORK.set(self.cpu_work);
         HOLDS.set(self.held);
-        PERMIT.set(self.permit.take());
-        CORE.set(before);
+        drop(PERMIT.with(|place| place.replace(self.permit.take())));
+        drop(CORE.with(|seat| seat.replace(before)));
         drop(self.aside.take());
     }
 }
