@@ -104,7 +104,9 @@ impl Pool {
     ///
     /// # What is left
     ///
-    /// A worker that is killed leaves the processes that it has started behind: they go on.
+    /// A worker that is killed leaves the processes that it has started behind: they go on. A copy of the worker, which a
+    /// task has forked and which returns from the task as the worker does, ends there, without exit handlers; it ends
+    /// where it would use a [`channel`](crate::channel), too.
     ///
     /// # Examples
     ///

@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
 use super::registry;
 
-/// The variable that tells a program that it was started as a worker: its parent's process id.
-pub(super) const VARIABLE: &str = "FANFOLD_WORKER_OF";
-
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 

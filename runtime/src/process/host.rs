@@ -6,13 +6,14 @@ use std::io;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use super::hello::{Hello, PATIENCE, Unmet, VARIABLE, meet};
+use super::hello::{Hello, PATIENCE, Unmet, meet};
 use super::os::{self, OwnedFd, UnixStream, Waited};
 use super::owner::Owner;
 use super::parcel::{Mail, Parcel};
 use super::ring::{Corrupt, Shared, Words};
 use super::serve::Heading;
 use super::spawner;
+use super::startup::VARIABLE;
 use super::wakeups::{CLOSE, TIDY};
 use super::wire::Block;
 

@@ -52,6 +52,7 @@ mod segments;
 mod serve;
 mod spawner;
 mod stable;
+mod startup;
 mod wakeups;
 mod wire;
 mod worker;
@@ -80,7 +81,11 @@ static READY: AtomicBool = AtomicBool::new(false);
 /// Makes this program able to start itself as a worker process. It must come first in `main`:
 /// [`#[fanfold::main]`](macro@crate::main) sees to that.
 ///
-/// In a process that was started as a worker it serves its parent, and never returns.
+/// In a process that was started as a worker it serves its parent, and never returns: what comes after it in `main` runs
+/// in no worker, also where the parent ends while the worker starts.
+///
+/// A program with more rights than its caller, by a set-user-ID or set-group-ID bit or capabilities of its file, has no
+/// workers: whoever starts such a program could pass for its parent.
 ///
 /// # Examples
 ///
@@ -98,9 +103,7 @@ static READY: AtomicBool = AtomicBool::new(false);
 /// }
 /// ```
 pub fn init() {
-    if let Some(parent) = worker::parent() {
-        worker::run(parent);
-    }
+    startup::serve_if_worker();
     READY.store(true, Ordering::Release);
 }
 
@@ -114,10 +117,15 @@ pub(crate) fn obstacle() -> Option<&'static str> {
             "this is a worker process, and workers have no workers of their own: call the function, which runs here \
              and now in a worker, or use `kind = \"cpu\"`",
         )
-    } else if worker::parent().is_some() || !READY.load(Ordering::Acquire) {
+    } else if !READY.load(Ordering::Acquire) {
         Some(
             "this program cannot start itself as a worker process: put `#[fanfold::main]` on `main`, or \
              `fanfold::init()` first in it; in a test, `fanfold::process_tests!();` at the top of the file",
+        )
+    } else if os::acts_for_another_user() {
+        Some(
+            "this program acts for another user than its caller (a set-user-ID or set-group-ID file), and has no worker \
+             processes: take on one identity first (`setresuid`, `setresgid`), or use `kind = \"cpu\"`",
         )
     } else {
         None

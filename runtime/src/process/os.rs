@@ -413,13 +413,46 @@ pub(super) fn limit_memory(bytes: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) }).map(drop)
 }
 
-/// Whether standard input is a socket, as a worker's is at its start.
-pub(super) fn stdin_is_socket() -> bool {
-    // SAFETY: a status may be all zeros, and is the caller's to be filled in.
-    unsafe {
-        let mut status: libc::stat = std::mem::zeroed();
-        libc::fstat(0, &raw mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFSOCK
+/// Whether this process has more rights than the one that started it, by a set-user-ID or set-group-ID bit, or
+/// capabilities, of the program's file.
+pub(super) fn has_more_rights_than_its_caller() -> bool {
+    // SAFETY: it reads what the kernel gave this process at its start.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether this process acts as another user or group than its caller's, and so would the workers that it starts.
+pub(super) fn acts_for_another_user() -> bool {
+    // SAFETY: they cannot fail.
+    unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
+}
+
+/// Who has made a socket pair: its process, and the user and group that this acted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    process: u32,
+    user: u32,
+    group: u32,
+}
+
+impl Peer {
+    /// A process of the user and group that this one acts as.
+    pub(super) fn of_same_user(process: u32) -> Self {
+        // SAFETY: they cannot fail.
+        let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+        Self { process, user, group }
     }
+}
+
+/// Who has made the socket that is standard input; `None` if that is no socket of this system's.
+pub(super) fn stdin_peer() -> Option<Peer> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    #[allow(clippy::cast_possible_truncation, reason = "three numbers")]
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: room for the answer, of the length that is said.
+    let found =
+        unsafe { libc::getsockopt(0, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut len) };
+    let process = u32::try_from(peer.pid).ok().filter(|pid| found == 0 && *pid != 0)?;
+    Some(Peer { process, user: peer.uid, group: peer.gid })
 }
 
 /// Takes standard input, which is a socket, away from the user's code: that reads nothing.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use super::hello::{Hello, VARIABLE};
+use super::hello::Hello;
 use super::os::{self, AsFd};
 use super::owner::Owner;
 use super::parcel::Mail;
@@ -25,19 +25,14 @@ pub(crate) fn is_worker_process() -> bool {
     PARENT.get().is_some()
 }
 
-/// The parent's process, if this one was started to be its worker.
-pub(super) fn parent() -> Option<u32> {
-    let parent = std::env::var(VARIABLE).ok()?.parse().ok()?;
-    // A program that a task starts inherits the variable, but not the parent; and one that it becomes, by `exec`, has no
-    // socket to the parent any more.
-    (os::parent_id() == Some(parent) && os::stdin_is_socket()).then_some(parent)
-}
-
 /// Serves the parent, and ends this process with it.
 pub(super) fn run(parent: u32) -> ! {
     let _ = PARENT.set(parent);
     let served = serve(parent);
     if let Err(error) = &served {
+        if os::parent_id() != Some(parent) {
+            os::end_now(); // There is nobody to tell.
+        }
         eprintln!("a fanfold worker process cannot start: {error}");
     }
     let _ = io::stdout().flush();
@@ -72,8 +67,11 @@ fn meet() -> io::Result<Worker> {
     os::receive(&socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| io::Error::other("its parent sent no memory"))?;
     let hello = Hello::read(&mut socket)?;
-    // It is the parent that compares the two: it can tell its user.
-    socket.write_all(&Hello::new(hello.memory_limit).to_bytes())?;
+    let own = Hello::new(hello.memory_limit);
+    socket.write_all(&own.to_bytes())?;
+    if hello != own {
+        os::end_now(); // The parent compares the two as well, and tells its user.
+    }
     let shared = Shared::open(&memory)?;
     if hello.memory_limit > 0 {
         os::limit_memory(hello.memory_limit)?;

@@ -1,0 +1,96 @@
+//! Whether this process was started as a worker. It is decided once, in [`init`](crate::init), before `main` runs.
+//!
+//! - A process that was started as a worker becomes one or ends, whatever has become of its parent meanwhile. It never
+//!   runs `main`: that would do the program's work a second time.
+//! - A worker serves the process that started it, and nobody else.
+//! - A program that a worker starts is as any other, also if it is this program: it runs `main`.
+//!
+//! A parent puts [`VARIABLE`] with its process id into the environment of each worker, and never into its own. So a
+//! process that finds a number there was started as a worker, and needs no living parent to know that: looking whether
+//! the parent is still there would take an orphan for a program. The worker then marks the number as [`STARTED`], before
+//! anything else: what it starts later inherits the mark. Only a program that a constructor starts before that, in a
+//! worker, finds the bare number; it ends, with an error.
+//!
+//! Anybody can set a variable and hand over a socket. The kernel knows better: a socket pair keeps the process id, user
+//! and group of its maker (`SO_PEERCRED`), who must be the parent. In a program that has more rights than its caller, by
+//! a set-user-ID bit or a file's capabilities, the same user may be behind both and have fewer rights: no such process
+//! becomes a worker (`AT_SECURE`, as the loader refuses `LD_PRELOAD`).
+
+use super::{os, worker};
+
+/// The variable that tells a program that it was started as a worker: its parent's process id.
+pub(super) const VARIABLE: &str = "FANFOLD_WORKER_OF";
+
+/// Follows the number in a worker that has read it, and in what that starts.
+const STARTED: &str = " started";
+
+/// The parent's process id, if this process was started as a worker and has not become one yet.
+fn parent() -> Option<u32> {
+    std::env::var(VARIABLE).ok()?.parse().ok()
+}
+
+/// Makes the variable tell those who inherit it that it is not for them.
+fn mark(parent: u32) {
+    // SAFETY: this comes first in `main` or before it, so at most threads of constructors run. The libraries of Linux
+    // replace the pointer of a variable that is there, and free neither the old text nor the table of the variables, so
+    // such a thread reads the one text or the other.
+    unsafe { std::env::set_var(VARIABLE, format!("{parent}{STARTED}")) };
+}
+
+/// Does not return in a process that was started as a worker.
+pub(super) fn serve_if_worker() {
+    if let Some(parent) = parent() {
+        mark(parent);
+        serve(parent);
+    }
+}
+
+fn serve(parent: u32) -> ! {
+    match check(parent) {
+        Ok(()) => worker::run(parent),
+        Err(Refusal::Orphan) => os::end_now(),
+        Err(Refusal::Stranger(why)) => {
+            eprintln!("{VARIABLE}={parent} starts this program as a worker process of a Fanfold pool, but {why}");
+            os::end_now()
+        }
+    }
+}
+
+/// Why a process that was started as a worker does not become one.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Its parent has ended: there is nobody to tell.
+    Orphan,
+    /// It was not started by a pool.
+    Stranger(&'static str),
+}
+
+/// Whether the parent of this process is the one that the variable and standard input tell of.
+fn check(parent: u32) -> Result<(), Refusal> {
+    if os::has_more_rights_than_its_caller() {
+        return Err(Refusal::Stranger(
+            "it has more rights than its caller (a set-user-ID or set-group-ID file, or one with capabilities), and then \
+             it serves nobody: unset the variable",
+        ));
+    }
+    let not_ours = Refusal::Stranger(
+        "its standard input is not the socket of such a pool in its parent process: unset the variable",
+    );
+    let Some(peer) = os::stdin_peer() else { return Err(not_ours) };
+    if peer != os::Peer::of_same_user(parent) {
+        return Err(not_ours);
+    }
+    if os::parent_id() == Some(parent) { Ok(()) } else { Err(Refusal::Orphan) }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_no_pool_has_started_serves_nobody() {
+        // Standard input of a test is no socket, or not one that this process has made.
+        let refusal = check(std::process::id()).expect_err("it was not started as a worker");
+        assert!(matches!(refusal, Refusal::Stranger(why) if why.contains("standard input")), "{refusal:?}");
+    }
+}
