@@ -173,8 +173,8 @@ pub mod __private {
     pub use crate::pool::Pool;
     #[cfg(feature = "process")]
     pub use crate::process::{
-        Code, ENTRIES, Entry, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe, Remote,
-        Serving,
+        Code, Constructor, ENTRIES, Entry, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe,
+        Remote, Serving, construct,
     };
     pub use crate::progress::label;
     pub use crate::retry::{Retry, again, fallible};

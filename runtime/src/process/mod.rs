@@ -64,6 +64,7 @@ pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSer
 pub use registry::{ENTRIES, Entry};
 pub use remote::Remote;
 pub use serve::Serving;
+pub use startup::{Constructor, construct};
 pub use wire::{Code, Wire};
 
 pub(crate) use host::Terms;
@@ -134,7 +135,10 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 
 /// Makes a test program able to start itself as a worker process: `fanfold::process_tests!();` at the top of the file.
 ///
-/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`.
+/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`. In a worker it does so
+/// when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`) is
+/// there, and writing to a closed pipe is an error, as in `main`. It differs in two things that Rust's runtime alone can
+/// do: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
 ///
 /// # Examples
 ///
@@ -156,14 +160,22 @@ macro_rules! process_tests {
     () => {
         const _: () = {
             #[cfg(target_os = "linux")]
-            extern "C" fn start() {
-                $crate::init();
+            unsafe extern "C" fn start(argc: i32, argv: *const *const u8, envp: *const *const u8) {
+                use $crate::__private::{Constructor, construct};
+                // The linker defines both, in every program.
+                unsafe extern "C" {
+                    static __init_array_start: [::core::option::Option<Constructor>; 0];
+                    static __init_array_end: [::core::option::Option<Constructor>; 0];
+                }
+                let table = (&raw const __init_array_start, &raw const __init_array_end);
+                // SAFETY: the loader calls this as one of the functions of that table.
+                unsafe { construct(start, (table.0.cast(), table.1.cast()), (argc, argv, envp)) }
             }
             // The loader calls what stands in this section before `main`.
             #[cfg(target_os = "linux")]
             #[used]
             #[unsafe(link_section = ".init_array")]
-            static START: extern "C" fn() = start;
+            static START: $crate::__private::Constructor = start;
         };
     };
 }

@@ -455,6 +455,21 @@ pub(super) fn stdin_peer() -> Option<Peer> {
     Some(Peer { process, user: peer.uid, group: peer.gid })
 }
 
+/// Does what Rust's runtime does to a process before `main`, as far as it can be done from outside: standard streams are
+/// open, and writing to a closed pipe is an error, not the end.
+pub(super) fn prepare_as_runtime() {
+    // SAFETY: numbers and a C string; a stream that is closed is nobody's.
+    unsafe {
+        for stream in 0..3 {
+            // The lowest free number is this one: those below are open by now.
+            if libc::fcntl(stream, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}
+
 /// Takes standard input, which is a socket, away from the user's code: that reads nothing.
 pub(super) fn take_stdin() -> io::Result<UnixStream> {
     // SAFETY: 0 is standard input; the copy is new and nobody else's.

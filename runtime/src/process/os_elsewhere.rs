@@ -195,6 +195,8 @@ pub(super) fn stdin_peer() -> Option<Peer> {
     None
 }
 
+pub(super) fn prepare_as_runtime() {}
+
 pub(super) fn take_stdin() -> io::Result<UnixStream> {
     Err(refused())
 }

@@ -16,6 +16,8 @@
 //! a set-user-ID bit or a file's capabilities, the same user may be behind both and have fewer rights: no such process
 //! becomes a worker (`AT_SECURE`, as the loader refuses `LD_PRELOAD`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{os, worker};
 
 /// The variable that tells a program that it was started as a worker: its parent's process id.
@@ -81,6 +83,52 @@ fn check(parent: u32) -> Result<(), Refusal> {
         return Err(not_ours);
     }
     if os::parent_id() == Some(parent) { Ok(()) } else { Err(Refusal::Orphan) }
+}
+
+/// A function in the table of what the loader calls before `main`: with `argc`, `argv` and `envp`.
+pub type Constructor = unsafe extern "C" fn(i32, *const *const u8, *const *const u8);
+
+/// What [`process_tests!`](crate::process_tests) runs before `main`, as one of the program's constructors.
+///
+/// A worker never comes to `main`, so it does here what is done between this constructor and `main`'s first line: it
+/// runs the constructors that come after this one in the table, and makes standard streams and SIGPIPE what Rust's
+/// runtime makes of them.
+///
+/// # Safety
+///
+/// `table` is the loader's table of the program's constructors, from its first entry to behind its last. The loader is
+/// calling `own`, which is one of them, with the other arguments.
+pub unsafe fn construct(
+    own: Constructor,
+    table: (*const Option<Constructor>, *const Option<Constructor>),
+    arguments: (i32, *const *const u8, *const *const u8),
+) {
+    /// Set in a worker once its constructors run here. Another `process_tests!` may be one of them.
+    static RUNS: AtomicBool = AtomicBool::new(false);
+    if RUNS.load(Ordering::Relaxed) {
+        return;
+    }
+    let Some(parent) = parent() else { return crate::init() };
+    mark(parent);
+    RUNS.store(true, Ordering::Relaxed);
+    let (argc, argv, envp) = arguments;
+    let mut next = table.0;
+    let mut after = false;
+    while next < table.1 {
+        // SAFETY: an entry of the table, says the caller: null, or a function of this type.
+        let constructor = unsafe { *next };
+        if let Some(constructor) = constructor {
+            if after {
+                // SAFETY: the loader would call it next, with these arguments. It does not come to that: this function
+                // never returns to it.
+                unsafe { constructor(argc, argv, envp) };
+            }
+            after |= constructor as usize == own as usize;
+        }
+        next = next.wrapping_add(1);
+    }
+    os::prepare_as_runtime();
+    serve(parent)
 }
 
 #[cfg(all(test, target_os = "linux"))]
