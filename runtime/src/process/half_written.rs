@@ -3,7 +3,7 @@
 use super::direct::Bytes;
 use super::os::UnixStream;
 use super::parcel::Mail;
-use super::ring::Shared;
+use super::ring::{LARGEST, Shared};
 use super::serve::{Heading, Replies, Serving, status};
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 use crate::clock::Moment;
@@ -78,6 +78,27 @@ fn a_reply_with_blocks_counts_once_it_is_whole() {
 fn an_error_counts_once_it_is_whole() {
     let error = TaskError::Init { message: "no".into() };
     is_whole_or_none(|serving| serving.fail(&error), status::INIT);
+}
+
+#[test]
+fn padding_without_a_frame_is_no_reply() {
+    let (shared, _memory) = Shared::create().expect("there is memory");
+    let mut payload = Vec::new();
+    // Four of this length fit before the end of the ring. The next one goes to its front, behind padding.
+    let length = LARGEST - 1_000;
+    for _ in 0..4 {
+        assert_eq!(shared.reply([0, 0, 0], &vec![1; length]), Ok(Some(())));
+        assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_some());
+    }
+    let mut place = shared.reserve(length).expect("nobody spoils it").expect("there is room");
+    assert!(shared.has_reply(), "the padding before it");
+    assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
+    assert!(!shared.has_reply(), "a parent would not sleep");
+    assert!(shared.add(&mut place, b"whole", length));
+    assert_eq!(shared.take_open(&mut payload), Ok(1));
+    shared.publish(&place, [0, 0, 0]);
+    assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_some());
+    assert_eq!(payload, b"whole");
 }
 
 #[test]

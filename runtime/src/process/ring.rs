@@ -152,7 +152,10 @@ impl Shared {
     /// Parent: takes the next reply.
     pub(super) fn take_reply(&self, payload: &mut Vec<u8>) -> Result<Option<Words>, Corrupt> {
         let ring = self.replies();
-        let Some(frame) = ring.peek()? else { return Ok(None) };
+        let Some(frame) = ring.peek()? else {
+            ring.pass_padding();
+            return Ok(None);
+        };
         payload.clear();
         ring.copy(frame.at, frame.len, payload);
         ring.pass(&frame);
@@ -361,6 +364,20 @@ impl Ring<'_> {
             let words = [word(1), word(2), word(3)];
             let end = read.wrapping_add(size_of_frame(len));
             return Ok(Some(Frame { words, at: header + HEADER, len, end, number: 0 }));
+        }
+    }
+
+    /// Passes padding that no frame has followed yet. It would look as if there were one, to a reader that does not sleep
+    /// then. Only for replies: requests are taken back from behind their padding.
+    fn pass_padding(&self) {
+        let (read, written) = (self.ends.read.0.load(Ordering::Relaxed), self.ends.written.0.load(Ordering::Acquire));
+        let to_end = RING - read % RING;
+        let mut word = [0; 4];
+        if written.wrapping_sub(read) >= to_end && to_end >= HEADER {
+            self.read(read % RING, &mut word);
+            if u32::from_ne_bytes(word) == PADDING {
+                self.ends.read.0.store(read.wrapping_add(to_end), Ordering::Release);
+            }
         }
     }
 
