@@ -43,6 +43,9 @@ impl Parker {
     /// Sleeps until it is woken, or until the deadline.
     #[inline]
     fn sleep(&self, deadline: Option<Instant>) {
+        // The threads that would wake this one are missing in a copy of a worker: the wait would keep the copy for ever.
+        #[cfg(feature = "process")]
+        crate::process::end_copy_of_worker();
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             while self.state.load(Ordering::Acquire) == ASLEEP {

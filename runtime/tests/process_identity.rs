@@ -231,6 +231,37 @@ fn a_copy_of_another_thread_of_a_worker_ends() {
     }
 }
 
+#[parallel(kind = "cpu")]
+fn forks_at_every_thousandth(call: Call, n: u64) -> libc::pid_t {
+    if n.is_multiple_of(1_000) { fork(call) } else { -1 }
+}
+
+#[parallel(kind = "io")]
+async fn forks_asynchronously(call: Call) -> libc::pid_t {
+    fork(call)
+}
+
+/// Forks where other threads of the worker are waited for afterwards, which the copies do not have.
+#[parallel(kind = "process", pool = FOURTH)]
+fn forks_within(call: Call) -> Vec<libc::pid_t> {
+    let mut copies: Vec<_> = forks_at_every_thousandth::map((0..4_000).map(|n| (call, n))).chunk_size(100).collect();
+    copies.push(forks_asynchronously::submit(call).join().expect("it does not panic"));
+    copies.push(pollster::block_on(forks_asynchronously(call)));
+    copies.retain(|copy| *copy >= 0);
+    copies
+}
+
+#[test]
+fn a_copy_that_waits_for_threads_of_the_worker_ends() {
+    for call in CALLS {
+        let copies = forks_within(call);
+        assert!(copies.len() == 6 && copies.iter().all(|copy| *copy > 0), "{copies:?}");
+        for copy in copies {
+            within("the copy ends", || !runs(copy));
+        }
+    }
+}
+
 worker!(FIFTH, square_fifth);
 
 #[parallel(kind = "process", pool = FIFTH)]

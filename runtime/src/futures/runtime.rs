@@ -21,6 +21,8 @@ fn own() -> &'static Runtime {
         let forks = fork::count();
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(config::cores()).thread_name("fanfold-async").on_thread_start(block::is_own_runtime);
+        #[cfg(feature = "process")]
+        builder.on_thread_park(crate::process::end_copy_of_worker);
         let mut built = None;
         // Tokio panics if its first thread is refused, and does with fewer than it asked for otherwise.
         let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
