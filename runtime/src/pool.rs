@@ -92,6 +92,9 @@ impl Pool {
     /// - Environment and working directory as they were in the parent when the worker started. What `set_var` and
     ///   `set_current_dir` change later it does not see.
     /// - The signal mask of the thread whose call started the program's first worker.
+    /// - None of the signals that go to a whole process group or service: `SIGINT`, `SIGQUIT`, `SIGHUP`, `SIGTERM`, `SIGUSR1`
+    ///   and `SIGUSR2` do nothing to a worker. They are the parent's: a program that handles `SIGTERM` may let its workers
+    ///   finish, and one that a signal ends takes them along. `SIGKILL` ends a worker.
     /// - No workers of its own: a process function that it calls runs in it. The `timeout` of direct calls and maps is not
     ///   watched there, nor are the limits of the function's pool.
     ///

@@ -163,7 +163,7 @@ pub(super) fn end_now() -> ! {
     std::process::exit(1)
 }
 
-pub(super) fn leave_interrupts_to_parent() {}
+pub(super) fn leave_signals_to_parent() {}
 
 pub(super) fn word_cleared_on_fork() -> &'static AtomicU32 {
     static WORD: AtomicU32 = AtomicU32::new(0);

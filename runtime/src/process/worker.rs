@@ -50,8 +50,8 @@ fn serve(parent: u32) -> io::Result<()> {
     if !os::end_with_parent(parent) {
         os::end_now();
     }
+    os::leave_signals_to_parent();
     let mut worker = meet()?;
-    os::leave_interrupts_to_parent();
     // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
     os::watch_hang_up(&worker.mail.socket)?;
     while let Some(frame) = worker.next() {
