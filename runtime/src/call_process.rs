@@ -249,6 +249,10 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         self.slot.key()
     }
 
+    fn since(&self) -> u32 {
+        self.work.remote.since()
+    }
+
     fn is_stopped(&self) -> bool {
         self.slot.is_stopped()
     }

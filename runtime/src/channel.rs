@@ -20,6 +20,7 @@ use crate::workers;
 /// When the last sender is dropped, wherever it is, and when its process ends, receivers get what is left and then see
 /// the channel closed; senders see that there is no receiver any more. An end that is an argument of a process function
 /// is that function's alone once it runs; with `retries` the caller keeps a copy, for the next try, until it is through.
+/// One call may have 200 ends among its arguments; each takes an open file here and one in the worker.
 ///
 /// # Panics
 ///
@@ -51,9 +52,7 @@ use crate::workers;
 /// ```
 #[must_use]
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
-    let (send, receive) = End::pair().unwrap_or_else(|error| {
-        panic!("the operating system refused the sockets of a channel ({error}): close other files, or raise its limit")
-    });
+    let (send, receive) = End::pair().unwrap_or_else(|error| panic!("a channel could not be made: {error}"));
     (Sender { end: send, values: PhantomData }, Receiver { end: receive, values: PhantomData })
 }
 
@@ -231,9 +230,8 @@ macro_rules! end {
             ///
             /// If the system has no descriptor left.
             fn clone(&self) -> Self {
-                let end = self.end.try_clone().unwrap_or_else(|error| {
-                    panic!("the operating system refused one more handle to a channel ({error}): close other files")
-                });
+                let end = self.end.try_clone();
+                let end = end.unwrap_or_else(|error| panic!("an end of a channel could not be cloned: {error}"));
                 Self { end, values: PhantomData }
             }
         }

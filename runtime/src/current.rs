@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::sync::{AtomicU32, Ordering};
+use crate::workers;
 
 /// The flag in a slot's state that asks whoever runs it to stop.
 pub(crate) const STOP: u32 = 8;
@@ -46,7 +47,8 @@ impl Drop for Current {
     }
 }
 
-/// Whether the task that calls this was cancelled, or has run out of time: it should return soon.
+/// Whether the task that calls this was cancelled, or has run out of time: it should return soon. So too if its pool was
+/// shut down with [`Pending::Cancel`](crate::Pending::Cancel).
 ///
 /// `false` outside tasks, and in calls that nobody can cancel.
 ///
@@ -77,5 +79,5 @@ pub fn cancelled() -> bool {
     let state = CURRENT.get();
     // SAFETY: null, or the state of a slot that this thread runs right now, up its stack; whoever runs it holds it.
     let state = unsafe { state.as_ref() };
-    state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP != 0)
+    state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP != 0) || workers::is_cancelled_here()
 }

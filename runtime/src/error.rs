@@ -63,7 +63,8 @@ pub enum TaskError {
         function: &'static str,
         /// What became of the process.
         message: String,
-        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`.
+        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. Where another part of the
+        /// program has waited for it, or `SIGCHLD` is ignored, only Linux 6.15 and newer still tell signal and code.
         signal: Option<i32>,
         /// The code that it exited with, if it did.
         code: Option<i32>,

@@ -105,6 +105,14 @@ impl Pool {
     /// a direct call that finds a worker idle reads its result on the caller's own stack. A panic's payload that is not
     /// text arrives as a note that says so.
     ///
+    /// # When a worker does not start
+    ///
+    /// A start that fails for want of something that may be had again (processes, files, memory), or whose worker ends
+    /// before it begins a call, is tried again after a pause of 20 ms, which doubles each time, up to 1 s, for the whole
+    /// pool. After five failures in a row the calls that wait end as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied),
+    /// which says what was refused and what to do; a later call tries once more. A worker has 30 s to become ready. For a
+    /// call with `timeout` it has that time, but 1 s at least.
+    ///
     /// # What is left
     ///
     /// A worker that is killed leaves the processes that it has started behind: they go on. A copy of the worker, which a
@@ -347,6 +355,11 @@ impl Pool {
     /// Closes the pool, and waits until what runs has ended. What is submitted later ends as
     /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed).
     ///
+    /// With [`Pending::Cancel`] what runs is asked to stop: [`cancelled()`](crate::cancelled) becomes `true` for it, and
+    /// worker processes that run something are killed, so that their calls end as
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). Worker processes that run nothing drop what they have and exit;
+    /// those that have not done so after 5 s, all together, are killed.
+    ///
     /// Direct calls and maps panic then, but a direct call with `timeout` or of a process function gives the error as its
     /// own where that has a place for it. Callers of the default cpu pool work along: a map that is collected or folded,
     /// and a chunked call, still run, on the calling thread alone.
@@ -354,7 +367,7 @@ impl Pool {
     /// Called on one of the pool's own workers it closes the pool and does not wait. In a forked child, which has none of
     /// the pool's threads, this and dropping the pool do nothing.
     ///
-    /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for what is queued at once. Without a handler
+    /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for what is queued at once, and for worker processes. Without a handler
     /// nothing holds the program back: threads of `static` pools end with it.
     ///
     /// # Examples
@@ -388,7 +401,7 @@ impl Pool {
 pub enum Pending {
     /// They run.
     Run,
-    /// They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    /// They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and those that run are asked to stop.
     Cancel,
 }
 

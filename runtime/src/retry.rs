@@ -69,6 +69,12 @@ impl Pauses {
         Self(first)
     }
 
+    /// Makes the next one this long, unless it is longer.
+    #[cfg(feature = "process")]
+    pub(crate) fn at_least(&mut self, pause: Duration) {
+        self.0 = self.0.max(pause);
+    }
+
     /// Sleeps for the next one, but no longer than `most`; a worker gives its permit back meanwhile.
     pub(crate) fn next(&mut self, most: Option<Duration>) {
         let pause = jittered(self.0).min(most.unwrap_or(Duration::MAX));
@@ -81,8 +87,8 @@ impl Pauses {
 
 /// Sleeps, but not for long after the task was told to stop: nobody wakes a task that runs.
 fn sleep(pause: Duration) {
-    if current().is_none() {
-        // Nobody can cancel it.
+    if current().is_none() && !workers::is_worker() {
+        // Nobody can cancel it: neither the task nor the pool.
         return thread::sleep(pause);
     }
     let start = Instant::now();

@@ -8,7 +8,8 @@ use crate::workers;
 ///
 /// The threads of `static` pools end with the process, in the midst of what they do: call this at the end of `main`
 /// where that matters. What comes later finds the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown); a
-/// pool that is used for the first time after this starts as ever.
+/// pool that is used for the first time after this starts as ever. Nothing is cancelled, also when time is over:
+/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`](crate::Pending::Cancel) does that.
 ///
 /// It may be called in an exit handler, and on a worker: for the end of the very function that calls it nobody waits. In a
 /// forked child, the pools of the parent have no threads and are left alone.

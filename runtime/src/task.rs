@@ -267,8 +267,8 @@ impl<T> Task<T> {
     /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining
     /// gives [`TaskError::Cancelled`]. A function that runs on a thread sees [`cancelled()`](crate::cancelled) become
     /// `true`, and joining gives what it returns; a pause between its tries ends. An `async fn` that runs is dropped at
-    /// its next `.await`, and the worker of a function of `kind = "process"` is killed, if the call has reached it:
-    /// joining gives [`TaskError::Cancelled`], unless the result was there first.
+    /// its next `.await`, and the worker of a function of `kind = "process"` is killed, if the call has reached it or it
+    /// starts for the call: joining gives [`TaskError::Cancelled`], unless the result was there first.
     ///
     /// # Examples
     ///

@@ -458,7 +458,7 @@ fn a_memory_limit_that_no_worker_fits_in_is_named() {
     let pool = Pool::process("tiny").threads(1).memory_limit(1).build().expect("a pool");
     let panic = std::panic::catch_unwind(|| add::map(zip([1], [2])).on(&pool).sum::<u32>()).expect_err("no worker");
     let message = panic.downcast_ref::<String>().expect("a message");
-    assert!(message.contains("memory limit of 1 bytes") && message.contains("exited with code 1"), "{message}");
+    assert!(message.contains("memory limit of 1 bytes") && message.contains("refused a thread"), "{message}");
 }
 
 #[derive(Serialize, Deserialize)]

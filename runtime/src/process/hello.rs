@@ -1,10 +1,12 @@
 //! How a parent and its new worker meet: the parent starts its own program with a variable in its environment and a
 //! socket as standard input, sends the memory they share and a [`Hello`], and gets one back.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
+use super::pidfd::Process;
 use super::registry;
 
 /// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
@@ -22,6 +24,8 @@ pub(super) struct Hello {
 impl Hello {
     pub(super) const SIZE: usize = 24;
     const MAGIC: [u8; 8] = *b"fanfold1";
+    /// In place of [`MAGIC`](Self::MAGIC): why the worker cannot start, as text up to the end.
+    const REFUSAL: [u8; 8] = *b"fanfold!";
 
     pub(super) fn new(memory_limit: u64) -> Self {
         Self { fingerprint: registry::fingerprint(), memory_limit }
@@ -38,11 +42,36 @@ impl Hello {
     pub(super) fn read(from: &mut impl Read) -> io::Result<Self> {
         let mut bytes = [0; 8];
         let mut next = || from.read_exact(&mut bytes).map(|()| bytes);
-        if next()? != Self::MAGIC {
-            return Err(io::Error::other("it does not speak Fanfold's protocol"));
+        match next()? {
+            Self::MAGIC => {}
+            Self::REFUSAL => {
+                let mut why = Vec::new();
+                // What it says is shown to the user: no more than a message.
+                from.take(1 << 10).read_to_end(&mut why)?;
+                return Err(io::Error::other(Refusal(String::from_utf8_lossy(&why).into_owned())));
+            }
+            _ => return Err(io::Error::other("it does not speak Fanfold's protocol")),
         }
         Ok(Self { fingerprint: u64::from_ne_bytes(next()?), memory_limit: u64::from_ne_bytes(next()?) })
     }
+}
+
+/// Why a worker cannot start, in its own words.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The worker's side of a failed start: tells the parent why, as far as there is somebody to be told.
+pub(super) fn refuse(socket: &mut UnixStream, why: &io::Error) {
+    let message = [&Hello::REFUSAL[..], why.to_string().as_bytes()].concat();
+    let _ = socket.write_all(&message);
 }
 
 /// Why a worker cannot be worked with.
@@ -52,23 +81,54 @@ pub(super) enum Unmet {
     Silent,
     /// It is another build of the program.
     Other,
+    /// It cannot start: why.
+    Refused(String),
     /// It is gone, or speaks another language.
     Lost(io::Error),
 }
 
-/// The parent's side: sends the memory and a hello, and compares the answer.
-pub(super) fn meet(socket: &mut UnixStream, memory: &OwnedFd, own: Hello) -> Result<(), Unmet> {
+/// The parent's side: sends the memory and a hello, and compares the answer, which must be there by the deadline.
+pub(super) fn meet(
+    socket: &UnixStream,
+    process: Option<&Process>,
+    memory: &OwnedFd,
+    own: Hello,
+    deadline: Option<Instant>,
+) -> Result<(), Unmet> {
     os::send(socket, b'm', &[memory.as_fd()]).map_err(Unmet::Lost)?;
-    socket.write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
-    let deadline = Instant::now().checked_add(PATIENCE);
-    // A worker that ends first closes the socket: reading then fails.
-    if os::wait(socket, None, deadline).map_err(Unmet::Lost)? == Waited::TimeUp {
-        return Err(Unmet::Silent);
-    }
-    socket.set_read_timeout(Some(PATIENCE)).map_err(Unmet::Lost)?;
-    let theirs = Hello::read(socket).map_err(Unmet::Lost)?;
-    socket.set_read_timeout(None).map_err(Unmet::Lost)?;
+    (&mut &*socket).write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
+    let patience = Instant::now().checked_add(PATIENCE);
+    let deadline = deadline.into_iter().chain(patience).min();
+    let theirs = Hello::read(&mut Until { socket, process, deadline }).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => Unmet::Silent,
+        _ => match error.downcast::<Refusal>() {
+            Ok(Refusal(why)) => Unmet::Refused(why),
+            Err(error) => Unmet::Lost(error),
+        },
+    })?;
     if theirs == own { Ok(()) } else { Err(Unmet::Other) }
+}
+
+/// Reads from a worker's socket, until the deadline for all of it together. A worker that ends closes the socket; one that
+/// ends while a copy of it holds the socket open is told by its process.
+struct Until<'a> {
+    socket: &'a UnixStream,
+    process: Option<&'a Process>,
+    deadline: Option<Instant>,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let waited = match self.process {
+            Some(process) => process.listen(self.socket, self.deadline)?,
+            None => os::wait(self.socket, None, self.deadline)?,
+        };
+        match waited {
+            Waited::Socket => (&mut &*self.socket).read(bytes),
+            Waited::Ended => Ok(0),
+            Waited::TimeUp => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -77,11 +137,11 @@ mod tests {
 
     /// What the parent makes of a worker that answers this; nothing closes the socket.
     fn answered(answer: &[u8]) -> Result<(), Unmet> {
-        let (mut ours, mut theirs) = UnixStream::pair().expect("there are sockets");
+        let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
         let memory = os::memory(1 << 12).expect("there is memory");
         theirs.write_all(answer).expect("there is room");
         theirs.shutdown(std::net::Shutdown::Write).expect("it is open");
-        meet(&mut ours, &memory, Hello::new(7))
+        meet(&ours, None, &memory, Hello::new(7), None)
     }
 
     #[test]
@@ -93,5 +153,17 @@ mod tests {
         let error = answered(b"Usage: program [OPTIONS]").expect_err("that is no hello");
         assert!(matches!(&error, Unmet::Lost(error) if error.to_string().contains("protocol")), "{error:?}");
         assert!(matches!(answered(&[]), Err(Unmet::Lost(_))));
+        let error = answered(b"fanfold!no memory").expect_err("that is a refusal");
+        assert!(matches!(&error, Unmet::Refused(why) if why == "no memory"), "{error:?}");
+    }
+
+    #[test]
+    fn a_worker_that_says_half_a_hello_is_silent_at_the_deadline() {
+        let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
+        let memory = os::memory(1 << 12).expect("there is memory");
+        theirs.write_all(&Hello::new(0).to_bytes()[..11]).expect("there is room");
+        let deadline = Instant::now() + Duration::from_millis(30);
+        let error = meet(&ours, None, &memory, Hello::new(0), Some(deadline)).expect_err("it is not whole");
+        assert!(matches!(error, Unmet::Silent), "{error:?}");
     }
 }

@@ -3,22 +3,30 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::process::{Child, Command, ExitStatus};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::hello::{Hello, PATIENCE, Unmet, meet};
-use super::os::{self, OwnedFd, UnixStream, Waited};
+use super::os::{self, UnixStream, Waited};
 use super::owner::Owner;
 use super::parcel::{Mail, Parcel};
+use super::pidfd::{Exit, Process};
+use super::refused::{self, Refused, Step};
 use super::ring::{Corrupt, Shared, Words};
+use super::seat::Running;
 use super::serve::Heading;
 use super::spawner;
+use super::starts::{Caller, Starts};
 use super::startup::VARIABLE;
 use super::wakeups::{CLOSE, TIDY};
 use super::wire::Block;
 
 /// How long a worker that is to end may take to drop what it has.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often a wait for the system to start a process looks whether its call was cancelled.
+const GLANCE: Duration = Duration::from_millis(20);
 /// How long a process takes to end once its sockets are closed.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
@@ -37,9 +45,10 @@ pub(crate) struct Terms {
 pub(super) struct Host {
     /// The process that started it. A copy of that, made by a fork, leaves the worker alone.
     owner: Owner,
-    child: Child,
-    /// Tells when the process ends; `None` on old kernels, which tell by the socket alone.
-    end: Option<OwnedFd>,
+    /// Dropping the last handle kills the process and waits for it.
+    process: Arc<Process>,
+    /// Whether it has begun a call, so that its start has not failed.
+    pub(super) proven: bool,
     shared: Shared,
     pub(super) mail: Mail,
     /// Requests posted so far, modulo 2^32 as the ring counts.
@@ -62,6 +71,8 @@ pub(super) enum Cause {
     Killed,
     /// It is the worker of another process, which this one was forked from.
     Forked,
+    /// The system did not let descriptors through to it: the number of the error.
+    Unsent(i32),
 }
 
 /// How long a wait may go without noticing that its worker has ended.
@@ -77,43 +88,56 @@ pub(super) enum Event {
 }
 
 impl Host {
-    /// Starts a worker, and waits until it is ready.
-    pub(super) fn start(terms: Terms) -> Result<Self, StartError> {
+    /// Starts a worker, and waits until it is ready. Whichever step fails, nothing of it stays behind.
+    pub(super) fn start(terms: Terms, caller: &mut Caller<'_>, starts: &Starts) -> Result<Self, StartError> {
+        let deadline = caller.deadline();
         let (shared, memory) = Shared::create().map_err(StartError::System)?;
-        let (mut socket, theirs) = UnixStream::pair().map_err(StartError::System)?;
-        let program = std::env::current_exe().map_err(StartError::System)?;
+        let pair = UnixStream::pair().map_err(|error| Refused::error(Step::Sockets, error));
+        let (socket, theirs) = pair.map_err(StartError::System)?;
         let mut command = os::this_program(theirs);
         command.env(VARIABLE, std::process::id().to_string());
         share_cores(&mut command, terms.workers);
-        let child = spawner::spawn(command);
-        let child = child.map_err(|error| StartError::Spawn(program.display().to_string(), error))?;
+        let process = Arc::new(spawn(command, caller)?);
+        // Until the worker is ready, cancelling kills it.
+        let starting = caller.task.map(|task| Running::enter(task, &process));
+        if !starts.keep(&process) || (caller.is_stopped)() {
+            return Err(StartError::Stopped);
+        }
+        let met = meet(&socket, Some(&process), &memory, Hello::new(terms.memory_limit.unwrap_or(0)), deadline);
+        drop(starting);
         let host = Self {
             owner: Owner::this_process(),
-            end: os::watch_process(child.id()),
-            child,
+            process,
+            proven: false,
             shared,
-            mail: Mail::new(socket.try_clone().map_err(StartError::System)?),
+            mail: Mail::new(socket),
             posted: 0,
             ends: VecDeque::new(),
             base: 0,
             terms,
         };
-        match meet(&mut socket, &memory, Hello::new(terms.memory_limit.unwrap_or(0))) {
+        match met {
             Ok(()) => Ok(host),
+            Err(_) if (caller.is_stopped)() => Err(StartError::Stopped),
+            Err(Unmet::Silent) if is_over(deadline) => Err(StartError::TimeUp),
             Err(Unmet::Silent) => Err(StartError::Silent),
             Err(Unmet::Other) => Err(StartError::OtherProgram),
-            Err(Unmet::Lost(error)) => Err(StartError::Ended(host.bury(Cause::Gone).to_string(), error)),
+            Err(Unmet::Refused(why)) => Err(StartError::Refused(why)),
+            Err(Unmet::Lost(error)) => Err(StartError::Ended(host.bury(Cause::Gone), error)),
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
     }
 
     /// Sends a request; `None` while the ring is full, else its number.
     pub(super) fn post(&mut self, words: Words, payload: &[u8], blocks: &[Block]) -> Result<Option<u32>, Cause> {
         self.check_owner()?;
-        self.mail.introduce(blocks).map_err(|_| Cause::Gone)?;
+        self.mail.introduce(blocks).map_err(|error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _) | (_, None) => Cause::Gone,
+            (_, Some(number)) => Cause::Unsent(number),
+        })?;
         let Some(end) = self.shared.post(words, payload).map_err(|Corrupt| Cause::Corrupt)? else {
             return Ok(None);
         };
@@ -185,7 +209,7 @@ impl Host {
             let waited = if self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)) {
                 Ok(Waited::TimeUp)
             } else {
-                os::wait(&self.mail.socket, self.end.as_ref(), deadline)
+                self.process.listen(&self.mail.socket, deadline)
             };
             self.shared.parent_sleeps(false);
             let open = match waited {
@@ -248,67 +272,76 @@ impl Host {
         !(self.mail.outbox.is_empty() && self.mail.inbox.is_empty())
     }
 
-    /// Tells a worker that has nothing to do to end.
+    /// Tells a worker that has nothing to do to end; one that a signal has stopped goes on, to do so.
     pub(super) fn ask_to_close(&self) {
         if self.owner.is_here() {
             self.shared.order(CLOSE);
+            self.process.go_on();
         }
     }
 
     /// Ends a worker that has nothing to do: it drops what it has, and exits.
-    pub(super) fn close(mut self) {
+    pub(super) fn close(self) {
+        self.ask_to_close();
+        self.close_by(farewell());
+    }
+
+    /// Waits until a worker that was asked to close has ended, until the deadline at most; then it is killed.
+    pub(super) fn close_by(mut self, deadline: Instant) {
         if !self.owner.is_here() {
             return;
         }
-        self.ask_to_close();
-        let deadline = Instant::now().checked_add(FAREWELL);
-        while let Ok(Waited::Socket) = os::wait(&self.mail.socket, self.end.as_ref(), deadline) {
+        while let Ok(Waited::Socket) = self.process.listen(&self.mail.socket, Some(deadline)) {
             if !self.mail.collect() {
-                self.last_breath();
+                self.process.wait(deadline.min(Instant::now() + LAST_BREATH));
+                break;
+            }
+            if is_over(Some(deadline)) {
                 break;
             }
         }
         // Dropping it sees to the rest.
     }
 
-    /// Waits for the process to end by itself, for a moment; whether it has.
-    fn last_breath(&mut self) -> bool {
-        let deadline = Instant::now() + LAST_BREATH;
-        loop {
-            if let Ok(Some(_)) = self.child.try_wait() {
-                return true;
-            }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            match &self.end {
-                Some(end) => os::wait_for_end(end, deadline),
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
     /// Sees to it that the process has ended, and says how it has.
-    pub(super) fn bury(mut self, cause: Cause) -> Death {
-        let pid = self.pid();
+    pub(super) fn bury(self, cause: Cause) -> Death {
+        let pid = self.process.id();
         if !self.owner.is_here() {
-            return Death { pid, status: None, cause: Cause::Forked, terms: self.terms };
+            return Death { pid, exit: None, cause: Cause::Forked, terms: self.terms };
         }
-        let by_itself = matches!(cause, Cause::Gone) && self.last_breath();
+        let by_itself = match cause {
+            Cause::Gone => self.process.wait(Instant::now() + LAST_BREATH).is_some(),
+            Cause::Corrupt | Cause::Killed | Cause::Forked | Cause::Unsent(_) => false,
+        };
         if !by_itself {
-            let _ = self.child.kill();
+            self.process.kill();
         }
-        let status = self.child.wait().ok();
-        Death { pid, status: status.filter(|_| by_itself || matches!(cause, Cause::Killed)), cause, terms: self.terms }
+        let exit = self.process.wait(Instant::now() + FAREWELL);
+        Death { pid, exit: exit.filter(|_| by_itself || matches!(cause, Cause::Killed)), cause, terms: self.terms }
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Nothing of it must stay behind. Both do nothing where the process was waited for.
-        if self.owner.is_here() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+/// Until when workers that are asked to close now may take.
+pub(super) fn farewell() -> Instant {
+    Instant::now() + FAREWELL
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// Has the process started, and waits for it; no longer than the caller may.
+fn spawn(command: Command, caller: &mut Caller<'_>) -> Result<Process, StartError> {
+    let coming = spawner::spawn(command).map_err(StartError::System)?;
+    let deadline = caller.deadline();
+    loop {
+        match coming.recv_timeout(GLANCE) {
+            Ok(process) => return process.map_err(StartError::System),
+            Err(RecvTimeoutError::Disconnected) => return Err(StartError::System(spawner::gone())),
+            // What comes later is killed: nobody receives it.
+            Err(RecvTimeoutError::Timeout) if (caller.is_stopped)() => return Err(StartError::Stopped),
+            Err(RecvTimeoutError::Timeout) if is_over(deadline) => return Err(StartError::TimeUp),
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
@@ -324,21 +357,28 @@ fn share_cores(command: &mut Command, workers: usize) {
 }
 
 /// How a worker ended.
+#[derive(Debug)]
 pub(super) struct Death {
     pub(super) pid: u32,
     /// How its process ended, if that was its own doing.
-    status: Option<ExitStatus>,
+    exit: Option<Exit>,
     cause: Cause,
     terms: Terms,
 }
 
 impl Death {
     pub(super) fn signal(&self) -> Option<i32> {
-        self.status.and_then(os::signal_of)
+        match self.exit {
+            Some(Exit::Signal(signal)) => Some(signal),
+            _ => None,
+        }
     }
 
     pub(super) fn code(&self) -> Option<i32> {
-        self.status.and_then(|status| status.code())
+        match self.exit {
+            Some(Exit::Code(code)) => Some(code),
+            _ => None,
+        }
     }
 }
 
@@ -353,17 +393,22 @@ impl fmt::Display for Death {
                 }
             }
             (None, Some(code)) => write!(f, "it exited with code {code}"),
-            (None, None) => f.write_str(match self.cause {
-                Cause::Gone => "it closed its connection to the parent",
-                Cause::Corrupt => {
+            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, Cause::Gone) => f.write_str(
+                "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \
+                 ignores SIGCHLD, so that the kernel keeps no exit status",
+            ),
+            (None, None) => match self.cause {
+                Cause::Gone => f.write_str("it closed its connection to the parent"),
+                Cause::Corrupt => f.write_str(
                     "what it sent cannot be read: it wrote into memory that was not its own, or this process may open \
-                     no more files"
-                }
-                Cause::Killed => "it was killed",
-                Cause::Forked => {
-                    "it belongs to the process that this one was forked from: start the program anew (exec) after a fork"
-                }
-            }),
+                     no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left (RLIMIT_AS, `ulimit -v`)",
+                ),
+                Cause::Killed => f.write_str("it was killed"),
+                Cause::Forked => f.write_str(
+                    "it belongs to the process that this one was forked from: start the program anew (exec) after a fork",
+                ),
+                Cause::Unsent(number) => Refused::error(Step::Send, io::Error::from_raw_os_error(number)).fmt(f),
+            },
         }
     }
 }
@@ -371,32 +416,49 @@ impl fmt::Display for Death {
 /// Why there is no worker.
 #[derive(Debug)]
 pub(super) enum StartError {
+    /// The caller was cancelled.
+    Stopped,
+    /// The caller's time is up.
+    TimeUp,
     System(io::Error),
-    Spawn(String, io::Error),
     Silent,
     OtherProgram,
-    Ended(String, io::Error),
+    /// The worker says why it cannot start.
+    Refused(String),
+    Ended(Death, io::Error),
+}
+
+impl StartError {
+    /// Whether the next start may succeed.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::System(error) => refused::may_pass(error),
+            Self::Stopped | Self::TimeUp | Self::Refused(_) | Self::Ended(..) => true,
+            Self::Silent | Self::OtherProgram => false,
+        }
+    }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const INIT: &str =
+            "`fanfold::init()` must come first in `main`, and what the program does before that must end";
         match self {
-            Self::System(error) => write!(
-                f,
-                "the system refused what a worker process needs ({error}): close other files, or raise its limits"
-            ),
-            Self::Spawn(program, error) => write!(f, "the worker process `{program}` could not be started: {error}"),
-            Self::Silent => write!(
-                f,
-                "the worker process did not answer within {} s: `fanfold::init()` must come first in `main`",
-                PATIENCE.as_secs()
-            ),
+            Self::Stopped => f.write_str("its call was cancelled"),
+            Self::TimeUp => write!(f, "a worker process did not become ready within its call's time limit: {INIT}"),
+            Self::System(error) => write!(f, "a worker process could not be started: {error}"),
+            Self::Silent => {
+                write!(f, "the worker process did not answer within {} s: {INIT}", PATIENCE.as_secs())
+            }
             Self::OtherProgram => f.write_str("the worker process is another build of this program"),
-            Self::Ended(how, error) => write!(
+            Self::Refused(why) => write!(f, "the worker process could not start: {why}"),
+            // A program without `init()` runs to its end, or closes what it takes for standard input.
+            Self::Ended(death, error) if death.signal().is_none() => write!(
                 f,
-                "the worker process ended before it was ready ({how}; {error}): `fanfold::init()` must come first in \
-                 `main`"
+                "the worker process ended before it was ready ({death}; {error}): {INIT}; if it does, what the worker \
+                 wrote to standard error may say more"
             ),
+            Self::Ended(death, _) => write!(f, "the worker process ended before it was ready: {death}"),
         }
     }
 }

@@ -9,7 +9,10 @@
 //!                         segments.rs: large blocks, in shared memory of their own
 //! ```
 //!
-//! `stable.rs` has the workers that wait; `spawner.rs` starts them. `owner.rs` keeps the copies that a fork makes away from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are made of.
+//! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail, `pidfd.rs`
+//! has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a fork makes away
+//! from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are
+//! made of.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -41,9 +44,12 @@ mod host;
 mod os;
 mod owner;
 mod parcel;
+#[cfg_attr(not(target_os = "linux"), path = "pidfd_elsewhere.rs")]
+mod pidfd;
 mod pipe;
 mod pipeline;
 mod probe;
+mod refused;
 mod registry;
 mod remote;
 mod ring;
@@ -52,6 +58,7 @@ mod segments;
 mod serve;
 mod spawner;
 mod stable;
+mod starts;
 mod startup;
 mod wakeups;
 mod wire;

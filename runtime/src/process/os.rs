@@ -1,12 +1,13 @@
 //! The operating system's part, Linux': memory that two processes share, descriptors sent over a socket, sleeping on
-//! a word of shared memory, and ends of processes. All system calls of the process pool stand here.
+//! a word of shared memory. All system calls of the process pool stand here, but those for child processes, which are in
+//! `pidfd.rs`.
 
 use std::collections::VecDeque;
 use std::io::{self, Error};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +15,17 @@ use std::time::{Duration, Instant};
 pub(super) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(super) use std::os::unix::net::UnixStream;
 
+use super::refused::{Refused, Step};
+
 /// Why there can be no worker processes on this system.
 pub(super) const OBSTACLE: Option<&str> = None;
 
 /// Makes memory that can be sent to another process: gone when nobody holds it, in no file system, of a fixed size.
 pub(super) fn memory(len: usize) -> io::Result<OwnedFd> {
+    sealed_memory(len).map_err(|error| Refused::error(Step::Memory, error))
+}
+
+fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(len).map_err(|_| Error::other("more memory than the system can address"))?;
     // SAFETY: the name is a C string, and the result is checked.
     let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
@@ -64,7 +71,7 @@ impl Mapping {
         // SAFETY: a new mapping at a place of the system's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
-            return Err(Error::last_os_error());
+            return Err(Refused::error(Step::Map, Error::last_os_error()));
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| Error::other("mapped at address 0"))?;
         Ok(Self { start, len })
@@ -205,7 +212,8 @@ pub(super) fn receive(
 pub(super) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut pair = [0; 2];
     // SAFETY: room for two descriptors.
-    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) })?;
+    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) })
+        .map_err(|error| Refused::error(Step::Sockets, error))?;
     // SAFETY: new, and nobody else's.
     Ok(unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) })
 }
@@ -270,7 +278,7 @@ pub(super) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
     /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds.
     const PERIOD: libc::c_int = 1_000;
     let socket = socket.as_raw_fd();
-    std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
+    let watching = std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
         loop {
             let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
             // SAFETY: one entry.
@@ -281,37 +289,21 @@ pub(super) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
                 };
             }
         }
-    })?;
-    Ok(())
+    });
+    watching.map(drop).map_err(|error| Refused::error(Step::Thread, error))
 }
 
-/// Waits for the end of a process, until the deadline at most.
-pub(super) fn wait_for_end(process: &OwnedFd, deadline: Instant) {
+/// Waits for the end of a process, until the deadline at most; whether its descriptor says that it has come. A signal may
+/// end the wait early.
+pub(super) fn wait_for_end(process: &OwnedFd, deadline: Instant) -> bool {
     let mut entry = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let time = timespec(deadline.saturating_duration_since(Instant::now()));
     // SAFETY: one entry, and a time.
-    unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) };
-}
-
-/// Ends another process, which must be a child that was not waited for.
-pub(super) fn kill(pid: u32) {
-    if let Ok(pid) = libc::pid_t::try_from(pid) {
-        // SAFETY: two numbers.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-    }
+    unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) > 0 }
 }
 
 /// The signal of a process that gave up, as Rust does when there is no memory.
 pub(super) const ABORT: i32 = libc::SIGABRT;
-
-/// A descriptor that tells when a process ends; none where the kernel is older than that (5.3).
-pub(super) fn watch_process(pid: u32) -> Option<OwnedFd> {
-    // SAFETY: a system call with two numbers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: new, and nobody else's; the system closes it on exec.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
 
 /// Sleeps while the word is `seen`, until it is woken or time is up. May wake for no reason.
 pub(super) fn sleep_on(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
@@ -331,11 +323,6 @@ pub(super) fn wake(word: &AtomicU32) {
 #[allow(clippy::unnecessary_wraps, reason = "not every system knows")]
 pub(super) fn parent_id() -> Option<u32> {
     Some(std::os::unix::process::parent_id())
-}
-
-/// The signal that ended a process.
-pub(super) fn signal_of(status: ExitStatus) -> Option<i32> {
-    status.signal()
 }
 
 /// Starts this program once more, with a socket as standard input.
@@ -429,7 +416,8 @@ pub(super) fn word_cleared_on_fork() -> &'static AtomicU32 {
 pub(super) fn limit_memory(bytes: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: a limit that is alive.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) }).map(drop)
+    let limited = check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) });
+    limited.map(drop).map_err(|error| Refused::error(Step::Limit, error))
 }
 
 /// Whether this process has more rights than the one that started it, by a set-user-ID or set-group-ID bit, or
@@ -493,13 +481,24 @@ pub(super) fn prepare_as_runtime() {
 pub(super) fn take_stdin() -> io::Result<UnixStream> {
     // SAFETY: 0 is standard input; the copy is new and nobody else's.
     let socket = unsafe {
-        let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3))?;
-        OwnedFd::from_raw_fd(copy)
+        let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3));
+        OwnedFd::from_raw_fd(copy.map_err(|error| Refused::error(Step::Duplicate, error))?)
     };
-    let nothing = std::fs::File::open("/dev/null")?;
+    let nothing = match std::fs::File::open("/dev/null") {
+        Ok(file) => OwnedFd::from(file),
+        // Not in this chroot or container: the end of a pipe that nobody writes to reads the same.
+        Err(_) => OwnedFd::from(io::pipe().map_err(|error| Refused::error(Step::Duplicate, error))?.0),
+    };
     // SAFETY: two open descriptors.
     check(unsafe { libc::dup2(nothing.as_raw_fd(), 0) })?;
     Ok(UnixStream::from(socket))
+}
+
+/// Lends the socket that standard input is, where [`take_stdin`] could not take it.
+pub(super) fn with_stdin(work: impl FnOnce(&mut UnixStream)) {
+    // SAFETY: descriptor 0 is a socket, as `parent` has checked, and nothing closes it here: it is not dropped.
+    let mut stdin = std::mem::ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) });
+    work(&mut stdin);
 }
 
 /// Asks for few, large pages for memory that is about to be written: a tenth of the faults.

@@ -148,9 +148,9 @@ impl Mail {
         if self.descriptors.is_empty() {
             self.collect();
         }
-        self.descriptors
-            .pop_front()
-            .ok_or_else(|| io::Error::other("an open file did not come: it may be one too many"))
+        self.descriptors.pop_front().ok_or_else(|| {
+            io::Error::other("an open file did not come: the process may have no more (RLIMIT_NOFILE, `ulimit -n`)")
+        })
     }
 }
 

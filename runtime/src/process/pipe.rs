@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::owner::end_copy_of_worker;
+use super::refused::{Refused, Step};
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 
 /// The longest message that goes inline.
@@ -47,7 +48,7 @@ impl End {
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
+        self.0.try_clone().map(Self).map_err(|error| Refused::error(Step::Duplicate, error))
     }
 
     /// Sends a message; waits while the channel is full if it may.
@@ -79,7 +80,7 @@ impl End {
         if bytes[0] != 0 {
             return Err(io::Error::other(
                 "a large message came without its bytes, for which this process would have had to open a file more: \
-                 close others, or raise its limit",
+                 close others, or raise its limit (RLIMIT_NOFILE, `ulimit -n`)",
             ));
         }
         bytes.truncate(len);
@@ -94,7 +95,8 @@ impl End {
 
 impl Direct for End {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        out.descriptor(self.0.try_clone().map_err(Misfit::new)?)
+        let copy = self.0.try_clone().map_err(|error| Refused::error(Step::Duplicate, error));
+        out.descriptor(copy.map_err(Misfit::new)?)
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {

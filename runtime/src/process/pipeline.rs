@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use super::host::{Cause, Event, Host};
 use super::seat::{self, Running, Seat};
 use super::serve::{Heading, status};
+use super::starts::Caller;
 use super::wire::{Decoder, Misfit};
+use crate::current::cancelled;
 use crate::error::TaskError;
 use crate::panics;
 
@@ -31,6 +33,8 @@ pub(crate) trait Shipment<J>: Send {
     fn bytes(&self) -> &[u8];
     /// What tells the task from others that run.
     fn key(&self) -> usize;
+    /// What [`series`](super::starts::series) was when the task was made.
+    fn since(&self) -> u32;
     /// Whether it was asked to stop.
     fn is_stopped(&self) -> bool;
     /// Whether somebody's code runs when it ends.
@@ -69,19 +73,18 @@ pub(crate) fn pipeline<J: 'static>(supply: &mut dyn Supply<J>) {
 }
 
 fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
-    let Some(first) = supply.next(0) else { return };
-    let mut next = Some(first);
-    let function = next.as_ref().map_or("", |first| first.function());
-    let mut host = match seat.host(function) {
+    let Some(mut first) = supply.next(0) else { return };
+    let is_stopped = || first.is_stopped() || cancelled();
+    let mut caller = Caller::new(Some(first.key()), first.since(), None, &is_stopped);
+    let started = seat.host(first.function(), &mut caller);
+    let mut host = match started {
         Ok(host) => host,
         Err(error) => {
-            if let Some(mut first) = next {
-                first.fail(error);
-                finish(first, false);
-            }
-            return;
+            first.fail(error);
+            return finish(first, false);
         }
     };
+    let mut next = Some(first);
     loop {
         while flying.len() < depth(seat.pace)
             && seat.has_room()
@@ -92,6 +95,11 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
                 Ok(Some(number)) => {
                     seat.served += 1;
                     flying.push_back((number, shipment));
+                }
+                // An empty ring has room, unless the worker has written where it must not.
+                Ok(None) if flying.is_empty() => {
+                    supply.back(vec![shipment]);
+                    return lose(seat, host, Cause::Corrupt, flying, supply);
                 }
                 Ok(None) => {
                     supply.back(vec![shipment]);
@@ -104,13 +112,12 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
             }
         }
         host.call();
-        let Some((number, front)) = flying.front() else { break };
+        let Some((_, front)) = flying.front() else { break };
         // Alone it can be killed without harm to others.
-        let running = (flying.len() == 1).then(|| Running::enter(front.key(), host.pid()));
-        if running.is_some() && front.is_stopped() {
+        let running = (flying.len() == 1).then(|| Running::enter(front.key(), host.process()));
+        if running.is_some() && (front.is_stopped() || cancelled()) {
             drop(running);
-            let cause = if host.has_begun(*number) { Cause::Killed } else { Cause::Gone };
-            return lose(seat, host, cause, flying, supply);
+            return lose(seat, host, Cause::Killed, flying, supply);
         }
         let deadline = running.is_none().then(|| Instant::now() + PATIENCE);
         let begun = Instant::now();
@@ -161,6 +168,7 @@ fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) ->
     while let Some(Heading { status, count, word, .. }) = host.reply(&mut seat.reply)? {
         let (_, mut shipment) = flying.pop_front().ok_or(Cause::Corrupt)?;
         host.answered();
+        seat.has_begun(host);
         let function = shipment.function();
         let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
         let mut input = parcel.decoder();
@@ -183,13 +191,25 @@ fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) ->
 }
 
 /// The worker is gone, and with it what it ran.
-fn lose<J: 'static>(seat: &mut Seat, host: Host, cause: Cause, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
+fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
     let begun = flying.front().is_some_and(|(number, _)| host.has_begun(*number));
+    if begun {
+        seat.has_begun(&mut host);
+    }
+    let is_stopped = flying.front().is_some_and(|(_, front)| front.is_stopped()) || cancelled();
+    let proven = host.proven;
     let death = host.bury(cause);
-    if begun && let Some((_, mut shipment)) = flying.pop_front() {
+    // A worker that has begun nothing is a start that has failed. The tasks are queued again, up to a bound.
+    let given_up = if proven || is_stopped { None } else { seat.starts.stillborn(&seat.stillborn(&death)) };
+    if (begun || given_up.is_some())
+        && let Some((_, mut shipment)) = flying.pop_front()
+    {
         let function = shipment.function();
-        let stopped = shipment.is_stopped();
-        shipment.fail(if stopped { TaskError::Cancelled } else { seat::died(function, &death) });
+        shipment.fail(match given_up {
+            _ if is_stopped => TaskError::Cancelled,
+            Some(why) => seat.unstarted(function, why),
+            None => seat::died(function, &death),
+        });
         finish(shipment, false);
     }
     seat.served = 0;

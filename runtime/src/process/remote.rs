@@ -9,6 +9,7 @@ use super::registry::Entry;
 use super::ring::LARGEST;
 use super::seat::{self, Calls};
 use super::serve::Serving;
+use super::starts;
 use super::wire::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained, end_part};
 use crate::current::{cancelled, current};
 use crate::error::TaskError;
@@ -20,6 +21,8 @@ use crate::retry::Pauses;
 const BATCH: usize = 1 << 15;
 /// Calls in a request.
 const MOST: usize = 1 << 14;
+/// The shortest first pause before a call is tried again that had no worker as none could be started.
+const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// Arguments of several calls.
 #[derive(Default)]
@@ -52,6 +55,8 @@ pub struct Remote<A, R, C, D> {
     /// What a crash is as a result, where that has a place for it.
     late: Option<fn(TaskError) -> R>,
     limit: Option<Duration>,
+    /// What [`series`](super::starts::series) was when the call was made.
+    since: u32,
     /// How often a call whose worker died is run again, and how long after the first time.
     retries: u32,
     backoff: Duration,
@@ -83,6 +88,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             local,
             late,
             limit: None,
+            since: 0,
             retries: 0,
             backoff: Duration::ZERO,
             _types: PhantomData,
@@ -97,10 +103,16 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
-    /// Gives each call so long; then its worker is killed.
+    /// A call that is made now, or several; gives each so long, and then its worker is killed.
     pub(crate) fn limit(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
+        self.since = starts::series();
         self
+    }
+
+    /// What [`series`](super::starts::series) was when the call was made.
+    pub(crate) fn since(&self) -> u32 {
+        self.since
     }
 
     /// Whether calls may wait behind others on their way to a worker.
@@ -159,7 +171,12 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         let mut pauses = Pauses::new(self.backoff);
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
-                Err(TaskError::WorkerDied { .. }) if !cancelled() => pauses.next(left()?),
+                Err(TaskError::WorkerDied { .. }) if !cancelled() => {
+                    if seat::was_unstarted() {
+                        pauses.at_least(START_PAUSE);
+                    }
+                    pauses.next(left()?);
+                }
                 outcome => return outcome,
             }
             if cancelled() {
@@ -186,6 +203,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             count: 1,
             limit,
             task: current(),
+            since: self.since,
             write: &write,
             let_go: &let_go,
         };
@@ -296,6 +314,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
                 task: current(),
+                since: self.since,
                 write: &|out| {
                     out.bytes.extend_from_slice(bytes);
                     Ok(())
@@ -324,8 +343,11 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             }
             match outcome {
                 Ok(()) => {}
-                Err(TaskError::WorkerDied { .. }) if retries > 0 => {
+                Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
+                    if seat::was_unstarted() {
+                        pauses.at_least(START_PAUSE);
+                    }
                     pauses.next(None);
                 }
                 Err(error) => {

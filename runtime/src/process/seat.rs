@@ -5,21 +5,19 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::host::{Cause, Death, Event, Host, Terms};
-use super::os;
+use super::host::{self, Cause, Death, Event, Host, StartError, Terms};
 use super::owner::{Owner, PerProcess};
 use super::parcel::pack;
+use super::pidfd::Process;
 use super::registry::Entry;
 use super::serve::{Heading, status};
+use super::starts::{Caller, NoWorker, Starts};
 use super::wire::{Block, Decoder, Encoder, Misfit, contained};
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
-
-/// Workers in a row that may end before they begin a call.
-const STILLBORN: u32 = 3;
 
 thread_local! {
     /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a seat leaves it.
@@ -35,6 +33,10 @@ pub(super) struct Seat {
     /// The process whose pool it is part of.
     owner: Owner,
     terms: Terms,
+    /// Its pool's.
+    pub(super) starts: Arc<Starts>,
+    /// Whether its last call had no worker as none could be started.
+    unstarted: bool,
     pub(super) host: Option<Host>,
     /// Calls of this worker.
     pub(super) served: u64,
@@ -60,8 +62,18 @@ pub(super) fn with_own(work: impl FnOnce(&mut Seat)) {
 
 impl Seat {
     /// A seat whose worker starts with the first call.
-    pub(super) fn new(terms: Terms, owner: Owner) -> Self {
-        Self { owner, terms, host: None, served: 0, pace: FIRST_PACE, request: Vec::new(), reply: Vec::new() }
+    pub(super) fn new(terms: Terms, owner: Owner, starts: Arc<Starts>) -> Self {
+        Self {
+            owner,
+            terms,
+            starts,
+            unstarted: false,
+            host: None,
+            served: 0,
+            pace: FIRST_PACE,
+            request: Vec::new(),
+            reply: Vec::new(),
+        }
     }
 
     /// Whether it has a worker for one more call.
@@ -94,6 +106,13 @@ impl Seat {
             host.close();
         }
     }
+
+    /// Waits until its worker, which was asked to close, has ended; until the deadline at most.
+    pub(super) fn close_by(self, deadline: Instant) {
+        if let Some(host) = self.host {
+            host.close_by(deadline);
+        }
+    }
 }
 
 /// One or several calls of a function.
@@ -105,6 +124,8 @@ pub(super) struct Calls<'a> {
     pub(super) limit: Option<Duration>,
     /// The task that can be cancelled, as [`current`](crate::current::current) has it.
     pub(super) task: Option<usize>,
+    /// What [`series`](super::starts::series) was when they were made.
+    pub(super) since: u32,
     /// Writes the arguments of all calls.
     pub(super) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit>,
     /// Told, where ends of channels are among them, once the worker has them: they are its own now.
@@ -135,25 +156,37 @@ pub(super) fn room() -> u64 {
     .unwrap_or(u64::MAX)
 }
 
+/// Whether the last call of this thread's seat had no worker as none could be started.
+pub(super) fn was_unstarted() -> bool {
+    SEAT.with(|place| place.borrow().as_ref().is_some_and(|seat| seat.unstarted))
+}
+
 impl Seat {
     fn run(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
-        let mut last = String::new();
-        for _ in 0..STILLBORN {
-            match self.attempt(calls, each) {
+        let mut caller = Caller::new(calls.task, calls.since, calls.limit, &cancelled);
+        self.unstarted = false;
+        loop {
+            match self.attempt(calls, &mut caller, each) {
                 Ok(outcome) => return outcome,
-                Err(death) => last = death.to_string(),
+                // A worker that was ready for long, and was killed while it was idle, says nothing about starts.
+                Err((_, true)) => {}
+                Err((death, false)) => {
+                    if let Some(why) = self.starts.failed(&mut caller, &self.stillborn(&death), true) {
+                        return Err(self.unstarted(calls.function, why));
+                    }
+                }
             }
         }
-        let limit = self.terms.memory_limit.map(|limit| format!(", with a memory limit of {limit} bytes"));
-        let limit = limit.unwrap_or_default();
-        let why =
-            format!("{STILLBORN} worker processes in a row ended before they began a call{limit}; of the last, {last}");
-        Err(TaskError::worker_died(calls.function, why, None, None))
     }
 
-    /// The outcome; or how the worker died, if it did before it began.
-    fn attempt(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<Result<(), TaskError>, Death> {
-        let mut host = match self.host(calls.function) {
+    /// The outcome; or how the worker died, if it did before it began, and whether it had begun others.
+    fn attempt(
+        &mut self,
+        calls: &Calls<'_>,
+        caller: &mut Caller<'_>,
+        each: &mut Each<'_>,
+    ) -> Result<Result<(), TaskError>, (Death, bool)> {
+        let mut host = match self.host(calls.function, caller) {
             Ok(host) => host,
             Err(error) => return Ok(Err(error)),
         };
@@ -173,8 +206,8 @@ impl Seat {
                 return Ok(Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}"))));
             }
         };
-        let running = calls.task.map(|task| Running::enter(task, host.pid()));
-        if running.is_some() && cancelled() {
+        let running = calls.task.map(|task| Running::enter(task, host.process()));
+        if cancelled() {
             host.mail.recall(&blocks);
             self.host = Some(host);
             return Ok(Err(TaskError::Cancelled));
@@ -203,13 +236,16 @@ impl Seat {
         drop(running);
         let Some((lost, number)) = lost else {
             host.answered();
+            self.has_begun(&mut host);
             self.host = Some(host);
             return Ok(received.outcome());
         };
         let begun = host.has_begun(number);
         if begun {
+            self.has_begun(&mut host);
             received.last_words(&mut host, &mut self.reply);
         }
+        let proven = host.proven;
         let death = match lost {
             Lost::Cause(cause) => host.bury(cause),
             Lost::TimeUp => host.bury(Cause::Killed),
@@ -219,8 +255,8 @@ impl Seat {
         }
         match lost {
             Lost::TimeUp => Ok(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
-            Lost::Cause(_) if !begun => Err(death),
-            Lost::Cause(_) if calls.task.is_some() && cancelled() => Ok(Err(TaskError::Cancelled)),
+            Lost::Cause(_) if cancelled() => Ok(Err(TaskError::Cancelled)),
+            Lost::Cause(_) if !begun => Err((death, proven)),
             Lost::Cause(_) => Ok(Err(died(calls.function, &death))),
         }
     }
@@ -231,7 +267,7 @@ impl Seat {
     }
 
     /// This seat's worker; started if there is none.
-    pub(super) fn host(&mut self, function: &'static str) -> Result<Host, TaskError> {
+    pub(super) fn host(&mut self, function: &'static str, caller: &mut Caller<'_>) -> Result<Host, TaskError> {
         if !self.owner.is_here() {
             let why = "this process was forked from the one whose pool it is, and has no workers of it: start the program \
                        anew (exec) after a fork, or make a pool of its own";
@@ -240,13 +276,64 @@ impl Seat {
         if self.terms.max_tasks.is_some_and(|most| self.served >= most)
             && let Some(host) = self.host.take()
         {
-            host.close();
+            host.ask_to_close();
+            host.close_by(caller.deadline().into_iter().fold(host::farewell(), Instant::min));
         }
         if let Some(host) = self.host.take() {
             return Ok(host);
         }
         self.served = 0;
-        Host::start(self.terms).map_err(|error| TaskError::worker_died(function, error.to_string(), None, None))
+        self.start(caller).map_err(|none| match none {
+            NoWorker::Stopped => TaskError::Cancelled,
+            NoWorker::TimeUp => TaskError::TimedOut { after: caller.limit.unwrap_or_default() },
+            NoWorker::Failed(why) => self.unstarted(function, why),
+        })
+    }
+
+    /// Starts a worker, again if that fails, as often as the pool's [`Starts`] allow.
+    fn start(&self, caller: &mut Caller<'_>) -> Result<Host, NoWorker> {
+        loop {
+            self.starts.wait_for_turn(caller)?;
+            let error = match Host::start(self.terms, caller, &self.starts) {
+                Ok(host) => return Ok(host),
+                Err(StartError::Stopped) => return Err(NoWorker::Stopped),
+                Err(error) => error,
+            };
+            let given_up = self.starts.failed(caller, &self.limited(error.to_string()), error.may_pass());
+            if matches!(error, StartError::TimeUp) {
+                return Err(NoWorker::TimeUp);
+            }
+            if let Some(why) = given_up {
+                return Err(NoWorker::Failed(why));
+            }
+        }
+    }
+
+    /// Why a start has failed whose worker was ready, and ended then.
+    pub(super) fn stillborn(&self, death: &Death) -> String {
+        self.limited(format!("a worker process ended before it began a call: {death}"))
+    }
+
+    /// The cause of a failed start, with the pool's memory limit, which may be too low for a worker.
+    fn limited(&self, why: String) -> String {
+        match self.terms.memory_limit {
+            Some(limit) if !why.contains("memory limit") => format!("with a memory limit of {limit} bytes, {why}"),
+            _ => why,
+        }
+    }
+
+    /// The error of a call that has no worker.
+    pub(super) fn unstarted(&mut self, function: &'static str, why: String) -> TaskError {
+        self.unstarted = true;
+        TaskError::worker_died(function, why, None, None)
+    }
+
+    /// A worker has begun a call.
+    pub(super) fn has_begun(&self, host: &mut Host) {
+        if !host.proven {
+            host.proven = true;
+            self.starts.succeeded();
+        }
     }
 }
 
@@ -381,10 +468,13 @@ fn failure(function: &'static str, status: u32, message: String, place: String) 
     })
 }
 
-/// Which worker runs which task, for those who cancel one.
-static RUNNING: PerProcess<Mutex<Vec<(usize, u32)>>> = PerProcess::new();
+/// A task, and the worker that runs it or starts for it.
+type OnWorker = (usize, Arc<Process>);
 
-fn running() -> MutexGuard<'static, Vec<(usize, u32)>> {
+/// Which worker runs which task, for those who cancel one.
+static RUNNING: PerProcess<Mutex<Vec<OnWorker>>> = PerProcess::new();
+
+fn running() -> MutexGuard<'static, Vec<OnWorker>> {
     RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -392,8 +482,8 @@ fn running() -> MutexGuard<'static, Vec<(usize, u32)>> {
 pub(super) struct Running(usize);
 
 impl Running {
-    pub(super) fn enter(task: usize, pid: u32) -> Self {
-        running().push((task, pid));
+    pub(super) fn enter(task: usize, process: &Arc<Process>) -> Self {
+        running().push((task, Arc::clone(process)));
         Self(task)
     }
 }
@@ -401,17 +491,19 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut running = running();
-        if let Some(place) = running.iter().position(|(task, _)| *task == self.0) {
-            running.swap_remove(place);
-        }
+        let place = running.iter().position(|(task, _)| *task == self.0);
+        let entry = place.map(|place| running.swap_remove(place));
+        drop(running);
+        // The last handle of a process waits for its end: not under the lock.
+        drop(entry);
     }
 }
 
 /// Kills the worker that runs a task, if one does.
 pub(crate) fn stop(task: usize) {
     let running = running();
-    if let Some((_, pid)) = running.iter().find(|(running, _)| *running == task) {
-        // It is in the list, so nobody has waited for it: its number is still its own.
-        os::kill(*pid);
+    if let Some((_, process)) = running.iter().find(|(running, _)| *running == task) {
+        // Under the lock: while the task is in the list its worker has not gone on to the next one.
+        process.kill();
     }
 }

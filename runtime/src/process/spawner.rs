@@ -2,38 +2,52 @@
 //! with the process.
 
 use std::io;
-use std::process::{Child, Command};
-use std::sync::mpsc::{Sender, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::owner::PerProcess;
+use super::pidfd::Process;
+use super::refused::{Refused, Step};
 
-type Order = (Command, Sender<io::Result<Child>>);
+type Order = (Command, Sender<io::Result<Process>>);
 
-/// Starts a process.
-pub(super) fn spawn(command: Command) -> io::Result<Child> {
+/// Starts a process; it comes through the channel. One that nobody receives is killed.
+pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<Process>>> {
     // The child of a fork does not have the thread, and starts one of its own.
     static ORDERS: PerProcess<Mutex<Option<Sender<Order>>>> = PerProcess::new();
     let (reply, started) = channel();
     let mut orders = ORDERS.get().lock().unwrap_or_else(PoisonError::into_inner);
     let orders = match &mut *orders {
         Some(orders) => orders,
-        none => none.insert(start()?),
+        none => none.insert(start().map_err(|error| Refused::error(Step::Thread, error))?),
     };
-    let gone = || io::Error::other("the thread that starts worker processes is gone");
     orders.send((command, reply)).map_err(|_| gone())?;
-    started.recv().map_err(|_| gone())?
+    Ok(started)
+}
+
+/// The error where the thread is gone.
+pub(super) fn gone() -> io::Error {
+    io::Error::other("the thread that starts worker processes is gone")
 }
 
 fn start() -> io::Result<Sender<Order>> {
     let (orders, ordered) = channel::<Order>();
     std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || {
-        for (mut command, reply) in ordered {
-            let child = command.spawn();
-            // It holds the worker's end of the socket, and whoever reads the other end waits for the last one.
-            drop(command);
-            let _ = reply.send(child);
+        for (command, reply) in ordered {
+            let _ = reply.send(run(command));
         }
     })?;
     Ok(orders)
+}
+
+/// Runs the command. It holds the worker's end of the socket, which is closed here when this returns: the other end is
+/// closed to its reader only when the last holder has gone.
+fn run(mut command: Command) -> io::Result<Process> {
+    // Where `SIGCHLD` is ignored, the standard library may panic as it cannot wait for a child that failed to start.
+    let spawned = catch_unwind(AssertUnwindSafe(|| command.spawn()));
+    let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("it could not be waited for")));
+    let child = spawned.map_err(|error| Refused::error(Step::Program, error))?;
+    Process::new(child.id()).map_err(|error| Refused::error(Step::Pidfd, error))
 }

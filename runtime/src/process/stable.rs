@@ -3,15 +3,17 @@
 //! A thread of the pool takes one for each job. A direct call need not wait for such a thread: where a worker is idle and
 //! nothing is queued, the caller takes the seat itself, and the call costs two wake-ups instead of four.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::host::Terms;
+use super::host::{self, Terms};
 use super::owner::Owner;
 use super::seat::{self, Seat};
+use super::starts::Starts;
 
 pub(crate) struct Stable {
     owner: Owner,
     terms: Terms,
+    starts: Arc<Starts>,
     free: Mutex<Free>,
 }
 
@@ -26,7 +28,7 @@ struct Free {
 
 impl Stable {
     pub(crate) fn new(terms: Terms) -> Self {
-        Self { owner: Owner::this_process(), terms, free: Mutex::default() }
+        Self { owner: Owner::this_process(), terms, starts: Arc::default(), free: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
@@ -39,7 +41,7 @@ impl Stable {
         let ready = free.seats.iter().rposition(|seat| seat.host.is_some());
         let seat = ready.map(|place| free.seats.remove(place)).or_else(|| free.seats.pop());
         drop(free);
-        self.sit(seat.unwrap_or_else(|| Box::new(Seat::new(self.terms, self.owner))), work)
+        self.sit(seat.unwrap_or_else(|| Box::new(Seat::new(self.terms, self.owner, Arc::clone(&self.starts)))), work)
     }
 
     /// Runs `work` on a seat whose worker waits for it, if there is one; gives whether there is shared memory to give
@@ -79,13 +81,32 @@ impl Stable {
 
     /// Ends all workers; those that come back later, then.
     pub(crate) fn close(&self) {
+        Self::end(self.take_all());
+    }
+
+    /// Kills the workers that run something or start, and ends the others.
+    pub(crate) fn cancel(&self) {
+        let idle = self.take_all();
+        let pids: Vec<u32> =
+            idle.iter().filter_map(|seat| seat.host.as_ref()).map(|host| host.process().id()).collect();
+        self.starts.cancel(&pids);
+        Self::end(idle);
+    }
+
+    /// Takes all workers that wait, for good.
+    #[allow(clippy::vec_box, reason = "as in `Free`")]
+    fn take_all(&self) -> Vec<Box<Seat>> {
         let mut free = self.lock();
         free.closed = true;
-        let seats = std::mem::take(&mut free.seats);
-        drop(free);
-        // All at once.
+        std::mem::take(&mut free.seats)
+    }
+
+    /// Ends workers, all at once and in one time: those that do not answer are killed when it is over.
+    #[allow(clippy::vec_box, reason = "as in `Free`")]
+    fn end(seats: Vec<Box<Seat>>) {
         seats.iter().for_each(|seat| seat.ask_to_close());
-        seats.into_iter().for_each(|seat| seat.close());
+        let deadline = host::farewell();
+        seats.into_iter().for_each(|seat| seat.close_by(deadline));
     }
 }
 

@@ -104,8 +104,12 @@ impl Encoder<'_> {
         if self.outbox.is_none() {
             return Err(Misfit(LARGE.into()));
         }
-        if self.blocks.len() >= MOST_BLOCKS + MOST_DESCRIPTORS {
-            return Err(Misfit::new(format!("it has more than {MOST_DESCRIPTORS} ends of channels")));
+        let sent = self.blocks.iter().filter(|block| matches!(block, Block::Descriptor(_))).count();
+        if sent >= MOST_DESCRIPTORS {
+            return Err(Misfit::new(format!(
+                "it has more than {MOST_DESCRIPTORS} ends of channels, which is the most that go with one call: make \
+                 several calls, or send what belongs together through one channel"
+            )));
         }
         self.blocks.push(Block::Descriptor(descriptor));
         Ok(())

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use super::hello::Hello;
-use super::os::{self, AsFd};
+use super::hello::{self, Hello};
+use super::os::{self, AsFd, UnixStream};
 use super::owner::Owner;
 use super::parcel::Mail;
 use super::registry;
 use super::ring::{Frame, Shared};
 use super::serve::{Replies, Serving, call_parent};
 use super::wakeups::{CLOSE, TIDY};
+use super::wire::Decoder;
 use crate::clock::Moment;
 
 /// Replies to shorter requests wait for the next ones', while there are any.
@@ -52,31 +53,47 @@ fn serve(parent: u32) -> io::Result<()> {
     }
     os::leave_signals_to_parent();
     let mut worker = meet()?;
-    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
-    os::watch_hang_up(&worker.mail.socket)?;
     while let Some(frame) = worker.next() {
         worker.answer(&frame);
     }
     Ok(())
 }
 
-/// Says hello to the parent, and opens what it shares.
+/// Opens what the parent shares, and says hello to it; or why that cannot be.
 fn meet() -> io::Result<Worker> {
-    let mut socket = os::take_stdin()?;
+    let taken = os::take_stdin();
+    let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| hello::refuse(socket, error)))?;
+    match prepare(&mut socket) {
+        Ok(shared) => Ok(Worker { shared, mail: Mail::new(socket), scratch: Vec::new() }),
+        Err(error) => {
+            hello::refuse(&mut socket, &error);
+            Err(error)
+        }
+    }
+}
+
+/// Gets everything ready that the system may refuse; a hello is the last step, so a worker that says it has started.
+fn prepare(socket: &mut UnixStream) -> io::Result<Shared> {
     let mut descriptors = VecDeque::new();
     os::receive(&socket.as_fd(), &mut [0], &mut descriptors, true)?;
-    let memory = descriptors.pop_front().ok_or_else(|| io::Error::other("its parent sent no memory"))?;
-    let hello = Hello::read(&mut socket)?;
+    let memory = descriptors.pop_front().ok_or_else(|| {
+        io::Error::other("its parent sent no memory, or it may open no more files (RLIMIT_NOFILE, `ulimit -n`)")
+    })?;
+    let hello = Hello::read(socket)?;
     let own = Hello::new(hello.memory_limit);
-    socket.write_all(&own.to_bytes())?;
     if hello != own {
-        os::end_now(); // The parent compares the two as well, and tells its user.
+        // The parent compares the two as well, and tells its user.
+        let _ = socket.write_all(&own.to_bytes());
+        os::end_now();
     }
     let shared = Shared::open(&memory)?;
     if hello.memory_limit > 0 {
         os::limit_memory(hello.memory_limit)?;
     }
-    Ok(Worker { shared, mail: Mail::new(socket), scratch: Vec::new() })
+    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
+    os::watch_hang_up(socket)?;
+    socket.write_all(&own.to_bytes())?;
+    Ok(shared)
 }
 
 impl Worker {
@@ -101,14 +118,26 @@ impl Worker {
         }
     }
 
+    /// Refuses a request whose blocks or open files did not arrive, and ends: those of the next requests may be missing too.
+    fn cannot_read(&mut self, frame: &Frame, error: &io::Error) -> ! {
+        let [_, left, _] = frame.words;
+        let (shared, mail, scratch) = (&self.shared, &mut self.mail, &mut self.scratch);
+        let replies = Replies { shared, mail, scratch, open: None, left, request: frame.number, begun: Moment::now() };
+        let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
+        serving.refuse(&format!("the worker process could not receive its arguments: {error}"));
+        serving.replies.flush();
+        call_parent(&self.shared, &self.mail);
+        os::end_now()
+    }
+
     /// Runs a request, and replies.
     fn answer(&mut self, frame: &Frame) {
         let [number, count, word] = frame.words;
         let parcel = self.mail.open(word, self.shared.payload(frame));
-        let mut parcel = parcel.unwrap_or_else(|error| {
-            eprintln!("a fanfold worker process cannot read what its parent sent: {error}");
-            os::end_now()
-        });
+        let mut parcel = match parcel {
+            Ok(parcel) => parcel,
+            Err(error) => self.cannot_read(frame, &error),
+        };
         // A parent that waits for this lets go of the ends.
         if parcel.has_ends() {
             call_parent(&self.shared, &self.mail);

@@ -1,6 +1,7 @@
 //! The end of a pool: it takes no more work, ends what it has, and joins its threads.
 
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::panics;
@@ -8,7 +9,29 @@ use crate::panics;
 use super::seat::{self, wait_by};
 use super::{Core, Kind, cpu, crew};
 
+/// Whether any pool was closed with its running tasks asked to stop.
+static ANY_CANCELLED: AtomicBool = AtomicBool::new(false);
+
+/// See [`ANY_CANCELLED`]: most programs never ask for more.
+#[inline]
+pub(super) fn any_cancelled() -> bool {
+    ANY_CANCELLED.load(Ordering::Relaxed)
+}
+
 impl Core {
+    /// Whether what runs on it is asked to stop.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Asks what runs to stop, and kills the worker processes that run something.
+    fn cancel_running(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        ANY_CANCELLED.store(true, Ordering::Release);
+        #[cfg(feature = "process")]
+        self.stable.cancel();
+    }
+
     /// Whether it takes no more work.
     pub(crate) fn is_closed(&self) -> bool {
         !self.is_of_parent() && self.queue.lock().closed
@@ -51,10 +74,15 @@ impl Core {
     }
 
     /// Takes no more work, waits until what is queued has run or, with `cancel`, is cancelled, and joins the
-    /// threads, but those whose task has timed out. A forked child leaves its parent's pools alone.
+    /// threads, but those whose task has timed out. With `cancel` what runs is asked to stop. A forked child leaves its
+    /// parent's pools alone.
     pub(crate) fn finish(&self, cancel: bool) {
         if self.is_of_parent() {
             return;
+        }
+        if cancel {
+            self.queue.lock().closed = true;
+            self.cancel_running();
         }
         #[cfg(feature = "polars")]
         if let Some(crew) = self.frames.get() {

@@ -31,7 +31,7 @@ mod sweep;
 mod tickets;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
 #[cfg(feature = "polars")]
@@ -51,7 +51,8 @@ pub(crate) use permit::Permit;
 #[cfg(all(unix, not(miri)))]
 pub(crate) use seat::forget_parent;
 pub(crate) use seat::{
-    cpu_seat, is_worker, sleep_until, wait_by, wait_until, wait_until_deadline, with_permit, work_for,
+    cpu_seat, is_cancelled_here, is_worker, sleep_until, wait_by, wait_until, wait_until_deadline, with_permit,
+    work_for,
 };
 pub(crate) use started::all;
 
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     hooks: Hooks,
     counts: Counts,
     queue: Queue,
+    /// Whether what runs is asked to stop: [`closing`] sets it.
+    cancelled: AtomicBool,
     /// Its plain threads for DataFrame chunks, once some were asked for.
     #[cfg(feature = "polars")]
     frames: TryOnce<Arc<Core>>,
@@ -117,6 +120,7 @@ impl Core {
             hooks: spec.hooks,
             counts: Counts::default(),
             queue: Queue::new(threads),
+            cancelled: AtomicBool::new(false),
             #[cfg(feature = "polars")]
             frames: TryOnce::new(),
             forks: fork::count(),

@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::Core;
 use super::at_work::{self, AtWork};
 use super::permit::{Permit, Place};
+use super::{Core, closing};
 use crate::{block, park};
 
 /// A thread-local that outlives the destructors of the others, which may wait and call pools. What it holds is taken out
@@ -77,6 +77,14 @@ pub(super) fn is_own_worker_of(core: &Core) -> bool {
 #[inline]
 pub(crate) fn is_worker() -> bool {
     ID.get() != 0
+}
+
+/// Whether the job that this thread runs is of a pool that was closed with its running tasks asked to stop.
+#[inline]
+pub(crate) fn is_cancelled_here() -> bool {
+    closing::any_cancelled()
+        && HOLDS.get()
+        && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
 }
 
 /// Whether the current thread is inside of a job of this very pool.

@@ -43,7 +43,10 @@ impl Supply<Arc<dyn Run>> for Line<'_> {
     }
 
     fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Run>>>>) {
-        let jobs = shipments.into_iter().filter_map(Shipment::give_back).collect();
+        let jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
+        if self.core.is_cancelled() {
+            return jobs.into_iter().for_each(|job| job.abandon(true));
+        }
         crew::rouse(self.core, self.core.queue.put_back(jobs));
     }
 }

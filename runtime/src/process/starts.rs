@@ -1,0 +1,241 @@
+//! How often a pool starts worker processes when that fails.
+//!
+//! A start has failed when there is no worker, or when the worker ends before it begins its first call. The starts of a
+//! pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the pool together,
+//! and after [`ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. A call that was
+//! made before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
+//! begins a call ends the series.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::pidfd::Process;
+
+/// Starts in a row that may fail.
+const ATTEMPTS: u32 = 5;
+/// The pause after the first failure; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause, and how long calls share an error.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a pause looks whether its call was cancelled.
+const GLANCE: Duration = Duration::from_millis(10);
+/// A worker that starts has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but a
+/// machine that is short of cores takes longer, and a short limit is for the function, not for the start.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// Series of failed starts so far, of all pools.
+static SERIES: AtomicU32 = AtomicU32::new(0);
+
+/// A number that tells calls made before a series failed from later ones.
+#[inline]
+pub(super) fn series() -> u32 {
+    SERIES.load(Ordering::Relaxed)
+}
+
+/// The call that wants a worker.
+pub(super) struct Caller<'a> {
+    /// The task that can be cancelled, as [`current`](crate::current::current) has it.
+    pub(super) task: Option<usize>,
+    /// What [`series`] was when the call was made.
+    pub(super) since: u32,
+    /// Its time limit.
+    pub(super) limit: Option<Duration>,
+    pub(super) is_stopped: &'a dyn Fn() -> bool,
+    /// Until when its worker must be there; known once one is started.
+    deadline: Option<Instant>,
+    /// Starts that have failed for this call.
+    failed: u32,
+}
+
+/// Why a call gets no worker.
+#[derive(Debug)]
+pub(super) enum NoWorker {
+    /// It was cancelled.
+    Stopped,
+    /// Its time is up.
+    TimeUp,
+    /// Starting has failed: why.
+    Failed(String),
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(
+        task: Option<usize>,
+        since: u32,
+        limit: Option<Duration>,
+        is_stopped: &'a dyn Fn() -> bool,
+    ) -> Self {
+        Self { task, since, limit, is_stopped, deadline: None, failed: 0 }
+    }
+
+    /// Until when its worker must be there.
+    pub(super) fn deadline(&mut self) -> Option<Instant> {
+        if self.deadline.is_none() {
+            self.deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.max(LEAST_TIME)));
+        }
+        self.deadline
+    }
+}
+
+/// The starts of a pool, and the processes that came of them.
+#[derive(Default)]
+pub(super) struct Starts(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Failures in a row.
+    failed: u32,
+    /// When the next start may be, after a failure.
+    next: Option<Instant>,
+    /// The last series that failed: its number, when that was, and the last cause.
+    series: Option<(u32, Instant, String)>,
+    /// The pool's processes.
+    processes: Vec<Weak<Process>>,
+    /// Whether all that run are to be killed.
+    cancelled: bool,
+}
+
+fn pause(failed: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(16));
+    doubled.min(LONGEST_PAUSE)
+}
+
+impl Starts {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the call may start a worker.
+    pub(super) fn wait_for_turn(&self, caller: &mut Caller<'_>) -> Result<(), NoWorker> {
+        let deadline = caller.deadline();
+        loop {
+            if (caller.is_stopped)() {
+                return Err(NoWorker::Stopped);
+            }
+            let mut state = self.lock();
+            let now = Instant::now();
+            let wait = state.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+            if let Some((number, at, why)) = &state.series
+                && *number > caller.since
+                && now.saturating_duration_since(*at) < LONGEST_PAUSE
+            {
+                return Err(NoWorker::Failed(why.clone()));
+            }
+            if wait.is_zero() {
+                if state.failed > 0 {
+                    state.next = now.checked_add(pause(state.failed));
+                }
+                return Ok(());
+            }
+            drop(state);
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+            if left.is_zero() {
+                return Err(NoWorker::TimeUp);
+            }
+            std::thread::sleep(wait.min(left).min(GLANCE));
+        }
+    }
+
+    /// A start has failed; gives the error if the call is to give up.
+    pub(super) fn failed(&self, caller: &mut Caller<'_>, why: &str, may_pass: bool) -> Option<String> {
+        caller.failed += 1;
+        self.count_failure(caller.failed, why, may_pass)
+    }
+
+    /// A worker has ended before it began a call, whose it is not known.
+    pub(super) fn stillborn(&self, why: &str) -> Option<String> {
+        self.count_failure(0, why, true)
+    }
+
+    fn count_failure(&self, of_call: u32, why: &str, may_pass: bool) -> Option<String> {
+        let mut state = self.lock();
+        state.failed = state.failed.saturating_add(1);
+        let now = Instant::now();
+        state.next = now.checked_add(pause(state.failed));
+        if may_pass && state.failed.max(of_call) < ATTEMPTS {
+            return None;
+        }
+        let why = match state.failed.max(of_call) {
+            1 => why.to_owned(),
+            failed => format!("{failed} starts of a worker process in a row have failed, the last one so: {why}"),
+        };
+        let number = SERIES.fetch_add(1, Ordering::Relaxed) + 1;
+        state.series = Some((number, now, why.clone()));
+        Some(why)
+    }
+
+    /// A worker has begun its first call.
+    #[cold]
+    pub(super) fn succeeded(&self) {
+        let mut state = self.lock();
+        (state.failed, state.next, state.series) = (0, None, None);
+    }
+
+    /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
+    pub(super) fn keep(&self, process: &Arc<Process>) -> bool {
+        let mut state = self.lock();
+        state.processes.retain(|process| process.strong_count() > 0);
+        state.processes.push(Arc::downgrade(process));
+        !state.cancelled
+    }
+
+    /// Kills the pool's processes but those of these numbers, and those that start from now on.
+    pub(super) fn cancel(&self, but: &[u32]) {
+        let mut state = self.lock();
+        state.cancelled = true;
+        let processes: Vec<Arc<Process>> = state.processes.iter().filter_map(Weak::upgrade).collect();
+        drop(state);
+        for process in processes {
+            if !but.contains(&process.id()) {
+                process.kill();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_bounded_and_shared_by_the_calls_before_it() {
+        let starts = Starts::default();
+        let stopped = || false;
+        let mut caller = Caller::new(None, series(), None, &stopped);
+        let mut early = Caller::new(None, series(), None, &stopped);
+        for n in 1..=ATTEMPTS {
+            starts.wait_for_turn(&mut caller).expect("it may try");
+            let error = starts.failed(&mut caller, "no luck", true);
+            assert_eq!(error.is_some(), n == ATTEMPTS);
+            assert!(error.is_none_or(|error| error.starts_with("5 starts") && error.ends_with(": no luck")));
+        }
+        assert!(matches!(starts.wait_for_turn(&mut early), Err(NoWorker::Failed(_))));
+        let mut late = Caller::new(None, series(), None, &stopped);
+        starts.wait_for_turn(&mut late).expect("it was made after that");
+        assert!(starts.failed(&mut late, "no luck", true).is_some(), "one attempt while the series goes on");
+        starts.succeeded();
+        assert!(starts.failed(&mut late, "no luck", true).is_none());
+        assert!(starts.failed(&mut late, "for ever", false).is_some());
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_call_is_cancelled_or_its_time_is_up() {
+        let starts = Starts::default();
+        for n in 0..ATTEMPTS {
+            starts.stillborn(&n.to_string());
+        }
+        starts.lock().next = Instant::now().checked_add(Duration::from_secs(3_600));
+        let (stopped, goes_on) = (|| true, || false);
+        let mut caller = Caller::new(None, series(), None, &stopped);
+        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::Stopped)));
+        let mut caller = Caller::new(None, series(), Some(Duration::from_millis(1)), &goes_on);
+        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::TimeUp)));
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_second() {
+        let pauses = [1, 2, 3, 4, 40].map(|failed| pause(failed).as_millis());
+        assert_eq!(pauses, [20, 40, 80, 160, 1_000]);
+    }
+}

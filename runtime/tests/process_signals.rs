@@ -1,0 +1,347 @@
+//! Signals and worker processes: those for a whole process group are the parent's, a shutdown that cancels ends what runs,
+//! stopped workers do not hold a pool's end up, and a worker's death is told whatever the program does with its children.
+#![cfg(target_os = "linux")]
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fanfold::{Pending, Pool, Receiver, Sender, Task, TaskError, cancelled, channel, join_all, parallel};
+
+fanfold::process_tests!();
+
+/// Set in the process that runs a test's body.
+const BODY: &str = "FANFOLD_TEST_BODY";
+
+/// Runs the test's body in a process of its own, the first of a process group.
+fn alone(test: &str, body: fn()) {
+    if std::env::var_os(BODY).is_some() {
+        return body();
+    }
+    let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
+    let status = child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").process_group(0).status();
+    let status = status.expect("it can be started again");
+    assert!(status.success(), "{status}");
+}
+
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: two numbers; the process is this test's.
+    assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0);
+}
+
+fn handle(signal: i32, handler: extern "C" fn(libc::c_int), flags: libc::c_int) {
+    // SAFETY: a zeroed action is a valid one; the handlers of this file do what handlers may.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = flags;
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+static WORKERS: Pool = Pool::process("workers").threads(2);
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn meet(told: Sender<u32>, go_on: Receiver<u32>) -> Result<u32, TaskError> {
+    told.send(process::id()).expect("the test listens");
+    Ok(go_on.recv().expect("the test answers"))
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn pid() -> Result<u32, TaskError> {
+    Ok(process::id())
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn status_of(command: String) -> Option<i32> {
+    Command::new("sh").args(["-c", &command]).status().expect("there is a shell").signal()
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn run_for_ever(told: Sender<u32>) -> Result<u32, TaskError> {
+    told.send(process::id()).expect("the test listens");
+    loop {
+        std::thread::park();
+    }
+}
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    SIGNALS.fetch_add(1, Ordering::Relaxed);
+}
+
+const GROUP: [i32; 6] = [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+
+#[test]
+fn signals_to_the_process_group_are_the_parents() {
+    alone("signals_to_the_process_group_are_the_parents", || {
+        GROUP.iter().for_each(|signal| handle(*signal, count, libc::SA_RESTART));
+        let ((told, tells), (answer, go_on)) = (channel(), channel());
+        let task = meet::submit(told, go_on);
+        let worker = tells.recv().expect("it runs");
+        for (sent, group_signal) in (1..).zip(GROUP) {
+            // SAFETY: two numbers; this process is the first of its group.
+            assert_eq!(unsafe { libc::kill(0, group_signal) }, 0);
+            while SIGNALS.load(Ordering::Relaxed) < sent {
+                std::thread::yield_now();
+            }
+        }
+        answer.send(7).expect("it listens");
+        assert_eq!(task.join().expect("the worker lives").expect("no error"), 7);
+        assert_eq!(pid().expect("the same worker"), worker);
+        // What a task starts has the signals as ever.
+        for group_signal in GROUP {
+            assert_eq!(status_of(format!("kill -{group_signal} $$")), Some(group_signal));
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_is_signalled_while_it_starts_is_started_again() {
+    alone("a_worker_that_is_signalled_while_it_starts_is_started_again", || {
+        handle(libc::SIGTERM, count, libc::SA_RESTART);
+        let storm = std::thread::spawn(|| {
+            for _ in 0..20 {
+                // SAFETY: two numbers; this process is the first of its group.
+                unsafe { libc::kill(0, libc::SIGTERM) };
+                std::thread::yield_now();
+            }
+        });
+        let pids = join_all((0..20).map(|_| pid::submit())).expect("a worker starts");
+        assert!(pids.iter().all(Result::is_ok));
+        storm.join().expect("no panic");
+    });
+}
+
+#[test]
+fn a_shutdown_that_cancels_kills_what_runs_and_asks_threads_to_stop() {
+    static PROCESSES: Pool = Pool::process("cancelled").threads(2);
+    #[parallel(kind = "process", pool = PROCESSES)]
+    fn endless(told: Sender<u32>) -> Result<u32, TaskError> {
+        told.send(process::id()).expect("the test listens");
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    let (told, tells) = channel();
+    let task = endless::submit(told.clone());
+    let there = told.clone();
+    let direct = std::thread::spawn(move || endless(there));
+    let pids = [tells.recv(), tells.recv()].map(|pid| pid.expect("it runs"));
+    let queued: Vec<_> = (0..10).map(|_| endless::submit(told.clone())).collect();
+    PROCESSES.shutdown(Pending::Cancel);
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    assert!(matches!(direct.join().expect("no panic"), Err(TaskError::Cancelled)));
+    for task in queued {
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    }
+    for pid in pids {
+        // SAFETY: two numbers, and no signal.
+        assert_eq!(unsafe { libc::kill(pid.cast_signed(), 0) }, -1, "a worker runs on");
+    }
+    assert!(matches!(endless::submit(told).join(), Err(TaskError::PoolClosed)));
+    for pool in [Pool::io("asked"), Pool::cpu("asked")] {
+        let pool = pool.threads(2).build().expect("there are threads");
+        let (told, tells) = std::sync::mpsc::channel();
+        let runs = |n: u32| {
+            let told = told.clone();
+            move || {
+                told.send(()).expect("the test listens");
+                while !cancelled() {
+                    std::thread::yield_now();
+                }
+                n
+            }
+        };
+        let running: Vec<Task<u32>> = (0..2).map(|n| pool.submit(runs(n))).collect();
+        let queued = pool.submit(runs(9));
+        (0..2).for_each(|_| tells.recv().expect("both run"));
+        assert!(!cancelled());
+        pool.shutdown(Pending::Cancel);
+        assert_eq!(join_all(running).expect("they return"), [0, 1]);
+        assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
+        assert!(!cancelled(), "this thread runs no task of the pool");
+    }
+}
+
+#[test]
+fn a_shutdown_of_all_pools_ends_in_its_time() {
+    alone("a_shutdown_of_all_pools_ends_in_its_time", || {
+        let (told, tells) = channel();
+        let task = run_for_ever::submit(told);
+        tells.recv().expect("it runs");
+        assert!(!fanfold::shutdown(Duration::from_millis(50)), "it runs for ever");
+        WORKERS.shutdown(Pending::Cancel);
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        assert!(fanfold::shutdown(Duration::from_secs(60)));
+    });
+}
+
+#[parallel(kind = "process")]
+fn pause_at_exit(pause: bool) -> Result<u32, TaskError> {
+    extern "C" fn for_ever() {
+        loop {
+            std::thread::park();
+        }
+    }
+    if pause {
+        // SAFETY: the function lives as long as the program.
+        assert_eq!(unsafe { libc::atexit(for_ever) }, 0);
+    }
+    // Long enough for each of the pool's workers to get one.
+    std::thread::sleep(Duration::from_millis(20));
+    Ok(process::id())
+}
+
+/// A pool of eight workers, all of which have run a task.
+fn eight(pause: bool) -> (Pool, Vec<u32>) {
+    let pool = Pool::process("eight").threads(8).build().expect("there are threads");
+    let mut pids = Vec::new();
+    while pids.len() < 8 {
+        pids.extend(pause_at_exit::map([pause; 32]).on(&pool).chunk_size(1).collect::<Vec<_>>().into_iter().flatten());
+        pids.sort_unstable();
+        pids.dedup();
+    }
+    (pool, pids)
+}
+
+/// Eight times the time that one worker may take to end is 40 s.
+fn ends_at_once(pool: Pool) {
+    let begun = Instant::now();
+    drop(pool);
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn stopped_workers_do_not_hold_up_the_end_of_their_pool() {
+    let (pool, pids) = eight(false);
+    pids.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+    ends_at_once(pool);
+}
+
+#[test]
+fn workers_that_do_not_end_share_the_time_for_that() {
+    let (pool, _) = eight(true);
+    ends_at_once(pool);
+}
+
+static PATIENT: Pool = Pool::process("patient").threads(1);
+
+#[parallel(kind = "process", pool = PATIENT, timeout = "500ms")]
+fn stop_itself() -> Result<u32, TaskError> {
+    signal(process::id(), libc::SIGSTOP);
+    Ok(process::id())
+}
+
+#[test]
+fn a_time_limit_ends_a_stopped_worker() {
+    assert!(matches!(stop_itself(), Err(TaskError::TimedOut { .. })));
+    let task = stop_itself::submit();
+    assert!(matches!(task.join(), Err(TaskError::TimedOut { .. })));
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn die(how: i32) -> Result<u32, TaskError> {
+    match how {
+        0 => process::exit(7),
+        signal => self::signal(process::id(), signal),
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Processor time of this process.
+fn processor_time() -> Duration {
+    // SAFETY: room for the answer.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &raw mut usage), 0);
+        usage
+    };
+    let time = |time: libc::timeval| {
+        Duration::new(time.tv_sec.cast_unsigned(), 0) + Duration::from_micros(time.tv_usec.cast_unsigned())
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Whether the kernel keeps the status of a process that another has waited for: since 6.15.
+fn kernel_keeps_status() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
+/// Workers die, and the tasks' errors say how, without a busy wait for a status that nobody has.
+fn deaths_are_told() {
+    let before = processor_time();
+    for how in [libc::SIGKILL, libc::SIGSEGV, 0, libc::SIGABRT] {
+        for direct in [true, false] {
+            let error =
+                if direct { die(how).expect_err("it dies") } else { die::submit(how).join().expect_err("it dies") };
+            let TaskError::WorkerDied { signal, code, message, .. } = &error else { panic!("{error}") };
+            let expected = if how == 0 { (None, Some(7)) } else { (Some(how), None) };
+            let unknown = (signal, code) == (&None, &None) && message.contains("how is unknown");
+            assert!((*signal, *code) == expected || (unknown && !kernel_keeps_status()), "{error}");
+        }
+        assert!(pid().is_ok());
+    }
+    // A busy wait of 500 ms for each of the eight deaths is 4 s.
+    let used = processor_time() - before;
+    assert!(used < Duration::from_secs(2), "{used:?}");
+    WORKERS.shutdown(Pending::Run);
+}
+
+#[test]
+fn deaths_are_told_where_children_are_not_waited_for() {
+    alone("deaths_are_told_where_children_are_not_waited_for", || {
+        // SAFETY: a signal, and what to do about it.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        deaths_are_told();
+    });
+}
+
+#[test]
+fn deaths_are_told_where_the_kernel_keeps_no_zombies() {
+    alone("deaths_are_told_where_the_kernel_keeps_no_zombies", || {
+        handle(libc::SIGCHLD, count, libc::SA_NOCLDWAIT);
+        deaths_are_told();
+    });
+}
+
+static COLLECTED: AtomicU64 = AtomicU64::new(0);
+
+fn collect_all(options: libc::c_int) -> bool {
+    let mut status = 0;
+    // SAFETY: room for a status.
+    let collected = unsafe { libc::waitpid(-1, &raw mut status, options) } > 0;
+    COLLECTED.fetch_add(u64::from(collected), Ordering::Relaxed);
+    collected
+}
+
+#[test]
+fn deaths_are_told_where_a_handler_waits_for_all_children() {
+    extern "C" fn collect(_: libc::c_int) {
+        while collect_all(libc::WNOHANG) {}
+    }
+    alone("deaths_are_told_where_a_handler_waits_for_all_children", || {
+        handle(libc::SIGCHLD, collect, 0);
+        deaths_are_told();
+    });
+}
+
+#[test]
+fn deaths_are_told_where_a_thread_waits_for_all_children() {
+    alone("deaths_are_told_where_a_thread_waits_for_all_children", || {
+        std::thread::spawn(|| {
+            loop {
+                if !collect_all(0) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        deaths_are_told();
+    });
+}
