@@ -125,6 +125,20 @@ fn a_kernel_without_pidfds_does() {
     });
 }
 
+#[test]
+fn a_status_that_nobody_has_is_called_unknown() {
+    alone("a_status_that_nobody_has_is_called_unknown", || {
+        // Kernels since 6.15 tell it with the pidfd, by this call.
+        refuse(libc::SYS_ioctl, libc::ENOTTY);
+        // SAFETY: a signal, and what to do about it.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let error = double(0).expect_err("it aborts");
+        let TaskError::WorkerDied { signal: None, code: None, message, .. } = &error else { panic!("{error:?}") };
+        assert!(message.contains("how is unknown") && message.contains("SIGCHLD"), "{message}");
+        assert_eq!(double(4).expect("another worker"), 8);
+    });
+}
+
 /// Whether this process may change its root and mounts.
 fn is_root() -> bool {
     // SAFETY: it only asks.
@@ -176,6 +190,69 @@ fn a_system_without_dev_null() {
         }
         assert!(fs::metadata("/dev/null").is_err());
         assert_eq!(double(4).expect("it is not needed"), 8);
+    });
+}
+
+#[test]
+fn a_program_without_standard_streams() {
+    alone("a_program_without_standard_streams", || {
+        // SAFETY: nobody uses them here.
+        (0..3).for_each(|fd| _ = unsafe { libc::close(fd) });
+        let doubled = (1..5).map(|n| double(n).ok()).collect::<Vec<_>>();
+        let died = double(0).is_err_and(|error| matches!(error, TaskError::WorkerDied { signal: Some(6), .. }));
+        // Nothing can be printed.
+        process::exit(i32::from(doubled != [Some(2), Some(4), Some(6), Some(8)] || !died));
+    });
+}
+
+#[test]
+fn a_user_that_may_have_no_more_processes() {
+    alone("a_user_that_may_have_no_more_processes", || {
+        if !is_root() {
+            return;
+        }
+        // The threads are there; its workers are not.
+        assert!(double(0).is_err());
+        let limit = libc::rlimit { rlim_cur: 1, rlim_max: libc::RLIM_INFINITY };
+        let user = 200_000 + process::id();
+        // SAFETY: numbers, and limits that are alive. The limit is that of a user of this test's own.
+        let limited = unsafe {
+            libc::setresuid(user, user, user) == 0 && libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) == 0
+        };
+        if !limited {
+            return eprintln!("left out: {}", std::io::Error::last_os_error());
+        }
+        fails_and_says(&["/proc/self/exe", "Resource temporarily unavailable", "RLIMIT_NPROC"]);
+        let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a limit that is alive.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) }, 0);
+        assert_eq!(double(4).expect("there may be processes again"), 8);
+    });
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn forbid_all_files() -> Result<u32, TaskError> {
+    limit_files(0);
+    Ok(process::id())
+}
+
+#[test]
+fn a_task_that_forbids_itself_all_files_costs_no_processor_time() {
+    alone("a_task_that_forbids_itself_all_files_costs_no_processor_time", || {
+        let pid = forbid_all_files().expect("it may");
+        let ticks = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+            let fields: Vec<u64> =
+                stat.rsplit(") ").next().expect("a name").split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+            // User and system time, in hundredths of a second.
+            fields[11] + fields[12]
+        };
+        // The watching thread polls once a second: the first poll after the limit is over by then.
+        let (before, begun) = (ticks(), std::time::Instant::now());
+        while begun.elapsed().as_secs() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(ticks() - before < 50, "{} hundredths of 3 s", ticks() - before);
     });
 }
 

@@ -109,8 +109,8 @@ pub(super) fn meet(
     if theirs == own { Ok(()) } else { Err(Unmet::Other) }
 }
 
-/// Reads from a worker's socket, until the deadline for all of it together. A worker that ends closes the socket; one that
-/// ends while a copy of it holds the socket open is told by its process.
+/// Reads from a worker's socket, until the deadline for all of it together. A worker that ends closes the socket; where
+/// a copy that it has forked holds the socket open, the pidfd tells of its end.
 struct Until<'a> {
     socket: &'a UnixStream,
     process: Option<&'a Process>,

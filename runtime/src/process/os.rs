@@ -1,12 +1,13 @@
 //! The operating system's part, Linux': memory that two processes share, descriptors sent over a socket, sleeping on
-//! a word of shared memory. All system calls of the process pool stand here, but those for child processes, which are in
-//! `pidfd.rs`.
+//! a word of shared memory. All system calls of the process pool stand here, but those for child processes, which are
+//! in `pidfd.rs`.
 
 use std::collections::VecDeque;
 use std::io::{self, Error};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -282,19 +283,21 @@ pub(super) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
         loop {
             let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
             // SAFETY: one entry.
-            if unsafe { libc::poll(&raw mut entry, 1, PERIOD) } > 0 {
+            match unsafe { libc::poll(&raw mut entry, 1, PERIOD) } {
+                0 => {}
                 // Closed on this side, by a task, is for the parent to see.
-                return if entry.revents & libc::POLLNVAL == 0 {
-                    end_now()
-                };
+                1.. if entry.revents & libc::POLLNVAL != 0 => return,
+                1.. => end_now(),
+                // A signal; or a task that has forbidden itself all files, which makes `poll` fail each time.
+                _ => std::thread::sleep(Duration::from_millis(PERIOD.unsigned_abs().into())),
             }
         }
     });
     watching.map(drop).map_err(|error| Refused::error(Step::Thread, error))
 }
 
-/// Waits for the end of a process, until the deadline at most; whether its descriptor says that it has come. A signal may
-/// end the wait early.
+/// Waits for the end of a process, until the deadline at most; whether its descriptor says that it has come. A signal
+/// may end the wait early.
 pub(super) fn wait_for_end(process: &OwnedFd, deadline: Instant) -> bool {
     let mut entry = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let time = timespec(deadline.saturating_duration_since(Instant::now()));
@@ -352,17 +355,17 @@ pub(super) fn end_now() -> ! {
     unsafe { libc::_exit(1) }
 }
 
-/// Signals that end a process unless it handles them, and that are sent to a whole process group or to all processes of a
-/// service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill -s` and
-/// scripts around it (`SIGUSR1`, `SIGUSR2`).
+/// Signals that end a process unless it handles them, and that are sent to a whole process group or to all processes of
+/// a service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill -s`
+/// and scripts around it (`SIGUSR1`, `SIGUSR2`).
 const GROUP_SIGNALS: [libc::c_int; 6] =
     [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
-/// Leaves the [`GROUP_SIGNALS`] to the parent: what it does about them holds for its workers. One that they end takes its
-/// workers along; one that handles them may let its workers finish.
+/// Leaves the [`GROUP_SIGNALS`] to the parent: what it does about them holds for its workers. One that they end takes
+/// its workers along; one that handles them may let its workers finish.
 ///
 /// Workers stay in the parent's process group. In one of their own they could not read from the terminal, `Ctrl-Z` would
-/// stop the parent alone, and `kill -- -GROUP` would miss them, while systemd, which knows processes by their control
+/// stop the parent alone, and `kill -- -GROUP` would miss them; while systemd, which knows processes by their control
 /// group, would reach them as before.
 ///
 /// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start. Where the program ignores
@@ -484,14 +487,19 @@ pub(super) fn take_stdin() -> io::Result<UnixStream> {
         let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3));
         OwnedFd::from_raw_fd(copy.map_err(|error| Refused::error(Step::Duplicate, error))?)
     };
-    let nothing = match std::fs::File::open("/dev/null") {
-        Ok(file) => OwnedFd::from(file),
-        // Not in this chroot or container: the end of a pipe that nobody writes to reads the same.
-        Err(_) => OwnedFd::from(io::pipe().map_err(|error| Refused::error(Step::Duplicate, error))?.0),
-    };
+    let nothing = empty_input(Path::new("/dev/null"))?;
     // SAFETY: two open descriptors.
     check(unsafe { libc::dup2(nothing.as_raw_fd(), 0) })?;
     Ok(UnixStream::from(socket))
+}
+
+/// What reads as an empty file: the file of this path, or where that is not there, as in a chroot, the end of a pipe that
+/// nobody writes to.
+fn empty_input(path: &Path) -> io::Result<OwnedFd> {
+    match std::fs::File::open(path) {
+        Ok(file) => Ok(file.into()),
+        Err(_) => io::pipe().map(|(end, _)| end.into()).map_err(|error| Refused::error(Step::Duplicate, error)),
+    }
 }
 
 /// Lends the socket that standard input is, where [`take_stdin`] could not take it.
@@ -546,4 +554,21 @@ fn timespec(time: Duration) -> libc::timespec {
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn standard_input_is_empty_without_dev_null_too() {
+        for path in ["/dev/null", "/no/such/file"] {
+            let input = empty_input(Path::new(path)).expect("there are descriptors");
+            let mut bytes = Vec::new();
+            std::fs::File::from(input).read_to_end(&mut bytes).expect("it reads");
+            assert!(bytes.is_empty());
+        }
+    }
 }

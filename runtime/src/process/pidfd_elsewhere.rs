@@ -26,10 +26,6 @@ impl Process {
         match self.0 {}
     }
 
-    pub(super) fn exit(&self) -> Option<Exit> {
-        match self.0 {}
-    }
-
     pub(super) fn kill(&self) {
         match self.0 {}
     }

@@ -7,6 +7,7 @@ use std::io;
 
 /// What the system was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
 pub(super) enum Step {
     /// Memory that processes share.
     Memory,
