@@ -18,8 +18,9 @@ use crate::error::{Payload, TaskError};
 
 /// Bytes that can be shared, and that cross to a worker process without being copied out of the shared memory.
 ///
-/// As an argument or a result of a `kind = "process"` function it is a view of where they arrived; the sender copies
-/// them there, once. A `Vec<u8>` is copied out of it as well.
+/// As an argument of a `kind = "process"` function it is a view of where they arrived; the caller copies them there,
+/// once. As a result it is copied into memory of the caller's process alone, as a `Vec<u8>` is: a worker that has been
+/// taken over cannot change what its parent reads.
 ///
 /// # Examples
 ///
@@ -72,7 +73,7 @@ impl From<Bytes> for Vec<u8> {
     fn from(bytes: Bytes) -> Self {
         match bytes.0 {
             Kept::Own(bytes) => Arc::try_unwrap(bytes).unwrap_or_else(|shared| shared.to_vec()),
-            Kept::Block(view) => copy_out(view.bytes()),
+            Kept::Block(view) => view.bytes().to_vec(),
         }
     }
 }
@@ -135,18 +136,21 @@ impl Direct for Bytes {
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
         Ok(match input.bytes()? {
-            Read::Inline(bytes) => Self::from(bytes),
+            // A `&[u8]` must not change while it is read.
+            Read::Block(view) if view.may_change() => Self::from(copy_out(view.bytes())?),
             Read::Block(view) => Self(Kept::Block(Arc::new(view))),
+            Read::Inline(bytes) => Self::from(copy_out(bytes)?),
         })
     }
 }
 
-/// A copy of many bytes.
-fn copy_out(bytes: &[u8]) -> Vec<u8> {
-    let mut copy = Vec::<u8>::with_capacity(bytes.len());
+/// A copy of many bytes, which the other process may write to meanwhile; what they are is checked in the copy.
+fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, Misfit> {
+    let mut copy = Vec::<u8>::new();
+    copy.try_reserve_exact(bytes.len()).map_err(Misfit::new)?;
     os::expect_large(copy.as_mut_ptr(), copy.capacity());
     copy.extend_from_slice(bytes);
-    copy
+    Ok(copy)
 }
 
 impl Direct for Vec<u8> {
@@ -155,7 +159,7 @@ impl Direct for Vec<u8> {
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        Ok(copy_out(input.bytes()?.as_slice()))
+        copy_out(input.bytes()?.as_slice())
     }
 }
 
@@ -165,7 +169,7 @@ impl Direct for String {
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        String::from_utf8(copy_out(input.bytes()?.as_slice())).map_err(Misfit::new)
+        String::from_utf8(copy_out(input.bytes()?.as_slice())?).map_err(Misfit::new)
     }
 }
 

@@ -3,7 +3,8 @@
 //! in `pidfd.rs`.
 
 use std::collections::VecDeque;
-use std::io::{self, Error};
+use std::fs::File;
+use std::io::{self, Error, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -28,11 +29,7 @@ pub(super) fn memory(len: usize) -> io::Result<OwnedFd> {
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(len).map_err(|_| Error::other("more memory than the system can address"))?;
-    // SAFETY: the name is a C string, and the result is checked.
-    let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    check(fd)?;
-    // SAFETY: new, and nobody else's.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = new_memory()?;
     // SAFETY: a descriptor that is open.
     check(unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
     // What is mapped must not shrink: touching the lost part would end the process.
@@ -40,6 +37,25 @@ fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
     // SAFETY: as above.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
     Ok(fd)
+}
+
+/// Makes memory with these bytes that can be sent to another process, and that nobody can write to any more.
+pub(super) fn fixed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(new_memory()?);
+    file.write_all(bytes)?;
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: a descriptor that is open.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(file.into())
+}
+
+/// Memory without a size, without a name, and without seals.
+fn new_memory() -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string, and the result is checked.
+    let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    check(fd)?;
+    // SAFETY: new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Memory that is shared with another process. It stays where it is until this is dropped.
@@ -54,23 +70,29 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps all of the memory behind a descriptor, which [`memory`] made here or in another process.
+    /// Maps all of the memory behind a descriptor of [`memory`].
     pub(super) fn new(fd: &OwnedFd) -> io::Result<Self> {
-        let mut stat = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: an open descriptor, and room for the answer.
-        check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-        // SAFETY: it succeeded, so it is written.
-        let size = unsafe { stat.assume_init() }.st_size;
-        // SAFETY: as above.
-        let seals = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
-        if seals & libc::F_SEAL_SHRINK == 0 {
-            return Err(Error::other("the memory may shrink while it is used"));
-        }
-        let len = usize::try_from(size).ok().filter(|len| *len > 0);
-        let len = len.ok_or_else(|| Error::other("the memory is empty"))?;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let len = check_memory(fd, libc::F_SEAL_SHRINK, None)?;
+        Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+    }
+
+    /// As [`new`](Self::new), of memory that another process made and sent, which may lie: all but `unwritten` bytes of
+    /// it must have been written to, so that its size is one that the other process has paid for.
+    pub(super) fn received(fd: &OwnedFd, unwritten: usize) -> io::Result<Self> {
+        let len = check_memory(fd, libc::F_SEAL_SHRINK, Some(unwritten))?;
+        Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+    }
+
+    /// Maps what [`fixed_memory`] made in another process: nobody can write to it any more.
+    pub(super) fn fixed(fd: &OwnedFd) -> io::Result<Self> {
+        let len = check_memory(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_WRITE, Some(0))?;
+        // Private, though nobody writes to it: before 6.7 the kernel shares no memory that is sealed against writing.
+        Self::map(fd, len, libc::PROT_READ, libc::MAP_PRIVATE)
+    }
+
+    fn map(fd: &OwnedFd, len: usize, access: libc::c_int, flags: libc::c_int) -> io::Result<Self> {
         // SAFETY: a new mapping at a place of the system's choice.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
             return Err(Refused::error(Step::Map, Error::last_os_error()));
         }
@@ -85,6 +107,38 @@ impl Mapping {
     pub(super) fn len(&self) -> usize {
         self.len
     }
+}
+
+/// The size of memory that [`memory`] or [`fixed_memory`] made, perhaps in another process. Touching it never faults: it
+/// has at least these seals, of which none can be taken off, is no file of another kind, and, if it may be longer than
+/// what was written to it only by so many bytes, is not.
+fn check_memory(fd: &OwnedFd, seals: libc::c_int, unwritten: Option<usize>) -> io::Result<usize> {
+    // First of all: what is read before the seals are there may change. Files that know no seals are refused.
+    // SAFETY: an open descriptor.
+    let sealed = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
+    if sealed & seals != seals {
+        return Err(Error::other("the memory may change or shrink while it is used"));
+    }
+    let mut system = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: an open descriptor, and room for the answer.
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), system.as_mut_ptr()) })?;
+    // SAFETY: it succeeded, so it is written.
+    if i128::from(unsafe { system.assume_init() }.f_type) != i128::from(libc::TMPFS_MAGIC) {
+        return Err(Error::other("the memory is of huge pages, of which there may be none when it is touched"));
+    }
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: an open descriptor, and room for the answer.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: it succeeded, so it is written.
+    let stat = unsafe { stat.assume_init() };
+    let len = usize::try_from(stat.st_size).ok().filter(|len| *len > 0);
+    let len = len.ok_or_else(|| Error::other("the memory is empty"))?;
+    // The system counts in units of 512 bytes.
+    let written = usize::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    if unwritten.is_some_and(|unwritten| written.saturating_add(unwritten) < len) {
+        return Err(Error::other("the memory is larger than what was written to it"));
+    }
+    Ok(len)
 }
 
 impl Drop for Mapping {

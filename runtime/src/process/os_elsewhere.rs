@@ -92,6 +92,14 @@ impl Mapping {
         match fd.0 {}
     }
 
+    pub(super) fn received(fd: &OwnedFd, _: usize) -> io::Result<Self> {
+        match fd.0 {}
+    }
+
+    pub(super) fn fixed(fd: &OwnedFd) -> io::Result<Self> {
+        match fd.0 {}
+    }
+
     pub(super) fn start(&self) -> NonNull<u8> {
         match self.0 {}
     }
@@ -102,6 +110,10 @@ impl Mapping {
 }
 
 pub(super) fn memory(_: usize) -> io::Result<OwnedFd> {
+    Err(refused())
+}
+
+pub(super) fn fixed_memory(_: &[u8]) -> io::Result<OwnedFd> {
     Err(refused())
 }
 

@@ -136,7 +136,8 @@ impl Mail {
             arrived.push(Arrived::Bytes(self.inbox.view(sent)?));
         }
         let spilled = match arrived.pop_if(|_| word & SPILLED != 0) {
-            Some(Arrived::Bytes(view)) => Some(view),
+            // Values are decoded from it: what is checked must not change before it is used.
+            Some(Arrived::Bytes(view)) => Some(view.into_private()?),
             Some(Arrived::Descriptor(_)) => return Err(io::Error::other("a frame that cannot be read")),
             None => None,
         };

@@ -1,7 +1,8 @@
 //! One end of a channel: a socket that keeps messages apart, and that the system closes with its last holder.
 //!
 //! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
-//! descriptor is the message. The system bounds what waits in a socket by its size. So that large messages count as
+//! descriptor is the message. That memory is sealed before it is sent, as the sender may be a process that is not
+//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its size. So that large messages count as
 //! such, one whose bytes are elsewhere is filled up to the length of the longest inline one.
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use super::wire::{Decoder, Direct, Encoder, Misfit};
 const INLINE: usize = 1 << 16;
 
 /// An end of a channel. Copies hold the same end.
-pub(crate) struct End(OwnedFd);
+pub(crate) struct End(pub(super) OwnedFd);
 
 /// A message that has come.
 pub(crate) enum Message {
@@ -32,7 +33,7 @@ impl Message {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline(bytes) => &bytes[1..],
-            // SAFETY: mapped as long as `self`, and its sender has let go of it.
+            // SAFETY: mapped as long as `self`, and `Mapping::fixed` saw that it is sealed: nobody writes to it.
             Self::Elsewhere(Elsewhere(mapping)) => unsafe {
                 std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
             },
@@ -57,10 +58,7 @@ impl End {
         if bytes.len() <= INLINE {
             return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
-        let fd = os::memory(bytes.len())?;
-        let mapping = Mapping::new(&fd)?;
-        // SAFETY: as long as the bytes are, and new.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), mapping.start().as_ptr(), bytes.len()) };
+        let fd = os::fixed_memory(bytes)?;
         let weight = vec![0; INLINE];
         os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
@@ -74,17 +72,18 @@ impl End {
         if len == 0 {
             return Ok(None);
         }
-        if let Some(fd) = descriptors.pop_front() {
-            return Ok(Some(Message::Elsewhere(Elsewhere(Mapping::new(&fd)?))));
-        }
-        if bytes[0] != 0 {
-            return Err(io::Error::other(
+        match (bytes[0], descriptors.pop_front()) {
+            (0, None) => {
+                bytes.truncate(len);
+                Ok(Some(Message::Inline(bytes)))
+            }
+            (1, Some(fd)) if descriptors.is_empty() => Ok(Some(Message::Elsewhere(Elsewhere(Mapping::fixed(&fd)?)))),
+            (1, None) => Err(io::Error::other(
                 "a large message came without its bytes, for which this process would have had to open a file more: \
                  close others, or raise its limit (RLIMIT_NOFILE, `ulimit -n`)",
-            ));
+            )),
+            _ => Err(io::Error::other("a message came with more or fewer open files than it says")),
         }
-        bytes.truncate(len);
-        Ok(Some(Message::Inline(bytes)))
     }
 
     /// Waits until there is a message or room for one; `false` if the deadline comes first.

@@ -7,14 +7,19 @@
 //!
 //! Processes have only so many mappings and open files. So the descriptor of a segment is closed once the other side
 //! has it, and a side that keeps many blocks copies those that come: [`MOST_KNOWN`].
+//!
+//! Both sides can write to a segment at any time, and a worker may be compromised: what its parent reads in one may
+//! change while it is read. [`View`] says what may be read in place and what is copied first.
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::os::{self, Mapping, OwnedFd};
 use super::owner::Owner;
+use super::worker::is_worker_process;
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;
@@ -215,7 +220,9 @@ impl Inbox {
     /// Gets to know a segment.
     pub(super) fn learn(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
         self.known.retain(|_, segment| !segment.is_retired());
-        let mapping = Mapping::new(fd)?;
+        // A new segment is told of when it holds the block that it was made for, and is longer than that by less than a
+        // step.
+        let mapping = Mapping::received(fd, STEP)?;
         if mapping.len() <= FRONT {
             return Err(io::Error::other("the segment is empty"));
         }
@@ -233,6 +240,10 @@ impl Inbox {
     }
 
     /// A block that was sent; it is the other side's again when the view is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the segment is unknown, too short or in use, or there is no memory for a copy.
     pub(super) fn view(&self, sent: Sent) -> io::Result<View> {
         let segment = self.known.get(&sent.segment).ok_or_else(|| io::Error::other("an unknown segment"))?;
         let len = usize::try_from(sent.len).ok().filter(|len| *len <= segment.capacity());
@@ -242,11 +253,20 @@ impl Inbox {
             return Err(io::Error::other("a segment that is in use"));
         }
         let held = Held { segment: Arc::clone(segment), len };
-        Ok(if self.known.len() > MOST_KNOWN { View::copy_of(held.bytes()) } else { View(Kept::There(held)) })
+        let view = View(Kept::There(held));
+        if self.known.len() > MOST_KNOWN { view.copy(0..view.bytes().len()) } else { Ok(view) }
     }
 }
 
 /// Bytes that came from the other side, aligned as the front of a segment is.
+///
+/// # What may be assumed
+///
+/// The address and the length of [`bytes`](Self::bytes) are fixed, and reading them never faults. In a worker the bytes
+/// are fixed as well: it trusts its parent. In a parent they are fixed only if [`may_change`](Self::may_change) says
+/// no; else a compromised worker can rewrite them between any two reads. Then only values of which any bits are valid
+/// may be read in place: plain numbers. What is checked before it is used (text, offsets, views, lengths, whole
+/// messages) is copied first, by [`copy`](Self::copy) or [`into_private`](Self::into_private), and checked in the copy.
 pub(super) struct View(Kept);
 
 enum Kept {
@@ -262,9 +282,40 @@ impl View {
         }
     }
 
-    /// Bytes that stay when those are gone.
-    pub(super) fn copy_of(bytes: &[u8]) -> Self {
-        Self(Kept::Here(Copied::new(bytes)))
+    /// Whether the other process can write to the bytes and is not trusted: so are those of a worker, to its parent.
+    pub(super) fn may_change(&self) -> bool {
+        matches!(self.0, Kept::There(_)) && !is_worker_process()
+    }
+
+    /// A copy of a part, in memory of this process alone.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    ///
+    /// # Panics
+    ///
+    /// If the part is not within the bytes.
+    pub(super) fn copy(&self, part: Range<usize>) -> io::Result<Self> {
+        Self::copy_of(&self.bytes()[part])
+    }
+
+    /// The same bytes where the other process cannot change them: copied if [`may_change`](Self::may_change).
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for a copy.
+    pub(super) fn into_private(self) -> io::Result<Self> {
+        if self.may_change() { self.copy(0..self.bytes().len()) } else { Ok(self) }
+    }
+
+    /// A copy of bytes that may go or change.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub(super) fn copy_of(bytes: &[u8]) -> io::Result<Self> {
+        Ok(Self(Kept::Here(Copied::new(bytes)?)))
     }
 }
 
@@ -295,13 +346,14 @@ struct Copied {
 }
 
 impl Copied {
-    fn new(bytes: &[u8]) -> Self {
-        let mut copy = Vec::with_capacity(bytes.len() + FRONT);
+    fn new(bytes: &[u8]) -> io::Result<Self> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(bytes.len() + FRONT)?;
         os::expect_large(copy.as_mut_ptr(), copy.capacity());
         let start = copy.as_ptr().align_offset(FRONT).min(FRONT);
         copy.resize(start, 0);
         copy.extend_from_slice(bytes);
-        Self { bytes: copy, start }
+        Ok(Self { bytes: copy, start })
     }
 
     fn bytes(&self) -> &[u8] {

@@ -171,10 +171,10 @@ impl Read<'_> {
 
     /// The bytes, where they may stay.
     #[cfg(feature = "polars")]
-    pub(super) fn into_view(self) -> View {
+    pub(super) fn into_view(self) -> Result<View, Misfit> {
         match self {
-            Self::Inline(bytes) => View::copy_of(bytes),
-            Self::Block(view) => view,
+            Self::Inline(bytes) => View::copy_of(bytes).map_err(Misfit::new),
+            Self::Block(view) => Ok(view),
         }
     }
 }

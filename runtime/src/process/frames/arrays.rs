@@ -63,7 +63,7 @@ pub(super) struct Came {
 impl Came {
     pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
         let lens: Vec<usize> = input.value()?;
-        let block = input.bytes()?.into_view();
+        let block = input.bytes()?.into_view()?;
         let mut start = 0_usize;
         let mut parts = Vec::with_capacity(lens.len());
         for len in lens {
