@@ -238,6 +238,9 @@ fn chain(error: &dyn Error) -> Vec<String> {
     said
 }
 
+/// Causes of an error that are kept.
+const MOST_CAUSES: usize = 100;
+
 /// An error of another process.
 #[derive(Debug)]
 struct Far {
@@ -247,7 +250,8 @@ struct Far {
 
 impl Far {
     fn from_chain(said: Vec<String>) -> Option<Box<Self>> {
-        said.into_iter().rev().fold(None, |cause, said| Some(Box::new(Self { said, cause })))
+        // Each is a level of the stack when it is dropped.
+        said.into_iter().take(MOST_CAUSES).rev().fold(None, |cause, said| Some(Box::new(Self { said, cause })))
     }
 }
 
@@ -336,14 +340,20 @@ impl Direct for TaskError {
     }
 }
 
-/// A function's path, as text that lives as long as the program. There are as many as the program has functions.
+/// A function's path, as text that lives as long as the program. There are as many as the program has functions; a worker
+/// that makes up others does not get them kept.
 fn known(function: String) -> &'static str {
+    const MOST: usize = 10_000;
+    const LONGEST: usize = 1_000;
     use std::collections::HashSet;
     use std::sync::{LazyLock, Mutex, PoisonError};
     static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = known.get(function.as_str()) {
         return path;
+    }
+    if known.len() >= MOST || function.len() > LONGEST {
+        return "a function of another process";
     }
     let path: &'static str = function.leak();
     known.insert(path);

@@ -136,6 +136,20 @@ impl Error {
         )
     }
 
+    /// More parts than there can be in its bytes.
+    #[cold]
+    fn too_many() -> Self {
+        Self::new(
+            "it ends too early, or it has more than a million parts that hold nothing, as `()`: send their number instead",
+        )
+    }
+
+    /// More values within values than the stack holds.
+    #[cold]
+    fn too_deep() -> Self {
+        Self::new("its values are nested too deep for the stack of the thread that reads it")
+    }
+
     /// What is written is not what is read.
     #[cold]
     fn differs(of: Of, written: usize, read: usize) -> Self {
