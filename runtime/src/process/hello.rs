@@ -95,7 +95,7 @@ pub(super) fn meet(
     own: Hello,
     deadline: Option<Instant>,
 ) -> Result<(), Unmet> {
-    os::send(socket, b'm', &[memory.as_fd()]).map_err(Unmet::Lost)?;
+    os::send(socket, b'm', &[memory.as_fd()], true).map_err(Unmet::Lost)?;
     (&mut &*socket).write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
     let patience = Instant::now().checked_add(PATIENCE);
     let deadline = deadline.into_iter().chain(patience).min();

@@ -213,7 +213,10 @@ impl Host {
             };
             self.shared.parent_sleeps(false);
             let open = match waited {
-                Ok(Waited::Socket) => self.mail.collect(),
+                Ok(Waited::Socket) => match self.mail.collect() {
+                    Ok(open) => open,
+                    Err(_) => return Event::Lost(Cause::Corrupt),
+                },
                 Ok(Waited::TimeUp) => true,
                 Ok(Waited::Ended) | Err(_) => false,
             };
@@ -226,10 +229,16 @@ impl Host {
             if !open {
                 return Event::Lost(Cause::Gone);
             }
-            if matches!(waited, Ok(Waited::TimeUp)) {
+            // The worker may send without end: then the socket is ready however late it is.
+            if matches!(waited, Ok(Waited::TimeUp)) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Event::TimeUp;
             }
         }
+    }
+
+    /// Whether a reply waits.
+    pub(super) fn has_reply(&self) -> bool {
+        self.shared.has_reply()
     }
 
     /// Takes a reply's bytes, if there is one. It must be to the oldest request that is not answered.
@@ -292,7 +301,7 @@ impl Host {
             return;
         }
         while let Ok(Waited::Socket) = self.process.listen(&self.mail.socket, Some(deadline)) {
-            if !self.mail.collect() {
+            if !matches!(self.mail.collect(), Ok(true)) {
                 self.process.wait(deadline.min(Instant::now() + LAST_BREATH));
                 break;
             }
@@ -400,8 +409,9 @@ impl fmt::Display for Death {
             (None, None) => match self.cause {
                 Cause::Gone => f.write_str("it closed its connection to the parent"),
                 Cause::Corrupt => f.write_str(
-                    "what it sent cannot be read: it wrote into memory that was not its own, or this process may open \
-                     no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left (RLIMIT_AS, `ulimit -v`)",
+                    "what it sent cannot be read, or nobody asked for it: it wrote into memory that was not its own, or \
+                     this process may open no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left \
+                     (RLIMIT_AS, `ulimit -v`)",
                 ),
                 Cause::Killed => f.write_str("it was killed"),
                 Cause::Forked => f.write_str(

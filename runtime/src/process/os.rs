@@ -152,10 +152,18 @@ impl Drop for Mapping {
 /// Descriptors that go with one message at most.
 pub(super) const MOST_DESCRIPTORS: usize = 16;
 
+/// Bytes of the numbers of so many descriptors.
+#[allow(clippy::cast_possible_truncation, reason = "it is a small constant")]
+const DESCRIPTORS_SIZE: libc::c_uint = (MOST_DESCRIPTORS * size_of::<RawFd>()) as libc::c_uint;
+
+/// Bytes of a buffer for them. It has room for no more: the system closes the others itself.
+// SAFETY: only arithmetic.
+const CONTROL_SIZE: usize = unsafe { libc::CMSG_SPACE(DESCRIPTORS_SIZE) } as usize;
+
 /// A buffer for descriptors, aligned as the system wants it.
 #[repr(C)]
 union Control {
-    bytes: [u8; 128],
+    bytes: [u8; CONTROL_SIZE],
     _align: libc::cmsghdr,
 }
 
@@ -170,7 +178,7 @@ pub(super) fn send_bytes(
         .iter()
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
         .collect();
-    let mut control = Control { bytes: [0; 128] };
+    let mut control = Control { bytes: [0; CONTROL_SIZE] };
     // SAFETY: a message header may be all zeros.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = parts.as_mut_ptr();
@@ -207,11 +215,16 @@ pub(super) fn send_bytes(
 }
 
 /// Sends one byte, and descriptors with it: [`MOST_DESCRIPTORS`] at most.
-pub(super) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    send_bytes(&socket.as_fd(), &[&[byte]], descriptors, true)
+pub(super) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
+    send_bytes(&socket.as_fd(), &[&[byte]], descriptors, wait)
 }
 
 /// Receives bytes, and the descriptors that come with them; 0 when the other side has closed.
+///
+/// # Errors
+///
+/// If not all descriptors of the message could be received: there were more than [`MOST_DESCRIPTORS`], or this process
+/// may open no more.
 pub(super) fn receive(
     socket: &BorrowedFd<'_>,
     bytes: &mut [u8],
@@ -219,13 +232,13 @@ pub(super) fn receive(
     wait: bool,
 ) -> io::Result<usize> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = Control { bytes: [0; 128] };
+    let mut control = Control { bytes: [0; CONTROL_SIZE] };
     // SAFETY: a message header may be all zeros.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = size_of::<Control>();
+    message.msg_controllen = CONTROL_SIZE as _;
     let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
     let received = loop {
         // SAFETY: the message points to what is alive here.
@@ -240,14 +253,16 @@ pub(super) fn receive(
             }
         }
     };
+    let mut came = 0;
     // SAFETY: the system has filled the message in.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     // SAFETY: null at the end, else a header within the control buffer.
     while let Some(found) = unsafe { header.as_ref() } {
         if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: only arithmetic.
-            let length = found.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
-            for index in 0..(length / size_of::<RawFd>()).min(MOST_DESCRIPTORS) {
+            let length = found.cmsg_len as usize - unsafe { libc::CMSG_LEN(0) } as usize;
+            came = length / size_of::<RawFd>();
+            for index in 0..came {
                 // SAFETY: within what the header says that it holds; each is new, and ours alone.
                 let descriptor = unsafe {
                     let mut fd = [0; size_of::<RawFd>()];
@@ -260,6 +275,13 @@ pub(super) fn receive(
         }
         // SAFETY: as above.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(Error::other(if came >= MOST_DESCRIPTORS {
+            "a message came with more open files than it may have"
+        } else {
+            "a message came without its open files, as this process may open no more: close others, or raise its limit"
+        }));
     }
     Ok(received)
 }

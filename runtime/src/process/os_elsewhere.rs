@@ -123,7 +123,7 @@ pub(super) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'
     match socket.0 {}
 }
 
-pub(super) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(super) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
     match socket.0 {}
 }
 

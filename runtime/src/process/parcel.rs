@@ -9,7 +9,8 @@ use std::io;
 use super::os::{self, AsFd, OwnedFd, UnixStream};
 use super::ring::LARGEST;
 use super::segments::{Inbox, Outbox, Sent, View};
-use super::wire::{Arrived, Block, Decoder, Misfit, no_memory};
+use super::wire::{Arrived, Block, Decoder, MOST_BLOCKS, MOST_DESCRIPTORS, Misfit, no_memory};
+use super::worker::is_worker_process;
 
 /// The bit in a frame's third word that says that all bytes are in the last block.
 const SPILLED: u32 = 1 << 31;
@@ -19,6 +20,15 @@ const DESCRIPTOR: u64 = u64::MAX;
 
 /// The bytes that tell the other process of a block.
 const BLOCK_SIZE: usize = 16;
+
+/// Blocks and open files of one message, with the block of its bytes.
+const MOST_BESIDE: usize = MOST_BLOCKS + MOST_DESCRIPTORS + 1;
+
+/// Descriptors that came and were not asked for yet: those of a frame that is about to come, and of one more message.
+const MOST_PARKED: usize = MOST_BESIDE + os::MOST_DESCRIPTORS;
+
+/// Messages that are read from the socket at a time: a side that sends without end must not keep the other one there.
+const MOST_READ: usize = 64;
 
 /// Puts the descriptions of `blocks` before `bytes`; what is too long for the ring goes into one more block. Gives the
 /// frame's third word.
@@ -50,7 +60,7 @@ pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Block>, outbox: &mut Ou
 
 /// The blocks that a frame describes, `None` for an open file, and the bytes behind them.
 fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Option<Sent>>, &[u8])> {
-    let count = (word & !SPILLED) as usize;
+    let count = Some((word & !SPILLED) as usize).filter(|count| *count <= MOST_BESIDE)?;
     let (described, bytes) = payload.split_at_checked(count.checked_mul(BLOCK_SIZE)?)?;
     let blocks = described.chunks_exact(BLOCK_SIZE).map(|block| {
         let (segment, len) = block.split_at_checked(8)?;
@@ -89,8 +99,10 @@ impl Mail {
             Block::Descriptor(descriptor) => Some(descriptor.as_fd()),
         });
         let descriptors: Vec<_> = descriptors.collect();
-        // The other side may read none of this before it has the frame: many messages would fill the socket.
-        descriptors.chunks(os::MOST_DESCRIPTORS).try_for_each(|some| os::send(&self.socket, b's', some))
+        // The other side may read none of this before it has the frame: many messages would fill the socket. A parent
+        // does not wait for room: a worker has read all that belongs to earlier frames, or it is not to be waited for.
+        let wait = is_worker_process();
+        descriptors.chunks(os::MOST_DESCRIPTORS).try_for_each(|some| os::send(&self.socket, b's', some, wait))
     }
 
     /// Takes back blocks that were not sent.
@@ -104,20 +116,35 @@ impl Mail {
 
     /// Wakes the other side, which waits for the socket.
     pub(super) fn ring(&self) -> io::Result<()> {
-        os::send(&self.socket, b'r', &[])
+        os::send(&self.socket, b'r', &[], true)
     }
 
     /// Reads what is on the socket, without waiting; `false` if the other side has closed it.
-    pub(super) fn collect(&mut self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// If more descriptors came than frames can have announced, or not all of them could be received.
+    pub(super) fn collect(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 64];
-        loop {
+        for _ in 0..MOST_READ {
             match os::receive(&self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
-                Ok(0) => return false,
+                Ok(0) => return Ok(false),
+                Ok(_) if self.descriptors.len() > MOST_PARKED => {
+                    return Err(io::Error::other("more open files came than were announced"));
+                }
                 Ok(read) if read == bytes.len() => {}
-                Ok(_) => return true,
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
+        Ok(true)
+    }
+
+    /// Whether descriptors have come that no frame has announced, though all frames have been opened.
+    pub(super) fn has_surplus(&self) -> bool {
+        !self.descriptors.is_empty()
     }
 
     /// Opens a frame's payload.
@@ -147,7 +174,7 @@ impl Mail {
     /// The next descriptor; it was sent before the frame was.
     fn descriptor(&mut self) -> io::Result<OwnedFd> {
         if self.descriptors.is_empty() {
-            self.collect();
+            self.collect()?;
         }
         self.descriptors.pop_front().ok_or_else(|| {
             io::Error::other("an open file did not come: the process may have no more (RLIMIT_NOFILE, `ulimit -n`)")

@@ -85,6 +85,8 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
         }
     };
     let mut next = Some(first);
+    // Whether a reply was said to be there and was not.
+    let mut passed = false;
     loop {
         while flying.len() < depth(seat.pace)
             && seat.has_room()
@@ -125,8 +127,11 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
         drop(running);
         match event {
             Event::Reply => match take(seat, &mut host, flying) {
-                Ok(0) => {}
+                // Once, at the end of the ring; a worker could do so for ever.
+                Ok(0) if !passed => passed = true,
+                Ok(0) => return lose(seat, host, Cause::Corrupt, flying, supply),
                 Ok(taken) => {
+                    passed = false;
                     let pace = begun.elapsed() / taken;
                     seat.pace = (seat.pace * 3 + pace) / 4;
                 }
@@ -143,6 +148,10 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
                 if !unbegun.is_empty() {
                     supply.back(unbegun.into_iter().map(|(_, shipment)| shipment).collect());
                 }
+                // A worker begins a request when it has replied to the one before: it cannot be at two of them.
+                if flying.len() > 1 && !host.has_reply() {
+                    return lose(seat, host, Cause::Corrupt, flying, supply);
+                }
             }
             Event::Lost(cause) => {
                 let _ = take(seat, &mut host, flying);
@@ -153,7 +162,13 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
     if let Some(shipment) = next {
         supply.back(vec![shipment]);
     }
-    seat.host = Some(host);
+    if host.mail.has_surplus() {
+        // It sent what nobody asked for: it gets no more calls.
+        host.bury(Cause::Corrupt);
+        seat.served = 0;
+    } else {
+        seat.host = Some(host);
+    }
 }
 
 /// Calls to have on their way at this pace.
@@ -166,11 +181,12 @@ fn depth(pace: Duration) -> usize {
 fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) -> Result<u32, Cause> {
     let mut taken = 0;
     while let Some(Heading { status, count, word, .. }) = host.reply(&mut seat.reply)? {
+        // Until its reply is open the call is on its way, and is lost with the worker if that fails.
+        let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
         let (_, mut shipment) = flying.pop_front().ok_or(Cause::Corrupt)?;
         host.answered();
         seat.has_begun(host);
         let function = shipment.function();
-        let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
         let mut input = parcel.decoder();
         let error = if status == status::DONE {
             let read = shipment.read(&mut input);

@@ -149,11 +149,15 @@ impl Shared {
         begun
     }
 
-    /// Parent: takes the next reply.
+    /// Parent: takes the next reply. There may be none though one waits, where the worker has passed the end of the ring;
+    /// then the next one that waits is a reply.
     pub(super) fn take_reply(&self, payload: &mut Vec<u8>) -> Result<Option<Words>, Corrupt> {
         let ring = self.replies();
-        let Some(frame) = ring.peek()? else {
-            ring.pass_padding();
+        let (read, frame) = ring.find()?;
+        let Some(frame) = frame else {
+            // The worker may take long to write the frame behind padding: without the padding none waits. Replies are
+            // not taken back.
+            ring.ends.read.0.store(read, Ordering::Release);
             return Ok(None);
         };
         payload.clear();
@@ -333,11 +337,17 @@ impl Ring<'_> {
 
     /// The next frame, checked.
     fn peek(&self) -> Result<Option<Frame>, Corrupt> {
+        self.find().map(|(_, frame)| frame)
+    }
+
+    /// The next frame, checked, and its position: behind padding, also where no frame is there yet.
+    fn find(&self) -> Result<(u32, Option<Frame>), Corrupt> {
         let mut read = self.ends.read.0.load(Ordering::Relaxed);
-        loop {
+        // Padding comes once, and a frame behind it.
+        for _ in 0..2 {
             let waiting = self.ends.written.0.load(Ordering::Acquire).wrapping_sub(read);
             if waiting == 0 {
-                return Ok(None);
+                return Ok((read, None));
             }
             if waiting > RING || !waiting.is_multiple_of(HEADER) || !read.is_multiple_of(HEADER) {
                 return Err(Corrupt);
@@ -363,22 +373,9 @@ impl Ring<'_> {
             }
             let words = [word(1), word(2), word(3)];
             let end = read.wrapping_add(size_of_frame(len));
-            return Ok(Some(Frame { words, at: header + HEADER, len, end, number: 0 }));
+            return Ok((read, Some(Frame { words, at: header + HEADER, len, end, number: 0 })));
         }
-    }
-
-    /// Passes padding that no frame has followed yet. It would look as if there were one, to a reader that does not sleep
-    /// then. Only for replies: requests are taken back from behind their padding.
-    fn pass_padding(&self) {
-        let (read, written) = (self.ends.read.0.load(Ordering::Relaxed), self.ends.written.0.load(Ordering::Acquire));
-        let to_end = RING - read % RING;
-        let mut word = [0; 4];
-        if written.wrapping_sub(read) >= to_end && to_end >= HEADER {
-            self.read(read % RING, &mut word);
-            if u32::from_ne_bytes(word) == PADDING {
-                self.ends.read.0.store(read.wrapping_add(to_end), Ordering::Release);
-            }
-        }
+        Err(Corrupt)
     }
 
     fn pass(&self, frame: &Frame) {

@@ -202,7 +202,12 @@ impl Seat {
             Ok(word) => word,
             Err(Misfit(why)) => {
                 host.mail.recall(&blocks);
-                self.host = Some(host);
+                // Its worker may never give back what it keeps: the next call gets another one.
+                if host.mail.outbox.is_exhausted() {
+                    host.bury(Cause::Corrupt);
+                } else {
+                    self.host = Some(host);
+                }
                 return Ok(Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}"))));
             }
         };
@@ -237,7 +242,12 @@ impl Seat {
         let Some((lost, number)) = lost else {
             host.answered();
             self.has_begun(&mut host);
-            self.host = Some(host);
+            if host.mail.has_surplus() {
+                // It sent what nobody asked for: the results are whole, but it gets no more calls.
+                host.bury(Cause::Corrupt);
+            } else {
+                self.host = Some(host);
+            }
             return Ok(received.outcome());
         };
         let begun = host.has_begun(number);
@@ -363,6 +373,8 @@ fn converse(
     received: &mut Received<'_>,
     mut begun: Option<(u32, impl FnOnce())>,
 ) -> Option<Lost> {
+    // Whether a reply was said to be there and was not.
+    let mut passed = false;
     loop {
         match host.wait(deadline, begun.as_ref().map(|(number, _)| *number)) {
             Event::Reply => {}
@@ -381,11 +393,21 @@ fn converse(
                     return Some(Lost::Cause(Cause::Corrupt));
                 }
             }
-            Ok(None) => {}
+            // Once, at the end of the ring; a worker could do so for ever.
+            Ok(None) if !passed => {
+                passed = true;
+                continue;
+            }
+            Ok(None) => return Some(Lost::Cause(Cause::Corrupt)),
             Err(cause) => return Some(Lost::Cause(cause)),
         }
+        passed = false;
         if received.left == 0 {
             return None;
+        }
+        // The worker may reply without end.
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Some(Lost::TimeUp);
         }
     }
 }
@@ -415,6 +437,8 @@ impl Received<'_> {
     }
 
     fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
+        // A worker that replies without results would do so for ever.
+        let count = Some(count).filter(|count| *count > 0)?;
         self.left = self.left.checked_sub(count)?;
         let mut taken = 0;
         // One that cannot be read has a length all the same: those behind it can.

@@ -30,6 +30,11 @@ const STEP: usize = 1 << 20;
 const MOST_KNOWN: usize = 256;
 /// Free segments that are kept for the next block.
 const KEPT: usize = 4;
+/// Segments that a side has made at most, in use or not. The other side keeps [`MOST_KNOWN`], and those of the messages
+/// that it has not looked at, so it always lets go of some before there are so many, if it is sound.
+const MOST_MADE: usize = 1024;
+/// Segments that a worker makes before it waits for its parent: one more message fits below [`MOST_MADE`].
+const CROWDED: usize = MOST_MADE / 2;
 
 const FREE: u32 = 0;
 const LENT: u32 = 1;
@@ -129,6 +134,9 @@ impl Outbox {
     fn make(&mut self, len: usize) -> io::Result<usize> {
         // What is too small for this block is of little use for the next ones.
         self.retire(|made| made.segment.capacity() < len, KEPT - 1);
+        if self.is_exhausted() {
+            return Err(io::Error::other(format!("the other process gives none of {MOST_MADE} blocks back")));
+        }
         let size = len.checked_add(FRONT).and_then(|size| size.checked_next_multiple_of(STEP));
         let size = size.ok_or_else(|| io::Error::other("more memory than the system can address"))?;
         let fd = os::memory(size)?;
@@ -153,6 +161,16 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.made.is_empty()
+    }
+
+    /// Whether there are as many segments as there may be.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.made.len() >= MOST_MADE
+    }
+
+    /// Whether the other side should give some back before more are made.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.made.len() >= CROWDED && !self.made.iter().any(|made| made.segment.is_free())
     }
 
     /// Gives back what is free.
@@ -220,6 +238,9 @@ impl Inbox {
     /// Gets to know a segment.
     pub(super) fn learn(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
         self.known.retain(|_, segment| !segment.is_retired());
+        if self.known.len() >= MOST_MADE {
+            return Err(io::Error::other("more segments than a side may make"));
+        }
         // A new segment is told of when it holds the block that it was made for, and is longer than that by less than a
         // step.
         let mapping = Mapping::received(fd, STEP)?;

@@ -1,5 +1,7 @@
 //! A request in the worker, as the function's entry sees it: arguments to read, results to write.
 
+use std::time::Duration;
+
 use super::os;
 use super::owner::{end_copy_of_worker, end_vfork_of_worker};
 use super::parcel::{Mail, pack};
@@ -7,6 +9,9 @@ use super::ring::{Corrupt, LARGEST, Place, Shared, Words};
 use super::wire::{Decoder, Encoder, Misfit, begin_part, end_part};
 use crate::clock::Moment;
 use crate::error::TaskError;
+
+/// How often a worker looks whether its parent has taken some of many large results.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// What a reply says, in its first word.
 pub(super) mod status {
@@ -107,6 +112,9 @@ impl Replies<'_> {
     /// Answers one call.
     pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
         end_copy_of_worker();
+        if self.mail.outbox.is_crowded() {
+            self.wait_for_blocks();
+        }
         self.scratch.clear();
         let start = begin_part(self.scratch);
         let mut blocks = Vec::new();
@@ -138,6 +146,16 @@ impl Replies<'_> {
                 self.mail.recall(&blocks);
                 Err(misfit)
             }
+        }
+    }
+
+    /// Waits until the parent has given blocks back: it does so as it takes the replies that have them.
+    #[cold]
+    fn wait_for_blocks(&mut self) {
+        while self.mail.outbox.is_crowded() {
+            self.flush();
+            call_parent(self.shared, self.mail);
+            std::thread::sleep(PAUSE);
         }
     }
 

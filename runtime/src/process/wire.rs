@@ -27,10 +27,10 @@ use crate::panics;
 pub(super) const BLOCK: usize = 1 << 15;
 
 /// Blocks of one message; what is more goes with the bytes, which become one block if they are many.
-const MOST_BLOCKS: usize = 64;
+pub(super) const MOST_BLOCKS: usize = 64;
 
 /// Open files of one message, about; what is on its way counts as this process', which may open only so many.
-const MOST_DESCRIPTORS: usize = 200;
+pub(super) const MOST_DESCRIPTORS: usize = 200;
 
 /// Said of a value that does not fit among others.
 pub(super) const LARGE: &str = "it is too large";
