@@ -1,101 +1,20 @@
 //! Columns' data: described in the message, and their buffers side by side in one block, which the other side uses where
 //! it lies.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use polars_arrow::array::{
-    Array, BinaryViewArrayGeneric, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, ListArray,
-    NullArray, PrimitiveArray, StructArray, View as StringView, ViewType,
+    Array, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
+    Int16Array, Int32Array, Int64Array, Int128Array, ListArray, NullArray, PrimitiveArray, StructArray, UInt8Array,
+    UInt16Array, UInt32Array, UInt64Array, UInt128Array,
 };
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, IntegerType, PhysicalType, PrimitiveType};
 use polars_arrow::offset::OffsetsBuffer;
 use polars_arrow::types::NativeType;
-use polars_buffer::{Buffer, SharedStorage};
+use polars_buffer::Buffer;
 
-use super::super::segments::View;
 use super::super::wire::{Decoder, Encoder, Misfit};
-use super::super::worker::is_worker_process;
-
-/// Every buffer begins at a multiple of this, as Arrow wants it.
-const ALIGNMENT: usize = 64;
-
-/// Buffers that are to be sent.
-#[derive(Default)]
-pub(super) struct Parts<'a>(Vec<Cow<'a, [u8]>>);
-
-impl<'a> Parts<'a> {
-    fn add(&mut self, bytes: impl Into<Cow<'a, [u8]>>) {
-        self.0.push(bytes.into());
-    }
-
-    fn add_slice<T: NativeType>(&mut self, values: &'a [T]) {
-        self.add(bytes_of(values));
-    }
-
-    /// Writes all of them, and where each is.
-    pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        let lens: Vec<usize> = self.0.iter().map(|part| part.len()).collect();
-        out.value(&lens)?;
-        let padding = [0; ALIGNMENT];
-        let mut aligned = Vec::with_capacity(2 * self.0.len());
-        for part in &self.0 {
-            aligned.push(&**part);
-            aligned.push(&padding[..part.len().next_multiple_of(ALIGNMENT) - part.len()]);
-        }
-        out.bytes(&aligned)
-    }
-}
-
-fn bytes_of<T: NativeType>(values: &[T]) -> &[u8] {
-    // SAFETY: native types are plain numbers without padding: all of their bytes may be looked at.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-/// Buffers that have come.
-pub(super) struct Came {
-    block: Arc<View>,
-    /// Where each begins and how long it is, from the next one on.
-    parts: std::vec::IntoIter<(usize, usize)>,
-}
-
-impl Came {
-    pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        let lens: Vec<usize> = input.value()?;
-        let block = input.bytes()?.into_view()?;
-        let mut start = 0_usize;
-        let mut parts = Vec::with_capacity(lens.len());
-        for len in lens {
-            parts.push((start, len));
-            let end = len.checked_next_multiple_of(ALIGNMENT).and_then(|len| start.checked_add(len));
-            start = end.filter(|end| *end <= block.bytes().len()).ok_or_else(missing)?;
-        }
-        Ok(Self { block: Arc::new(block), parts: parts.into_iter() })
-    }
-
-    /// The next buffer, of `len` values or as many as there are.
-    fn next<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, Misfit> {
-        let (start, bytes) = self.parts.next().ok_or_else(missing)?;
-        let found = bytes / size_of::<T>();
-        let place = self.block.bytes()[start..start + bytes].as_ptr();
-        if len.is_some_and(|len| len != found) || bytes % size_of::<T>() != 0 || !place.cast::<T>().is_aligned() {
-            return Err(missing());
-        }
-        // SAFETY: aligned, within the block, and any bits are a native value.
-        let values = unsafe { std::slice::from_raw_parts(place.cast::<T>(), found) };
-        // SAFETY: the owner keeps the block mapped, and its maker leaves it alone, until the last buffer is dropped.
-        Ok(unsafe { SharedStorage::from_slice_with_owner(values, Arc::clone(&self.block)) })
-    }
-
-    fn buffer<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, Misfit> {
-        self.next(len).map(Buffer::from_storage)
-    }
-}
-
-fn missing() -> Misfit {
-    Misfit::new("a column's data is not all there")
-}
+use super::parts::{Came, Parts, missing};
+use super::views;
 
 fn write_bitmap<'a>(bitmap: &'a Bitmap, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     let (bytes, offset, len) = bitmap.as_slice();
@@ -103,9 +22,10 @@ fn write_bitmap<'a>(bitmap: &'a Bitmap, parts: &mut Parts<'a>, out: &mut Encoder
     out.value(&(offset, len))
 }
 
+/// Bits, which are never shared: Polars counts them once, and relies on it.
 fn read_bitmap(came: &mut Came, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, Misfit> {
     let (offset, len): (usize, usize) = input.value()?;
-    let storage = came.next::<u8>(None)?;
+    let storage = came.own::<u8>(None)?;
     let bits = offset.checked_add(len).filter(|bits| bits.div_ceil(8) <= storage.len());
     if len != expected || offset > 7 || bits.is_none() {
         return Err(missing());
@@ -114,7 +34,7 @@ fn read_bitmap(came: &mut Came, input: &mut Decoder<'_>, expected: usize) -> Res
     Ok(unsafe { Bitmap::from_inner_unchecked(storage, offset, len, None) })
 }
 
-fn write_validity<'a>(
+pub(super) fn write_validity<'a>(
     validity: Option<&'a Bitmap>,
     parts: &mut Parts<'a>,
     out: &mut Encoder<'_>,
@@ -123,16 +43,16 @@ fn write_validity<'a>(
     validity.map_or(Ok(()), |bitmap| write_bitmap(bitmap, parts, out))
 }
 
-fn read_validity(came: &mut Came, input: &mut Decoder<'_>, len: usize) -> Result<Option<Bitmap>, Misfit> {
+pub(super) fn read_validity(came: &mut Came, input: &mut Decoder<'_>, len: usize) -> Result<Option<Bitmap>, Misfit> {
     let some: bool = input.value()?;
     some.then(|| read_bitmap(came, input, len)).transpose()
 }
 
 macro_rules! primitives {
-    ($primitive:expr, $name:ident => $with:expr, $($variant:ident $type:ty),*) => {
+    ($primitive:expr, $name:ident => $with:expr, $($variant:ident $array:ty),*) => {
         match $primitive {
             $(PrimitiveType::$variant => {
-                type $name = $type;
+                type $name = $array;
                 $with
             })*
             other => Err(Misfit::new(format!("a column of {other:?} cannot go to another process"))),
@@ -140,8 +60,9 @@ macro_rules! primitives {
     };
     ($primitive:expr, $name:ident => $with:expr) => {
         primitives!(
-            $primitive, $name => $with, Int8 i8, Int16 i16, Int32 i32, Int64 i64, Int128 i128, UInt8 u8, UInt16 u16,
-            UInt32 u32, UInt64 u64, UInt128 u128, Float32 f32, Float64 f64
+            $primitive, $name => $with, Int8 Int8Array, Int16 Int16Array, Int32 Int32Array, Int64 Int64Array,
+            Int128 Int128Array, UInt8 UInt8Array, UInt16 UInt16Array, UInt32 UInt32Array, UInt64 UInt64Array,
+            UInt128 UInt128Array, Float32 Float32Array, Float64 Float64Array
         )
     };
 }
@@ -165,7 +86,7 @@ macro_rules! keys {
 }
 
 /// The array as what its type says that it is.
-fn is<T: 'static>(array: &dyn Array) -> Result<&T, Misfit> {
+pub(super) fn is<T: 'static>(array: &dyn Array) -> Result<&T, Misfit> {
     array.as_any().downcast_ref().ok_or_else(|| Misfit::new(format!("{:?} is no array of its type", array.dtype())))
 }
 
@@ -179,9 +100,9 @@ pub(super) fn write<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut E
             write_validity(array.validity(), parts, out)?;
             write_bitmap(array.values(), parts, out)
         }
-        PhysicalType::Primitive(primitive) => primitives!(primitive, T => write_primitive::<T>(array, parts, out)),
-        PhysicalType::Utf8View => write_views::<str>(array, parts, out),
-        PhysicalType::BinaryView => write_views::<[u8]>(array, parts, out),
+        PhysicalType::Primitive(primitive) => primitives!(primitive, A => write_primitive(is::<A>(array)?, parts, out)),
+        PhysicalType::Utf8View => views::write::<str>(array, parts, out),
+        PhysicalType::BinaryView => views::write::<[u8]>(array, parts, out),
         PhysicalType::LargeList => write_list(array, parts, out),
         PhysicalType::FixedSizeList => {
             let array: &FixedSizeListArray = is(array)?;
@@ -203,35 +124,19 @@ pub(super) fn write<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut E
 }
 
 fn write_primitive<'a, T: NativeType>(
-    array: &'a dyn Array,
+    array: &'a PrimitiveArray<T>,
     parts: &mut Parts<'a>,
     out: &mut Encoder<'_>,
 ) -> Result<(), Misfit> {
-    let array: &PrimitiveArray<T> = is(array)?;
     write_validity(array.validity(), parts, out)?;
-    parts.add_slice(array.values().as_slice());
-    Ok(())
-}
-
-fn write_views<'a, T: ViewType + ?Sized>(
-    array: &'a dyn Array,
-    parts: &mut Parts<'a>,
-    out: &mut Encoder<'_>,
-) -> Result<(), Misfit> {
-    let array: &BinaryViewArrayGeneric<T> = is(array)?;
-    write_validity(array.validity(), parts, out)?;
-    parts.add_slice(array.views().as_slice());
-    out.value(&array.data_buffers().len())?;
-    for buffer in array.data_buffers().iter() {
-        parts.add(buffer.as_slice());
-    }
+    parts.add_values(array.values().as_slice());
     Ok(())
 }
 
 fn write_list<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     let array: &ListArray<i64> = is(array)?;
     write_validity(array.validity(), parts, out)?;
-    parts.add_slice(array.offsets().as_slice());
+    parts.add_values(array.offsets().as_slice());
     write(&**array.values(), parts, out)
 }
 
@@ -246,17 +151,16 @@ pub(super) fn read(dtype: &ArrowDataType, came: &mut Came, input: &mut Decoder<'
             let values = read_bitmap(came, input, len)?;
             Ok(Box::new(BooleanArray::try_new(own(), values, validity).map_err(Misfit::new)?))
         }
-        PhysicalType::Primitive(primitive) => primitives!(primitive, T => {
+        PhysicalType::Primitive(primitive) => primitives!(primitive, A => {
             let validity = read_validity(came, input, len)?;
-            let values = came.buffer::<T>(Some(len))?;
-            Ok(Box::new(PrimitiveArray::<T>::try_new(own(), values, validity).map_err(Misfit::new)?) as Box<dyn Array>)
+            let values = Buffer::from_storage(came.shared(Some(len))?);
+            Ok(Box::new(A::try_new(own(), values, validity).map_err(Misfit::new)?) as Box<dyn Array>)
         }),
-        PhysicalType::Utf8View => read_views::<str>(own(), len, came, input),
-        PhysicalType::BinaryView => read_views::<[u8]>(own(), len, came, input),
+        PhysicalType::Utf8View => views::read::<str>(own(), len, came, input),
+        PhysicalType::BinaryView => views::read::<[u8]>(own(), len, came, input),
         PhysicalType::LargeList => {
             let validity = read_validity(came, input, len)?;
-            let offsets = came.buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
-            let offsets = OffsetsBuffer::try_from(offsets).map_err(Misfit::new)?;
+            let offsets = read_offsets(came, len)?;
             let ArrowDataType::LargeList(inner) = dtype.to_storage() else { return Err(missing()) };
             let values = read(&inner.dtype, came, input)?;
             Ok(Box::new(ListArray::try_new(own(), offsets, values, validity).map_err(Misfit::new)?))
@@ -278,47 +182,10 @@ pub(super) fn read(dtype: &ArrowDataType, came: &mut Came, input: &mut Decoder<'
     }
 }
 
-fn read_views<T: ViewType + ?Sized>(
-    dtype: ArrowDataType,
-    len: usize,
-    came: &mut Came,
-    input: &mut Decoder<'_>,
-) -> Result<Box<dyn Array>, Misfit> {
-    let validity = read_validity(came, input, len)?;
-    let views = came.buffer::<StringView>(Some(len))?;
-    let count: usize = input.value()?;
-    let buffers = (0..count).map(|_| came.buffer::<u8>(None)).collect::<Result<Buffer<_>, _>>()?;
-    // A worker may have been anywhere in its memory; a parent has not.
-    if !is_worker_process() {
-        check_views(&views, &buffers, T::IS_UTF8)?;
-    }
-    // SAFETY: the views were checked; or they come from the parent, who has them in an array of this type.
-    let array = unsafe { BinaryViewArrayGeneric::<T>::new_unchecked_unknown_md(dtype, views, buffers, validity, None) };
-    Ok(Box::new(array))
-}
-
-/// Whether all views lie within the buffers, and are text if they must be.
-fn check_views(views: &[StringView], buffers: &[Buffer<u8>], text: bool) -> Result<(), Misfit> {
-    let ascii: Vec<bool> = buffers.iter().map(|buffer| !text || buffer.is_ascii()).collect();
-    for view in views {
-        let bytes;
-        let (found, plain) = if view.is_inline() {
-            bytes = view.as_u128().to_ne_bytes();
-            let (bytes, rest) = bytes[4..].split_at(view.length as usize);
-            if rest.iter().any(|byte| *byte != 0) {
-                return Err(missing());
-            }
-            (bytes, !text || bytes.is_ascii())
-        } else {
-            let (buffer, start) = (view.buffer_idx as usize, view.offset as usize);
-            let bytes = buffers.get(buffer).and_then(|buffer| buffer.get(start..start + view.length as usize));
-            (bytes.ok_or_else(missing)?, ascii[buffer])
-        };
-        if !plain && std::str::from_utf8(found).is_err() {
-            return Err(Misfit::new("a text is not UTF-8"));
-        }
-    }
-    Ok(())
+/// Offsets of so many lists or values.
+fn read_offsets(came: &mut Came, len: usize) -> Result<OffsetsBuffer<i64>, Misfit> {
+    let offsets = came.own_buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
+    OffsetsBuffer::try_from(offsets).map_err(Misfit::new)
 }
 
 fn read_dictionary<K: DictionaryKey>(
@@ -327,8 +194,18 @@ fn read_dictionary<K: DictionaryKey>(
     input: &mut Decoder<'_>,
 ) -> Result<Box<dyn Array>, Misfit> {
     let ArrowDataType::Dictionary(key, values, _) = dtype.to_storage() else { return Err(missing()) };
-    let keys = read(&(*key).into(), came, input)?;
+    let key = (*key).into();
+    let len: usize = input.value()?;
+    let validity = read_validity(came, input, len)?;
+    let mut keys = came.copied::<K>(Some(len), |_| Ok(()))?;
     let values = read(values, came, input)?;
-    let keys = is::<PrimitiveArray<K>>(&*keys)?.clone();
-    Ok(Box::new(DictionaryArray::try_new(dtype, keys, values).map_err(Misfit::new)?))
+    for (row, key) in keys.iter_mut().enumerate() {
+        if validity.as_ref().is_some_and(|validity| !validity.get_bit(row)) {
+            *key = K::default();
+        } else if !(*key).try_into().is_ok_and(|key| key < values.len()) {
+            return Err(Misfit::new("a category that is not among the categories"));
+        }
+    }
+    let keys = PrimitiveArray::try_new(key, keys.into(), validity).map_err(Misfit::new)?;
+    Ok(Box::new(DictionaryArray::<K>::try_new(dtype, keys, values).map_err(Misfit::new)?))
 }

@@ -1,17 +1,23 @@
-//! DataFrames, series and columns: their buffers are copied into shared memory once, and used where they lie.
+//! DataFrames, series and columns: their buffers are copied into shared memory once.
 //!
-//! What Polars keeps as Arrow has it is not copied on the other side: numbers, dates, text, bytes, lists, arrays,
-//! structs. Categorical and enum columns are put together anew from their categories. Objects cannot go.
+//! What Polars keeps as Arrow has it is used by a worker where it lies: numbers, dates, text, bytes, lists, arrays,
+//! structs. The parent uses numbers, dates, times and decimals where they lie, as any bits are valid, and copies the rest
+//! before it checks it ([`parts::Came`]). Categorical and enum columns are put together anew from their categories.
+//! Objects cannot go.
 
 mod arrays;
 mod categories;
+mod parts;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 mod types;
+mod views;
 
 use polars::prelude::{Column, CompatLevel, DataFrame, PolarsError, Series};
 use polars_core::series::IsSorted;
 
 use super::wire::{Decoder, Direct, Encoder, Misfit};
-use arrays::{Came, Parts};
+use parts::{Came, Parts};
 
 /// Columns of one height, all in one block.
 fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), Misfit> {

@@ -29,6 +29,10 @@ const PLAIN: [Type; 18] = [
     Type::Utf8View,
 ];
 
+/// Arrow's name for Polars' objects, whose values are addresses in memory: read, it would be an address that the sender
+/// chose.
+const OBJECT: &str = "_POLARS_PYTHON_OBJECT";
+
 /// Levels of types within types: what is deeper is not read, as each is a level of the stack.
 const DEEPEST: u8 = 100;
 
@@ -162,6 +166,9 @@ fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
         EXTENSION => {
             let (name, metadata): (String, Option<String>) = input.value()?;
             let inner = read_type(input, depth)?;
+            if name == OBJECT {
+                return Err(unknown());
+            }
             Type::Extension(Box::new(ExtensionType { name: name.into(), inner, metadata: metadata.map(Into::into) }))
         }
         number => PLAIN.get(usize::from(number)).cloned().ok_or_else(unknown)?,

@@ -1,0 +1,199 @@
+//! Blocks that change under their reader.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use polars::prelude::*;
+
+use super::super::os::Mapping;
+use super::super::segments::{Inbox, Outbox};
+use super::super::wire::{Arrived, Block};
+use super::*;
+
+/// The numbers of a sequence that is the same in every run (`SplitMix64`).
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// A worker's memory and its parent's view of it.
+#[derive(Default)]
+struct Ends {
+    outbox: Outbox,
+    inbox: Inbox,
+    /// The worker's mapping of the one segment.
+    memory: Option<Arc<Mapping>>,
+    /// Bytes of the block in it.
+    len: u64,
+}
+
+impl Ends {
+    /// The message of a frame whose buffers are one block.
+    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<Arrived>) {
+        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+        let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut self.outbox) };
+        Direct::write(df, &mut out).expect("it can be written");
+        let [Block::Bytes(sent)] = blocks[..] else { panic!("it is one block") };
+        self.len = sent.len;
+        if let Some(fd) = self.outbox.introduce(sent.segment) {
+            self.inbox.learn(sent.segment, &fd).expect("a segment");
+            self.memory = Some(Arc::new(Mapping::new(&fd).expect("a segment")));
+        }
+        (bytes, vec![Arrived::Bytes(self.inbox.view(sent).expect("it was sent"))])
+    }
+
+    fn word(&self, random: u64) -> Word {
+        let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
+        // Before the block is what says whose it is.
+        let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
+        Word { memory, place }
+    }
+}
+
+/// A word of the block, as a worker that was taken over reaches it.
+struct Word {
+    memory: Arc<Mapping>,
+    place: usize,
+}
+
+impl Word {
+    fn place(&self) -> *mut u64 {
+        // SAFETY: `Ends::word` found a place within the mapping.
+        unsafe { self.memory.start().as_ptr().cast::<u64>().add(self.place) }
+    }
+
+    fn get(&self) -> u64 {
+        // SAFETY: within the mapping, which is aligned to a page.
+        unsafe { self.place().read_volatile() }
+    }
+
+    fn set(&self, value: u64) {
+        // SAFETY: within the mapping, which is aligned to a page. What is sound does not rely on what is there.
+        unsafe { self.place().write_volatile(value) };
+    }
+}
+
+fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
+    [random(), 0, u64::MAX, random() >> 40, 0x8080_8080_8080_8080][(random() % 5) as usize]
+}
+
+fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
+    <DataFrame as Direct>::read(&mut Decoder::new(&message.0, message.1))
+}
+
+/// Columns of everything that must not change, and one of numbers, which may.
+fn checked() -> PolarsResult<DataFrame> {
+    let rows = 1_500_i64;
+    let words: Vec<Option<String>> =
+        (0..rows).map(|row| (row % 5 != 0).then(|| "ä text ".repeat((row % 4) as usize))).collect();
+    let texts = Series::new("text".into(), words);
+    let names: Vec<String> = (0..rows).map(|row| format!("name {}", row % 100)).collect();
+    let names = Series::new("name".into(), names).cast(&DataType::from_categories(Categories::global()))?;
+    let lists: Vec<Series> = (0..rows).map(|row| texts.slice(row, (row % 3) as usize)).collect();
+    let flags: Vec<Option<bool>> = (0..rows).map(|row| (row % 7 != 0).then_some(row % 2 == 0)).collect();
+    let columns = vec![
+        texts.clone().into(),
+        texts.cast(&DataType::Binary)?.with_name("bytes".into()).into(),
+        names.into(),
+        Column::new("list".into(), lists),
+        Column::new("flag".into(), flags),
+        Column::new("n".into(), (0..rows).collect::<Vec<_>>()),
+    ];
+    DataFrame::new(rows as usize, columns)
+}
+
+#[test]
+fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
+    let df = checked()?;
+    let mut ends = Ends::default();
+    let message = ends.write(&df);
+    let back = read(message).expect("nothing was spoilt");
+    assert!(back.equals_missing(&df));
+    let mut random = random(1);
+    for _ in 0..200_000 {
+        ends.word(random()).set(bad_word(&mut random));
+    }
+    let checked = back.drop("n")?;
+    assert!(checked.equals_missing(&df.drop("n")?));
+    for column in checked.columns() {
+        assert_eq!(column.null_count(), column.is_null().sum().expect("flags") as usize);
+    }
+    assert!(!back.column("n")?.equals_missing(df.column("n")?), "numbers lie in the block");
+    Ok(())
+}
+
+/// Sets it at the end, also after a panic.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// That all values are the same when they are read again, and that texts are text.
+fn is_stable(df: &DataFrame) {
+    let print = || {
+        let columns = df.columns().iter();
+        columns.flat_map(|column| (0..df.height()).map(|row| column.get(row).expect("a row").to_string()))
+    };
+    let printed: Vec<String> = print().collect();
+    assert!(print().eq(printed), "it changed after it was read");
+    for text in df.column("text").expect("it is there").str().expect("texts").iter().flatten() {
+        assert!(std::str::from_utf8(std::hint::black_box(text.as_bytes())).is_ok());
+    }
+}
+
+#[test]
+fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> PolarsResult<()> {
+    const ROUNDS: u64 = 60;
+    let df = checked()?;
+    let mut ends = Ends::default();
+    let mut accepted = 0;
+    for round in 0..ROUNDS {
+        let message = ends.write(&df);
+        let mut random = random(round);
+        let (word, bad) = (ends.word(random()), bad_word(&mut random));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // So that a check finds the one, and what comes after it the other.
+                let good = word.get();
+                while !done.load(Ordering::Relaxed) {
+                    word.set(bad);
+                    word.set(good);
+                }
+            });
+            let _done = Done(&done);
+            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            if let Ok(Ok(read)) = catch_unwind(AssertUnwindSafe(|| read(message))) {
+                is_stable(&read.drop("n").expect("it is there"));
+                accepted += 1;
+            }
+        });
+    }
+    assert!(accepted > 0, "some words are of numbers, or good when they are read");
+    Ok(())
+}
+
+/// A read that is linear takes a moment; one that is not takes minutes.
+#[test]
+fn texts_that_overlap_are_checked_once() {
+    let mut bytes = vec![b'a'; 1 << 20];
+    bytes.push(0xff); // so that it is not all text
+    let len = 1 << 19;
+    let views: Vec<polars_arrow::array::View> = (0..500_000)
+        .map(|offset| polars_arrow::array::View::new_from_bytes(&bytes[offset..offset + len], 0, offset as u32))
+        .collect();
+    let begun = Instant::now();
+    views::tests::check(&views, &[bytes]).expect("they are all text");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
