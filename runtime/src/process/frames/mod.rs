@@ -30,7 +30,8 @@ fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<()
         }
         let trimmed = column.trim_lists_to_normalized_offsets();
         let column = trimmed.as_ref().unwrap_or(column);
-        chunks.push((0..column.n_chunks()).map(|chunk| packed(column, chunk)).collect::<Vec<_>>());
+        let chunk = |chunk| column.to_arrow(chunk, CompatLevel::newest());
+        chunks.push((0..column.n_chunks()).map(chunk).collect::<Vec<_>>());
     }
     let mut parts = Parts::default();
     let mut nothing = Vec::new();
@@ -53,19 +54,6 @@ fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<()
     parts.write(out)?;
     out.bytes.append(&mut described);
     Ok(())
-}
-
-/// A chunk of a column without what its slice leaves out.
-fn packed(column: &Series, chunk: usize) -> Box<dyn polars_arrow::array::Array> {
-    use polars_arrow::array::{BinaryViewArray, Utf8ViewArray};
-    let array = column.to_arrow(chunk, CompatLevel::newest());
-    if let Some(text) = array.as_any().downcast_ref::<Utf8ViewArray>() {
-        return Box::new(text.clone().maybe_gc());
-    }
-    if let Some(bytes) = array.as_any().downcast_ref::<BinaryViewArray>() {
-        return Box::new(bytes.clone().maybe_gc());
-    }
-    array
 }
 
 fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), Misfit> {

@@ -21,26 +21,56 @@ const COPIED_AT_ONCE: usize = 64 << 10;
 
 /// Buffers that are to be sent.
 #[derive(Default)]
-pub(super) struct Parts<'a>(Vec<&'a [u8]>);
+pub(super) struct Parts<'a>(Vec<Part<'a>>);
+
+/// One buffer.
+enum Part<'a> {
+    Lent(&'a [u8]),
+    Own(SharedStorage<u8>),
+    /// Its bytes lie in several places.
+    Runs(Vec<&'a [u8]>),
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Lent(bytes) => bytes.len(),
+            Self::Own(bytes) => bytes.len(),
+            Self::Runs(runs) => runs.iter().map(|run| run.len()).sum(),
+        }
+    }
+}
 
 impl<'a> Parts<'a> {
     pub(super) fn add(&mut self, bytes: &'a [u8]) {
-        self.0.push(bytes);
+        self.0.push(Part::Lent(bytes));
     }
 
     pub(super) fn add_values<T: NativeType>(&mut self, values: &'a [T]) {
         self.add(bytes_of(values));
     }
 
+    pub(super) fn add_own(&mut self, bytes: SharedStorage<u8>) {
+        self.0.push(Part::Own(bytes));
+    }
+
+    pub(super) fn add_runs(&mut self, runs: Vec<&'a [u8]>) {
+        self.0.push(Part::Runs(runs));
+    }
+
     /// Writes all of them, and where each is.
     pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        let lens: Vec<usize> = self.0.iter().map(|part| part.len()).collect();
+        let lens: Vec<usize> = self.0.iter().map(Part::len).collect();
         out.value(&lens)?;
         let padding = [0; ALIGNMENT];
         let mut aligned = Vec::with_capacity(2 * self.0.len());
-        for part in &self.0 {
-            aligned.push(*part);
-            aligned.push(&padding[..part.len().next_multiple_of(ALIGNMENT) - part.len()]);
+        for (part, len) in self.0.iter().zip(lens) {
+            match part {
+                Part::Lent(bytes) => aligned.push(*bytes),
+                Part::Own(bytes) => aligned.push(bytes),
+                Part::Runs(runs) => aligned.extend_from_slice(runs),
+            }
+            aligned.push(&padding[..len.next_multiple_of(ALIGNMENT) - len]);
         }
         out.bytes(&aligned)
     }

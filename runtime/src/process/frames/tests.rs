@@ -1,4 +1,4 @@
-//! Blocks that change under their reader.
+//! Blocks that change under their reader, and how many bytes columns need.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -181,6 +181,59 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
         });
     }
     assert!(accepted > 0, "some words are of numbers, or good when they are read");
+    Ok(())
+}
+
+/// How many bytes a series needs on its way.
+fn size(series: &Series) -> usize {
+    let (mut bytes, mut blocks, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
+    let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut outbox) };
+    Direct::write(series, &mut out).expect("it can be written");
+    let blocks = blocks.iter().map(|block| match block {
+        Block::Bytes(sent) => usize::try_from(sent.len).expect("64 bits"),
+        Block::Descriptor(_) => 0,
+    });
+    bytes.len() + blocks.sum::<usize>()
+}
+
+/// Texts of 100 bytes.
+fn texts(rows: usize) -> Series {
+    Series::new("x".into(), (0..rows).map(|row| format!("{row:0100}")).collect::<Vec<_>>())
+}
+
+/// 100 bytes, a view, and what describes a column and its chunks.
+fn most(rows: usize) -> usize {
+    rows * (2 * 100 + 16 + 8 + 8) + 1_000
+}
+
+#[test]
+fn a_slice_of_texts_sends_what_it_uses() -> PolarsResult<()> {
+    let rows = 100_000;
+    let all = texts(rows);
+    let bytes = all.cast(&DataType::Binary)?;
+    let lists = Series::new("x".into(), (0..1_000).map(|row| all.slice(row * 100, 100)).collect::<Vec<_>>());
+    let structs = StructChunked::from_series("x".into(), rows, [all.clone()].iter())?.into_series();
+    let pairs = all.reshape_array(&[ReshapeDimension::new(50_000), ReshapeDimension::new(2)])?;
+    for start in [0, 500, 7_777] {
+        assert!(size(&all.slice(start, 100)) <= most(100), "{}", size(&all.slice(start, 100)));
+        assert!(size(&bytes.slice(start, 100)) <= most(100));
+        assert!(size(&structs.slice(start, 100)) <= most(100));
+        assert!(size(&pairs.slice(start, 50)) <= most(100));
+    }
+    assert!(size(&lists.slice(3, 2)) <= most(200));
+    // Another column of the same buffers, of which it uses every tenth text.
+    let mask: BooleanChunked = (0..rows).map(|row| row % 10 == 0).collect();
+    assert!(size(&all.filter(&mask)?) <= most(rows / 10));
+    // Many chunks: in all, little more than the whole column.
+    let chunks: usize = (0..64).map(|chunk| size(&all.slice(chunk * 1_562, 1_562))).sum();
+    assert!(chunks <= size(&all) * 5 / 4, "{chunks}");
+    // The same text in each row goes once.
+    let same = Series::new("x".into(), ["a text that is not in its view"]).new_from_index(0, rows);
+    assert!(size(&same) <= rows * 16 + 1_000, "{}", size(&same));
+    // What only rows that are null refer to does not go.
+    let nulls: BooleanChunked = (0..rows).map(|row| row == 5).collect();
+    let one = all.zip_with(&nulls, &Series::full_null("x".into(), rows, all.dtype()))?;
+    assert!(size(&one) <= rows * (16 + 1) + 2_000, "{}", size(&one));
     Ok(())
 }
 

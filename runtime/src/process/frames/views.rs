@@ -1,15 +1,22 @@
 //! Arrays of texts and bytes: 16 bytes a value (a view), which hold a short value, or say where a long one lies.
 //!
+//! A slice of a column keeps all of the column's buffers. So what goes to another process is what the views of the array
+//! use: a buffer of which they use at least half goes as it is, and of the others only the bytes that are used go. The
+//! bytes are copied once, into the block.
+//!
 //! The parent of a worker checks views and bytes, in a copy that the worker cannot reach ([`Came`]).
 
 use polars_arrow::array::{Array, BinaryViewArrayGeneric, View, ViewType};
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::ArrowDataType;
-use polars_buffer::Buffer;
+use polars_buffer::{Buffer, SharedStorage};
 
 use super::super::wire::{Decoder, Encoder, Misfit};
 use super::arrays::{is, read_validity, write_validity};
 use super::parts::{Came, Parts, missing};
+
+/// Bytes of a buffer at most: Arrow's offsets in it are `i32`.
+const LONGEST_BUFFER: usize = i32::MAX as usize;
 
 pub(super) fn write<'a, T: ViewType + ?Sized>(
     array: &'a dyn Array,
@@ -18,10 +25,155 @@ pub(super) fn write<'a, T: ViewType + ?Sized>(
 ) -> Result<(), Misfit> {
     let array: &BinaryViewArrayGeneric<T> = is(array)?;
     write_validity(array.validity(), parts, out)?;
-    out.value(&array.data_buffers().len())?;
-    array.data_buffers().iter().for_each(|buffer| parts.add(buffer.as_slice()));
-    parts.add_values(array.views().as_slice());
+    let (views, buffers) = (array.views().as_slice(), array.data_buffers().as_slice());
+    let packed = match array.validity() {
+        None => Packed::new(views, buffers, |_| true, LONGEST_BUFFER),
+        Some(validity) => Packed::new(views, buffers, |row| validity.get_bit(row), LONGEST_BUFFER),
+    };
+    let Some(packed) = packed else {
+        out.value(&buffers.len())?;
+        buffers.iter().for_each(|buffer| parts.add(buffer.as_slice()));
+        parts.add_values(views);
+        return Ok(());
+    };
+    out.value(&packed.buffers.len())?;
+    packed.buffers.into_iter().for_each(|runs| parts.add_runs(runs));
+    parts.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
     Ok(())
+}
+
+/// What an array uses of its buffers.
+struct Packed<'a> {
+    views: Vec<View>,
+    /// The bytes of each buffer, in runs.
+    buffers: Vec<Vec<&'a [u8]>>,
+}
+
+impl<'a> Packed<'a> {
+    /// Nothing if all buffers are to go as they are. `is_valid` says of a row whether it is not null: what views of nulls
+    /// refer to does not go.
+    fn new(
+        views: &[View],
+        buffers: &'a [Buffer<u8>],
+        is_valid: impl Fn(usize) -> bool,
+        longest: usize,
+    ) -> Option<Self> {
+        if buffers.is_empty() {
+            return None;
+        }
+        let far = || views.iter().enumerate().filter(|(row, view)| !view.is_inline() && is_valid(*row));
+        // Most slices use few of the buffers, which are beside each other.
+        let (mut first, mut last) = (u32::MAX, 0);
+        for (_, view) in far() {
+            first = first.min(view.buffer_idx);
+            last = last.max(view.buffer_idx);
+        }
+        let near = buffers.get(first as usize..=last as usize).unwrap_or_default();
+        let mut used = vec![0_usize; near.len()];
+        for (_, view) in far() {
+            used[(view.buffer_idx - first) as usize] += view.length as usize;
+        }
+        let is_kept = |(buffer, used): (&Buffer<u8>, &usize)| *used > 0 && *used >= buffer.len() / 2;
+        let kept: Vec<bool> = near.iter().zip(&used).map(is_kept).collect();
+        if near.len() == buffers.len() && kept.iter().all(|kept| *kept) {
+            return None;
+        }
+        let mut packer = Packer { longest, first, near, ..Packer::default() };
+        for (buffer, kept) in near.iter().zip(kept) {
+            packer.numbers.push(kept.then(|| packer.next_number()));
+            if kept {
+                packer.buffers.push(vec![buffer.as_slice()]);
+            }
+        }
+        packer.buffers.push(Vec::new());
+        let rewritten = |(row, view): (usize, &View)| match view.is_inline() {
+            _ if !is_valid(row) => View::default(),
+            true => *view,
+            false => packer.add(*view),
+        };
+        let views = views.iter().enumerate().map(rewritten).collect();
+        Some(Self { views, buffers: packer.finish() })
+    }
+}
+
+/// Puts the bytes that views refer to behind each other. Views that follow each other refer mostly to bytes that follow
+/// each other, and these stay one run.
+#[derive(Default)]
+struct Packer<'a> {
+    longest: usize,
+    /// The number of the first one of the buffers that views refer to.
+    first: u32,
+    near: &'a [Buffer<u8>],
+    /// The new number of each of them that goes as it is.
+    numbers: Vec<Option<u32>>,
+    /// The new buffers; the last one is being filled, and the last run is not in it yet.
+    buffers: Vec<Vec<&'a [u8]>>,
+    /// Bytes in the last buffer, without the last run.
+    len: usize,
+    run: Run,
+}
+
+/// Bytes of one buffer, without a gap.
+#[derive(Default)]
+struct Run {
+    /// The number of the buffer, and where they are in it.
+    from: u32,
+    start: usize,
+    end: usize,
+    /// Where they must end, as the new buffer can be so long at most.
+    limit: usize,
+    /// The number of the new buffer, and what is to be added (wrapping) to a place in the old one.
+    number: u32,
+    shift: u32,
+}
+
+impl<'a> Packer<'a> {
+    fn next_number(&self) -> u32 {
+        // Each new buffer has bytes of other views, whose buffers have numbers of 32 bits themselves.
+        u32::try_from(self.buffers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The view as it is said in the new buffers.
+    fn add(&mut self, view: View) -> View {
+        let start = view.offset as usize;
+        let end = start + view.length as usize;
+        let run = &mut self.run;
+        if view.buffer_idx == run.from && run.start <= start && start <= run.end && end <= run.limit {
+            run.end = run.end.max(end);
+        } else if let Some(number) = self.numbers[(view.buffer_idx - self.first) as usize] {
+            return View { buffer_idx: number, ..view };
+        } else {
+            self.begin_run(view.buffer_idx, start, end);
+        }
+        View { buffer_idx: self.run.number, offset: view.offset.wrapping_add(self.run.shift), ..view }
+    }
+
+    fn begin_run(&mut self, from: u32, start: usize, end: usize) {
+        self.end_run();
+        if self.len > 0 && end - start > self.longest.saturating_sub(self.len) {
+            self.buffers.push(Vec::new());
+            self.len = 0;
+        }
+        let limit = end.max(start + self.longest.saturating_sub(self.len));
+        let place = u32::try_from(self.len).unwrap_or(u32::MAX);
+        // It begins at an offset of a view.
+        let shift = place.wrapping_sub(u32::try_from(start).unwrap_or(u32::MAX));
+        self.run = Run { from, start, end, limit, number: self.next_number() - 1, shift };
+    }
+
+    fn end_run(&mut self) {
+        let Run { from, start, end, .. } = std::mem::take(&mut self.run);
+        if let Some(last) = self.buffers.last_mut().filter(|_| start < end) {
+            last.push(&self.near[(from - self.first) as usize].as_slice()[start..end]);
+            self.len += end - start;
+        }
+    }
+
+    fn finish(mut self) -> Vec<Vec<&'a [u8]>> {
+        self.end_run();
+        self.buffers.pop_if(|last| last.is_empty());
+        self.buffers
+    }
 }
 
 pub(super) fn read<T: ViewType + ?Sized>(
@@ -227,5 +379,35 @@ pub(super) mod tests {
         let validity = Bitmap::from_iter([false, true]);
         Check::new(true, &[], Some(&validity)).add(&mut views).expect("the other one is text");
         assert_eq!((views[0].as_u128(), views[1].length), (0, 5));
+    }
+
+    /// What views say, of rows that are not null.
+    fn texts(views: &[View], buffers: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        // SAFETY: the views are of these buffers.
+        views.iter().map(|view| unsafe { view.get_slice_unchecked(buffers) }.to_vec()).collect()
+    }
+
+    #[test]
+    fn packed_views_say_the_same() {
+        let buffers: Vec<Vec<u8>> = (0..4_u8).map(|buffer| (0..200).map(|byte| byte ^ buffer).collect()).collect();
+        let places = [(3, 10, 20), (1, 0, 150), (3, 30, 20), (3, 35, 25), (3, 15, 13), (1, 100, 100), (3, 90, 13)];
+        let views: Vec<View> = places
+            .iter()
+            .map(|&(buffer, start, len): &(u32, usize, usize)| {
+                view(&buffers[buffer as usize][start..start + len], buffer, start as u32)
+            })
+            .chain([view(b"short", 0, 0)])
+            .collect();
+        let shared: Vec<Buffer<u8>> = buffers.iter().cloned().map(Buffer::from).collect();
+        for longest in [30, 55, 70, 1_000] {
+            let packed = Packed::new(&views, &shared, |_| true, longest).expect("there is something to leave out");
+            let lens: Vec<usize> = packed.buffers.iter().map(|runs| runs.concat().len()).collect();
+            // One goes as it is, and of another the bytes that are used: all once, if there is room beside each other.
+            let used = if longest == 30 { 76 } else { 63 };
+            assert_eq!((lens[0], lens[1..].iter().sum::<usize>()), (200, used));
+            assert!(lens[1..].iter().all(|len| *len <= longest), "{lens:?}");
+            let came: Vec<Vec<u8>> = packed.buffers.iter().map(|runs| runs.concat()).collect();
+            assert_eq!(texts(&packed.views, &came), texts(&views, &buffers));
+        }
     }
 }
