@@ -4,6 +4,9 @@
 //! structs. The parent uses numbers, dates, times and decimals where they lie, as any bits are valid, and copies the rest
 //! before it checks it ([`parts::Came`]). Categorical and enum columns are put together anew from their categories.
 //! Objects cannot go.
+//!
+//! What arrives is compared with what was sent: the height, and of each column its length, its type and how many of its
+//! values are null. So a column that Polars reads otherwise than it was is an error, and not another column.
 
 mod arrays;
 mod categories;
@@ -13,47 +16,73 @@ mod tests;
 mod types;
 mod views;
 
-use polars::prelude::{Column, CompatLevel, DataFrame, PolarsError, Series};
+use std::fmt;
+
+use polars::prelude::{Column, CompatLevel, DataFrame, DataType, PolarsError, Series};
+use polars_arrow::datatypes::Field;
 use polars_core::series::IsSorted;
 
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 use parts::{Came, Parts};
 
-/// Columns of one height, all in one block.
-fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), Misfit> {
-    let mut described = Vec::new();
-    let mut chunks = Vec::with_capacity(columns.len());
-    for column in columns {
+/// A column as it is sent.
+struct Outgoing {
+    field: Field,
+    sorted: u8,
+    len: usize,
+    nulls: usize,
+    chunks: Vec<Box<dyn polars_arrow::array::Array>>,
+}
+
+impl Outgoing {
+    fn new(column: &Series) -> Result<Self, Misfit> {
         if column.dtype().contains_objects() {
             let (name, dtype) = (column.name(), column.dtype());
             return Err(Misfit::new(format!("column `{name}` of type `{dtype}` holds values of this process alone")));
         }
+        let mut field = column.field().to_arrow(CompatLevel::newest());
+        field.name = column.name().clone();
+        let sorted = match column.is_sorted_flag() {
+            IsSorted::Ascending => 1,
+            IsSorted::Descending => 2,
+            IsSorted::Not => 0,
+        };
+        let (len, nulls) = (column.len(), column.null_count());
+        // Polars joins pieces of categories by their values, and drops nested pieces that have none: so there is one
+        // piece. An enum's values go once, too.
+        let joined = (column.n_chunks() > 1 && types::has_categories(&field.dtype)).then(|| column.rechunk());
+        let column = joined.as_ref().unwrap_or(column);
         let trimmed = column.trim_lists_to_normalized_offsets();
         let column = trimmed.as_ref().unwrap_or(column);
-        let chunk = |chunk| column.to_arrow(chunk, CompatLevel::newest());
-        chunks.push((0..column.n_chunks()).map(chunk).collect::<Vec<_>>());
+        let chunks = (0..column.n_chunks()).map(|chunk| column.to_arrow(chunk, CompatLevel::newest())).collect();
+        Ok(Self { field, sorted, len, nulls, chunks })
     }
+
+    fn write<'a>(&'a self, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        types::write_field(&self.field, out)?;
+        out.value(&(self.sorted, self.len, self.nulls, self.chunks.len()))?;
+        self.chunks.iter().try_for_each(|chunk| arrays::write(&**chunk, parts, out))
+    }
+}
+
+/// Columns of one height, all in one block.
+fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    let columns = columns.iter().map(|column| Outgoing::new(column)).collect::<Result<Vec<_>, _>>()?;
+    let mut described = Vec::new();
     let mut parts = Parts::default();
     let mut nothing = Vec::new();
     let mut description = Encoder { bytes: &mut described, blocks: &mut nothing, outbox: None };
     description.value(&(height, columns.len()))?;
-    for (column, chunks) in columns.iter().zip(&chunks) {
-        let mut field = column.field().to_arrow(CompatLevel::newest());
-        field.name = column.name().clone();
-        types::write_field(&field, &mut description)?;
-        let sorted = match column.is_sorted_flag() {
-            IsSorted::Ascending => 1_u8,
-            IsSorted::Descending => 2,
-            IsSorted::Not => 0,
-        };
-        description.value(&(sorted, chunks.len()))?;
-        for chunk in chunks {
-            arrays::write(&**chunk, &mut parts, &mut description)?;
-        }
+    for column in &columns {
+        column.write(&mut parts, &mut description).map_err(|error| of_column(&column.field, error))?;
     }
     parts.write(out)?;
     out.bytes.append(&mut described);
     Ok(())
+}
+
+fn of_column(field: &Field, what: impl fmt::Display) -> Misfit {
+    Misfit::new(format!("column `{}`: {what}", field.name))
 }
 
 fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), Misfit> {
@@ -61,18 +90,39 @@ fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), Misfit> {
     let (height, width): (usize, usize) = input.value()?;
     let columns = (0..width).map(|_| {
         let field = types::read_field(input)?;
-        let (sorted, chunks): (u8, usize) = input.value()?;
-        let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, &mut came, input));
-        let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
-        let mut series = Series::try_from((&field, chunks)).map_err(Misfit::new)?;
-        match sorted {
-            1 => series.set_sorted_flag(IsSorted::Ascending),
-            2 => series.set_sorted_flag(IsSorted::Descending),
-            _ => {}
-        }
-        Ok(series)
+        read_column(&field, &mut came, input).map_err(|error| of_column(&field, error))
     });
     Ok((height, columns.collect::<Result<_, Misfit>>()?))
+}
+
+fn read_column(field: &Field, came: &mut Came, input: &mut Decoder<'_>) -> Result<Series, Misfit> {
+    let (sorted, len, nulls, chunks): (u8, usize, usize, usize) = input.value()?;
+    let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, came, input));
+    let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+    let mut series = if chunks.is_empty() {
+        Series::new_empty(field.name.clone(), &DataType::from_arrow_field(field))
+    } else {
+        Series::try_from((field, chunks)).map_err(Misfit::new)?
+    };
+    let came = (series.len(), series.null_count());
+    if came != (len, nulls) {
+        let (rows, null) = came;
+        return Err(Misfit::new(format!("{len} rows were sent, {nulls} of them null, and {rows} came, {null} null")));
+    }
+    let dtype = series.dtype();
+    let as_sent = dtype.to_arrow_field(field.name.clone(), CompatLevel::newest());
+    if (&as_sent.dtype, &as_sent.metadata) != (&field.dtype, &field.metadata) {
+        return Err(Misfit::new(format!(
+            "it was sent as {:?} and came as `{dtype}`: extension types must be registered in both processes",
+            field.dtype
+        )));
+    }
+    match sorted {
+        1 => series.set_sorted_flag(IsSorted::Ascending),
+        2 => series.set_sorted_flag(IsSorted::Descending),
+        _ => {}
+    }
+    Ok(series)
 }
 
 impl Direct for DataFrame {

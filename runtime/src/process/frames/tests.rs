@@ -1,4 +1,4 @@
-//! Blocks that change under their reader, and how many bytes columns need.
+//! Blocks that change under their reader, that say what is not so, and how many bytes columns need.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -184,6 +184,42 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
     Ok(())
 }
 
+#[test]
+fn what_arrives_is_compared_with_what_was_sent() {
+    let series = Series::new("x".into(), [Some("a"), None, Some("b")]);
+    let read = |change: fn(&mut Outgoing)| {
+        let mut column = Outgoing::new(&series).expect("it can be sent");
+        change(&mut column);
+        let (mut bytes, mut blocks, mut described) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = Parts::default();
+        let mut description = Encoder { bytes: &mut described, blocks: &mut Vec::new(), outbox: None };
+        description.value(&(3_usize, 1_usize)).expect("numbers");
+        column.write(&mut parts, &mut description).expect("it can be written");
+        parts.write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None }).expect("it is small");
+        bytes.append(&mut described);
+        <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
+    };
+    assert!(read(|_| {}).expect("nothing was changed").equals_missing(&series));
+    let rows = read(|column| column.len = 4).expect_err("a row is missing");
+    assert_eq!(rows, "column `x`: 4 rows were sent, 1 of them null, and 3 came, 1 null");
+    let nulls = read(|column| column.nulls = 0).expect_err("a null is too many");
+    assert_eq!(nulls, "column `x`: 3 rows were sent, 0 of them null, and 3 came, 1 null");
+    let twice = read(|column| column.chunks.push(column.chunks[0].clone())).expect_err("rows are too many");
+    assert_eq!(twice, "column `x`: 3 rows were sent, 1 of them null, and 6 came, 2 null");
+}
+
+#[test]
+fn a_column_without_pieces_comes_as_an_empty_one() {
+    let nothing = std::iter::empty::<polars_arrow::array::Int64Array>();
+    let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
+    assert_eq!(series.n_chunks(), 0);
+    let mut bytes = Vec::new();
+    let mut out = Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None };
+    Direct::write(&series, &mut out).expect("it can be written");
+    let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
+    assert_eq!((back.field(), back.len()), (series.field(), 0));
+}
+
 /// How many bytes a series needs on its way.
 fn size(series: &Series) -> usize {
     let (mut bytes, mut blocks, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
@@ -234,6 +270,18 @@ fn a_slice_of_texts_sends_what_it_uses() -> PolarsResult<()> {
     let nulls: BooleanChunked = (0..rows).map(|row| row == 5).collect();
     let one = all.zip_with(&nulls, &Series::full_null("x".into(), rows, all.dtype()))?;
     assert!(size(&one) <= rows * (16 + 1) + 2_000, "{}", size(&one));
+    Ok(())
+}
+
+#[test]
+fn an_enum_sends_its_names_once() -> PolarsResult<()> {
+    let names: Vec<String> = (0..1_000).map(|name| format!("a name of some length {name}")).collect();
+    let dtype = DataType::from_frozen_categories(FrozenCategories::new(names.iter().map(String::as_str))?);
+    let piece = Series::new("x".into(), ["a name of some length 7"]).cast(&dtype)?;
+    let mut many = piece.clone();
+    (1..100).try_for_each(|_| many.append(&piece).map(drop))?;
+    assert_eq!(many.n_chunks(), 100);
+    assert!(size(&many) <= size(&piece) + 10_000, "{} for one, {} for 100", size(&piece), size(&many));
     Ok(())
 }
 

@@ -88,6 +88,17 @@ fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, Misfit
     Ok(field)
 }
 
+/// Whether categories or enum values are in a column of this type, at any level.
+pub(super) fn has_categories(dtype: &Type) -> bool {
+    match dtype {
+        Type::Dictionary(..) => true,
+        Type::LargeList(inner) | Type::FixedSizeList(inner, _) => has_categories(&inner.dtype),
+        Type::Struct(fields) => fields.iter().any(|field| has_categories(&field.dtype)),
+        Type::Extension(extension) => has_categories(&extension.inner),
+        _ => false,
+    }
+}
+
 fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
     let place = all.iter().position(|other| other == one).and_then(|place| u8::try_from(place).ok());
     place.ok_or_else(|| Misfit::new("it has a unit or a key that is unknown"))
