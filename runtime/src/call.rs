@@ -28,7 +28,7 @@ pub fn call<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -
     let core = site.core();
     // SAFETY: the witness stands for the arguments, and the closure is `Send`.
     let carried = unsafe { Carried::new((args, function)) };
-    let done = lend::run_on(core, move || {
+    let done = lend::run_on(core, !site.terms.own_worker, move || {
         let (args, function) = carried.into_inner();
         // SAFETY: the witness stands for the result.
         unsafe { Carried::new(function(args)) }

@@ -61,7 +61,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
     }
     // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
     let carried = unsafe { Carried::new((remote, args)) };
-    let done = lend::run_on(core, move || {
+    let done = lend::run_on(core, false, move || {
         let (remote, args) = carried.into_inner();
         // SAFETY: as above.
         unsafe { Carried::new(remote.call(&args)) }

@@ -98,6 +98,8 @@ struct Lease<W> {
     caller: OnceLock<Waker>,
     /// Whether the caller works along: a share of a map.
     along: bool,
+    /// Whether a caller that waits may run it, where no thread can be had.
+    claims: bool,
     context: Context,
 }
 
@@ -111,6 +113,7 @@ impl<W> Lease<W> {
             single,
             caller: OnceLock::new(),
             along,
+            claims: false,
             context: Context::here(),
         }
     }
@@ -269,7 +272,14 @@ fn serve<W: Work>(
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
         if !park::look(done) {
-            workers::wait_by(|| lease.sleep(done));
+            let mut refusals = workers::refusals();
+            while !done() {
+                workers::wait_by(|| lease.sleep(|| done() || (lease.claims && workers::refusals() != refusals)));
+                refusals = workers::refusals();
+                if !done() {
+                    run_refused(core, job());
+                }
+            }
         }
     }
     let before = lease.close();
@@ -290,14 +300,22 @@ fn serve<W: Work>(
     Ok(())
 }
 
-/// Runs `work` on a worker of the pool and gives its result.
+/// Runs a job here that waits for a thread which the operating system refuses its pool, if this thread is a worker.
+fn run_refused(core: &Arc<Core>, job: Arc<dyn Run>) {
+    if workers::is_worker() && core.is_refused_threads() && (!core.has_hooks() || core.is_own_worker()) {
+        workers::work_for(core, || job.run());
+    }
+}
+
+/// Runs `work` on a worker of the pool and gives its result. With `claims` a worker that waits runs it, if the operating
+/// system refuses the pool a thread.
 ///
 /// # Panics
 ///
 /// With the payload of `work`, if it panicked.
-pub(crate) fn run_on<T: Send>(core: &Arc<Core>, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
+pub(crate) fn run_on<T: Send>(core: &Arc<Core>, claims: bool, work: impl FnOnce() -> T + Send) -> Result<T, Abandoned> {
     let errand = Errand { work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
-    let lease = Arc::new(Lease::new(errand, true, false));
+    let lease = Arc::new(Lease { claims, ..Lease::new(errand, true, false) });
     let job = || {
         let job: Arc<dyn Run + '_> = Arc::clone(&lease) as _;
         // SAFETY: only the lifetime changes. What lives as long is taken out below, before this returns or unwinds: a

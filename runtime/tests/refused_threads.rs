@@ -107,29 +107,53 @@ fn a_refused_thread_is_asked_for_again() {
     });
 }
 
+static CPU: Pool = Pool::cpu("two").threads(2);
+static HOOKED: Pool = Pool::io("hooked").threads(1).on_start(|| ());
+
+#[parallel(kind = "io", pool = ONE)]
+fn outer() -> u32 {
+    inner() + 1
+}
+
+#[parallel(kind = "cpu", pool = CPU)]
+fn inner() -> u32 {
+    back() + 1
+}
+
+#[parallel(kind = "io", pool = ONE)]
+fn back() -> u32 {
+    1
+}
+
 #[test]
-fn a_direct_call_goes_on_when_threads_can_be_had_again() {
-    #[parallel(kind = "io", pool = ONE)]
-    fn outer() -> u32 {
-        inner() + 1
-    }
-    #[parallel(kind = "cpu", pool = CPU)]
-    fn inner() -> u32 {
-        back() + 1
-    }
-    #[parallel(kind = "io", pool = ONE)]
-    fn back() -> u32 {
-        1
-    }
-    static CPU: Pool = Pool::cpu("two").threads(2);
-    in_a_process("a_direct_call_goes_on_when_threads_can_be_had_again", || {
+fn a_direct_call_runs_on_the_worker_that_waits_for_it() {
+    in_a_process("a_direct_call_runs_on_the_worker_that_waits_for_it", || {
         started(&ONE);
         started(&CPU);
         refuse_threads();
-        let task = outer::submit();
-        assert!(!task.wait(Duration::from_millis(50)), "`back` has no thread");
+        assert_eq!(outer::submit().join().expect("no panic"), 3, "`back` has no thread of its own");
+        assert_eq!(outer(), 3);
+    });
+}
+
+#[test]
+fn what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again() {
+    #[parallel(kind = "cpu", pool = CPU)]
+    fn calls_hooked() -> u32 {
+        hooked() + 1
+    }
+    #[parallel(kind = "io", pool = HOOKED)]
+    fn hooked() -> u32 {
+        1
+    }
+    in_a_process("what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again", || {
+        started(&HOOKED);
+        started(&CPU);
+        refuse_threads();
+        let called = HOOKED.submit(|| calls_hooked() + 1);
+        assert!(!called.wait(Duration::from_millis(50)), "only threads of its pool run it");
         allow_threads();
-        assert_eq!(task.join().expect("no panic"), 3);
+        assert_eq!(called.join().expect("no panic"), 3);
     });
 }
 

@@ -125,7 +125,7 @@ where
             // One of the pool's own workers starts on the items in the caller's place, and calls the others.
             let hands = Hands { helpers: hands.helpers - 1, along: true, ..hands };
             let plan = Plan { hands, ..plan };
-            return lend::run_on(hands.core, || adapt(plan, &mut unstarted, body, discard))?;
+            return lend::run_on(hands.core, false, || adapt(plan, &mut unstarted, body, discard))?;
         }
     };
     // While the caller does a cpu pool's work, nested calls stay on it.
