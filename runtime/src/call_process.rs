@@ -160,9 +160,8 @@ struct Sending<A, R, C, D> {
 type SendingSlot<A, R, C, D> = Slot<Sending<A, R, C, D>, R>;
 
 impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
-    fn run_if_queued(slot: &SendingSlot<A, R, C, D>, claimed: impl FnOnce()) -> bool {
+    fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
         let Some(Sending { remote, args }) = slot.begin() else { return false };
-        claimed();
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // What writes the arguments is the user's, too.
@@ -176,7 +175,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
 
 impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for SendingSlot<A, R, C, D> {
     fn run(self: Arc<Self>) -> Ran {
-        let ran = Sending::run_if_queued(&self, || {});
+        let ran = Sending::run_if_queued(&self);
         panics::discard(self);
         if ran { Ran::Here } else { Ran::Dead }
     }

@@ -103,6 +103,7 @@ impl<T> Task<T> {
     }
 
     /// Waits until the task is done; a worker runs it if it is refused a thread.
+    #[inline(never)]
     fn wait_for_end(&self) {
         let mut refusals = workers::refusals();
         while self.tell_this_thread() {
@@ -128,6 +129,7 @@ impl<T> Task<T> {
 
     /// Runs the task here if nobody has started it, its pool has a permit to spare, and its hooks have run here. A thread
     /// inside a panic hook runs none: a panic of the task would end the program.
+    #[inline]
     fn run_here(&self) -> bool {
         let core = self.slot.core();
         !std::thread::panicking()

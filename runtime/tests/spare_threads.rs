@@ -115,5 +115,5 @@ fn waits_that_are_repeated_do_not_look_like_progress() {
     };
     // All of them wait before the first of what they wait for can begin.
     let sum = join_all((0..150).map(|n| pool.submit(move || polls(n)))).expect("no panic");
-    assert_eq!(sum.iter().sum::<u32>(), (0..150).sum());
+    assert_eq!(sum.iter().sum::<u32>(), (0..150).sum::<u32>());
 }

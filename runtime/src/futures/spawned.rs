@@ -25,7 +25,7 @@ pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
 impl<Fut, T> Work<T> for Polled<Fut> {
     const QUEUED: bool = false;
 
-    fn run_if_queued(_: &Slot<Self, T>, _: impl FnOnce()) -> bool {
+    fn run_if_queued(_: &Slot<Self, T>) -> bool {
         false
     }
 }

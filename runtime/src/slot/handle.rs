@@ -49,13 +49,13 @@ pub(crate) trait Work<T>: Sized {
     /// Whether it waits in its pool's queue, and not with a runtime.
     const QUEUED: bool = true;
 
-    /// Runs the slot's work here if nobody has started it; `claimed` is called in between.
-    fn run_if_queued(slot: &Slot<Self, T>, claimed: impl FnOnce()) -> bool;
+    /// Runs the slot's work here if nobody has started it.
+    fn run_if_queued(slot: &Slot<Self, T>) -> bool;
 }
 
 impl<F: FnOnce() -> T, T> Work<T> for F {
-    fn run_if_queued(slot: &Slot<F, T>, claimed: impl FnOnce()) -> bool {
-        slot.claim_and_run(claimed).is_some()
+    fn run_if_queued(slot: &Slot<F, T>) -> bool {
+        slot.claim_and_run(|| {}).is_some()
     }
 }
 
@@ -124,7 +124,11 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn run_if_queued(&self) -> bool {
-        F::run_if_queued(self, || self.core.bury())
+        let ran = F::run_if_queued(self);
+        if ran && F::QUEUED {
+            self.core.bury();
+        }
+        ran
     }
 
     fn may_be_claimed(&self) -> bool {

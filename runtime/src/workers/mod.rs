@@ -1,7 +1,8 @@
 //! The workers of a pool: a [`Core`] is a queue of jobs and the threads that take from it.
 //!
 //! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block. `books.rs` says who is where,
-//! `queue.rs` hands out jobs and permits, `closing.rs` ends a pool.
+//! `queue.rs` hands out jobs and permits, `deferred.rs` tries starts of threads again, `sweep.rs` throws out jobs that
+//! nobody will run, `closing.rs` ends a pool.
 
 mod at_work;
 mod books;
@@ -79,6 +80,7 @@ pub(crate) struct Core {
     default: bool,
     threads: usize,
     hooks: Hooks,
+    has_hooks: bool,
     counts: Counts,
     queue: Queue,
     /// Whether what runs is asked to stop: [`closing`] sets it.
@@ -118,6 +120,7 @@ impl Core {
             default: spec.default,
             threads,
             hooks: spec.hooks,
+            has_hooks: spec.hooks.start.is_some() || spec.hooks.stop.is_some(),
             counts: Counts::default(),
             queue: Queue::new(threads),
             cancelled: AtomicBool::new(false),
@@ -244,7 +247,7 @@ impl Core {
     /// Whether only the pool's own threads may run its jobs: other threads have not run its hooks.
     #[inline]
     pub(crate) fn has_hooks(&self) -> bool {
-        self.hooks.start.is_some() || self.hooks.stop.is_some()
+        self.has_hooks
     }
 
     /// Whether another thread of the pool can begin with a job now: there is a permit for it, and it exists or can start.

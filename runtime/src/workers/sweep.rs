@@ -18,15 +18,6 @@ use crate::panics;
 const LEAST: usize = 1_024;
 
 impl Queue {
-    /// A task has died in the queue; whether the queue is to be [swept](Self::sweep).
-    #[inline]
-    pub(super) fn bury(&self) -> bool {
-        // A worker may take it out before it is counted: the number is less than 0 then for a moment.
-        let dead = self.dead.fetch_add(1, Ordering::Relaxed) + 1;
-        usize::try_from(dead).is_ok_and(|dead| self.has_too_many(dead))
-    }
-
-    #[inline]
     fn has_too_many(&self, dead: usize) -> bool {
         dead >= LEAST && 2 * dead >= self.waiting()
     }
@@ -81,7 +72,15 @@ impl Core {
     /// A task of this pool has ended in the queue, and no worker of the pool had taken it out.
     #[inline]
     pub(crate) fn bury(&self) {
-        if self.queue.bury() {
+        // A worker may take it out before it is counted: the number is less than 0 then for a moment.
+        if self.queue.dead.fetch_add(1, Ordering::Relaxed) >= LEAST.cast_signed() {
+            self.sweep();
+        }
+    }
+
+    #[cold]
+    fn sweep(&self) {
+        if self.queue.has_too_many(self.queue.dead()) {
             self.queue.sweep();
         }
     }
