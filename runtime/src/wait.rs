@@ -48,7 +48,8 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
             completions.watch(key, task);
         }
     }
-    AsCompleted { left: tasks.len(), tasks, completions, all_at_once: false, limit: None, unclaimed: 0, started: 0 }
+    let left = tasks.len();
+    AsCompleted { tasks, completions, left, all_at_once: false, limit: None, unclaimed: 0, started: 0, given: 0 }
 }
 
 /// The results of tasks as they end; [`as_completed`] makes one.
@@ -64,6 +65,8 @@ pub struct AsCompleted<T> {
     unclaimed: usize,
     /// Those of them whose results were not given.
     started: usize,
+    /// Tasks before this one were given, or given up.
+    given: usize,
 }
 
 /// Tasks start in about their order: before one is run here, so many are looked at to see that none behind it runs.
@@ -126,7 +129,8 @@ impl<T> AsCompleted<T> {
 
     /// The first pending task, as timed out.
     fn give_up(&mut self, after: Duration) -> Option<(usize, Result<T, TaskError>)> {
-        let key = self.tasks.iter().position(Option::is_some)?;
+        let key = self.given + self.tasks[self.given..].iter().position(Option::is_some)?;
+        self.given = key + 1;
         self.tasks[key] = None;
         self.left -= 1;
         Some((key, Err(TaskError::TimedOut { after })))

@@ -24,6 +24,9 @@ use crate::slot::{Slot, Terms};
 use crate::task::Task;
 use crate::workers::{self, Core, Kind};
 
+/// Tasks start in about their order: before one is run here, so many are looked at to see that none of them runs.
+const LOOKED_AT: usize = 16;
+
 /// How long a task of several items is to take.
 const BATCH: Duration = Duration::from_micros(100);
 /// Items in a task at most.
@@ -64,7 +67,13 @@ struct Batch<R> {
 /// Tasks that have been submitted and not taken.
 enum InFlight<R> {
     Ordered(VecDeque<Task<Batch<R>>>),
-    Unordered { tasks: Vec<Option<Task<Batch<R>>>>, free: Vec<usize>, ended: Completions },
+    Unordered {
+        tasks: Vec<Option<Task<Batch<R>>>>,
+        free: Vec<usize>,
+        ended: Completions,
+        /// No task stands before this place.
+        first: usize,
+    },
 }
 
 impl<R> InFlight<R> {
@@ -78,13 +87,14 @@ impl<R> InFlight<R> {
     fn add(&mut self, task: Task<Batch<R>>) {
         match self {
             Self::Ordered(tasks) => tasks.push_back(task),
-            Self::Unordered { tasks, free, ended } => {
+            Self::Unordered { tasks, free, ended, first } => {
                 let key = free.pop().unwrap_or_else(|| {
                     tasks.push(None);
                     tasks.len() - 1
                 });
                 ended.watch(key, &task);
                 tasks[key] = Some(task);
+                *first = (*first).min(key);
             }
         }
     }
@@ -93,14 +103,19 @@ impl<R> InFlight<R> {
     fn next(&mut self) -> Option<Result<Batch<R>, TaskError>> {
         match self {
             Self::Ordered(tasks) => tasks.pop_front().map(Task::join),
-            Self::Unordered { tasks, free, ended } => {
+            Self::Unordered { tasks, free, ended, first } => {
                 if tasks.len() == free.len() {
                     return None;
                 }
                 // A worker runs what nobody else can, while no other result may come.
-                let mut all = tasks.iter().flatten();
-                if workers::is_worker() && all.all(Task::may_be_claimed) {
-                    let _ = tasks.iter().flatten().next().is_some_and(Task::claim_alone);
+                if workers::is_worker() && ended.is_empty() {
+                    while tasks.get(*first).is_some_and(Option::is_none) {
+                        *first += 1;
+                    }
+                    let oldest = || tasks[*first..].iter().take(LOOKED_AT).flatten();
+                    if oldest().all(Task::may_be_claimed) {
+                        let _ = oldest().next().is_some_and(Task::claim_alone);
+                    }
                 }
                 let key = ended.next_of(1, None, || tasks.iter().flatten().any(Task::claim_refused))?;
                 free.push(key);
@@ -246,7 +261,7 @@ where
         let bar = Bar::new(self.label, self.source.count());
         let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));
         let in_flight = if self.unordered {
-            InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new() }
+            InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new(), first: 0 }
         } else {
             InFlight::Ordered(VecDeque::new())
         };

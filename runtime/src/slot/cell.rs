@@ -173,14 +173,25 @@ impl<F, R, L> TaskCell<F, R, L> {
 
     /// Adds a listener, in the place of one that is the `same`; gives it back if the outcome is there already.
     pub(super) fn listen(&self, listener: L, same: impl Fn(&L, &L) -> bool) -> Option<L> {
+        self.add(listener, |all, new| all.iter().position(|known| same(known, new)))
+    }
+
+    /// As [`listen`](Self::listen), beside all others: of many listeners none is looked at.
+    pub(super) fn listen_too(&self, listener: L) -> Option<L> {
+        self.add(listener, |_, _| None)
+    }
+
+    /// Adds a listener in the place that `find` says, or at the end.
+    fn add(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
         let mut listeners = self.lock_listeners();
         // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
         // which is locked until the listener is in it.
         if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
             return Some(listener);
         }
-        let before = match listeners.as_mut_slice().iter_mut().find(|known| same(known, &listener)) {
-            Some(known) => Some(std::mem::replace(known, listener)),
+        let all = listeners.as_mut_slice();
+        let before = match find(all, &listener) {
+            Some(place) => Some(std::mem::replace(&mut all[place], listener)),
             None => {
                 listeners.push(listener);
                 None

@@ -79,6 +79,9 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
+        if matches!(listener, Listener::Call(_) | Listener::Relay(_)) {
+            return self.cell.listen_too(listener);
+        }
         self.cell.listen(listener, |known, new| match (known, new) {
             (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
             (Listener::Polled(_), Listener::Polled(_)) => true,
