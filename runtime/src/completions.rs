@@ -91,6 +91,11 @@ impl Completions {
         self.shared.lock().ended.pop_front()
     }
 
+    /// Whether no key is there now.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shared.lock().ended.is_empty()
+    }
+
     /// Waits for the next key, until the deadline at most: it comes as soon as there are `enough` of them, or one of a
     /// task without a result. Until then the thread that waits is not woken.
     ///

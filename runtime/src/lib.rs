@@ -83,6 +83,7 @@ mod config;
 mod context;
 mod current;
 mod cut_frames;
+mod drops;
 mod error;
 mod few;
 mod fork;

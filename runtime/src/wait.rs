@@ -1,6 +1,7 @@
 //! Waiting for several tasks: as they end, for some of them, for all, or for the first.
 
 use std::fmt;
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 
 use crate::completions::Completions;
+use crate::drops::{Kept, drop_all};
 use crate::error::TaskError;
 use crate::task::Task;
 use crate::timer::{self, Expire};
@@ -192,6 +194,13 @@ impl<T> Iterator for AsCompleted<T> {
 
 impl<T> ExactSizeIterator for AsCompleted<T> {}
 
+/// Results that nobody took are dropped with it.
+impl<T> Drop for AsCompleted<T> {
+    fn drop(&mut self) {
+        drop_all(take(&mut self.tasks).into_iter());
+    }
+}
+
 impl<T> fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("left", &self.left).finish_non_exhaustive()
@@ -338,17 +347,17 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
 pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError> {
     let mut ended = as_completed(tasks);
     ended.all_at_once = true;
-    let mut results: Vec<Option<T>> = ended.tasks.iter().map(|_| None).collect();
+    let mut results: Kept<Option<T>> = Kept(ended.tasks.iter().map(|_| None).collect());
     while let Some((key, outcome)) = ended.next() {
         match outcome {
-            Ok(result) => results[key] = Some(result),
+            Ok(result) => results.0[key] = Some(result),
             Err(error) => {
                 ended.cancel_rest();
                 return Err(error);
             }
         }
     }
-    Ok(results.into_iter().flatten().collect())
+    Ok(results.into_vec().into_iter().flatten().collect())
 }
 
 /// Waits for the first task that returns, and gives its result. Of the others, those that nobody has started are

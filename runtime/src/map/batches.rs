@@ -13,6 +13,7 @@ use super::indexed::Indexed;
 use super::items::{Source, Visitor};
 use super::refused::FirstRefused;
 use super::slots::Slots;
+use crate::drops::Kept;
 use crate::lend;
 use crate::progress::Bar;
 use crate::sent::Carried;
@@ -48,9 +49,9 @@ impl<A, R, K> BatchRun<'_, A, R, K> {
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(Vec::new()) };
+        let mut windows = Windows { run: self, kept: Ok(Kept(Vec::new())) };
         source.visit(&mut windows);
-        windows.kept
+        windows.kept.map(Kept::into_vec)
     }
 
     /// As [`collect`](Self::collect), for items that are one window.
@@ -58,15 +59,15 @@ impl<A, R, K> BatchRun<'_, A, R, K> {
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(Vec::new()) };
+        let mut windows = Windows { run: self, kept: Ok(Kept(Vec::new())) };
         let _ = windows.window(items);
-        windows.kept
+        windows.kept.map(Kept::into_vec)
     }
 }
 
 struct Windows<'r, 'a, A, R, K, T, E> {
     run: &'r BatchRun<'a, A, R, K>,
-    kept: Result<Vec<T>, E>,
+    kept: Result<Kept<T>, E>,
 }
 
 impl<A, R, K, T, E> Visitor<A> for Windows<'_, '_, A, R, K, T, E>
@@ -141,8 +142,8 @@ where
         let mut results = unsafe { slots.into_vec() };
         match &mut self.kept {
             // One window, mostly: no need to copy it.
-            Ok(kept) if kept.is_empty() => *kept = results,
-            Ok(kept) => kept.append(&mut results),
+            Ok(kept) if kept.0.is_empty() => kept.0 = results,
+            Ok(kept) => kept.0.append(&mut results),
             Err(_) => {}
         }
         ControlFlow::Continue(())

@@ -11,6 +11,7 @@ use super::indexed::Indexed;
 use super::items::{Source, Visitor};
 use super::refused::FirstRefused;
 use super::slots::Slots;
+use crate::drops::Kept;
 use crate::progress::Bar;
 use crate::sent::{Carried, Crossing};
 
@@ -159,7 +160,7 @@ const STOPPING_WINDOW: usize = 1 << 20;
 /// What a run has given so far.
 struct Gathering<'r, 'a, F, K, T, E> {
     run: &'r Run<'a, F, K>,
-    kept: Result<Vec<T>, E>,
+    kept: Result<Kept<T>, E>,
 }
 
 impl<F, K> Run<'_, F, K> {
@@ -174,9 +175,9 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Vec::new()) };
+        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
         source.visit(&mut gathering);
-        gathering.kept
+        gathering.kept.map(Kept::into_vec)
     }
 
     /// As [`collect`](Self::collect), for items that are one window.
@@ -189,9 +190,9 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Vec::new()) };
+        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
         let _ = gathering.window(items);
-        gathering.kept
+        gathering.kept.map(Kept::into_vec)
     }
 }
 
@@ -242,10 +243,10 @@ where
         // SAFETY: no block stopped or panicked, so `drive` ran and finished blocks over all of `0..len`.
         let mut results = unsafe { slots.into_vec() };
         if let Ok(kept) = &mut self.kept {
-            if kept.is_empty() {
-                *kept = results;
+            if kept.0.is_empty() {
+                kept.0 = results;
             } else {
-                kept.append(&mut results);
+                kept.0.append(&mut results);
             }
         }
         ControlFlow::Continue(())

@@ -4,6 +4,8 @@ use std::mem::{ManuallyDrop, needs_drop, transmute_copy};
 use std::ops::Range;
 use std::slice;
 
+use crate::drops::drop_all;
+
 /// Items that can be taken by index.
 ///
 /// # Safety
@@ -93,7 +95,7 @@ impl<T> Iterator for OwnedRun<'_, T> {
 impl<T> Drop for OwnedRun<'_, T> {
     fn drop(&mut self) {
         if needs_drop::<T>() {
-            self.for_each(drop);
+            drop_all(self);
         }
     }
 }

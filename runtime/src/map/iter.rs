@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::function::Batched;
 use super::items::Source;
 use super::{Detach, Map};
 use crate::completions::Completions;
+use crate::drops::{Rest, drop_all};
 use crate::error::TaskError;
 use crate::panics;
 use crate::progress::Bar;
@@ -45,7 +47,7 @@ pub struct MapIter<I: Iterator, R> {
     workers: usize,
     batch: usize,
     one_by_one: bool,
-    results: std::vec::IntoIter<R>,
+    results: Results<R>,
     /// What a task that ran out of time gives in its place.
     late: Option<fn(TaskError) -> R>,
     /// To be thrown on once `results` are given out.
@@ -53,12 +55,15 @@ pub struct MapIter<I: Iterator, R> {
     bar: Option<Bar>,
 }
 
+/// Results that were not given out.
+type Results<R> = Rest<std::vec::IntoIter<R>>;
+
 /// Submits a task of several items.
 type Spawn<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
 
 /// What a task gives: its results, and how long they took.
 struct Batch<R> {
-    results: Vec<R>,
+    results: Results<R>,
     took: Duration,
     /// What the function panicked with on the item behind the last result.
     panic: Option<Box<dyn Any + Send>>,
@@ -176,7 +181,7 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
 
     fn next(&mut self) -> Option<R> {
         loop {
-            if let Some(result) = self.results.next() {
+            if let Some(result) = self.results.0.next() {
                 self.held -= 1;
                 if let Some(bar) = &self.bar {
                     bar.advance(1);
@@ -186,7 +191,7 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
             if let Some(payload) = self.panic.take() {
                 match (panics::init_error(payload), self.late) {
                     (Ok(error), Some(late)) => {
-                        self.results = vec![late(error)].into_iter();
+                        self.results = Rest(vec![late(error)].into_iter());
                         continue;
                     }
                     (Ok(error), None) => panic!("{error}"),
@@ -196,15 +201,15 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
             self.fill();
             match self.in_flight.next()? {
                 Ok(batch) => {
-                    self.fit(batch.results.len(), batch.took);
-                    self.results = batch.results.into_iter();
+                    self.fit(batch.results.0.len(), batch.took);
+                    self.results = batch.results;
                     self.panic = batch.panic;
                     // An item that has a place for its error does not end the map.
                     self.exhausted |=
                         self.panic.as_ref().is_some_and(|panic| self.late.is_none() || !panics::is_init(panic));
                 }
                 Err(error @ TaskError::TimedOut { .. }) if self.late.is_some() => {
-                    self.results = self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter();
+                    self.results = Rest(self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter());
                 }
                 Err(error) => panic!("the map cannot go on: {error}"),
             }
@@ -217,9 +222,15 @@ impl<I: Iterator, R> FusedIterator for MapIter<I, R> {}
 /// What is in flight and not begun does not run; what runs goes on by itself.
 impl<I: Iterator, R> Drop for MapIter<I, R> {
     fn drop(&mut self) {
-        match &self.in_flight {
-            InFlight::Ordered(tasks) => tasks.iter().for_each(cancel),
-            InFlight::Unordered { tasks, .. } => tasks.iter().flatten().for_each(cancel),
+        match &mut self.in_flight {
+            InFlight::Ordered(tasks) => {
+                tasks.iter().for_each(cancel);
+                drop_all(take(tasks).into_iter());
+            }
+            InFlight::Unordered { tasks, .. } => {
+                tasks.iter().flatten().for_each(cancel);
+                drop_all(take(tasks).into_iter());
+            }
         }
     }
 }
@@ -279,7 +290,7 @@ where
                 _ => 1,
             },
             one_by_one: io || terms.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
-            results: Vec::new().into_iter(),
+            results: Rest(Vec::new().into_iter()),
             late: None,
             panic: None,
             bar,
@@ -300,7 +311,7 @@ fn submit<A: 'static, R: 'static>(
         let start = Instant::now();
         let mut results = Vec::with_capacity(items.len());
         let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
-        Batch { results, took: start.elapsed(), panic }
+        Batch { results: Rest(results.into_iter()), took: start.elapsed(), panic }
     };
     // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
     let crossing = unsafe { Crossing::vouched() };

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::cores::Cores;
 use super::stop::Stop;
 use crate::clock::Moment;
+use crate::drops::Drops;
 
 /// What a chunk is to take: short enough that the others wait little at the end.
 const CHUNK_NS: u64 = 25_000;
@@ -133,12 +134,14 @@ fn chunk(rest: usize, rate: u64) -> usize {
 impl<D: Fn(Range<usize>)> Drop for Ranges<'_, D> {
     fn drop(&mut self) {
         // Everybody has left: what is held now nobody started on.
+        let mut drops = Drops::default();
         for held in &mut self.held {
             let left = unpack(*held.0.get_mut());
             if !left.is_empty() {
-                (self.discard)(left);
+                drops.each(|| (self.discard)(left));
             }
         }
+        drops.end();
     }
 }
 

@@ -15,6 +15,7 @@ use super::batches::BatchRun;
 use super::indexed::Indexed;
 use super::items::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
+use crate::drops::Kept;
 use crate::progress::Bar;
 use crate::sent::Crossing;
 
@@ -93,10 +94,10 @@ where
             function: &self.function,
             fold,
             seen: 0,
-            folded: Vec::new(),
+            folded: Kept(Vec::new()),
         };
         self.source.visit(&mut blocks);
-        blocks.folded
+        blocks.folded.into_vec()
     }
 }
 
@@ -141,7 +142,7 @@ struct Blocks<'a, F, G, T> {
     bar: Option<&'a Bar>,
     /// Items of earlier windows.
     seen: usize,
-    folded: Vec<T>,
+    folded: Kept<T>,
 }
 
 impl<A, F, G> Visitor<A> for Blocks<'_, F, G, G::Folded>
@@ -169,7 +170,7 @@ where
             let run = BatchRun { core: self.core, function, grain: Grain::Adaptive, bar: self.bar, keep };
             let Ok(results) = run.collect_window(items);
             let mut results = results.into_iter();
-            self.folded.extend(cuts.windows(2).map(|cut| self.fold.fold(results.by_ref().take(cut[1] - cut[0]))));
+            self.folded.0.extend(cuts.windows(2).map(|cut| self.fold.fold(results.by_ref().take(cut[1] - cut[0]))));
             return ControlFlow::Continue(());
         }
         let blocks = BlockItems { cuts, items };
@@ -193,7 +194,7 @@ where
         // a fold of results.
         let crossing: Crossing<S::Run<'_>, G::Folded> = unsafe { Crossing::vouched() };
         let Ok(folded) = run.collect_window(BlockRefs(&blocks), crossing);
-        self.folded.extend(folded);
+        self.folded.0.extend(folded);
         ControlFlow::Continue(())
     }
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::drops::Drops;
+
 /// Places for results. What was written and never made into a vector is dropped exactly once.
 pub(super) struct Slots<R> {
     places: Vec<R>,
@@ -90,10 +92,12 @@ impl<R> Drop for Slots<R> {
     fn drop(&mut self) {
         if needs_drop::<R>() {
             let written = std::mem::take(self.written.get_mut().unwrap_or_else(PoisonError::into_inner));
+            let mut drops = Drops::default();
             for index in written.into_iter().flatten() {
                 // SAFETY: the block that holds this place was written whole.
-                unsafe { (*self.first.add(index)).assume_init_drop() };
+                drops.each(|| unsafe { (*self.first.add(index)).assume_init_drop() });
             }
+            drops.end();
         }
     }
 }
@@ -120,7 +124,9 @@ fn fill<A, R, E>(
     let (first, len) = (places.as_mut_ptr(), places.len());
     let mut written = needs_drop::<R>().then(|| Written { first, count: 0 });
     let mut count = 0;
-    for (place, item) in (0..len).zip(items) {
+    let mut refused = None;
+    let mut items = (0..len).zip(items);
+    while let Some((place, item)) = items.next() {
         match result(item) {
             Ok(result) => {
                 // SAFETY: within the slice, which this function has alone.
@@ -130,8 +136,17 @@ fn fill<A, R, E>(
                     written.count = count;
                 }
             }
-            Err(reason) => return Err(Refused { index: count, reason }),
+            Err(reason) => {
+                refused = Some(Refused { index: count, reason });
+                break;
+            }
         }
+    }
+    if let Some(refused) = refused {
+        // Before it is returned: a value that is on its way out is leaked where a destructor panics.
+        drop(items);
+        drop(written);
+        return Err(refused);
     }
     assert!(count == len, "one result an item");
     forget(written);
@@ -174,9 +189,11 @@ struct Written<R> {
 impl<R> Drop for Written<R> {
     #[inline]
     fn drop(&mut self) {
+        let mut drops = Drops::default();
         for place in 0..self.count {
             // SAFETY: it was written, and is not again.
-            unsafe { (*self.first.add(place)).assume_init_drop() };
+            drops.each(|| unsafe { (*self.first.add(place)).assume_init_drop() });
         }
+        drops.end();
     }
 }

@@ -1,0 +1,266 @@
+//! Values whose destructors panic: the others are dropped all the same, and nothing ends the program.
+
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use fanfold::{Pending, Pool, TaskError, Until, as_completed, join_all, parallel, wait};
+
+/// How many there are, and which of their destructors panic.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    fn value(&self, n: usize) -> Value {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Value { n, count: self.clone() }
+    }
+
+    /// Waits until all are dropped.
+    #[track_caller]
+    fn is_over(&self) {
+        let begun = Instant::now();
+        while self.0.load(Ordering::Relaxed) > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{} are left", self.0.load(Ordering::Relaxed));
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Every fifth one's destructor panics.
+struct Value {
+    n: usize,
+    count: Count,
+}
+
+impl Value {
+    /// Ends it without its destructor.
+    fn consume(self) -> usize {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: dropped once, as the value's destructor does not run.
+        let count = unsafe { std::ptr::read(&raw mut this.count) };
+        count.0.fetch_sub(1, Ordering::Relaxed);
+        this.n
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.count.0.fetch_sub(1, Ordering::Relaxed);
+        if self.n % 5 == 3 {
+            // Without a word of the panic hook, as there are thousands of them.
+            resume_unwind(Box::new(format!("the destructor of {}", self.n)));
+        }
+    }
+}
+
+/// The text of what `work` panics with.
+#[track_caller]
+fn panic_of<T>(work: impl FnOnce() -> T) -> String {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(work)) else { panic!("it does not panic") };
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast::<&str>().expect("a text")).to_owned(),
+    }
+}
+
+fn joined(mut one: Vec<Value>, mut other: Vec<Value>) -> Vec<Value> {
+    one.append(&mut other);
+    one
+}
+
+fn pools() -> [&'static Pool; 4] {
+    static IO: Pool = Pool::io("drops-io").threads(2);
+    static CPU: Pool = Pool::cpu("drops-cpu").threads(3);
+    static ONE: Pool = Pool::cpu("drops-one").threads(1);
+    [&IO, &CPU, &ONE, Pool::cpu_default()]
+}
+
+#[test]
+fn results_of_a_map_that_panics() {
+    for pool in pools() {
+        for size in [1, 7, 1_000] {
+            let count = Count::default();
+            let map = pool.map(0..700, |n| if n == 699 { panic!("the function") } else { count.value(n) });
+            let text = panic_of(|| map.chunk_size(size).collect::<Vec<_>>());
+            assert!(text.contains("the function"), "{text}");
+            count.is_over();
+        }
+        let count = Count::default();
+        let map = pool.map(0..700, |n| if n == 699 { panic!("the function") } else { count.value(n) });
+        let _ = panic_of(|| map.collect::<Vec<_>>());
+        count.is_over();
+    }
+}
+
+#[test]
+fn results_and_items_of_a_map_that_fails() {
+    for pool in pools() {
+        let count = Count::default();
+        let items: Vec<_> = (0..700).map(|n| count.value(n)).collect();
+        let map = pool.map(items, |item| if item.n == 600 { Err(count.value(1_000)) } else { Ok(item) });
+        let failed = catch_unwind(AssertUnwindSafe(|| map.chunk_size(10).collect::<Result<Vec<_>, _>>()));
+        drop(failed);
+        count.is_over();
+    }
+}
+
+#[test]
+fn items_of_a_map_that_panics_at_its_first() {
+    for pool in pools() {
+        for size in [1, 100, 10_000] {
+            let count = Count::default();
+            let items: Vec<_> = (0..700).map(|n| count.value(n)).collect();
+            let fails = |item: Value| -> Value {
+                item.consume();
+                panic!("the function")
+            };
+            let map = pool.map(items, fails).chunk_size(size);
+            let _ = panic_of(|| map.collect::<Vec<_>>());
+            count.is_over();
+            let items: Vec<_> = (0..700).map(|n| count.value(n)).collect();
+            let map = pool.map(items, |item| if item.consume() == 0 { panic!("the function") } else { 1 });
+            assert!(panic_of(|| map.sum::<u32>()).contains("the function"));
+            count.is_over();
+        }
+    }
+}
+
+#[test]
+fn results_of_windows_before_the_one_that_panics_or_fails() {
+    for pool in pools() {
+        let count = Count::default();
+        // No range, so it is read in windows of 1,024 items and more.
+        let items = || (0..5_000).filter(|_| true);
+        let map = pool.map(items(), |n| if n == 4_000 { panic!("the function") } else { count.value(n) });
+        assert!(panic_of(|| map.collect::<Vec<_>>()).contains("the function"));
+        count.is_over();
+        let map = pool.map(items(), |n| if n == 4_000 { Err(()) } else { Ok(count.value(n)) });
+        assert!(panic_of(|| map.collect::<Result<Vec<_>, ()>>()).contains("the destructor"));
+        count.is_over();
+        let map = pool.map(items(), |n| if n == 4_000 { panic!("the function") } else { vec![count.value(5 * n)] });
+        assert!(panic_of(|| map.reduce(Vec::new, joined)).contains("the function"));
+        count.is_over();
+    }
+}
+
+#[test]
+fn results_that_an_iterator_did_not_give() {
+    for pool in pools() {
+        for unordered in [false, true] {
+            let count = Count::default();
+            let values = count.clone();
+            let mut map = pool.map(0..700, move |n| values.value(n)).buffer(500);
+            if unordered {
+                map = map.unordered();
+            }
+            let mut results = map.into_iter();
+            let first = results.next().expect("a first one");
+            // Until some are there: those are dropped here, the others by their workers.
+            let begun = Instant::now();
+            while count.0.load(Ordering::Relaxed) < 200 && begun.elapsed() < Duration::from_secs(30) {
+                std::thread::yield_now();
+            }
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(results)));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(first)));
+            count.is_over();
+        }
+    }
+}
+
+#[test]
+fn results_of_a_detached_batch() {
+    // Tasks of a cpu pool hold many items each.
+    for pool in pools() {
+        let count = Count::default();
+        let values = count.clone();
+        let mut results = pool.map(0..100_000, move |n| values.value(n)).chunk_size(1_000).into_iter();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(results.next())));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(results)));
+        count.is_over();
+    }
+}
+
+#[test]
+fn results_of_tasks_that_nobody_took() {
+    for pool in pools() {
+        let count = Count::default();
+        let tasks = || -> Vec<_> {
+            (0..700)
+                .map(|n| {
+                    let values = count.clone();
+                    pool.submit(move || values.value(n))
+                })
+                .collect()
+        };
+        let all = tasks();
+        assert!(wait(&all, Until::All, None).1.is_empty());
+        assert!(panic_of(|| drop(as_completed(all))).contains("the destructor"));
+        count.is_over();
+
+        let all = tasks();
+        assert!(wait(&all, Until::All, None).1.is_empty());
+        assert!(panic_of(|| drop(as_completed(all).stream())).contains("the destructor"));
+        count.is_over();
+
+        // A failure in the midst of results.
+        let mut all = tasks();
+        all.insert(600, pool.submit(|| -> Value { panic!("a task") }));
+        assert!(wait(&all, Until::All, None).1.is_empty());
+        assert!(panic_of(|| join_all(all).map(|results| results.len())).contains("the destructor"));
+        count.is_over();
+    }
+}
+
+#[test]
+fn arguments_of_cancelled_tasks() {
+    let count = Count::default();
+    for pending in [Pending::Cancel, Pending::Run] {
+        let pool = Pool::io("drops").threads(1).build().expect("one thread");
+        let (release, released) = mpsc::channel::<()>();
+        let (started, starts) = mpsc::channel();
+        let blocker = pool.submit(move || {
+            started.send(()).expect("the test waits");
+            released.recv().is_err()
+        });
+        starts.recv().expect("it starts");
+        let tasks: Vec<_> = (0..700)
+            .map(|n| {
+                let value = count.value(n);
+                pool.submit(move || drop(value))
+            })
+            .collect();
+        for task in &tasks[..100] {
+            task.cancel();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| pool.shutdown(pending));
+            drop(release);
+        });
+        count.is_over();
+        assert!(blocker.join().expect("it returns"));
+        assert!(matches!(tasks.into_iter().next().map(fanfold::Task::join), Some(Err(TaskError::Cancelled))));
+    }
+}
+
+/// A chunk fails, and one value of another chunk's result has a destructor that panics. (A vector of two such would end the
+/// program, as the standard library has it.)
+#[parallel(kind = "cpu", chunks = 10)]
+fn keep(values: Vec<Value>, fail_at: usize) -> Result<Vec<Value>, usize> {
+    match values.iter().position(|value| value.n == fail_at) {
+        Some(place) => Err(place),
+        None => Ok(values),
+    }
+}
+
+#[test]
+fn chunks_of_a_call_that_fails() {
+    let count = Count::default();
+    let values = || (0..700).map(|n| count.value(if n % 70 == 0 { 3 } else { 5 * n })).collect::<Vec<_>>();
+    // The destructor of one value of the chunk that fails is the function's own.
+    let _ = catch_unwind(AssertUnwindSafe(|| keep(values(), 5 * 650).err()));
+    count.is_over();
+}
