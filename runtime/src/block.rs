@@ -1,15 +1,66 @@
 //! Blocking a thread that may belong to an async runtime.
 
-/// Waits. `step_aside` says that a task of this thread's own async runtime is waited for: on a runtime of several
-/// threads another one takes this thread's place meanwhile.
+use std::time::Instant;
+
+/// What a thread blocks that waits for a task.
+#[derive(Clone, Default)]
+pub(crate) enum Blocked {
+    /// Nothing that the task needs.
+    #[default]
+    Nothing,
+    /// One of several threads of the async runtime that polls the task.
+    #[cfg(feature = "tokio")]
+    OneThread,
+    /// The only thread of this runtime, which is to poll the task; or nothing, if another thread drives it.
+    #[cfg(feature = "tokio")]
+    Driver(tokio::runtime::Handle),
+}
+
+impl Blocked {
+    /// What matters more of both.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            #[cfg(feature = "tokio")]
+            (_, Self::Driver(_)) | (Self::Nothing, _) => other,
+            _ => self,
+        }
+    }
+}
+
+/// Waits for tasks, until the deadline at most. On an async runtime of several threads that polls one of them, another
+/// one takes this thread's place meanwhile.
 ///
 /// # Panics
 ///
-/// On a runtime of one thread, which would wait for itself.
+/// On the thread of a runtime of one thread, which would wait for itself, and if no thread drives that runtime.
 #[cfg(feature = "tokio")]
 #[track_caller]
-pub(crate) fn on<T>(step_aside: bool, wait: impl FnOnce() -> T) -> T {
-    if step_aside { aside(wait) } else { wait() }
+pub(crate) fn on<T>(blocked: Blocked, deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
+    match blocked {
+        Blocked::Nothing => wait(),
+        Blocked::OneThread => aside(wait),
+        Blocked::Driver(runtime) => {
+            let is_inside = || tokio::runtime::Handle::try_current().is_ok_and(|here| here.id() == runtime.id());
+            if is_inside() && !may_block() {
+                refuse();
+            }
+            assert!(
+                crate::futures::is_driven(&runtime, deadline),
+                "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the task \
+                 inside of its `block_on`, or submit it where that runtime is not entered"
+            );
+            wait()
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[track_caller]
+fn refuse() -> ! {
+    panic!(
+        "this would block the only thread of the async runtime that is to run what it waits for: `.await` the task, or \
+         end the map with `stream()`"
+    )
 }
 
 #[cfg(feature = "tokio")]
@@ -28,7 +79,7 @@ pub(crate) fn is_own_runtime() {
 /// another one takes its place meanwhile.
 pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
-    if OWN.get() && crate::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok() {
+    if OWN.get() && may_block() {
         return tokio::task::block_in_place(wait);
     }
     #[cfg(feature = "polars")]
@@ -38,20 +89,19 @@ pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
 }
 
 #[cfg(not(feature = "tokio"))]
-pub(crate) fn on<T>(_step_aside: bool, wait: impl FnOnce() -> T) -> T {
+pub(crate) fn on<T>(_: Blocked, _: Option<Instant>, wait: impl FnOnce() -> T) -> T {
     wait()
 }
 
 #[cfg(feature = "tokio")]
 #[track_caller]
 pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
-    use crate::panics;
+    if may_block() { tokio::task::block_in_place(wait) } else { refuse() }
+}
 
-    // Tokio alone knows whether this thread is one that it may block, and says so by a panic.
-    assert!(
-        panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok(),
-        "this would block the only thread of the async runtime that is to run what it waits for: `.await` the task, or \
-         end the map with `stream()`"
-    );
-    tokio::task::block_in_place(wait)
+/// Whether this thread is not the only one of an async runtime, inside of its `block_on`.
+#[cfg(feature = "tokio")]
+pub(crate) fn may_block() -> bool {
+    // Tokio alone knows, and says so by a panic.
+    crate::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok()
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::block::Blocked;
 use crate::slot::Relay;
 use crate::task::Task;
 use crate::{block, fork, park, workers};
@@ -27,8 +28,8 @@ struct State {
     waiter: Option<Waker>,
     /// How many there must be for it to be woken: fewer if one of them has no result.
     enough: usize,
-    /// Whether a thread that waits must step aside for its async runtime.
-    on_this_runtime: bool,
+    /// What a thread blocks that waits for the tasks.
+    blocked: Blocked,
     /// Whether one of the tasks was left to the parent by a fork before it was watched.
     left_to_parent: bool,
 }
@@ -75,8 +76,11 @@ impl Completions {
     /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to tell.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Arc<dyn Relay> {
         let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.shared) });
-        if task.is_on_this_runtime() {
-            self.shared.lock().on_this_runtime = true;
+        let blocked = task.blocked();
+        if !matches!(blocked, Blocked::Nothing) {
+            let before = std::mem::take(&mut self.shared.lock().blocked);
+            let blocked = before.or(blocked);
+            self.shared.lock().blocked = blocked;
         }
         if !task.relay_when_done(Arc::clone(&teller)) {
             Arc::clone(&teller).ended(task.has_failed());
@@ -106,8 +110,8 @@ impl Completions {
             self.wake_on(&park::waker(), enough);
             self.check_fork();
             let ended = || self.shared.lock().has_enough();
-            let steps_aside = self.shared.lock().on_this_runtime;
-            block::on(steps_aside, || match deadline {
+            let blocked = self.shared.lock().blocked.clone();
+            block::on(blocked, deadline, || match deadline {
                 Some(deadline) => drop(workers::wait_until_deadline(ended, deadline)),
                 None => workers::wait_until(|| ended() || workers::refusals() != refusals),
             });

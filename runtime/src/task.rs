@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::block::Blocked;
 use crate::error::TaskError;
 use crate::slot::{Handle, Listener, Outcome, Relay, Slot, TaskId};
 use crate::workers::{self, Core, Run};
@@ -89,7 +90,8 @@ impl<T> Task<T> {
     ///
     /// Called on a thread of an async runtime it blocks that thread: `.await` the task there. For an `async fn` that
     /// the same runtime polls, it steps aside on a runtime of several threads, and panics on one of a single thread,
-    /// where it would wait for ever.
+    /// where it would wait for ever: at once inside of its `block_on`, and after some seconds where it was only entered,
+    /// or has ended, if no other thread drives it. So do all other ways to wait for it that have no shorter limit.
     pub fn join(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
@@ -108,7 +110,7 @@ impl<T> Task<T> {
         let mut refusals = workers::refusals();
         while self.tell_this_thread() {
             let wakes = || self.slot.is_done() || workers::refusals() != refusals;
-            block::on(self.is_on_this_runtime(), || workers::sleep_until(wakes));
+            block::on(self.blocked(), None, || workers::sleep_until(wakes));
             refusals = workers::refusals();
             if self.slot.is_done() || self.claim_refused() {
                 return;
@@ -116,9 +118,9 @@ impl<T> Task<T> {
         }
     }
 
-    /// Whether this thread must step aside before it waits for the task.
-    pub(crate) fn is_on_this_runtime(&self) -> bool {
-        self.slot.is_on_this_runtime()
+    /// What this thread blocks if it waits for the task.
+    pub(crate) fn blocked(&self) -> Blocked {
+        self.slot.blocked()
     }
 
     /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare. A pool
@@ -244,7 +246,7 @@ impl<T> Task<T> {
         };
         let done = || self.slot.is_done();
         !self.tell_this_thread()
-            || block::on(self.is_on_this_runtime(), || workers::wait_until_deadline(done, deadline))
+            || block::on(self.blocked(), Some(deadline), || workers::wait_until_deadline(done, deadline))
     }
 
     /// Whether the result is there, or will never be.

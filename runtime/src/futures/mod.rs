@@ -1,7 +1,8 @@
 //! Async functions of `kind = "io"` (feature `tokio`): the direct call, `submit` and `map` of an `async fn`.
 //!
 //! A direct call and a map are polled where they are awaited, so they may borrow. A submitted one is a task of the
-//! caller's Tokio runtime if there is one, else of Fanfold's own.
+//! caller's Tokio runtime if there is one, else of Fanfold's own. What waits for a task of a runtime of one
+//! thread first sees that a thread drives it.
 
 mod map;
 mod runtime;
@@ -18,6 +19,7 @@ use crate::site::Call;
 use crate::task::Task;
 
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
+pub(crate) use runtime::is_driven;
 pub(crate) use spawned::drain;
 use timed::TimedFuture;
 

@@ -1,12 +1,17 @@
 //! The runtime that polls futures: the caller's Tokio runtime, else Fanfold's own.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Handle, Id, Runtime, RuntimeFlavor};
 
 use crate::once::TryOnce;
-use crate::{block, config, fork, panics};
+use crate::{block, config, fork, panics, park, workers};
 
 struct Own {
     runtime: Runtime,
@@ -39,14 +44,70 @@ fn own() -> &'static Runtime {
     &own.runtime
 }
 
+/// Whether a runtime has threads of its own that poll its tasks.
+pub(super) fn has_threads(runtime: &Handle) -> bool {
+    runtime.runtime_flavor() == RuntimeFlavor::MultiThread
+}
+
+thread_local! {
+    /// The last runtime of one thread that this thread was seen to drive: the question costs a panic.
+    static DRIVEN: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Whether a runtime polls its tasks though this thread does not wait for them: it has threads for that, or this thread
+/// is inside of its `block_on`. One of a single thread that was only entered may never be driven.
+fn is_at_work(runtime: &Handle) -> bool {
+    if has_threads(runtime) {
+        return true;
+    }
+    let id = runtime.id();
+    if DRIVEN.get() == Some(id) {
+        return true;
+    }
+    let inside = !block::may_block();
+    if inside {
+        DRIVEN.set(Some(id));
+    }
+    inside
+}
+
 /// The runtime that this thread is in, else Fanfold's own.
 pub(super) fn current() -> Handle {
     Handle::try_current().unwrap_or_else(|_| own().handle().clone())
 }
 
-/// Whether this thread is in a runtime.
+/// Whether this thread is in a runtime that polls what it is given.
 pub(super) fn is_inside() -> bool {
-    Handle::try_current().is_ok()
+    Handle::try_current().is_ok_and(|here| is_at_work(&here))
+}
+
+/// How long a runtime of one thread may take to poll a task before it counts as driven by no thread.
+const DRIVEN_WITHIN: Duration = Duration::from_secs(3);
+
+/// Waits until a runtime of one thread polls a task; `false` if it does not. A deadline before that is for the caller to
+/// notice.
+pub(crate) fn is_driven(runtime: &Handle, deadline: Option<Instant>) -> bool {
+    let limit = Instant::now() + DRIVEN_WITHIN;
+    if deadline.is_some_and(|deadline| deadline < limit) {
+        return true;
+    }
+    let seen = Arc::new(AtomicBool::new(false));
+    let probe = Probe { seen: Arc::clone(&seen), waiter: park::waker() };
+    drop(runtime.spawn(async move { drop(probe) }));
+    workers::wait_until_deadline(|| seen.load(Ordering::Acquire), limit)
+}
+
+/// Tells that it was dropped: polled, or with its runtime.
+struct Probe {
+    seen: Arc<AtomicBool>,
+    waiter: Waker,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.seen.store(true, Ordering::Release);
+        self.waiter.wake_by_ref();
+    }
 }
 
 /// Makes Fanfold's own runtime this thread's, if it is in none: sockets and timers want one.
@@ -72,7 +133,8 @@ pub(super) async fn within<F: Future>(future: F) -> F::Output {
 #[track_caller]
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     match Handle::try_current() {
-        Ok(handle) => block::aside(|| handle.block_on(future)),
+        Ok(handle) if is_at_work(&handle) => block::aside(|| handle.block_on(future)),
+        Ok(_) => block::aside(|| own().block_on(future)),
         Err(_) => own().block_on(future),
     }
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Handle as Runtime, Id};
+use tokio::runtime::Handle as Runtime;
 use tokio::task::AbortHandle;
 
 use super::{TimedFuture, runtime};
+use crate::block::Blocked;
 use crate::error::TaskError;
 use crate::sent::Crossing;
 use crate::site::Site;
@@ -51,7 +52,7 @@ where
     }
     let home = runtime::current();
     let abort = home.spawn(running).abort_handle();
-    Task::of(Arc::new(Spawned { slot, abort, home: home.id() }))
+    Task::of(Arc::new(Spawned { slot, abort, home }))
 }
 
 /// A task's handle to its future.
@@ -59,7 +60,7 @@ struct Spawned<Fut, T> {
     slot: Arc<Slot<Polled<Fut>, T>>,
     abort: AbortHandle,
     /// The runtime that polls it.
-    home: Id,
+    home: Runtime,
 }
 
 impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
@@ -70,8 +71,12 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         unbegun
     }
 
-    fn is_on_this_runtime(&self) -> bool {
-        Runtime::try_current().is_ok_and(|here| here.id() == self.home)
+    fn blocked(&self) -> Blocked {
+        if !runtime::has_threads(&self.home) {
+            return Blocked::Driver(self.home.clone());
+        }
+        let is_here = Runtime::try_current().is_ok_and(|here| here.id() == self.home.id());
+        if is_here { Blocked::OneThread } else { Blocked::Nothing }
     }
 
     fn run_if_queued(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::listener::{Listener, Relay, tell};
 use super::{Slot, TaskId};
+use crate::block::Blocked;
 use crate::error::TaskError;
 use crate::workers::Core;
 
@@ -38,9 +39,9 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
-    /// Whether the thread that asks belongs to the async runtime that polls the task: it must not just sleep.
-    fn is_on_this_runtime(&self) -> bool {
-        false
+    /// What the thread that asks blocks if it waits for the task.
+    fn blocked(&self) -> Blocked {
+        Blocked::Nothing
     }
 }
 

@@ -1,0 +1,161 @@
+//! Runtimes of one thread that were only entered, or are not driven any more: nothing waits for ever.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fanfold::{Task, TaskError, Until, as_completed, first, join_all, parallel, wait};
+use tokio::runtime::{Builder, Runtime};
+
+/// Long enough for the slowest machine, and short enough to tell of a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[parallel(kind = "io")]
+async fn naps(n: u32) -> u32 {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    n
+}
+
+#[parallel(kind = "io", timeout = "1h")]
+async fn naps_in_time(n: u32) -> Result<u32, TaskError> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    Ok(n)
+}
+
+#[parallel(kind = "io")]
+fn waits_for(n: u32) -> u32 {
+    naps::submit(n).join().expect("no panic")
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
+}
+
+/// Runs it on a thread of its own, which must end.
+#[track_caller]
+fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, done) = mpsc::channel();
+    std::thread::spawn(move || sender.send(catch_unwind(AssertUnwindSafe(work))));
+    match done.recv_timeout(PATIENCE).expect("it hangs") {
+        Ok(value) => value,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
+type Wait = fn(Task<u32>);
+
+/// All ways to wait for a task.
+const WAITS: [(&str, Wait); 10] = [
+    ("join", |task| assert_eq!(task.join().unwrap(), 1)),
+    ("join_timeout", |task| assert_eq!(task.join_timeout(PATIENCE).unwrap(), 1)),
+    ("Task::wait", |task| assert!(task.wait(PATIENCE))),
+    ("wait", |task| assert_eq!(wait(&[task], Until::All, None), (vec![0], vec![]))),
+    ("wait, with a limit", |task| assert_eq!(wait(&[task], Until::First, Some(PATIENCE)), (vec![0], vec![]))),
+    ("as_completed", |task| assert_eq!(as_completed([task]).next().unwrap().1.unwrap(), 1)),
+    ("as_completed, with a limit", |task| {
+        assert_eq!(as_completed([task]).timeout(PATIENCE).next().unwrap().1.unwrap(), 1);
+    }),
+    ("join_all", |task| assert_eq!(join_all([task]).unwrap(), [1])),
+    ("first", |task| assert_eq!(first([task]).unwrap(), 1)),
+    ("scope", |task| fanfold::scope(|_| assert_eq!(task.join().unwrap(), 1))),
+];
+
+/// Runs it for all ways to wait, at the same time.
+#[track_caller]
+fn all_end(work: fn(&'static str, Wait)) {
+    let all = WAITS.map(|(name, wait)| (name, std::thread::spawn(move || ends(move || work(name, wait)))));
+    for (name, thread) in all {
+        assert!(thread.join().is_ok(), "{name}");
+    }
+}
+
+#[track_caller]
+fn refuses(name: &str, work: impl FnOnce()) {
+    let payload = catch_unwind(AssertUnwindSafe(work)).expect_err(name);
+    let text = payload.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
+    assert!(text.contains("thread") && text.contains("async runtime") && text.contains("`.await`"), "{name}: {text}");
+}
+
+#[test]
+fn a_runtime_that_was_only_entered_is_not_waited_for() {
+    all_end(|name, wait| {
+        let runtime = one_thread();
+        let _inside = runtime.enter();
+        refuses(name, || wait(naps::submit(1)));
+    });
+    ends(|| {
+        let runtime = one_thread();
+        let _inside = runtime.enter();
+        // Less time than it takes to know that.
+        assert!(!naps::submit(1).wait(Duration::from_millis(1)));
+        assert!(naps::submit(1).join_timeout(Duration::from_millis(1)).is_err());
+        // What is polled here needs nobody else.
+        assert_eq!(naps::map([1, 2]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(naps::map([1, 2]).into_iter().sum::<u32>(), 3);
+        assert_eq!(naps_in_time::map([1, 2]).collect::<Result<Vec<_>, _>>().unwrap(), [1, 2]);
+        assert_eq!(pollster::block_on(naps(3)), 3);
+        assert_eq!(pollster::block_on(naps_in_time(3)).unwrap(), 3);
+        assert_eq!(waits_for(4), 4);
+        assert_eq!(fanfold::scope(|s| s.submit(|| waits_for(5)).join().unwrap()), 5);
+        // Its driver runs what was submitted before.
+        let task = naps::submit(6);
+        assert_eq!(runtime.block_on(task).unwrap(), 6);
+    });
+}
+
+#[test]
+fn the_thread_that_drives_a_runtime_refuses_to_wait_for_its_tasks() {
+    all_end(|name, wait| {
+        let runtime = one_thread();
+        runtime.block_on(async { refuses(name, || wait(naps::submit(1))) });
+        // No thread drives it now: in no runtime, and in one that was entered.
+        let task = || runtime.block_on(async { naps::submit(1) });
+        refuses(name, || wait(task()));
+        let entered = task();
+        let _inside = runtime.enter();
+        refuses(name, || wait(entered));
+    });
+}
+
+#[test]
+fn other_threads_wait_for_a_runtime_of_one_thread() {
+    for (name, wait) in WAITS {
+        ends(move || {
+            let runtime = one_thread();
+            let handle = runtime.handle().clone();
+            runtime.block_on(async {
+                let (task, entered, blocking) = (naps::submit(1), naps::submit(1), naps::submit(1));
+                let plain = std::thread::spawn(move || wait(task));
+                let inside = std::thread::spawn(move || {
+                    let _inside = handle.enter();
+                    wait(entered);
+                    wait(naps::submit(1));
+                });
+                tokio::task::spawn_blocking(move || {
+                    wait(blocking);
+                    wait(naps::submit(1));
+                })
+                .await
+                .expect(name);
+                while !(plain.is_finished() && inside.is_finished()) {
+                    tokio::task::yield_now().await;
+                }
+                plain.join().expect(name);
+                inside.join().expect(name);
+            });
+        });
+    }
+}
+
+#[test]
+fn a_runtime_of_several_threads_may_be_entered() {
+    for (_, wait) in WAITS {
+        ends(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
+            let _inside = runtime.enter();
+            wait(naps::submit(1));
+            runtime.block_on(async { tokio::spawn(async move { wait(naps::submit(1)) }).await.expect("no panic") });
+        });
+    }
+}
