@@ -105,3 +105,24 @@ pub(crate) fn may_block() -> bool {
     // Tokio alone knows, and says so by a panic.
     crate::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok()
 }
+
+/// Waits for the other side of a channel, which may be a task of this thread's async runtime, if it has one: on a
+/// runtime of several threads another one takes this thread's place meanwhile.
+///
+/// # Panics
+///
+/// On the thread of a runtime of one thread.
+#[cfg(feature = "process")]
+#[track_caller]
+pub(crate) fn on_channel<T>(wait: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "tokio")]
+    if tokio::runtime::Handle::try_current().is_ok() {
+        assert!(
+            may_block(),
+            "this would block the only thread of an async runtime, and with it whatever is to come through the channel \
+             from there: use `recv_async` or `send_async`"
+        );
+        return tokio::task::block_in_place(wait);
+    }
+    wait()
+}

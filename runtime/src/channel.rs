@@ -1,18 +1,24 @@
 //! [`channel`]: values from one function to another, whether those run on threads or in processes.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, write_value};
-use crate::workers;
+use crate::{block, workers};
 
 /// Makes a channel: what [`Sender`]s send, [`Receiver`]s receive, each value once and in order.
 ///
 /// Both ends can be cloned, moved to threads, and given to functions of any kind, also `kind = "process"`. Values cross
 /// as bytes, so they are serde's. The channel is bounded: it holds some hundred small values, or about 200 kB; a sender
 /// waits for room beyond that.
+///
+/// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
+/// their thread there: with the feature `tokio`, another one takes its place meanwhile on a Tokio runtime of several
+/// threads, and on one of a single thread they panic where they would wait.
 ///
 /// Functions in processes that send to each other need a worker each at the same time: a worker process that waits on a
 /// channel makes no room for another one. A pool of two cannot run three that wait for one another.
@@ -118,6 +124,12 @@ impl From<Misfit> for ChannelError {
     }
 }
 
+/// Waits for the other side.
+#[track_caller]
+fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    workers::wait_by(|| block::on_channel(wait))
+}
+
 impl<T: Wire> Sender<T> {
     /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker
     /// process does not.
@@ -125,6 +137,10 @@ impl<T: Wire> Sender<T> {
     /// # Errors
     ///
     /// [`ChannelError::Closed`] if every receiver is gone, and [`ChannelError::Wire`] if serde cannot write the value.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait on the only thread of a Tokio runtime (feature `tokio`): use [`send_async`](Self::send_async).
     #[allow(clippy::needless_pass_by_value, reason = "as every channel's `send`")]
     pub fn send(&self, value: T) -> Result<(), ChannelError> {
         let mut bytes = Vec::new();
@@ -133,7 +149,46 @@ impl<T: Wire> Sender<T> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done.map_err(Into::into),
         }
-        Ok(workers::wait_by(|| self.end.send(&bytes, true))?)
+        Ok(waiting(|| self.end.send(&bytes, true))?)
+    }
+
+    /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it is
+    /// dropped before it is ready. Any executor can poll it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = fanfold::channel();
+    /// # pollster::block_on(async {
+    /// sender.send_async(5).await.unwrap();
+    /// assert_eq!(receiver.recv_async().await, Ok(5));
+    /// # });
+    /// ```
+    pub fn send_async(&self, value: T) -> impl Future<Output = Result<(), ChannelError>> + Send + use<'_, T> {
+        let mut bytes = Vec::new();
+        let written = write_value(&value, &mut bytes);
+        drop(value);
+        async move {
+            written?;
+            let mut _watched = None;
+            poll_fn(|context| match self.end.send(&bytes, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Looked at before: what makes room after that wakes the task.
+                    _watched = None;
+                    match self.end.watch(true, context.waker()) {
+                        Ok(watched) => _watched = Some(watched),
+                        Err(error) => return Poll::Ready(Err(error.into())),
+                    }
+                    Poll::Pending
+                }
+                done => Poll::Ready(done.map_err(Into::into)),
+            })
+            .await
+        }
     }
 }
 
@@ -144,11 +199,50 @@ impl<T: Wire> Receiver<T> {
     /// # Errors
     ///
     /// [`ChannelError::Closed`] if nothing is left and every sender is gone.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait on the only thread of a Tokio runtime (feature `tokio`): use [`recv_async`](Self::recv_async).
     pub fn recv(&self) -> Result<T, ChannelError> {
         match self.try_recv()? {
             Some(value) => Ok(value),
-            None => Self::take(workers::wait_by(|| self.end.receive(true))),
+            None => Self::take(waiting(|| self.end.receive(true))),
         }
+    }
+
+    /// As [`recv`](Self::recv), for async code: no thread is blocked until a value comes. No value is lost if it is dropped
+    /// before it is ready. Any executor can poll it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = fanfold::channel();
+    /// # pollster::block_on(async {
+    /// let sends = std::thread::spawn(move || sender.send("hello".to_owned()));
+    /// assert_eq!(receiver.recv_async().await.as_deref(), Ok("hello"));
+    /// # sends.join().unwrap().unwrap();
+    /// # });
+    /// ```
+    pub async fn recv_async(&self) -> Result<T, ChannelError> {
+        let mut _watched = None;
+        poll_fn(|context| match self.try_recv() {
+            Ok(None) => {
+                // Looked at before: what comes after that wakes the task.
+                _watched = None;
+                match self.end.watch(false, context.waker()) {
+                    Ok(watched) => _watched = Some(watched),
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+                Poll::Pending
+            }
+            Ok(Some(value)) => Poll::Ready(Ok(value)),
+            Err(error) => Poll::Ready(Err(error)),
+        })
+        .await
     }
 
     /// Receives the next value if there is one now.
@@ -168,13 +262,17 @@ impl<T: Wire> Receiver<T> {
     /// # Errors
     ///
     /// As [`recv`](Self::recv), and [`ChannelError::TimedOut`].
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, ChannelError> {
         let deadline = Instant::now().checked_add(limit);
         loop {
             if let Some(value) = self.try_recv()? {
                 return Ok(value);
             }
-            if !workers::wait_by(|| self.end.wait(false, deadline))? {
+            if !waiting(|| self.end.wait(false, deadline))? {
                 return Err(ChannelError::TimedOut);
             }
         }
@@ -184,7 +282,7 @@ impl<T: Wire> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// In `next()`, if what comes cannot be read.
+    /// In `next()`, if what comes cannot be read, and as [`recv`](Self::recv).
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| match self.recv() {
             Ok(value) => Some(value),

@@ -12,7 +12,7 @@
 //! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail, `pidfd.rs`
 //! has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a fork makes away
 //! from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are
-//! made of.
+//! made of, and `readiness.rs` how async tasks wait for them.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -49,6 +49,7 @@ mod pidfd;
 mod pipe;
 mod pipeline;
 mod probe;
+mod readiness;
 mod refused;
 mod registry;
 mod remote;

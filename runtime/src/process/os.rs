@@ -315,6 +315,49 @@ pub(super) fn wait_for_socket(socket: &BorrowedFd<'_>, write: bool, deadline: Op
     }
 }
 
+/// Sockets that are waited for together (`epoll`), each until it is ready once.
+pub(super) struct Poller(OwnedFd);
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no arguments but a flag.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: new, and nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Waits for a socket too, until it can be read from, or written to, or is closed.
+    pub(super) fn add(&self, socket: &OwnedFd, write: bool, key: u64) -> io::Result<()> {
+        let what = if write { libc::EPOLLOUT } else { libc::EPOLLIN };
+        let mut event = libc::epoll_event { events: (what | libc::EPOLLONESHOT).cast_unsigned(), u64: key };
+        // SAFETY: two open descriptors, and an event that is read.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) })?;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, socket: &OwnedFd) {
+        let no_event = std::ptr::null_mut();
+        // SAFETY: two open descriptors; this operation reads no event.
+        unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, socket.as_raw_fd(), no_event) };
+    }
+
+    /// The keys of some that are ready, once there are any.
+    pub(super) fn wait(&self) -> io::Result<Vec<u64>> {
+        const MOST: usize = 64;
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; MOST];
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "it is small")]
+        // SAFETY: an open descriptor, and room for that many events.
+        let ready = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), MOST as libc::c_int, -1) };
+        match usize::try_from(ready) {
+            Ok(ready) => Ok(events.iter().take(ready).map(|event| event.u64).collect()),
+            Err(_) => match Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(Vec::new()),
+                error => Err(error),
+            },
+        }
+    }
+}
+
 /// What a wait on a worker has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waited {

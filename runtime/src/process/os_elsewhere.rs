@@ -85,6 +85,26 @@ impl Write for UnixStream {
     }
 }
 
+pub(super) struct Poller(Infallible);
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Self> {
+        Err(refused())
+    }
+
+    pub(super) fn add(&self, _: &OwnedFd, _: bool, _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn remove(&self, _: &OwnedFd) {
+        match self.0 {}
+    }
+
+    pub(super) fn wait(&self) -> io::Result<Vec<u64>> {
+        match self.0 {}
+    }
+}
+
 pub(super) struct Mapping(Infallible);
 
 impl Mapping {

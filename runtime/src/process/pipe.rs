@@ -7,10 +7,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::owner::end_copy_of_worker;
+use super::readiness::Readiness;
 use super::refused::{Refused, Step};
 use super::wire::{Decoder, Direct, Encoder, Misfit};
 
@@ -89,6 +91,13 @@ impl End {
     /// Waits until there is a message or room for one; `false` if the deadline comes first.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
         os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
+    }
+}
+
+impl End {
+    /// Has an async task woken when there is a message or room for one.
+    pub(crate) fn watch(&self, to_send: bool, waker: &Waker) -> io::Result<Readiness> {
+        Readiness::watch(&self.0, to_send, waker.clone())
     }
 }
 

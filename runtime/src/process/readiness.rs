@@ -1,0 +1,89 @@
+//! [`Readiness`]: how an async task waits for a socket, in any executor.
+//!
+//! One thread waits for the sockets of all such tasks and wakes each task whose socket is ready. It starts with the first
+//! of them. A task waits through a descriptor of its own, so that several may wait for one socket.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread;
+
+use super::os::{OwnedFd, Poller};
+use crate::{fork, panics};
+
+/// A task's wait for a socket; it ends when this is dropped.
+pub(crate) struct Readiness {
+    reactor: &'static Reactor,
+    socket: OwnedFd,
+    key: u64,
+}
+
+struct Reactor {
+    poller: Poller,
+    /// Tasks to be woken, by the keys of their sockets.
+    wakers: Mutex<HashMap<u64, Waker>>,
+    /// The forks before its thread started.
+    forks: u32,
+}
+
+impl Readiness {
+    /// Has the task woken once the socket can be read from, or written to, or is closed.
+    pub(super) fn watch(socket: &OwnedFd, write: bool, waker: Waker) -> io::Result<Self> {
+        static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+        let this = Self {
+            reactor: Reactor::get()?,
+            socket: socket.try_clone()?,
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+        };
+        this.reactor.wakers().insert(this.key, waker);
+        this.reactor.poller.add(&this.socket, write, this.key)?;
+        Ok(this)
+    }
+}
+
+impl Drop for Readiness {
+    fn drop(&mut self) {
+        // In a forked process the poller is still the parent's.
+        if self.reactor.forks == fork::count() {
+            self.reactor.poller.remove(&self.socket);
+        }
+        // The waker is dropped after the lock is released: it is not ours.
+        let waker = self.reactor.wakers().remove(&self.key);
+        drop(waker);
+    }
+}
+
+impl Reactor {
+    /// This process's, which lives as long as the process.
+    fn get() -> io::Result<&'static Self> {
+        static REACTOR: Mutex<Option<&Reactor>> = Mutex::new(None);
+        let mut reactor = REACTOR.lock().unwrap_or_else(PoisonError::into_inner);
+        let forks = fork::count();
+        if let Some(started) = *reactor
+            && started.forks == forks
+        {
+            return Ok(started);
+        }
+        let new = Self { poller: Poller::new()?, wakers: Mutex::default(), forks };
+        let started: &Self = Box::leak(Box::new(new));
+        thread::Builder::new().name("fanfold-channels".into()).spawn(|| started.work())?;
+        *reactor = Some(started);
+        Ok(started)
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, HashMap<u64, Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Ok(ready) = self.poller.wait() {
+            for key in ready {
+                let waker = self.wakers().remove(&key);
+                // A panic in a waker must not end the thread that wakes the others.
+                panics::contain(|| waker.into_iter().for_each(Waker::wake));
+            }
+        }
+    }
+}
