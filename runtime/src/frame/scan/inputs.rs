@@ -12,6 +12,10 @@ use super::beside;
 
 /// The query, with files that are still being written hidden from its patterns and folders.
 pub(super) fn hide_temporaries(frame: LazyFrame) -> LazyFrame {
+    if !frame.logical_plan.into_iter().any(|plan| matches!(plan, DslPlan::Scan { sources, .. } if has_pattern(sources)))
+    {
+        return frame;
+    }
     let optimizations = frame.get_current_optimizations();
     let mut plan = frame.logical_plan;
     hide_in(&mut plan);
@@ -20,13 +24,12 @@ pub(super) fn hide_temporaries(frame: LazyFrame) -> LazyFrame {
 
 fn hide_in(plan: &mut DslPlan) {
     match plan {
-        DslPlan::Scan { sources: ScanSources::Paths(paths), unified_scan_args, cached_ir, .. } => {
-            let named = |path: &PlRefPath| path.has_scheme() || path.as_std_path().is_file();
-            if !paths.iter().all(named) && unified_scan_args.hidden_file_prefix.is_none() {
-                unified_scan_args.hidden_file_prefix = Some(Arc::from([PlSmallStr::from_static(beside::PREFIX)]));
-                // What the patterns stood for before.
-                *cached_ir = Arc::default();
-            }
+        DslPlan::Scan { sources, unified_scan_args, cached_ir, .. }
+            if has_pattern(sources) && unified_scan_args.hidden_file_prefix.is_none() =>
+        {
+            unified_scan_args.hidden_file_prefix = Some(Arc::from([PlSmallStr::from_static(beside::PREFIX)]));
+            // What the patterns stood for before.
+            *cached_ir = Arc::default();
         }
         DslPlan::Select { input, .. }
         | DslPlan::GroupBy { input, .. }
@@ -45,6 +48,12 @@ fn hide_in(plan: &mut DslPlan) {
         }
         _ => {}
     }
+}
+
+/// Whether one of the paths may stand for several files of this machine.
+fn has_pattern(sources: &ScanSources) -> bool {
+    let ScanSources::Paths(paths) = sources else { return false };
+    paths.iter().any(|path| !path.has_scheme() && !path.as_std_path().is_file())
 }
 
 /// The pattern or folder of the query that stands for this file too; `None` for a file that is named, as that is read
