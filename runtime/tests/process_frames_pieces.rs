@@ -50,6 +50,7 @@ enum Leaf {
     Bytes,
     Number,
     Flag,
+    Half,
     Nothing,
     Date,
 }
@@ -59,7 +60,8 @@ fn leaf(kind: Leaf, rows: usize, seed: usize) -> Series {
     const WORDS: [&str; 5] = ["a", "bb", "a text that is not in its view", "", "ä text with other letters: äöü"];
     let words = (0..rows).map(|row| ((row + seed) % 4 != 3).then(|| WORDS[(row * 7 + seed) % 5]));
     let words = || Series::new("x".into(), words.clone().collect::<Vec<_>>());
-    let numbers = (0..rows).map(|row| ((row + seed) % 3 != 2).then_some((row + seed) as f32));
+    let numbers =
+        (0..rows).map(|row| ((row + seed) % 3 != 2).then(|| f32::from(u16::try_from(row + seed).expect("few"))));
     let numbers = || Series::new("x".into(), numbers.clone().collect::<Vec<_>>());
     let frozen = || FrozenCategories::new(WORDS).expect("different names");
     let cast = |series: Series, dtype: &DataType| series.cast(dtype).expect("the values fit");
@@ -70,6 +72,7 @@ fn leaf(kind: Leaf, rows: usize, seed: usize) -> Series {
         Leaf::Bytes => cast(words(), &DataType::Binary),
         Leaf::Number => numbers(),
         Leaf::Flag => cast(numbers(), &DataType::Boolean),
+        Leaf::Half => cast(numbers(), &DataType::Float16),
         Leaf::Nothing => Series::new_null("x".into(), rows),
         Leaf::Date => cast(numbers(), &DataType::Date),
     }
@@ -82,13 +85,17 @@ enum Wrap {
     Struct,
 }
 
+fn part(values: &Series, start: usize, len: usize) -> Series {
+    values.slice(i64::try_from(start).expect("few"), len)
+}
+
 /// Values of a nested type, the outermost level first.
 fn nested(levels: &[Wrap], kind: Leaf, rows: usize, seed: usize) -> Series {
     let Some((wrap, inner)) = levels.split_first() else { return leaf(kind, rows, seed) };
     match wrap {
         Wrap::List => {
             let values = nested(inner, kind, rows * 2, seed);
-            let list = |row: usize| (row % 3 != 1).then(|| values.slice(row as i64 * 2, (row + seed) % 3));
+            let list = |row: usize| (row % 3 != 1).then(|| part(&values, row * 2, (row + seed) % 3));
             let lists: Vec<Option<Series>> = (0..rows).map(list).collect();
             if lists.iter().all(Option::is_none) {
                 let dtype = DataType::List(Box::new(values.dtype().clone()));
@@ -101,7 +108,7 @@ fn nested(levels: &[Wrap], kind: Leaf, rows: usize, seed: usize) -> Series {
             let dtype = DataType::Array(Box::new(values.dtype().clone()), 2);
             let array = |row: usize| match (row + seed) % 5 {
                 4 => AnyValue::Null,
-                _ => AnyValue::Array(values.slice(row as i64 * 2, 2), 2),
+                _ => AnyValue::Array(part(&values, row * 2, 2), 2),
             };
             let arrays: Vec<AnyValue<'_>> = (0..rows).map(array).collect();
             Series::from_any_values_and_dtype("x".into(), &arrays, &dtype, true).expect("they are of this type")
@@ -141,8 +148,17 @@ fn column(levels: &[Wrap], kind: Leaf, pieces: &[Piece]) -> Series {
     column
 }
 
-const LEAVES: [Leaf; 8] =
-    [Leaf::Categorical, Leaf::Enum, Leaf::Text, Leaf::Bytes, Leaf::Number, Leaf::Flag, Leaf::Nothing, Leaf::Date];
+const LEAVES: [Leaf; 9] = [
+    Leaf::Categorical,
+    Leaf::Enum,
+    Leaf::Text,
+    Leaf::Bytes,
+    Leaf::Number,
+    Leaf::Flag,
+    Leaf::Half,
+    Leaf::Nothing,
+    Leaf::Date,
+];
 const WRAPS: [Wrap; 3] = [Wrap::List, Wrap::Array, Wrap::Struct];
 
 #[test]
@@ -214,6 +230,7 @@ fn every_physical_type_of_column_comes_back_equal() -> PolarsResult<()> {
         DataType::UInt32,
         DataType::UInt64,
         DataType::UInt128,
+        DataType::Float16,
         DataType::Float32,
         DataType::Float64,
         DataType::Decimal(38, 3),
@@ -229,10 +246,22 @@ fn every_physical_type_of_column_comes_back_equal() -> PolarsResult<()> {
         comes_back(&numbers.cast(&dtype)?);
         comes_back(&numbers.cast(&dtype)?.slice(3, 7).implode()?.into_series());
     }
+    let words = leaf(Leaf::Bytes, 12, 0);
+    comes_back(&words.cast(&DataType::BinaryOffset)?);
+    comes_back(&words.cast(&DataType::BinaryOffset)?.slice(3, 7));
     for physical in [CategoricalPhysical::U8, CategoricalPhysical::U16, CategoricalPhysical::U32] {
         let categories = Categories::new("of each size".into(), "".into(), physical);
         comes_back(&leaf(Leaf::Text, 12, 0).cast(&DataType::from_categories(categories))?);
     }
+    Ok(())
+}
+
+#[test]
+fn half_floats_keep_their_bits() -> PolarsResult<()> {
+    let odd = [Some(1.5_f32), None, Some(f32::NAN), Some(f32::NEG_INFINITY), Some(-0.0), Some(65_504.0)];
+    let halves = Series::new("h".into(), odd).cast(&DataType::Float16)?;
+    comes_back(&halves);
+    comes_back(&Series::new("l".into(), [halves.clone(), halves.slice(2, 2)]));
     Ok(())
 }
 

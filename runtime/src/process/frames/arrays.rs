@@ -2,15 +2,15 @@
 //! it lies.
 
 use polars_arrow::array::{
-    Array, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, Float32Array, Float64Array, Int8Array,
-    Int16Array, Int32Array, Int64Array, Int128Array, ListArray, NullArray, PrimitiveArray, StructArray, UInt8Array,
-    UInt16Array, UInt32Array, UInt64Array, UInt128Array,
+    Array, BinaryArray, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, Float16Array, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, Int128Array, ListArray, NullArray, PrimitiveArray,
+    StructArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array, UInt128Array,
 };
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, IntegerType, PhysicalType, PrimitiveType};
 use polars_arrow::offset::OffsetsBuffer;
 use polars_arrow::types::NativeType;
-use polars_buffer::Buffer;
+use polars_buffer::{Buffer, SharedStorage};
 
 use super::super::wire::{Decoder, Encoder, Misfit};
 use super::parts::{Came, Parts, missing};
@@ -62,7 +62,7 @@ macro_rules! primitives {
         primitives!(
             $primitive, $name => $with, Int8 Int8Array, Int16 Int16Array, Int32 Int32Array, Int64 Int64Array,
             Int128 Int128Array, UInt8 UInt8Array, UInt16 UInt16Array, UInt32 UInt32Array, UInt64 UInt64Array,
-            UInt128 UInt128Array, Float32 Float32Array, Float64 Float64Array
+            UInt128 UInt128Array, Float16 Float16Array, Float32 Float32Array, Float64 Float64Array
         )
     };
 }
@@ -103,6 +103,7 @@ pub(super) fn write<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut E
         PhysicalType::Primitive(primitive) => primitives!(primitive, A => write_primitive(is::<A>(array)?, parts, out)),
         PhysicalType::Utf8View => views::write::<str>(array, parts, out),
         PhysicalType::BinaryView => views::write::<[u8]>(array, parts, out),
+        PhysicalType::LargeBinary => write_binary(is(array)?, parts, out),
         PhysicalType::LargeList => write_list(array, parts, out),
         PhysicalType::FixedSizeList => {
             let array: &FixedSizeListArray = is(array)?;
@@ -133,6 +134,17 @@ fn write_primitive<'a, T: NativeType>(
     Ok(())
 }
 
+fn write_binary<'a>(array: &'a BinaryArray<i64>, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    write_validity(array.validity(), parts, out)?;
+    let (first, last) = (*array.offsets().first(), *array.offsets().last());
+    let used = usize::try_from(first).ok().zip(usize::try_from(last).ok());
+    let used = used.and_then(|(first, last)| array.values().get(first..last)).ok_or_else(missing)?;
+    let offsets: Vec<i64> = array.offsets().iter().map(|offset| offset - first).collect();
+    parts.add_own(SharedStorage::bytes_from_pod_vec(offsets));
+    parts.add(used);
+    Ok(())
+}
+
 fn write_list<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
     let array: &ListArray<i64> = is(array)?;
     write_validity(array.validity(), parts, out)?;
@@ -158,6 +170,12 @@ pub(super) fn read(dtype: &ArrowDataType, came: &mut Came, input: &mut Decoder<'
         }),
         PhysicalType::Utf8View => views::read::<str>(own(), len, came, input),
         PhysicalType::BinaryView => views::read::<[u8]>(own(), len, came, input),
+        PhysicalType::LargeBinary => {
+            let validity = read_validity(came, input, len)?;
+            let offsets = read_offsets(came, len)?;
+            let values = came.own_buffer::<u8>(None)?;
+            Ok(Box::new(BinaryArray::<i64>::try_new(own(), offsets, values, validity).map_err(Misfit::new)?))
+        }
         PhysicalType::LargeList => {
             let validity = read_validity(came, input, len)?;
             let offsets = read_offsets(came, len)?;

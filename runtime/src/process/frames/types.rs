@@ -8,7 +8,7 @@ use super::super::wire::{Decoder, Encoder, Misfit};
 use super::categories;
 
 /// Types without parameters, by their number on the way.
-const PLAIN: [Type; 18] = [
+const PLAIN: [Type; 19] = [
     Type::Null,
     Type::Boolean,
     Type::Int8,
@@ -27,6 +27,7 @@ const PLAIN: [Type; 18] = [
     Type::Date32,
     Type::BinaryView,
     Type::Utf8View,
+    Type::LargeBinary,
 ];
 
 /// Arrow's name for Polars' objects, whose values are addresses in memory: read, it would be an address that the sender
