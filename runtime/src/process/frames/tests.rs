@@ -67,7 +67,7 @@ struct Word {
 impl Word {
     fn place(&self) -> *mut u64 {
         // SAFETY: `Ends::word` found a place within the mapping.
-        unsafe { self.memory.start().as_ptr().cast::<u64>().add(self.place) }
+        unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
     }
 
     fn get(&self) -> u64 {
@@ -82,7 +82,8 @@ impl Word {
 }
 
 fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
-    [random(), 0, u64::MAX, random() >> 40, 0x8080_8080_8080_8080][(random() % 5) as usize]
+    let words = [random(), 0, u64::MAX, random() >> 40, 0x8080_8080_8080_8080];
+    words[usize::try_from(random() % 5).expect("below 5")]
 }
 
 fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
@@ -91,23 +92,24 @@ fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
 
 /// Columns of everything that must not change, and one of numbers, which may.
 fn checked() -> PolarsResult<DataFrame> {
-    let rows = 1_500_i64;
+    let rows = 0..1_500_usize;
     let words: Vec<Option<String>> =
-        (0..rows).map(|row| (row % 5 != 0).then(|| "ä text ".repeat((row % 4) as usize))).collect();
+        rows.clone().map(|row| (row % 5 != 0).then(|| "ä text ".repeat(row % 4))).collect();
     let texts = Series::new("text".into(), words);
-    let names: Vec<String> = (0..rows).map(|row| format!("name {}", row % 100)).collect();
+    let names: Vec<String> = rows.clone().map(|row| format!("name {}", row % 100)).collect();
     let names = Series::new("name".into(), names).cast(&DataType::from_categories(Categories::global()))?;
-    let lists: Vec<Series> = (0..rows).map(|row| texts.slice(row, (row % 3) as usize)).collect();
-    let flags: Vec<Option<bool>> = (0..rows).map(|row| (row % 7 != 0).then_some(row % 2 == 0)).collect();
+    let lists: Vec<Series> = (0..1_500_i64).zip(rows.clone()).map(|(start, row)| texts.slice(start, row % 3)).collect();
+    let flags: Vec<Option<bool>> = rows.clone().map(|row| (row % 7 != 0).then_some(row % 2 == 0)).collect();
     let columns = vec![
         texts.clone().into(),
         texts.cast(&DataType::Binary)?.with_name("bytes".into()).into(),
+        texts.cast(&DataType::Binary)?.cast(&DataType::BinaryOffset)?.with_name("offsets".into()).into(),
         names.into(),
         Column::new("list".into(), lists),
         Column::new("flag".into(), flags),
-        Column::new("n".into(), (0..rows).collect::<Vec<_>>()),
+        Column::new("n".into(), (0..1_500_i64).collect::<Vec<_>>()),
     ];
-    DataFrame::new(rows as usize, columns)
+    DataFrame::new(rows.len(), columns)
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
     let checked = back.drop("n")?;
     assert!(checked.equals_missing(&df.drop("n")?));
     for column in checked.columns() {
-        assert_eq!(column.null_count(), column.is_null().sum().expect("flags") as usize);
+        assert_eq!(u32::try_from(column.null_count()).ok(), column.is_null().sum());
     }
     assert!(!back.column("n")?.equals_missing(df.column("n")?), "numbers lie in the block");
     Ok(())
@@ -291,9 +293,10 @@ fn texts_that_overlap_are_checked_once() {
     let mut bytes = vec![b'a'; 1 << 20];
     bytes.push(0xff); // so that it is not all text
     let len = 1 << 19;
-    let views: Vec<polars_arrow::array::View> = (0..500_000)
-        .map(|offset| polars_arrow::array::View::new_from_bytes(&bytes[offset..offset + len], 0, offset as u32))
-        .collect();
+    let view = |(offset, start): (u32, usize)| {
+        polars_arrow::array::View::new_from_bytes(&bytes[start..start + len], 0, offset)
+    };
+    let views: Vec<_> = (0..500_000).zip(0..).map(view).collect();
     let begun = Instant::now();
     views::tests::check(&views, &[bytes]).expect("they are all text");
     assert!(begun.elapsed() < Duration::from_secs(20));

@@ -393,8 +393,8 @@ pub(super) mod tests {
         let places = [(3, 10, 20), (1, 0, 150), (3, 30, 20), (3, 35, 25), (3, 15, 13), (1, 100, 100), (3, 90, 13)];
         let views: Vec<View> = places
             .iter()
-            .map(|&(buffer, start, len): &(u32, usize, usize)| {
-                view(&buffers[buffer as usize][start..start + len], buffer, start as u32)
+            .map(|&(buffer, start, len): &(u32, u32, usize)| {
+                view(&buffers[buffer as usize][start as usize..][..len], buffer, start)
             })
             .chain([view(b"short", 0, 0)])
             .collect();
