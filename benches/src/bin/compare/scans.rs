@@ -7,8 +7,9 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fanfold::Scan;
 use fanfold::prelude::*;
-use fanfold_benches::{Outcome, Report};
+use fanfold_benches::{Contest, Outcome, Report};
 use polars::prelude::*;
 
 use crate::Options;
@@ -47,6 +48,36 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> 
     let outcome = report.keep(Outcome::measured("a Parquet file of 1.4 GB in memory, mapped to another", times));
     outcome.bar("mapped and sunk, against Polars' map and sink", fanfold.seconds / polars.seconds, 1.3);
     outcome.bar("resident memory, in MB", fanfold.resident * 1.048_576, 250.0);
+    small_chunks(folder.path(), options.data.as_deref(), report).map_err(|error| error.to_string())
+}
+
+/// Files that are read in chunks which are much smaller than what they are stored in.
+fn small_chunks(folder: &Path, data: Option<&str>, report: &mut Report) -> PolarsResult<()> {
+    let mut flights = flights(data)?;
+    let (ipc, parquet) = (folder.join("flights.ipc"), folder.join("flights.parquet"));
+    IpcWriter::new(File::create(&ipc)?).finish(&mut flights)?;
+    let writer = ParquetWriter::new(File::create(&parquet)?).with_row_group_size(Some(flights.height()));
+    writer.with_compression(ParquetCompression::Zstd(None)).finish(&mut flights)?;
+    let by_path = |path: &Path| PlRefPath::new(path.to_str().unwrap_or_default());
+    let all = |lazy: PolarsResult<LazyFrame>| -> PolarsResult<usize> {
+        let frame = lazy?.collect_with_engine(Engine::Streaming)?.unwrap_single();
+        Ok(frame.height())
+    };
+    let rows = |scan: Scan| scan.map(Ok).collect().map(|frame| frame.height());
+    let contest = Contest::new("an IPC file in chunks of 1,000 rows")
+        .with("Polars scan_ipc", || {
+            all(LazyFrame::scan_ipc(by_path(&ipc), IpcScanOptions::default(), UnifiedScanArgs::default()))
+        })
+        .with("fanfold scan_ipc", || rows(scan_ipc(&ipc).par_rows(1_000)));
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("against Polars' scan", outcome.ratio("fanfold scan_ipc", "Polars scan_ipc"), 1.3);
+    }
+    let contest = Contest::new("a compressed row group in chunks of 100,000 rows")
+        .with("Polars scan_parquet", || all(LazyFrame::scan_parquet(by_path(&parquet), ScanArgsParquet::default())))
+        .with("fanfold scan_parquet", || rows(scan_parquet(&parquet).par_rows(100_000)));
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("against Polars' scan", outcome.ratio("fanfold scan_parquet", "Polars scan_parquet"), 1.3);
+    }
     Ok(())
 }
 
