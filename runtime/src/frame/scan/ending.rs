@@ -9,7 +9,7 @@ use super::super::concat;
 use super::super::error::{ChunkError, Misfit};
 use super::Scan;
 use super::error::ScanError;
-use super::inputs::pattern_of;
+use super::patterns::pattern_of;
 use super::pipeline::{self, Ending, Place};
 use super::sink::{CsvFile, IpcFile, ParquetFile, Sink, SinkFile};
 

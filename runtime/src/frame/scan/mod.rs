@@ -2,15 +2,24 @@
 //! maps them in chunks, and hands the results on in input order, a chunk a worker at a time.
 
 mod beside;
+mod block;
 mod ending;
 mod error;
+mod files;
 mod guarded;
-mod inputs;
+mod input;
 mod once;
+mod opened;
+mod pages;
 mod parquet;
+mod parquet_file;
+mod patterns;
 mod pipeline;
+mod recut;
+mod row_group;
 mod sink;
 mod source;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +28,7 @@ use polars::prelude::*;
 
 use crate::pool::Pool;
 use crate::workers::Core;
+use input::Format;
 
 pub use ending::ScanMap;
 pub use error::ScanError;
@@ -30,6 +40,38 @@ const ROWS: usize = 100_000;
 ///
 /// At most one chunk a worker is being mapped, and as many may wait for an earlier one, so memory is bounded by the
 /// chunks' size, whatever the input's.
+///
+/// # Files that change
+///
+/// Each file is opened once: one that is replaced meanwhile (written beside and renamed, as the sinks do) is read as it
+/// was. One that is written in place is an error that names it. CSV and IPC files of more than 16 MiB are mapped by
+/// Polars: if another program makes one of these shorter, reading it can end this program with SIGBUS.
+///
+/// # Hostile files
+///
+/// Rows, sizes and counts that a file claims decide no allocation, and panics of Polars become errors. But Polars' decoders
+/// were not made for files by attackers: a function of `kind = "process"` reads those, in a worker that may crash, whose
+/// time is limited by `timeout`, and whose memory by the `memory_limit` of a pool of your own.
+///
+#[cfg_attr(feature = "process", doc = "```no_run")]
+#[cfg_attr(not(feature = "process"), doc = "```ignore")]
+/// use fanfold::prelude::*;
+/// use fanfold::{TaskError, parallel};
+/// use polars::prelude::*;
+///
+/// #[parallel(kind = "process", timeout = "10s")]
+/// fn read(path: String) -> Result<DataFrame, TaskError> {
+///     scan_parquet(path).map(Ok).collect().map_err(|error| panic!("{error}"))
+/// }
+///
+/// #[fanfold::main]
+/// fn main() {
+///     match read("upload.parquet".into()) {
+///         Ok(rows) => println!("{} rows", rows.height()),
+///         Err(error) => eprintln!("refused: {error}"),
+///     }
+/// }
+/// ```
 ///
 /// # Examples
 ///
@@ -63,8 +105,8 @@ pub struct Scan {
     counted: bool,
     /// The path or pattern of the files.
     path: Option<PathBuf>,
-    /// Whether they are Parquet files.
-    parquet: bool,
+    /// Their format.
+    format: Option<Format>,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,
@@ -72,31 +114,38 @@ pub struct Scan {
 
 /// Reads a Parquet file in chunks, or all files that a pattern matches (`data/*.parquet`), in the order of their names.
 ///
-/// Workers read their own row groups, several at the same time. What is no plain file (a folder, an address in a cloud),
-/// or files of several schemas, goes through Polars' streaming engine.
+/// Or all files below a folder. Empty files of a pattern or folder are left out, and folders named `key=value` add columns,
+/// as in Polars. Files that a sink is still writing, in this program or another one, are left out too: those whose names
+/// begin with `.fanfold-`. This is so for all scans.
 ///
-/// A pattern or folder does not stand for files that a sink is still writing, in this program or another one: those
-/// whose names begin with `.fanfold-`. This is so for all scans.
+/// Workers read their own row groups, or columns of one, several at the same time. Addresses in a cloud, and files of
+/// several schemas, go through Polars' streaming engine.
+///
+/// What a changing or hostile file can do stands at [`Scan`].
 pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
     let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
-    Scan { counted: true, parquet: true, ..Scan::of_files(path.as_ref(), scanned) }
+    Scan { counted: true, ..Scan::of_files(path.as_ref(), Format::Parquet, scanned) }
 }
 
 /// Reads a CSV file in chunks, or all files that a pattern matches, in the order of their names.
 ///
 /// With a header, and types inferred from the first 100 rows. For other options make a `LazyFrame` by Polars'
 /// `LazyCsvReader`, and cut that by [`ParallelScan::par_rows`].
+///
+/// What a changing or hostile file can do stands at [`Scan`].
 pub fn scan_csv(path: impl AsRef<Path>) -> Scan {
     let glob = is_pattern(path.as_ref());
     let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).with_glob(glob).finish());
-    Scan::of_files(path.as_ref(), scanned)
+    Scan::of_files(path.as_ref(), Format::Csv, scanned)
 }
 
 /// Reads an Arrow IPC (Feather) file in chunks, or all files that a pattern matches, in the order of their names.
+///
+/// What a changing or hostile file can do stands at [`Scan`].
 pub fn scan_ipc(path: impl AsRef<Path>) -> Scan {
     let options = UnifiedScanArgs { glob: is_pattern(path.as_ref()), ..Default::default() };
     let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), options));
-    Scan { counted: true, ..Scan::of_files(path.as_ref(), scanned) }
+    Scan { counted: true, ..Scan::of_files(path.as_ref(), Format::Ipc, scanned) }
 }
 
 /// Whether a path may stand for several files: one that is there stands for itself, whatever its letters.
@@ -149,12 +198,13 @@ impl ParallelScan for LazyFrame {
 
 impl Scan {
     fn of(what: String, frame: PolarsResult<LazyFrame>) -> Self {
-        let (path, parquet, counted) = (None, false, false);
-        Self { what, frame, rows: None, counted, path, parquet, schema: None, label: None, core: None }
+        let (path, format, counted) = (None, None, false);
+        Self { what, frame, rows: None, counted, path, format, schema: None, label: None, core: None }
     }
 
-    fn of_files(path: &Path, frame: PolarsResult<LazyFrame>) -> Self {
-        Self { path: Some(path.to_owned()), ..Self::of(format!("`{}`", path.display()), frame) }
+    fn of_files(path: &Path, format: Format, frame: PolarsResult<LazyFrame>) -> Self {
+        let scan = Self::of(format!("`{}`", path.display()), frame);
+        Self { path: Some(path.to_owned()), format: Some(format), ..scan }
     }
 
     /// Reads chunks of `rows` rows; the last one may be shorter.

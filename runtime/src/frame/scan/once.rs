@@ -17,11 +17,6 @@ impl<T> Once<T> {
         Self { value: OnceLock::new(), making: Mutex::new(false), made: Condvar::new() }
     }
 
-    /// The value, if it is made.
-    pub(super) fn get(&self) -> Option<&T> {
-        self.value.get()
-    }
-
     /// The value; made here, or waited for while another worker makes it. `make` is called with no lock held.
     pub(super) fn get_or_init(&self, make: impl Fn() -> T) -> &T {
         loop {

@@ -1,170 +1,186 @@
 //! [`Blocks`]: the rows of Parquet files, decoded by the workers themselves.
 //!
-//! A block is a row group, or a part of a large one. Chunks are slices of blocks; whoever needs a block first decodes
-//! it, and it is dropped with the last chunk of it. So memory is bounded by some blocks a worker, and no file stays
-//! mapped: Polars' streaming engine maps whole files, and reads ahead on threads of its own.
+//! A block is a row group, or a part of a large one. Chunks are slices of blocks. The workers that need a block decode
+//! its columns at the same time, and it is dropped with the last chunk of it. So memory is bounded by some blocks a
+//! worker, and no file stays mapped: Polars' streaming engine maps whole files, and reads ahead on threads of its own.
+//!
+//! What a file claims of itself (rows, sizes) decides no allocation: blocks are planned one after the other, their
+//! number follows from the headers of the pages, and ranges are compared with the file's length.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
 use super::beside::is_temporary;
-use super::guarded::guarded;
-use super::once::Once;
+use super::block::Block;
+use super::files::Files;
+use super::guarded::guarded_file;
+use super::parquet_file::{Layout, ParquetFile, of_file};
+use super::row_group::RowGroupPages;
+use super::source::Chunk;
+use super::watched::Watched;
 
 /// Bytes of a block at most, as its file tells them.
 const MOST_BYTES: usize = 64 << 20;
 /// Rows of a chunk at least, where their number is not said.
 const LEAST_ROWS: usize = 1 << 15;
+/// Files whose handles are kept from the start; the others are opened again at their turn.
+const MOST_HANDLES: usize = 32;
 
-/// A file, and what its directory says.
-struct Source {
-    path: PathBuf,
-    directory: FileMetadataRef,
-    /// Whether there are others, so that errors must say which one it is.
-    one_of_many: bool,
+/// The blocks of all files, planned one after the other.
+struct Plan {
+    layout: Arc<Layout>,
+    sources: VecDeque<ParquetFile>,
+    /// The file that is planned, and its next row group.
+    current: Option<(Arc<ParquetFile>, usize)>,
+    /// The rest of the row group before that one.
+    parts: Option<Parts>,
 }
 
-impl Source {
-    /// Opens a file and looks at it: one that lost its middle still has the directory at its end.
-    ///
-    /// Polars takes the places named there from the mapped file without asking whether the file is so long, which its
-    /// streaming engine does by undefined behaviour; so they are compared with its length here.
-    fn open(path: PathBuf, one_of_many: bool) -> PolarsResult<Self> {
-        let file = File::open(&path)?;
-        let length = file.metadata()?.len();
-        let directory = guarded(|| Ok(ParquetReader::new(file).get_metadata()?.clone()))?;
-        for (group, columns) in directory.row_groups.iter().enumerate() {
-            for column in columns.parquet_columns() {
-                polars_ensure!(
-                    column.byte_range().end <= length,
-                    ComputeError: "`{}` is damaged: it is {length} bytes long, and row group {group} would reach \
-                                   beyond: get a new copy of it", path.display()
-                );
-            }
-        }
-        Ok(Self { path, directory, one_of_many })
-    }
-
-    fn reader(&self, directory: FileMetadataRef) -> PolarsResult<ParquetReader<File>> {
-        let mut reader = ParquetReader::new(File::open(&self.path)?);
-        reader.set_metadata(directory);
-        Ok(reader)
-    }
-
-    fn has_schema_of(&self, other: &Self) -> PolarsResult<bool> {
-        let schema = |source: &Self| guarded(|| source.reader(source.directory.clone())?.schema());
-        Ok(schema(self)? == schema(other)?)
-    }
-
-    /// Rows of a row group.
-    ///
-    /// The reader is told of no other group: on its way to a slice Polars also decompresses pages of those before it,
-    /// so that the last group of a file would cost as much as all of it.
-    fn read(&self, group: usize, rows: Range<usize>) -> PolarsResult<DataFrame> {
-        let all = &self.directory;
-        let group = all.row_groups.get(group).cloned();
-        let whole = if let Some(group) = &group { group.num_rows() } else { 0 };
-        let directory = FileMetadata {
-            version: all.version,
-            num_rows: whole,
-            max_row_group_height: whole,
-            created_by: all.created_by.clone(),
-            row_groups: group.into_iter().collect(),
-            key_value_metadata: all.key_value_metadata.clone(),
-            schema_descr: all.schema_descr.clone(),
-            column_orders: all.column_orders.clone(),
-            footer_buf: all.footer_buf.clone(),
-        };
-        let slice = (rows.len() < whole).then_some((rows.start, rows.len()));
-        let read = guarded(|| {
-            let reader = self.reader(Arc::new(directory))?.read_parallel(ParallelStrategy::None);
-            reader.with_slice(slice).finish()
-        });
-        read.map_err(|error| if self.one_of_many { of_file(&error, &self.path) } else { error })
-    }
-}
-
-/// Rows that are decoded together.
-struct Block {
-    source: Arc<Source>,
-    /// The row group.
+/// Blocks of a row group that are not planned yet.
+struct Parts {
+    source: Arc<ParquetFile>,
     group: usize,
-    /// Its rows in there.
     rows: Range<usize>,
-    /// Whether somebody decodes it, or has.
-    begun: AtomicBool,
-    frame: Once<PolarsResult<DataFrame>>,
+    count: usize,
+    pages: Option<Arc<RowGroupPages>>,
 }
 
-impl Block {
-    /// The rows; decoded here, or waited for where somebody is at it.
-    fn frame(&self) -> PolarsResult<&DataFrame> {
-        self.begun.store(true, Ordering::Relaxed);
-        let frame = self.frame.get_or_init(|| self.source.read(self.group, self.rows.clone()));
-        // Errors are no values to be had twice.
-        frame.as_ref().map_err(|error| error.wrap_msg(str::to_owned))
+impl Plan {
+    fn next(&mut self) -> PolarsResult<Option<Arc<Block>>> {
+        loop {
+            if let Some(block) = self.parts.as_mut().and_then(|parts| parts.next(&self.layout)) {
+                return Ok(Some(block));
+            }
+            if let Some((source, next)) = &mut self.current
+                && *next < source.groups(&self.layout)
+            {
+                let (source, group) = (Arc::clone(source), *next);
+                *next += 1;
+                let parts = guarded_file(|| Parts::of(&source, group, &self.layout));
+                self.parts = Some(parts.map_err(|error| source.error(&self.layout, &error))?);
+                continue;
+            }
+            let Some(source) = self.sources.pop_front() else { return Ok(None) };
+            let (path, many) = (source.path.clone(), self.layout.many);
+            let source = source.reopened(&self.layout);
+            let source = source.map_err(|error| if many { of_file(&error, path.as_std_path()) } else { error })?;
+            self.current = Some((Arc::new(source), 0));
+        }
+    }
+}
+
+impl Parts {
+    /// Splits a row group that is large by its pages too: a file may claim any size.
+    fn of(source: &Arc<ParquetFile>, group: usize, layout: &Layout) -> PolarsResult<Self> {
+        let mut parts = Self { source: Arc::clone(source), group, rows: 0..0, count: 1, pages: None };
+        let row_group = if layout.schema.is_empty() { None } else { Some(source.row_group(group)?) };
+        let rows = row_group.as_ref().map_or(source.directory.num_rows, |group| group.metadata.num_rows());
+        // Polars has no columns of more rows.
+        polars_ensure!(
+            rows < IdxSize::MAX as usize,
+            ComputeError: "row group {group} claims {rows} rows, which is more than Polars can have: the file may be damaged"
+        );
+        parts.rows = 0..rows;
+        if let Some(row_group) = row_group
+            && row_group.metadata.total_byte_size() > MOST_BYTES
+            && rows > 1
+        {
+            let pages = row_group.pages(&layout.schema)?;
+            let bytes = row_group.metadata.total_byte_size().min(pages.bytes);
+            parts.count = bytes.div_ceil(MOST_BYTES).clamp(1, rows);
+            parts.pages = (parts.count > 1).then(|| Arc::new(pages));
+        }
+        Ok(parts)
     }
 
-    /// Decodes it, unless somebody does.
-    fn read_ahead(&self) -> bool {
-        !self.begun.swap(true, Ordering::Relaxed) && self.frame().is_ok()
+    fn next(&mut self, layout: &Arc<Layout>) -> Option<Arc<Block>> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        let end = self.rows.start + self.rows.len().div_ceil(self.count);
+        let block = Block::new(layout, &self.source, self.group, self.rows.start..end, self.pages.clone());
+        self.rows.start = end;
+        self.count -= 1;
+        Some(Arc::new(block))
     }
 }
 
 /// Chunks of Parquet files.
 pub(super) struct Blocks {
-    /// From the one on that the next chunk begins in.
+    plan: Plan,
+    /// Blocks that are planned, from the one on that the next chunk begins in.
     queue: VecDeque<Arc<Block>>,
-    /// Where in the first block that is.
+    /// Why the block behind them could not be planned.
+    failed: Option<PolarsError>,
+    /// Where in the first block the next chunk begins.
     start: usize,
     /// Rows a chunk; each block is one where that is not said, or several short ones are.
     rows: Option<usize>,
     /// Blocks that may be decoded before their turn.
     ahead: usize,
+    /// Rows in all.
+    height: usize,
     /// What files without rows give.
-    empty: Option<Read>,
+    empty: Option<DataFrame>,
+    watched: Watched,
 }
 
 impl Blocks {
     /// The chunks of files that are read here; nothing if that is not for us to do.
-    pub(super) fn new(pattern: &Path, rows: Option<usize>, workers: usize) -> PolarsResult<Option<Self>> {
-        let Some(paths) = files(pattern) else { return Ok(None) };
-        let many = paths.len() > 1;
-        let sources = paths.into_iter().map(|path| {
-            let opened = Source::open(path.clone(), many).map(Arc::new);
-            opened.map_err(|error| if many { of_file(&error, &path) } else { error })
-        });
-        let sources = sources.collect::<PolarsResult<Vec<_>>>()?;
-        let Some(first) = sources.first() else { return Ok(None) };
-        // Also where there is but one: a file whose schema cannot be had fails here.
-        for source in &sources {
-            if !source.has_schema_of(first)? {
-                return Ok(None);
-            }
+    pub(super) fn new(files: &Files, rows: Option<usize>, workers: usize) -> PolarsResult<Option<Self>> {
+        let many = files.paths.len() > 1;
+        let mut sources = VecDeque::new();
+        let mut layout: Option<Layout> = None;
+        let (mut height, mut watched) = (0_usize, Watched::default());
+        for (index, path) in files.paths.iter().enumerate() {
+            let opened = ParquetFile::open(path, index).and_then(|source| Ok((source.schema()?, source)));
+            let opened = opened.map_err(|error| if many { of_file(&error, path.as_std_path()) } else { error });
+            let (schema, mut source) = opened?;
+            let layout = match &layout {
+                Some(layout) if layout.schema != schema => return Ok(None),
+                Some(layout) => layout,
+                None => layout.insert(Layout::new(files, schema)?),
+            };
+            height = height.saturating_add(source.height(layout));
+            source.file = source.file.filter(|_| index < MOST_HANDLES);
+            watched.push(path, source.stamp, source.file.clone());
+            sources.push_back(source);
         }
-        let empty = Read { parts: vec![(Arc::new(Block::of(first, 0, 0..0)), 0..0)], ahead: vec![] };
-        let queue = sources.iter().flat_map(Block::all).collect();
-        Ok(Some(Self { queue, start: 0, rows, ahead: workers, empty: Some(empty) }))
+        let Some(layout) = layout else { return Ok(None) };
+        let empty = Some(layout.empty()?);
+        let plan = Plan { layout: Arc::new(layout), sources, current: None, parts: None };
+        let queue = VecDeque::new();
+        Ok(Some(Self { plan, queue, failed: None, start: 0, rows, ahead: workers, height, empty, watched }))
     }
 
-    /// Rows in all.
+    /// Rows in all, as the files claim.
     pub(super) fn height(&self) -> usize {
-        self.queue.iter().map(|block| block.rows.len()).sum()
+        self.height
+    }
+
+    /// Plans blocks until so many wait.
+    fn plan(&mut self, count: usize) {
+        while self.queue.len() < count && self.failed.is_none() {
+            match self.plan.next() {
+                Ok(Some(block)) => self.queue.push_back(block),
+                Ok(None) => break,
+                Err(error) => self.failed = Some(error),
+            }
+        }
     }
 
     /// The next chunk, still to be read; files without rows have one empty chunk.
-    pub(super) fn next(&mut self) -> Option<Read> {
+    pub(super) fn next(&mut self) -> PolarsResult<Option<Chunk>> {
         let mut parts = Vec::new();
         let mut rows = 0;
-        while let Some(block) = self.queue.front() {
+        while rows < self.rows.unwrap_or(LEAST_ROWS) {
+            self.plan(1);
+            let Some(block) = self.queue.front() else { break };
             let left = block.rows.len() - self.start;
             let taken = self.rows.map_or(left, |wanted| left.min(wanted - rows));
             parts.push((Arc::clone(block), self.start..self.start + taken));
@@ -174,39 +190,18 @@ impl Blocks {
                 self.start = 0;
             }
             rows += taken;
-            if rows >= self.rows.unwrap_or(LEAST_ROWS) {
-                break;
-            }
         }
         if parts.is_empty() {
-            return self.empty.take();
+            self.failed.take().map_or_else(|| self.watched.check(), Err)?;
+            return Ok(self.empty.take().map(Chunk::Rows));
         }
         self.empty = None;
-        // Where chunks are shorter than blocks, those who would wait for a block have others to decode.
+        // Where chunks are shorter than blocks, workers that would wait for a block have others to decode.
         let ahead = if self.start > 0 { self.ahead } else { 0 };
-        Some(Read { parts, ahead: self.queue.iter().skip(1).take(ahead).cloned().collect() })
-    }
-}
-
-impl Block {
-    fn of(source: &Arc<Source>, group: usize, rows: Range<usize>) -> Self {
-        Self { source: Arc::clone(source), group, rows, begun: AtomicBool::new(false), frame: Once::new() }
-    }
-
-    /// The blocks of a file that have rows.
-    fn all(source: &Arc<Source>) -> Vec<Arc<Self>> {
-        let mut blocks = Vec::new();
-        for (index, group) in source.directory.row_groups.iter().enumerate() {
-            let (height, bytes) = (group.num_rows(), group.total_byte_size());
-            let mut start = 0;
-            for size in crate::split::balanced(height, bytes.div_ceil(MOST_BYTES)) {
-                if size > 0 {
-                    blocks.push(Arc::new(Self::of(source, index, start..start + size)));
-                }
-                start += size;
-            }
+        if ahead > 0 {
+            self.plan(1 + ahead);
         }
-        blocks
+        Ok(Some(Chunk::Unread(Read { parts, ahead: self.queue.iter().skip(1).take(ahead).cloned().collect() })))
     }
 }
 
@@ -223,12 +218,9 @@ impl Read {
 
     /// Reads it.
     pub(super) fn rows(self) -> PolarsResult<DataFrame> {
-        if let [(block, _), ..] = &*self.parts
-            && block.begun.load(Ordering::Relaxed)
-            && block.frame.get().is_none()
-        {
-            // Somebody decodes it right now: this worker need not stand by.
-            let _ = self.ahead.iter().any(|block| block.read_ahead());
+        if self.parts.first().is_some_and(|(block, _)| block.is_being_decoded()) {
+            // This worker decodes another block instead of waiting for its own.
+            let _ = self.ahead.iter().any(|block| block.decode());
         }
         let parts = self
             .parts
@@ -244,33 +236,10 @@ impl Read {
     }
 }
 
-/// An error, with the file that it is about.
-fn of_file(error: &PolarsError, path: &Path) -> PolarsError {
-    error.wrap_msg(|text| format!("`{}`: {text}", path.display()))
-}
-
 /// Whether this is a pattern of files of this machine, and none fits.
 pub(super) fn matches_nothing(pattern: &Path) -> bool {
     let Some(text) = pattern.to_str() else { return false };
     let is_pattern = text.contains(['*', '?', '[']) && !text.contains("://") && !pattern.exists();
     let is_input = |found: glob::GlobResult| found.map_or(true, |path| !is_temporary(&path));
     is_pattern && glob::glob(text).is_ok_and(|mut matches| !matches.any(is_input))
-}
-
-/// The plain files that a path or pattern stands for, by name; nothing where that is for Polars to find out.
-fn files(pattern: &Path) -> Option<Vec<PathBuf>> {
-    if pattern.is_file() {
-        return Some(vec![pattern.to_owned()]);
-    }
-    let matches = glob::glob(pattern.to_str()?).ok()?;
-    let mut files = matches.collect::<Result<Vec<_>, _>>().ok()?;
-    files.retain(|file| !is_temporary(file));
-    // As Polars sorts them: by their text, not folder by folder.
-    files.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
-    // Folders named `key=value` are columns of the rows in them, which is for Polars to add.
-    let is_part = |path: &PathBuf| path.parent().is_some_and(|folder| folder.to_string_lossy().contains('='));
-    if files.iter().any(is_part) {
-        return None;
-    }
-    files.iter().all(|path| path.is_file()).then_some(files)
 }

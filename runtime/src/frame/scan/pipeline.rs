@@ -14,9 +14,12 @@ use polars::prelude::*;
 use super::super::chunks::isolated;
 use super::super::error::ChunkError;
 use super::error::ScanError;
-use super::inputs::hide_temporaries;
-use super::parquet::{Blocks, matches_nothing};
+use super::guarded::guarded;
+use super::input::Input;
+use super::parquet::matches_nothing;
+use super::patterns::hide_temporaries;
 use super::source::{Batches, Chunk, Source};
+use super::watched::Watched;
 use super::{ROWS, Scan};
 use crate::map::{Grain, Hands, Items, Run};
 use crate::pool::Pool;
@@ -102,7 +105,7 @@ where
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     E: Ending<T>,
 {
-    let Scan { what, frame, rows, counted, path, parquet, label, core, .. } = scan;
+    let Scan { what, frame, rows, counted, path, format, label, core, .. } = scan;
     let unreadable = |source| ScanError::Read { what: what.clone(), source };
     let wanted = std::num::NonZero::new(rows.unwrap_or(ROWS)).ok_or_else(|| {
         unreadable(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
@@ -112,17 +115,19 @@ where
     if path.as_deref().is_some_and(matches_nothing) {
         return Err(unreadable(polars_err!(ComputeError: "no file matches the pattern")));
     }
-    let blocks = path.filter(|_| parquet).map(|path| Blocks::new(&path, rows, hands.count()));
-    let files = blocks.transpose().map_err(unreadable)?;
-    let (source, total) = match files.flatten() {
-        Some(blocks) => {
+    let input = match path.zip(format) {
+        Some((path, format)) => Input::files(&path, format, frame, rows, hands.count()),
+        None => frame.map(|frame| Input::Query(frame, Watched::default())),
+    };
+    let (source, total) = match input.map_err(unreadable)? {
+        Input::Blocks(blocks) => {
             let height = blocks.height() as u64;
             (Source::Files(blocks), Some(height))
         }
-        None => {
-            let frame = hide_temporaries(frame.map_err(unreadable)?);
+        Input::Query(frame, watched) => {
+            let frame = hide_temporaries(frame);
             let total = if label.is_some() && counted { height(&frame) } else { None };
-            (Source::Query(Batches::new(frame, wanted).map_err(unreadable)?), total)
+            (Source::Query(Batches::new(frame, wanted, watched).map_err(unreadable)?), total)
         }
     };
     let pipeline = Pipeline {
@@ -161,7 +166,7 @@ where
 
 /// How many rows there are, where that costs next to nothing.
 fn height(frame: &LazyFrame) -> Option<u64> {
-    let counted = frame.clone().select([len()]).collect().ok()?;
+    let counted = guarded(|| frame.clone().select([len()]).collect()).ok()?;
     let count = counted.columns().first()?.get(0).ok()?;
     count.extract()
 }

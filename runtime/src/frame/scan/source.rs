@@ -10,8 +10,10 @@ use std::thread::{self, JoinHandle};
 
 use polars::prelude::*;
 
-use super::guarded::guarded;
+use super::guarded::{guarded, guarded_file};
 use super::parquet::{Blocks, Read};
+use super::recut::Recut;
+use super::watched::Watched;
 use crate::workers;
 
 /// Where chunks come from.
@@ -23,7 +25,7 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn next(&mut self) -> PolarsResult<Option<Chunk>> {
         match self {
-            Self::Files(blocks) => Ok(blocks.next().map(Chunk::Unread)),
+            Self::Files(blocks) => blocks.next(),
             Self::Query(batches) => Ok(batches.next()?.map(Chunk::Rows)),
         }
     }
@@ -62,23 +64,31 @@ pub(super) struct Batches {
     /// Nothing once the query has ended.
     messages: Option<Receiver<Message>>,
     query: Option<JoinHandle<()>>,
+    /// Rows that the query gave, as they came: a message for each chunk would cost more than a small chunk.
+    rows: Recut,
     /// What a query without rows gives.
     empty: Option<DataFrame>,
+    watched: Watched,
 }
 
 impl Batches {
-    pub(super) fn new(mut frame: LazyFrame, rows: NonZero<usize>) -> PolarsResult<Self> {
+    pub(super) fn new(mut frame: LazyFrame, rows: NonZero<usize>, watched: Watched) -> PolarsResult<Self> {
+        // A query of a user may panic for other reasons than a damaged file.
+        let reads_files = watched.is_any();
         // Files that cannot be opened, and columns that are not there, are told of here.
-        let schema = guarded(|| frame.collect_schema())?;
+        let schema =
+            if reads_files { guarded_file(|| frame.collect_schema()) } else { guarded(|| frame.collect_schema()) };
+        let schema = schema?;
         let (sender, messages) = sync_channel(1);
         let to_workers = sender.clone();
         let hand_over = move |batch: DataFrame| {
             // True stops the query: nobody wants more of it.
             Ok(to_workers.send(Message::Rows(batch)).is_err())
         };
-        let query = frame.sink_batches(PlanCallback::new(hand_over), true, Some(rows))?;
+        let query = frame.sink_batches(PlanCallback::new(hand_over), true, None)?;
         let run = move || {
-            let last = match guarded(|| query.collect_with_engine(Engine::Streaming)) {
+            let run = || query.collect_with_engine(Engine::Streaming);
+            let last = match if reads_files { guarded_file(run) } else { guarded(run) } {
                 Ok(_) => Message::End,
                 Err(error) => Message::Failed(error),
             };
@@ -86,25 +96,33 @@ impl Batches {
         };
         let query = thread::Builder::new().name("fanfold-scan".into()).spawn(run)?;
         let empty = DataFrame::empty_with_schema(&schema);
-        Ok(Self { messages: Some(messages), query: Some(query), empty: Some(empty) })
+        Ok(Self { messages: Some(messages), query: Some(query), rows: Recut::new(rows), empty: Some(empty), watched })
     }
 
     /// The next rows; a query without any gives an empty frame first.
     pub(super) fn next(&mut self) -> PolarsResult<Option<DataFrame>> {
-        let Some(messages) = &self.messages else { return Ok(None) };
-        // A worker gives its permit back while it waits: the query may call functions that use Fanfold.
-        let message = messages.try_recv().or_else(|_| workers::wait_by(|| messages.recv()));
-        let message = message.unwrap_or_else(|_| Message::Failed(stopped()));
-        let last = match message {
-            Message::Rows(batch) => {
-                self.empty = None;
-                return Ok(Some(batch));
+        loop {
+            if let Some(rows) = self.rows.next()? {
+                return Ok(Some(rows));
             }
-            Message::End => Ok(self.empty.take()),
-            Message::Failed(error) => Err(error),
-        };
-        self.messages = None;
-        last
+            let Some(messages) = &self.messages else { return Ok(None) };
+            // A worker gives its permit back while it waits: the query may call functions that use Fanfold.
+            let message = messages.try_recv().or_else(|_| workers::wait_by(|| messages.recv()));
+            let message = message.unwrap_or_else(|_| Message::Failed(stopped()));
+            let last = match message {
+                Message::Rows(batch) => {
+                    if self.empty.take().is_some() {
+                        self.watched.check_opened()?;
+                    }
+                    self.rows.push(batch);
+                    continue;
+                }
+                Message::End => self.watched.check().and_then(|()| self.rows.rest()),
+                Message::Failed(error) => Err(error),
+            };
+            self.messages = None;
+            return last.map(|rows| rows.or_else(|| self.empty.take()));
+        }
     }
 }
 
