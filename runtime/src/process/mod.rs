@@ -25,6 +25,11 @@
 //! it; and large data stays where it is. The comparison (`benches`, part `processes`) has all of them side by side, and
 //! the serial formats: postcard, rmp-serde and bitcode take about as long, and postcard is exact (see `wire.rs`).
 //!
+//! # Trust
+//!
+//! The author of a hostile file may control the worker that parses it. `README.md` states what such a worker can do to its
+//! parent and what it cannot, and the protocol in brief.
+//!
 //! # Systems
 //!
 //! `os.rs` is Linux: shared memory without a name (`memfd`), sleeping on a word of it (futex), a signal at the parent's
@@ -40,6 +45,8 @@ mod fuzz;
 mod half_written;
 mod hello;
 mod host;
+#[cfg(all(test, target_os = "linux"))]
+mod hostile;
 #[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
 mod os;
 mod owner;

@@ -260,7 +260,7 @@ pub(super) fn receive(
     while let Some(found) = unsafe { header.as_ref() } {
         if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: only arithmetic.
-            let length = found.cmsg_len as usize - unsafe { libc::CMSG_LEN(0) } as usize;
+            let length = found.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
             came = length / size_of::<RawFd>();
             for index in 0..came {
                 // SAFETY: within what the header says that it holds; each is new, and ours alone.

@@ -190,6 +190,15 @@ impl Outbox {
         });
     }
 
+    /// Writes over all blocks, as a worker may at any time.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn scribble(&self, byte: u8) {
+        for made in &self.made {
+            // SAFETY: within the mapping; what the bytes are, nobody may rely on.
+            unsafe { made.segment.mapping.start().add(FRONT).write_bytes(byte, made.segment.capacity()) };
+        }
+    }
+
     /// Bytes of memory held.
     #[cfg(test)]
     fn bytes(&self) -> usize {

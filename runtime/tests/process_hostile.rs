@@ -1,0 +1,474 @@
+//! A worker that was taken over: it writes to all memory that it shares with its parent, and to its socket. The parent
+//! must neither fall, nor hang, nor read what it must not; each call ends with a value of its type or an error.
+//!
+//! The layout of the shared memory, and what a reply looks like, stand in `src/process/ring.rs` and `parcel.rs`.
+
+use std::error::Error;
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use fanfold::{Bytes, Pool, TaskError, parallel};
+use serde::{Deserialize, Serialize};
+
+fanfold::process_tests!();
+
+static ONE: Pool = Pool::process("one").threads(1);
+static WORKERS: Pool = Pool::process("workers").threads(2);
+
+/// No call takes longer, whatever its worker does, also on a machine that is overrun.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a worker can reach.
+mod reach {
+    use super::{AtomicU32, OnceLock, Ordering, fs};
+
+    /// The counters, and the two rings behind them.
+    const RING: usize = 1 << 18;
+    const RINGS: usize = 4_096 + 2 * RING;
+    /// Where the counters of the replies, and the word that the parent sleeps on, stand.
+    const WRITTEN: usize = 128;
+    const READ: usize = 192;
+
+    /// All mappings of shared memory: where they begin, and how long they are.
+    pub(super) fn shared() -> Vec<(usize, usize)> {
+        let maps = fs::read_to_string("/proc/self/maps").expect("it can be read");
+        let ranges = maps.lines().filter(|line| line.contains("memfd:fanfold")).filter_map(|line| {
+            let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+            let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).expect("an address"));
+            Some((start, end - start))
+        });
+        ranges.collect()
+    }
+
+    fn rings() -> usize {
+        static RINGS_AT: OnceLock<usize> = OnceLock::new();
+        let find = || shared().into_iter().find(|(_, len)| *len == RINGS).expect("the rings are mapped").0;
+        *RINGS_AT.get_or_init(find)
+    }
+
+    pub(super) fn word(offset: usize) -> &'static AtomicU32 {
+        // SAFETY: within the rings, which stay mapped, and aligned.
+        unsafe { &*std::ptr::with_exposed_provenance::<AtomicU32>(rings() + offset) }
+    }
+
+    /// The socket to the parent.
+    pub(super) fn socket() -> i32 {
+        static SOCKET: OnceLock<i32> = OnceLock::new();
+        *SOCKET.get_or_init(|| {
+            let is_socket = |fd: &i32| {
+                fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+            };
+            (3..1_000).find(is_socket).expect("the worker has a socket")
+        })
+    }
+
+    /// Writes bytes to the socket, with copies of a descriptor; whether there was room.
+    pub(super) fn send(bytes: &[u8], descriptor: i32, copies: usize) -> bool {
+        let numbers = vec![descriptor; copies];
+        let size = u32::try_from(size_of_val(&numbers[..])).expect("it is small");
+        let mut control = [0_u64; 256];
+        let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: a message header may be all zeros; the buffer has room for one header and 253 descriptors.
+        unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+            if copies > 0 {
+                message.msg_control = control.as_mut_ptr().cast();
+                message.msg_controllen = libc::CMSG_SPACE(size) as _;
+                let header = libc::CMSG_FIRSTHDR(&raw const message);
+                (*header).cmsg_level = libc::SOL_SOCKET;
+                (*header).cmsg_type = libc::SCM_RIGHTS;
+                (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+                std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
+            }
+            libc::sendmsg(socket(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) >= 0
+        }
+    }
+
+    /// Posts a reply: of a status, a number of results, a number of blocks, and these bytes.
+    pub(super) fn reply(status: u32, count: u32, blocks: u32, payload: &[u8]) {
+        let len = u32::try_from(payload.len()).expect("it is short");
+        let size = (16 + len).next_multiple_of(16);
+        let written = word(WRITTEN).load(Ordering::Acquire);
+        let to_end = u32::try_from(RING).expect("it is small") - written % u32::try_from(RING).expect("it is small");
+        while written.wrapping_sub(word(READ).load(Ordering::Acquire)) + size + 16 > 1 << 18 {
+            std::thread::yield_now();
+        }
+        if size > to_end {
+            return pad(to_end);
+        }
+        let at = 4_096 + RING + written as usize % RING;
+        for (index, value) in [len, status, count, blocks].into_iter().enumerate() {
+            word(at + 4 * index).store(value, Ordering::Relaxed);
+        }
+        for (index, byte) in payload.iter().enumerate() {
+            // SAFETY: within the ring.
+            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(rings() + at + 16 + index).write_volatile(*byte) };
+        }
+        word(WRITTEN).store(written.wrapping_add(size), Ordering::Release);
+    }
+
+    /// Says that the rest of the ring of replies is empty.
+    pub(super) fn pad(to_end: u32) {
+        let written = word(WRITTEN).load(Ordering::Acquire);
+        word(4_096 + RING + written as usize % RING).store(u32::MAX, Ordering::Relaxed);
+        word(WRITTEN).store(written.wrapping_add(to_end), Ordering::Release);
+    }
+
+    pub(super) fn to_end() -> u32 {
+        let ring = u32::try_from(RING).expect("it is small");
+        ring - word(WRITTEN).load(Ordering::Acquire) % ring
+    }
+
+    /// Makes memory of this size that nobody has written to, and sends it.
+    pub(super) fn send_sparse(size: i64) {
+        // SAFETY: system calls with numbers and a C string.
+        unsafe {
+            let fd = libc::memfd_create(c"sparse".as_ptr(), libc::MFD_ALLOW_SEALING);
+            libc::ftruncate(fd, size);
+            libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL);
+            assert!(send(b"s", fd, 1), "the parent reads");
+        }
+    }
+}
+
+/// What a worker does instead of its call.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Attack {
+    None,
+    /// Replies without results, without end.
+    EmptyReplies,
+    /// One reply with more results than there are calls.
+    ManyResults,
+    /// Padding without a frame behind it.
+    Padding,
+    /// Bytes on the socket, without end.
+    Bytes,
+    /// Open files that no reply announces, without end.
+    Descriptors,
+    /// More open files than a message may have, beside what is right.
+    FewDescriptors,
+    /// A block of 2^38 bytes in memory of that size that was never written.
+    HugeBlock,
+    /// A block in memory that another process may shorten.
+    ShrinkingBlock,
+    /// More parts than anybody can read, none of which takes a byte.
+    Units,
+    /// A text of which it says that it is as long as memory.
+    LongText,
+}
+
+fn attack(what: Attack) {
+    let part = |bytes: &[u8]| [&u16::MAX.to_le_bytes()[..], bytes].concat();
+    let block = |len: u64, value: &[u8]| [&7_u64.to_ne_bytes()[..], &len.to_ne_bytes(), &part(value)].concat();
+    match what {
+        Attack::None => return,
+        Attack::EmptyReplies => loop {
+            reach::reply(0, 0, 0, &[]);
+            reach::send(b"r", 0, 0);
+        },
+        Attack::ManyResults => reach::reply(0, u32::MAX, 0, &part(&[7])),
+        Attack::Padding => reach::pad(reach::to_end()),
+        Attack::Bytes => loop {
+            reach::send(&[b'r'; 4_096], 0, 0);
+        },
+        Attack::Descriptors => loop {
+            reach::send(b"s", 0, 16);
+        },
+        Attack::FewDescriptors => {
+            reach::send(b"s", 0, 3);
+            return;
+        }
+        Attack::HugeBlock => {
+            reach::send_sparse(1 << 38);
+            let len = (1_u64 << 38) - 64;
+            // Two parts: true, and the length as postcard writes it.
+            let value = [8, 1, 0xc0, 0xff, 0xff, 0xff, 0xff, 0x3f];
+            reach::reply(0, 1, 1, &block(len, &value));
+        }
+        Attack::ShrinkingBlock => {
+            // SAFETY: system calls with numbers and a C string.
+            unsafe {
+                let fd = libc::memfd_create(c"shrinking".as_ptr(), libc::MFD_ALLOW_SEALING);
+                libc::ftruncate(fd, 1 << 20);
+                reach::send(b"s", fd, 1);
+                reach::reply(0, 1, 1, &block(1 << 19, &[8, 1, 0x80, 0x80, 0x20]));
+                reach::send(b"r", 0, 0);
+                libc::ftruncate(fd, 0);
+            }
+        }
+        Attack::Units => reach::reply(0, 1, 0, &part(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40])),
+        Attack::LongText => reach::reply(0, 1, 0, &part(&[8, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])),
+    }
+    reach::send(b"r", 0, 0);
+    loop {
+        std::thread::park();
+    }
+}
+
+#[parallel(kind = "process", pool = ONE, timeout = "1s")]
+fn text(what: Attack) -> Result<String, TaskError> {
+    attack(what);
+    Ok("a text".into())
+}
+
+#[parallel(kind = "process", pool = ONE, timeout = "1s")]
+fn units(what: Attack) -> Result<Vec<()>, TaskError> {
+    attack(what);
+    Ok(vec![(); 1_000])
+}
+
+#[parallel(kind = "process", pool = ONE)]
+fn untimed(what: Attack) -> String {
+    attack(what);
+    "a text".into()
+}
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").expect("it can be read").count()
+}
+
+#[test]
+fn no_attack_outlives_its_limit_or_its_worker() {
+    assert_eq!(untimed(Attack::None), "a text");
+    let before = open_files();
+    let attacks = [
+        Attack::EmptyReplies,
+        Attack::ManyResults,
+        Attack::Padding,
+        Attack::Bytes,
+        Attack::Descriptors,
+        Attack::HugeBlock,
+        Attack::ShrinkingBlock,
+        Attack::Units,
+        Attack::LongText,
+    ];
+    for what in attacks {
+        let begun = Instant::now();
+        let ended = text(what);
+        assert!(ended.is_err(), "{what:?}: {ended:?}");
+        assert!(begun.elapsed() < LONGEST, "{what:?}: {ended:?}");
+        let begun = Instant::now();
+        assert!(units(what).is_err(), "{what:?}");
+        assert!(begun.elapsed() < LONGEST, "{what:?}");
+        assert_eq!(untimed(Attack::None), "a text", "{what:?}: another worker runs it");
+        assert!(open_files() < before + 50, "{what:?}: open files stay");
+    }
+}
+
+/// Attacks that are found out by what was sent need no limit to end.
+#[test]
+fn what_cannot_be_ends_a_call_without_a_limit() {
+    let attacks = [Attack::EmptyReplies, Attack::ManyResults, Attack::Descriptors, Attack::HugeBlock];
+    for what in attacks {
+        // Alone, and on its way with others.
+        let alone = std::panic::catch_unwind(|| untimed(what));
+        assert!(alone.is_err(), "{what:?}");
+        let task = untimed::submit(what);
+        assert!(task.wait(LONGEST), "{what:?}");
+        let error = task.join().expect_err("it is no text");
+        assert!(matches!(error, TaskError::WorkerDied { .. } | TaskError::Wire { .. }), "{what:?}: {error}");
+        assert_eq!(untimed(Attack::None), "a text", "{what:?}");
+    }
+}
+
+#[test]
+fn open_files_that_nobody_asked_for_do_not_pile_up() {
+    assert_eq!(untimed(Attack::None), "a text");
+    let before = open_files();
+    for _ in 0..500 {
+        // The results are right. The files are found when the socket is read; then the worker is replaced.
+        let _ = text(Attack::FewDescriptors);
+    }
+    assert!(open_files() < before + 350, "{before} before, {} now", open_files());
+}
+
+/// A sequence of numbers that is the same in every run (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap_or(0)
+    }
+}
+
+/// Every so many calls, the worker goes wild, while it runs that call and the next ones.
+const WILD: usize = 40;
+
+/// Writes at random to all that is shared with the parent, for some milliseconds: the sequence is that of the number.
+fn scribble(n: u64) {
+    let mut random = Random(n);
+    if random.below(WILD) != 0 {
+        return;
+    }
+    let mut shared = reach::shared();
+    let end = Instant::now() + Duration::from_millis(1 + random.next() % 4);
+    std::thread::spawn(move || {
+        while Instant::now() < end {
+            match random.below(200) {
+                // New segments.
+                0 => shared = reach::shared(),
+                1 => {
+                    let bytes: Vec<u8> = (0..random.below(100)).map(|_| random.next().to_ne_bytes()[0]).collect();
+                    reach::send(&bytes, 0, 0);
+                }
+                2 => {
+                    reach::send(b"s", random.below(8).try_into().unwrap_or(0), 1 + random.below(30));
+                }
+                _ => {
+                    let (start, len) = shared[random.below(shared.len())];
+                    // What matters most stands in front: counters, and what was written first.
+                    let most = [64, 640, 8_192, len][random.below(4)].min(len);
+                    let place = start + random.below(most / 8) * 8;
+                    let bits = random.next();
+                    let word = [bits, bits >> 32, bits >> 56, u64::MAX, 0, 16 * (bits >> 50)][random.below(6)];
+                    // SAFETY: none for this process, whose mappings may have gone; the parent must not mind.
+                    unsafe { std::ptr::with_exposed_provenance_mut::<u64>(place).write_volatile(word) };
+                    if random.below(20) == 0 {
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    name: String,
+    texts: Vec<String>,
+    numbers: std::collections::BTreeMap<u64, Option<f64>>,
+    letters: Vec<char>,
+}
+
+/// Short texts, and some that go as blocks.
+fn length(n: u64) -> usize {
+    if n.is_multiple_of(3) { 40_000 + usize::try_from(n % 7).unwrap_or(0) * 20_000 } else { 50 }
+}
+
+#[parallel(kind = "process", pool = WORKERS, timeout = "400ms")]
+fn give_text(n: u64) -> Result<String, TaskError> {
+    scribble(n);
+    Ok("ä".repeat(length(n)))
+}
+
+#[parallel(kind = "process", pool = WORKERS, timeout = "400ms")]
+fn give_bytes(n: u64, bytes: Bytes) -> Result<Bytes, TaskError> {
+    scribble(n);
+    Ok(if n.is_multiple_of(2) { bytes } else { Bytes::from(vec![7; length(n)]) })
+}
+
+#[parallel(kind = "process", pool = WORKERS, timeout = "400ms")]
+fn give_record(n: u64) -> Result<Record, Box<dyn Error + Send + Sync>> {
+    scribble(n);
+    if n.is_multiple_of(10) {
+        return Err(format!("{n} is refused").into());
+    }
+    Ok(Record {
+        name: "ö".repeat(length(n)),
+        texts: vec!["ü".repeat(20); length(n) / 200],
+        numbers: (0..20).map(|key| (key, (key % 2 == 0).then_some(1.5))).collect(),
+        letters: vec!['é'; 30],
+    })
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn give_number(n: u64) -> u64 {
+    scribble(n);
+    n
+}
+
+#[parallel(kind = "process", pool = WORKERS, timeout = "400ms")]
+fn give_receiver(n: u64) -> Result<Vec<fanfold::Receiver<String>>, TaskError> {
+    scribble(n);
+    let ends = (0..3).map(|_| {
+        let (sender, receiver) = fanfold::channel::<String>();
+        sender.send("ß".repeat(length(n))).expect("there is room");
+        receiver
+    });
+    Ok(ends.collect())
+}
+
+fn is_text(text: &str) {
+    // By hand: the compiler may assume that a `str` is UTF-8.
+    let bytes = std::hint::black_box(text.as_bytes());
+    assert!(std::str::from_utf8(bytes).is_ok(), "a text is not UTF-8");
+}
+
+fn is_fixed(bytes: &Bytes) {
+    let copy = bytes.to_vec();
+    std::thread::yield_now();
+    assert!(**bytes == *copy, "a `&[u8]` has changed");
+}
+
+/// How a round of calls has ended: with a value, with an error.
+fn round(n: u64) -> [usize; 2] {
+    let mut ended = [0; 2];
+    let mut count = |is_value: bool| ended[usize::from(!is_value)] += 1;
+    // On their way to the workers several at a time.
+    let numbers: Vec<_> = (n..n + 30).map(give_number::submit).collect();
+    let text = give_text::submit(n + 30);
+    let argument = Bytes::from(vec![3; length(n)]);
+    let bytes = give_bytes::submit(n + 31, argument);
+    let record = give_record::submit(n + 32);
+    let receivers = give_receiver::submit(n + 33);
+    for task in numbers {
+        if !task.wait(Duration::from_secs(1)) {
+            // It lost its reply, or its request: nothing tells a parent, who may stop it.
+            task.cancel();
+            assert!(task.wait(LONGEST), "a task that was cancelled ends");
+        }
+        count(task.join().is_ok());
+    }
+    let text = text.join();
+    text.iter().flatten().for_each(|text| is_text(text));
+    count(matches!(text, Ok(Ok(_))));
+    let bytes = bytes.join();
+    bytes.iter().flatten().for_each(is_fixed);
+    count(matches!(bytes, Ok(Ok(_))));
+    let record = record.join();
+    if let Ok(Ok(record)) = &record {
+        record.texts.iter().chain([&record.name]).for_each(|text| is_text(text));
+        assert!(record.letters.iter().all(|letter| char::from_u32(u32::from(*letter)).is_some()));
+    }
+    if let Ok(Err(error)) = &record {
+        is_text(&error.to_string());
+    }
+    count(matches!(record, Ok(Ok(_))));
+    let receivers = receivers.join();
+    for receiver in receivers.iter().flatten().flatten() {
+        if let Ok(Some(text)) = receiver.try_recv() {
+            is_text(&text);
+        }
+    }
+    count(matches!(receivers, Ok(Ok(_))));
+    ended
+}
+
+#[test]
+fn ten_thousand_calls_of_workers_that_write_everywhere_end() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let calls = number("FANFOLD_TEST_CALLS").unwrap_or(10_000);
+    let seed = number("FANFOLD_TEST_SEED").unwrap_or(1);
+    let before = open_files();
+    let mut ended = [0; 2];
+    for n in (0..calls).step_by(34) {
+        let [values, errors] = round(seed.wrapping_mul(1_000_003).wrapping_add(n));
+        ended = [ended[0] + values, ended[1] + errors];
+    }
+    let [values, errors] = ended;
+    assert!(values > 0 && errors > 0, "seed {seed}: {values} values, {errors} errors");
+    assert!(open_files() < before + 400, "open files stay");
+    println!("seed {seed}: {values} values, {errors} errors");
+    assert_eq!(give_number::serial(7), 7);
+}
