@@ -194,8 +194,8 @@ fn a_task_is_cancelled_while_its_worker_starts() {
                 assert!(matches!(task.join(), Err(TaskError::Cancelled)));
             }
         }
-        let task = double::submit(1);
         let before = starts();
+        let task = double::submit(1);
         while starts() == before {
             std::thread::yield_now();
         }
