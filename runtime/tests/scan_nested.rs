@@ -12,7 +12,7 @@ use fanfold::{Pool, parallel};
 use polars::prelude::*;
 
 /// Long enough for the slowest machine, and short enough to tell of a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "cpu", chunks = 2)]
 fn by_cpu_chunks(df: DataFrame) -> DataFrame {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Set in a process that is this very program, told to run one test there.
 const CHILD: &str = "FANFOLD_TEST_CHILD";
 /// Long enough for the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const FORMATS: [&str; 3] = ["parquet", "csv", "ipc"];
 
