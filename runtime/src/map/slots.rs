@@ -126,7 +126,7 @@ fn fill<A, R, E>(
     let mut count = 0;
     let mut refused = None;
     let mut items = (0..len).zip(items);
-    while let Some((place, item)) = items.next() {
+    for (place, item) in items.by_ref() {
         match result(item) {
             Ok(result) => {
                 // SAFETY: within the slice, which this function has alone.
