@@ -14,7 +14,7 @@ use fanfold::{Pool, TaskError, Until, as_completed, join_all, parallel, wait};
 use futures_core::Stream;
 
 /// Long enough for everything but a hang.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs `work` on a thread of its own; that it hangs is an error after [`LIMIT`].
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -122,8 +122,8 @@ fn places_are_told_after_a_hook_was_the_first_to_submit() {
 #[test]
 fn the_hook_of_a_worker_joins_another_task_of_its_pool() {
     in_child("the_hook_of_a_worker_joins_another_task_of_its_pool", || {
-        let pool: &'static Pool = Box::leak(Box::new(Pool::io("one").threads(1).build().expect("one thread")));
         static INNER: AtomicBool = AtomicBool::new(false);
+        let pool: &'static Pool = Box::leak(Box::new(Pool::io("one").threads(1).build().expect("one thread")));
         std::panic::set_hook(Box::new(|_| {
             if !INNER.swap(true, Ordering::Relaxed) {
                 // Run on this very thread, its panic would end the program.
@@ -140,11 +140,11 @@ fn the_hook_of_a_worker_joins_another_task_of_its_pool() {
 fn a_panic_hook_uses_the_pool_that_could_not_start() {
     in_child("a_panic_hook_uses_the_pool_that_could_not_start", || {
         static NONE: Pool = Pool::io("none").threads(0);
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
         in_hook(|| {
             let asks = std::thread::spawn(|| catch_unwind(|| NONE.stats()).is_err());
             assert!(asks.join().expect("it ends"));
         });
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
         let this = std::thread::current().id();
         std::panic::set_hook(Box::new(move |_| {
             if std::thread::current().id() == this {
@@ -344,7 +344,7 @@ fn destructors_of_arguments_results_errors_and_items_use_their_own_pool() {
             assert!(blocker.join().expect("it returns"));
             // Errors of a map that stops: all but the first in order are dropped.
             let failed: Result<Vec<()>, Busy> = pool.map(0..64, |_| Err(busy())).chunk_size(1).collect();
-            drop(failed.err().expect("all of them fail"));
+            drop(failed.expect_err("all of them fail"));
             // Results of a map that panics.
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 pool.map(0..64, |n| if n == 63 { panic!("the last one") } else { busy() })
@@ -418,7 +418,7 @@ fn iterators_submit_join_and_map_while_they_are_pulled() {
             };
             assert_eq!(pool.map(items().filter(|_| true), |n| n).collect::<Vec<_>>().len(), 3_000);
             assert_eq!(pool.map(items(), |n| n).unordered().into_iter().count(), 3_000);
-            assert_eq!(pool.map(items(), |n| u64::from(n)).sum::<u64>(), 2_999 * 1_500);
+            assert_eq!(pool.map(items(), u64::from).sum::<u64>(), 2_999 * 1_500);
             let tasks = items().take(20).map(|n| pool.submit(move || n));
             assert_eq!(join_all(tasks).expect("all return").len(), 20);
         }

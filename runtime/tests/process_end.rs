@@ -17,7 +17,7 @@ use fanfold::{Pending, Pool, Task, TaskError, Until, as_completed, parallel, sco
 use futures_core::Stream;
 
 /// Long enough for everything but a hang.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs `work` in a process of its own, this program told to run `test` alone, and gives its exit status.
 fn status_of(test: &str, work: impl FnOnce()) -> std::process::ExitStatus {

@@ -26,7 +26,7 @@ fn is_linear<W: FnOnce()>(size: usize, prepare: impl Fn(usize) -> W) {
             let work = prepare(size);
             let before = used();
             work();
-            used() - before
+            used().saturating_sub(before)
         });
         runs.min().expect("three runs")
     };
@@ -124,7 +124,7 @@ fn unordered_results_on_a_worker() {
         pool.submit(move || {
             let before = used();
             assert_eq!(pool.map(0..size, |n| n).unordered().buffer(size).into_iter().count(), size);
-            used() - before
+            used().saturating_sub(before)
         })
     };
     let best = |size| (0..3).map(|_| run(size).join().expect("it returns")).min().expect("three runs");
