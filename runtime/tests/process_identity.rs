@@ -321,7 +321,7 @@ fn always_fails(told: Sender<u32>) -> Result<Option<Bytes>, String> {
 fn a_worker_that_is_killed_while_it_answers_has_answered_or_not() {
     let mut died = 0;
     for round in 0..150_u32 {
-        let (told, tells) = channel();
+        let (told, tells) = channel::<u32>();
         let killer = std::thread::spawn(move || {
             let worker = tells.recv().expect("it runs");
             (0..round * 40).for_each(|_| std::hint::spin_loop());
