@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use fanfold::prelude::ParallelFrame;
 use fanfold::{Bytes, join_all, parallel};
 use fanfold_benches::{Contest, FANFOLD, Outcome, Report};
 use interprocess::local_socket::{GenericNamespaced, ListenerOptions, Stream, prelude::*};
@@ -48,6 +49,11 @@ fn same_bytes(bytes: Vec<u8>) -> Vec<u8> {
 #[parallel(kind = "process")]
 fn same_frame(df: DataFrame) -> DataFrame {
     df
+}
+
+#[parallel(kind = "process")]
+fn chunk_height(df: DataFrame) -> DataFrame {
+    df.head(Some(1))
 }
 
 pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
@@ -149,7 +155,33 @@ fn large(report: &mut Report, python: &Python) {
         outcome.bar("Vec<u8>, ms", millis(outcome.time(VECTOR)), 60.0);
         python.beside_at_most("bytes", outcome, VECTOR, 1.0);
     }
+    texts(report);
     println!();
+}
+
+/// Columns of text: the parent copies and checks those that come back, and chunks send the text that they use.
+fn texts(report: &mut Report) {
+    const COPY: &str = "a copy of the bytes";
+    const CHUNKS: &str = "fanfold, 64 chunks";
+    const SLICE: &str = "fanfold, 100 rows";
+    let text = |n: u64| format!("{n:020}{n:020}");
+    let column = |rows: u64| df!("text" => (0..rows).map(text).collect::<Vec<_>>()).expect("a column");
+    let frame = column(2_500_000);
+    let contest = Contest::new("100 MB of text there and back")
+        .rounds(5, Duration::from_millis(300))
+        .with("fanfold, DataFrame", || same_frame(frame.clone()));
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("ms", millis(outcome.time("fanfold, DataFrame")), 60.0);
+    }
+    let (frame, bytes) = (column(4_750_000), vec![1_u8; 190_000_000]);
+    let contest = Contest::new("190 MB of text to workers, in chunks")
+        .rounds(5, Duration::from_millis(300))
+        .with(COPY, || bytes.clone())
+        .with(CHUNKS, || frame.par_chunks(64).map(|chunk| Ok(chunk_height(chunk))).expect("no worker dies"))
+        .with(SLICE, || chunk_height(frame.slice(1_000_000, 100)));
+    if let Some(outcome) = report.run(contest) {
+        outcome.bar("against a copy", outcome.ratio(CHUNKS, COPY), 2.0);
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
