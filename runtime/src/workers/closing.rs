@@ -24,12 +24,22 @@ impl Core {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Asks what runs to stop, and kills the worker processes that run something.
-    fn cancel_running(&self) {
+    /// Cancels what is queued, asks what runs to stop, and kills the worker processes that run something.
+    fn cancel_all(&self) {
+        let mut state = self.queue.lock();
+        // In one step: a job that is asked to stop may end at once, and its thread must find no other job.
+        state.closed = true;
         self.cancelled.store(true, Ordering::Release);
         ANY_CANCELLED.store(true, Ordering::Release);
+        let jobs = self.queue.clear(&mut state);
+        drop(state);
         #[cfg(feature = "process")]
         self.stable.cancel();
+        for job in jobs {
+            job.abandon(true);
+            // It may hold the last of its caller's span, whose subscriber is the user's.
+            panics::discard(job);
+        }
     }
 
     /// Whether it takes no more work.
@@ -81,23 +91,11 @@ impl Core {
             return;
         }
         if cancel {
-            self.queue.lock().closed = true;
-            self.cancel_running();
+            self.cancel_all();
         }
         #[cfg(feature = "polars")]
         if let Some(crew) = self.frames.get() {
             crew.finish(cancel);
-        }
-        if cancel {
-            let mut state = self.queue.lock();
-            state.closed = true;
-            let jobs = self.queue.clear(&mut state);
-            drop(state);
-            for job in jobs {
-                job.abandon(true);
-                // It may hold the last of its caller's span, whose subscriber is the user's.
-                panics::discard(job);
-            }
         }
         match self.kind {
             Kind::Cpu => cpu::finish(self),

@@ -118,11 +118,9 @@ impl Queue {
 
     /// Puts jobs back in front of all others, in their order.
     #[cfg(feature = "process")]
-    pub(super) fn put_back(&self, jobs: Vec<Arc<dyn Run>>) -> MutexGuard<'_, State> {
-        let mut state = self.lock();
+    pub(super) fn put_back(&self, state: &mut State, jobs: Vec<Arc<dyn Run>>) {
         jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
         self.waiting.store(state.jobs.len(), Ordering::Release);
-        state
     }
 
     /// Has a thread that rests look after what is to be given back, in a while.
