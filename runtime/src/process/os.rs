@@ -280,7 +280,8 @@ pub(super) fn receive(
         return Err(Error::other(if came >= MOST_DESCRIPTORS {
             "a message came with more open files than it may have"
         } else {
-            "a message came without its open files, as this process may open no more: close others, or raise its limit"
+            "a message came without its open files, as this process may open no more: close others, or raise its limit \
+             (RLIMIT_NOFILE, `ulimit -n`)"
         }));
     }
     Ok(received)

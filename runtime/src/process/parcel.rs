@@ -176,9 +176,7 @@ impl Mail {
         if self.descriptors.is_empty() {
             self.collect()?;
         }
-        self.descriptors.pop_front().ok_or_else(|| {
-            io::Error::other("an open file did not come: the process may have no more (RLIMIT_NOFILE, `ulimit -n`)")
-        })
+        self.descriptors.pop_front().ok_or_else(|| io::Error::other("an open file that a frame has did not come"))
     }
 }
 
