@@ -270,6 +270,8 @@ fn an_address_space_that_is_used_up() {
         let pages = fs::read_to_string("/proc/self/statm").expect("it can be read");
         let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
         assert!(double(0).is_err());
+        // A thread that has just begun maps the stack of its signal handlers: it aborts where that is refused.
+        wait_until_others_sleep();
         // The ring of a worker takes 530 kB.
         let limit = libc::rlimit { rlim_cur: pages * 4096 + (64 << 10), rlim_max: libc::RLIM_INFINITY };
         let mut filled = Vec::new();
@@ -287,6 +289,24 @@ fn an_address_space_that_is_used_up() {
         assert!(said.contains("(mmap)") && said.contains("address space") && said.contains("ulimit -v"), "{said}");
         assert_eq!(double(2).expect("there is memory again"), 4);
     });
+}
+
+/// Waits until all other threads of this process sleep.
+fn wait_until_others_sleep() {
+    // SAFETY: no arguments.
+    let own = unsafe { libc::gettid() }.to_string();
+    let is_busy = || {
+        let threads = fs::read_dir("/proc/self/task").expect("it can be read").flatten();
+        let others = threads.filter(|thread| *thread.file_name() != *own);
+        let stats: Vec<_> = others.map(|thread| fs::read_to_string(thread.path().join("stat"))).collect();
+        // What cannot be read has ended.
+        stats.iter().flatten().any(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')))
+    };
+    let begun = std::time::Instant::now();
+    while is_busy() {
+        assert!(begun.elapsed().as_secs() < 60, "a thread never sleeps");
+        std::thread::yield_now();
+    }
 }
 
 fn map(len: usize) -> Option<*mut libc::c_void> {
