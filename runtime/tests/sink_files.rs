@@ -160,6 +160,30 @@ fn links_to_an_input_are_told() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_not_there_yet_stays_a_link() {
+    use std::os::unix::fs::symlink;
+    for format in FORMATS {
+        let folder = folder();
+        let (first, second, there) =
+            (folder.path().join("first"), folder.path().join("second"), folder.path().join("in"));
+        fs::create_dir(&there).expect("new");
+        symlink("second", &first).expect("new");
+        symlink("in/new", &second).expect("new");
+        for times in [10, 20] {
+            sink(frame(times).lazy().par_rows(4).map(Ok), format, &first).expect("it can be written");
+            assert!([&first, &second].iter().all(|link| link.is_symlink()), "{format}");
+            assert_eq!(rows(format, &there.join("new")), usize::try_from(times).expect("small"));
+            assert_eq!(names(&there), ["new"]);
+        }
+        let round = folder.path().join("round");
+        symlink(&round, &round).expect("new");
+        sink(frame(10).lazy().par().map(Ok), format, &round).expect_err("it leads nowhere");
+        assert!(round.is_symlink(), "{format}");
+    }
+}
+
 #[test]
 fn a_file_that_is_named_is_read_and_replaced() {
     for format in FORMATS {

@@ -34,8 +34,8 @@ const TRIES: usize = 100;
 impl Beside {
     /// Creates it; with `sync` it is on the disk before it gets its name.
     pub(super) fn create(path: &Path, sync: bool) -> io::Result<(Self, BufWriter<File>)> {
-        // A link stays one: its target is what is replaced.
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // A link stays one: its target is what is made or replaced.
+        let target = target_of(path)?;
         let before = fs::metadata(&target).ok();
         if before.as_ref().is_some_and(|before| !before.is_file() && !before.is_dir()) {
             let device = File::options().write(true).open(&target)?;
@@ -67,6 +67,22 @@ impl Beside {
         drop(writer);
         if self.sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
     }
+}
+
+/// Links that are followed one after the other, as on Linux.
+const MOST_LINKS: usize = 40;
+
+/// Where a path leads. Its last link may lead to a file that is not there yet.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(found) = fs::canonicalize(&target) {
+            return Ok(found);
+        }
+        let Ok(next) = fs::read_link(&target) else { return Ok(target) };
+        target = folder_of(&target).join(next);
+    }
+    fs::canonicalize(path)
 }
 
 fn folder_of(file: &Path) -> &Path {
