@@ -1,7 +1,8 @@
 //! A worker that was taken over: it writes to all memory that it shares with its parent, and to its socket. The parent
 //! must neither fall, nor hang, nor read what it must not; each call ends with a value of its type or an error.
 //!
-//! The layout of the shared memory, and what a reply looks like, stand in `src/process/ring.rs` and `parcel.rs`.
+//! The layout of the shared memory, and what a reply looks like, stand in `src/process/ring.rs`, `serve.rs` and
+//! `parcel.rs`.
 
 use std::error::Error;
 use std::fs;
@@ -30,6 +31,8 @@ mod reach {
     /// Where the counters of the replies, and the word that the parent sleeps on, stand.
     const WRITTEN: usize = 128;
     const READ: usize = 192;
+    /// Where the number of requests begun stands.
+    const BEGUN: usize = 256;
 
     /// All mappings of shared memory: where they begin, and how long they are.
     pub(super) fn shared() -> Vec<(usize, usize)> {
@@ -87,8 +90,9 @@ mod reach {
         }
     }
 
-    /// Posts a reply: of a status, a number of results, a number of blocks, and these bytes.
-    pub(super) fn reply(status: u32, count: u32, blocks: u32, payload: &[u8]) {
+    /// Posts a reply to the request that was begun last: of a number of results, a number of blocks, and these bytes.
+    pub(super) fn reply(count: u32, blocks: u32, payload: &[u8]) {
+        let request = word(BEGUN).load(Ordering::Acquire).wrapping_sub(1);
         let len = u32::try_from(payload.len()).expect("it is short");
         let size = (16 + len).next_multiple_of(16);
         let written = word(WRITTEN).load(Ordering::Acquire);
@@ -100,7 +104,7 @@ mod reach {
             return pad(to_end);
         }
         let at = 4_096 + RING + written as usize % RING;
-        for (index, value) in [len, status, count, blocks].into_iter().enumerate() {
+        for (index, value) in [len, count, request, blocks].into_iter().enumerate() {
             word(at + 4 * index).store(value, Ordering::Relaxed);
         }
         for (index, byte) in payload.iter().enumerate() {
@@ -108,6 +112,23 @@ mod reach {
             unsafe { std::ptr::with_exposed_provenance_mut::<u8>(rings() + at + 16 + index).write_volatile(*byte) };
         }
         word(WRITTEN).store(written.wrapping_add(size), Ordering::Release);
+    }
+
+    /// The payload of the first reply that this worker has posted.
+    pub(super) fn first_reply() -> Vec<u8> {
+        let at = 4_096 + RING;
+        let len = word(at).load(Ordering::Relaxed) as usize;
+        // SAFETY: within the ring.
+        let byte =
+            |index| unsafe { std::ptr::with_exposed_provenance::<u8>(rings() + at + 16 + index).read_volatile() };
+        (0..len).map(byte).collect()
+    }
+
+    /// Waits until the parent has read all replies.
+    pub(super) fn wait_until_read() {
+        while word(WRITTEN).load(Ordering::Acquire) != word(READ).load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
     }
 
     /// Says that the rest of the ring of replies is empty.
@@ -122,14 +143,23 @@ mod reach {
         ring - word(WRITTEN).load(Ordering::Acquire) % ring
     }
 
-    /// Makes memory of this size that nobody has written to, and sends it.
-    pub(super) fn send_sparse(size: i64) {
-        // SAFETY: system calls with numbers and a C string.
+    /// Seals of memory that nobody can resize.
+    pub(super) const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+    /// Makes a segment of this size with this text and these seals, and sends it.
+    pub(super) fn send_segment(size: i64, text: &[u8], seals: libc::c_int) -> i32 {
+        // Its first word says that it is the reader's.
+        let mut bytes = [0; 64].to_vec();
+        bytes[..4].copy_from_slice(&1_u32.to_ne_bytes());
+        bytes.extend_from_slice(text);
+        // SAFETY: system calls with numbers, a C string, and bytes that are alive.
         unsafe {
-            let fd = libc::memfd_create(c"sparse".as_ptr(), libc::MFD_ALLOW_SEALING);
-            libc::ftruncate(fd, size);
-            libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL);
+            let fd = libc::memfd_create(c"segment".as_ptr(), libc::MFD_ALLOW_SEALING);
+            assert_eq!(libc::ftruncate(fd, size), 0);
+            assert_eq!(libc::write(fd, bytes.as_ptr().cast(), bytes.len()), bytes.len().cast_signed());
+            assert_eq!(libc::fcntl(fd, libc::F_ADD_SEALS, seals), 0);
             assert!(send(b"s", fd, 1), "the parent reads");
+            fd
         }
     }
 }
@@ -138,6 +168,10 @@ mod reach {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Attack {
     None,
+    /// No attack: the first reply once more, by hand.
+    Again,
+    /// No attack: a text of 512 kB in memory of the worker's making.
+    RightBlock,
     /// Replies without results, without end.
     EmptyReplies,
     /// One reply with more results than there are calls.
@@ -160,16 +194,54 @@ enum Attack {
     LongText,
 }
 
-fn attack(what: Attack) {
-    let part = |bytes: &[u8]| [&u16::MAX.to_le_bytes()[..], bytes].concat();
-    let block = |len: u64, value: &[u8]| [&7_u64.to_ne_bytes()[..], &len.to_ne_bytes(), &part(value)].concat();
+/// A number as postcard writes it.
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).unwrap_or(0));
+    bytes
+}
+
+/// The result of a function, whose value these parts are: with the byte that says `Ok` where it has a `Result`.
+fn result(is_result: bool, parts: &[&[u8]]) -> Vec<u8> {
+    let ok = [1_u8];
+    [&u16::MAX.to_le_bytes()[..], if is_result { &ok } else { &[] }, &parts.concat()].concat()
+}
+
+/// A text that is a block of so many bytes, in the first memory that was sent.
+fn block(is_result: bool, len: u64) -> Vec<u8> {
+    // That of a text, and true.
+    let text = result(is_result, &[&[8, 1], &varint(len)]);
+    [&7_u64.to_ne_bytes()[..], &len.to_ne_bytes(), &text].concat()
+}
+
+/// Ends this worker once the parent has read its replies.
+fn end_when_read() -> ! {
+    reach::send(b"r", 0, 0);
+    reach::wait_until_read();
+    std::process::abort()
+}
+
+fn attack(what: Attack, is_result: bool) {
     match what {
         Attack::None => return,
+        Attack::Again => {
+            reach::reply(1, 0, &reach::first_reply());
+            end_when_read();
+        }
+        Attack::RightBlock => {
+            reach::send_segment(1 << 20, &vec![b'x'; 1 << 19], reach::FIXED);
+            reach::reply(1, 1, &block(is_result, 1 << 19));
+            end_when_read();
+        }
         Attack::EmptyReplies => loop {
-            reach::reply(0, 0, 0, &[]);
+            reach::reply(0, 0, &[]);
             reach::send(b"r", 0, 0);
         },
-        Attack::ManyResults => reach::reply(0, u32::MAX, 0, &part(&[7])),
+        Attack::ManyResults => reach::reply(u32::from(u16::MAX), 0, &result(is_result, &[&[8, 0, 1, b'x']])),
         Attack::Padding => reach::pad(reach::to_end()),
         Attack::Bytes => loop {
             reach::send(&[b'r'; 4_096], 0, 0);
@@ -182,25 +254,25 @@ fn attack(what: Attack) {
             return;
         }
         Attack::HugeBlock => {
-            reach::send_sparse(1 << 38);
-            let len = (1_u64 << 38) - 64;
-            // Two parts: true, and the length as postcard writes it.
-            let value = [8, 1, 0xc0, 0xff, 0xff, 0xff, 0xff, 0x3f];
-            reach::reply(0, 1, 1, &block(len, &value));
+            reach::send_segment(1 << 38, &[], reach::FIXED);
+            reach::reply(1, 1, &block(is_result, (1 << 38) - 64));
         }
         Attack::ShrinkingBlock => {
-            // SAFETY: system calls with numbers and a C string.
-            unsafe {
-                let fd = libc::memfd_create(c"shrinking".as_ptr(), libc::MFD_ALLOW_SEALING);
-                libc::ftruncate(fd, 1 << 20);
-                reach::send(b"s", fd, 1);
-                reach::reply(0, 1, 1, &block(1 << 19, &[8, 1, 0x80, 0x80, 0x20]));
-                reach::send(b"r", 0, 0);
-                libc::ftruncate(fd, 0);
-            }
+            let fd = reach::send_segment(1 << 20, &vec![b'x'; 1 << 19], 0);
+            reach::reply(1, 1, &block(is_result, 1 << 19));
+            reach::send(b"r", 0, 0);
+            // SAFETY: a system call with numbers.
+            unsafe { libc::ftruncate(fd, 0) };
         }
-        Attack::Units => reach::reply(0, 1, 0, &part(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40])),
-        Attack::LongText => reach::reply(0, 1, 0, &part(&[8, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])),
+        Attack::Units => {
+            reach::reply(1, 0, &result(is_result, &[&varint(1 << 62)]));
+            end_when_read();
+        }
+        Attack::LongText => {
+            // That of a text, and false.
+            reach::reply(1, 0, &result(is_result, &[&[8, 0], &varint(u64::MAX >> 1)]));
+            end_when_read();
+        }
     }
     reach::send(b"r", 0, 0);
     loop {
@@ -210,24 +282,35 @@ fn attack(what: Attack) {
 
 #[parallel(kind = "process", pool = ONE, timeout = "1s")]
 fn text(what: Attack) -> Result<String, TaskError> {
-    attack(what);
+    attack(what, true);
     Ok("a text".into())
 }
 
 #[parallel(kind = "process", pool = ONE, timeout = "1s")]
 fn units(what: Attack) -> Result<Vec<()>, TaskError> {
-    attack(what);
+    attack(what, true);
     Ok(vec![(); 1_000])
 }
 
 #[parallel(kind = "process", pool = ONE)]
 fn untimed(what: Attack) -> String {
-    attack(what);
+    attack(what, false);
     "a text".into()
 }
 
 fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").expect("it can be read").count()
+}
+
+/// What the attacks differ in is what they are refused for: the rest of their replies is right.
+#[test]
+fn a_reply_that_is_right_is_taken_though_it_is_made_by_hand() {
+    assert_eq!(text(Attack::None).expect("it is right"), "a text");
+    assert_eq!(text(Attack::Again).expect("it is right"), "a text");
+    assert_eq!(units(Attack::None).expect("another worker runs it").len(), 1_000);
+    assert_eq!(units(Attack::Again).expect("it is right").len(), 1_000);
+    assert_eq!(text(Attack::RightBlock).expect("it is right"), "x".repeat(1 << 19));
+    assert_eq!(untimed(Attack::RightBlock), "x".repeat(1 << 19));
 }
 
 #[test]
