@@ -46,6 +46,8 @@ struct Queue {
     crowded: usize,
     /// Threads that wait for the next entry.
     watchers: usize,
+    /// Threads that call back what is due, and wait for the next entry after that.
+    ending: usize,
     /// The forks before they were started: a forked child has none of them.
     forks: u32,
 }
@@ -58,7 +60,7 @@ const LEAST: usize = 1 << 10;
 
 impl Queue {
     const fn new() -> Self {
-        Self { entries: BinaryHeap::new(), crowded: LEAST, watchers: 0, forks: 0 }
+        Self { entries: BinaryHeap::new(), crowded: LEAST, watchers: 0, ending: 0, forks: 0 }
     }
 
     /// In a forked child: takes out what its parent's tasks have left, which nobody runs here.
@@ -66,7 +68,7 @@ impl Queue {
         if self.forks == forks {
             return BinaryHeap::new();
         }
-        (self.forks, self.watchers) = (forks, 0);
+        (self.forks, self.watchers, self.ending) = (forks, 0, 0);
         std::mem::take(&mut self.entries)
     }
 
@@ -102,7 +104,8 @@ pub(crate) fn start() -> io::Result<()> {
 ///
 /// # Panics
 ///
-/// If no pool has started and the thread is refused: without it nothing would ever time out.
+/// If no pool has started and the thread is refused: without it nothing would ever time out. Where the thread is there,
+/// and is calling back, the entry waits for its return.
 pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     let forks = fork::count();
     let Some(at) = Instant::now().checked_add(limit) else {
@@ -117,9 +120,11 @@ pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     drop(queue);
     drop(of_parent);
     if alone {
-        // Without the thread nothing would ever time out, and nothing could say so but a panic. The lock is free: the
+        // Without any thread nothing would ever time out, and nothing could say so but a panic. The lock is free: the
         // panic hook may ask for a time limit.
-        if let Err(error) = start_watcher() {
+        if let Err(error) = start_watcher()
+            && !is_served()
+        {
             panic!("the operating system refused the thread that `timeout` needs ({error}): close other threads");
         }
     } else if first {
@@ -134,6 +139,12 @@ fn start_watcher() -> io::Result<()> {
         lock().watchers -= 1;
     }
     spawned.map(drop)
+}
+
+/// Whether a thread waits for the next entry, or will.
+fn is_served() -> bool {
+    let queue = lock();
+    queue.watchers + queue.ending > 0
 }
 
 fn lock() -> MutexGuard<'static, Queue> {
@@ -154,6 +165,8 @@ fn run() {
                 Some((what, limit)) => {
                     end(queue, what, limit);
                     let mut queue = lock();
+                    // A callback that forks returns in the child too, where the count has begun anew.
+                    queue.ending = queue.ending.saturating_sub(1);
                     // One watches, and one is there to take its place.
                     if queue.watchers >= 2 {
                         return;
@@ -170,6 +183,7 @@ fn run() {
 /// Ends what is due, while another thread watches: callbacks may wait for what has a time limit too.
 fn end(mut queue: MutexGuard<'static, Queue>, what: Arc<dyn Expire>, limit: Duration) {
     queue.watchers -= 1;
+    queue.ending += 1;
     let alone = queue.watchers == 0;
     queue.watchers += usize::from(alone);
     drop(queue);

@@ -24,6 +24,8 @@ fn in_a_process(test: &str, body: impl FnOnce()) {
     let ended = ended.expect("it can be started again");
     let (told, warned) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && told.contains("1 passed"), "{}: {told}\n{warned}", ended.status);
+    // Time limits and starts that are tried again are its work.
+    assert!(!warned.contains("thread 'fanfold-timer'"), "{warned}");
 }
 
 fn set_limit(limit: libc::rlim_t) {
