@@ -133,8 +133,8 @@ impl<T> AsCompleted<T> {
     fn give_up(&mut self, after: Duration) -> Option<(usize, Result<T, TaskError>)> {
         let key = self.given + self.tasks[self.given..].iter().position(Option::is_some)?;
         self.given = key + 1;
-        self.tasks[key] = None;
         self.left -= 1;
+        drop(self.tasks[key].take());
         Some((key, Err(TaskError::TimedOut { after })))
     }
 
@@ -353,6 +353,9 @@ pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, T
             Ok(result) => results.0[key] = Some(result),
             Err(error) => {
                 ended.cancel_rest();
+                // Not by returning: what is returned would leak if a destructor panics.
+                drop(ended);
+                drop(results);
                 return Err(error);
             }
         }
@@ -390,6 +393,8 @@ pub fn first<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<T, TaskError
         match outcome {
             Ok(result) => {
                 ended.cancel_rest();
+                // Not by returning: the result would leak if a destructor of another one panics.
+                drop(ended);
                 return Ok(result);
             }
             Err(error) => last = error,

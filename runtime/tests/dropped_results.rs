@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fanfold::{Pending, Pool, TaskError, Until, as_completed, join_all, parallel, wait};
+use fanfold::{Pending, Pool, TaskError, Until, as_completed, first, join_all, parallel, wait};
 
 /// How many there are, and which of their destructors panic.
 #[derive(Clone, Default)]
@@ -208,9 +208,16 @@ fn results_of_tasks_that_nobody_took() {
 
         // A failure in the midst of results.
         let mut all = tasks();
-        all.insert(600, pool.submit(|| -> Value { panic!("a task") }));
+        let values = count.clone();
+        all.insert(600, pool.submit(move || -> Value { resume_unwind(Box::new(values.value(0))) }));
         assert!(wait(&all, Until::All, None).1.is_empty());
         assert!(panic_of(|| join_all(all).map(|results| results.len())).contains("the destructor"));
+        count.is_over();
+
+        // All but the first are dropped, and then that one.
+        let all = tasks();
+        assert!(wait(&all, Until::All, None).1.is_empty());
+        assert!(panic_of(|| first(all).map(Value::consume)).contains("the destructor"));
         count.is_over();
     }
 }
