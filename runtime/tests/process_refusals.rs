@@ -389,3 +389,37 @@ fn more_channels_than_a_worker_may_have_files() {
         assert!(received == 100 && after != before);
     });
 }
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn zeros(len: usize, beside: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+    Ok(vec![0; len + beside.len()])
+}
+
+fn limit_file_size(limit: u64) {
+    // SAFETY: room for a limit, and a limit.
+    unsafe {
+        let mut now: libc::rlimit = std::mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut now), 0);
+        now.rlim_cur = limit;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const now), 0);
+    }
+}
+
+#[test]
+fn files_that_may_not_be_long() {
+    alone("files_that_may_not_be_long", || {
+        limit_file_size(64 << 10);
+        fails_and_says(&["memfd_create", "File too large", "RLIMIT_FSIZE"]);
+        // The rings of a worker take 530 kB, a block 1 MiB at least.
+        limit_file_size(600 << 10);
+        assert_eq!(double(1).expect("there may be workers"), 2);
+        for (len, beside) in [(100_000, Vec::new()), (0, vec![0; 100_000])] {
+            let said = zeros(len, beside).expect_err("it needs a block").to_string();
+            assert!(said.contains("RLIMIT_FSIZE"), "{said}");
+        }
+        let (sender, _receiver) = channel();
+        let said = sender.send(vec![0_u8; 700_000]).expect_err("it goes in memory of its own").to_string();
+        assert!(said.contains("RLIMIT_FSIZE"), "{said}");
+        assert_eq!(double(2).expect("its worker lives"), 4);
+    });
+}

@@ -30,7 +30,7 @@ pub(super) fn memory(len: usize) -> io::Result<OwnedFd> {
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(len).map_err(|_| Error::other("more memory than the system can address"))?;
-    let fd = new_memory()?;
+    let fd = new_memory(len)?;
     // SAFETY: a descriptor that is open.
     check(unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
     // What is mapped must not shrink: touching the lost part would end the process.
@@ -42,7 +42,8 @@ fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
 
 /// Makes memory with these bytes that can be sent to another process, and that nobody can write to any more.
 pub(super) fn fixed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(new_memory()?);
+    let memory = new_memory(bytes.len()).map_err(|error| Refused::error(Step::Memory, error));
+    let mut file = File::from(memory?);
     file.write_all(bytes)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: a descriptor that is open.
@@ -50,13 +51,24 @@ pub(super) fn fixed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Memory without a size, without a name, and without seals.
-fn new_memory() -> io::Result<OwnedFd> {
+/// Memory without a name and without seals, empty yet, for so many bytes.
+fn new_memory(len: usize) -> io::Result<OwnedFd> {
+    check_file_limit(len)?;
     // SAFETY: the name is a C string, and the result is checked.
     let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     check(fd)?;
     // SAFETY: new, and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// That a file may be so long. Shared memory counts as one, and growing a file beyond the limit ends the process
+/// (SIGXFSZ) where the program does not ignore that.
+fn check_file_limit(len: usize) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // A sandbox may forbid to ask.
+    // SAFETY: room for the answer.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    if known && len as u64 > limit.rlim_cur { Err(Error::from_raw_os_error(libc::EFBIG)) } else { Ok(()) }
 }
 
 /// Memory that is shared with another process. It stays where it is until this is dropped.

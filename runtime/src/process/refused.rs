@@ -111,6 +111,10 @@ fn advice(step: Step, error: &io::Error) -> &'static str {
             "the address space of this process is used up, or its number of mappings: give memory back, or raise the \
              limit (RLIMIT_AS, `ulimit -v`; `vm.max_map_count`)"
         }
+        (libc::EFBIG, _) => {
+            "shared memory counts as a file, and files of this process may not be so long: raise the limit (RLIMIT_FSIZE, \
+             `ulimit -f`)"
+        }
         (libc::ENOMEM | libc::ENOBUFS, _) => "memory is short: give some back, or raise the limit of this container",
         (libc::EAGAIN, Step::Thread | Step::Program) => {
             "the user or the container has as many processes and threads as it may, or memory is short: end some, or \
