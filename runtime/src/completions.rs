@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::block::Blocked;
 use crate::slot::Relay;
 use crate::task::Task;
-use crate::{block, fork, park, workers};
+use crate::{block, fork, park, room, workers};
 
 /// The keys of tasks that have ended and were not taken yet.
 pub(crate) struct Completions {
@@ -43,7 +43,7 @@ struct Teller {
 impl Relay for Teller {
     fn ended(self: Arc<Self>, failed: bool) {
         let waiter = {
-            let mut state = self.shared.lock();
+            let mut state = room::lock_with_room(|| self.shared.lock(), |state| &mut state.ended, 1);
             state.ended.push_back(self.key);
             if failed {
                 state.enough = 1;

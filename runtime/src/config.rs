@@ -1,7 +1,7 @@
 //! How many threads pools have that do not say it themselves: [`configure`], else the environment, else the machine.
 
 use std::fmt;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A default pool whose size can be set.
 #[derive(Clone, Copy)]
@@ -37,42 +37,58 @@ impl Setting {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Known {
     threads: Option<usize>,
     /// The default pool has asked: from then on the number stands.
     used: bool,
 }
 
-#[derive(Default)]
+impl Known {
+    const NEW: Self = Self { threads: None, used: false };
+}
+
 struct Settings {
     cpu: Known,
     io: Known,
     process: Known,
 }
 
+static SETTINGS: Mutex<Settings> = Mutex::new(Settings { cpu: Known::NEW, io: Known::NEW, process: Known::NEW });
+
 fn settings() -> MutexGuard<'static, Settings> {
-    static SETTINGS: LazyLock<Mutex<Settings>> = LazyLock::new(Mutex::default);
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The value, made if there is none. It is made without a lock: the program's allocator may ask for it meanwhile, and a
+/// fork may leave a lock that another thread holds.
+pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
+    loop {
+        match cell.get() {
+            Some(value) => return value,
+            None => drop(cell.set(make())),
+        }
+    }
 }
 
 /// Cores this process may use; respects affinity and cgroup limits.
 pub(crate) fn cores() -> usize {
-    static CORES: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    *CORES
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *get_or_make(&CORES, || std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// The size of a pool that starts now and does not say its own. From then on that of a default one stands.
 pub(crate) fn threads(setting: Setting, default: usize, is_default: bool) -> Result<usize, BadVariable> {
-    let mut settings = settings();
-    let known = setting.of(&mut settings);
-    let threads = match known.threads {
+    let configured = setting.of(&mut settings()).threads;
+    // Reading the environment allocates: not under the lock.
+    let threads = match configured {
         Some(threads) => threads,
         None => from_environment(setting.variable())?.unwrap_or(default),
     };
+    let mut settings = settings();
+    let known = setting.of(&mut settings);
     known.used |= is_default;
-    Ok(threads)
+    Ok(known.threads.unwrap_or(threads))
 }
 
 fn from_environment(name: &'static str) -> Result<Option<usize>, BadVariable> {
@@ -102,14 +118,15 @@ impl std::error::Error for BadVariable {}
 
 /// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
 pub(crate) fn serial() -> bool {
-    static SERIAL: LazyLock<Result<bool, String>> = LazyLock::new(|| {
+    static SERIAL: OnceLock<Result<bool, String>> = OnceLock::new();
+    let serial = get_or_make(&SERIAL, || {
         match std::env::var_os("FANFOLD_SERIAL").as_ref().map(|value| value.to_string_lossy()).as_deref() {
             Some("1" | "true") => Ok(true),
             Some("" | "0" | "false") | None => Ok(false),
             Some(other) => Err(other.to_owned()),
         }
     });
-    match &*SERIAL {
+    match serial {
         Ok(serial) => *serial,
         Err(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
     }

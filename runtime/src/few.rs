@@ -1,5 +1,7 @@
 //! A list that mostly holds one: that needs no memory of its own.
 
+use crate::room::List;
+
 /// None, one, or more.
 pub(crate) enum Few<T> {
     None,
@@ -66,6 +68,29 @@ impl<T> Few<T> {
             Self::One(_) => 1,
             Self::More(all) => all.len(),
         }
+    }
+}
+
+impl<T> List for Few<T> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self::More(Vec::with_capacity(capacity))
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        match self {
+            Self::None | Self::One(_) => 1,
+            Self::More(all) => all.capacity(),
+        }
+    }
+
+    fn append(&mut self, from: &mut Self) {
+        from.take().for_each(|item| self.push(item));
     }
 }
 

@@ -104,6 +104,7 @@ mod pool;
 mod process;
 mod progress;
 mod retry;
+mod room;
 mod same_type;
 mod scope;
 mod sent;

@@ -27,6 +27,9 @@ pub use crate::workers::BuildError;
 /// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
 /// worker process runs functions on its main thread, whose stack is the system's: 8 MiB on most.
 ///
+/// A global allocator may use pools: Fanfold allocates and frees without holding its locks. But a pool starts under one,
+/// so an allocator must only use pools that have started.
+///
 /// # Examples
 ///
 /// ```

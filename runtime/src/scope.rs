@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::slot::{Handle, Outcome};
 use crate::task::Task;
-use crate::{fork, panics, park, workers};
+use crate::{fork, panics, park, room, workers};
 
 /// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
 ///
@@ -116,12 +116,19 @@ impl Unstarted {
     /// Fewer tasks are no crowd.
     const LEAST: usize = 64;
 
-    fn add(&mut self, task: &Task<()>) {
-        if self.tasks.len() >= self.crowded.max(Self::LEAST) {
-            self.tasks.retain(|task| task.strong_count() > 0);
-            self.crowded = 2 * self.tasks.len();
+    fn add(unstarted: &Mutex<Self>, task: &Task<()>) {
+        let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = Vec::new();
+        let mut this = room::lock_with_room(lock, |this| &mut this.tasks, 1);
+        this.tasks.push(task.downgrade());
+        if this.tasks.len() > this.crowded.max(Self::LEAST) {
+            drop(this);
+            let mut this = room::lock_to_copy(lock, |this| this.tasks.len(), &mut gone);
+            gone.extend(this.tasks.extract_if(.., |task| task.strong_count() == 0));
+            this.crowded = 2 * this.tasks.len();
         }
-        self.tasks.push(task.downgrade());
+        // Tasks that are gone are freed here, while the lock is free.
+        drop(gone);
     }
 }
 
@@ -144,7 +151,8 @@ impl Shared {
             }
         }
         // For another attempt, if the operating system refuses them a thread.
-        unstarted.lock().unwrap_or_else(PoisonError::into_inner).tasks.append(&mut left);
+        let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
+        room::lock_with_room(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
     }
 }
 
@@ -207,7 +215,7 @@ impl<'scope> Scope<'scope, '_> {
         };
         let task = pool.submit_told(run, told);
         if let Some(unstarted) = &self.shared.unstarted {
-            unstarted.lock().unwrap_or_else(PoisonError::into_inner).add(&task);
+            Unstarted::add(unstarted, &task);
         }
         ScopedTask { task, packet, _scope: PhantomData }
     }

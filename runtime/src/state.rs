@@ -5,7 +5,7 @@
 //! is never a second `&mut`.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +17,10 @@ use crate::panics;
 /// in other blocks have states of their own, and generic functions one a type.
 type Key = (TypeId, &'static str, TypeId);
 
+type States = HashMap<Key, Box<dyn Any>>;
+
 thread_local! {
-    static STATES: RefCell<HashMap<Key, Box<dyn Any>>> = RefCell::default();
+    static STATES: RefCell<States> = RefCell::default();
 }
 
 /// What an initializer may return: the state, or a `Result` of it. `M` only tells the two apart.
@@ -75,10 +77,30 @@ where
     let mut state = state;
     let result = work(&mut state);
     let mut state = Some(state as Box<dyn Any>);
-    let _ = STATES.try_with(|states| state = state.take().and_then(|state| states.borrow_mut().insert(key, state)));
+    let _ =
+        STATES.try_with(|states| state = state.take().and_then(|state| borrow_with_room(states).insert(key, state)));
     // A nested call's second state, dropped outside of the borrow: its destructor may call us.
     drop(state);
     result
+}
+
+/// A map with room for one more state. It grows outside of the borrow: the program's allocator may run a task here.
+fn borrow_with_room(states: &RefCell<States>) -> RefMut<'_, States> {
+    loop {
+        let kept = states.borrow_mut();
+        let len = kept.len();
+        if len < kept.capacity() {
+            return kept;
+        }
+        drop(kept);
+        let mut larger = States::with_capacity(2 * len + 1);
+        let mut kept = states.borrow_mut();
+        if kept.len() < larger.capacity() {
+            larger.extend(kept.drain());
+            std::mem::swap(&mut *kept, &mut larger);
+        }
+        drop(kept);
+    }
 }
 
 /// Drops what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::{fork, panics};
+use crate::{fork, panics, room};
 
 /// Something that ends when its time is up, unless it has ended before.
 pub(crate) trait Expire: Send + Sync {
@@ -72,27 +72,49 @@ impl Queue {
         std::mem::take(&mut self.entries)
     }
 
-    /// Takes the first entry out; gives what is to end, unless it has ended in time.
-    fn pop_living(&mut self) -> Option<(Arc<dyn Expire>, Duration)> {
-        let Reverse(entry) = self.entries.pop()?;
-        entry.what.upgrade().map(|what| (what, entry.limit))
+    fn is_crowded(&self) -> bool {
+        self.entries.len() >= self.crowded
     }
 
-    fn add(&mut self, entry: Entry) {
-        // A long limit must not keep the entries of a million short calls. Half of them at least are new each time, so
-        // that this costs each a few nanoseconds.
-        if self.entries.len() >= self.crowded {
-            self.entries.retain(|Reverse(entry)| entry.what.strong_count() > 0);
-            self.crowded = (2 * self.entries.len()).max(LEAST);
-        }
-        self.entries.push(Reverse(entry));
+    /// Throws out what has ended in time. It is freed with `ended`, which has room for all entries.
+    fn prune(&mut self, ended: &mut Vec<Weak<dyn Expire>>) {
+        self.entries.retain(|Reverse(entry)| {
+            let lives = entry.what.strong_count() > 0;
+            if !lives {
+                ended.push(Weak::clone(&entry.what));
+            }
+            lives
+        });
+        self.crowded = (2 * self.entries.len()).max(LEAST);
     }
+}
+
+/// Makes room for one more entry, if need be while the lock is free.
+#[inline]
+fn with_room<'a>(queue: MutexGuard<'a, Queue>, lock: impl Fn() -> MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+    if queue.entries.len() < queue.crowded.min(queue.entries.capacity()) {
+        return queue;
+    }
+    // A long limit must not keep the entries of a million short calls. Half of them at least are new each time, so that
+    // this costs each a few nanoseconds.
+    let is_crowded = queue.is_crowded();
+    drop(queue);
+    if is_crowded {
+        let mut ended = Vec::new();
+        let mut queue = room::lock_to_copy(&lock, |queue| queue.entries.len(), &mut ended);
+        queue.prune(&mut ended);
+        drop(queue);
+        // Freed while the lock is free.
+        drop(ended);
+    }
+    room::lock_with_room(lock, |queue| &mut queue.entries, 1)
 }
 
 /// Starts the thread if none watches. Refused once, it may be had later.
 pub(crate) fn start() -> io::Result<()> {
+    let forks = fork::count();
     let mut queue = lock();
-    let of_parent = queue.forget_parent(fork::count());
+    let of_parent = queue.forget_parent(forks);
     let alone = queue.watchers == 0;
     queue.watchers += usize::from(alone);
     drop(queue);
@@ -113,8 +135,9 @@ pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     };
     let mut queue = lock();
     let of_parent = queue.forget_parent(forks);
+    let mut queue = with_room(queue, lock);
     let first = queue.entries.peek().is_none_or(|Reverse(entry)| at < entry.at);
-    queue.add(Entry { at, limit, what });
+    queue.entries.push(Reverse(Entry { at, limit, what }));
     let alone = queue.watchers == 0;
     queue.watchers += usize::from(alone);
     drop(queue);
@@ -161,9 +184,9 @@ fn run() {
                 let left = entry.at - now;
                 BELL.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
             }
-            Some(_) => match queue.pop_living() {
-                Some((what, limit)) => {
-                    end(queue, what, limit);
+            Some(_) => match queue.entries.pop().map(|Reverse(entry)| (entry.what.upgrade(), entry)) {
+                Some((Some(what), entry)) => {
+                    end(queue, what, entry.limit);
                     let mut queue = lock();
                     // A callback that forks returns in the child too, where the count has begun anew.
                     queue.ending = queue.ending.saturating_sub(1);
@@ -174,7 +197,12 @@ fn run() {
                     queue.watchers += 1;
                     queue
                 }
-                None => queue,
+                // The entry may be the last of what has ended: it is freed while the lock is free.
+                ended => {
+                    drop(queue);
+                    drop(ended);
+                    lock()
+                }
             },
         };
     }
@@ -206,14 +234,19 @@ mod tests {
         impl Expire for Nothing {
             fn expire(&self, _: Duration) {}
         }
-        let mut queue = Queue::new();
+        let queue = Mutex::new(Queue::new());
+        let add = |entry| {
+            let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+            with_room(lock(), lock).entries.push(Reverse(entry));
+        };
         let (limit, alive) = (Duration::from_hours(1), Arc::new(Nothing));
         let at = Instant::now() + limit;
-        queue.add(Entry { at, limit, what: Arc::downgrade(&alive) as Weak<dyn Expire> });
+        add(Entry { at, limit, what: Arc::downgrade(&alive) as Weak<dyn Expire> });
         for _ in 0..100_000 {
             let over = Arc::new(Nothing);
-            queue.add(Entry { at, limit, what: Arc::downgrade(&over) as Weak<dyn Expire> });
+            add(Entry { at, limit, what: Arc::downgrade(&over) as Weak<dyn Expire> });
         }
+        let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         assert!(queue.entries.len() <= LEAST + 1, "{} entries", queue.entries.len());
         assert!(queue.entries.iter().any(|Reverse(entry)| entry.what.strong_count() > 0), "the living one stays");
     }

@@ -1,6 +1,6 @@
 //! The task cell under loom, which runs each test in every order in which its threads can meet.
 //!
-//! It is the very file that the library uses, `runtime/src/slot/cell.rs` (with `few.rs`, its list), with loom's atomics,
+//! It is the very file that the library uses, `runtime/src/slot/cell.rs` (with `few.rs`, its list, and `room.rs`), with loom's atomics,
 //! locks and cells in the place of the standard library's.
 #![cfg(test)]
 
@@ -11,6 +11,9 @@ mod cell;
 #[allow(dead_code, reason = "as above")]
 mod few;
 mod races;
+#[path = "../../src/room.rs"]
+#[allow(dead_code, reason = "as above")]
+mod room;
 
 /// As in the library.
 mod current {

@@ -6,6 +6,7 @@ use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::drops::Drops;
+use crate::room;
 
 /// Places for results. What was written and never made into a vector is dropped exactly once.
 pub(super) struct Slots<R> {
@@ -60,7 +61,7 @@ impl<R> Slots<R> {
     /// A block is whole.
     fn filled(&self, block: Range<usize>) {
         if needs_drop::<R>() {
-            let mut written = self.written();
+            let mut written = room::lock_with_room(|| self.written(), |written| written, 1);
             match written.last_mut() {
                 Some(last) if last.end == block.start => last.end = block.end,
                 _ => written.push(block),

@@ -18,6 +18,7 @@ use super::starts::{Caller, NoWorker, Starts};
 use super::wire::{Block, Decoder, Encoder, Misfit, contained};
 use crate::current::cancelled;
 use crate::error::{Payload, TaskError};
+use crate::room;
 
 thread_local! {
     /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a seat leaves it.
@@ -507,7 +508,7 @@ pub(super) struct Running(usize);
 
 impl Running {
     pub(super) fn enter(task: usize, process: &Arc<Process>) -> Self {
-        running().push((task, Arc::clone(process)));
+        room::lock_with_room(running, |running| running, 1).push((task, Arc::clone(process)));
         Self(task)
     }
 }

@@ -9,6 +9,7 @@ use super::host::{self, Terms};
 use super::owner::Owner;
 use super::seat::{self, Seat};
 use super::starts::Starts;
+use crate::room;
 
 pub(crate) struct Stable {
     owner: Owner,
@@ -62,7 +63,7 @@ impl Stable {
 
     /// Takes a seat back.
     fn put(&self, seat: Box<Seat>) {
-        let mut free = self.lock();
+        let mut free = room::lock_with_room(|| self.lock(), |free| &mut free.seats, 1);
         // Workers that waited for others in the midst of a call may have made one too many.
         let spare =
             seat.host.is_some() && free.seats.iter().filter(|seat| seat.host.is_some()).count() >= self.terms.workers;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::pidfd::Process;
+use crate::room;
 
 /// Starts in a row that may fail.
 const ATTEMPTS: u32 = 5;
@@ -89,7 +90,7 @@ struct State {
     /// When the next start may be, after a failure.
     next: Option<Instant>,
     /// The last series that failed: its number, when that was, and the last cause.
-    series: Option<(u32, Instant, String)>,
+    series: Option<(u32, Instant, Arc<str>)>,
     /// The pool's processes.
     processes: Vec<Weak<Process>>,
     /// Whether all that run are to be killed.
@@ -120,7 +121,9 @@ impl Starts {
                 && *number > caller.since
                 && now.saturating_duration_since(*at) < LONGEST_PAUSE
             {
-                return Err(NoWorker::Failed(why.clone()));
+                let why = Arc::clone(why);
+                drop(state);
+                return Err(NoWorker::Failed(why.to_string()));
             }
             if wait.is_zero() {
                 if state.failed > 0 {
@@ -153,15 +156,19 @@ impl Starts {
         state.failed = state.failed.saturating_add(1);
         let now = Instant::now();
         state.next = now.checked_add(pause(state.failed));
-        if may_pass && state.failed.max(of_call) < ATTEMPTS {
+        let failed = state.failed.max(of_call);
+        drop(state);
+        if may_pass && failed < ATTEMPTS {
             return None;
         }
-        let why = match state.failed.max(of_call) {
+        let why = match failed {
             1 => why.to_owned(),
             failed => format!("{failed} starts of a worker process in a row have failed, the last one so: {why}"),
         };
         let number = SERIES.fetch_add(1, Ordering::Relaxed) + 1;
-        state.series = Some((number, now, why.clone()));
+        let series = (number, now, Arc::from(why.as_str()));
+        let before = self.lock().series.replace(series);
+        drop(before);
         Some(why)
     }
 
@@ -169,22 +176,30 @@ impl Starts {
     #[cold]
     pub(super) fn succeeded(&self) {
         let mut state = self.lock();
-        (state.failed, state.next, state.series) = (0, None, None);
+        (state.failed, state.next) = (0, None);
+        let series = state.series.take();
+        drop(state);
+        drop(series);
     }
 
     /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
     pub(super) fn keep(&self, process: &Arc<Process>) -> bool {
-        let mut state = self.lock();
-        state.processes.retain(|process| process.strong_count() > 0);
+        let mut ended = Vec::new();
+        let mut state = room::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut ended);
+        ended.extend(state.processes.extract_if(.., |process| process.strong_count() == 0));
+        drop(state);
+        drop(ended);
+        let mut state = room::lock_with_room(|| self.lock(), |state| &mut state.processes, 1);
         state.processes.push(Arc::downgrade(process));
         !state.cancelled
     }
 
     /// Kills the pool's processes but those of these numbers, and those that start from now on.
     pub(super) fn cancel(&self, but: &[u32]) {
-        let mut state = self.lock();
+        let mut processes = Vec::new();
+        let mut state = room::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut processes);
         state.cancelled = true;
-        let processes: Vec<Arc<Process>> = state.processes.iter().filter_map(Weak::upgrade).collect();
+        processes.extend(state.processes.iter().filter_map(Weak::upgrade));
         drop(state);
         for process in processes {
             if !but.contains(&process.id()) {

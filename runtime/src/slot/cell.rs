@@ -16,6 +16,7 @@ use std::sync::PoisonError;
 
 use crate::current::STOP;
 use crate::few::Few;
+use crate::room;
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
 
 const QUEUED: u32 = 0;
@@ -183,7 +184,7 @@ impl<F, R, L> TaskCell<F, R, L> {
 
     /// Adds a listener in the place that `find` says, or at the end.
     fn add(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
-        let mut listeners = self.lock_listeners();
+        let mut listeners = room::lock_with_room(|| self.lock_listeners(), |listeners| listeners, 1);
         // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
         // which is locked until the listener is in it.
         if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {

@@ -149,7 +149,7 @@ impl State {
         self.running + self.returning < self.limit
     }
 
-    /// Calls sleeping threads, `wanted` at most.
+    /// Calls sleeping threads, `wanted` at most, and no more than [`CHAIN`](super::sleepers::CHAIN).
     #[inline]
     pub(super) fn call(&mut self, wanted: usize) -> Called {
         let called = self.sleeping.call(wanted);
@@ -160,11 +160,9 @@ impl State {
         called
     }
 
-    /// Calls all that sleep.
-    pub(super) fn call_all(&mut self) -> Called {
-        let called = self.sleeping.call_all();
-        self.rung += called.len();
-        called
+    /// Calls all that sleep, and wakes them.
+    pub(super) fn call_all(&mut self) {
+        self.rung += self.sleeping.call_all();
     }
 
     /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.

@@ -56,10 +56,9 @@ impl Core {
         let own = usize::from(seat::is_inside(self));
         let mut state = self.queue.lock();
         state.closed = true;
-        let called = state.call_all();
+        state.call_all();
         let done = state.is_done_but(own);
         drop(state);
-        called.ring();
         if done {
             return true;
         }

@@ -18,19 +18,21 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
         .start_handler(move |index| enter(&entered, index))
         .exit_handler(move |_| leave(&left))
-        .build();
+        .build()
+        .map(Arc::new);
     let mut state = core.queue.lock();
     match built {
         Ok(pool) => {
             state.threads = core.threads;
             state.next_index = core.threads;
-            state.rayon = Some(Arc::new(pool));
+            state.rayon = Some(pool);
             Ok(())
         }
         Err(error) => {
             // The porter may be there already.
             state.closed = true;
             core.queue.porter.notify_one();
+            drop(state);
             Err(BuildError::Spawn(std::io::Error::other(error)))
         }
     }
@@ -70,9 +72,8 @@ pub(super) fn finish(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
     core.queue.porter.notify_one();
-    let called = state.call_all();
+    state.call_all();
     drop(state);
-    called.ring();
     let own = seat::is_worker_of(core);
     if !own {
         core.drain(None);

@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use super::books::State;
 use super::job::Run;
 use super::patience::Patience;
-use super::sleepers::Bell;
+use super::sleepers::{Bell, CHAIN};
 use super::summons::{self, Summons};
 use super::{BuildError, Core, Kind, seat};
 use crate::clock::Moment;
+use crate::room;
 
 /// How long a thread stays without work.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -28,8 +29,6 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 const WATCH: Duration = Duration::from_micros(500);
 /// How often it does when the others have served it well for some time.
 const RELAXED: Duration = Duration::from_millis(2);
-/// Threads that one thread calls; they call the next ones.
-const CHAIN: usize = 2;
 /// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
 const BRISK: u64 = 4;
 /// Jobs shorter than this gain nothing from more threads than there are: to wake one and to let it go takes as long.
@@ -78,6 +77,7 @@ fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
 /// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
 pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     seat::take(core);
+    let bell = Arc::new(Bell::default());
     let mut state = core.queue.lock();
     state.coming -= 1;
     if core.has_start_hook() {
@@ -91,7 +91,6 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     let (mut state, mut needed) = arrive(core, state, called_at);
     let mut others = if needed { summon_others(core, &mut state) } else { None };
     let mut patience = Patience::new();
-    let bell = Arc::new(Bell::default());
     loop {
         if let Some(others) = others.take() {
             // Before it takes a job, which would wait for these calls.
@@ -245,6 +244,11 @@ fn rest<'a>(
             state = core.queue.lock();
             continue;
         }
+        if state.sleeping.0.len() == state.sleeping.0.capacity() {
+            drop(state);
+            state = room::lock_with_room(|| core.queue.lock(), |state| &mut state.sleeping.0, 1);
+            continue;
+        }
         // One that stays sleeps without a clock; others may leave, and it may then be the last.
         state.sleeping.push(bell);
         let asleep = Moment::now();
@@ -273,10 +277,9 @@ fn left_until(until: &mut Option<Instant>) -> Duration {
 pub(super) fn finish(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    let called = state.call_all();
+    state.call_all();
     core.queue.clock.notify_all();
     drop(state);
-    called.ring();
     if !seat::is_worker_of(core) {
         // What it waits for may wait for this worker's pool.
         seat::wait_by(|| {

@@ -26,6 +26,7 @@ use super::Core;
 use super::books::State;
 use super::job::Run;
 use super::started;
+use crate::room;
 use crate::timer::{self, Expire};
 
 /// The first pause after a refusal.
@@ -103,13 +104,14 @@ impl Looks {
     /// Ends queued jobs that have waited for a thread as long as they may run.
     fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Run>, Duration)>) {
         let now = Instant::now();
-        let mut known = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *known);
+        let lock = || self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *lock());
         let address = |job: &Arc<dyn Run>| Arc::as_ptr(job).addr();
         let since = |job: &Arc<dyn Run>| before.get(&address(job)).map_or(now, |(_, since)| *since);
-        known.extend(queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))));
+        let known = queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))).collect();
         queued.retain(|(job, limit)| now.duration_since(since(job)) >= *limit);
-        drop(known);
+        drop(before);
+        let before = std::mem::replace(&mut *lock(), known);
         drop(before);
         for (job, _) in queued {
             job.end_late();
@@ -189,8 +191,11 @@ impl Core {
 
     /// Queued jobs with a time limit.
     fn limited_jobs(&self) -> Vec<(Arc<dyn Run>, Duration)> {
-        let state = self.queue.lock();
-        state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))).collect()
+        let mut limited = Vec::new();
+        let state = room::lock_to_copy(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
+        limited.extend(state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))));
+        drop(state);
+        limited
     }
 }
 
@@ -198,7 +203,10 @@ impl Core {
 fn tell_of_refusal() {
     REFUSALS.fetch_add(1, Ordering::AcqRel);
     for core in started::all() {
-        let waiting = core.queue.lock().waiters.clone();
+        let mut waiting = Vec::new();
+        let state = room::lock_to_copy(|| core.queue.lock(), |state| state.waiters.len(), &mut waiting);
+        waiting.extend(state.waiters.iter().cloned());
+        drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }
 }

@@ -13,7 +13,7 @@ use super::books::State;
 use super::job::Run;
 use super::permit::{self, Permit, Place};
 use crate::clock::Moment;
-use crate::park;
+use crate::{park, room};
 
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
@@ -60,7 +60,7 @@ impl Queue {
     /// the pool is closed.
     #[inline]
     pub(super) fn add(&self, job: Arc<dyn Run>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Run>> {
-        let mut state = self.lock();
+        let mut state = room::lock_with_room(|| self.lock(), |state| &mut state.jobs, copies);
         if state.closed {
             return Err(job);
         }
@@ -116,10 +116,16 @@ impl Queue {
         job
     }
 
-    /// Puts jobs back in front of all others, in their order.
+    /// Locks the queue once it has room for so many jobs more: nothing is allocated under the lock.
     #[cfg(feature = "process")]
-    pub(super) fn put_back(&self, state: &mut State, jobs: Vec<Arc<dyn Run>>) {
-        jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+    pub(super) fn lock_with_room(&self, jobs: usize) -> MutexGuard<'_, State> {
+        room::lock_with_room(|| self.lock(), |state| &mut state.jobs, jobs)
+    }
+
+    /// Puts jobs back in front of all others, in their order; there is [room](Self::lock_with_room) for them.
+    #[cfg(feature = "process")]
+    pub(super) fn put_back(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Run>>) {
+        jobs.drain(..).rev().for_each(|job| state.jobs.push_front(job));
         self.waiting.store(state.jobs.len(), Ordering::Release);
     }
 
@@ -210,19 +216,21 @@ impl Queue {
         self.gone.notify_all();
         self.porter.notify_one();
         if state.jobs.is_empty() {
-            state.call_all().ring();
+            state.call_all();
         }
     }
 
     /// Gives the current worker's permit back while it waits; `None` if it has lost it.
     pub(super) fn step_aside(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.lock();
+        // Before the lock is taken: the thread's first waker is allocated.
+        let waker = park::waker();
+        let mut state = room::lock_with_room(|| self.lock(), |state| &mut state.waiters, 1);
         if permit::is_gone(permit) {
             return None;
         }
         permit::note(permit, Place::Aside);
         state.aside += 1;
-        state.waiters.push(park::waker());
+        state.waiters.push(waker);
         self.release(&mut state);
         Some(state)
     }
@@ -230,8 +238,8 @@ impl Queue {
     /// Waits for a permit for a worker that has waited, unless it has lost its own. If it loses that meanwhile, somebody
     /// must be called for what nobody could begin while it stood first in line.
     pub(super) fn step_back(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.lock();
         let waker = park::waker();
+        let mut state = self.lock();
         if let Some(place) = state.waiters.iter().rposition(|waiter| waiter.will_wake(&waker)) {
             state.waiters.swap_remove(place);
         }

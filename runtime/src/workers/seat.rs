@@ -179,6 +179,8 @@ impl Core {
     /// Gives this worker's permit back; `false` if it has none.
     fn step_aside(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
         let Some(state) = self.queue.step_aside(permit) else { return false };
+        // A destructor or an allocator that waits after the outcome was told.
+        is_here(self);
         self.rouse(state);
         true
     }
@@ -231,7 +233,7 @@ impl Core {
     }
 }
 
-/// The thread is at the queue, which is locked.
+/// The thread is at the queue, or is about to wait; the queue is locked.
 #[inline]
 pub(super) fn is_here(core: &Core) {
     if EXPECTED.replace(false) {

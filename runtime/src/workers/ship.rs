@@ -43,14 +43,14 @@ impl Supply<Arc<dyn Run>> for Line<'_> {
     }
 
     fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Run>>>>) {
-        let jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
-        let mut state = self.core.queue.lock();
+        let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
+        let mut state = self.core.queue.lock_with_room(jobs.len());
         // Under the lock: from the moment that the pool is cancelled its queue stays empty.
         if self.core.is_cancelled() {
             drop(state);
             return jobs.into_iter().for_each(|job| job.abandon(true));
         }
-        self.core.queue.put_back(&mut state, jobs);
+        self.core.queue.put_back(&mut state, &mut jobs);
         crew::rouse(self.core, state);
     }
 }

@@ -6,8 +6,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 
-use crate::few::Few;
-
 /// Where one thread sleeps.
 #[derive(Default)]
 pub(super) struct Bell {
@@ -26,7 +24,10 @@ impl Bell {
 
 /// Those who sleep, and have not been called.
 #[derive(Default)]
-pub(super) struct Sleepers(Vec<Arc<Bell>>);
+pub(super) struct Sleepers(pub(super) Vec<Arc<Bell>>);
+
+/// Threads that one call takes, at most; they call the next ones.
+pub(super) const CHAIN: usize = 2;
 
 impl Sleepers {
     #[inline]
@@ -49,22 +50,21 @@ impl Sleepers {
         self.0.len()
     }
 
-    /// Takes up to `count` threads out, to be [rung](Called::ring) for.
+    /// Takes up to `count` threads out, and [`CHAIN`] at most, to be [rung](Called::ring) for.
     #[inline]
     pub(super) fn call(&mut self, count: usize) -> Called {
-        match count {
-            0 => Called(Few::None),
-            1 => Called(self.0.pop().map_or(Few::None, |bell| Few::One(bell.call()))),
-            _ => {
-                let first = self.0.len().saturating_sub(count);
-                Called(Few::More(self.0.drain(first..).map(Bell::call).collect()))
-            }
+        let mut called = [const { None }; CHAIN];
+        for place in called.iter_mut().take(count) {
+            *place = self.0.pop().map(Bell::call);
         }
+        Called(called)
     }
 
-    /// All of them.
-    pub(super) fn call_all(&mut self) -> Called {
-        Called(Few::More(self.0.drain(..).map(Bell::call).collect()))
+    /// Wakes all of them; how many.
+    pub(super) fn call_all(&mut self) -> usize {
+        let count = self.0.len();
+        self.0.drain(..).for_each(|bell| bell.call().condvar.notify_one());
+        count
     }
 
     /// Wakes one of them, which goes back to sleep if there is nothing to do.
@@ -78,16 +78,16 @@ impl Sleepers {
 
 /// Threads that were called, and sleep still.
 #[must_use = "they sleep until their bells ring"]
-pub(super) struct Called(Few<Arc<Bell>>);
+pub(super) struct Called([Option<Arc<Bell>>; CHAIN]);
 
 impl Called {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().flatten().count()
     }
 
     /// Wakes them; not under the lock, which they want at once.
     #[inline]
     pub(super) fn ring(self) {
-        self.0.for_each(|bell| bell.condvar.notify_one());
+        self.0.iter().flatten().for_each(|bell| bell.condvar.notify_one());
     }
 }

@@ -1,8 +1,9 @@
 //! The pools of this process.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Core;
+use crate::room;
 
 static STARTED: Mutex<Started> = Mutex::new(Started { pools: Vec::new(), crowded: LEAST });
 
@@ -15,18 +16,32 @@ struct Started {
     crowded: usize,
 }
 
+impl Started {
+    fn is_crowded(&self) -> bool {
+        self.pools.len() >= self.crowded
+    }
+}
+
+fn lock() -> MutexGuard<'static, Started> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One more pool has started.
 pub(super) fn add(core: &Arc<Core>) {
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if started.pools.len() >= started.crowded {
-        started.pools.retain(|core| core.strong_count() > 0);
+    let mut ended = Vec::new();
+    if lock().is_crowded() {
+        let mut started = room::lock_to_copy(lock, |started| started.pools.len(), &mut ended);
+        ended.extend(started.pools.extract_if(.., |core| core.strong_count() == 0));
         started.crowded = (2 * started.pools.len()).max(LEAST);
     }
-    started.pools.push(Arc::downgrade(core));
+    room::lock_with_room(lock, |started| &mut started.pools, 1).pools.push(Arc::downgrade(core));
 }
 
 /// Every pool that has started and not ended.
 pub(crate) fn all() -> Vec<Arc<Core>> {
-    let started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    started.pools.iter().filter_map(Weak::upgrade).collect()
+    let mut pools = Vec::new();
+    let started = room::lock_to_copy(lock, |started| started.pools.len(), &mut pools);
+    pools.extend(started.pools.iter().filter_map(Weak::upgrade));
+    drop(started);
+    pools
 }

@@ -5,10 +5,12 @@
 
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
+use std::thread::JoinHandle;
 
 use super::books::State;
 use super::sleepers::Called;
 use super::{Core, Kind, deferred};
+use crate::room;
 
 /// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
 /// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
@@ -83,15 +85,10 @@ impl Recruits {
                 thread = thread.stack_size(READING_STACK);
             }
             let spawned = thread.spawn(move || life(&crew, retakes));
-            let mut state = core.queue.lock();
             match spawned {
-                Ok(handle) => {
-                    if state.handles.len() > 2 * state.threads {
-                        state.handles.retain(|old| !old.is_finished());
-                    }
-                    state.handles.push(handle);
-                }
+                Ok(handle) => core.keep_handle(handle),
                 Err(error) => {
+                    let mut state = core.queue.lock();
                     let refused = indices.end - index;
                     state.threads -= refused;
                     state.coming -= refused;
@@ -106,6 +103,22 @@ impl Recruits {
             }
         }
         Ok(())
+    }
+}
+
+impl Core {
+    /// Keeps a thread's handle until the pool ends.
+    fn keep_handle(&self, handle: JoinHandle<()>) {
+        let mut ended = Vec::new();
+        let mut state = room::lock_with_room(|| self.queue.lock(), |state| &mut state.handles, 1);
+        state.handles.push(handle);
+        if state.handles.len() > 2 * state.threads {
+            drop(state);
+            let mut state = room::lock_to_copy(|| self.queue.lock(), |state| state.handles.len(), &mut ended);
+            ended.extend(state.handles.extract_if(.., |old| old.is_finished()));
+        }
+        // Handles of threads that have ended are freed here, while the lock is free.
+        drop(ended);
     }
 }
 

@@ -12,7 +12,7 @@ use super::Core;
 use super::books::State;
 use super::job::Run;
 use super::queue::Queue;
-use crate::panics;
+use crate::{panics, room};
 
 /// Fewer dead jobs are left where they are.
 const LEAST: usize = 1_024;
@@ -34,9 +34,10 @@ impl Queue {
     }
 
     /// Takes dead jobs out, to be dropped without the lock.
-    fn take_dead(&self, state: &mut State) -> Vec<Arc<dyn Run>> {
-        state.stale = 0;
+    fn take_dead(&self) -> Vec<Arc<dyn Run>> {
         let mut dead = Vec::new();
+        let mut state = room::lock_to_copy(|| self.lock(), |state| state.jobs.len(), &mut dead);
+        state.stale = 0;
         state.jobs.retain(|job| {
             let is_dead = job.is_dead();
             if is_dead {
@@ -46,17 +47,18 @@ impl Queue {
         });
         let tasks = dead.iter().filter(|job| job.is_task()).count();
         self.dead.fetch_sub(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::Relaxed);
-        if state.jobs.capacity() > 4 * state.jobs.len().max(LEAST) {
-            let room = 2 * state.jobs.len();
-            state.jobs.shrink_to(room);
+        self.has_fewer_jobs(&mut state);
+        let (len, capacity) = (state.jobs.len(), state.jobs.capacity());
+        drop(state);
+        if capacity > 4 * len.max(LEAST) {
+            room::replace(|| self.lock(), |state| &mut state.jobs, capacity, 2 * len);
         }
-        self.has_fewer_jobs(state);
         dead
     }
 
     /// Throws dead jobs out.
     pub(super) fn sweep(&self) {
-        let dead = self.take_dead(&mut self.lock());
+        let dead = self.take_dead();
         // A span that goes with one is the user's code, as is the error of one that was cancelled.
         dead.into_iter().for_each(panics::discard);
     }

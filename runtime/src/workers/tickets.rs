@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use super::books::State;
 use super::job::Ran;
+use super::sleepers::CHAIN;
 use super::{Core, crew, summons};
 use crate::park;
 
 /// How long a thread that has helped looks for more.
 const LINGER: Duration = Duration::from_micros(50);
-/// Threads that one thread calls; they call the next ones.
-const CHAIN: usize = 2;
 
 /// Calls workers for jobs that could run: the porter, then rayon's that are free, else those that stand in.
 pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
@@ -28,7 +27,8 @@ pub(super) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     state.tickets += tickets;
     wanted -= tickets;
     let called = state.call(wanted);
-    wanted = (wanted - called.len()).saturating_sub(state.hooked);
+    // Those that sleep still are called by those that are called.
+    wanted = if state.sleeping.len() > 0 { 0 } else { (wanted - called.len()).saturating_sub(state.hooked) };
     let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
     if wanted > 0 && state.aside + state.lost > 0 {
         // One that is refused is deferred.
