@@ -149,6 +149,43 @@ fn other_threads_wait_for_a_runtime_of_one_thread() {
     }
 }
 
+/// The runtime polls nothing from the first wait of its blocking thread to the last.
+#[test]
+fn a_blocking_thread_waits_for_its_runtime_however_busy() {
+    // Longer than it takes to know that no thread drives a runtime.
+    const LONG: Duration = Duration::from_secs(5);
+    ends(|| {
+        let runtime = one_thread();
+        runtime.block_on(async {
+            let (sender, waited) = mpsc::channel();
+            let tasks = [naps::submit(1), naps::submit(1)];
+            let blocking = tokio::task::spawn_blocking(move || {
+                let [first, second] = tasks;
+                let early = catch_unwind(AssertUnwindSafe(|| first.wait(LONG)));
+                sender.send(early.is_ok_and(|ended| !ended)).expect("it is received");
+                (first.join().expect("no panic"), second.join().expect("no panic"), naps::submit(1).join().expect("no"))
+            });
+            assert!(waited.recv_timeout(PATIENCE).expect("it waits in vain, and is not refused"));
+            assert_eq!(blocking.await.expect("no panic"), (1, 1, 1));
+        });
+    });
+}
+
+#[test]
+fn a_task_of_another_runtime_does_not_wait_for_one_that_it_only_entered() {
+    all_end(|name, wait| {
+        let entered = one_thread();
+        let handle = entered.handle().clone();
+        let several = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
+        let task = several.spawn(async move {
+            let _inside = handle.enter();
+            refuses(name, || wait(naps::submit(1)));
+        });
+        several.block_on(task).expect(name);
+        drop(entered);
+    });
+}
+
 #[test]
 fn a_runtime_of_several_threads_may_be_entered() {
     for (_, wait) in WAITS {
