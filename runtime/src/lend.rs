@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::workers::{self, Core, Ran, Run};
@@ -136,10 +136,14 @@ impl<W> Lease<W> {
 
     /// The caller sleeps until `done` holds, which whoever changes the state makes true.
     fn sleep(&self, done: impl Fn() -> bool) {
-        self.caller.get_or_init(park::waker);
-        // Whoever changes the state after this sees that it must wake; what was changed before, `done` sees.
-        self.state.fetch_or(ASLEEP, Ordering::AcqRel);
+        self.be_woken();
         park::wait_until(done);
+    }
+
+    /// Whoever changes the state after this sees that it must wake the caller; what was changed before, the caller sees.
+    fn be_woken(&self) {
+        self.caller.get_or_init(park::waker);
+        self.state.fetch_or(ASLEEP, Ordering::AcqRel);
     }
 
     /// Wakes the caller, if the state before a change says that it sleeps.
@@ -272,6 +276,9 @@ fn serve<W: Work>(
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
         if !park::look(done) {
+            if core.is_frames() {
+                wait_until_begun(core, lease, &job);
+            }
             let mut refusals = workers::refusals();
             while !done() {
                 workers::wait_by(|| lease.sleep(|| done() || (lease.claims && workers::refusals() != refusals)));
@@ -298,6 +305,32 @@ fn serve<W: Work>(
         return Err(Bad::Abandoned);
     }
     Ok(())
+}
+
+/// Waits until a worker has entered the lease, or the job is abandoned. Where all workers are inside of other jobs and
+/// none of those ends, each of them may wait for this one: then a thread of its own runs it.
+fn wait_until_begun<W: Work>(core: &Arc<Core>, lease: &Lease<W>, job: impl Fn() -> Arc<dyn Run>) {
+    let has_begun = || lease.state.load(Ordering::Acquire) & (ENTERED | ABANDONED) != 0;
+    let look = || {
+        lease.be_woken();
+        workers::wait_by(|| park::wait_until_deadline(has_begun, Instant::now() + workers::LOOK))
+    };
+    let mut before = None;
+    let mut has_extra = false;
+    while !look() {
+        let now = core.retakes_if_full();
+        let stands_still = now.is_some() && now == before;
+        before = now;
+        if !stands_still || has_extra {
+            continue;
+        }
+        has_extra = core.start_extra(job()).is_ok();
+        // Where the thread is refused, this one does it, unless it belongs to rayon, where Polars would panic, or the
+        // pool has hooks: the next look asks for a thread again then.
+        if !has_extra && !core.has_hooks() && rayon::current_thread_index().is_none() {
+            job().run();
+        }
+    }
 }
 
 /// Runs a job here that waits for a thread which the operating system refuses its pool, if this thread is a worker.

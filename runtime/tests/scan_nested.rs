@@ -55,6 +55,52 @@ fn by_a_thread(df: DataFrame) -> PolarsResult<DataFrame> {
     thread::spawn(move || by_chunks(df)).join().expect("it does not panic")
 }
 
+fn by_scoped_threads(df: DataFrame) -> PolarsResult<DataFrame> {
+    thread::scope(|s| {
+        let others = [s.spawn(|| by_chunks(df.clone())), s.spawn(|| by_chunks(df.clone()))];
+        others.map(|other| other.join().expect("it does not panic")).into_iter().last().expect("there are two")
+    })
+}
+
+/// Threads inside of threads: each of them waits for chunks that only another worker could run.
+fn by_threads_in_threads(df: DataFrame) -> PolarsResult<DataFrame> {
+    let deeper = |df: DataFrame| thread::scope(|s| s.spawn(|| by_a_thread(df)).join().expect("it does not panic"));
+    thread::scope(|s| s.spawn(|| Ok(df.par_chunks(2).map(deeper)?)).join().expect("it does not panic"))
+}
+
+/// The thread that cuts frames is a worker of another pool, and is waited for in a way that its pool does not see.
+fn by_an_io_thread(df: DataFrame) -> PolarsResult<DataFrame> {
+    let (sender, done) = mpsc::channel();
+    let _task = Pool::io_default().submit(move || sender.send(by_chunks(df)));
+    done.recv().expect("it does not panic")
+}
+
+fn by_rayon_scope(df: DataFrame) -> PolarsResult<DataFrame> {
+    let (sender, done) = mpsc::channel();
+    rayon::scope(|s| {
+        for _ in 0..3 {
+            s.spawn(|_| sender.send(by_chunks(df.clone())).expect("it is received"));
+        }
+    });
+    done.recv().expect("three were sent")
+}
+
+static STREAMED: Pool = Pool::cpu("streamed").threads(1);
+
+fn by_the_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
+    Ok(df.par_chunks(2).on(&STREAMED).map(Ok)?)
+}
+
+fn streaming_on_the_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
+    let query = df.lazy().map(by_the_pool_of_one, AllowedOptimizations::default() | OptFlags::STREAMING, None, None);
+    query.collect_with_engine(Engine::Streaming).map(|result| result.unwrap_single())
+}
+
+/// The threads of Polars' engine are no workers of the pool, whose only worker waits for them.
+fn a_query_on_the_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
+    Ok(df.par_chunks(2).on(&STREAMED).map(streaming_on_the_pool_of_one)?)
+}
+
 fn by_rayon(df: DataFrame) -> PolarsResult<DataFrame> {
     rayon::join(|| by_chunks(df.clone()), || by_chunks(df.clone())).0
 }
@@ -73,7 +119,12 @@ const INNER: &[(&str, Step)] = &[
     ("a scan of a query", by_scan_of_a_query),
     ("a pool of one", by_a_pool_of_one),
     ("a thread", by_a_thread),
+    ("threads in a scope", by_scoped_threads),
+    ("threads in threads", by_threads_in_threads),
+    ("an io function's thread", by_an_io_thread),
     ("rayon", by_rayon),
+    ("a rayon scope", by_rayon_scope),
+    ("a streaming query on a pool of one", a_query_on_the_pool_of_one),
 ];
 
 fn mapped(step: Step, flags: OptFlags) -> LazyFrame {
@@ -99,17 +150,9 @@ const OUTER: &[(&str, fn(Step) -> PolarsResult<DataFrame>)] = &[
     ("chunks", |step| Ok(df!("x" => [1, 2, 3])?.par_chunks(3).map(step)?)),
 ];
 
-/// A worker whose closure waits in a way of its own keeps its place, so that others must be free.
-fn keeps_its_place(outer: &str, inner: &str) -> bool {
-    matches!(inner, "a thread" | "rayon") && matches!(outer, "a scan" | "chunks" | "a query whose scan uses it too")
-}
-
 fn try_all_pairs() {
     for &(outer, run) in OUTER {
         for &(inner, step) in INNER {
-            if keeps_its_place(outer, inner) {
-                continue;
-            }
             let (sender, done) = mpsc::channel();
             thread::spawn(move || sender.send(run(step)));
             let result = done.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{inner} inside {outer} hangs"));

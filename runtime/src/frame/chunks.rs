@@ -25,9 +25,9 @@ use crate::workers::Core;
 /// or if its result does not fit the others. Of several failing chunks the first in row order is named, and
 /// chunks behind it are not started.
 ///
-/// A function may cut frames itself, and wait for tasks and scans: its worker makes room for theirs. One that waits in a
-/// way of its own, as for a thread or a rayon pool, keeps its worker: with all of them waiting so, chunks that are cut
-/// over there find none.
+/// A function may cut frames itself, and wait for tasks and scans: its worker makes room for theirs. One that waits in
+/// another way, as for a thread, a rayon pool or a streaming query, keeps its worker. A frame that is cut over there while
+/// all workers are busy, and stay so for 100 ms, gets one plain thread more than the pool has, for as long as it is mapped.
 ///
 /// `S` is what is cut (`DataFrame`, `Series` or `Column`), and `P` along what: by rows or by groups.
 ///

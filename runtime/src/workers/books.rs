@@ -89,6 +89,8 @@ pub(super) struct State {
     /// The number in the next thread's name.
     pub(super) next_index: usize,
     pub(super) closed: bool,
+    /// Threads that `threads` does not count, as each runs one job and ends: see `extra.rs`.
+    pub(super) extra: usize,
     /// Plain threads, to be joined at the end.
     pub(super) handles: Vec<JoinHandle<()>>,
     /// The cpu pool's threads, until it closes.
@@ -126,6 +128,7 @@ impl State {
             untidy: false,
             next_index: 0,
             closed: false,
+            extra: 0,
             handles: Vec::new(),
             rayon: None,
         }

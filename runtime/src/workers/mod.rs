@@ -1,8 +1,8 @@
 //! The workers of a pool: a [`Core`] is a queue of jobs and the threads that take from it.
 //!
 //! `cpu.rs` has rayon's work-stealing threads, `crew.rs` plain ones that may block. `books.rs` says who is where,
-//! `queue.rs` hands out jobs and permits, `deferred.rs` tries starts of threads again, `sweep.rs` throws out jobs that
-//! nobody will run, `closing.rs` ends a pool.
+//! `queue.rs` hands out jobs and permits, `deferred.rs` tries starts of threads again, `extra.rs` starts one more for a
+//! job of frames that no worker can begin, `sweep.rs` throws out jobs that nobody will run, `closing.rs` ends a pool.
 
 mod at_work;
 mod books;
@@ -12,6 +12,7 @@ mod cpu;
 mod crew;
 mod deferred;
 mod demand;
+mod extra;
 mod fit;
 #[cfg(feature = "polars")]
 mod frames;
@@ -45,6 +46,7 @@ pub(crate) use at_work::at_work;
 pub(crate) use core_ref::CoreRef;
 pub(crate) use deferred::refusals;
 pub(crate) use demand::Demand;
+pub(crate) use extra::LOOK;
 #[cfg(feature = "process")]
 pub(crate) use job::Ship;
 pub(crate) use job::{Ran, Run};

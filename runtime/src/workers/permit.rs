@@ -25,6 +25,11 @@ impl Permit {
         Self(AtomicU8::new(Place::Here as u8))
     }
 
+    /// One that the worker has lost.
+    pub(super) fn gone() -> Self {
+        Self(AtomicU8::new(Place::Gone as u8))
+    }
+
     pub(super) fn place(&self) -> Place {
         match self.0.load(Ordering::Relaxed) {
             0 => Place::Here,

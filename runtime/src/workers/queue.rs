@@ -301,7 +301,7 @@ impl Queue {
     /// Waits until the last thread has left, but those that are lost, and joins the plain ones.
     pub(super) fn join(&self) {
         let mut state = self.lock();
-        while state.threads > state.lost {
+        while state.threads > state.lost || state.extra > 0 {
             state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let (lost, handles) = (state.lost, std::mem::take(&mut state.handles));

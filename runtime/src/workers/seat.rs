@@ -249,6 +249,14 @@ pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> 
     result
 }
 
+/// Runs a job on a worker of its own pool that has no permit, and so none to give back.
+pub(super) fn without_permit<T>(work: impl FnOnce() -> T) -> T {
+    let before = HOLDS.replace(true);
+    let result = with_permit(&Arc::new(Permit::gone()), work);
+    HOLDS.set(before);
+    result
+}
+
 /// Whether this thread has a permit of `core` at this moment.
 fn has_permit_of(core: &Core) -> bool {
     is_inside(core) && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.place() != Place::Gone))

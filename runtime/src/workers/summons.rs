@@ -108,7 +108,7 @@ impl Recruits {
 
 impl Core {
     /// Keeps a thread's handle until the pool ends.
-    fn keep_handle(&self, handle: JoinHandle<()>) {
+    pub(super) fn keep_handle(&self, handle: JoinHandle<()>) {
         let mut ended = Vec::new();
         let mut state = room::lock_with_room(|| self.queue.lock(), |state| &mut state.handles, 1);
         state.handles.push(handle);

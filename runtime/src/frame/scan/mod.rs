@@ -41,6 +41,9 @@ const ROWS: usize = 100_000;
 /// At most one chunk a worker is being mapped, and as many may wait for an earlier one, so memory is bounded by the
 /// chunks' size, whatever the input's.
 ///
+/// A function of a streaming query that waits for a thread keeps one of Polars' threads. With all of them waiting so, a query
+/// that such a thread reads never begins, here as in Polars alone: read it in the function itself.
+///
 /// # Files that change
 ///
 /// Each file is opened once: one that is replaced meanwhile (written beside and renamed, as the sinks do) is read as it
