@@ -1,9 +1,9 @@
-//! A cell that is filled by what may fail. A failure is told of once the cell is free again: the panic hook that hears of
-//! it may use the same cell.
+//! [`TryOnce`]: a cell for what is started at its first use and may be refused, as a pool or a runtime. A failure is told
+//! of once the cell is free again: the panic hook that hears of it may use the same cell.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// As a [`OnceLock`], whose way to be filled can fail.
+/// As [`OnceLock`], with an initializer that can fail.
 pub(crate) struct TryOnce<T> {
     value: OnceLock<T>,
     filling: Mutex<()>,

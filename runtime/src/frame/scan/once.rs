@@ -1,10 +1,12 @@
-//! [`Once`]: a value that one worker makes, while the others that need it give their permits back.
+//! [`Once`]: a cell for a decoded column, which the first worker that needs it decodes. The others give their permits back
+//! while they wait, unlike with [`OnceLock`]; and after a panic of the first the next one tries, so that nothing can fail
+//! for good. What may fail with an error, and is short, is made in a `TryOnce` (`runtime/src/once.rs`).
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::workers;
 
-/// As [`OnceLock`], for workers.
+/// As [`OnceLock`], for workers that may wait long.
 pub(super) struct Once<T> {
     value: OnceLock<T>,
     /// Whether a worker makes the value.

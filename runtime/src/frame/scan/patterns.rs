@@ -1,4 +1,5 @@
-//! The files that a query reads: which ones its patterns and folders must not stand for.
+//! The patterns and folders that a query reads: files that sinks still write are hidden from them, and one that matches the
+//! query's own output is found.
 
 use std::fs;
 #[cfg(unix)]
