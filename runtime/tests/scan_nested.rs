@@ -3,7 +3,7 @@
 //! The numbers of workers are set in processes of their own: this very program, told to run one test.
 
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -178,6 +178,33 @@ fn in_a_process_with(workers: &str, polars: &str, test: &str) {
         .expect("it can be started again");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// A worker that has waited for a task needs its permit back, which another one keeps that waits for a thread, and so for
+/// the first.
+#[test]
+fn a_worker_comes_back_though_all_others_keep_their_places() {
+    static ONE: Pool = Pool::cpu("one").threads(1);
+    let outer = |df: DataFrame| {
+        let (begun, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let (begun_there, go_there, inner) = (Arc::clone(&begun), Arc::clone(&go), df.clone());
+        let waits = move |df: DataFrame| {
+            begun_there.wait();
+            let go = Arc::clone(&go_there);
+            Pool::io_default().submit(move || go.wait()).join().expect("it does not panic");
+            Ok(df)
+        };
+        let thread = thread::spawn(move || inner.par_chunks(1).on(&ONE).map(waits));
+        // Another worker has this one's permit meanwhile, and gives it back to wait itself.
+        Pool::io_default().submit(move || begun.wait()).join().expect("it does not panic");
+        go.wait();
+        Ok(thread.join().expect("it does not panic")?)
+    };
+    let (sender, done) = mpsc::channel();
+    let df = df!("x" => [1, 2, 3]).expect("one column");
+    let whole = df.clone();
+    thread::spawn(move || sender.send(whole.par_chunks(1).on(&ONE).map(outer)));
+    assert_eq!(done.recv_timeout(PATIENCE).expect("it hangs").expect("no error"), df);
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::workers::Core;
 /// A function may cut frames itself, and wait for tasks and scans: its worker makes room for theirs. One that waits in
 /// another way, as for a thread, a rayon pool or a streaming query, keeps its worker. A frame that is cut over there while
 /// all workers are busy, and stay so for 100 ms, gets one plain thread more than the pool has, for as long as it is mapped.
+/// A worker that has waited, and for 1 s finds all others busy, goes on beside them.
 ///
 /// `S` is what is cut (`DataFrame`, `Series` or `Column`), and `P` along what: by rows or by groups.
 ///

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) lost: usize,
     /// Workers that have waited and need a permit again. They go before new jobs.
     pub(super) returning: usize,
+    /// How often a permit was given back while a worker needed one, or was overdrawn.
+    pub(super) given_back: u64,
     /// Threads that exist or are being started, rayon's apart.
     pub(super) threads: usize,
     /// Threads among them that look for a job, and will see it without a bell.
@@ -108,6 +110,7 @@ impl State {
             waiters: Vec::new(),
             lost: 0,
             returning: 0,
+            given_back: 0,
             threads: 0,
             looking: 0,
             sleeping: Sleepers::default(),

@@ -3,6 +3,9 @@
 //! A worker needs a *permit* to run a job, and a pool has as many as it has threads. A worker that waits for
 //! something gives its permit back, so that another thread can go on with the queue, and asks for one again before
 //! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
+//!
+//! A worker of a crew of frames may wait for a thread of the user's, and keep its permit. If what that thread cuts has been
+//! begun by a worker that needs a permit to go on, no permit would ever be free: it [overdraws](Queue::step_back) then.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +17,10 @@ use super::job::Run;
 use super::permit::{self, Permit, Place};
 use crate::clock::Moment;
 use crate::{park, room};
+
+/// How long a worker that has waited stands in line while no other gives its permit back, before it goes on without one.
+/// Longer than most chunks take: where those that have the permits compute, it is one too many.
+const RETURNS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
 pub(super) struct Queue {
@@ -198,6 +205,7 @@ impl Queue {
     pub(super) fn release(&self, state: &mut State) {
         state.running -= 1;
         if state.returning > 0 {
+            state.given_back += 1;
             self.permit.notify_one();
         }
         self.tell_of_end(state);
@@ -237,7 +245,9 @@ impl Queue {
 
     /// Waits for a permit for a worker that has waited, unless it has lost its own. If it loses that meanwhile, somebody
     /// must be called for what nobody could begin while it stood first in line.
-    pub(super) fn step_back(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
+    ///
+    /// With `overdraws` it takes one more than there are when none is given back for [`RETURNS_WITHIN`].
+    pub(super) fn step_back(&self, permit: Option<&Permit>, overdraws: bool) -> Option<MutexGuard<'_, State>> {
         let waker = park::waker();
         let mut state = self.lock();
         if let Some(place) = state.waiters.iter().rposition(|waiter| waiter.will_wake(&waker)) {
@@ -251,7 +261,18 @@ impl Queue {
             permit::note(permit, Place::Returning);
             state.returning += 1;
             while state.running >= state.limit && !permit::is_gone(permit) {
-                state = self.permit.wait(state).unwrap_or_else(PoisonError::into_inner);
+                if !overdraws {
+                    state = self.permit.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let before = state.given_back;
+                let waited = self.permit.wait_timeout(state, RETURNS_WITHIN).unwrap_or_else(PoisonError::into_inner);
+                state = waited.0;
+                if waited.1.timed_out() && state.given_back == before {
+                    // The next one that overdraws waits for as long again.
+                    state.given_back += 1;
+                    break;
+                }
             }
             state.returning -= 1;
             if permit::is_gone(permit) {

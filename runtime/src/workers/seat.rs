@@ -168,7 +168,7 @@ impl Drop for Aside {
     #[inline]
     fn drop(&mut self) {
         if let Some((core, permit)) = &self.permit
-            && let Some(state) = core.queue.step_back(permit.as_deref())
+            && let Some(state) = core.queue.step_back(permit.as_deref(), core.is_frames())
         {
             core.rouse(state);
         }
