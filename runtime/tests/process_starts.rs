@@ -32,10 +32,18 @@ extern "C" fn at_start() {
     match what.as_str() {
         "exit" => end(),
         "exit three times" if starts <= 3 => end(),
+        "exit at first" if is_within_a_tenth_of_a_second(&format!("{path}-first")) => end(),
         "hang" => hang(),
         "hang once" if starts <= 1 => hang(),
         _ => {}
     }
+}
+
+/// Whether the first worker asked this a tenth of a second ago or less; its file tells.
+fn is_within_a_tenth_of_a_second(path: &str) -> bool {
+    let _ = fs::File::create_new(path);
+    let first = fs::metadata(path).and_then(|file| file.modified()).expect("it is there");
+    first.elapsed().is_ok_and(|age| age < Duration::from_millis(100))
 }
 
 fn end() -> ! {
@@ -70,6 +78,7 @@ fn with_workers_that(test: &str, what: &str, body: fn()) {
     child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").env(AT_START, what).env(STARTS, &path);
     let status = child.status().expect("it can be started again");
     let _ = fs::remove_file(&path);
+    let _ = fs::remove_file(format!("{path}-first"));
     assert!(status.success(), "{status}");
 }
 
@@ -162,6 +171,22 @@ fn a_start_that_fails_a_few_times_costs_nothing() {
         let all = join_all(tasks).expect("a worker starts");
         assert!(all.into_iter().zip(0..).all(|(result, n)| matches!(result, Ok(same) if same == 2 * n)));
         assert!((4..=5).contains(&starts()), "{}", starts());
+    });
+}
+
+static SIXTEEN: Pool = Pool::process("sixteen").threads(16);
+
+#[parallel(kind = "process", pool = SIXTEEN)]
+fn triple(n: u32) -> Result<u32, TaskError> {
+    Ok(3 * n)
+}
+
+#[test]
+fn first_starts_that_fail_all_at_once_cost_nothing() {
+    with_workers_that("first_starts_that_fail_all_at_once_cost_nothing", "exit at first", || {
+        let tasks: Vec<_> = (0..1_000).map(triple::submit).collect();
+        let all = join_all(tasks).expect("a worker starts");
+        assert!(all.into_iter().zip(0..).all(|(result, n)| matches!(result, Ok(same) if same == 3 * n)));
     });
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Host {
     process: Arc<Process>,
     /// Whether it has begun a call, so that its start has not failed.
     pub(super) proven: bool,
+    /// How many starts of its pool had failed in a row before its own.
+    pub(super) failed_before: u32,
     shared: Shared,
     pub(super) mail: Mail,
     /// Requests posted so far, modulo 2^32 as the ring counts.
@@ -109,6 +111,7 @@ impl Host {
             owner: Owner::this_process(),
             process,
             proven: false,
+            failed_before: caller.before,
             shared,
             mail: Mail::new(socket),
             posted: 0,

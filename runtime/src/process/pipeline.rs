@@ -213,10 +213,11 @@ fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut 
         seat.has_begun(&mut host);
     }
     let is_stopped = flying.front().is_some_and(|(_, front)| front.is_stopped()) || cancelled();
-    let proven = host.proven;
+    let (proven, failed_before) = (host.proven, host.failed_before);
     let death = host.bury(cause);
     // A worker that has begun nothing is a start that has failed. The tasks are queued again, up to a bound.
-    let given_up = if proven || is_stopped { None } else { seat.starts.stillborn(&seat.stillborn(&death)) };
+    let is_stillborn = !proven && !is_stopped;
+    let given_up = is_stillborn.then(|| seat.starts.stillborn(failed_before, &seat.stillborn(&death))).flatten();
     if (begun || given_up.is_some())
         && let Some((_, mut shipment)) = flying.pop_front()
     {

@@ -2,7 +2,8 @@
 //!
 //! A start has failed when there is no worker, or when the worker ends before it begins its first call. The starts of a
 //! pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the pool together,
-//! and after [`ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. A call that was
+//! and after [`ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. The first starts of
+//! a pool are made at once, and are one attempt if they fail. A call that was
 //! made before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
 //! begins a call ends the series.
 
@@ -47,6 +48,8 @@ pub(super) struct Caller<'a> {
     deadline: Option<Instant>,
     /// Starts that have failed for this call.
     failed: u32,
+    /// How many had failed in a row when its last start began.
+    pub(super) before: u32,
 }
 
 /// Why a call gets no worker.
@@ -67,7 +70,7 @@ impl<'a> Caller<'a> {
         limit: Option<Duration>,
         is_stopped: &'a dyn Fn() -> bool,
     ) -> Self {
-        Self { task, since, limit, is_stopped, deadline: None, failed: 0 }
+        Self { task, since, limit, is_stopped, deadline: None, failed: 0, before: 0 }
     }
 
     /// Until when its worker must be there.
@@ -85,7 +88,7 @@ pub(super) struct Starts(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Failures in a row.
+    /// Failures in a row; those at the same time are one.
     failed: u32,
     /// When the next start may be, after a failure.
     next: Option<Instant>,
@@ -129,6 +132,7 @@ impl Starts {
                 if state.failed > 0 {
                     state.next = now.checked_add(pause(state.failed));
                 }
+                caller.before = state.failed;
                 return Ok(());
             }
             drop(state);
@@ -143,17 +147,20 @@ impl Starts {
     /// A start has failed; gives the error if the call is to give up.
     pub(super) fn failed(&self, caller: &mut Caller<'_>, why: &str, may_pass: bool) -> Option<String> {
         caller.failed += 1;
-        self.count_failure(caller.failed, why, may_pass)
+        self.count_failure(caller.before, caller.failed, why, may_pass)
     }
 
-    /// A worker has ended before it began a call, whose it is not known.
-    pub(super) fn stillborn(&self, why: &str) -> Option<String> {
-        self.count_failure(0, why, true)
+    /// A worker has ended before it began a call, whose it is not known. So many starts had failed before its own.
+    pub(super) fn stillborn(&self, before: u32, why: &str) -> Option<String> {
+        self.count_failure(before, 0, why, true)
     }
 
-    fn count_failure(&self, of_call: u32, why: &str, may_pass: bool) -> Option<String> {
+    fn count_failure(&self, before: u32, of_call: u32, why: &str, may_pass: bool) -> Option<String> {
         let mut state = self.lock();
-        state.failed = state.failed.saturating_add(1);
+        // Starts that were made at once count as one: a pool of many workers may try again as often as one of few.
+        if before >= state.failed {
+            state.failed = state.failed.saturating_add(1);
+        }
         let now = Instant::now();
         state.next = now.checked_add(pause(state.failed));
         let failed = state.failed.max(of_call);
@@ -235,10 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn starts_that_fail_at_once_are_one_attempt() {
+        let starts = Starts::default();
+        let stopped = || false;
+        let mut callers: Vec<_> = (0..4 * ATTEMPTS).map(|_| Caller::new(None, series(), None, &stopped)).collect();
+        callers.iter_mut().for_each(|caller| starts.wait_for_turn(caller).expect("it may try"));
+        for caller in &mut callers {
+            assert!(starts.failed(caller, "no luck", true).is_none());
+        }
+        assert_eq!(starts.lock().failed, 1);
+        for before in 1..ATTEMPTS {
+            assert_eq!(starts.stillborn(before, "no luck").is_some(), before == ATTEMPTS - 1);
+        }
+    }
+
+    #[test]
     fn a_pause_ends_when_the_call_is_cancelled_or_its_time_is_up() {
         let starts = Starts::default();
         for n in 0..ATTEMPTS {
-            starts.stillborn(&n.to_string());
+            starts.stillborn(n, &n.to_string());
         }
         starts.lock().next = Instant::now().checked_add(Duration::from_secs(3_600));
         let (stopped, goes_on) = (|| true, || false);
