@@ -1,6 +1,9 @@
 //! Queries and closures that use Fanfold themselves, read and run by Fanfold: nothing waits for ever.
 //!
 //! The numbers of workers are set in processes of their own: this very program, told to run one test.
+#![allow(clippy::needless_pass_by_value, reason = "steps of a query get their rows by value")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "the type of a result has no short name")]
+#![allow(clippy::type_complexity, reason = "a table of functions")]
 
 use std::process::Command;
 use std::sync::{Arc, Barrier, mpsc};
