@@ -27,8 +27,9 @@ pub use crate::workers::BuildError;
 /// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
 /// worker process runs functions on its main thread, whose stack is the system's: 8 MiB on most.
 ///
-/// A global allocator may use pools: Fanfold allocates and frees without holding its locks. But a pool starts under one,
-/// so an allocator must only use pools that have started.
+/// A global allocator may use pools that have started: Fanfold allocates and frees without holding its locks, but for the
+/// one that it starts a pool under. If the allocator waits for tasks, they must be of a pool that starts no more threads,
+/// such as one of one thread: the standard library allocates while it starts a thread.
 ///
 /// # Examples
 ///

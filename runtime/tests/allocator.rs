@@ -25,14 +25,18 @@ thread_local! {
 
 static POOL: Pool = Pool::io("asked").threads(3);
 static CPU: Pool = Pool::cpu("computes").threads(2);
-static HELPS: Pool = Pool::io("helps").threads(2);
+/// It starts no more threads once it has started: the standard library allocates while it starts one, which would then wait
+/// for itself.
+static HELPS: Pool = Pool::io("helps").threads(1);
 
 fn ask() {
     if !ASKS.load(Ordering::Relaxed) || INSIDE.replace(true) {
         return;
     }
     assert!(POOL.stats().limit == 3 && CPU.stats().limit == 2);
-    if CALLS.fetch_add(1, Ordering::Relaxed) % 16 == 0 && HELPS.submit(|| 7).join().is_ok_and(|seven| seven == 7) {
+    if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
+        && HELPS.submit(|| 7).join().is_ok_and(|seven| seven == 7)
+    {
         TASKS.fetch_add(1, Ordering::Relaxed);
     }
     INSIDE.set(false);
@@ -125,7 +129,7 @@ fn many_wait_for_one_task_and_one_for_many() {
             let tasks: Vec<_> = (0..100_usize).map(|n| POOL.submit(move || n)).collect();
             std::thread::scope(|scope| {
                 for _ in 0..6 {
-                    scope.spawn(|| wait(&tasks, Until::All, Some(Duration::from_secs(60))));
+                    scope.spawn(|| wait(&tasks, Until::All, Some(Duration::from_mins(1))));
                 }
             });
             let called = std::sync::Arc::new(AtomicUsize::new(0));
@@ -179,7 +183,7 @@ fn pools_start_and_end() {
             let pool = pool.threads(1 + n % 4).build().expect("threads can be had");
             let tasks: Vec<_> = (0..30).map(|n| pool.submit(move || n)).collect();
             pool.shutdown(if n % 3 == 0 { Pending::Cancel } else { Pending::Run });
-            let ended = tasks.into_iter().filter(|task| task.wait(Duration::from_secs(60))).count();
+            let ended = tasks.into_iter().filter(|task| task.wait(Duration::from_mins(1))).count();
             assert_eq!(ended, 30);
         }
     });
