@@ -1,7 +1,9 @@
 //! A clock that is cheap to read: the processor's time-stamp counter where it counts at one rate, else the system's.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use crate::config::get_or_make;
 
 /// A moment, in ticks of this machine.
 #[derive(Clone, Copy)]
@@ -23,7 +25,7 @@ impl Moment {
 
     /// So much later.
     pub(crate) fn after(self, time: Duration) -> Self {
-        let ticks = (time.as_nanos() << SHIFT) / u128::from(CLOCK.rate);
+        let ticks = (time.as_nanos() << SHIFT) / u128::from(clock().rate);
         Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)))
     }
 
@@ -31,7 +33,7 @@ impl Moment {
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
         let ticks = self.0.saturating_sub(earlier.0);
-        u64::try_from((u128::from(ticks) * u128::from(CLOCK.rate)) >> SHIFT).unwrap_or(u64::MAX)
+        u64::try_from((u128::from(ticks) * u128::from(clock().rate)) >> SHIFT).unwrap_or(u64::MAX)
     }
 }
 
@@ -44,7 +46,15 @@ struct Clock {
 
 const SHIFT: u32 = 20;
 
-static CLOCK: LazyLock<Clock> = LazyLock::new(|| {
+static CLOCK: OnceLock<Clock> = OnceLock::new();
+
+#[inline]
+fn clock() -> &'static Clock {
+    get_or_make(&CLOCK, measure)
+}
+
+#[cold]
+fn measure() -> Clock {
     if has_counter() {
         // Long enough for a rate that is right to some per cent: what it decides is no finer.
         let (start, first) = both();
@@ -58,7 +68,7 @@ static CLOCK: LazyLock<Clock> = LazyLock::new(|| {
         }
     }
     Clock { start: Some(Instant::now()), rate: 1 << SHIFT }
-});
+}
 
 /// Both clocks at one moment: of several readings the one that took the least, as this thread may lose its core between
 /// the two, and the rate would be wrong for good.
@@ -80,7 +90,7 @@ fn both() -> (Instant, u64) {
 
 #[inline]
 fn ticks() -> u64 {
-    match CLOCK.start {
+    match clock().start {
         None => counter(),
         Some(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
     }

@@ -48,7 +48,7 @@ impl Known {
     const NEW: Self = Self { threads: None, used: false };
 }
 
-struct Settings {
+pub(crate) struct Settings {
     cpu: Known,
     io: Known,
     process: Known,
@@ -56,12 +56,13 @@ struct Settings {
 
 static SETTINGS: Mutex<Settings> = Mutex::new(Settings { cpu: Known::NEW, io: Known::NEW, process: Known::NEW });
 
-fn settings() -> MutexGuard<'static, Settings> {
+pub(crate) fn settings() -> MutexGuard<'static, Settings> {
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The value, made if there is none. It is made without a lock: the program's allocator may ask for it meanwhile, and a
 /// fork may leave a lock that another thread holds.
+#[inline]
 pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
     loop {
         match cell.get() {

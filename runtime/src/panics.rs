@@ -164,7 +164,7 @@ fn start_installing() {
     }
 }
 
-fn begun() -> MutexGuard<'static, Option<Instant>> {
+pub(crate) fn begun() -> MutexGuard<'static, Option<Instant>> {
     BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -40,7 +40,7 @@ impl Ord for Entry {
 }
 
 /// What is to end, the next one first.
-struct Queue {
+pub(crate) struct Queue {
     entries: BinaryHeap<Reverse<Entry>>,
     /// With so many entries those of what has ended in time are thrown out.
     crowded: usize,
@@ -170,7 +170,7 @@ fn is_served() -> bool {
     queue.watchers + queue.ending > 0
 }
 
-fn lock() -> MutexGuard<'static, Queue> {
+pub(crate) fn lock() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -21,6 +21,8 @@ use crate::task::Task;
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};
 pub(crate) use runtime::is_driven;
 pub(crate) use spawned::drain;
+#[cfg(all(unix, not(miri)))]
+pub(crate) use spawned::{Futures, alive};
 use timed::TimedFuture;
 
 /// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch

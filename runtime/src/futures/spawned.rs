@@ -200,13 +200,13 @@ impl<Fut: Future> Drop for Running<Fut> {
 static ALIVE: Mutex<Futures> = Mutex::new(Futures { alive: 0, forks: 0 });
 static NONE_ALIVE: Condvar = Condvar::new();
 
-struct Futures {
+pub(crate) struct Futures {
     alive: usize,
     /// The forks before they were submitted: in a forked child nobody polls those of its parent.
     forks: u32,
 }
 
-fn alive() -> MutexGuard<'static, Futures> {
+pub(crate) fn alive() -> MutexGuard<'static, Futures> {
     let mut futures = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
     let forks = fork::count();
     if futures.forks != forks {

@@ -346,9 +346,11 @@ fn known(function: String) -> &'static str {
     const MOST: usize = 10_000;
     const LONGEST: usize = 1_000;
     use std::collections::HashSet;
-    use std::sync::{LazyLock, Mutex, PoisonError};
-    static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    use std::sync::{Mutex, PoisonError};
+
+    use super::owner::PerProcess;
+    static KNOWN: PerProcess<Mutex<HashSet<&'static str>>> = PerProcess::new();
+    let mut known = KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = known.get(function.as_str()) {
         return path;
     }

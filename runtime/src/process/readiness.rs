@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::thread;
 
 use super::os::{OwnedFd, Poller};
+use super::owner::PerProcess;
 use crate::{fork, panics};
 
 /// A task's wait for a socket; it ends when this is dropped.
@@ -58,8 +59,9 @@ impl Drop for Readiness {
 impl Reactor {
     /// This process's, which lives as long as the process.
     fn get() -> io::Result<&'static Self> {
-        static REACTOR: Mutex<Option<&Reactor>> = Mutex::new(None);
-        let mut reactor = REACTOR.lock().unwrap_or_else(PoisonError::into_inner);
+        // The child of a fork does not have the thread, and starts one of its own.
+        static REACTOR: PerProcess<Mutex<Option<&Reactor>>> = PerProcess::new();
+        let mut reactor = REACTOR.get().lock().unwrap_or_else(PoisonError::into_inner);
         let forks = fork::count();
         if let Some(started) = *reactor
             && started.forks == forks

@@ -5,11 +5,12 @@
 //! every name in the table, how the code lies in memory, and the program's file.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use linkme::distributed_slice;
 
 use super::serve::Serving;
+use crate::config::get_or_make;
 
 /// All entries of the program.
 #[distributed_slice]
@@ -49,7 +50,8 @@ pub(super) fn serve(number: u32, serving: &mut Serving<'_>) {
 
 /// A number that two processes share only if they run the same build of the same program.
 pub(super) fn fingerprint() -> u64 {
-    static FINGERPRINT: LazyLock<u64> = LazyLock::new(|| {
+    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
+    *get_or_make(&FINGERPRINT, || {
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         // Programs lie anywhere in memory, but the distances within one are its build's.
@@ -65,8 +67,7 @@ pub(super) fn fingerprint() -> u64 {
             (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
         }
         hasher.finish()
-    });
-    *FINGERPRINT
+    })
 }
 
 #[cfg(all(test, target_os = "linux"))]

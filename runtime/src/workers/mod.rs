@@ -58,6 +58,8 @@ pub(crate) use seat::{
     work_for,
 };
 pub(crate) use started::all;
+#[cfg(all(unix, not(miri)))]
+pub(crate) use started::{Started, lock as lock_started};
 
 pub use spec::BuildError;
 pub(crate) use spec::{Hooks, Kind, Limits, Spec};

@@ -10,7 +10,7 @@ static STARTED: Mutex<Started> = Mutex::new(Started { pools: Vec::new(), crowded
 /// Fewer pools are no crowd.
 const LEAST: usize = 16;
 
-struct Started {
+pub(crate) struct Started {
     pools: Vec<Weak<Core>>,
     /// With so many pools those that have ended are taken off the list. Half of them at least are new each time.
     crowded: usize,
@@ -22,7 +22,7 @@ impl Started {
     }
 }
 
-fn lock() -> MutexGuard<'static, Started> {
+pub(crate) fn lock() -> MutexGuard<'static, Started> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -82,7 +82,8 @@ impl Core {
 
     #[cold]
     fn sweep(&self) {
-        if self.queue.has_too_many(self.queue.dead()) {
+        // In a forked child a thread of the parent may hold the lock.
+        if !self.is_of_parent() && self.queue.has_too_many(self.queue.dead()) {
             self.queue.sweep();
         }
     }

@@ -11,12 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polars_arrow::datatypes::{DTYPE_CATEGORICAL_NEW, Field};
 use polars_dtype::categorical::Categories;
 
+use super::super::owner::PerProcess;
+
 /// So many at most, the first ones: programs may name them at random. To let go of one of them is what must not happen.
 const MOST: usize = 1_000;
 /// Bytes of a name, at most.
 const LONGEST: usize = 1_000;
 
-static KEPT: Mutex<Vec<Arc<Categories>>> = Mutex::new(Vec::new());
+/// Those of a parent stay in the child of a fork, whose own list is another.
+static KEPT: PerProcess<Mutex<Vec<Arc<Categories>>>> = PerProcess::new();
 
 /// Holds on to the categories of a column, if it has any. Called while the column lives, or before it is made.
 pub(super) fn keep(field: &Field) {
@@ -25,7 +28,7 @@ pub(super) fn keep(field: &Field) {
         return;
     }
     let Some(categories) = find(named) else { return };
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
     // Of one name there may be two, if the first was off Polars' list already.
     if kept.len() < MOST && !kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
         kept.push(categories);
