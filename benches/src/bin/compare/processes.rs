@@ -161,7 +161,7 @@ fn large(report: &mut Report, python: &Python) {
 
 /// Columns of text: the parent copies and checks those that come back, and chunks send the text that they use.
 fn texts(report: &mut Report) {
-    const COPY: &str = "a copy of the bytes";
+    const COPY: &str = "a copy of the column's bytes";
     const CHUNKS: &str = "fanfold, 64 chunks";
     const SLICE: &str = "fanfold, 100 rows";
     let text = |n: u64| format!("{n:020}{n:020}");
@@ -173,7 +173,9 @@ fn texts(report: &mut Report) {
     if let Some(outcome) = report.run(contest) {
         outcome.bar("ms", millis(outcome.time("fanfold, DataFrame")), 60.0);
     }
-    let (frame, bytes) = (column(4_750_000), vec![1_u8; 190_000_000]);
+    let frame = column(4_750_000);
+    // The texts, and the places where they are: 16 bytes each.
+    let bytes = vec![1_u8; frame.estimated_size()];
     let contest = Contest::new("190 MB of text to workers, in chunks")
         .rounds(5, Duration::from_millis(300))
         .with(COPY, || bytes.clone())
