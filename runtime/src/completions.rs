@@ -76,10 +76,9 @@ impl Completions {
     /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to tell.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Arc<dyn Relay> {
         let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.shared) });
-        let blocked = task.blocked();
-        if !matches!(blocked, Blocked::Nothing) {
+        if task.is_polled() {
             let before = std::mem::take(&mut self.shared.lock().blocked);
-            let blocked = before.or(blocked);
+            let blocked = before.or(task.blocked());
             self.shared.lock().blocked = blocked;
         }
         if !task.relay_when_done(Arc::clone(&teller)) {

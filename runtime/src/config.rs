@@ -1,6 +1,7 @@
 //! How many threads pools have that do not say it themselves: [`configure`], else the environment, else the machine.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A default pool whose size can be set.
@@ -117,20 +118,30 @@ impl fmt::Display for BadVariable {
 
 impl std::error::Error for BadVariable {}
 
+/// What `FANFOLD_SERIAL` says, once it was read: 0 before.
+static SERIAL: AtomicU8 = AtomicU8::new(0);
+const IS_SERIAL: u8 = 1;
+const IS_PARALLEL: u8 = 2;
+
 /// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
+#[inline]
 pub(crate) fn serial() -> bool {
-    static SERIAL: OnceLock<Result<bool, String>> = OnceLock::new();
-    let serial = get_or_make(&SERIAL, || {
-        match std::env::var_os("FANFOLD_SERIAL").as_ref().map(|value| value.to_string_lossy()).as_deref() {
-            Some("1" | "true") => Ok(true),
-            Some("" | "0" | "false") | None => Ok(false),
-            Some(other) => Err(other.to_owned()),
-        }
-    });
-    match serial {
-        Ok(serial) => *serial,
-        Err(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
+    match SERIAL.load(Ordering::Relaxed) {
+        IS_SERIAL => true,
+        IS_PARALLEL => false,
+        _ => read_serial(),
     }
+}
+
+#[cold]
+fn read_serial() -> bool {
+    let serial = match std::env::var_os("FANFOLD_SERIAL").as_ref().map(|value| value.to_string_lossy()).as_deref() {
+        Some("1" | "true") => true,
+        Some("" | "0" | "false") | None => false,
+        Some(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
+    };
+    SERIAL.store(if serial { IS_SERIAL } else { IS_PARALLEL }, Ordering::Relaxed);
+    serial
 }
 
 /// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS`

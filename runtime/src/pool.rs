@@ -392,7 +392,17 @@ impl Pool {
 
     /// The running pool; starts it at first use.
     #[track_caller]
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<Core> {
+        match self.core.get() {
+            Some(core) => core,
+            None => self.start(),
+        }
+    }
+
+    #[track_caller]
+    #[cold]
+    fn start(&self) -> &Arc<Core> {
         // A panic in a closure does not say who called: the message does.
         let place = Location::caller();
         let started = self.core.get_or_fill(|| Core::start(self.spec));

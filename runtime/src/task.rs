@@ -118,6 +118,11 @@ impl<T> Task<T> {
         }
     }
 
+    /// Whether an async runtime polls the task.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.slot.is_polled()
+    }
+
     /// What this thread blocks if it waits for the task.
     pub(crate) fn blocked(&self) -> Blocked {
         self.slot.blocked()

@@ -71,6 +71,10 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         unbegun
     }
 
+    fn is_polled(&self) -> bool {
+        true
+    }
+
     fn blocked(&self) -> Blocked {
         if !runtime::has_threads(&self.home) {
             return Blocked::Driver(self.home.clone());

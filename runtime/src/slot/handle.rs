@@ -39,6 +39,10 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
+    /// Whether an async runtime polls the task, so that a thread which waits may [block](Self::blocked) it.
+    fn is_polled(&self) -> bool {
+        false
+    }
     /// What the thread that asks blocks if it waits for the task.
     fn blocked(&self) -> Blocked {
         Blocked::Nothing
