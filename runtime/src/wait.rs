@@ -197,7 +197,9 @@ impl<T> ExactSizeIterator for AsCompleted<T> {}
 /// Results that nobody took are dropped with it.
 impl<T> Drop for AsCompleted<T> {
     fn drop(&mut self) {
-        drop_all(take(&mut self.tasks).into_iter());
+        if self.left > 0 {
+            drop_all(take(&mut self.tasks).into_iter().flatten());
+        }
     }
 }
 

@@ -121,7 +121,7 @@ fn of_several_results_those_that_are_whole_count() {
         assert!(count >= seen, "{count} after {seen}");
         let mut input = Decoder::new(&payload, Vec::new());
         for n in (1 << 40..).take(count as usize) {
-            let read = input.part("it is whole", |input| input.value::<(u64, [u64; 5])>()).expect("it is whole");
+            let read = input.part("it is whole", Decoder::value::<(u64, [u64; 5])>).expect("it is whole");
             assert_eq!(read, (n, [n; 5]));
         }
         seen = count;

@@ -235,13 +235,14 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::zombie_processes, reason = "the `Process` waits for it")]
     fn child(command: &str) -> Process {
         let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).spawn().expect("there is a shell");
         Process::new(child.id()).expect("there are descriptors")
     }
 
     fn far() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_mins(1)
     }
 
     #[test]

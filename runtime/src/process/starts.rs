@@ -262,7 +262,7 @@ mod tests {
         for n in 0..ATTEMPTS {
             starts.stillborn(n, &n.to_string());
         }
-        starts.lock().next = Instant::now().checked_add(Duration::from_secs(3_600));
+        starts.lock().next = Instant::now().checked_add(Duration::from_hours(1));
         let (stopped, goes_on) = (|| true, || false);
         let mut caller = Caller::new(None, series(), None, &stopped);
         assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::Stopped)));
