@@ -18,6 +18,7 @@ pub(crate) enum Blocked {
 
 impl Blocked {
     /// What matters more of both.
+    #[cfg_attr(not(feature = "tokio"), allow(clippy::needless_pass_by_value, reason = "there is one value only"))]
     pub(crate) fn or(self, other: Self) -> Self {
         match (&self, &other) {
             #[cfg(feature = "tokio")]
