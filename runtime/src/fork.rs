@@ -106,7 +106,7 @@ pub(crate) fn is_child(count: u32) -> bool {
 }
 
 /// Ends a forked child whose worker has run its function to the end. There is nobody to take the result: that thread is
-/// the only one of the process, and whoever waits is in the parent.
+/// the only one of the process, and the thread that waits is in the parent.
 #[cold]
 pub(crate) fn end_child() -> ! {
     #[cfg(all(unix, not(miri)))]

@@ -140,7 +140,7 @@ impl<W> Lease<W> {
         park::wait_until(done);
     }
 
-    /// Whoever changes the state after this sees that it must wake the caller; what was changed before, the caller sees.
+    /// A thread that changes the state after this sees that it must wake the caller; what was changed before, the caller sees.
     fn be_woken(&self) {
         self.caller.get_or_init(park::waker);
         self.state.fetch_or(ASLEEP, Ordering::AcqRel);

@@ -180,7 +180,7 @@ fn set_hook() {
         }
     }));
     HOOK.store(INSTALLED, Ordering::Release);
-    // Whoever waits holds the lock until it sleeps.
+    // Taking the lock orders this after a waiter that has looked at `HOOK` and does not sleep yet.
     drop(begun());
     SET.notify_all();
 }

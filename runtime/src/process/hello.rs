@@ -68,7 +68,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The worker's side of a failed start: tells the parent why, as far as there is somebody to be told.
+/// The worker's side of a failed start: tells the parent why, if it still listens.
 pub(super) fn refuse(socket: &mut UnixStream, why: &io::Error) {
     let message = [&Hello::REFUSAL[..], why.to_string().as_bytes()].concat();
     let _ = socket.write_all(&message);

@@ -1,6 +1,6 @@
 //! A child process, signalled and waited for through its pidfd.
 //!
-//! The number of a process that has ended belongs to the next one as soon as somebody has waited for it. In a user's
+//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's
 //! program anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
 //! ignored. A pidfd stays with its process, so a signal through it never reaches another one.
 //!
@@ -49,7 +49,7 @@ pub(super) struct Process {
     owner: Owner,
     pid: u32,
     pidfd: Option<OwnedFd>,
-    /// Known once somebody has waited for it. The lock is held for single system calls that do not block.
+    /// Known once the process was waited for. The lock is held for single system calls that do not block.
     exit: Mutex<Option<Exit>>,
 }
 
