@@ -140,7 +140,8 @@ impl<W> Lease<W> {
         park::wait_until(done);
     }
 
-    /// A thread that changes the state after this sees that it must wake the caller; what was changed before, the caller sees.
+    /// A thread that changes the state after this sees that it must wake the caller; the caller sees what was changed
+    /// before.
     fn be_woken(&self) {
         self.caller.get_or_init(park::waker);
         self.state.fetch_or(ASLEEP, Ordering::AcqRel);

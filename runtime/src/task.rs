@@ -91,7 +91,8 @@ impl<T> Task<T> {
     /// Called on a thread of an async runtime it blocks that thread: `.await` the task there. For an `async fn` that
     /// the same runtime polls, it steps aside on a runtime of several threads, and panics on one of a single thread,
     /// where it would wait for ever: at once inside of its `block_on`, and where it was only entered, or has ended, if
-    /// it polls no task for 3 s: no thread drives it then, or the one that does computes all the time. So do all other ways to wait for it that have no shorter limit.
+    /// it polls no task for 3 s: no thread drives it then, or the one that does computes all the time.
+    /// So do all other ways to wait for it that have no shorter limit.
     pub fn join(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
