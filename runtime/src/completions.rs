@@ -34,17 +34,11 @@ struct State {
     left_to_parent: bool,
 }
 
-/// What a task tells when it has ended.
-struct Teller {
-    key: usize,
-    shared: Arc<Shared>,
-}
-
-impl Relay for Teller {
-    fn ended(self: Arc<Self>, failed: bool) {
+impl Relay for Shared {
+    fn ended(&self, key: usize, failed: bool) {
         let waiter = {
-            let mut state = room::lock_with_room(|| self.shared.lock(), |state| &mut state.ended, 1);
-            state.ended.push_back(self.key);
+            let mut state = room::lock_with_room(|| self.lock(), |state| &mut state.ended, 1);
+            state.ended.push_back(key);
             if failed {
                 state.enough = 1;
             }
@@ -73,20 +67,27 @@ impl Completions {
         Self { shared: Arc::new(Shared { state: Mutex::default() }), forks: fork::count() }
     }
 
-    /// Has the task tell its key here when it has ended; at once if it has. Gives what the task is to tell.
-    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) -> Arc<dyn Relay> {
-        let teller: Arc<dyn Relay> = Arc::new(Teller { key, shared: Arc::clone(&self.shared) });
+    /// Has the task tell its key here when it has ended; at once if it has.
+    pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) {
         if task.is_polled() {
             let before = std::mem::take(&mut self.shared.lock().blocked);
             let blocked = before.or(task.blocked());
             self.shared.lock().blocked = blocked;
         }
-        if !task.relay_when_done(Arc::clone(&teller)) {
-            Arc::clone(&teller).ended(task.has_failed());
+        if !task.relay_when_done(self.relay(), key) {
+            self.shared.ended(key, task.has_failed());
         } else if task.is_left_to_parent() {
             self.shared.lock().left_to_parent = true;
         }
-        teller
+    }
+
+    /// Has the task tell its key here no more.
+    pub(crate) fn unwatch<T>(&self, key: usize, task: &Task<T>) {
+        task.forget(&self.relay(), key);
+    }
+
+    fn relay(&self) -> Arc<dyn Relay> {
+        Arc::clone(&self.shared) as Arc<dyn Relay>
     }
 
     /// The next key, if there is one now.
@@ -171,7 +172,7 @@ mod tests {
     }
 
     fn end(completions: &Completions, key: usize, failed: bool) {
-        Arc::new(Teller { key, shared: Arc::clone(&completions.shared) }).ended(failed);
+        completions.shared.ended(key, failed);
     }
 
     #[test]

@@ -21,12 +21,26 @@ where
     L: List,
 {
     let mut guard = lock();
+    let entries = list(&mut guard);
+    if entries.capacity() - entries.len() >= more {
+        return guard;
+    }
+    grow_and_lock(guard, lock, list, more)
+}
+
+/// Gives a list room while its lock is free, and locks it again. Other threads may fill that room first.
+#[cold]
+fn grow_and_lock<G, L>(mut guard: G, lock: impl Fn() -> G, list: impl Fn(&mut G::Target) -> &mut L, more: usize) -> G
+where
+    G: DerefMut,
+    L: List,
+{
     loop {
         let full = list(&mut guard);
-        if full.capacity() - full.len() >= more {
+        let (len, capacity) = (full.len(), full.capacity());
+        if capacity - len >= more {
             return guard;
         }
-        let (len, capacity) = (full.len(), full.capacity());
         drop(guard);
         replace(&lock, &list, capacity, 2 * (len + more).max(2));
         guard = lock();

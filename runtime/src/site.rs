@@ -71,7 +71,7 @@ impl Site {
 
     /// Whether a call may run here and now: on a worker of the pool, or for it.
     #[track_caller]
-    pub(crate) fn is_here(self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         let core = self.core();
         config::serial() || if self.terms.own_worker { core.is_own_worker() } else { core.is_current() }
     }
@@ -94,7 +94,7 @@ impl Site {
     }
 
     #[track_caller]
-    pub(crate) fn core(self) -> &'static Arc<Core> {
+    pub(crate) fn core(&self) -> &'static Arc<Core> {
         let core = self.pool.core();
         if self.abroad { core.with_processes(self.function) } else { core.with_threads(self.function) }
     }

@@ -132,17 +132,12 @@ impl<T> Task<T> {
     /// Runs the task here if this thread is a worker, nobody has started it, and its pool has a permit to spare. A pool
     /// with hooks has its own threads run its tasks: no other has run them.
     pub(crate) fn claim(&self) -> bool {
-        workers::is_worker() && self.slot.may_be_claimed() && self.run_here()
+        workers::is_worker() && self.slot.claim()
     }
 
-    /// Runs the task here if nobody has started it, its pool has a permit to spare, and its hooks have run here. A thread
-    /// inside a panic hook runs none: a panic of the task would end the program.
-    #[inline]
+    /// As [`claim`](Self::claim), also of a task that only a worker of its own pool may claim.
     fn run_here(&self) -> bool {
-        let core = self.slot.core();
-        !std::thread::panicking()
-            && (!core.has_hooks() || core.is_own_worker())
-            && workers::work_for(core, || self.slot.run_if_queued()) == Some(true)
+        workers::run_claimed(self.slot.core(), || self.slot.run_if_queued())
     }
 
     /// Whether a thread that waits may run it.
@@ -191,9 +186,9 @@ impl<T> Task<T> {
         self.slot.listen(Listener::Wake(waker)).is_none()
     }
 
-    /// Has `relay` told when the task is done; `false` if it is done.
-    pub(crate) fn relay_when_done(&self, relay: Arc<dyn Relay>) -> bool {
-        self.slot.listen(Listener::Relay(relay)).is_none()
+    /// Has `relay` told `key` when the task is done; `false` if it is done.
+    pub(crate) fn relay_when_done(&self, relay: Arc<dyn Relay>, key: usize) -> bool {
+        self.slot.listen(Listener::Relay(relay, key)).is_none()
     }
 
     /// Whether this is a forked child, and the task is its parent's.
@@ -201,9 +196,9 @@ impl<T> Task<T> {
         self.slot.core().is_of_parent()
     }
 
-    /// Takes what was to be told back.
-    pub(crate) fn forget(&self, relay: &Arc<dyn Relay>) {
-        self.slot.forget(relay);
+    /// Tells a relay no more that was to be told this key.
+    pub(crate) fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
+        self.slot.forget(relay, key);
     }
 
     /// The outcome of a task that is done.

@@ -309,7 +309,9 @@ pub enum Until {
 pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec<usize>, Vec<usize>) {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let completions = Completions::new();
-    let relays: Vec<_> = tasks.iter().enumerate().map(|(key, task)| completions.watch(key, task)).collect();
+    for (key, task) in tasks.iter().enumerate() {
+        completions.watch(key, task);
+    }
     let mut ended = 0;
     while ended < tasks.len() {
         let enough = if until == Until::First { 1 } else { tasks.len() - ended };
@@ -321,9 +323,9 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
             break;
         }
     }
-    // Who waits again and again must not leave something behind with the others each time.
-    for (task, relay) in tasks.iter().zip(&relays) {
-        task.forget(relay);
+    // A program that waits for the same tasks again and again must not leave a listener with them each time.
+    for (key, task) in tasks.iter().enumerate() {
+        completions.unwatch(key, task);
     }
     (0..tasks.len()).partition(|&key| tasks[key].is_finished())
 }

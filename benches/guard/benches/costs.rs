@@ -157,13 +157,13 @@ fn cut_and_gather(items: u64) -> Vec<u64> {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = held, config = counted(529_700))]
+#[bench::thousand(args = (1_000), setup = held, config = counted(511_000))]
 fn submit((tasks, release): (u64, mpsc::Sender<()>)) -> (Vec<Task<u64>>, mpsc::Sender<()>) {
     black_box((queue_up(tasks), release))
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = queued, config = counted(381_500))]
+#[bench::thousand(args = (1_000), setup = queued, config = counted(314_400))]
 fn cancel((tasks, release): (Vec<Task<u64>>, mpsc::Sender<()>)) -> mpsc::Sender<()> {
     for task in &tasks {
         assert!(task.cancel());
@@ -173,7 +173,7 @@ fn cancel((tasks, release): (Vec<Task<u64>>, mpsc::Sender<()>)) -> mpsc::Sender<
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = finished, config = counted(838_400))]
+#[bench::thousand(args = (1_000), setup = finished, config = counted(657_700))]
 fn take_as_completed(tasks: Vec<Task<u64>>) -> usize {
     black_box(as_completed(tasks).count())
 }
@@ -184,7 +184,7 @@ fn submit_and_join_on_a_worker(times: u64) -> u64 {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 969_700))]
+#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::submit_and_join_on_a_worker", 754_500))]
 fn claim(times: u64) -> u64 {
     black_box(on_worker(submit_and_join_on_a_worker, times))
 }
@@ -195,7 +195,7 @@ fn call_on_a_worker(times: u64) -> u64 {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::call_on_a_worker", 78_500))]
+#[bench::thousand(args = (1_000), setup = warm, config = counted_in("*::call_on_a_worker", 64_000))]
 fn call_in_place(times: u64) -> u64 {
     black_box(on_worker(call_on_a_worker, times))
 }

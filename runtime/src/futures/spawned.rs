@@ -111,8 +111,8 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         self.slot.listen(listener)
     }
 
-    fn forget(&self, relay: &Arc<dyn Relay>) {
-        self.slot.forget(relay);
+    fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
+        self.slot.forget(relay, key);
     }
 
     fn tell(&self, listener: Listener) {

@@ -23,6 +23,7 @@ use crate::sent::Crossing;
 const STEPS: [(usize, usize); 4] = [(64, 1), (1 << 10, 8), (1 << 14, 64), (usize::MAX, 1 << 10)];
 
 /// The block that begins at this item, which is the first of one.
+#[inline]
 fn block_at(start: usize) -> usize {
     STEPS.iter().find(|(end, _)| start < *end).map_or(1, |(_, block)| *block)
 }

@@ -141,34 +141,56 @@ impl<F, R, L> TaskCell<F, R, L> {
     ///
     /// This thread holds `FINISHING`: its [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not
     /// published yet.
-    pub(super) unsafe fn publish(&self, outcome: R, mut tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
+    #[inline]
+    pub(super) unsafe fn publish(&self, outcome: R, tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
         // SAFETY: only the holder of `FINISHING` reaches the outcome. There was none, so there is nothing to be dropped.
         self.outcome.with_mut(|place| unsafe { place.write(Some(outcome)) });
-        let mut later = Few::None;
+        if self.finish() {
+            return Few::None;
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.tell_and_finish(tell) }
+    }
+
+    /// Moves from `FINISHING` to `DONE`, unless there are listeners to be told first; whether it did.
+    #[inline]
+    fn finish(&self) -> bool {
         let mut now = self.state.load(Ordering::Acquire);
-        loop {
-            if now & WAITED == 0 {
-                let done = (now & !STATE) | DONE;
-                match self.state.compare_exchange_weak(now, done, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return later,
-                    Err(other) => now = other,
-                }
-                continue;
+        while now & WAITED == 0 {
+            let done = (now & !STATE) | DONE;
+            match self.state.compare_exchange_weak(now, done, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(other) => now = other,
             }
+        }
+        false
+    }
+
+    /// Tells listeners until there are none left, and moves to `DONE`.
+    ///
+    /// # Safety
+    ///
+    /// As [`publish`](Self::publish), which has written the outcome.
+    #[inline(never)]
+    unsafe fn tell_and_finish(&self, mut tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
+        let mut later = Few::None;
+        loop {
             let listeners = {
                 let mut listeners = self.lock_listeners();
                 self.state.fetch_and(!WAITED, Ordering::AcqRel);
                 listeners.take()
             };
             listeners.for_each(|listener| {
-                // SAFETY: as above: until `DONE` nobody else reaches it.
+                // SAFETY: the caller holds `FINISHING`: until `DONE` no other thread reaches the outcome.
                 let told =
                     self.outcome.with(|place| unsafe { (*place).as_ref() }.map(|outcome| tell(outcome, listener)));
                 if let Some(listener) = told.flatten() {
                     later.push(listener);
                 }
             });
-            now = self.state.load(Ordering::Acquire);
+            if self.finish() {
+                return later;
+            }
         }
     }
 

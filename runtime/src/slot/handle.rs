@@ -6,7 +6,7 @@ use super::listener::{Listener, Relay, tell};
 use super::{Slot, TaskId};
 use crate::block::Blocked;
 use crate::error::TaskError;
-use crate::workers::Core;
+use crate::workers::{self, Core};
 
 /// The handle's side of a slot.
 pub(crate) trait Handle<T>: Send + Sync {
@@ -17,8 +17,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn has_failed(&self) -> bool;
     /// Tells the listener when the task is done; gives it back if the task is done already.
     fn listen(&self, listener: Listener) -> Option<Listener>;
-    /// Takes what was to be told back.
-    fn forget(&self, relay: &Arc<dyn Relay>);
+    /// Tells a relay no more that was to be told this key.
+    fn forget(&self, relay: &Arc<dyn Relay>, key: usize);
     /// Runs a listener of a task that is done.
     fn tell(&self, listener: Listener);
     /// The outcome, once; `None` before the task is done and after it was taken.
@@ -31,6 +31,10 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
     /// Runs the task here if nobody has started it.
     fn run_if_queued(&self) -> bool;
+    /// Runs the task on this thread, a worker, if nobody has started it and this worker may.
+    fn claim(&self) -> bool {
+        self.may_be_claimed() && workers::run_claimed(self.core(), || self.run_if_queued())
+    }
     /// Whether a thread that waits may run the task in its own time.
     fn may_be_claimed(&self) -> bool;
     /// Whether a worker of its own pool that waits may run it, where no other thread can be had.
@@ -84,7 +88,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
-        if matches!(listener, Listener::Call(_) | Listener::Relay(_)) {
+        if matches!(listener, Listener::Call(_) | Listener::Relay(..)) {
             return self.cell.listen_too(listener);
         }
         self.cell.listen(listener, |known, new| match (known, new) {
@@ -94,8 +98,10 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
         })
     }
 
-    fn forget(&self, relay: &Arc<dyn Relay>) {
-        self.cell.forget(|known| matches!(known, Listener::Relay(known) if Arc::ptr_eq(known, relay)));
+    fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
+        self.cell.forget(|known| {
+            matches!(known, Listener::Relay(known, known_key) if *known_key == key && Arc::ptr_eq(known, relay))
+        });
     }
 
     fn tell(&self, listener: Listener) {
@@ -113,7 +119,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn withdraw(&self) -> bool {
-        if self.end_in_queue(TaskError::Cancelled) {
+        if self.end_in_queue(|| TaskError::Cancelled) {
             return true;
         }
         self.cell.ask_to_stop();

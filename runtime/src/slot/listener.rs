@@ -30,8 +30,8 @@ impl<'a> Outcome<'a> {
 pub(crate) enum Listener {
     /// Of a thread that sleeps.
     Wake(Waker),
-    /// Of a list of what has ended, with whoever waits for that behind it.
-    Relay(Arc<dyn Relay>),
+    /// The list of completions that the task's key goes to.
+    Relay(Arc<dyn Relay>, usize),
     /// As `Wake`, of whoever polled the task last: an executor may come with another waker each time.
     Polled(Waker),
     Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
@@ -39,8 +39,8 @@ pub(crate) enum Listener {
 
 /// Is told that a task has ended, and tells others.
 pub(crate) trait Relay: Send + Sync {
-    /// `failed` says that it has no result.
-    fn ended(self: Arc<Self>, failed: bool);
+    /// The task with this key has ended; `failed` says that it has no result.
+    fn ended(&self, key: usize, failed: bool);
 }
 
 impl Listener {
@@ -49,7 +49,7 @@ impl Listener {
     pub(super) fn wake(self, failed: bool) {
         panics::contain(|| match self {
             Self::Wake(waker) | Self::Polled(waker) => waker.wake(),
-            Self::Relay(relay) => relay.ended(failed),
+            Self::Relay(relay, key) => relay.ended(key, failed),
             Self::Call(_) => {}
         });
     }
@@ -59,7 +59,7 @@ impl Listener {
 #[inline]
 pub(super) fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
-        Listener::Wake(_) | Listener::Relay(_) | Listener::Polled(_) => Some(listener),
+        Listener::Wake(_) | Listener::Relay(..) | Listener::Polled(_) => Some(listener),
         Listener::Call(call) => {
             // Whoever waits for the task must not suffer.
             panics::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));

@@ -77,9 +77,9 @@ impl<F, T> Slot<F, T> {
     /// # Safety
     ///
     /// As [`TaskCell::publish`]: this thread's `revoke` or `seal` succeeded.
-    unsafe fn publish(&self, outcome: Result<T, TaskError>) {
+    unsafe fn publish(&self, outcome: Result<T, Box<TaskError>>) {
         let counts = self.core.counts();
-        let count = match &outcome {
+        let count = match outcome.as_ref().map_err(Box::as_ref) {
             Ok(_) => &counts.done,
             Err(TaskError::Cancelled | TaskError::PoolClosed) => &counts.cancelled,
             Err(_) => &counts.failed,
@@ -94,7 +94,7 @@ impl<F, T> Slot<F, T> {
             tell(outcome, listener)
         };
         // SAFETY: the caller's promise is the same.
-        let wakers = unsafe { self.cell.publish(outcome.map_err(Box::new), first) };
+        let wakers = unsafe { self.cell.publish(outcome, first) };
         wakers.for_each(|listener| {
             // Nobody knows what another's waker does.
             if !matches!(listener, Listener::Wake(_)) {
@@ -110,19 +110,19 @@ impl<F, T> Slot<F, T> {
     }
 
     /// Ends a task that nobody has started.
-    fn end_queued(&self, why: TaskError) -> bool {
+    fn end_queued(&self, why: impl FnOnce() -> TaskError) -> bool {
         let Some(work) = self.cell.revoke() else { return false };
         // A destructor that panics must not leave the slot unfinished.
         panics::discard(work);
         // SAFETY: revoked just now.
-        unsafe { self.publish(Err(why)) };
+        unsafe { self.publish(Err(Box::new(why()))) };
         true
     }
 }
 
 impl<F: Work<T>, T> Slot<F, T> {
     /// As [`end_queued`](Self::end_queued), of a task that stays in its pool's queue.
-    fn end_in_queue(&self, why: TaskError) -> bool {
+    fn end_in_queue(&self, why: impl FnOnce() -> TaskError) -> bool {
         let ended = self.end_queued(why);
         if ended && F::QUEUED {
             self.core.bury();
@@ -163,7 +163,7 @@ where
         if self.cell.seal() {
             self.core.expect_me();
             // SAFETY: sealed just now.
-            unsafe { self.publish(outcome) };
+            unsafe { self.publish(outcome.map_err(Box::new)) };
             return Some(Ran::Here);
         }
         // The timer was first.
@@ -184,7 +184,7 @@ impl<F, T> Slot<F, T> {
     pub(crate) fn end(&self, outcome: Result<T, TaskError>) {
         if self.cell.seal() {
             // SAFETY: sealed just now.
-            unsafe { self.publish(outcome) };
+            unsafe { self.publish(outcome.map_err(Box::new)) };
         } else {
             panics::discard(outcome);
         }
@@ -192,7 +192,7 @@ impl<F, T> Slot<F, T> {
 
     /// Ends a task that never began.
     pub(crate) fn end_unbegun(&self, why: TaskError) -> bool {
-        self.end_queued(why)
+        self.end_queued(|| why)
     }
 
     #[cfg(feature = "tokio")]
@@ -262,12 +262,12 @@ where
 
     fn end_late(&self) {
         if let Some(after) = self.terms.timeout {
-            self.end_in_queue(TaskError::TimedOut { after });
+            self.end_in_queue(|| TaskError::TimedOut { after });
         }
     }
 
     fn abandon(&self, cancelled: bool) {
-        self.end_queued(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+        self.end_queued(|| if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }
 }
 

@@ -30,6 +30,6 @@ where
         }
         slot.cell.ask_to_stop();
         // SAFETY: sealed just now.
-        unsafe { slot.publish(Err(TaskError::TimedOut { after })) };
+        unsafe { slot.publish(Err(Box::new(TaskError::TimedOut { after }))) };
     }
 }

@@ -54,8 +54,8 @@ pub(crate) use permit::Permit;
 #[cfg(all(unix, not(miri)))]
 pub(crate) use seat::forget_parent;
 pub(crate) use seat::{
-    cpu_seat, is_cancelled_here, is_worker, sleep_until, wait_by, wait_until, wait_until_deadline, with_permit,
-    work_for,
+    cpu_seat, is_cancelled_here, is_worker, run_claimed, sleep_until, wait_by, wait_until, wait_until_deadline,
+    with_permit, work_for,
 };
 pub(crate) use started::all;
 #[cfg(all(unix, not(miri)))]

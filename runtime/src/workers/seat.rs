@@ -258,23 +258,31 @@ pub(super) fn without_permit<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Whether this thread has a permit of `core` at this moment.
+#[inline]
 fn has_permit_of(core: &Core) -> bool {
     is_inside(core) && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.place() != Place::Gone))
 }
 
 /// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker, or has no
 /// permit; `None` if none is free. Its own permit is given back meanwhile.
+#[inline]
 pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     let before = RETURNS.replace(false);
-    let result = on_a_permit(core, work);
+    let result = if has_permit_of(core) { Some(work()) } else { on_a_lent_permit(core, work) };
     RETURNS.set(before);
     result
 }
 
-fn on_a_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
-    if has_permit_of(core) {
-        return Some(work());
-    }
+/// Runs a task of `core` on this thread, if `core` has a permit to spare and its hooks have run here; whether it ran. A
+/// thread inside a panic hook runs none: a panic of the task would end the program.
+#[inline]
+pub(crate) fn run_claimed(core: &Arc<Core>, run: impl FnOnce() -> bool) -> bool {
+    !std::thread::panicking() && (!core.has_hooks() || core.is_own_worker()) && work_for(core, run) == Some(true)
+}
+
+/// As [`work_for`], on a permit that `core` has free.
+#[inline(never)]
+fn on_a_lent_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     if !core.queue.lock().try_permit() {
         return None;
     }
