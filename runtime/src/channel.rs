@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::pool::{self, block_in_place};
 use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, write_value};
-use crate::{block, workers};
 
 /// Makes a channel: what [`Sender`]s send, [`Receiver`]s receive, each value once and in order.
 ///
@@ -127,7 +127,7 @@ impl From<Misfit> for ChannelError {
 /// Waits for the other side.
 #[track_caller]
 fn waiting<T>(wait: impl FnOnce() -> T) -> T {
-    workers::wait_by(|| block::on_channel(wait))
+    pool::wait_by(|| block_in_place::on_channel(wait))
 }
 
 impl<T: Wire> Sender<T> {

@@ -70,59 +70,28 @@
 //! proof. Arguments and results are checked once, where the user wrote their types (`sent.rs`).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod block;
-mod call;
-#[cfg(feature = "process")]
-mod call_process;
+#[cfg(feature = "tokio")]
+mod async_fn;
+mod attribute;
 #[cfg(feature = "process")]
 mod channel;
-mod chunked;
-mod clock;
-mod completions;
-mod config;
-mod context;
-mod current;
-mod cut_frames;
-mod drops;
+mod chunks;
 mod error;
-mod few;
-mod fork;
 #[cfg(feature = "polars")]
 mod frame;
-#[cfg(feature = "tokio")]
-mod futures;
-mod gather;
-mod lend;
 mod map;
-mod method;
-mod once;
-mod panics;
-mod park;
-mod place;
 mod pool;
 #[cfg(feature = "process")]
 mod process;
-mod progress;
-mod retry;
-mod room;
-mod same_type;
-mod scope;
-mod sent;
-mod shutdown;
-mod site;
-mod slot;
-mod split;
-mod state;
-mod sync;
+mod sys;
 mod task;
-mod timer;
-mod wait;
-mod workers;
 
+#[cfg(feature = "tokio")]
+pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 #[cfg(feature = "process")]
 pub use channel::{ChannelError, Receiver, Sender, channel};
-pub use config::{BadVariable, Configure, ConfigureError, configure};
-pub use current::cancelled;
+pub use chunks::gather::{Gather, GatherError};
+pub use chunks::split::{Split, Zip, zip};
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{
@@ -131,19 +100,17 @@ pub use frame::{
 };
 #[cfg(feature = "polars-lazy")]
 pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
-#[cfg(feature = "tokio")]
-pub use futures::{AsyncIter, AsyncMap, AsyncStream};
-pub use gather::{Gather, GatherError};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
+pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
+pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Pending, Pool, Stats};
 #[cfg(feature = "process")]
 pub use process::{Bytes, Wire, init};
-pub use scope::{Scope, ScopedTask, scope};
-pub use shutdown::shutdown;
-pub use slot::{Outcome, TaskId};
-pub use split::{Split, Zip, zip};
+pub use task::cancel::cancelled;
+pub use task::scope::{Scope, ScopedTask, scope};
+pub use task::slot::{Outcome, TaskId};
+pub use task::wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 pub use task::{JoinTimeout, Task};
-pub use wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
 
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;
@@ -152,42 +119,46 @@ pub use fanfold_macros::parallel;
 /// What most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "polars")]
-    pub use crate::{ParallelFrame, ParallelSeries, with_polars_threads};
+    pub use super::{ParallelFrame, ParallelSeries, with_polars_threads};
     #[cfg(feature = "polars-lazy")]
-    pub use crate::{ParallelScan, scan_csv, scan_ipc, scan_parquet};
-    pub use crate::{Task, parallel, zip};
+    pub use super::{ParallelScan, scan_csv, scan_ipc, scan_parquet};
+    pub use super::{Task, parallel, zip};
 }
 
 /// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
-    #[cfg(feature = "process")]
-    pub use crate::call_process::{call_chunks_process, call_process, map_process, submit_process};
-    pub use crate::chunked::{Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer};
-    pub use crate::cut_frames::{cutter_by, cutter_overlapping, gatherer_overlapping};
     #[cfg(feature = "tokio")]
-    pub use crate::futures::{
+    pub use crate::async_fn::{
         AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_on, map_async_timed,
         map_async_timed_on, submit_async,
     };
+    pub use crate::attribute::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
+    pub use crate::attribute::chunks::{
+        Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer,
+    };
+    pub use crate::attribute::cuttable::Room;
+    pub use crate::attribute::frame_options::{cutter_by, cutter_overlapping, gatherer_overlapping};
+    #[cfg(feature = "process")]
+    pub use crate::attribute::process::{call_chunks_process, call_process, map_process, submit_process};
+    #[cfg(feature = "process")]
+    pub use crate::attribute::remote::Remote;
+    pub use crate::attribute::retry::{Retry, again, fallible};
+    pub use crate::attribute::site::{Call, Site};
+    pub use crate::chunks::split::Cut;
+    pub use crate::map::progress::label;
     pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
     pub use crate::pool::Pool;
+    pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{
         Code, Constructor, ENTRIES, Entry, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe,
-        Remote, Serving, construct,
+        Serving, construct,
     };
-    pub use crate::progress::label;
-    pub use crate::retry::{Retry, again, fallible};
-    pub use crate::sent::{
+    pub use crate::task::Task;
+    pub use crate::task::crossing::{
         Crossing, Sent, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared, whole,
     };
-    pub use crate::site::{Call, Site};
-    pub use crate::split::Cut;
-    pub use crate::split::lent::Room;
-    pub use crate::state::with_state;
-    pub use crate::task::Task;
     #[cfg(feature = "process")]
     pub use linkme;
     pub use std::sync::Arc;

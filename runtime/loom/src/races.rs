@@ -4,8 +4,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::cell::TaskCell;
-use crate::few::Few;
+use super::cell::TaskCell;
+use crate::sys::small_vec::Few;
 
 /// Counts how often it is told.
 type Bell = Arc<AtomicUsize>;

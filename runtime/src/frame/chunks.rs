@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-use super::cut::Rows;
 use super::error::{BadCut, ChunkError, Misfit};
-use super::guard::serial_polars;
 use super::plan::{ByRows, Pieces, Plan};
-use crate::config;
-use crate::gather::GatherError;
+use super::rows::Rows;
+use crate::chunks::gather::GatherError;
+use crate::error::panics;
+use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
-use crate::panics;
+use crate::pool::Core;
 use crate::pool::Pool;
-use crate::progress::Bar;
-use crate::sent::Crossing;
-use crate::workers::Core;
+use crate::pool::config;
+use crate::pool::polars_threads::serial_polars;
+use crate::task::crossing::Crossing;
 
 /// A frame about to be mapped in chunks; [`ParallelFrame`](crate::ParallelFrame) makes one.
 ///

@@ -10,12 +10,12 @@ use polars::prelude::*;
 use polars_core::utils::arrow::array::PrimitiveArray;
 
 use super::error::{BadCut, ChunkError};
+use crate::error::panics;
+use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
-use crate::panics;
+use crate::pool::Core;
 use crate::pool::Pool;
-use crate::progress::Bar;
-use crate::sent::Crossing;
-use crate::workers::Core;
+use crate::task::crossing::Crossing;
 
 /// A column of numbers about to be mapped; [`ParallelFrame::par_column`](crate::ParallelFrame::par_column) and
 /// [`ParallelSeries::par_values`](crate::ParallelSeries::par_values) make one.

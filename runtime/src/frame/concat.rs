@@ -7,7 +7,7 @@
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
-use crate::gather::GatherError;
+use crate::chunks::gather::GatherError;
 
 /// Stacks frames in order, without copying their data.
 pub(super) fn stack(parts: Vec<DataFrame>, declared: Option<&Schema>) -> Result<DataFrame, GatherError> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use polars::error::PolarsError;
 
-use crate::gather::GatherError;
+use crate::chunks::gather::GatherError;
 
 /// A chunk of a frame whose function failed or panicked, or whose result does not fit the others'.
 ///

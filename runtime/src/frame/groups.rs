@@ -10,12 +10,12 @@ use std::ops::Range;
 use polars::prelude::*;
 
 use super::chunks::FrameChunks;
-use super::cut::Rows;
 use super::error::{BadCut, ChunkError};
 use super::plan::{self, Pieces, Plan};
-use super::{auto, concat};
-use crate::panics;
-use crate::split::balanced;
+use super::rows::Rows;
+use super::{chunk_count, concat};
+use crate::chunks::split::balanced;
+use crate::error::panics;
 
 /// Chunks of whole groups, as [`par_groups`](crate::ParallelFrame::par_groups) cuts them.
 #[derive(Clone, Debug)]
@@ -26,11 +26,11 @@ pub struct ByGroups {
 }
 
 impl ByGroups {
-    pub(super) fn new(keys: Vec<PlSmallStr>) -> Self {
+    pub(crate) fn new(keys: Vec<PlSmallStr>) -> Self {
         Self::of(keys, None)
     }
 
-    pub(super) fn of(keys: Vec<PlSmallStr>, chunks: Option<usize>) -> Self {
+    pub(crate) fn of(keys: Vec<PlSmallStr>, chunks: Option<usize>) -> Self {
         Self { keys, chunks, keep_order: false }
     }
 }
@@ -143,7 +143,7 @@ impl Plan<DataFrame> for ByGroups {
         let keys = whole.select(self.keys.iter().cloned()).map_err(BadCut::Polars)?;
         let Groups { starts, order } = groups(&keys).map_err(BadCut::Polars)?;
         let height = whole.height();
-        let chunks = self.chunks.unwrap_or_else(|| auto::chunks(height, || whole.bytes(), workers));
+        let chunks = self.chunks.unwrap_or_else(|| chunk_count::chunks(height, || whole.bytes(), workers));
         Ok(GroupPieces { cuts: cuts(&starts, height, chunks), starts, order, height, keep_order: self.keep_order })
     }
 }

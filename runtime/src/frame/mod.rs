@@ -3,37 +3,34 @@
 //!
 //! Chunks run on plain threads with Polars' own parallelism switched off inside them, so N chunks use N threads.
 
-mod annotated;
-mod auto;
+mod chunk_count;
 mod chunks;
 mod column;
 mod concat;
-mod cut;
 mod error;
-mod groups;
-mod guard;
-mod plan;
-mod rows;
+pub(crate) mod groups;
+pub(crate) mod plan;
+pub(crate) mod rows;
 #[cfg(feature = "polars-lazy")]
 mod scan;
-mod table;
+mod typed;
 
 use polars::prelude::*;
 
-use crate::split::Cut;
+use crate::chunks::split::Cut;
 
+pub use crate::pool::polars_threads::with_polars_threads;
 pub use chunks::FrameChunks;
 pub use column::ColumnMap;
-pub use cut::Rows;
 pub use error::ChunkError;
 pub use groups::ByGroups;
-pub use guard::with_polars_threads;
 pub use plan::ByRows;
-pub use rows::FromRows;
+pub use rows::Rows;
 #[cfg(feature = "polars-lazy")]
 pub use scan::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
+pub use typed::FromRows;
 
-pub(crate) use guard::{is_serial_polars, leaving_polars, serial_polars};
+pub(crate) use crate::pool::polars_threads::{is_serial_polars, leaving_polars, serial_polars};
 
 /// Chunks of a `DataFrame`, mapped in parallel. Import it with `use fanfold::prelude::*`.
 ///

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::auto;
-use super::cut::Rows;
+use super::chunk_count;
 use super::error::BadCut;
-use crate::split::Cut;
+use super::rows::Rows;
+use crate::chunks::split::Cut;
 
 /// How a frame is cut. Sealed: [`ByRows`] and [`ByGroups`](super::groups::ByGroups) are all there is.
 pub trait Plan<S>: sealed::Sealed {
@@ -22,7 +22,7 @@ pub trait Plan<S>: sealed::Sealed {
     }
 }
 
-pub(super) mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
@@ -52,19 +52,19 @@ pub trait Pieces<S>: Sync {
 /// Balanced slices of the rows, as [`par_chunks`](crate::ParallelFrame::par_chunks) and its like cut them.
 #[derive(Clone, Copy, Debug)]
 pub struct ByRows {
-    pub(super) cut: Cut,
+    pub(crate) cut: Cut,
     /// Rows of its neighbours that a chunk sees before and after its own.
-    pub(super) before: usize,
-    pub(super) after: usize,
+    pub(crate) before: usize,
+    pub(crate) after: usize,
 }
 
 impl ByRows {
-    pub(super) fn new(cut: Cut) -> Self {
+    pub(crate) fn new(cut: Cut) -> Self {
         Self { cut, before: 0, after: 0 }
     }
 
     /// Whether chunks see rows of their neighbours.
-    pub(super) fn overlaps(&self) -> bool {
+    pub(crate) fn overlaps(&self) -> bool {
         self.before > 0 || self.after > 0
     }
 }
@@ -84,7 +84,7 @@ impl<S: Rows> Plan<S> for ByRows {
         }
         let rows = whole.count();
         let cut = match self.cut {
-            Cut::Auto => Cut::Chunks(auto::chunks(rows, || whole.bytes(), workers)),
+            Cut::Auto => Cut::Chunks(chunk_count::chunks(rows, || whole.bytes(), workers)),
             cut => cut,
         };
         Ok(Slices { rows: ranges(cut.sizes(rows, workers)), height: rows, before: self.before, after: self.after })
@@ -99,7 +99,7 @@ impl<S: Rows> Plan<S> for ByRows {
 }
 
 /// Ranges of these lengths, one after the other.
-pub(super) fn ranges(sizes: Vec<usize>) -> Vec<Range<usize>> {
+pub(crate) fn ranges(sizes: Vec<usize>) -> Vec<Range<usize>> {
     let mut start = 0;
     let ranges = sizes.into_iter().map(|size| {
         start += size;

@@ -1,138 +1,170 @@
-//! Rows as values of a type of the user's: a serde deserializer over the columns, without a value in between.
-//!
-//! A row's fields are read by position once the first row has shown that each of them has its column; serde then
-//! compares no names. Texts are lent from the frame, so a row type may hold `&str`.
-#![allow(clippy::inline_always, reason = "a cell is read in some nanoseconds: a call would double that")]
-#![allow(clippy::box_collection, reason = "an error as small as a pointer keeps the way without one short")]
+//! [`Rows`]: what is cut by rows without a copy and put together without one; and the same as chunked arguments.
 
-mod cells;
-mod error;
-mod from_rows;
-mod row;
-
-use std::any::type_name_of_val;
 use std::ops::Range;
 
 use polars::prelude::*;
-use serde::de::Deserialize;
 
-use super::chunks::FrameChunks;
-use super::error::{BadCut, ChunkError, Misfit};
-use super::plan::{ByRows, Pieces};
+use super::{chunk_count, concat};
+use crate::chunks::gather::{Gather, GatherError};
+use crate::chunks::split::Split;
 
-pub use from_rows::FromRows;
+/// A row number as Polars' slices take it.
+pub(super) fn offset(row: usize) -> i64 {
+    // Polars' own row index is at most 64 bits wide, and no frame in memory has 2^63 rows.
+    i64::try_from(row).unwrap_or(i64::MAX)
+}
 
-use cells::Cells;
-use error::RowError;
-use row::Reader;
+/// What [`FrameChunks`](crate::FrameChunks) cuts, and what its functions give back: `DataFrame`, `Series` and `Column`.
+pub trait Rows: Send + Sync + Sized + sealed::Sealed {
+    /// How many rows there are.
+    #[doc(hidden)]
+    fn count(&self) -> usize;
+    /// These rows, without a copy of their values.
+    #[doc(hidden)]
+    #[must_use]
+    fn rows(&self, rows: Range<usize>) -> Self;
+    /// What the values take in memory, about.
+    #[doc(hidden)]
+    fn bytes(&self) -> usize;
+    /// Puts parts together in order, each fitted to `schema` or else to the others.
+    #[doc(hidden)]
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError>;
+    /// Copies each column into one piece; but objects, which Polars leaves to Python to copy.
+    #[doc(hidden)]
+    #[must_use]
+    fn in_one_piece(self) -> Self;
+    /// The rows of these numbers, in their order.
+    #[doc(hidden)]
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self>;
+}
 
-impl<'a> FrameChunks<'a, DataFrame, ByRows> {
-    /// Maps each row, as a value of a type that serde can deserialize, to a value.
-    ///
-    /// A row is a struct whose fields are columns by name, a tuple of all columns by position, or, of one column, the
-    /// value itself. Fields that may be null are `Option`s; `&str` fields borrow from the frame. Temporal columns give
-    /// the integer that is stored (a `Datetime` in microseconds: an `i64`), decimals an `f64`, categoricals and enums
-    /// their text. Nested columns cannot be read, but may stand beside the others.
-    ///
-    /// The results become a `Vec`, or, where serde can serialize them, a `Series` or a `DataFrame`, whose columns are
-    /// a struct's fields. A `None` is null in all of them. What no value shows is `Null`, or not there at all where
-    /// there are no rows: declare it by [`schema`](Self::schema).
-    ///
-    /// # Errors
-    ///
-    /// [`ChunkError`] for the first row that does not fit its type, which the text names, and if the function panics.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::prelude::*;
-    /// use polars::prelude::*;
-    /// use serde::{Deserialize, Serialize};
-    ///
-    /// #[derive(Deserialize)]
-    /// struct Flight<'a> {
-    ///     origin: &'a str,
-    ///     delay: Option<i64>,
-    /// }
-    ///
-    /// #[derive(Serialize)]
-    /// struct Verdict {
-    ///     late: Option<bool>,
-    ///     hub: bool,
-    /// }
-    ///
-    /// # fn main() -> PolarsResult<()> {
-    /// let df = df!("origin" => ["JFK", "BTV"], "delay" => [Some(7_i64), None])?;
-    /// let verdict = |flight: Flight| Verdict { late: flight.delay.map(|d| d > 0), hub: flight.origin == "JFK" };
-    /// let out: DataFrame = df.par().map_rows(verdict)?;
-    /// assert_eq!(out, df!("late" => [Some(true), None], "hub" => [true, false])?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn map_rows<R, T, O>(self, f: impl Fn(R) -> T + Sync) -> Result<O, ChunkError>
-    where
-        R: Deserialize<'a>,
-        O: FromRows<T>,
-    {
-        if self.plan.overlaps() {
-            return Err(BadCut::Asked("a row by itself sees no other: leave the overlap away, or use `map`").into());
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for polars::prelude::DataFrame {}
+    impl Sealed for polars::prelude::Series {}
+    impl Sealed for polars::prelude::Column {}
+}
+
+impl Rows for DataFrame {
+    fn count(&self) -> usize {
+        self.height()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        concat::stack(parts, schema)
+    }
+
+    fn in_one_piece(mut self) -> Self {
+        if self.columns().iter().all(|column| !column.dtype().contains_objects()) {
+            self.rechunk_mut();
+            return self;
         }
-        let pieces = self.pieces()?;
-        let parts = self.run(&pieces, type_name_of_val(&f), |piece| -> Result<O::Part, Misfit> {
-            let rows = Pieces::<DataFrame>::rows(&pieces, piece);
-            let mut built = O::builder(rows.len());
-            each(self.whole, rows, |row: R| O::push(&mut built, f(row))).map_err(Misfit::Own)?;
-            O::part(built).map_err(|error| Misfit::Own(error.to_string()))
-        })?;
-        let misfit = |misfit: crate::gather::GatherError| {
-            let chunk = misfit.chunk();
-            ChunkError::new(chunk, Pieces::<DataFrame>::rows(&pieces, chunk), Misfit::Others(misfit))
-        };
-        let joined = O::join(parts, self.declared()).map_err(misfit)?;
-        Ok(if self.rechunk { joined.in_one_piece() } else { joined })
+        for position in 0..self.width() {
+            let column = self.columns()[position].clone().in_one_piece();
+            // Of the same name and length, it is never refused.
+            let _ = self.replace_column(position, column);
+        }
+        self
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
     }
 }
 
-/// Reads these rows of a frame, one after the other.
-fn each<'a, R: Deserialize<'a>>(
-    frame: &'a DataFrame,
-    rows: Range<usize>,
-    mut take: impl FnMut(R) -> Result<(), String>,
-) -> Result<(), String> {
-    let columns: Vec<&'a Series> = frame.columns().iter().map(Column::as_materialized_series).collect();
-    let names: Vec<&'a str> = columns.iter().map(|column| column.name().as_str()).collect();
-    let mut reader = Reader::new(&names);
-    let mut start = rows.start;
-    while start < rows.end {
-        // Up to where one of the columns' pieces ends, so that each cell is an index away.
-        let mut end = rows.end;
-        let mut cells = Vec::with_capacity(columns.len());
-        for column in &columns {
-            let (column, last) = Cells::at(column, start..rows.end)?;
-            cells.push(column);
-            end = end.min(last);
-        }
-        let mut next = 0;
-        while next < end - start {
-            if let Some(ordered) = reader.ordered(&cells) {
-                // The one call of its kind, so that it is inlined and the row stays in registers.
-                while next < end - start
-                    && let Ok(row) = R::deserialize(ordered.row(next))
-                {
-                    take(row)?;
-                    next += 1;
-                }
-                if next == end - start {
-                    break;
-                }
-                // By name again: for the error's text, or as the type knows its fields by name alone.
-                reader.by_name();
+impl Rows for Series {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        concat::stack_series(parts, schema)
+    }
+
+    fn in_one_piece(self) -> Self {
+        if self.dtype().contains_objects() { self } else { self.rechunk() }
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
+    }
+}
+
+impl Rows for Column {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn rows(&self, rows: Range<usize>) -> Self {
+        self.slice(offset(rows.start), rows.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.as_materialized_series().estimated_size()
+    }
+
+    fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError> {
+        let parts = parts.into_iter().map(Column::take_materialized_series).collect();
+        concat::stack_series(parts, schema).map(Column::from)
+    }
+
+    fn in_one_piece(self) -> Self {
+        self.take_materialized_series().in_one_piece().into_column()
+    }
+
+    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+        self.take(rows)
+    }
+}
+
+macro_rules! chunked_argument {
+    ($($type:ty)*) => {$(
+        impl Split for $type {
+            const POLARS: bool = true;
+
+            fn size(&self) -> usize {
+                self.count()
             }
-            let named = |error: RowError| format!("row {}: {error}", start + next);
-            take(reader.read(&cells, next).map_err(named)?)?;
-            next += 1;
+
+            fn auto_chunks(&self, workers: usize) -> usize {
+                chunk_count::chunks(self.count(), || self.bytes(), workers)
+            }
+
+            fn cut(self, at: usize) -> (Self, Self) {
+                (self.rows(0..at), self.rows(at..self.count()))
+            }
+
+            fn cut_all(self, sizes: &[usize]) -> Vec<Self> {
+                let mut start = 0;
+                let pieces = sizes.iter().map(|&size| {
+                    start += size;
+                    self.rows(start - size..start)
+                });
+                pieces.collect()
+            }
         }
-        start = end;
-    }
-    Ok(())
+
+        impl Gather for $type {
+            fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
+                Self::stack(parts, None)
+            }
+        }
+    )*};
 }
+chunked_argument!(DataFrame Series Column);

@@ -6,14 +6,14 @@ use std::hash::{BuildHasher, Hash};
 use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 
-use super::drive::{Grain, Hands, Plan, drive};
+use super::first_error::FirstRefused;
 use super::indexed::Indexed;
-use super::items::{Source, Visitor};
-use super::refused::FirstRefused;
-use super::slots::Slots;
-use crate::drops::Kept;
-use crate::progress::Bar;
-use crate::sent::{Carried, Crossing};
+use super::output::Slots;
+use super::progress::Bar;
+use super::schedule::{Grain, Hands, Plan, drive};
+use super::source::{Source, Visitor};
+use crate::sys::drop_all::Kept;
+use crate::task::crossing::{Carried, Crossing};
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
 /// and for functions that may fail `Result<_, E>` or `Option<_>` of one, which stop at the first failure.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::method::{Method, Receiver};
 #[cfg(feature = "process")]
-use super::batches::Batches;
-use crate::method::{Method, Receiver};
-use crate::sent::{Carried, Crossing};
+use super::process::Batches;
+use crate::task::crossing::{Carried, Crossing};
 
 /// A function to be applied to items of type `A`.
 ///

@@ -4,7 +4,7 @@ use std::mem::{ManuallyDrop, needs_drop, transmute_copy};
 use std::ops::Range;
 use std::slice;
 
-use crate::drops::drop_all;
+use crate::sys::drop_all::drop_all;
 
 /// Items that can be taken by index.
 ///

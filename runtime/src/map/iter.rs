@@ -14,17 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::function::Batched;
-use super::items::Source;
+use super::progress::Bar;
+use super::source::Source;
 use super::{Detach, Map};
-use crate::completions::Completions;
-use crate::drops::{Rest, drop_all};
 use crate::error::TaskError;
-use crate::panics;
-use crate::progress::Bar;
-use crate::sent::Crossing;
-use crate::slot::{Slot, Terms};
+use crate::error::panics;
+use crate::pool::{self, Core, Kind};
+use crate::sys::drop_all::{Rest, drop_all};
 use crate::task::Task;
-use crate::workers::{self, Core, Kind};
+use crate::task::completions::Completions;
+use crate::task::crossing::Crossing;
+use crate::task::slot::{Slot, Terms};
 
 /// Tasks start in about their order: before one is run here, so many are looked at to see that none of them runs.
 const LOOKED_AT: usize = 16;
@@ -113,7 +113,7 @@ impl<R> InFlight<R> {
                     return None;
                 }
                 // A worker runs what nobody else can, while no other result may come.
-                if workers::is_worker() && ended.is_empty() {
+                if pool::is_worker() && ended.is_empty() {
                     while tasks.get(*first).is_some_and(Option::is_none) {
                         *first += 1;
                     }

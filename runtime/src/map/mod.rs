@@ -1,51 +1,46 @@
 //! [`Map`]: the builder behind `f::map(items)`.
 
-mod aside;
-#[cfg(feature = "process")]
-mod batches;
 mod collect;
-mod cores;
-mod drive;
+mod first_error;
 mod function;
-mod handout;
 mod indexed;
-mod items;
 mod iter;
-mod prior;
-mod probe;
-mod ranges;
+pub(crate) mod method;
+mod output;
+#[cfg(feature = "process")]
+mod process;
+pub(crate) mod progress;
 mod reduce;
-mod refused;
-mod slots;
-mod stop;
-mod timed;
+mod schedule;
+mod source;
+mod timeout;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::method::{Method, Receiver};
-use crate::progress::Bar;
-use crate::sent::Crossing;
-use crate::slot::Terms;
-use crate::workers::{Core, CoreRef};
+use crate::pool::{Core, CoreRef};
+use crate::task::crossing::Crossing;
+use crate::task::slot::Terms;
+use method::{Method, Receiver};
+use progress::Bar;
 
-#[cfg(feature = "process")]
-pub(crate) use batches::Batches;
 pub use collect::Collect;
 #[cfg(feature = "process")]
 pub(crate) use function::Batched;
 pub use function::{Closure, Detach, MapFn, On};
-pub use items::{Items, PoolItems, Source};
 pub use iter::MapIter;
-pub use timed::TimedMap;
+#[cfg(feature = "process")]
+pub(crate) use process::Batches;
+pub use source::{Items, PoolItems, Source};
+pub use timeout::TimedMap;
 
 pub(crate) use collect::Run;
-pub(crate) use drive::{Grain, Hands};
+pub(crate) use schedule::{Grain, Hands};
 
-#[cfg(feature = "process")]
-use batches::BatchRun;
 use function::Bare;
+#[cfg(feature = "process")]
+use process::BatchRun;
 
 /// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
 ///

@@ -10,14 +10,14 @@ use std::iter::Sum;
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, Range};
 
-#[cfg(feature = "process")]
-use super::batches::BatchRun;
 use super::indexed::Indexed;
-use super::items::{Source, Visitor};
+#[cfg(feature = "process")]
+use super::process::BatchRun;
+use super::progress::Bar;
+use super::source::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
-use crate::drops::Kept;
-use crate::progress::Bar;
-use crate::sent::Crossing;
+use crate::sys::drop_all::Kept;
+use crate::task::crossing::Crossing;
 
 /// The blocks: so many items are cut into blocks of so many, then the next ones.
 const STEPS: [(usize, usize); 4] = [(64, 1), (1 << 10, 8), (1 << 14, 64), (usize::MAX, 1 << 10)];
@@ -136,7 +136,7 @@ impl<R, T: Sum<R>> Fold<R> for Add<T> {
 /// Folds each window's blocks.
 struct Blocks<'a, F, G, T> {
     #[cfg(feature = "process")]
-    core: &'a std::sync::Arc<crate::workers::Core>,
+    core: &'a std::sync::Arc<crate::pool::Core>,
     hands: Hands<'a>,
     function: &'a F,
     fold: &'a G,

@@ -35,61 +35,43 @@
 //! `os.rs` is Linux: shared memory without a name (`memfd`), sleeping on a word of it (futex), a signal at the parent's
 //! end. Elsewhere the crate compiles (`os_elsewhere.rs`), and pools of processes say that they cannot be made.
 
-mod direct;
-mod exact;
-#[cfg(feature = "polars")]
-mod frames;
-#[cfg(all(test, target_os = "linux"))]
-mod fuzz;
-#[cfg(all(test, target_os = "linux", not(miri)))]
-mod half_written;
-mod hello;
-mod host;
-#[cfg(all(test, target_os = "linux"))]
-mod hostile;
-#[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
-mod os;
-mod owner;
-mod parcel;
-#[cfg_attr(not(target_os = "linux"), path = "pidfd_elsewhere.rs")]
-mod pidfd;
-mod pipe;
+mod child;
+pub(crate) mod codec;
+mod handshake;
+mod idle_slots;
+mod message;
+pub(crate) mod os;
 mod pipeline;
-mod probe;
 mod readiness;
-mod refused;
-mod registry;
-mod remote;
-mod ring;
-mod seat;
-mod segments;
-mod serve;
+pub(crate) mod registry;
+pub(crate) mod serve;
+mod socket;
 mod spawner;
-mod stable;
-mod starts;
+pub(crate) mod start_limit;
 mod startup;
-mod wakeups;
-mod wire;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+pub(crate) mod transport;
 mod worker;
+pub(crate) mod worker_slot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use direct::Bytes;
-pub use probe::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
+pub use codec::direct::Bytes;
+pub use codec::dispatch::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
+pub use codec::{Code, Wire};
 pub use registry::{ENTRIES, Entry};
-pub use remote::Remote;
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
-pub use wire::{Code, Wire};
 
-pub(crate) use host::Terms;
-pub(crate) use owner::end_copy_of_worker;
-pub(crate) use pipe::{End, Message};
+pub(crate) use crate::sys::owner::end_copy_of_worker;
+pub(crate) use child::Terms;
+pub(crate) use codec::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
+pub(crate) use idle_slots::Stable;
 pub(crate) use pipeline::{Shipment, Supply, pipeline};
-pub(crate) use seat::stop;
-pub(crate) use stable::Stable;
-pub(crate) use wire::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
+pub(crate) use socket::{End, Message};
 pub(crate) use worker::is_worker_process;
+pub(crate) use worker_slot::stop;
 
 /// Whether this program can start itself as a worker.
 static READY: AtomicBool = AtomicBool::new(false);

@@ -8,14 +8,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::host::{Cause, Event, Host};
-use super::seat::{self, Running, Seat};
+use super::child::{Cause, Event, Host};
+use super::codec::{Decoder, Misfit};
 use super::serve::{Heading, status};
-use super::starts::Caller;
-use super::wire::{Decoder, Misfit};
-use crate::current::cancelled;
+use super::start_limit::Caller;
+use super::worker_slot::{self, Running, Seat};
 use crate::error::TaskError;
-use crate::panics;
+use crate::error::panics;
+use crate::task::cancel::cancelled;
 
 /// How long a worker may be without a reply before what it has not begun is taken back.
 const PATIENCE: Duration = Duration::from_micros(500);
@@ -33,7 +33,7 @@ pub(crate) trait Shipment<J>: Send {
     fn bytes(&self) -> &[u8];
     /// What tells the task from others that run.
     fn key(&self) -> usize;
-    /// What [`series`](super::starts::series) was when the task was made.
+    /// What [`series`](super::start_limit::series) was when the task was made.
     fn since(&self) -> u32;
     /// Whether it was asked to stop.
     fn is_stopped(&self) -> bool;
@@ -66,7 +66,7 @@ type Flying<J> = VecDeque<(u32, Box<dyn Shipment<J>>)>;
 ///
 /// If this thread is no seat.
 pub(crate) fn pipeline<J: 'static>(supply: &mut dyn Supply<J>) {
-    seat::with_own(|seat| {
+    worker_slot::with_own(|seat| {
         let mut flying = Flying::new();
         run(seat, &mut flying, supply);
     });
@@ -192,7 +192,7 @@ fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) ->
             let read = shipment.read(&mut input);
             read.err().map(|misfit| TaskError::wire(function, format!("its result could not be read: {misfit}")))
         } else {
-            seat::read_failure(function, status, &mut input)
+            worker_slot::read_failure(function, status, &mut input)
         };
         if let Some(error) = error {
             shipment.fail(error);
@@ -225,7 +225,7 @@ fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut 
         shipment.fail(match given_up {
             _ if is_stopped => TaskError::Cancelled,
             Some(why) => seat.unstarted(function, why),
-            None => seat::died(function, &death),
+            None => worker_slot::died(function, &death),
         });
         finish(shipment, false);
     }

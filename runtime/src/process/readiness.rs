@@ -11,8 +11,9 @@ use std::task::Waker;
 use std::thread;
 
 use super::os::{OwnedFd, Poller};
-use super::owner::PerProcess;
-use crate::{fork, panics};
+use crate::error::panics;
+use crate::sys::fork;
+use crate::sys::owner::PerProcess;
 
 /// A task's wait for a socket; it ends when this is dropped.
 pub(crate) struct Readiness {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use linkme::distributed_slice;
 
 use super::serve::Serving;
-use crate::config::get_or_make;
+use crate::pool::config::get_or_make;
 
 /// All entries of the program.
 #[distributed_slice]
@@ -31,14 +31,14 @@ impl Entry {
     }
 
     /// Its place in the table.
-    pub(super) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         let place = ENTRIES.iter().position(|entry| std::ptr::eq(entry, self));
         place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
     }
 }
 
 /// Answers a request for the entry of this number.
-pub(super) fn serve(number: u32, serving: &mut Serving<'_>) {
+pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
     match ENTRIES.get(number as usize) {
         Some(entry) => (entry.serve)(serving),
         None => serving.refuse(&format!(
@@ -49,7 +49,7 @@ pub(super) fn serve(number: u32, serving: &mut Serving<'_>) {
 }
 
 /// A number that two processes share only if they run the same build of the same program.
-pub(super) fn fingerprint() -> u64 {
+pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *get_or_make(&FINGERPRINT, || {
         let mut hasher = DefaultHasher::new();
@@ -72,19 +72,19 @@ pub(super) fn fingerprint() -> u64 {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::super::os::UnixStream;
-    use super::super::parcel::Mail;
-    use super::super::ring::Shared;
-    use super::super::serve::{Heading, Replies, status};
-    use super::super::wire::Decoder;
     use super::*;
+    use crate::process::codec::Decoder;
+    use crate::process::message::Mail;
+    use crate::process::os::UnixStream;
+    use crate::process::serve::{Heading, Replies, status};
+    use crate::process::transport::ring::Shared;
 
     #[test]
     fn a_function_that_the_worker_does_not_know_is_refused_once_for_all_calls() {
         let (shared, _memory) = Shared::create().expect("there is memory");
         let (socket, _other) = UnixStream::pair().expect("there are sockets");
         let (mut mail, mut scratch) = (Mail::new(socket), Vec::new());
-        let begun = crate::clock::Moment::now();
+        let begun = crate::sys::clock::Moment::now();
         let (mail, scratch) = (&mut mail, &mut scratch);
         let replies = Replies { shared: &shared, mail, scratch, open: None, left: 3, request: 9, begun };
         let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use super::codec::{Decoder, Encoder, Misfit, begin_part, end_part};
+use super::message::{Mail, pack};
 use super::os;
-use super::owner::{end_copy_of_worker, end_vfork_of_worker};
-use super::parcel::{Mail, pack};
-use super::ring::{Corrupt, LARGEST, Place, Shared, Words};
-use super::wire::{Decoder, Encoder, Misfit, begin_part, end_part};
-use crate::clock::Moment;
 use crate::error::TaskError;
+use crate::process::transport::ring::{Corrupt, LARGEST, Place, Shared, Words};
+use crate::sys::clock::Moment;
+use crate::sys::owner::{end_copy_of_worker, end_vfork_of_worker};
 
 /// How often a worker looks whether its parent has taken some of many large results.
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// What a reply says, in its first word.
-pub(super) mod status {
+pub(crate) mod status {
     /// Results.
     pub(crate) const DONE: u32 = 0;
     /// The function panicked: its message, and the place.
@@ -27,40 +27,40 @@ pub(super) mod status {
 
 /// What a reply's frame says beside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heading {
+pub(crate) struct Heading {
     /// One of [`status`].
-    pub(super) status: u32,
+    pub(crate) status: u32,
     /// Results in it.
-    pub(super) count: u32,
+    pub(crate) count: u32,
     /// The number of the request that it answers.
-    pub(super) request: u32,
+    pub(crate) request: u32,
     /// Its blocks, as [`pack`] gives them.
-    pub(super) word: u32,
+    pub(crate) word: u32,
 }
 
 impl Heading {
     /// The status stands above the count, which an open reply has 16 bits for.
     const STATUS: u32 = 16;
 
-    pub(super) fn to_words(self) -> Words {
+    pub(crate) fn to_words(self) -> Words {
         [self.status << Self::STATUS | self.count, self.request, self.word]
     }
 
-    pub(super) fn from_words([first, request, word]: Words) -> Self {
+    pub(crate) fn from_words([first, request, word]: Words) -> Self {
         Self { status: first >> Self::STATUS, count: first & ((1 << Self::STATUS) - 1), request, word }
     }
 }
 
 /// A request that is being answered.
 pub struct Serving<'a> {
-    pub(super) input: Decoder<'a>,
-    pub(super) replies: Replies<'a>,
+    pub(crate) input: Decoder<'a>,
+    pub(crate) replies: Replies<'a>,
 }
 
 impl Serving<'_> {
     /// Reads the arguments of the next call.
     #[inline]
-    pub(super) fn arguments<A>(
+    pub(crate) fn arguments<A>(
         &mut self,
         read: impl FnOnce(&mut Decoder<'_>) -> Result<A, Misfit>,
     ) -> Result<A, Misfit> {
@@ -68,12 +68,12 @@ impl Serving<'_> {
     }
 
     /// Says why the request cannot be answered.
-    pub(super) fn refuse(&mut self, why: &str) {
+    pub(crate) fn refuse(&mut self, why: &str) {
         self.replies.fail(status::MISFIT, &(why, ""));
     }
 
     /// Says how a call has failed.
-    pub(super) fn fail(&mut self, error: &TaskError) {
+    pub(crate) fn fail(&mut self, error: &TaskError) {
         let (status, message, place) = match error {
             TaskError::Panicked { message, location, .. } => {
                 (status::PANICKED, message.as_str(), location.as_deref().unwrap_or_default())
@@ -94,23 +94,23 @@ const VFORK_NS: u64 = 5_000;
 /// Only the process that was started as the worker may answer. A task may fork, by code whose `exec` fails for example,
 /// and return here in both processes. The copy ends itself before it writes to anything that it shares with the worker:
 /// the result's blocks, the ring, the socket.
-pub(super) struct Replies<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) mail: &'a mut Mail,
+pub(crate) struct Replies<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) mail: &'a mut Mail,
     /// A result on its way to the ring.
-    pub(super) scratch: &'a mut Vec<u8>,
-    pub(super) open: Option<(Place, usize)>,
+    pub(crate) scratch: &'a mut Vec<u8>,
+    pub(crate) open: Option<(Place, usize)>,
     /// Calls of the request that were not answered yet.
-    pub(super) left: u32,
+    pub(crate) left: u32,
     /// The request's number, which each reply repeats.
-    pub(super) request: u32,
+    pub(crate) request: u32,
     /// When the request was begun.
-    pub(super) begun: Moment,
+    pub(crate) begun: Moment,
 }
 
 impl Replies<'_> {
     /// Answers one call.
-    pub(super) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
+    pub(crate) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
         end_copy_of_worker();
         if self.mail.outbox.is_crowded() {
             self.wait_for_blocks();
@@ -194,7 +194,7 @@ impl Replies<'_> {
     }
 
     /// Ends the open reply.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.end_copies();
         if let Some((place, _)) = self.open.take()
             && place.count() > 0
@@ -238,7 +238,7 @@ impl Replies<'_> {
 }
 
 /// Wakes the parent's thread if it sleeps.
-pub(super) fn call_parent(shared: &Shared, mail: &Mail) {
+pub(crate) fn call_parent(shared: &Shared, mail: &Mail) {
     if shared.must_call_parent() && mail.ring().is_err() {
         os::end_now(); // The parent is gone.
     }

@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use super::owner::PerProcess;
-use super::pidfd::Process;
-use super::refused::{Refused, Step};
+use crate::process::os::pidfd::Process;
+use crate::process::os::refusal::{Refused, Step};
+use crate::sys::owner::PerProcess;
 
 type Order = (Command, Sender<io::Result<Process>>);
 

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
-use super::hello::{self, Hello};
+use super::codec::Decoder;
+use super::handshake::{self, Hello};
+use super::message::Mail;
 use super::os::{self, AsFd, UnixStream};
-use super::owner::Owner;
-use super::parcel::Mail;
 use super::registry;
-use super::ring::{Frame, Shared};
 use super::serve::{Replies, Serving, call_parent};
-use super::wakeups::{CLOSE, TIDY};
-use super::wire::Decoder;
-use crate::clock::Moment;
+use crate::process::transport::doorbell::{CLOSE, TIDY};
+use crate::process::transport::ring::{Frame, Shared};
+use crate::sys::clock::Moment;
+use crate::sys::owner::Owner;
 
 /// Replies to shorter requests wait for the next ones', while there are any.
 const SHORT_NS: u64 = 20_000;
@@ -62,11 +62,11 @@ fn serve(parent: u32) -> io::Result<()> {
 /// Opens what the parent shares, and says hello to it; or why that cannot be.
 fn meet() -> io::Result<Worker> {
     let taken = os::take_stdin();
-    let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| hello::refuse(socket, error)))?;
+    let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| handshake::refuse(socket, error)))?;
     match prepare(&mut socket) {
         Ok(shared) => Ok(Worker { shared, mail: Mail::new(socket), scratch: Vec::new() }),
         Err(error) => {
-            hello::refuse(&mut socket, &error);
+            handshake::refuse(&mut socket, &error);
             Err(error)
         }
     }

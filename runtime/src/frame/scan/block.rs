@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use polars::prelude::*;
 
-use super::guarded::guarded_file;
+use super::catch_panic::guarded_file;
 use super::once::Once;
 use super::parquet_file::{Layout, Origin, ParquetFile};
 use super::row_group::RowGroupPages;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use polars::error::PolarsError;
 
-use super::super::error::ChunkError;
+use crate::frame::error::ChunkError;
 
 /// Why a [`Scan`](crate::Scan) ended early. It converts into `PolarsError`.
 #[non_exhaustive]

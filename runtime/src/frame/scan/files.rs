@@ -8,8 +8,8 @@ use polars::io::expand_paths_hive;
 use polars::prelude::*;
 use polars_plan::plans::hive::hive_partitions_from_paths;
 
-use super::beside::PREFIX;
-use super::guarded::guarded;
+use super::atomic_file::PREFIX;
+use super::catch_panic::guarded;
 
 /// Plain files of this machine, in the order in which Polars reads them.
 ///

@@ -1,13 +1,13 @@
 //! Frames larger than memory (feature `polars-lazy`): a [`Scan`] reads rows as Polars' streaming engine gives them,
 //! maps them in chunks, and hands the results on in input order, a chunk a worker at a time.
 
-mod beside;
+mod atomic_file;
 mod block;
-mod ending;
+mod catch_panic;
 mod error;
 mod files;
-mod guarded;
 mod input;
+mod map;
 mod once;
 mod opened;
 mod pages;
@@ -26,12 +26,12 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
+use crate::pool::Core;
 use crate::pool::Pool;
-use crate::workers::Core;
 use input::Format;
 
-pub use ending::ScanMap;
 pub use error::ScanError;
+pub use map::ScanMap;
 
 /// Rows a chunk of a query, unless said: what Polars' streaming engine itself takes at a time.
 const ROWS: usize = 100_000;

@@ -4,7 +4,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::workers;
+use crate::pool;
 
 /// As [`OnceLock`], for workers that may wait long.
 pub(super) struct Once<T> {
@@ -34,7 +34,7 @@ impl<T> Once<T> {
                 continue;
             }
             drop(making);
-            workers::wait_by(|| drop(self.made.wait_while(self.making(), |making| *making)));
+            pool::wait_by(|| drop(self.made.wait_while(self.making(), |making| *making)));
         }
     }
 

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
-use super::beside::is_temporary;
+use super::atomic_file::is_temporary;
 use super::block::Block;
+use super::catch_panic::guarded_file;
 use super::files::Files;
-use super::guarded::guarded_file;
 use super::parquet_file::{Layout, ParquetFile, of_file};
 use super::row_group::RowGroupPages;
 use super::source::Chunk;
@@ -225,7 +225,7 @@ impl Read {
         let parts = self
             .parts
             .iter()
-            .map(|(block, rows)| Ok(block.frame()?.slice(super::super::cut::offset(rows.start), rows.len())));
+            .map(|(block, rows)| Ok(block.frame()?.slice(crate::frame::rows::offset(rows.start), rows.len())));
         let mut parts = parts.collect::<PolarsResult<Vec<_>>>()?;
         if parts.len() == 1
             && let Some(only) = parts.pop()

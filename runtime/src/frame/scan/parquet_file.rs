@@ -9,8 +9,8 @@ use polars::prelude::*;
 use polars_core::utils::arrow::datatypes::Field as ArrowField;
 use polars_parquet::read::read_metadata;
 
+use super::catch_panic::guarded_file;
 use super::files::Files;
-use super::guarded::guarded_file;
 use super::opened::{OpenedFile, Stamp};
 use super::row_group::RowGroup;
 

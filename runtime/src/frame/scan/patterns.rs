@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
-use super::beside;
+use super::atomic_file;
 
 /// The query, with files that are still being written hidden from its patterns and folders.
 pub(super) fn hide_temporaries(frame: LazyFrame) -> LazyFrame {
@@ -28,7 +28,7 @@ fn hide_in(plan: &mut DslPlan) {
         DslPlan::Scan { sources, unified_scan_args, cached_ir, .. }
             if has_pattern(sources) && unified_scan_args.hidden_file_prefix.is_none() =>
         {
-            unified_scan_args.hidden_file_prefix = Some(Arc::from([PlSmallStr::from_static(beside::PREFIX)]));
+            unified_scan_args.hidden_file_prefix = Some(Arc::from([PlSmallStr::from_static(atomic_file::PREFIX)]));
             // What the patterns stood for before.
             *cached_ir = Arc::default();
         }

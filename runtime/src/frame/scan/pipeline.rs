@@ -11,21 +11,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use polars::prelude::*;
 
-use super::super::chunks::isolated;
-use super::super::error::ChunkError;
+use super::catch_panic::guarded;
 use super::error::ScanError;
-use super::guarded::guarded;
 use super::input::Input;
 use super::parquet::matches_nothing;
 use super::patterns::hide_temporaries;
 use super::source::{Batches, Chunk, Source};
 use super::watched::Watched;
 use super::{ROWS, Scan};
+use crate::frame::chunks::isolated;
+use crate::frame::error::ChunkError;
+use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
+use crate::pool;
 use crate::pool::Pool;
-use crate::progress::Bar;
-use crate::sent::Crossing;
-use crate::workers;
+use crate::task::crossing::Crossing;
 
 /// A chunk's place in the input.
 #[derive(Clone)]
@@ -243,7 +243,7 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
             }
             drop(state);
             let must_wait = |state: &mut State<P>| !state.is_over() && !state.may_take(self.window);
-            workers::wait_by(|| drop(self.moved.wait_while(self.state(), must_wait)));
+            pool::wait_by(|| drop(self.moved.wait_while(self.state(), must_wait)));
         }
     }
 

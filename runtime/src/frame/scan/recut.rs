@@ -42,7 +42,7 @@ impl Recut {
         while taken < rows
             && let Some(piece) = self.pieces.front()
         {
-            let part = piece.slice(super::super::cut::offset(self.start), rows - taken);
+            let part = piece.slice(crate::frame::rows::offset(self.start), rows - taken);
             self.start += part.height();
             if self.start >= piece.height() {
                 self.pieces.pop_front();

@@ -13,12 +13,12 @@ use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 use polars_core::utils::arrow::io::ipc::write::default_ipc_fields;
 
-use super::super::concat::Shape;
-use super::super::error::Misfit;
-use super::beside::Beside;
+use super::atomic_file::Beside;
 use super::error::ScanError;
 use super::pipeline::{Ending, Place};
-use crate::gather::GatherError;
+use crate::chunks::gather::GatherError;
+use crate::frame::concat::Shape;
+use crate::frame::error::Misfit;
 
 /// Fewer rows than this are no row group of their own.
 const LEAST_ROWS: usize = 1 << 15;

@@ -10,11 +10,11 @@ use std::thread::{self, JoinHandle};
 
 use polars::prelude::*;
 
-use super::guarded::{guarded, guarded_file};
+use super::catch_panic::{guarded, guarded_file};
 use super::parquet::{Blocks, Read};
 use super::recut::Recut;
 use super::watched::Watched;
-use crate::workers;
+use crate::pool;
 
 /// Where chunks come from.
 pub(super) enum Source {
@@ -107,7 +107,7 @@ impl Batches {
             }
             let Some(messages) = &self.messages else { return Ok(None) };
             // A worker gives its permit back while it waits: the query may call functions that use Fanfold.
-            let message = messages.try_recv().or_else(|_| workers::wait_by(|| messages.recv()));
+            let message = messages.try_recv().or_else(|_| pool::wait_by(|| messages.recv()));
             let message = message.unwrap_or_else(|_| Message::Failed(stopped()));
             let last = match message {
                 Message::Rows(batch) => {
@@ -131,7 +131,7 @@ impl Drop for Batches {
         // A query that waits to hand a batch over learns from this that nobody will take it.
         self.messages = None;
         if let Some(query) = self.query.take() {
-            let _ = workers::wait_by(|| query.join());
+            let _ = pool::wait_by(|| query.join());
         }
     }
 }

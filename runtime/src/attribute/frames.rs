@@ -1,0 +1,95 @@
+//! Frames as chunked arguments of annotated functions: behind a reference, by groups, and with overlap.
+
+use std::ops::Range;
+
+use polars::prelude::*;
+
+use super::cuttable::{Cuttable, Room};
+use super::frame_options::{Grouped, Overlapping, Trimmed};
+use crate::chunks::gather::GatherError;
+use crate::chunks::split::{Cut, Split};
+use crate::frame::groups::ByGroups;
+use crate::frame::plan::{Pieces, Plan};
+use crate::frame::rows::Rows;
+
+impl Grouped<'_> for DataFrame {
+    fn between_groups(
+        self,
+        keys: &[&str],
+        cut: Cut,
+        workers: usize,
+        _: &Room,
+    ) -> Result<Vec<(usize, Self)>, GatherError> {
+        let refused = |error: String| GatherError::whole(format!("the frame cannot be cut by groups: {error}"));
+        let chunks = match cut {
+            Cut::Chunks(chunks) => Some(chunks),
+            Cut::Size(size) => Some(self.height().div_ceil(size.max(1)).max(1)),
+            Cut::Auto => None,
+        };
+        let plan = ByGroups::of(keys.iter().map(|key| (*key).into()).collect(), chunks);
+        let pieces = plan.pieces(&self, workers).map_err(|bad| refused(bad.to_string()))?;
+        let taken = (0..pieces.count()).map(|piece| Ok((pieces.height(piece), pieces.take(&self, piece)?)));
+        taken.collect::<PolarsResult<_>>().map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl<'r> Grouped<'r> for &'r DataFrame {
+    fn between_groups(
+        self,
+        keys: &[&str],
+        cut: Cut,
+        workers: usize,
+        room: &'r Room,
+    ) -> Result<Vec<(usize, Self)>, GatherError> {
+        let pieces = self.clone().between_groups(keys, cut, workers, room)?;
+        let (sizes, pieces): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
+        Ok(sizes.into_iter().zip(room.keep(pieces)).collect())
+    }
+}
+
+macro_rules! argument {
+    ($($type:ty)*) => {$(
+        impl<'r> Cuttable<'r> for &'r $type {
+            const POLARS: bool = true;
+
+            fn items(&self) -> usize {
+                self.count()
+            }
+
+            fn auto(&self, workers: usize) -> usize {
+                self.auto_chunks(workers)
+            }
+
+            fn pieces(self, sizes: &[usize], room: &'r Room) -> Vec<Self> {
+                room.keep(self.clone().cut_all(sizes)).iter().collect()
+            }
+        }
+
+        impl Overlapping<'_> for $type {
+            fn seen(self, rows: &[Range<usize>], _: &Room) -> Vec<Self> {
+                rows.iter().map(|rows| self.rows(rows.clone())).collect()
+            }
+        }
+
+        impl<'r> Overlapping<'r> for &'r $type {
+            fn seen(self, rows: &[Range<usize>], room: &'r Room) -> Vec<Self> {
+                room.keep(self.clone().seen(rows, room)).iter().collect()
+            }
+        }
+
+        impl Trimmed for $type {
+            fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError> {
+                let found = self.count();
+                if found != height {
+                    let reason = format!(
+                        "the function gave {found} rows for the {height} it saw: with an overlap it must give one for \
+                         each"
+                    );
+                    return Err(GatherError::new(chunk, reason));
+                }
+                Ok(self.rows(before..height))
+            }
+        }
+    )*};
+}
+argument!(DataFrame Series Column);

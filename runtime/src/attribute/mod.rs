@@ -1,0 +1,14 @@
+//! What the code that the attribute emits calls: a call site, and an entry for each way to run its function.
+
+pub(crate) mod call;
+pub(crate) mod chunks;
+pub(crate) mod cuttable;
+pub(crate) mod frame_options;
+#[cfg(feature = "polars")]
+pub(crate) mod frames;
+#[cfg(feature = "process")]
+pub(crate) mod process;
+#[cfg(feature = "process")]
+pub(crate) mod remote;
+pub(crate) mod retry;
+pub(crate) mod site;

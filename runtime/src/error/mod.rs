@@ -1,0 +1,190 @@
+//! What can keep a task from giving its result.
+
+pub(crate) mod panics;
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a [`Task`](crate::Task) has no result.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{TaskError, parallel};
+///
+/// #[parallel(kind = "cpu")]
+/// fn share(total: u32, people: u32) -> u32 {
+///     total / people
+/// }
+///
+/// let error = share::submit(10, 0).join().unwrap_err();
+/// assert!(matches!(error, TaskError::Panicked { .. }));
+/// assert!(error.to_string().contains("attempt to divide by zero"));
+/// ```
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum TaskError {
+    /// The function panicked.
+    #[non_exhaustive]
+    Panicked {
+        /// The panic's message, or a note that its payload was not text.
+        message: String,
+        /// The path of the function that ran, as `module::name`.
+        function: &'static str,
+        /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task, and
+        /// if the panic came from another thread: from a call that the function waited for.
+        location: Option<String>,
+        /// What the function panicked with; [`TaskError::resume`] throws it again. From a worker process only text comes:
+        /// the message, as a `String`.
+        payload: Payload,
+    },
+    /// The task was cancelled before it gave a result.
+    Cancelled,
+    /// The task ran longer than it may.
+    TimedOut {
+        /// The limit: of the function, counted from the start of the run on its worker; or of the wait, where
+        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout)
+        /// gave up. While the operating system refuses the pool a thread and none of its jobs end, a function's time
+        /// counts from its submission.
+        after: Duration,
+    },
+    /// The worker could not make the state that the function needs (`init = path`).
+    #[non_exhaustive]
+    Init {
+        /// The function, and what its initializer returned or panicked with.
+        message: String,
+    },
+    /// The pool was closed before the task started.
+    PoolClosed,
+    /// The worker process ended while it ran the task, or could not be started.
+    #[non_exhaustive]
+    WorkerDied {
+        /// The path of the function that ran, as `module::name`.
+        function: &'static str,
+        /// What became of the process.
+        message: String,
+        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. Where another part of the
+        /// program has waited for it, or `SIGCHLD` is ignored, only Linux 6.15 and newer still tell signal and code.
+        signal: Option<i32>,
+        /// The code that it exited with, if it did.
+        code: Option<i32>,
+    },
+    /// An argument or the result could not be sent to another process, or read there.
+    #[non_exhaustive]
+    Wire {
+        /// The path of the function that was called, as `module::name`.
+        function: &'static str,
+        /// What could not be sent, and why.
+        message: String,
+    },
+}
+
+impl TaskError {
+    pub(crate) fn panicked(function: &'static str, location: Option<String>, payload: Box<dyn Any + Send>) -> Self {
+        Self::Panicked { message: panic_message(&*payload), function, location, payload: Payload(payload) }
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn worker_died(function: &'static str, message: String, signal: Option<i32>, code: Option<i32>) -> Self {
+        Self::WorkerDied { function, message, signal, code }
+    }
+
+    #[cfg(feature = "process")]
+    pub(crate) fn wire(function: &'static str, message: String) -> Self {
+        Self::Wire { function, message }
+    }
+
+    /// Throws a panic that happened in a task on to the caller; gives any other error back.
+    ///
+    /// # Panics
+    ///
+    /// With the task's own payload, where the error is [`TaskError::Panicked`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use fanfold::parallel;
+    /// #[parallel(kind = "cpu")]
+    /// fn fail() {
+    ///     std::panic::panic_any(7_u8);
+    /// }
+    ///
+    /// let error = fail::submit().join().unwrap_err();
+    /// let payload = std::panic::catch_unwind(|| error.resume()).unwrap_err();
+    /// assert_eq!(payload.downcast_ref(), Some(&7_u8));
+    /// ```
+    #[must_use = "an error that is no panic comes back"]
+    pub fn resume(self) -> Self {
+        match self {
+            Self::Panicked { payload, .. } => std::panic::resume_unwind(payload.0),
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { message, function, location, .. } => {
+                write!(f, "`{function}` panicked")?;
+                if let Some(location) = location {
+                    write!(f, " at {location}")?;
+                }
+                write!(f, ": {message}")
+            }
+            Self::Init { message } => f.write_str(message),
+            Self::WorkerDied { function, message, .. } | Self::Wire { function, message } => {
+                write!(f, "`{function}` has no result: {message}")
+            }
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut { after } => write!(f, "the task was not done within {after:?}"),
+            Self::PoolClosed => {
+                f.write_str("the pool was closed before the task started: submit before `shutdown`, or to another pool")
+            }
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+/// What a task panicked with, safe to share between threads because only its owner can look inside.
+pub struct Payload(Box<dyn Any + Send>);
+
+// SAFETY: a shared `&Payload` gives no access to what is inside: no method takes `&self`.
+unsafe impl Sync for Payload {}
+
+// What it holds is only ever moved out whole: no half-changed state can be seen through it.
+impl std::panic::UnwindSafe for Payload {}
+impl std::panic::RefUnwindSafe for Payload {}
+
+impl Payload {
+    #[cfg(feature = "process")]
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self(payload)
+    }
+
+    /// The payload, as `std::panic::catch_unwind` would give it.
+    #[must_use]
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload(..)")
+    }
+}
+
+/// The text of a panic, where it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a payload that is not text".to_owned()
+    }
+}

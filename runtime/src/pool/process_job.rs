@@ -1,0 +1,56 @@
+//! A job of a process pool, and those behind it: several short ones are sent to a worker at once, so that it need not
+//! wait for its parent between them.
+
+use std::sync::Arc;
+
+use super::job::{Ran, Run, Ship};
+use super::{Core, blocking};
+use crate::process::{self, Shipment, Supply};
+
+/// Runs a job on this thread's worker process, and others that it is quick with.
+pub(super) fn run(core: &Arc<Core>, job: Arc<dyn Run>) -> Ran {
+    if core.queue.waiting() == 0 || !job.can_be_shipped() {
+        return job.run();
+    }
+    let mut line = Line { core, first: Some(job), alone: None };
+    process::pipeline(&mut line);
+    line.alone.map_or(Ran::Here, Run::run)
+}
+
+/// The pool's queue, as this thread's share of it.
+struct Line<'a> {
+    core: &'a Arc<Core>,
+    first: Option<Arc<dyn Run>>,
+    /// One that wants a worker for itself; nothing is taken behind it.
+    alone: Option<Arc<dyn Run>>,
+}
+
+impl Supply<Arc<dyn Run>> for Line<'_> {
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<Arc<dyn Run>>>> {
+        loop {
+            // Others want their share of what waits.
+            let share = self.core.queue.waiting() / self.core.threads;
+            if self.alone.is_some() || (self.first.is_none() && in_flight > share) {
+                return None;
+            }
+            let job = self.first.take().or_else(|| self.core.queue.take_along())?;
+            match Arc::clone(&job).ship() {
+                Ship::Ready(shipment) => return Some(shipment),
+                Ship::Alone => self.alone = Some(job),
+                Ship::Gone => {}
+            }
+        }
+    }
+
+    fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Run>>>>) {
+        let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
+        let mut state = self.core.queue.lock_with_room(jobs.len());
+        // Under the lock: from the moment that the pool is cancelled its queue stays empty.
+        if self.core.is_cancelled() {
+            drop(state);
+            return jobs.into_iter().for_each(|job| job.abandon(true));
+        }
+        self.core.queue.put_back(&mut state, &mut jobs);
+        blocking::rouse(self.core, state);
+    }
+}

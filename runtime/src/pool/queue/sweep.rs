@@ -1,0 +1,97 @@
+//! Jobs that stay in the queue though nobody will run them: tasks that were cancelled, timed out or run by a thread that
+//! waited for them, and calls for help with a map that has ended.
+//!
+//! A task is counted when it dies in the queue, and when a worker takes a dead one out. When half of a queue is dead, and
+//! 1,024 jobs at least, all of them are thrown out: so a dead job costs a few nanoseconds, and they hold no more memory
+//! than the others do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Queue;
+use super::state::State;
+use crate::error::panics;
+use crate::pool::Core;
+use crate::pool::job::Run;
+use crate::sys::reserve;
+
+/// Fewer dead jobs are left where they are.
+const LEAST: usize = 1_024;
+
+impl Queue {
+    fn has_too_many(&self, dead: usize) -> bool {
+        dead >= LEAST && 2 * dead >= self.waiting()
+    }
+
+    /// A worker has taken a dead task out.
+    #[inline]
+    pub(crate) fn exhume(&self) {
+        self.dead.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Dead tasks in the queue.
+    pub(crate) fn dead(&self) -> usize {
+        usize::try_from(self.dead.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Takes dead jobs out, to be dropped without the lock.
+    fn take_dead(&self) -> Vec<Arc<dyn Run>> {
+        let mut dead = Vec::new();
+        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.jobs.len(), &mut dead);
+        state.stale = 0;
+        state.jobs.retain(|job| {
+            let is_dead = job.is_dead();
+            if is_dead {
+                dead.push(Arc::clone(job));
+            }
+            !is_dead
+        });
+        let tasks = dead.iter().filter(|job| job.is_task()).count();
+        self.dead.fetch_sub(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::Relaxed);
+        self.has_fewer_jobs(&mut state);
+        let (len, capacity) = (state.jobs.len(), state.jobs.capacity());
+        drop(state);
+        if capacity > 4 * len.max(LEAST) {
+            reserve::replace(|| self.lock(), |state| &mut state.jobs, capacity, 2 * len);
+        }
+        dead
+    }
+
+    /// Throws dead jobs out.
+    pub(crate) fn sweep(&self) {
+        let dead = self.take_dead();
+        // A span that goes with one is the user's code, as is the error of one that was cancelled.
+        dead.into_iter().for_each(panics::discard);
+    }
+
+    /// Copies of a job may be left in the queue that nobody will enter; whether the queue is to be swept.
+    pub(crate) fn leave(&self, state: &mut State, copies: usize) -> bool {
+        state.stale += copies;
+        self.has_too_many(self.dead() + state.stale)
+    }
+}
+
+impl Core {
+    /// A task of this pool has ended in the queue, and no worker of the pool had taken it out.
+    #[inline]
+    pub(crate) fn bury(&self) {
+        // A worker may take it out before it is counted: the number is less than 0 then for a moment.
+        if self.queue.dead.fetch_add(1, Ordering::Relaxed) >= LEAST.cast_signed() {
+            self.sweep();
+        }
+    }
+
+    #[cold]
+    fn sweep(&self) {
+        // In a forked child a thread of the parent may hold the lock.
+        if !self.is_of_parent() && self.queue.has_too_many(self.queue.dead()) {
+            self.queue.sweep();
+        }
+    }
+
+    /// A worker has taken a task out that had ended.
+    #[cfg(feature = "process")]
+    pub(crate) fn exhume(&self) {
+        self.queue.exhume();
+    }
+}

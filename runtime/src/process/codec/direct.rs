@@ -1,0 +1,363 @@
+//! Types with a way of their own: bytes and text go as blocks, and common errors, which serde does not know, as what
+//! they say.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Decoder, Direct, Encoder, Misfit, Read};
+use crate::error::{Payload, TaskError};
+use crate::process::os;
+use crate::process::transport::segments::View;
+
+/// Bytes that can be shared, and that cross to a worker process without being copied out of the shared memory.
+///
+/// As an argument of a `kind = "process"` function it is a view of where they arrived; the caller copies them there,
+/// once. As a result it is copied into memory of the caller's process alone, as a `Vec<u8>` is: a worker that has been
+/// taken over cannot change what its parent reads.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::Bytes;
+///
+/// let bytes = Bytes::from(vec![1, 2, 3]);
+/// let same = bytes.clone(); // no copy
+/// assert_eq!(&same[1..], [2, 3]);
+/// ```
+#[derive(Clone)]
+pub struct Bytes(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Own(Arc<Vec<u8>>),
+    Block(Arc<View>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Kept::Own(bytes) => bytes,
+            Kept::Block(view) => view.bytes(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Kept::Own(Arc::new(bytes)))
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::from(bytes.to_vec())
+    }
+}
+
+impl From<Bytes> for Vec<u8> {
+    fn from(bytes: Bytes) -> Self {
+        match bytes.0 {
+            Kept::Own(bytes) => Arc::try_unwrap(bytes).unwrap_or_else(|shared| shared.to_vec()),
+            Kept::Block(view) => view.bytes().to_vec(),
+        }
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({} bytes)", self.len())
+    }
+}
+
+/// Inside another type, serde's way: a copy.
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Visit).map(Self::from)
+    }
+}
+
+impl Direct for Bytes {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.bytes(&[self])
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        Ok(match input.bytes()? {
+            // A `&[u8]` must not change while it is read.
+            Read::Block(view) if view.may_change() => Self::from(copy_out(view.bytes())?),
+            Read::Block(view) => Self(Kept::Block(Arc::new(view))),
+            Read::Inline(bytes) => Self::from(copy_out(bytes)?),
+        })
+    }
+}
+
+/// A copy of many bytes, which the other process may write to meanwhile; what they are is checked in the copy.
+fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, Misfit> {
+    let mut copy = Vec::<u8>::new();
+    copy.try_reserve_exact(bytes.len()).map_err(Misfit::new)?;
+    os::expect_large(copy.as_mut_ptr(), copy.capacity());
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+impl Direct for Vec<u8> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.bytes(&[self])
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        copy_out(input.bytes()?.as_slice())
+    }
+}
+
+impl Direct for String {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.bytes(&[self.as_bytes()])
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        String::from_utf8(copy_out(input.bytes()?.as_slice())?).map_err(Misfit::new)
+    }
+}
+
+impl<T: Direct> Direct for Option<T> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.value(&self.is_some())?;
+        self.as_ref().map_or(Ok(()), |value| value.write(out))
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let some: bool = input.value()?;
+        some.then(|| T::read(input)).transpose()
+    }
+}
+
+impl<T: Direct> Direct for Vec<T> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        out.value(&self.len())?;
+        self.iter().try_for_each(|item| item.write(out))
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let count: usize = input.value()?;
+        (0..count).map(|_| T::read(input)).collect()
+    }
+}
+
+/// A function that never returns has no result to send.
+impl Direct for Infallible {
+    fn write(&self, _: &mut Encoder<'_>) -> Result<(), Misfit> {
+        match *self {}
+    }
+
+    fn read(_: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        Err(Misfit::new("a function that never returns has returned"))
+    }
+}
+
+/// An error as what it says; its causes follow, one after the other.
+impl Direct for Box<dyn Error + Send + Sync> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        if let Some(error) = self.downcast_ref::<TaskError>() {
+            out.value(&true)?;
+            return Direct::write(error, out);
+        }
+        out.tagged(false.into(), &chain(&**self))
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let ours: bool = input.value()?;
+        if ours {
+            return Ok(Box::new(<TaskError as Direct>::read(input)?));
+        }
+        input.value::<Vec<String>>().map(Far::from_chain).map(|far| far.map_or_else(|| "an error".into(), Into::into))
+    }
+}
+
+/// What an error and its causes say.
+fn chain(error: &dyn Error) -> Vec<String> {
+    let mut said = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push(error.to_string());
+        cause = error.source();
+    }
+    said
+}
+
+/// Causes of an error that are kept.
+const MOST_CAUSES: usize = 100;
+
+/// An error of another process.
+#[derive(Debug)]
+struct Far {
+    said: String,
+    cause: Option<Box<Far>>,
+}
+
+impl Far {
+    fn from_chain(said: Vec<String>) -> Option<Box<Self>> {
+        // Each is a level of the stack when it is dropped.
+        said.into_iter().take(MOST_CAUSES).rev().fold(None, |cause, said| Some(Box::new(Self { said, cause })))
+    }
+}
+
+impl fmt::Display for Far {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl Error for Far {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+    }
+}
+
+/// An error of the system's keeps its number; another one what it says.
+impl Direct for io::Error {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        let kind = KINDS.iter().position(|kind| *kind == self.kind()).unwrap_or(KINDS.len());
+        out.value(&(self.raw_os_error(), kind, self.to_string()))
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        let (number, kind, said): (Option<i32>, usize, String) = input.value()?;
+        Ok(match number {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(KINDS.get(kind).copied().unwrap_or(io::ErrorKind::Other), said),
+        })
+    }
+}
+
+/// The kinds of errors that do not come from the system.
+const KINDS: [io::ErrorKind; 16] = [
+    io::ErrorKind::NotFound,
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ConnectionRefused,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::AlreadyExists,
+    io::ErrorKind::WouldBlock,
+    io::ErrorKind::InvalidInput,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::WriteZero,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::Unsupported,
+    io::ErrorKind::UnexpectedEof,
+];
+
+impl Direct for TaskError {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        match self {
+            Self::Panicked { message, function, location, .. } => out.tagged(0, &(message, function, location)),
+            Self::Cancelled => out.value(&1_u8),
+            Self::TimedOut { after } => out.tagged(2, after),
+            Self::Init { message } => out.tagged(3, message),
+            Self::PoolClosed => out.value(&4_u8),
+            Self::WorkerDied { function, message, signal, code } => out.tagged(5, &(function, message, signal, code)),
+            Self::Wire { function, message } => out.tagged(6, &(function, message)),
+        }
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        Ok(match input.value::<u8>()? {
+            0 => {
+                let (message, function, location): (String, String, Option<String>) = input.value()?;
+                let payload = Payload::new(Box::new(message.clone()));
+                Self::Panicked { message, function: known(function), location, payload }
+            }
+            1 => Self::Cancelled,
+            2 => Self::TimedOut { after: input.value()? },
+            3 => Self::Init { message: input.value()? },
+            4 => Self::PoolClosed,
+            5 => {
+                let (function, message, signal, code): (String, String, Option<i32>, Option<i32>) = input.value()?;
+                Self::WorkerDied { function: known(function), message, signal, code }
+            }
+            6 => {
+                let (function, message): (String, String) = input.value()?;
+                Self::Wire { function: known(function), message }
+            }
+            other => return Err(Misfit::new(format!("an unknown error of the number {other}"))),
+        })
+    }
+}
+
+/// A function's path, as text that lives as long as the program. There are as many as the program has functions; a worker
+/// that makes up others does not get them kept.
+fn known(function: String) -> &'static str {
+    const MOST: usize = 10_000;
+    const LONGEST: usize = 1_000;
+    use std::collections::HashSet;
+    use std::sync::{Mutex, PoisonError};
+
+    use crate::sys::owner::PerProcess;
+    static KNOWN: PerProcess<Mutex<HashSet<&'static str>>> = PerProcess::new();
+    let mut known = KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = known.get(function.as_str()) {
+        return path;
+    }
+    if known.len() >= MOST || function.len() > LONGEST {
+        return "a function of another process";
+    }
+    let path: &'static str = function.leak();
+    known.insert(path);
+    path
+}

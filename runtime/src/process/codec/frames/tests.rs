@@ -1,0 +1,303 @@
+//! Blocks that change under their reader, that say what is not so, and how many bytes columns need.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use polars::prelude::*;
+
+use super::*;
+use crate::process::codec::{Arrived, Block};
+use crate::process::os::Mapping;
+use crate::process::transport::segments::{Inbox, Outbox};
+
+/// The numbers of a sequence that is the same in every run (`SplitMix64`).
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// A worker's memory and its parent's view of it.
+#[derive(Default)]
+struct Ends {
+    outbox: Outbox,
+    inbox: Inbox,
+    /// The worker's mapping of the one segment.
+    memory: Option<Arc<Mapping>>,
+    /// Bytes of the block in it.
+    len: u64,
+}
+
+impl Ends {
+    /// The message of a frame whose buffers are one block.
+    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<Arrived>) {
+        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+        let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut self.outbox) };
+        Direct::write(df, &mut out).expect("it can be written");
+        let [Block::Bytes(sent)] = blocks[..] else { panic!("it is one block") };
+        self.len = sent.len;
+        if let Some(fd) = self.outbox.introduce(sent.segment) {
+            self.inbox.learn(sent.segment, &fd).expect("a segment");
+            self.memory = Some(Arc::new(Mapping::new(&fd).expect("a segment")));
+        }
+        (bytes, vec![Arrived::Bytes(self.inbox.view(sent).expect("it was sent"))])
+    }
+
+    fn word(&self, random: u64) -> Word {
+        let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
+        // Before the block is what says whose it is.
+        let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
+        Word { memory, place }
+    }
+}
+
+/// A word of the block, as a worker that was taken over reaches it.
+struct Word {
+    memory: Arc<Mapping>,
+    place: usize,
+}
+
+impl Word {
+    fn place(&self) -> *mut u64 {
+        // SAFETY: `Ends::word` found a place within the mapping.
+        unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
+    }
+
+    fn get(&self) -> u64 {
+        // SAFETY: within the mapping, which is aligned to a page.
+        unsafe { self.place().read_volatile() }
+    }
+
+    fn set(&self, value: u64) {
+        // SAFETY: within the mapping, which is aligned to a page. What is sound does not rely on what is there.
+        unsafe { self.place().write_volatile(value) };
+    }
+}
+
+fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
+    let words = [random(), 0, u64::MAX, random() >> 40, 0x8080_8080_8080_8080];
+    words[usize::try_from(random() % 5).expect("below 5")]
+}
+
+fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
+    <DataFrame as Direct>::read(&mut Decoder::new(&message.0, message.1))
+}
+
+/// Columns of everything that must not change, and one of numbers, which may.
+fn checked() -> PolarsResult<DataFrame> {
+    let rows = 0..1_500_usize;
+    let words: Vec<Option<String>> =
+        rows.clone().map(|row| (row % 5 != 0).then(|| "ä text ".repeat(row % 4))).collect();
+    let texts = Series::new("text".into(), words);
+    let names: Vec<String> = rows.clone().map(|row| format!("name {}", row % 100)).collect();
+    let names = Series::new("name".into(), names).cast(&DataType::from_categories(Categories::global()))?;
+    let lists: Vec<Series> = (0..1_500_i64).zip(rows.clone()).map(|(start, row)| texts.slice(start, row % 3)).collect();
+    let flags: Vec<Option<bool>> = rows.clone().map(|row| (row % 7 != 0).then_some(row % 2 == 0)).collect();
+    let columns = vec![
+        texts.clone().into(),
+        texts.cast(&DataType::Binary)?.with_name("bytes".into()).into(),
+        texts.cast(&DataType::Binary)?.cast(&DataType::BinaryOffset)?.with_name("offsets".into()).into(),
+        names.into(),
+        Column::new("list".into(), lists),
+        Column::new("flag".into(), flags),
+        Column::new("n".into(), (0..1_500_i64).collect::<Vec<_>>()),
+    ];
+    DataFrame::new(rows.len(), columns)
+}
+
+#[test]
+fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
+    let df = checked()?;
+    let mut ends = Ends::default();
+    let message = ends.write(&df);
+    let back = read(message).expect("nothing was spoilt");
+    assert!(back.equals_missing(&df));
+    let mut random = random(1);
+    for _ in 0..200_000 {
+        ends.word(random()).set(bad_word(&mut random));
+    }
+    let checked = back.drop("n")?;
+    assert!(checked.equals_missing(&df.drop("n")?));
+    for column in checked.columns() {
+        assert_eq!(u32::try_from(column.null_count()).ok(), column.is_null().sum());
+    }
+    assert!(!back.column("n")?.equals_missing(df.column("n")?), "numbers lie in the block");
+    Ok(())
+}
+
+/// Sets it at the end, also after a panic.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// That all values are the same when they are read again, and that texts are text.
+fn is_stable(df: &DataFrame) {
+    let print = || {
+        let columns = df.columns().iter();
+        columns.flat_map(|column| (0..df.height()).map(|row| column.get(row).expect("a row").to_string()))
+    };
+    let printed: Vec<String> = print().collect();
+    assert!(print().eq(printed), "it changed after it was read");
+    for text in df.column("text").expect("it is there").str().expect("texts").iter().flatten() {
+        assert!(std::str::from_utf8(std::hint::black_box(text.as_bytes())).is_ok());
+    }
+}
+
+#[test]
+fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> PolarsResult<()> {
+    const ROUNDS: u64 = 60;
+    let df = checked()?;
+    let mut ends = Ends::default();
+    let mut accepted = 0;
+    for round in 0..ROUNDS {
+        let message = ends.write(&df);
+        let mut random = random(round);
+        let (word, bad) = (ends.word(random()), bad_word(&mut random));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // So that a check finds the one, and what comes after it the other.
+                let good = word.get();
+                while !done.load(Ordering::Relaxed) {
+                    word.set(bad);
+                    word.set(good);
+                }
+            });
+            let _done = Done(&done);
+            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            if let Ok(Ok(read)) = catch_unwind(AssertUnwindSafe(|| read(message))) {
+                is_stable(&read.drop("n").expect("it is there"));
+                accepted += 1;
+            }
+        });
+    }
+    assert!(accepted > 0, "some words are of numbers, or good when they are read");
+    Ok(())
+}
+
+#[test]
+fn what_arrives_is_compared_with_what_was_sent() {
+    let series = Series::new("x".into(), [Some("a"), None, Some("b")]);
+    let read = |change: fn(&mut Outgoing)| {
+        let mut column = Outgoing::new(&series).expect("it can be sent");
+        change(&mut column);
+        let (mut bytes, mut blocks, mut described) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = Parts::default();
+        let mut description = Encoder { bytes: &mut described, blocks: &mut Vec::new(), outbox: None };
+        description.value(&(3_usize, 1_usize)).expect("numbers");
+        column.write(&mut parts, &mut description).expect("it can be written");
+        parts.write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None }).expect("it is small");
+        bytes.append(&mut described);
+        <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
+    };
+    assert!(read(|_| {}).expect("nothing was changed").equals_missing(&series));
+    let rows = read(|column| column.len = 4).expect_err("a row is missing");
+    assert_eq!(rows, "column `x`: 4 rows were sent, 1 of them null, and 3 came, 1 null");
+    let nulls = read(|column| column.nulls = 0).expect_err("a null is too many");
+    assert_eq!(nulls, "column `x`: 3 rows were sent, 0 of them null, and 3 came, 1 null");
+    let twice = read(|column| column.chunks.push(column.chunks[0].clone())).expect_err("rows are too many");
+    assert_eq!(twice, "column `x`: 3 rows were sent, 1 of them null, and 6 came, 2 null");
+}
+
+#[test]
+fn a_column_without_pieces_comes_as_an_empty_one() {
+    let nothing = std::iter::empty::<polars_arrow::array::Int64Array>();
+    let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
+    assert_eq!(series.n_chunks(), 0);
+    let mut bytes = Vec::new();
+    let mut out = Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None };
+    Direct::write(&series, &mut out).expect("it can be written");
+    let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
+    assert_eq!((back.field(), back.len()), (series.field(), 0));
+}
+
+/// How many bytes a series needs on its way.
+fn size(series: &Series) -> usize {
+    let (mut bytes, mut blocks, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
+    let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut outbox) };
+    Direct::write(series, &mut out).expect("it can be written");
+    let blocks = blocks.iter().map(|block| match block {
+        Block::Bytes(sent) => usize::try_from(sent.len).expect("64 bits"),
+        Block::Descriptor(_) => 0,
+    });
+    bytes.len() + blocks.sum::<usize>()
+}
+
+/// Texts of 100 bytes.
+fn texts(rows: usize) -> Series {
+    Series::new("x".into(), (0..rows).map(|row| format!("{row:0100}")).collect::<Vec<_>>())
+}
+
+/// 100 bytes, a view, and what describes a column and its chunks.
+fn most(rows: usize) -> usize {
+    rows * (2 * 100 + 16 + 8 + 8) + 1_000
+}
+
+#[test]
+fn a_slice_of_texts_sends_what_it_uses() -> PolarsResult<()> {
+    let rows = 100_000;
+    let all = texts(rows);
+    let bytes = all.cast(&DataType::Binary)?;
+    let lists = Series::new("x".into(), (0..1_000).map(|row| all.slice(row * 100, 100)).collect::<Vec<_>>());
+    let structs = StructChunked::from_series("x".into(), rows, [all.clone()].iter())?.into_series();
+    let pairs = all.reshape_array(&[ReshapeDimension::new(50_000), ReshapeDimension::new(2)])?;
+    for start in [0, 500, 7_777] {
+        assert!(size(&all.slice(start, 100)) <= most(100), "{}", size(&all.slice(start, 100)));
+        assert!(size(&bytes.slice(start, 100)) <= most(100));
+        assert!(size(&structs.slice(start, 100)) <= most(100));
+        assert!(size(&pairs.slice(start, 50)) <= most(100));
+    }
+    assert!(size(&lists.slice(3, 2)) <= most(200));
+    // Another column of the same buffers, of which it uses every tenth text.
+    let mask: BooleanChunked = (0..rows).map(|row| row % 10 == 0).collect();
+    assert!(size(&all.filter(&mask)?) <= most(rows / 10));
+    // Many chunks: in all, little more than the whole column.
+    let chunks: usize = (0..64).map(|chunk| size(&all.slice(chunk * 1_562, 1_562))).sum();
+    assert!(chunks <= size(&all) * 5 / 4, "{chunks}");
+    // The same text in each row goes once.
+    let same = Series::new("x".into(), ["a text that is not in its view"]).new_from_index(0, rows);
+    assert!(size(&same) <= rows * 16 + 1_000, "{}", size(&same));
+    // What only rows that are null refer to does not go.
+    let nulls: BooleanChunked = (0..rows).map(|row| row == 5).collect();
+    let one = all.zip_with(&nulls, &Series::full_null("x".into(), rows, all.dtype()))?;
+    assert!(size(&one) <= rows * (16 + 1) + 2_000, "{}", size(&one));
+    Ok(())
+}
+
+#[test]
+fn an_enum_sends_its_names_once() -> PolarsResult<()> {
+    let names: Vec<String> = (0..1_000).map(|name| format!("a name of some length {name}")).collect();
+    let dtype = DataType::from_frozen_categories(FrozenCategories::new(names.iter().map(String::as_str))?);
+    let piece = Series::new("x".into(), ["a name of some length 7"]).cast(&dtype)?;
+    let mut many = piece.clone();
+    (1..100).try_for_each(|_| many.append(&piece).map(drop))?;
+    assert_eq!(many.n_chunks(), 100);
+    assert!(size(&many) <= size(&piece) + 10_000, "{} for one, {} for 100", size(&piece), size(&many));
+    Ok(())
+}
+
+/// A read that is linear takes a moment; one that is not takes minutes.
+#[test]
+fn texts_that_overlap_are_checked_once() {
+    let mut bytes = vec![b'a'; 1 << 20];
+    bytes.push(0xff); // so that it is not all text
+    let len = 1 << 19;
+    let view = |(offset, start): (u32, usize)| {
+        polars_arrow::array::View::new_from_bytes(&bytes[start..start + len], 0, offset)
+    };
+    let views: Vec<_> = (0..500_000).zip(0..).map(view).collect();
+    let begun = Instant::now();
+    views::tests::check(&views, &[bytes]).expect("they are all text");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}

@@ -1,0 +1,344 @@
+//! Writing: postcard's serializer, and before what has parts, how many.
+
+use std::fmt;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::ser::{
+    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
+    SerializeTupleVariant, Serializer,
+};
+
+use super::{BITS, Error, MORE, Names, Of, kind, shape};
+
+/// Writes a value behind `bytes`.
+#[inline]
+pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    value.serialize(Writer(&mut Postcard { output: Append(bytes) }))
+}
+
+type Postcard<'b> = postcard::Serializer<Append<'b>>;
+
+/// Bytes that are copied one by one: the longest form of a number of 64 bits.
+const SHORT: usize = 10;
+
+/// A vector that grows.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > SHORT {
+            self.0.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
+        self.0.reserve(SHORT);
+        bytes.iter().for_each(|byte| self.0.push(*byte));
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer<'a, 'b>(&'a mut Postcard<'b>);
+
+impl<'a, 'b> Writer<'a, 'b> {
+    /// A number that is a constant, mostly, and small.
+    #[inline]
+    fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
+        let word = number << BITS | bits;
+        match u8::try_from(word) {
+            Ok(byte) if byte < MORE => self.0.output.try_push(byte)?,
+            _ => self.long(word)?,
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn long(&mut self, word: u64) -> postcard::Result<()> {
+        (&mut *self.0).serialize_u64(word)
+    }
+
+    #[inline]
+    fn parts(mut self, kind: u64, len: usize, of: Of) -> Result<Parts<'a, 'b>, Error> {
+        self.word(len as u64, kind)?;
+        Ok(Parts { to: self.0, of, left: len, names: Names::NONE })
+    }
+
+    #[inline]
+    fn variant(&mut self, index: u32, shape: u64, name: &'static str) -> Result<(), Error> {
+        self.word(index.into(), shape)?;
+        self.0.output.try_extend(&Names::NONE.and(name).bytes())?;
+        Ok(())
+    }
+}
+
+/// Forwards the values that have no parts.
+macro_rules! plain {
+    ($($method:ident $type:ty)*) => {
+        $(
+            #[inline]
+            fn $method(self, value: $type) -> Result<(), Error> {
+                Ok(self.0.$method(value)?)
+            }
+        )*
+    };
+}
+
+impl<'a, 'b> Serializer for Writer<'a, 'b> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Parts<'a, 'b>;
+    type SerializeTuple = Parts<'a, 'b>;
+    type SerializeTupleStruct = Parts<'a, 'b>;
+    type SerializeTupleVariant = Parts<'a, 'b>;
+    type SerializeMap = Parts<'a, 'b>;
+    type SerializeStruct = Parts<'a, 'b>;
+    type SerializeStructVariant = Parts<'a, 'b>;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    plain! {
+        serialize_bool bool
+        serialize_i8 i8 serialize_i16 i16 serialize_i32 i32 serialize_i64 i64 serialize_i128 i128
+        serialize_u8 u8 serialize_u16 u16 serialize_u32 u32 serialize_u64 u64 serialize_u128 u128
+        serialize_f32 f32 serialize_f64 f64
+        serialize_char char serialize_str &str serialize_bytes &[u8] serialize_unit_struct &'static str
+    }
+
+    #[inline]
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), Error> {
+        Ok(self.0.collect_str(value)?)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Error> {
+        Ok(self.0.serialize_unit()?)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Error> {
+        Ok(self.0.serialize_none()?)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        (&mut *self.0).serialize_u8(1)?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit_variant(mut self, _: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
+        self.variant(index, shape::UNIT, variant)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        mut self,
+        _: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.variant(index, shape::VALUE, variant)?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'a, 'b>, Error> {
+        let len = len.ok_or_else(|| Error::new("one of its sequences does not know its length"))?;
+        self.parts(kind::ITEMS, len, Of::NAMELESS)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Parts<'a, 'b>, Error> {
+        self.parts(kind::ITEMS, len, Of::NAMELESS)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Parts<'a, 'b>, Error> {
+        self.parts(kind::ITEMS, len, Of::a(name))
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        mut self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Parts<'a, 'b>, Error> {
+        self.variant(index, shape::PARTS, variant)?;
+        self.parts(kind::ITEMS, len, Of { name, variant })
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'a, 'b>, Error> {
+        let len =
+            len.ok_or_else(|| Error::new("one of its maps does not know its length, as with `serde(flatten)`"))?;
+        self.parts(kind::ENTRIES, len, Of::NAMELESS)
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Parts<'a, 'b>, Error> {
+        self.parts(kind::FIELDS, len, Of::a(name))
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        mut self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Parts<'a, 'b>, Error> {
+        self.variant(index, shape::PARTS, variant)?;
+        self.parts(kind::FIELDS, len, Of { name, variant })
+    }
+}
+
+/// Parts of a value, as many as were announced.
+struct Parts<'a, 'b> {
+    to: &'a mut Postcard<'b>,
+    of: Of,
+    left: usize,
+    names: Names,
+}
+
+impl Parts<'_, '_> {
+    #[inline]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.left = self.left.wrapping_sub(1);
+        value.serialize(Writer(self.to))
+    }
+
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
+        self.names = self.names.and(name);
+        self.part(value)
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), Error> {
+        if self.left == 0 { Ok(()) } else { Err(self.miscounted()) }
+    }
+
+    #[inline]
+    fn finish_fields(self) -> Result<(), Error> {
+        self.to.output.try_push(self.names.byte())?;
+        self.finish()
+    }
+
+    #[cold]
+    fn miscounted(&self) -> Error {
+        Error::new(format_args!("{} announces another number of parts than it writes", self.of))
+    }
+
+    #[cold]
+    fn left_out(&self, field: &str) -> Error {
+        Error::new(format_args!(
+            "{} leaves its field `{field}` out (`serde(skip_serializing_if)`), but would read it: remove the \
+             attribute, use `serde(skip)`, or send another type",
+            self.of
+        ))
+    }
+}
+
+/// Implements the traits for parts without names.
+macro_rules! parts {
+    ($($of:ident $method:ident)*) => {
+        $(
+            impl $of for Parts<'_, '_> {
+                type Ok = ();
+                type Error = Error;
+
+                #[inline]
+                fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                    self.part(value)
+                }
+
+                #[inline]
+                fn end(self) -> Result<(), Error> {
+                    self.finish()
+                }
+            }
+        )*
+    };
+}
+parts! {
+    SerializeSeq serialize_element
+    SerializeTuple serialize_element
+    SerializeTupleStruct serialize_field
+    SerializeTupleVariant serialize_field
+}
+
+impl SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.part(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        value.serialize(Writer(self.to))
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Error> {
+        self.finish()
+    }
+}
+
+/// Implements the traits for fields.
+macro_rules! fields {
+    ($($of:ident)*) => {
+        $(
+            impl $of for Parts<'_, '_> {
+                type Ok = ();
+                type Error = Error;
+
+                #[inline]
+                fn serialize_field<T: Serialize + ?Sized>(
+                    &mut self,
+                    name: &'static str,
+                    value: &T,
+                ) -> Result<(), Error> {
+                    self.field(name, value)
+                }
+
+                #[inline]
+                fn skip_field(&mut self, name: &'static str) -> Result<(), Error> {
+                    Err(self.left_out(name))
+                }
+
+                #[inline]
+                fn end(self) -> Result<(), Error> {
+                    self.finish_fields()
+                }
+            }
+        )*
+    };
+}
+fields!(SerializeStruct SerializeStructVariant);

@@ -1,0 +1,297 @@
+//! A child process, signalled and waited for through its pidfd.
+//!
+//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's
+//! program anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
+//! ignored. A pidfd stays with its process, so a signal through it never reaches another one.
+//!
+//! Kernels before 5.3 and some sandboxes have no pidfds. Then the number is used, and only while the kernel says that it
+//! is that of a child which nobody has waited for.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::process::os::{self, OwnedFd, UnixStream, Waited};
+use crate::sys::owner::Owner;
+
+/// How often a process without a pidfd is asked whether it has ended.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a process that was killed may take to end. One that waits for a device ends later, and is left then.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// How a process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// Another part of the program has waited for it, and the kernel does not tell twice.
+    Unknown,
+}
+
+impl Exit {
+    fn of(status: ExitStatus) -> Self {
+        match (status.signal(), status.code()) {
+            (Some(signal), _) => Self::Signal(signal),
+            (None, Some(code)) => Self::Code(code),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+/// A child process. Dropping it kills it and waits for it, so that neither a process nor a zombie stays.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// The process that started it. A forked copy of that neither signals the child nor waits for it.
+    owner: Owner,
+    pid: u32,
+    pidfd: Option<OwnedFd>,
+    /// Known once the process was waited for. The lock is held for single system calls that do not block.
+    exit: Mutex<Option<Exit>>,
+}
+
+impl Process {
+    /// Takes charge of a child that was started just now.
+    ///
+    /// # Errors
+    ///
+    /// If there is no descriptor left for it; the child is killed then.
+    pub(crate) fn new(pid: u32) -> io::Result<Self> {
+        let mut process = Self { owner: Owner::this_process(), pid, pidfd: None, exit: Mutex::new(None) };
+        match open(pid) {
+            Ok(pidfd) => process.pidfd = Some(pidfd),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                return Err(error);
+            }
+            // An old kernel, or a sandbox; or the process has ended already, and `exit` finds that out.
+            Err(_) => {}
+        }
+        Ok(process)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.pid
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Exit>> {
+        self.exit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it has ended; `None` while it runs.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        // The lock may have been held when this process was forked.
+        if !self.owner.is_here() {
+            return Some(Exit::Unknown);
+        }
+        self.collect(&mut self.lock())
+    }
+
+    fn collect(&self, exit: &mut Option<Exit>) -> Option<Exit> {
+        if exit.is_none() {
+            *exit = match self.wait_id(libc::WEXITED | libc::WNOHANG) {
+                Ok(exit) => exit,
+                // It is no child any more: another part of the program has waited for it.
+                Err(_) => Some(self.kept_status().unwrap_or(Exit::Unknown)),
+            };
+        }
+        *exit
+    }
+
+    /// Asks the kernel for its end, without waiting.
+    fn wait_id(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        let by_pidfd = self.pidfd.as_ref().map(|pidfd| (libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned()));
+        let by_number = (libc::P_PID, self.pid);
+        let asked = wait_id(by_pidfd.unwrap_or(by_number), options);
+        match asked {
+            // Kernels before 5.4 know pidfds, but do not wait for them.
+            Err(error) if by_pidfd.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
+                wait_id(by_number, options)
+            }
+            asked => asked,
+        }
+    }
+
+    /// The status that the kernel keeps with the pidfd when another has waited for the process (since 6.15).
+    fn kept_status(&self) -> Option<Exit> {
+        let pidfd = self.pidfd.as_ref()?;
+        // SAFETY: all zeros is a valid value of this plain struct.
+        let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
+        info.mask = libc::PIDFD_INFO_EXIT.into();
+        // SAFETY: an open descriptor, and a struct of the size that the request's number states.
+        let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
+        let told = answer == 0 && info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
+        told.then(|| Exit::of(ExitStatus::from_raw(info.exit_code)))
+    }
+
+    /// Ends it with `SIGKILL`, which a stopped process cannot put off either.
+    pub(crate) fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Lets it go on if a signal has stopped it.
+    pub(crate) fn go_on(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        if !self.owner.is_here() {
+            return;
+        }
+        let mut exit = self.lock();
+        // A process that has ended is left alone.
+        if self.collect(&mut exit).is_some() {
+            return;
+        }
+        if let Some(pidfd) = &self.pidfd {
+            let (info, flags) = (std::ptr::null::<libc::siginfo_t>(), 0_u32);
+            // SAFETY: an open descriptor, a number, and no further information.
+            let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
+            if sent == 0 {
+                return;
+            }
+        }
+        if let Ok(pid) = libc::pid_t::try_from(self.pid) {
+            // SAFETY: two numbers. `collect` says that it runs and is a child of this process, and nobody waits for it
+            // under the lock; without a pidfd another part of the program may, in this very moment.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+
+    /// Waits for its end, until the deadline at most.
+    pub(crate) fn wait(&self, deadline: Instant) -> Option<Exit> {
+        loop {
+            let exit = self.exit();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if exit.is_some() || left.is_zero() {
+                return exit;
+            }
+            match &self.pidfd {
+                // Something is wrong with a descriptor that is ready while its process runs.
+                Some(pidfd) if !os::wait_for_end(pidfd, deadline) => {}
+                Some(_) if self.exit().is_some() => {}
+                _ => std::thread::sleep(left.min(GLANCE)),
+            }
+        }
+    }
+
+    /// Waits for bytes on the socket to it, its end, or the deadline.
+    pub(crate) fn listen(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<Waited> {
+        if self.pidfd.is_some() {
+            return os::wait(socket, self.pidfd.as_ref(), deadline);
+        }
+        // The socket may outlive the process, in one that it has forked.
+        loop {
+            let glance = Instant::now() + GLANCE;
+            let until = deadline.map_or(glance, |deadline| deadline.min(glance));
+            match os::wait(socket, None, Some(until))? {
+                Waited::TimeUp if self.exit().is_some() => return Ok(Waited::Ended),
+                Waited::TimeUp if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+                waited => return Ok(waited),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit().is_none() {
+            self.kill();
+            self.wait(Instant::now() + LAST_WAIT);
+        }
+    }
+}
+
+fn open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a system call with two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
+    match RawFd::try_from(fd) {
+        // SAFETY: new, and owned by nobody else; the kernel closes it on exec.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `waitid`: how the child has ended, `None` while it runs; an error if it is no child of this process.
+fn wait_id((kind, id): (libc::idtype_t, libc::id_t), options: libc::c_int) -> io::Result<Option<Exit>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: room for the answer, which may stay all zeros.
+    if unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeros, or filled in by `waitid`, which writes the fields of a child's end.
+    let (pid, code, status) = unsafe {
+        let info = info.assume_init();
+        (info.si_pid(), info.si_code, info.si_status())
+    };
+    Ok((pid != 0).then_some(if code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[allow(clippy::zombie_processes, reason = "the `Process` waits for it")]
+    fn child(command: &str) -> Process {
+        let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).spawn().expect("there is a shell");
+        Process::new(child.id()).expect("there are descriptors")
+    }
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_code_or_signal() {
+        assert_eq!(child("exit 3").wait(far()), Some(Exit::Code(3)));
+        assert_eq!(child("kill -TERM $$").wait(far()), Some(Exit::Signal(libc::SIGTERM)));
+        let killed = child("exec sleep 1000");
+        assert_eq!(killed.exit(), None);
+        killed.kill();
+        assert_eq!(killed.wait(far()), Some(Exit::Signal(libc::SIGKILL)));
+        assert_eq!(killed.exit(), Some(Exit::Signal(libc::SIGKILL)));
+    }
+
+    #[test]
+    fn a_process_without_a_pidfd_is_known_by_its_number() {
+        let without = |command| {
+            let mut process = child(command);
+            process.pidfd = None;
+            process
+        };
+        assert_eq!(without("exit 3").wait(far()), Some(Exit::Code(3)));
+        let killed = without("exec sleep 1000");
+        assert_eq!(killed.exit(), None);
+        killed.kill();
+        assert_eq!(killed.wait(far()), Some(Exit::Signal(libc::SIGKILL)));
+    }
+
+    #[test]
+    fn a_process_that_another_has_waited_for_has_ended_and_is_not_signalled() {
+        let process = child("exit 5");
+        let mut status = 0;
+        // SAFETY: a child of this test, and room for its status.
+        assert!(unsafe { libc::waitpid(process.pid.cast_signed(), &raw mut status, 0) } > 0);
+        let exit = process.wait(far());
+        // Kernels since 6.15 tell it to others too.
+        assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
+        let number_alone =
+            Process { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
+        assert_eq!(number_alone.exit(), Some(Exit::Unknown));
+    }
+
+    #[test]
+    fn a_dropped_process_leaves_no_zombie() {
+        let process = child("exec sleep 1000");
+        let pid = process.pid;
+        drop(process);
+        let mut status = 0;
+        // SAFETY: a number, and room for a status.
+        assert_eq!(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::WNOHANG) }, -1);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ECHILD));
+    }
+}

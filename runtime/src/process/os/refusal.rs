@@ -1,0 +1,151 @@
+//! What the operating system has refused, and what to do about it.
+//!
+//! Each step that asks the system for something names itself here, so that an error says which of them it was.
+
+use std::fmt;
+use std::io;
+
+/// What the system was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
+pub(crate) enum Step {
+    /// Memory that processes share.
+    Memory,
+    /// A mapping of it.
+    Map,
+    /// A pair of connected sockets.
+    Sockets,
+    /// A copy of a descriptor.
+    Duplicate,
+    /// To send descriptors to another process.
+    Send,
+    /// A thread.
+    Thread,
+    /// To run this program once more.
+    Program,
+    /// A descriptor of the new process.
+    Pidfd,
+    /// A limit of the worker's memory.
+    Limit,
+}
+
+impl Step {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Memory => "shared memory (memfd_create)",
+            Self::Map => "a mapping of shared memory (mmap)",
+            Self::Sockets => "a pair of sockets (socketpair)",
+            Self::Duplicate => "a copy of a file descriptor (dup)",
+            Self::Send => "to send file descriptors to another process (sendmsg)",
+            Self::Thread => "a thread",
+            Self::Program => "to run this program once more (/proc/self/exe)",
+            Self::Pidfd => "a descriptor of the new process (pidfd_open)",
+            Self::Limit => "a memory limit (setrlimit)",
+        }
+    }
+}
+
+/// A refusal. It travels as the inside of an [`io::Error`] of the same kind.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    step: Step,
+    error: io::Error,
+}
+
+impl Refused {
+    /// The error of a step that was refused.
+    pub(crate) fn error(step: Step, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self { step, error })
+    }
+}
+
+/// Whether the same step may succeed in a moment: what it lacked was in use.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    is_shortage(refused.map_or(error, |refused| &refused.error))
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the operating system refused {}: {}", self.step.what(), self.error)?;
+        match advice(self.step, &self.error) {
+            "" => Ok(()),
+            advice => write!(f, ": {advice}"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EAGAIN
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOMEM
+                | libc::ENOBUFS
+                | libc::EINTR
+                | libc::EBUSY
+                | libc::ETXTBSY
+                | libc::ETOOMANYREFS
+        )
+    )
+}
+
+/// What to do about it.
+#[cfg(target_os = "linux")]
+fn advice(step: Step, error: &io::Error) -> &'static str {
+    match (error.raw_os_error().unwrap_or(0), step) {
+        (libc::EMFILE | libc::ETOOMANYREFS, _) => {
+            "this process has as many files open as it may: close some, or raise the limit (RLIMIT_NOFILE, `ulimit -n`)"
+        }
+        (libc::ENFILE, _) => "the whole system has as many files open as it may: close some, or raise `fs.file-max`",
+        (libc::ENOMEM, Step::Map) => {
+            "the address space of this process is used up, or its number of mappings: give memory back, or raise the \
+             limit (RLIMIT_AS, `ulimit -v`; `vm.max_map_count`)"
+        }
+        (libc::EFBIG, _) => {
+            "shared memory counts as a file, and files of this process may not be so long: raise the limit (RLIMIT_FSIZE, \
+             `ulimit -f`)"
+        }
+        (libc::ENOMEM | libc::ENOBUFS, _) => "memory is short: give some back, or raise the limit of this container",
+        (libc::EAGAIN, Step::Thread | Step::Program) => {
+            "the user or the container has as many processes and threads as it may, or memory is short: end some, or \
+             raise the limit (RLIMIT_NPROC, `ulimit -u`; `pids.max`)"
+        }
+        (libc::ENOENT, Step::Program) if std::fs::symlink_metadata("/proc/self/exe").is_err() => {
+            "a worker is started from `/proc/self/exe`, and `/proc` is not mounted here: mount it in this container or \
+             chroot (`mount -t proc proc /proc`)"
+        }
+        (libc::ENOENT, Step::Program) => {
+            "the program was found, but not what loads it: its dynamic loader is missing in this container or chroot"
+        }
+        (libc::EACCES, Step::Program) => {
+            "the program's file may not be run from here: look at its permissions, and whether its file system is \
+             mounted `noexec`"
+        }
+        (libc::E2BIG, Step::Program) => "the environment of this process is too large to be passed on: shorten it",
+        (libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EINVAL, _) => {
+            "a sandbox forbids it (seccomp, AppArmor, SELinux), or the kernel is too old: allow this system call for \
+             the program, or use `kind = \"cpu\"`"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_shortage(_: &io::Error) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advice(_: Step, _: &io::Error) -> &'static str {
+    ""
+}

@@ -1,0 +1,248 @@
+//! Where the system is not Linux: what the process pool asks of it, refused. A pool of processes says so when it is made
+//! (see [`obstacle`](crate::process::obstacle)), so nothing here is reached.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
+use std::process::Command;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+/// Why there can be no worker processes on this system.
+pub(crate) const OBSTACLE: Option<&str> = Some(
+    "worker processes need Linux so far: use `kind = \"cpu\"` or `kind = \"io\"` on this system, or `FANFOLD_SERIAL=1`",
+);
+
+fn refused() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "worker processes need Linux")
+}
+
+pub(crate) struct OwnedFd(Infallible);
+
+pub(crate) struct BorrowedFd<'a>(Infallible, PhantomData<&'a ()>);
+
+pub(crate) struct UnixStream(Infallible);
+
+pub(crate) trait AsFd {
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+impl AsFd for OwnedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+impl AsFd for UnixStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+impl OwnedFd {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self.0 {}
+    }
+}
+
+impl UnixStream {
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        Err(refused())
+    }
+}
+
+impl Read for UnixStream {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
+
+impl Read for &UnixStream {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
+
+impl Write for &UnixStream {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+impl Write for UnixStream {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+pub(crate) struct Poller(Infallible);
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Err(refused())
+    }
+
+    pub(crate) fn add(&self, _: &OwnedFd, _: bool, _: u64) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn remove(&self, _: &OwnedFd) {
+        match self.0 {}
+    }
+
+    pub(crate) fn wait(&self) -> io::Result<Vec<u64>> {
+        match self.0 {}
+    }
+}
+
+pub(crate) struct Mapping(Infallible);
+
+impl Mapping {
+    pub(crate) fn new(fd: &OwnedFd) -> io::Result<Self> {
+        match fd.0 {}
+    }
+
+    pub(crate) fn received(fd: &OwnedFd, _: usize) -> io::Result<Self> {
+        match fd.0 {}
+    }
+
+    pub(crate) fn fixed(fd: &OwnedFd) -> io::Result<Self> {
+        match fd.0 {}
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        match self.0 {}
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self.0 {}
+    }
+}
+
+pub(crate) fn memory(_: usize) -> io::Result<OwnedFd> {
+    Err(refused())
+}
+
+pub(crate) fn fixed_memory(_: &[u8]) -> io::Result<OwnedFd> {
+    Err(refused())
+}
+
+pub(crate) const MOST_DESCRIPTORS: usize = 16;
+
+pub(crate) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) fn receive(socket: &BorrowedFd<'_>, _: &mut [u8], _: &mut VecDeque<OwnedFd>, _: bool) -> io::Result<usize> {
+    match socket.0 {}
+}
+
+pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Err(refused())
+}
+
+pub(crate) fn wait_for_socket(socket: &BorrowedFd<'_>, _: bool, _: Option<Instant>) -> io::Result<bool> {
+    match socket.0 {}
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "nothing waits here")]
+pub(crate) enum Waited {
+    Socket,
+    Ended,
+    TimeUp,
+}
+
+pub(crate) fn wait(socket: &UnixStream, _: Option<&OwnedFd>, _: Option<Instant>) -> io::Result<Waited> {
+    match socket.0 {}
+}
+
+pub(crate) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
+    match socket.0 {}
+}
+
+pub(crate) const ABORT: i32 = 6;
+
+pub(crate) fn sleep_on(_: &AtomicU32, _: u32, _: Option<Duration>) {}
+
+pub(crate) fn wake(_: &AtomicU32) {}
+
+pub(crate) fn parent_id() -> Option<u32> {
+    None
+}
+
+pub(crate) fn end_with_parent(_: u32) -> bool {
+    false
+}
+
+pub(crate) fn end_now() -> ! {
+    std::process::exit(1)
+}
+
+pub(crate) fn leave_signals_to_parent() {}
+
+pub(crate) fn word_cleared_on_fork() -> &'static AtomicU32 {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    &WORD
+}
+
+pub(crate) fn limit_memory(_: u64) -> io::Result<()> {
+    Err(refused())
+}
+
+pub(crate) fn has_more_rights_than_its_caller() -> bool {
+    false
+}
+
+pub(crate) fn acts_for_another_user() -> bool {
+    false
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer;
+
+impl Peer {
+    pub(crate) fn of_same_user(_: u32) -> Self {
+        Self
+    }
+}
+
+pub(crate) fn stdin_peer() -> Option<Peer> {
+    None
+}
+
+pub(crate) fn prepare_as_runtime() {}
+
+pub(crate) fn take_stdin() -> io::Result<UnixStream> {
+    Err(refused())
+}
+
+pub(crate) fn with_stdin(_: impl FnOnce(&mut UnixStream)) {}
+
+pub(crate) fn this_program(theirs: UnixStream) -> Command {
+    match theirs.0 {}
+}
+
+pub(crate) fn expect_large(_: *mut u8, _: usize) {}
+
+pub(crate) fn stack_floor() -> usize {
+    0
+}
+
+pub(crate) fn signal_name(_: i32) -> &'static str {
+    "a signal"
+}

@@ -1,0 +1,109 @@
+//! One end of a channel: a socket that keeps messages apart, and that the system closes with its last holder.
+//!
+//! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
+//! descriptor is the message. That memory is sealed before it is sent, as the sender may be a process that is not
+//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its size. So that large messages count as
+//! such, one whose bytes are elsewhere is filled up to the length of the longest inline one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::codec::{Decoder, Direct, Encoder, Misfit};
+use super::os::{self, AsFd, Mapping, OwnedFd};
+use super::readiness::Readiness;
+use crate::process::os::refusal::{Refused, Step};
+use crate::sys::owner::end_copy_of_worker;
+
+/// The longest message that goes inline.
+const INLINE: usize = 1 << 16;
+
+/// An end of a channel. Copies hold the same end.
+pub(crate) struct End(pub(super) OwnedFd);
+
+/// A message that has come.
+pub(crate) enum Message {
+    Inline(Vec<u8>),
+    Elsewhere(Elsewhere),
+}
+
+/// The bytes of a large message.
+pub(crate) struct Elsewhere(Mapping);
+
+impl Message {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => &bytes[1..],
+            // SAFETY: mapped as long as `self`, and `Mapping::fixed` saw that it is sealed: nobody writes to it.
+            Self::Elsewhere(Elsewhere(mapping)) => unsafe {
+                std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
+            },
+        }
+    }
+}
+
+impl End {
+    /// The two ends of a new channel.
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = os::message_pair()?;
+        Ok((Self(one), Self(other)))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self).map_err(|error| Refused::error(Step::Duplicate, error))
+    }
+
+    /// Sends a message; waits while the channel is full if it may.
+    pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
+        end_copy_of_worker();
+        if bytes.len() <= INLINE {
+            return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
+        }
+        let fd = os::fixed_memory(bytes)?;
+        let weight = vec![0; INLINE];
+        os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
+    }
+
+    /// Receives a message; `None` when the other end is closed and nothing is left.
+    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
+        end_copy_of_worker();
+        let mut bytes = vec![0; INLINE + 1];
+        let mut descriptors = VecDeque::new();
+        let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
+        if len == 0 {
+            return Ok(None);
+        }
+        match (bytes[0], descriptors.pop_front()) {
+            (0, None) => {
+                bytes.truncate(len);
+                Ok(Some(Message::Inline(bytes)))
+            }
+            (1, Some(fd)) if descriptors.is_empty() => Ok(Some(Message::Elsewhere(Elsewhere(Mapping::fixed(&fd)?)))),
+            _ => Err(io::Error::other("a message came with more or fewer open files than it says")),
+        }
+    }
+
+    /// Waits until there is a message or room for one; `false` if the deadline comes first.
+    pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
+        os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
+    }
+}
+
+impl End {
+    /// Has an async task woken when there is a message or room for one.
+    pub(crate) fn watch(&self, to_send: bool, waker: &Waker) -> io::Result<Readiness> {
+        Readiness::watch(&self.0, to_send, waker.clone())
+    }
+}
+
+impl Direct for End {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        let copy = self.0.try_clone().map_err(|error| Refused::error(Step::Duplicate, error));
+        out.descriptor(copy.map_err(Misfit::new)?)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+        input.descriptor().map(Self)
+    }
+}

@@ -1,0 +1,278 @@
+//! How often a pool starts worker processes when that fails.
+//!
+//! A start has failed when there is no worker, or when the worker ends before it begins its first call. The starts of a
+//! pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the pool together,
+//! and after [`ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. The first starts of
+//! a pool are made at once, and are one attempt if they fail. A call that was
+//! made before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
+//! begins a call ends the series.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::process::os::pidfd::Process;
+use crate::sys::reserve;
+
+/// Starts in a row that may fail.
+const ATTEMPTS: u32 = 5;
+/// The pause after the first failure; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause, and how long calls share an error.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a pause looks whether its call was cancelled.
+const GLANCE: Duration = Duration::from_millis(10);
+/// A worker that starts has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but a
+/// machine that is short of cores takes longer, and a short limit is for the function, not for the start.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// Series of failed starts so far, of all pools.
+static SERIES: AtomicU32 = AtomicU32::new(0);
+
+/// A number that tells calls made before a series failed from later ones.
+#[inline]
+pub(crate) fn series() -> u32 {
+    SERIES.load(Ordering::Relaxed)
+}
+
+/// The call that wants a worker.
+pub(crate) struct Caller<'a> {
+    /// The task that can be cancelled, as [`current`](crate::task::cancel::current) has it.
+    pub(crate) task: Option<usize>,
+    /// What [`series`] was when the call was made.
+    pub(crate) since: u32,
+    /// Its time limit.
+    pub(crate) limit: Option<Duration>,
+    pub(crate) is_stopped: &'a dyn Fn() -> bool,
+    /// Until when its worker must be there; known once one is started.
+    deadline: Option<Instant>,
+    /// Starts that have failed for this call.
+    failed: u32,
+    /// How many had failed in a row when its last start began.
+    pub(crate) before: u32,
+}
+
+/// Why a call gets no worker.
+#[derive(Debug)]
+pub(crate) enum NoWorker {
+    /// It was cancelled.
+    Stopped,
+    /// Its time is up.
+    TimeUp,
+    /// Starting has failed: why.
+    Failed(String),
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn new(
+        task: Option<usize>,
+        since: u32,
+        limit: Option<Duration>,
+        is_stopped: &'a dyn Fn() -> bool,
+    ) -> Self {
+        Self { task, since, limit, is_stopped, deadline: None, failed: 0, before: 0 }
+    }
+
+    /// Until when its worker must be there.
+    pub(crate) fn deadline(&mut self) -> Option<Instant> {
+        if self.deadline.is_none() {
+            self.deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.max(LEAST_TIME)));
+        }
+        self.deadline
+    }
+}
+
+/// The starts of a pool, and the processes that came of them.
+#[derive(Default)]
+pub(crate) struct Starts(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Failures in a row; those at the same time are one.
+    failed: u32,
+    /// When the next start may be, after a failure.
+    next: Option<Instant>,
+    /// The last series that failed: its number, when that was, and the last cause.
+    series: Option<(u32, Instant, Arc<str>)>,
+    /// The pool's processes.
+    processes: Vec<Weak<Process>>,
+    /// Whether all that run are to be killed.
+    cancelled: bool,
+}
+
+fn pause(failed: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(16));
+    doubled.min(LONGEST_PAUSE)
+}
+
+impl Starts {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the call may start a worker.
+    pub(crate) fn wait_for_turn(&self, caller: &mut Caller<'_>) -> Result<(), NoWorker> {
+        let deadline = caller.deadline();
+        loop {
+            if (caller.is_stopped)() {
+                return Err(NoWorker::Stopped);
+            }
+            let mut state = self.lock();
+            let now = Instant::now();
+            let wait = state.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+            if let Some((number, at, why)) = &state.series
+                && *number > caller.since
+                && now.saturating_duration_since(*at) < LONGEST_PAUSE
+            {
+                let why = Arc::clone(why);
+                drop(state);
+                return Err(NoWorker::Failed(why.to_string()));
+            }
+            if wait.is_zero() {
+                if state.failed > 0 {
+                    state.next = now.checked_add(pause(state.failed));
+                }
+                caller.before = state.failed;
+                return Ok(());
+            }
+            drop(state);
+            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
+            if left.is_zero() {
+                return Err(NoWorker::TimeUp);
+            }
+            std::thread::sleep(wait.min(left).min(GLANCE));
+        }
+    }
+
+    /// A start has failed; gives the error if the call is to give up.
+    pub(crate) fn failed(&self, caller: &mut Caller<'_>, why: &str, may_pass: bool) -> Option<String> {
+        caller.failed += 1;
+        self.count_failure(caller.before, caller.failed, why, may_pass)
+    }
+
+    /// A worker has ended before it began a call, whose it is not known. So many starts had failed before its own.
+    pub(crate) fn stillborn(&self, before: u32, why: &str) -> Option<String> {
+        self.count_failure(before, 0, why, true)
+    }
+
+    fn count_failure(&self, before: u32, of_call: u32, why: &str, may_pass: bool) -> Option<String> {
+        let mut state = self.lock();
+        // Starts that were made at once count as one: a pool of many workers may try again as often as one of few.
+        if before >= state.failed {
+            state.failed = state.failed.saturating_add(1);
+        }
+        let now = Instant::now();
+        state.next = now.checked_add(pause(state.failed));
+        let failed = state.failed.max(of_call);
+        drop(state);
+        if may_pass && failed < ATTEMPTS {
+            return None;
+        }
+        let why = match failed {
+            1 => why.to_owned(),
+            failed => format!("{failed} starts of a worker process in a row have failed, the last one so: {why}"),
+        };
+        let number = SERIES.fetch_add(1, Ordering::Relaxed) + 1;
+        let series = (number, now, Arc::from(why.as_str()));
+        let before = self.lock().series.replace(series);
+        drop(before);
+        Some(why)
+    }
+
+    /// A worker has begun its first call.
+    #[cold]
+    pub(crate) fn succeeded(&self) {
+        let mut state = self.lock();
+        (state.failed, state.next) = (0, None);
+        let series = state.series.take();
+        drop(state);
+        drop(series);
+    }
+
+    /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
+    pub(crate) fn keep(&self, process: &Arc<Process>) -> bool {
+        let mut ended = Vec::new();
+        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut ended);
+        ended.extend(state.processes.extract_if(.., |process| process.strong_count() == 0));
+        drop(state);
+        drop(ended);
+        let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.processes, 1);
+        state.processes.push(Arc::downgrade(process));
+        !state.cancelled
+    }
+
+    /// Kills the pool's processes but those of these numbers, and those that start from now on.
+    pub(crate) fn cancel(&self, but: &[u32]) {
+        let mut processes = Vec::new();
+        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut processes);
+        state.cancelled = true;
+        processes.extend(state.processes.iter().filter_map(Weak::upgrade));
+        drop(state);
+        for process in processes {
+            if !but.contains(&process.id()) {
+                process.kill();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_bounded_and_shared_by_the_calls_before_it() {
+        let starts = Starts::default();
+        let stopped = || false;
+        let mut caller = Caller::new(None, series(), None, &stopped);
+        let mut early = Caller::new(None, series(), None, &stopped);
+        for n in 1..=ATTEMPTS {
+            starts.wait_for_turn(&mut caller).expect("it may try");
+            let error = starts.failed(&mut caller, "no luck", true);
+            assert_eq!(error.is_some(), n == ATTEMPTS);
+            assert!(error.is_none_or(|error| error.starts_with("5 starts") && error.ends_with(": no luck")));
+        }
+        assert!(matches!(starts.wait_for_turn(&mut early), Err(NoWorker::Failed(_))));
+        let mut late = Caller::new(None, series(), None, &stopped);
+        starts.wait_for_turn(&mut late).expect("it was made after that");
+        assert!(starts.failed(&mut late, "no luck", true).is_some(), "one attempt while the series goes on");
+        starts.succeeded();
+        assert!(starts.failed(&mut late, "no luck", true).is_none());
+        assert!(starts.failed(&mut late, "for ever", false).is_some());
+    }
+
+    #[test]
+    fn starts_that_fail_at_once_are_one_attempt() {
+        let starts = Starts::default();
+        let stopped = || false;
+        let mut callers: Vec<_> = (0..4 * ATTEMPTS).map(|_| Caller::new(None, series(), None, &stopped)).collect();
+        callers.iter_mut().for_each(|caller| starts.wait_for_turn(caller).expect("it may try"));
+        for caller in &mut callers {
+            assert!(starts.failed(caller, "no luck", true).is_none());
+        }
+        assert_eq!(starts.lock().failed, 1);
+        for before in 1..ATTEMPTS {
+            assert_eq!(starts.stillborn(before, "no luck").is_some(), before == ATTEMPTS - 1);
+        }
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_call_is_cancelled_or_its_time_is_up() {
+        let starts = Starts::default();
+        for n in 0..ATTEMPTS {
+            starts.stillborn(n, &n.to_string());
+        }
+        starts.lock().next = Instant::now().checked_add(Duration::from_hours(1));
+        let (stopped, goes_on) = (|| true, || false);
+        let mut caller = Caller::new(None, series(), None, &stopped);
+        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::Stopped)));
+        let mut caller = Caller::new(None, series(), Some(Duration::from_millis(1)), &goes_on);
+        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::TimeUp)));
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_second() {
+        let pauses = [1, 2, 3, 4, 40].map(|failed| pause(failed).as_millis());
+        assert_eq!(pauses, [20, 40, 80, 160, 1_000]);
+    }
+}

@@ -1,0 +1,239 @@
+//! What a worker may do to the memory it shares, done to it: the parent must not believe it, and must not fall with it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::process::codec::direct::Bytes;
+use crate::process::codec::{Direct, Encoder, Wire};
+use crate::process::handshake::Hello;
+use crate::process::message::{Mail, pack};
+use crate::process::os::UnixStream;
+use crate::process::transport::ring::{LARGEST, Shared};
+
+/// A sequence of numbers that is the same in every run (`SplitMix64`).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap_or(0)
+    }
+
+    /// Bytes as a wild pointer leaves them: some changed, some missing, some too many.
+    fn spoil(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(4) {
+            match self.below(8) {
+                0 => bytes.truncate(self.below(bytes.len() + 1)),
+                1 => bytes.extend_from_slice(&self.next().to_ne_bytes()),
+                2 if bytes.len() >= 8 => {
+                    let place = self.below(bytes.len() - 7);
+                    let word = [0, u64::MAX, 1 << 32, self.next()][self.below(4)];
+                    bytes[place..place + 8].copy_from_slice(&word.to_ne_bytes());
+                }
+                _ if !bytes.is_empty() => {
+                    let place = self.below(bytes.len());
+                    bytes[place] = self.next().to_ne_bytes()[0];
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_and_replies_pass_each_other_whole_and_once() {
+    const REQUESTS: u32 = 50_000;
+    let (parent, memory) = Shared::create().expect("there is memory");
+    let worker = Shared::open(&memory).expect("it is ours");
+    let size = |n: u32| (n as usize * 7_919) % if n.is_multiple_of(64) { LARGEST } else { 200 };
+    let ran = std::thread::spawn(move || {
+        let mut ran = Vec::new();
+        loop {
+            let Some(frame) = worker.begin().expect("nobody spoils it") else {
+                if worker.take_order(crate::process::transport::doorbell::CLOSE) {
+                    return ran;
+                }
+                worker.wait_for_request();
+                continue;
+            };
+            let n = frame.words[0];
+            let payload = worker.payload(&frame);
+            assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
+            let mut place = loop {
+                match worker.reserve(payload.len()).expect("nobody spoils it") {
+                    Some(place) => break place,
+                    None => worker.wait_for_room(payload.len()),
+                }
+            };
+            assert!(worker.add(&mut place, payload, LARGEST));
+            worker.publish(&place, [n, 1, 0]);
+            worker.pass(&frame);
+            ran.push(n);
+        }
+    });
+    let mut random = Random(1);
+    // Numbers that were posted and not answered, with the ring's position behind each, and the number of the first.
+    let mut flying = std::collections::VecDeque::new();
+    let (mut next, mut answered, mut behind) = (0, 0, 0);
+    let mut payload = Vec::new();
+    while answered < REQUESTS {
+        while next < REQUESTS && flying.len() < 8 {
+            let bytes = vec![next.to_ne_bytes()[0]; size(next)];
+            let Some(end) = parent.post([next, 0, 0], &bytes).expect("nobody spoils it") else { break };
+            flying.push_back(end);
+            next += 1;
+        }
+        parent.call_worker();
+        if random.below(3) == 0 {
+            let end = |begun: u32| match begun.wrapping_sub(answered) {
+                0 => behind,
+                ahead => flying[ahead as usize - 1],
+            };
+            next = parent.take_back(end);
+            flying.truncate((next - answered) as usize);
+        }
+        while let Some([n, 1, 0]) = parent.take_reply(&mut payload).expect("nobody spoils it") {
+            assert_eq!(n, answered, "in order");
+            assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
+            answered += 1;
+            behind = flying.pop_front().expect("it was posted");
+            parent.tell_of_room();
+        }
+    }
+    parent.order(crate::process::transport::doorbell::CLOSE);
+    assert!(ran.join().expect("no panic").into_iter().eq(0..REQUESTS), "each once");
+}
+
+#[test]
+fn a_ring_that_is_scribbled_on_is_an_error_at_worst() {
+    let mut random = Random(2);
+    for _ in 0..300 {
+        let (parent, memory) = Shared::create().expect("there is memory");
+        let worker = crate::process::os::Mapping::new(&memory).expect("it is ours");
+        let mut payload = Vec::new();
+        for _ in 0..200 {
+            // The counters stand in front; most of what matters is there.
+            let place = if random.below(4) == 0 { random.below(worker.len() / 8) } else { random.below(96) };
+            let word = [random.next(), random.next() >> 40, u64::MAX, 0][random.below(4)];
+            // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
+            unsafe { worker.start().cast::<u64>().add(place).write_volatile(word) };
+            let request = vec![7; random.below(LARGEST)];
+            let _ = parent.post([1, 2, 3], &request);
+            let _ = parent.take_reply(&mut payload);
+            let _ = parent.take_open(&mut payload);
+            let _ = (parent.begun(), parent.has_reply());
+            parent.take_back(|begun| begun);
+            assert!(payload.len() <= LARGEST);
+        }
+    }
+}
+
+/// Two sides of one conversation, in one process.
+fn sides() -> (Mail, Mail) {
+    let (one, other) = UnixStream::pair().expect("there are sockets");
+    (Mail::new(one), Mail::new(other))
+}
+
+type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), crate::process::codec::Misfit> + 'a;
+
+/// Sends what `write` writes, spoilt, and reads it; a reader may refuse it, and may panic where others' code does, but
+/// not reach beyond what came.
+fn survives(seed: u64, write: &Write<'_>, read: &dyn Fn(&mut crate::process::codec::Decoder<'_>)) {
+    let mut random = Random(seed);
+    let (mut from, mut to) = sides();
+    for round in 0..400 {
+        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+        write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut from.outbox) })
+            .expect("it can be written");
+        let mut word = pack(&mut bytes, &mut blocks, &mut from.outbox).expect("it fits");
+        from.introduce(&blocks).expect("the other side is there");
+        if round > 0 {
+            random.spoil(&mut bytes);
+            if random.below(8) == 0 {
+                word ^= 1 << random.below(32);
+            }
+        }
+        match to.open(word, &bytes) {
+            Ok(mut parcel) => read(&mut parcel.decoder()),
+            Err(_) => {
+                // Neither side can go on after that, as with a worker.
+                (from, to) = sides();
+            }
+        }
+    }
+}
+
+#[test]
+fn spoilt_messages_are_refused() {
+    let text = "a text of some length ".repeat(3_000);
+    let values = (7_u32, text.clone(), vec![Some(1_u64), None], std::collections::BTreeMap::from([(1_u8, 'x')]));
+    survives(3, &|out| Wire::write(&values, out), &|input| {
+        let _ = <(u32, String, Vec<Option<u64>>, std::collections::BTreeMap<u8, char>)>::read(input);
+    });
+    let large = vec![Some(Bytes::from(text.into_bytes())), None, Some(Bytes::from(&b"short"[..]))];
+    survives(4, &|out| Direct::write(&large, out), &|input| {
+        let read = <Vec<Option<Bytes>> as Direct>::read(input);
+        let _: usize = read.iter().flatten().flatten().flat_map(|bytes| bytes.iter()).map(|byte| *byte as usize).sum();
+    });
+}
+
+#[test]
+fn a_greeting_that_is_none_is_refused() {
+    let mut random = Random(5);
+    for _ in 0..1_000 {
+        let mut bytes = Hello::new(9).to_bytes().to_vec();
+        random.spoil(&mut bytes);
+        if let Ok(hello) = Hello::read(&mut bytes.as_slice()) {
+            assert!(bytes.starts_with(b"fanfold1"));
+            let _ = hello == Hello::new(9);
+        }
+    }
+}
+
+#[cfg(feature = "polars")]
+#[test]
+fn spoilt_frames_are_refused() -> polars::prelude::PolarsResult<()> {
+    use polars::prelude::*;
+
+    let text: Vec<String> = (0..60).map(|n| "ä text ".repeat(n % 5)).collect();
+    let lists: Vec<Series> =
+        (0..60_u8).map(|n| Series::new("".into(), vec![i64::from(n); usize::from(n) % 4])).collect();
+    let mut df =
+        df!("n" => 0..60_i64, "text" => &text, "flag" => (0..60).map(|n| Some(n % 3 == 0)).collect::<Vec<_>>())?;
+    df.with_column(Column::new("list".into(), lists))?;
+    let category = df.column("text")?.cast(&DataType::from_categories(Categories::global()))?;
+    df.with_column(category.with_name("category".into()))?;
+    df.with_column(df.clone().into_struct("struct".into()).into_series().into())?;
+    let frames = [df.clone(), df.slice(10, 9), concat_many(&df, 40)?];
+    for (seed, frame) in (6..).zip(frames) {
+        survives(seed, &|out| Direct::write(&frame, out), &|input| {
+            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                if let Ok(read) = <DataFrame as Direct>::read(input) {
+                    let _ = read.equals_missing(&frame);
+                    let _ = read.head(Some(3)).to_string();
+                }
+            }));
+        });
+    }
+    Ok(())
+}
+
+#[cfg(feature = "polars")]
+fn concat_many(
+    df: &polars::prelude::DataFrame,
+    times: usize,
+) -> polars::prelude::PolarsResult<polars::prelude::DataFrame> {
+    let mut many = df.clone();
+    for _ in 0..times {
+        many.vstack_mut(df)?;
+    }
+    many.align_chunks_par();
+    Ok(many)
+}

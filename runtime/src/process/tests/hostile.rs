@@ -1,0 +1,408 @@
+//! What a worker may send on purpose: each piece of it is refused, bounded, or copied before it is looked at.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+
+use crate::process::codec::direct::Bytes;
+use crate::process::codec::{Block, Direct, Encoder, Misfit, Wire, read_value, write_value};
+use crate::process::message::{Mail, pack};
+use crate::process::os::{self, Mapping, OwnedFd, UnixStream};
+use crate::process::socket::{End, Message};
+use crate::process::transport::ring::Shared;
+
+/// A parent and a worker, in one process.
+fn sides() -> (Mail, Mail) {
+    let (one, other) = UnixStream::pair().expect("there are sockets");
+    (Mail::new(one), Mail::new(other))
+}
+
+type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit> + 'a;
+
+/// What the worker sends: a frame's word and payload.
+fn sent(from: &mut Mail, write: &Write<'_>) -> (u32, Vec<u8>) {
+    let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+    write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut from.outbox) }).expect("it crosses");
+    let word = pack(&mut bytes, &mut blocks, &mut from.outbox).expect("it fits");
+    from.introduce(&blocks).expect("the parent is there");
+    (word, bytes)
+}
+
+/// New memory of this size, with these flags and seals.
+fn memory(flags: libc::c_uint, size: i64, seals: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string, and the result is checked.
+    let fd = unsafe { libc::memfd_create(c"hostile".as_ptr(), flags | libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: new, and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: an open descriptor.
+    let done = unsafe {
+        libc::ftruncate(fd.as_raw_fd(), size) == 0 && libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) == 0
+    };
+    if done { Ok(fd) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How often this process has the file of a descriptor open.
+fn copies(of: &OwnedFd) -> usize {
+    let inode = |fd: RawFd| {
+        // SAFETY: a status may be all zeros, and is filled in.
+        unsafe {
+            let mut status: libc::stat = std::mem::zeroed();
+            (libc::fstat(fd, &raw mut status) == 0).then_some((status.st_dev, status.st_ino))
+        }
+    };
+    let wanted = inode(of.as_raw_fd());
+    let open = std::fs::read_dir("/proc/self/fd").expect("it can be read").flatten();
+    open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| inode(*fd) == wanted).count()
+}
+
+/// Sends copies of one descriptor with a message, as many as the system allows.
+fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) -> bool {
+    let numbers = vec![fd.as_raw_fd(); count];
+    let size = u32::try_from(size_of_val(&numbers[..])).expect("it is small");
+    let mut control = [0_u64; 256];
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: a message header may be all zeros; the buffer has room for one header and 253 descriptors.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+        std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) >= 0
+    }
+}
+
+const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+#[test]
+fn memory_that_may_fault_is_not_mapped() {
+    let page = 1 << 12;
+    assert!(Mapping::received(&memory(0, page, FIXED).expect("memory"), 1 << 20).is_ok());
+    let refused = [
+        ("it may shrink", memory(0, page, 0)),
+        ("it may shrink", memory(0, page, libc::F_SEAL_GROW)),
+        ("it is empty", memory(0, 0, FIXED)),
+        ("nobody has written so much", memory(0, 1 << 38, FIXED)),
+        ("nobody has written so much", memory(0, i64::MAX, FIXED)),
+        ("a file of a disk", tempfile::tempfile().map(OwnedFd::from)),
+        ("a device", File::open("/dev/zero").map(OwnedFd::from)),
+        ("a socket", UnixStream::pair().map(|(one, _)| one.into())),
+    ];
+    for (why, fd) in refused {
+        assert!(Mapping::received(&fd.expect("it can be made"), 1 << 20).is_err(), "{why}");
+    }
+    // Some systems have no huge pages at all.
+    if let Ok(huge) = memory(libc::MFD_HUGETLB, 2 << 20, FIXED) {
+        assert!(Mapping::received(&huge, 4 << 20).is_err());
+    }
+}
+
+#[test]
+fn a_view_that_may_change_says_so_and_its_copy_does_not() {
+    let (mut worker, mut parent) = sides();
+    let bytes = vec![1; 100_000];
+    let (word, payload) = sent(&mut worker, &|out| out.bytes(&[&bytes]));
+    let mut parcel = parent.open(word, &payload).expect("it was sent");
+    let crate::process::codec::Read::Block(view) = parcel.decoder().bytes().expect("it was sent") else {
+        panic!("it is large")
+    };
+    let copy = view.copy(10..50_000).expect("there is memory");
+    worker.outbox.scribble(2);
+    assert!(view.may_change() && view.bytes() == vec![2; 100_000]);
+    assert!(!copy.may_change() && copy.bytes() == vec![1; 49_990]);
+    assert!(copy.bytes().as_ptr().addr().is_multiple_of(64));
+    let private = view.into_private().expect("there is memory");
+    worker.outbox.scribble(3);
+    assert!(!private.may_change() && private.bytes() == vec![2; 100_000]);
+}
+
+#[test]
+fn what_was_read_stays_whatever_the_worker_writes() {
+    let (mut worker, mut parent) = sides();
+    let text = "a text of some length ".repeat(10_000);
+    // By itself, as a block.
+    let (word, payload) = sent(&mut worker, &|out| Direct::write(&Bytes::from(text.as_bytes()), out));
+    let mut parcel = parent.open(word, &payload).expect("it was sent");
+    let read = <Bytes as Direct>::read(&mut parcel.decoder()).expect("bytes");
+    worker.outbox.scribble(0xff);
+    assert!(*read == *text.as_bytes(), "a `&[u8]` has changed");
+    // Within a message of serde's, which is one block: changed when it is known and not decoded yet.
+    let record = (7_u32, vec![text.clone(), "short".into()]);
+    let (word, payload) = sent(&mut worker, &|out| Wire::write(&record, out));
+    assert!(payload.len() < 100, "it is a block");
+    let mut parcel = parent.open(word, &payload).expect("it was sent");
+    worker.outbox.scribble(0xff);
+    let read = <(u32, Vec<String>) as Wire>::read(&mut parcel.decoder()).expect("what was sent");
+    assert!(read == record);
+}
+
+#[test]
+fn a_block_is_no_longer_than_its_memory() {
+    let described = |segment: u64, len: u64| [segment.to_ne_bytes(), len.to_ne_bytes()].concat();
+    let (worker, mut parent) = sides();
+    let sparse = memory(0, 1 << 38, FIXED).expect("memory");
+    assert!(send_copies(&worker.socket, b"s", &sparse, 1));
+    let error = parent.open(1, &described(0, (1 << 38) - 64)).err().expect("nobody has written so much");
+    assert!(error.to_string().contains("larger than what was written"), "{error}");
+    let (mut worker, mut parent) = sides();
+    let (_, _) = sent(&mut worker, &|out| out.bytes(&[&vec![1; 100_000]]));
+    assert!(parent.open(1, &described(0, 1 << 38)).is_err());
+    assert!(parent.open(1, &described(0, u64::MAX)).is_err());
+    // More blocks than a message has, and as many as there can be.
+    let (_worker, mut parent) = sides();
+    assert!(parent.open(4_000, &described(u64::MAX, 0).repeat(4_000)).is_err());
+    assert!(parent.open(u32::MAX, &[]).is_err());
+}
+
+#[test]
+fn the_segments_of_a_side_are_counted() {
+    let (worker, mut parent) = sides();
+    let small = memory(0, 1 << 12, FIXED).expect("memory");
+    let mut known = 0;
+    let refused = (0..10_000_u64).find(|number| {
+        assert!(send_copies(&worker.socket, b"s", &small, 1), "the parent reads");
+        let described = [number.to_ne_bytes(), 1_u64.to_ne_bytes()].concat();
+        // None is lent, so none can be viewed; but all of them are known.
+        let error = parent.open(1, &described).err().map(|error| error.to_string()).unwrap_or_default();
+        known += 1;
+        error.contains("more segments")
+    });
+    assert!(refused.is_some_and(|count| (300..2_000).contains(&count)), "{refused:?} of {known}");
+    assert!(copies(&small) == 1, "descriptors stay open");
+}
+
+#[test]
+fn a_side_that_gives_nothing_back_is_told_from_one_that_does() {
+    let (mut parent, _worker) = sides();
+    let refused = (0..2_000).find(|_| parent.outbox.send(&[&[1]]).is_err());
+    assert!(refused.is_some() && parent.outbox.is_exhausted() && parent.outbox.is_crowded());
+    parent.outbox.recall(7);
+    assert!(!parent.outbox.is_crowded());
+    assert!(parent.outbox.send(&[&[1]]).is_ok(), "one was given back");
+}
+
+#[test]
+fn descriptors_that_nobody_asked_for_are_closed() {
+    let marked = memory(0, 1 << 12, 0).expect("memory");
+    // More than a message may have: none of them stays.
+    for count in [17, 28, 29, 100, 253] {
+        let (worker, mut parent) = sides();
+        assert!(send_copies(&worker.socket, b"s", &marked, count));
+        assert!(parent.collect().is_err(), "{count}");
+        drop(parent);
+        assert_eq!(copies(&marked), 1, "{count}");
+    }
+    // As many as a message may have, without end.
+    let (worker, mut parent) = sides();
+    let refused = (0..10_000).find(|_| {
+        assert!(send_copies(&worker.socket, b"s", &marked, 16));
+        assert!(copies(&marked) < 400, "they are parked");
+        parent.collect().is_err()
+    });
+    assert!(refused.is_some());
+    drop(parent);
+    assert_eq!(copies(&marked), 1);
+    // A few, beside those of a frame.
+    let (mut worker, mut parent) = sides();
+    let (word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
+    assert!(send_copies(&worker.socket, b"s", &marked, 3));
+    drop(parent.open(word, &payload).expect("it was sent"));
+    parent.collect().expect("they are few");
+    assert!(parent.has_surplus());
+    drop((worker, parent));
+    assert_eq!(copies(&marked), 1);
+}
+
+#[test]
+fn a_message_announces_what_comes_with_it() {
+    let (mut worker, mut parent) = sides();
+    let marked = memory(0, 1 << 12, 0).expect("memory");
+    let (word, payload) =
+        sent(&mut worker, &|out| (0..200).try_for_each(|_| out.descriptor(marked.try_clone().expect("one more"))));
+    let mut parcel = parent.open(word, &payload).expect("as many as there may be");
+    assert!(!parent.has_surplus() && parcel.has_ends());
+    // The value wants fewer of them.
+    let _ = <Vec<u8> as Direct>::read(&mut parcel.decoder());
+    drop(parcel);
+    assert_eq!(copies(&marked), 1, "they were closed with the message");
+}
+
+#[test]
+fn a_parent_does_not_wait_for_room_on_the_socket() {
+    let (mut parent, _worker) = sides();
+    let marked = memory(0, 1 << 12, 0).expect("memory");
+    let refused = (0..100_000).find(|_| {
+        let blocks = [Block::Descriptor(marked.try_clone().expect("one more"))];
+        parent.introduce(&blocks).is_err()
+    });
+    assert!(refused.is_some());
+}
+
+#[test]
+fn bytes_without_end_do_not_keep_the_parent() {
+    let (worker, mut parent) = sides();
+    while os::send_bytes(&os::AsFd::as_fd(&worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
+    assert!(parent.collect().expect("they are only bytes"));
+    let mut left: libc::c_int = 0;
+    // SAFETY: an open socket, and a place for the answer.
+    unsafe { libc::ioctl(parent.socket.as_raw_fd(), libc::FIONREAD, &raw mut left) };
+    assert!(left > 0, "it reads a part of them at a time");
+}
+
+#[test]
+fn a_number_of_parts_is_bounded_by_bytes_and_a_million() {
+    fn written<T: Wire>(value: &T) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_value(value, &mut bytes).expect("it crosses");
+        bytes
+    }
+    assert_eq!(read_value::<Vec<()>>(&written(&vec![(); 1_000_000])).expect("a million").len(), 1_000_000);
+    assert_eq!(read_value::<Vec<u8>>(&written(&vec![7_u8; 3 << 20])).expect("bytes").len(), 3 << 20);
+    let nested = vec![vec![vec![Some(()); 10]; 100]; 1_000];
+    assert!(read_value::<Vec<Vec<Vec<Option<()>>>>>(&written(&nested)).expect("options have bytes") == nested);
+    // Counts that `written` cannot make in a test's time, as postcard writes them.
+    let endless = |count: u64| {
+        let mut bytes = Vec::new();
+        let mut left = count << 2;
+        while left >= 0x80 {
+            bytes.push(u8::try_from(left & 0x7f).expect("seven bits") | 0x80);
+            left >>= 7;
+        }
+        bytes.push(u8::try_from(left).expect("seven bits"));
+        bytes
+    };
+    assert!(read_value::<Vec<()>>(&endless(1_000_000)).is_ok(), "it is what `written` makes");
+    for count in [1 << 21, 1 << 40, (1 << 62) - 1] {
+        assert!(read_value::<Vec<()>>(&endless(count)).is_err());
+        assert!(read_value::<Vec<std::marker::PhantomData<u64>>>(&endless(count)).is_err());
+        assert!(read_value::<std::collections::LinkedList<((), ())>>(&endless(count)).is_err());
+    }
+    // Many of a million each.
+    let many = [endless(1_000), endless(1_000_000).repeat(1_000)].concat();
+    let error = read_value::<Vec<Vec<()>>>(&many).expect_err("a thousand millions");
+    assert!(error.to_string().contains("hold nothing"), "{error}");
+}
+
+#[test]
+fn an_error_with_very_many_causes_does_not_overflow_the_stack() {
+    let said = vec![String::new(); 1_000_000];
+    let mut bytes = vec![0];
+    Wire::write(&said, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None }).expect("it crosses");
+    let read =
+        <Box<dyn Error + Send + Sync> as Direct>::read(&mut crate::process::codec::Decoder::new(&bytes, Vec::new()));
+    let mut cause: Option<&dyn Error> = Some(&*read.expect("an error"));
+    let mut depth = 0;
+    while let Some(error) = cause {
+        (cause, depth) = (error.source(), depth + 1);
+    }
+    assert!((10..1_000).contains(&depth), "{depth}");
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+enum List {
+    End,
+    Item(Box<List>),
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Options(Option<Box<Options>>);
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Tree(Vec<Tree>);
+
+#[test]
+fn values_within_values_do_not_overflow_the_stack() {
+    fn levels<T: Wire>(value: &T) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_value(value, &mut bytes).expect("it crosses");
+        bytes
+    }
+    // What is written for one more level stands in front.
+    let end = levels(&List::End);
+    let item = levels(&List::Item(Box::new(List::End)));
+    let item = &item[..item.len() - end.len()];
+    let tree = levels(&Tree(vec![Tree(Vec::new())]));
+    let (tree, leaf) = tree.split_at(tree.len() / 2);
+    for stack in [1 << 16, 1 << 18, 2 << 20] {
+        let read = || {
+            for depth in [10, 100_000, 3_000_000] {
+                let list = read_value::<List>(&[item.repeat(depth), end.clone()].concat());
+                let options = read_value::<Options>(&[vec![1; depth], vec![0]].concat());
+                let trees = read_value::<Tree>(&[tree.repeat(depth), leaf.to_vec()].concat());
+                let errors = [list.err(), options.err(), trees.err()];
+                for error in errors {
+                    let told = error.is_some_and(|error| error.to_string().contains("too deep"));
+                    assert_eq!(told, depth > 10, "{depth} in {stack}");
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, read);
+            thread.expect("there is a thread").join().expect("no overflow");
+        });
+    }
+}
+
+#[test]
+fn a_channel_takes_only_memory_that_nobody_writes() {
+    let (from, to) = End::pair().expect("there are sockets");
+    let socket = from.try_clone().expect("one more").0;
+    let large = vec![5; 1 << 20];
+    from.send(&large, false).expect("there is room");
+    let message = to.receive(false).expect("it was sent").expect("it is open");
+    assert!(matches!(message, Message::Elsewhere(_)) && message.bytes() == large);
+    let sealed = os::fixed_memory(&large).expect("memory");
+    let writable = memory(0, 1 << 20, FIXED).expect("memory");
+    let sparse = memory(0, 1 << 38, FIXED & !libc::F_SEAL_SEAL | libc::F_SEAL_WRITE).expect("memory");
+    let refused: [(&[u8], &OwnedFd, usize); 6] = [
+        (&[1], &writable, 1),
+        (&[1], &sparse, 1),
+        (&[1], &sealed, 2),
+        (&[1], &sealed, 40),
+        (&[0], &sealed, 1),
+        (&[2], &sealed, 1),
+    ];
+    for (bytes, fd, count) in refused {
+        assert!(send_copies(&socket, bytes, fd, count));
+        assert!(to.receive(false).is_err(), "{bytes:?} with {count}");
+        assert_eq!(copies(fd), 1);
+    }
+    os::send_bytes(&os::AsFd::as_fd(&socket), &[&[1]], &[], false).expect("there is room");
+    assert!(to.receive(false).is_err(), "its memory did not come");
+    from.send(&[1, 2], false).expect("there is room");
+    assert_eq!(to.receive(false).expect("the channel goes on").expect("it is open").bytes(), [1, 2]);
+}
+
+#[test]
+fn padding_without_end_is_refused() {
+    let (parent, memory) = Shared::create().expect("there is memory");
+    let worker = Mapping::new(&memory).expect("it is ours");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
+            let word =
+                |offset: usize| unsafe { worker.start().add(offset).cast::<std::sync::atomic::AtomicU32>().as_ref() };
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // The whole ring of replies is padding, and so is the next one.
+                word(4_096 + (1 << 18)).store(u32::MAX, std::sync::atomic::Ordering::Relaxed);
+                for ahead in [1 << 18, 2 << 18, 3 << 18] {
+                    word(128).store(ahead, std::sync::atomic::Ordering::Release);
+                }
+            }
+        });
+        let mut payload = Vec::new();
+        for _ in 0..10_000 {
+            let _ = parent.take_reply(&mut payload);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

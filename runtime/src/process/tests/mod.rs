@@ -1,0 +1,6 @@
+//! Tests of the parent's side against broken and hostile workers.
+
+mod fuzz;
+#[cfg(not(miri))]
+mod half_written;
+mod hostile;
