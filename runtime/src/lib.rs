@@ -129,9 +129,10 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "tokio")]
-    pub use crate::async_fn::{
-        AsyncMap, MapFuture, call_async, call_async_timed, map_async, map_async_on, map_async_timed,
-        map_async_timed_on, submit_async,
+    pub use crate::async_fn::{AsyncMap, MapFuture};
+    #[cfg(feature = "tokio")]
+    pub use crate::attribute::async_call::{
+        call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
     };
     pub use crate::attribute::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
     pub use crate::attribute::chunks::{

@@ -85,7 +85,7 @@ where
     S: Source<Item = A>,
     F: MapFuture<A>,
 {
-    pub(super) fn new(source: S, function: F, label: Option<&'static str>) -> Self {
+    pub(crate) fn new(source: S, function: F, label: Option<&'static str>) -> Self {
         Self { source, function, unordered: false, buffer: BUFFER, label, _items: PhantomData }
     }
 

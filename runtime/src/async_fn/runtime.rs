@@ -3,17 +3,14 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
-use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Id, Runtime, RuntimeFlavor};
 
 use crate::error::panics;
-use crate::pool::{self, block_in_place, config};
+use crate::pool::block_in_place;
+use crate::sys::cpu;
+use crate::sys::fork;
 use crate::sys::try_once::TryOnce;
-use crate::sys::{fork, park};
 
 struct Own {
     runtime: Runtime,
@@ -28,11 +25,11 @@ fn own() -> &'static Runtime {
         let forks = fork::count();
         let mut builder = Builder::new_multi_thread();
         builder
-            .worker_threads(config::cores())
+            .worker_threads(cpu::cores())
             .thread_name("fanfold-async")
             .on_thread_start(block_in_place::is_own_runtime);
         #[cfg(feature = "process")]
-        builder.on_thread_park(crate::process::end_copy_of_worker);
+        builder.on_thread_park(crate::sys::owner::end_copy_of_worker);
         let mut built = None;
         // Tokio panics if its first thread is refused, and does with fewer than it asked for otherwise.
         let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
@@ -86,52 +83,13 @@ pub(super) fn is_inside() -> bool {
     Handle::try_current().is_ok_and(|here| is_at_work(&here))
 }
 
-/// How long a runtime of one thread may take to poll a task before it counts as driven by no thread.
-const DRIVEN_WITHIN: Duration = Duration::from_secs(3);
-
-/// Waits until a runtime of one thread polls a task; `false` if it does not. A deadline before that is for the caller to
-/// notice, and a thread that the runtime started itself need not ask: it has a driver, which may be busy for longer.
-pub(crate) fn is_driven(runtime: &Handle, deadline: Option<Instant>) -> bool {
-    let limit = Instant::now() + DRIVEN_WITHIN;
-    if deadline.is_some_and(|deadline| deadline < limit) || is_blocking_thread_of(runtime) {
-        return true;
-    }
-    let seen = Arc::new(AtomicBool::new(false));
-    let probe = Probe { seen: Arc::clone(&seen), waiter: park::waker() };
-    drop(runtime.spawn(async move { drop(probe) }));
-    pool::wait_until_deadline(|| seen.load(Ordering::Acquire), limit)
-}
-
-/// Whether this thread runs a closure of the runtime's `spawn_blocking`: that is a task, and the one kind that is polled
-/// outside of every `block_on`. A worker of another runtime that has entered this one runs a task too, but inside of one.
-fn is_blocking_thread_of(runtime: &Handle) -> bool {
-    let is_task_here = tokio::task::try_id().is_some();
-    is_task_here
-        && Handle::try_current().is_ok_and(|here| here.id() == runtime.id())
-        // Tokio alone knows, and says so by a panic.
-        && panics::quietly(|| runtime.block_on(async {})).is_ok()
-}
-
-/// Tells that it was dropped: polled, or with its runtime.
-struct Probe {
-    seen: Arc<AtomicBool>,
-    waiter: Waker,
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.seen.store(true, Ordering::Release);
-        self.waiter.wake_by_ref();
-    }
-}
-
 /// Makes Fanfold's own runtime this thread's, if it is in none: sockets and timers want one.
 pub(super) fn enter() -> Option<EnterGuard<'static>> {
     (!is_inside()).then(|| own().enter())
 }
 
 /// A future that can use sockets and timers whoever polls it.
-pub(super) async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
         let _entered = enter();

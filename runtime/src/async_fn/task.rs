@@ -2,24 +2,24 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 use tokio::task::AbortHandle;
 
 use super::{TimedFuture, runtime};
-use crate::attribute::site::Site;
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::Core;
+use crate::pool::async_tasks::Alive;
 use crate::pool::block_in_place::Blocked;
 use crate::pool::config;
-use crate::sys::fork;
+use crate::sys::unwind;
 use crate::task::Task;
 use crate::task::crossing::Crossing;
-use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, Work};
+use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, Terms, Work};
 
 /// The future of a task that nobody has polled.
 pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
@@ -34,17 +34,16 @@ impl<Fut, T> Work<T> for Polled<Fut> {
 }
 
 /// Gives the future to the caller's runtime, or to Fanfold's own.
-pub(super) fn spawn<Fut>(site: Site, future: Fut) -> Task<Fut::Output>
+pub(crate) fn spawn<Fut>(core: &Arc<Core>, function: &'static str, terms: Terms, future: Fut) -> Task<Fut::Output>
 where
     Fut: Future + Send + 'static,
     Fut::Output: 'static,
 {
-    let core = site.core();
     core.check_fork();
     let work = Polled(Box::pin(future));
     // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
     let crossing = unsafe { Crossing::vouched() };
-    let slot = Slot::new(Arc::clone(core), site.function, site.terms, work, crossing);
+    let slot = Slot::new(Arc::clone(core), function, terms, work, crossing);
     let running = Running { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
     if core.is_closed() {
         slot.end_unbegun(TaskError::PoolClosed);
@@ -183,7 +182,7 @@ impl<Fut: Future> Future for Running<Fut> {
             Err(panicked) => Err(panicked),
         };
         // What it borrowed or locked is let go of before anybody hears of the end.
-        panics::discard(this.future.take());
+        unwind::discard(this.future.take());
         this.slot.end(outcome);
         Poll::Ready(())
     }
@@ -194,61 +193,10 @@ impl<Fut: Future> Drop for Running<Fut> {
     fn drop(&mut self) {
         match self.future.take() {
             Some(future) => {
-                panics::discard(future);
+                unwind::discard(future);
                 self.slot.end(Err(TaskError::Cancelled));
             }
             None => drop(self.slot.end_unbegun(TaskError::Cancelled)),
         }
     }
-}
-
-/// How many submitted futures have not ended.
-static ALIVE: Mutex<Futures> = Mutex::new(Futures { alive: 0, forks: 0 });
-static NONE_ALIVE: Condvar = Condvar::new();
-
-pub(crate) struct Futures {
-    alive: usize,
-    /// The forks before they were submitted: in a forked child nobody polls those of its parent.
-    forks: u32,
-}
-
-pub(crate) fn alive() -> MutexGuard<'static, Futures> {
-    let mut futures = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    let forks = fork::count();
-    if futures.forks != forks {
-        *futures = Futures { alive: 0, forks };
-    }
-    futures
-}
-
-struct Alive;
-
-impl Alive {
-    fn new() -> Self {
-        alive().alive += 1;
-        Self
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        let mut futures = alive();
-        futures.alive = futures.alive.saturating_sub(1);
-        if futures.alive == 0 {
-            NONE_ALIVE.notify_all();
-        }
-    }
-}
-
-/// Waits until no submitted future is left, until the deadline at most; whether none is.
-pub(crate) fn drain(deadline: Option<Instant>) -> bool {
-    let mut left = alive();
-    while left.alive > 0 {
-        left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            Some(Duration::ZERO) => return false,
-            Some(time) => NONE_ALIVE.wait_timeout(left, time).unwrap_or_else(PoisonError::into_inner).0,
-            None => NONE_ALIVE.wait(left).unwrap_or_else(PoisonError::into_inner),
-        };
-    }
-    true
 }

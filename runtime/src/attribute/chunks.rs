@@ -9,14 +9,14 @@ use super::cuttable::{Cuttable, Room};
 use super::site::{Call, Site};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
-#[cfg(feature = "polars")]
-use crate::frame::serial_polars;
 use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
 use crate::pool::Core;
 #[cfg(feature = "polars")]
 use crate::pool::Pool;
 use crate::pool::config;
+#[cfg(feature = "polars")]
+use crate::pool::polars_threads::serial_polars;
 use crate::task::crossing::Crossing;
 
 /// How a type is cut: the [`Split`](crate::Split) bound, asked for once, where the user wrote the type.

@@ -1,5 +1,7 @@
 //! What the code that the attribute emits calls: a call site, and an entry for each way to run its function.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod async_call;
 pub(crate) mod call;
 pub(crate) mod chunks;
 pub(crate) mod cuttable;

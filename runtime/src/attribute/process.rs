@@ -19,8 +19,9 @@ use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{Core, Ran, Run, Ship};
 use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
+use crate::sys::unwind;
 use crate::task::Task;
-use crate::task::cancel::Current;
+use crate::task::cancel::{Current, cancelled};
 use crate::task::crossing::{Carried, Crossing};
 use crate::task::slot::{Slot, Terms, Work};
 
@@ -168,7 +169,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
         // What writes the arguments is the user's, too.
         let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
         drop(inside);
-        panics::discard(args);
+        unwind::discard(args);
         slot.end(outcome);
         true
     }
@@ -177,7 +178,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
 impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for SendingSlot<A, R, C, D> {
     fn run(self: Arc<Self>) -> Ran {
         let ran = Sending::run_if_queued(&self);
-        panics::discard(self);
+        unwind::discard(self);
         if ran { Ran::Here } else { Ran::Dead }
     }
 
@@ -207,7 +208,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for
                 Ship::Alone
             }
             Ok(Some(Err(error))) | Err(error) => {
-                panics::discard(work);
+                unwind::discard(work);
                 self.end(Err(error));
                 Ship::Gone
             }
@@ -254,7 +255,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn is_stopped(&self) -> bool {
-        self.slot.is_stopped()
+        self.slot.is_stopped() || cancelled()
     }
 
     fn has_callback(&self) -> bool {
@@ -274,9 +275,9 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     fn finish(self: Box<Self>) {
         let Self { slot, work, outcome, .. } = *self;
         let function = work.remote.function();
-        panics::discard(work);
+        unwind::discard(work);
         slot.end(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
-        panics::discard(slot);
+        unwind::discard(slot);
     }
 
     fn give_back(self: Box<Self>) -> Option<Arc<dyn Run>> {

@@ -14,6 +14,7 @@ use crate::process::serve::Serving;
 use crate::process::start_limit;
 use crate::process::transport::ring::LARGEST;
 use crate::process::worker_slot::{self, Calls};
+use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
 /// Bytes of arguments in a request of several calls, about: a part of the ring, as the worker reads while this is filled
@@ -194,7 +195,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         };
         let let_go = || {
             if self.retries == 0 {
-                panics::discard(args.take());
+                unwind::discard(args.take());
             }
         };
         let calls = Calls {
@@ -203,6 +204,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             count: 1,
             limit,
             task: current(),
+            cancelled,
             since: self.since,
             write: &write,
             let_go: &let_go,
@@ -314,6 +316,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
                 task: current(),
+                cancelled,
                 since: self.since,
                 write: &|out| {
                     out.bytes.extend_from_slice(bytes);
@@ -375,7 +378,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 (Some(error), Step::Run) => serving.fail(&error),
                 (Some(error), Step::Write) => serving.refuse(&unwritten(&error)),
                 // A result's destructor is the user's; the result is on its way.
-                (Some(error), Step::Drop) => panics::discard(error),
+                (Some(error), Step::Drop) => unwind::discard(error),
             }
         }
     }

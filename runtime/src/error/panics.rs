@@ -11,7 +11,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::TaskError;
-use crate::pool;
 
 thread_local! {
     /// How many tasks this thread is inside of.
@@ -20,6 +19,8 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
     /// The function whose task this thread runs, and which catches what it unwinds with.
     static CATCHES: Cell<&'static str> = const { Cell::new("") };
+    /// Whether this thread belongs to a pool.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic inside a task happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
@@ -70,22 +71,6 @@ pub(crate) fn init_error(payload: Box<dyn Any + Send>) -> Result<TaskError, Box<
     payload.downcast::<InitFailed>().map(|failed| TaskError::Init { message: failed.0 })
 }
 
-/// Drops a value whose destructor may panic, where nothing may unwind.
-pub(crate) fn discard<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Its destructor may panic again: there is no end to that but a leak.
-        std::mem::forget(payload);
-    }
-}
-
-/// Runs the user's part of something that must go on whatever it does; the panic hook tells of a panic.
-#[inline]
-pub(crate) fn contain(work: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
-        discard(payload);
-    }
-}
-
 /// Runs what answers by a panic, and keeps the panic to itself.
 #[cfg(feature = "tokio")]
 pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
@@ -116,6 +101,11 @@ pub(crate) fn before_handing_over() {
     }
 }
 
+/// Says that this thread belongs to a pool, or does not any more.
+pub(crate) fn set_worker(is_worker: bool) {
+    IS_WORKER.set(is_worker);
+}
+
 /// What has become of the panic hook: one of the numbers below.
 static HOOK: AtomicU8 = AtomicU8::new(UNTOUCHED);
 const UNTOUCHED: u8 = 0;
@@ -136,7 +126,7 @@ const GRACE: Duration = Duration::from_millis(200);
 fn heed_hooks() {
     if std::thread::panicking() {
         let _ = HOOK.compare_exchange(UNTOUCHED, IN_USE, Ordering::Relaxed, Ordering::Relaxed);
-    } else if !pool::is_worker() && HOOK.load(Ordering::Relaxed) == IN_USE {
+    } else if !IS_WORKER.get() && HOOK.load(Ordering::Relaxed) == IN_USE {
         let _ = HOOK.compare_exchange(IN_USE, UNTOUCHED, Ordering::Relaxed, Ordering::Relaxed);
     }
 }

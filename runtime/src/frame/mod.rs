@@ -30,8 +30,6 @@ pub use rows::Rows;
 pub use scan::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use typed::FromRows;
 
-pub(crate) use crate::pool::polars_threads::{is_serial_polars, leaving_polars, serial_polars};
-
 /// Chunks of a `DataFrame`, mapped in parallel. Import it with `use fanfold::prelude::*`.
 ///
 /// # Examples

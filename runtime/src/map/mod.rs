@@ -6,6 +6,7 @@ mod function;
 mod indexed;
 mod iter;
 pub(crate) mod method;
+mod on_pool;
 mod output;
 #[cfg(feature = "process")]
 mod process;

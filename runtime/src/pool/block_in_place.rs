@@ -46,7 +46,7 @@ pub(crate) fn on<T>(blocked: Blocked, deadline: Option<Instant>, wait: impl FnOn
                 refuse();
             }
             assert!(
-                crate::async_fn::is_driven(&runtime, deadline),
+                super::runtime_driver::is_driven(&runtime, deadline),
                 "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the task \
                  inside of its `block_on`, or submit it where that runtime is not entered"
             );
@@ -84,7 +84,7 @@ pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
         return tokio::task::block_in_place(wait);
     }
     #[cfg(feature = "polars")]
-    return crate::frame::leaving_polars(wait);
+    return super::polars_threads::leaving_polars(wait);
     #[cfg(not(feature = "polars"))]
     wait()
 }

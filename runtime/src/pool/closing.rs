@@ -4,10 +4,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::error::panics;
-
 use super::current_worker::{self, wait_by};
 use super::{Core, Kind, blocking, cpu};
+use crate::sys::unwind;
 
 /// Whether any pool was closed with its running tasks asked to stop.
 static ANY_CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -38,7 +37,7 @@ impl Core {
         for job in jobs {
             job.abandon(true);
             // It may hold the last of its caller's span, whose subscriber is the user's.
-            panics::discard(job);
+            unwind::discard(job);
         }
     }
 

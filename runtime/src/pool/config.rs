@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A default pool whose size can be set.
 #[derive(Clone, Copy)]
@@ -59,24 +59,6 @@ static SETTINGS: Mutex<Settings> = Mutex::new(Settings { cpu: Known::NEW, io: Kn
 
 pub(crate) fn settings() -> MutexGuard<'static, Settings> {
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The value, made if there is none. It is made without a lock: the program's allocator may ask for it meanwhile, and a
-/// fork may leave a lock that another thread holds.
-#[inline]
-pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
-    loop {
-        match cell.get() {
-            Some(value) => return value,
-            None => drop(cell.set(make())),
-        }
-    }
-}
-
-/// Cores this process may use; respects affinity and cgroup limits.
-pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *get_or_make(&CORES, || std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 /// The size of a pool that starts now and does not say its own. From then on that of a default one stands.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::at_work::{self, AtWork};
 use super::block_in_place;
 use super::{Core, closing};
+use crate::error::panics;
 use crate::pool::queue::permit::{Permit, Place};
 use crate::sys::park;
 
@@ -41,23 +42,26 @@ pub(super) fn take(core: &Arc<Core>) {
     ID.set(core.id);
     HOME.set(core.id);
     CPU_WORK.set(core.is_frames());
+    panics::set_worker(true);
 }
 
 /// Ends the current thread's time as a worker: the destructors of its thread-locals run on a thread like any other.
 pub(super) fn leave() {
     ID.set(0);
     CPU_WORK.set(false);
+    panics::set_worker(false);
     drop(CORE.with(|seat| seat.take()));
 }
 
 /// In a forked child: this thread works for nobody.
 #[cfg(all(unix, not(miri)))]
-pub(crate) fn forget_parent() {
+pub(super) fn forget_parent() {
     ID.set(0);
     HOLDS.set(false);
     RETURNS.set(false);
     EXPECTED.set(false);
     CPU_WORK.set(false);
+    panics::set_worker(false);
     at_work::forget_parent();
 }
 

@@ -3,19 +3,13 @@
 //! One type for every kind: a const-built `static`, or the owned result of [`Pool::build`]. The threads and their
 //! queue are behind it, in `workers/`.
 
-use std::any::type_name;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::map::{Closure, Map, MapFn, PoolItems, Source};
-
-use super::{BuildError, Core, CoreRef, Hooks, Kind, Limits, Spec};
+use super::{BuildError, Core, Hooks, Kind, Limits, Spec};
 use crate::sys::try_once::TryOnce;
-use crate::task::Task;
-use crate::task::crossing::Crossing;
-use crate::task::slot::{Handle, Listener, Outcome, Slot, Terms};
 
 /// A pool of worker threads.
 ///
@@ -262,66 +256,6 @@ impl Pool {
         &FRAMES
     }
 
-    /// Runs a closure on this pool.
-    ///
-    /// # Panics
-    ///
-    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use tries
-    /// again). And if it is a pool of processes: a closure cannot be sent to one, as an annotated function can.
-    #[track_caller]
-    pub fn submit<T, F>(&self, work: F) -> Task<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-    {
-        let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
-        Task::start(core, slot)
-    }
-
-    /// As [`submit`](Self::submit); calls `told` when the task has ended.
-    #[track_caller]
-    pub(crate) fn submit_told<F>(&self, work: F, told: impl FnOnce(&Outcome<'_>) + Send + 'static) -> Task<()>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
-        // Before it is queued: whatever becomes of it, it tells.
-        let _ = slot.listen(Listener::Call(Box::new(told)));
-        Task::start(core, slot)
-    }
-
-    /// Runs a closure on every item; lazy until it is ended. As `name::map` of an annotated function.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::Pool;
-    ///
-    /// let lengths: Vec<usize> = Pool::cpu_default().map(["a", "bcd"], str::len).collect();
-    /// assert_eq!(lengths, [1, 3]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`submit`](Self::submit).
-    #[track_caller]
-    pub fn map<S, A, M, R, F>(&self, items: S, function: F) -> Map<S::Source, Closure<F, A, R>, A>
-    where
-        S: PoolItems<A, M>,
-        A: Send,
-        R: Send,
-        F: Fn(A) -> R + Sync,
-    {
-        let function = Closure::new(function, Crossing::by_bounds());
-        let core = self.core().with_threads("closures");
-        // A default pool's handle is that of the static.
-        let handle: CoreRef =
-            if core.is_default_cpu() { Self::cpu_default().core().into() } else { Arc::clone(core).into() };
-        Map::new(handle, type_name::<F>(), items.into_source(), function)
-    }
-
     /// What the pool has done, and does now. Asking starts the pool.
     ///
     /// # Examples
@@ -403,6 +337,7 @@ impl Pool {
     fn start(&self) -> &Arc<Core> {
         // A panic in a closure does not say who called: the message does.
         let place = Location::caller();
+        super::watch_forks();
         let started = self.core.get_or_fill(|| Core::start(self.spec));
         started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
     }
@@ -437,38 +372,6 @@ pub struct Stats {
     pub failed: u64,
     /// Tasks that were cancelled, or came when the pool was closed.
     pub cancelled: u64,
-}
-
-impl<S, F, A> Map<S, F, A>
-where
-    S: Source<Item = A>,
-    F: MapFn<A>,
-{
-    /// Runs on this pool instead of the function's own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::{Pool, parallel};
-    ///
-    /// static FEW: Pool = Pool::cpu("few").threads(2);
-    ///
-    /// #[parallel(kind = "cpu")]
-    /// fn worker(_: u32) -> String {
-    ///     std::thread::current().name().unwrap_or("?").into()
-    /// }
-    ///
-    /// let names: Vec<String> = worker::map(0..9).on(&FEW).collect();
-    /// assert!(names.iter().all(|name| name.starts_with("fanfold-few-")));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`Pool::submit`]; and if the function is of `kind = "process"` and the pool is one of threads, or the other way
-    /// round.
-    pub fn on(self, pool: &Pool) -> Self {
-        self.with_core(pool.core())
-    }
 }
 
 impl Drop for Pool {

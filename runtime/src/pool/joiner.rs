@@ -1,7 +1,7 @@
 //! How long somebody who waits for a task of a pool looks for its end before they sleep.
 
 use super::Core;
-use super::config;
+use crate::sys::cpu;
 use crate::sys::park;
 
 impl Core {
@@ -19,7 +19,7 @@ impl Core {
             return true;
         }
         // Among many that wait for one of many, looking only keeps a worker from its core.
-        let is_far_back = park::is_crowded() && self.queue.waiting() > config::cores();
+        let is_far_back = park::is_crowded() && self.queue.waiting() > cpu::cores();
         (!is_far_back && park::look_up_to(park::LOOK, &done)) || park::give_way(done)
     }
 }

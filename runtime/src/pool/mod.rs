@@ -4,6 +4,8 @@
 //! `queue.rs` hands out jobs and permits, `deferred.rs` tries starts of threads again, `extra.rs` starts one more for a
 //! job of frames that no worker can begin, `sweep.rs` throws out jobs that nobody will run, `closing.rs` ends a pool.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod async_tasks;
 mod at_work;
 pub(crate) mod block_in_place;
 mod blocking;
@@ -14,6 +16,8 @@ mod cpu;
 mod current_worker;
 mod extra_worker;
 mod fit;
+#[cfg(all(unix, not(miri)))]
+mod fork_handlers;
 #[cfg(feature = "polars")]
 mod frames;
 pub(crate) mod handle;
@@ -27,6 +31,8 @@ pub(crate) mod polars_threads;
 mod process_job;
 mod queue;
 mod registry;
+#[cfg(feature = "tokio")]
+mod runtime_driver;
 pub(crate) mod scoped;
 pub(crate) mod shutdown;
 pub(crate) mod span;
@@ -46,11 +52,10 @@ use crate::process;
 use crate::sys::fork;
 #[cfg(feature = "polars")]
 use crate::sys::try_once::TryOnce;
+use crate::sys::unwind;
 
 pub(crate) use at_work::at_work;
 pub(crate) use core_ref::CoreRef;
-#[cfg(all(unix, not(miri)))]
-pub(crate) use current_worker::forget_parent;
 pub(crate) use current_worker::{
     cpu_seat, is_cancelled_here, is_worker, run_claimed, sleep_until, wait_by, wait_until, wait_until_deadline,
     with_permit, work_for,
@@ -62,8 +67,6 @@ pub(crate) use job::{Ran, Run};
 pub(crate) use load::Demand;
 pub(crate) use queue::permit::Permit;
 pub(crate) use registry::all;
-#[cfg(all(unix, not(miri)))]
-pub(crate) use registry::{Started, lock as lock_started};
 pub(crate) use spawn_retry::refusals;
 
 pub use handle::{Pending, Pool, Stats};
@@ -111,6 +114,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        watch_forks();
         spec.check()?;
         let threads = match spec.threads {
             Some(threads) => threads,
@@ -204,7 +208,7 @@ impl Core {
         let ran = job.run();
         // A worker's thread that waited for jobs here would keep a copy of the worker alive.
         #[cfg(feature = "process")]
-        process::end_copy_of_worker();
+        crate::sys::owner::end_copy_of_worker();
         drop(holding);
         if ran == Ran::Helped {
             self.demand.helped();
@@ -380,10 +384,17 @@ impl Core {
     }
 }
 
+/// Has the locks of the pools survive a fork. Called before the first of them is used.
+fn watch_forks() {
+    // Miri forks nothing.
+    #[cfg(all(unix, not(miri)))]
+    fork_handlers::watch();
+}
+
 /// Runs a user's hook. A panic in it is reported by the panic hook, and costs no worker.
 fn run_hook(hook: Option<fn()>) {
     if let Some(hook) = hook {
-        panics::contain(hook);
+        unwind::contain(hook);
     }
 }
 

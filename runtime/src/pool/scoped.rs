@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::span::Context;
 use crate::error::panics;
 use crate::pool::{self, Core, Ran, Run};
+use crate::sys::unwind;
 use crate::sys::{fork, park};
 
 /// How long the caller looks for the end of the workers' last blocks: most are shorter, and a sleep costs as much.
@@ -174,7 +175,7 @@ impl<W> Lease<W> {
         let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_some() {
             drop(slot);
-            return panics::discard(payload);
+            return unwind::discard(payload);
         }
         *slot = Some(payload);
         // Whoever keeps one goes out after this, and the caller looks after that.

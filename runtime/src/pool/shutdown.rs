@@ -31,6 +31,6 @@ pub fn shutdown(limit: Duration) -> bool {
     // Not cut short: every pool is closed, even if an earlier one is late.
     let drained: Vec<bool> = pool::all().iter().map(|core| core.drain(deadline)).collect();
     #[cfg(feature = "tokio")]
-    let drained = drained.into_iter().chain([crate::async_fn::drain(deadline)]);
+    let drained = drained.into_iter().chain([super::async_tasks::drain(deadline)]);
     drained.into_iter().all(|done| done)
 }

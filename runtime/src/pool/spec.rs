@@ -5,6 +5,7 @@ use std::fmt;
 use super::config::{self, BadVariable, Setting};
 #[cfg(feature = "process")]
 use crate::process;
+use crate::sys::cpu;
 
 /// What a pool's workers are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +36,8 @@ impl Kind {
     pub(super) fn default_threads(self, is_default: bool) -> Result<usize, BadVariable> {
         let (setting, default) = match self {
             Kind::Io => (Setting::Io, 256),
-            Kind::Cpu | Kind::Frame => (Setting::Cpu, config::cores()),
-            Kind::Process => (Setting::Process, config::cores()),
+            Kind::Cpu | Kind::Frame => (Setting::Cpu, cpu::cores()),
+            Kind::Process => (Setting::Process, cpu::cores()),
         };
         config::threads(setting, default, is_default)
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::error::panics;
+use crate::sys::unwind;
 use crate::sys::{fork, reserve};
 
 /// Something that ends when its time is up, unless it has ended before.
@@ -220,9 +220,9 @@ fn end(mut queue: MutexGuard<'static, Queue>, what: Arc<dyn Expire>, limit: Dura
         // If it is refused, time limits wait for the callbacks of this one.
         let _ = start_watcher();
     }
-    panics::contain(|| what.expire(limit));
+    unwind::contain(|| what.expire(limit));
     // It may be the last of a result, whose destructor may panic.
-    panics::discard(what);
+    unwind::discard(what);
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::panic_message;
 use crate::error::panics;
+use crate::sys::unwind;
 
 /// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
 /// in other blocks have states of their own, and generic functions one a type.
@@ -110,7 +111,7 @@ pub(crate) fn end() {
     while let Some(state) =
         STATES.with_borrow_mut(|states| states.keys().next().copied().and_then(|key| states.remove(&key)))
     {
-        panics::discard(state);
+        unwind::discard(state);
     }
 }
 

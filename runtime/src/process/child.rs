@@ -21,6 +21,7 @@ use crate::process::os::pidfd::{Exit, Process};
 use crate::process::os::refusal::{self, Refused, Step};
 use crate::process::transport::doorbell::{CLOSE, TIDY};
 use crate::process::transport::ring::{Corrupt, Shared, Words};
+use crate::sys::cpu;
 use crate::sys::owner::Owner;
 
 /// How long a worker that is to end may take to drop what it has.
@@ -360,7 +361,7 @@ fn spawn(command: Command, caller: &mut Caller<'_>) -> Result<Process, StartErro
 
 /// Workers share the machine: what is parallel inside of one gets its share of the cores, unless the user said how many.
 fn share_cores(command: &mut Command, workers: usize) {
-    let share = (crate::pool::config::cores() / workers.max(1)).max(1).to_string();
+    let share = (cpu::cores() / workers.max(1)).max(1).to_string();
     for variable in ["FANFOLD_CPU_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
         if std::env::var_os(variable).is_none() {
             command.env(variable, &share);

@@ -64,7 +64,6 @@ pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
-pub(crate) use crate::sys::owner::end_copy_of_worker;
 pub(crate) use child::Terms;
 pub(crate) use codec::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
 pub(crate) use idle_slots::Stable;

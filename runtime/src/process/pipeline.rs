@@ -14,8 +14,7 @@ use super::serve::{Heading, status};
 use super::start_limit::Caller;
 use super::worker_slot::{self, Running, Seat};
 use crate::error::TaskError;
-use crate::error::panics;
-use crate::task::cancel::cancelled;
+use crate::sys::unwind;
 
 /// How long a worker may be without a reply before what it has not begun is taken back.
 const PATIENCE: Duration = Duration::from_micros(500);
@@ -74,7 +73,7 @@ pub(crate) fn pipeline<J: 'static>(supply: &mut dyn Supply<J>) {
 
 fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
     let Some(mut first) = supply.next(0) else { return };
-    let is_stopped = || first.is_stopped() || cancelled();
+    let is_stopped = || first.is_stopped();
     let mut caller = Caller::new(Some(first.key()), first.since(), None, &is_stopped);
     let started = seat.host(first.function(), &mut caller);
     let mut host = match started {
@@ -117,7 +116,7 @@ fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Sup
         let Some((_, front)) = flying.front() else { break };
         // Alone it can be killed without harm to others.
         let running = (flying.len() == 1).then(|| Running::enter(front.key(), host.process()));
-        if running.is_some() && (front.is_stopped() || cancelled()) {
+        if running.is_some() && front.is_stopped() {
             drop(running);
             return lose(seat, host, Cause::Killed, flying, supply);
         }
@@ -212,7 +211,7 @@ fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut 
     if begun {
         seat.has_begun(&mut host);
     }
-    let is_stopped = flying.front().is_some_and(|(_, front)| front.is_stopped()) || cancelled();
+    let is_stopped = flying.front().is_some_and(|(_, front)| front.is_stopped());
     let (proven, failed_before) = (host.proven, host.failed_before);
     let death = host.bury(cause);
     // A worker that has begun nothing is a start that has failed. The tasks are queued again, up to a bound.
@@ -236,14 +235,14 @@ fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut 
 /// Ends a task. Its callbacks may wait for others that this thread is to receive: then another thread runs them.
 fn finish<J: 'static>(shipment: Box<dyn Shipment<J>>, others: bool) {
     if !(others && shipment.has_callback()) {
-        return panics::contain(|| shipment.finish());
+        return unwind::contain(|| shipment.finish());
     }
     let place = std::sync::Arc::new(std::sync::Mutex::new(Some(shipment)));
     let there = std::sync::Arc::clone(&place);
     let run = move |place: &std::sync::Mutex<Option<Box<dyn Shipment<J>>>>| {
         let shipment = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(shipment) = shipment {
-            panics::contain(|| shipment.finish());
+            unwind::contain(|| shipment.finish());
         }
     };
     let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&there));

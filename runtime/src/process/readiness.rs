@@ -11,9 +11,9 @@ use std::task::Waker;
 use std::thread;
 
 use super::os::{OwnedFd, Poller};
-use crate::error::panics;
 use crate::sys::fork;
 use crate::sys::owner::PerProcess;
+use crate::sys::unwind;
 
 /// A task's wait for a socket; it ends when this is dropped.
 pub(crate) struct Readiness {
@@ -85,7 +85,7 @@ impl Reactor {
             for key in ready {
                 let waker = self.wakers().remove(&key);
                 // A panic in a waker must not end the thread that wakes the others.
-                panics::contain(|| waker.into_iter().for_each(Waker::wake));
+                unwind::contain(|| waker.into_iter().for_each(Waker::wake));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use linkme::distributed_slice;
 
 use super::serve::Serving;
-use crate::pool::config::get_or_make;
+use crate::sys::try_once::get_or_make;
 
 /// All entries of the program.
 #[distributed_slice]

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::codec::{Decoder, Encoder, Misfit, begin_part, end_part};
 use super::message::{Mail, pack};
-use super::os;
 use crate::error::TaskError;
 use crate::process::transport::ring::{Corrupt, LARGEST, Place, Shared, Words};
 use crate::sys::clock::Moment;
-use crate::sys::owner::{end_copy_of_worker, end_vfork_of_worker};
+use crate::sys::owner::{end_copy_of_worker, end_now, end_vfork_of_worker};
 
 /// How often a worker looks whether its parent has taken some of many large results.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -136,7 +135,7 @@ impl Replies<'_> {
             Ok(word) => {
                 self.flush();
                 if self.mail.introduce(&blocks).is_err() {
-                    os::end_now(); // The parent is gone.
+                    end_now(); // The parent is gone.
                 }
                 self.post(status::DONE, word);
                 self.left -= 1;
@@ -186,7 +185,7 @@ impl Replies<'_> {
                 Ok(Some(taken)) => return taken,
                 Ok(None) => {}
                 // The task has written where it must not, and nothing here can be believed any more.
-                Err(_) => os::end_now(),
+                Err(_) => end_now(),
             }
             call_parent(self.shared, self.mail);
             self.shared.wait_for_room(room);
@@ -240,6 +239,6 @@ impl Replies<'_> {
 /// Wakes the parent's thread if it sleeps.
 pub(crate) fn call_parent(shared: &Shared, mail: &Mail) {
     if shared.must_call_parent() && mail.ring().is_err() {
-        os::end_now(); // The parent is gone.
+        end_now(); // The parent is gone.
     }
 }

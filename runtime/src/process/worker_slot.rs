@@ -18,7 +18,6 @@ use crate::error::{Payload, TaskError};
 use crate::process::os::pidfd::Process;
 use crate::sys::owner::{Owner, PerProcess};
 use crate::sys::reserve;
-use crate::task::cancel::cancelled;
 
 thread_local! {
     /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a seat leaves it.
@@ -123,8 +122,10 @@ pub(crate) struct Calls<'a> {
     pub(crate) count: u32,
     /// For the calls together.
     pub(crate) limit: Option<Duration>,
-    /// The task that can be cancelled, as [`current`](crate::task::cancel::current) has it.
+    /// The task that can be cancelled, by the address of its state.
     pub(crate) task: Option<usize>,
+    /// Whether the caller's task was cancelled.
+    pub(crate) cancelled: fn() -> bool,
     /// What [`series`](super::start_limit::series) was when they were made.
     pub(crate) since: u32,
     /// Writes the arguments of all calls.
@@ -164,7 +165,7 @@ pub(crate) fn was_unstarted() -> bool {
 
 impl Seat {
     fn run(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
-        let mut caller = Caller::new(calls.task, calls.since, calls.limit, &cancelled);
+        let mut caller = Caller::new(calls.task, calls.since, calls.limit, &calls.cancelled);
         self.unstarted = false;
         loop {
             match self.attempt(calls, &mut caller, each) {
@@ -213,7 +214,7 @@ impl Seat {
             }
         };
         let running = calls.task.map(|task| Running::enter(task, host.process()));
-        if cancelled() {
+        if (calls.cancelled)() {
             host.mail.recall(&blocks);
             self.host = Some(host);
             return Ok(Err(TaskError::Cancelled));
@@ -266,7 +267,7 @@ impl Seat {
         }
         match lost {
             Lost::TimeUp => Ok(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
-            Lost::Cause(_) if cancelled() => Ok(Err(TaskError::Cancelled)),
+            Lost::Cause(_) if (calls.cancelled)() => Ok(Err(TaskError::Cancelled)),
             Lost::Cause(_) if !begun => Err((death, proven)),
             Lost::Cause(_) => Ok(Err(died(calls.function, &death))),
         }

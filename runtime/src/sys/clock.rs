@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::pool::config::get_or_make;
+use super::try_once::get_or_make;
 
 /// A moment, in ticks of this machine.
 #[derive(Clone, Copy)]

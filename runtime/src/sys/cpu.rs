@@ -1,6 +1,18 @@
-//! Which core a thread runs on. The kernel likes to put a woken thread on the core of the thread that woke it, and with
+//! How many cores the process may use, and which one a thread runs on.
+//!
+//! The kernel likes to put a woken thread on the core of the thread that woke it, and with
 //! both at work there they take turns, while another core is idle, until it notices some milliseconds later. Miri has no
 //! cores to ask for.
+
+use std::sync::OnceLock;
+
+use super::try_once::get_or_make;
+
+/// Cores this process may use; respects affinity and cgroup limits.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *get_or_make(&CORES, || std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
 
 /// The core that this thread runs on, if the system says.
 #[cfg(all(target_os = "linux", not(miri)))]

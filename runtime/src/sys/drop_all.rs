@@ -7,7 +7,7 @@ use std::any::Any;
 use std::mem::{needs_drop, take};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::error::panics;
+use super::unwind;
 
 /// Drops values one by one.
 #[derive(Default)]
@@ -21,7 +21,7 @@ impl Drops {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(one)) {
             match &self.first_panic {
                 None => self.first_panic = Some(payload),
-                Some(_) => panics::discard(payload),
+                Some(_) => unwind::discard(payload),
             }
         }
     }
@@ -29,7 +29,7 @@ impl Drops {
     /// Goes on with the first panic, unless this thread unwinds with another already.
     pub(crate) fn end(self) {
         match self.first_panic {
-            Some(payload) if std::thread::panicking() => panics::discard(payload),
+            Some(payload) if std::thread::panicking() => unwind::discard(payload),
             Some(payload) => resume_unwind(payload),
             None => {}
         }

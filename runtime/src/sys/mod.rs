@@ -10,3 +10,4 @@ pub(crate) mod park;
 pub(crate) mod reserve;
 pub(crate) mod small_vec;
 pub(crate) mod try_once;
+pub(crate) mod unwind;

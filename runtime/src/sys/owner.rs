@@ -11,8 +11,6 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use crate::process::os;
-
 /// The number of a process among those that a chain of forks has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(u32);
@@ -32,7 +30,7 @@ impl Owner {
     pub(crate) fn this_process() -> Self {
         let mut place = WORD.load(Ordering::Acquire);
         if place.is_null() {
-            let new = std::ptr::from_ref(os::word_cleared_on_fork()).cast_mut();
+            let new = std::ptr::from_ref(word_cleared_on_fork()).cast_mut();
             // Another thread may be first. The page of the slower one stays mapped.
             place = match WORD.compare_exchange(place, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => new,
@@ -80,7 +78,7 @@ fn current() -> u32 {
 pub(crate) fn end_copy_of_worker() {
     let worker = WORKER.load(Ordering::Relaxed);
     if worker != 0 && worker != current() {
-        os::end_now();
+        end_now();
     }
 }
 
@@ -90,7 +88,7 @@ pub(crate) fn end_copy_of_worker() {
 pub(crate) fn end_vfork_of_worker() {
     let worker = WORKER_ID.load(Ordering::Relaxed);
     if worker != 0 && worker != std::process::id() {
-        os::end_now();
+        end_now();
     }
 }
 
@@ -132,6 +130,52 @@ impl<T: Default + Sync> PerProcess<T> {
         // SAFETY: published here, and never freed.
         unsafe { &(*made).1 }
     }
+}
+
+/// Ends this process at once, whatever its other threads do.
+pub(crate) fn end_now() -> ! {
+    #[cfg(unix)]
+    // SAFETY: `_exit` never returns, and runs no handler of the program.
+    unsafe {
+        libc::_exit(1)
+    }
+    #[cfg(not(unix))]
+    std::process::abort()
+}
+
+#[cfg(target_os = "linux")]
+/// A word that is 0 at first, and 0 again in the child of every fork. It is never freed.
+fn word_cleared_on_fork() -> &'static AtomicU32 {
+    /// Takes the page's place on a kernel older than 4.14, or without memory. A fork past the C library is not seen then.
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn forked() {
+        WORD.store(0, Ordering::Relaxed);
+    }
+    /// The smallest page of any machine; the kernel rounds up.
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping at a place of the system's choice, which nothing else refers to.
+    let page = unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(std::ptr::null_mut(), PAGE, access, flags, -1, 0);
+        if page != libc::MAP_FAILED && libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) == 0 {
+            page.cast::<AtomicU32>()
+        } else {
+            std::ptr::null_mut()
+        }
+    };
+    // SAFETY: null, or aligned to a page, all zeros, and never unmapped.
+    unsafe { page.as_ref() }.unwrap_or_else(|| {
+        // SAFETY: the handler only stores, which is allowed in a child of a process with several threads.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+        &WORD
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn word_cleared_on_fork() -> &'static AtomicU32 {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    &WORD
 }
 
 #[cfg(all(test, target_os = "linux", not(miri)))]

@@ -15,7 +15,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::clock::Moment;
-use crate::pool::config;
+use super::cpu;
 
 /// How long a waiting thread looks before it sleeps. About what a hot worker takes for an empty task;
 /// looking longer keeps the other side's core from its work.
@@ -45,7 +45,7 @@ impl Parker {
     fn sleep(&self, deadline: Option<Instant>) {
         // The threads that would wake this one are missing in a copy of a worker: the wait would keep the copy for ever.
         #[cfg(feature = "process")]
-        crate::process::end_copy_of_worker();
+        super::owner::end_copy_of_worker();
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             while self.state.load(Ordering::Acquire) == ASLEEP {
@@ -172,7 +172,7 @@ fn count_others(waits: usize) {
 /// Whether this thread has seen more threads wait than there are cores.
 #[inline]
 pub(crate) fn is_crowded() -> bool {
-    OTHERS.get() >= config::cores()
+    OTHERS.get() >= cpu::cores()
 }
 
 /// A wait has ended.
@@ -206,7 +206,7 @@ pub(crate) fn look_up_to(time: Duration, done: impl Fn() -> bool) -> bool {
     let others = LOOKING.fetch_add(1, Ordering::Relaxed);
     // With many who wait for a core, no longer than anybody.
     let time = if is_crowded() { time.min(LOOK) } else { time };
-    let seen = others < config::cores() && look_for(time, done);
+    let seen = others < cpu::cores() && look_for(time, done);
     LOOKING.fetch_sub(1, Ordering::Relaxed);
     seen
 }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_who_has_seen_a_brisk_crowd_gives_way() {
-        let crowd = config::cores();
+        let crowd = cpu::cores();
         OTHERS.set(crowd);
         assert!(!give_way(|| panic!("this thread has never waited")));
         LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });

@@ -6,6 +6,18 @@ use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 
 use super::fork;
 
+/// The value, made if there is none. It is made without a lock: the program's allocator may ask for it meanwhile, and a
+/// fork may leave a lock that another thread holds.
+#[inline]
+pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
+    loop {
+        match cell.get() {
+            Some(value) => return value,
+            None => drop(cell.set(make())),
+        }
+    }
+}
+
 /// As [`OnceLock`], with an initializer that can fail.
 pub(crate) struct TryOnce<T> {
     value: OnceLock<T>,

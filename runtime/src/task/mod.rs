@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod crossing;
 pub(crate) mod scope;
 pub(crate) mod slot;
+mod submit;
 pub(crate) mod sync;
 pub(crate) mod wait;
 

@@ -66,7 +66,7 @@ impl<'a> Hands<'a> {
             // good. That must not happen to a thread of the user's. A thread of Polars' streaming engine is serial
             // already, and a chunk that waits for that engine may hold the last permit: so it works along.
             #[cfg(feature = "polars")]
-            Kind::Frame if core.is_default_frames() && crate::frame::is_serial_polars() => true,
+            Kind::Frame if core.is_default_frames() && crate::pool::polars_threads::is_serial_polars() => true,
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if along { n - 1 } else { n }, along }

@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 
 use super::Queue;
 use super::state::State;
-use crate::error::panics;
 use crate::pool::Core;
 use crate::pool::job::Run;
 use crate::sys::reserve;
+use crate::sys::unwind;
 
 /// Fewer dead jobs are left where they are.
 const LEAST: usize = 1_024;
@@ -61,7 +61,7 @@ impl Queue {
     pub(crate) fn sweep(&self) {
         let dead = self.take_dead();
         // A span that goes with one is the user's code, as is the error of one that was cancelled.
-        dead.into_iter().for_each(panics::discard);
+        dead.into_iter().for_each(unwind::discard);
     }
 
     /// Copies of a job may be left in the queue that nobody will enter; whether the queue is to be swept.

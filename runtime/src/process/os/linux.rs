@@ -12,13 +12,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) use std::os::unix::net::UnixStream;
 
 use super::refusal::{Refused, Step};
+use crate::sys::owner::end_now;
 
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = None;
@@ -482,12 +483,6 @@ pub(crate) fn end_with_parent(parent: u32) -> bool {
     u32::try_from(now) == Ok(parent)
 }
 
-/// Ends this process at once, whatever its other threads do.
-pub(crate) fn end_now() -> ! {
-    // SAFETY: never returns, and runs nothing.
-    unsafe { libc::_exit(1) }
-}
-
 /// Signals that end a process unless it handles them, and that are sent to a whole process group or to all processes of
 /// a service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill -s`
 /// and scripts around it (`SIGUSR1`, `SIGUSR2`).
@@ -518,34 +513,6 @@ pub(crate) fn leave_signals_to_parent() {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
-}
-
-/// A word that is 0 at first, and 0 again in the child of every fork. It is never freed.
-pub(crate) fn word_cleared_on_fork() -> &'static AtomicU32 {
-    /// Takes the page's place on a kernel older than 4.14, or without memory. A fork past the C library is not seen then.
-    static WORD: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn forked() {
-        WORD.store(0, Ordering::Relaxed);
-    }
-    /// The smallest page of any machine; the kernel rounds up.
-    const PAGE: usize = 4096;
-    // SAFETY: a new mapping at a place of the system's choice, which nothing else refers to.
-    let page = unsafe {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        let page = libc::mmap(std::ptr::null_mut(), PAGE, access, flags, -1, 0);
-        if page != libc::MAP_FAILED && libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) == 0 {
-            page.cast::<AtomicU32>()
-        } else {
-            std::ptr::null_mut()
-        }
-    };
-    // SAFETY: null, or aligned to a page, all zeros, and never unmapped.
-    unsafe { page.as_ref() }.unwrap_or_else(|| {
-        // SAFETY: the handler only stores, which is allowed in a child of a process with several threads.
-        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-        &WORD
-    })
 }
 
 /// Limits the private memory of this process; allocations beyond it fail.

@@ -189,16 +189,7 @@ pub(crate) fn end_with_parent(_: u32) -> bool {
     false
 }
 
-pub(crate) fn end_now() -> ! {
-    std::process::exit(1)
-}
-
 pub(crate) fn leave_signals_to_parent() {}
-
-pub(crate) fn word_cleared_on_fork() -> &'static AtomicU32 {
-    static WORD: AtomicU32 = AtomicU32::new(0);
-    &WORD
-}
 
 pub(crate) fn limit_memory(_: u64) -> io::Result<()> {
     Err(refused())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::error::TaskError;
-use crate::error::panics;
+use crate::sys::unwind;
 
 /// How a task ended, as [`Task::on_done`](crate::Task::on_done) tells it. The result itself belongs to the task.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl Listener {
     /// Wakes whoever is to be woken.
     #[inline]
     pub(super) fn wake(self, failed: bool) {
-        panics::contain(|| match self {
+        unwind::contain(|| match self {
             Self::Wake(waker) | Self::Polled(waker) => waker.wake(),
             Self::Relay(relay, key) => relay.ended(key, failed),
             Self::Call(_) => {}
@@ -62,7 +62,7 @@ pub(super) fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -
         Listener::Wake(_) | Listener::Relay(..) | Listener::Polled(_) => Some(listener),
         Listener::Call(call) => {
             // Whoever waits for the task must not suffer.
-            panics::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
+            unwind::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
             None
         }
     }

@@ -20,6 +20,7 @@ use crate::pool::span::{Context, Entered};
 use crate::pool::timer::{self, Expire};
 use crate::pool::{self, Core, Permit, Ran, Run};
 use crate::sys::fork;
+use crate::sys::unwind;
 
 use cell::TaskCell;
 use listener::tell;
@@ -115,7 +116,7 @@ impl<F, T> Slot<F, T> {
     fn end_queued(&self, why: impl FnOnce() -> TaskError) -> bool {
         let Some(work) = self.cell.revoke() else { return false };
         // A destructor that panics must not leave the slot unfinished.
-        panics::discard(work);
+        unwind::discard(work);
         // SAFETY: revoked just now.
         unsafe { self.publish(Err(Box::new(why()))) };
         true
@@ -169,7 +170,7 @@ where
             return Some(Ran::Here);
         }
         // The timer was first.
-        panics::discard(outcome);
+        unwind::discard(outcome);
         Some(Ran::WrittenOff)
     }
 }
@@ -188,7 +189,7 @@ impl<F, T> Slot<F, T> {
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome.map_err(Box::new)) };
         } else {
-            panics::discard(outcome);
+            unwind::discard(outcome);
         }
     }
 
@@ -249,7 +250,7 @@ where
         // A detached task's result goes with the slot, and its destructor may panic, or wait for something.
         if let Some(slot) = Arc::into_inner(self) {
             slot.core.do_not_expect_me();
-            panics::discard(slot);
+            unwind::discard(slot);
         }
         ran.unwrap_or(Ran::Dead)
     }

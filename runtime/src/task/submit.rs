@@ -1,0 +1,41 @@
+//! [`Pool::submit`]: a closure as a task.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use super::Task;
+use super::crossing::Crossing;
+use super::slot::{Handle, Listener, Outcome, Slot, Terms};
+use crate::pool::Pool;
+
+impl Pool {
+    /// Runs a closure on this pool.
+    ///
+    /// # Panics
+    ///
+    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use tries
+    /// again). And if it is a pool of processes: a closure cannot be sent to one, as an annotated function can.
+    #[track_caller]
+    pub fn submit<T, F>(&self, work: F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let core = self.core().with_threads("closures");
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        Task::start(core, slot)
+    }
+
+    /// As [`submit`](Self::submit); calls `told` when the task has ended.
+    #[track_caller]
+    pub(crate) fn submit_told<F>(&self, work: F, told: impl FnOnce(&Outcome<'_>) + Send + 'static) -> Task<()>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let core = self.core().with_threads("closures");
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        // Before it is queued: whatever becomes of it, it tells.
+        let _ = slot.listen(Listener::Call(Box::new(told)));
+        Task::start(core, slot)
+    }
+}
