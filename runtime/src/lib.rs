@@ -138,7 +138,7 @@ pub mod __private {
     pub use crate::attribute::chunks::{
         Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer,
     };
-    pub use crate::attribute::cuttable::Room;
+    pub use crate::attribute::cuttable::ChunkStorage;
     pub use crate::attribute::frame_options::{cutter_by, cutter_overlapping, gatherer_overlapping};
     #[cfg(feature = "process")]
     pub use crate::attribute::process::{call_chunks_process, call_process, map_process, submit_process};
@@ -157,8 +157,8 @@ pub mod __private {
         Serving, construct,
     };
     pub use crate::task::Task;
-    pub use crate::task::crossing::{
-        Crossing, Sent, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared, whole,
+    pub use crate::task::send_proof::{
+        CallProof, SendProof, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared, whole,
     };
     #[cfg(feature = "process")]
     pub use linkme;

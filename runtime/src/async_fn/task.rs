@@ -18,8 +18,8 @@ use crate::pool::block_in_place::Blocked;
 use crate::pool::config;
 use crate::sys::unwind;
 use crate::task::Task;
-use crate::task::crossing::Crossing;
-use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, Terms, Work};
+use crate::task::send_proof::CallProof;
+use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, TaskOptions, Work};
 
 /// The future of a task that nobody has polled.
 pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
@@ -34,7 +34,7 @@ impl<Fut, T> Work<T> for Polled<Fut> {
 }
 
 /// Gives the future to the caller's runtime, or to Fanfold's own.
-pub(crate) fn spawn<Fut>(core: &Arc<Core>, function: &'static str, terms: Terms, future: Fut) -> Task<Fut::Output>
+pub(crate) fn spawn<Fut>(core: &Arc<Core>, function: &'static str, terms: TaskOptions, future: Fut) -> Task<Fut::Output>
 where
     Fut: Future + Send + 'static,
     Fut::Output: 'static,
@@ -42,8 +42,8 @@ where
     core.check_fork();
     let work = Polled(Box::pin(future));
     // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
-    let crossing = unsafe { Crossing::vouched() };
-    let slot = Slot::new(Arc::clone(core), function, terms, work, crossing);
+    let proof = unsafe { CallProof::vouched() };
+    let slot = Slot::new(Arc::clone(core), function, terms, work, proof);
     let running = Running { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
     if core.is_closed() {
         slot.end_unbegun(TaskError::PoolClosed);

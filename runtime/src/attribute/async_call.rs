@@ -8,7 +8,7 @@ use crate::error::TaskError;
 use crate::map::Items;
 use crate::map::method::{Method, Receiver};
 use crate::task::Task;
-use crate::task::crossing::Carried;
+use crate::task::send_proof::AssertSend;
 
 /// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch
 /// with Fanfold's own.
@@ -124,6 +124,6 @@ where
 {
     // SAFETY: the caller's proof stands for the receiver; each call takes a clone, and a `Receiver` that is `Send` is
     // `Sync`.
-    let receiver = unsafe { Carried::new(receiver) };
+    let receiver = unsafe { AssertSend::new(receiver) };
     move |rest| function(T::join(receiver.get().clone(), rest))
 }

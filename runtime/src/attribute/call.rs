@@ -12,7 +12,7 @@ use crate::map::method::{Method, Receiver};
 use crate::map::{self, Detach, Items, Map, MapFn, On, Source, TimedMap};
 use crate::pool::scoped;
 use crate::task::Task;
-use crate::task::crossing::{Carried, Crossing};
+use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::Slot;
 
 /// The direct call: runs the function on a worker and waits; in place on a worker of the same pool.
@@ -27,11 +27,11 @@ pub fn call<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -
     }
     let core = site.core();
     // SAFETY: the witness stands for the arguments, and the closure is `Send`.
-    let carried = unsafe { Carried::new((args, function)) };
+    let carried = unsafe { AssertSend::new((args, function)) };
     let done = scoped::run_on(core, !site.terms.own_worker, move || {
         let (args, function) = carried.into_inner();
         // SAFETY: the witness stands for the result.
-        unsafe { Carried::new(function(args)) }
+        unsafe { AssertSend::new(function(args)) }
     });
     match done {
         Ok(result) => result.into_inner(),
@@ -49,8 +49,8 @@ where
     let core = site.core();
     let work = move || function(args);
     // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
-    let crossing = unsafe { Crossing::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, crossing))
+    let proof = unsafe { CallProof::vouched() };
+    Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, proof))
 }
 
 /// What a call that ran out of time returns: the proof that the result has a place for it.
@@ -126,8 +126,8 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    let Call { site, crossing } = call;
-    with_terms(site, map::of_function(site.core(), site.function, crossing, items.into_source(), function))
+    let Call { site, proof } = call;
+    with_terms(site, map::of_function(site.core(), site.function, proof, items.into_source(), function))
 }
 
 /// `name_map` of a method, with the receiver that all items are given.
@@ -143,8 +143,8 @@ where
     I: Items<T::Rest, M>,
     F: Fn(T) -> R + Send + Sync,
 {
-    let Call { site, crossing } = call;
-    with_terms(site, map::of_method(site.core(), site.function, crossing, receiver, items.into_source(), function))
+    let Call { site, proof } = call;
+    with_terms(site, map::of_method(site.core(), site.function, proof, receiver, items.into_source(), function))
 }
 
 /// `name_map` of a method with `timeout`.

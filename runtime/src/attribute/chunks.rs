@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::cuttable::{Cuttable, Room};
+use super::cuttable::{ChunkStorage, Cuttable};
 use super::site::{Call, Site};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
@@ -17,20 +17,20 @@ use crate::pool::Pool;
 use crate::pool::config;
 #[cfg(feature = "polars")]
 use crate::pool::polars_threads::serial_polars;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// How a type is cut: the [`Split`](crate::Split) bound, asked for once, where the user wrote the type.
 pub struct Cutter<'r, S> {
     size: fn(&S) -> usize,
     auto: fn(&S, usize) -> usize,
-    cut_all: fn(S, &[usize], &'r Room) -> Vec<S>,
+    cut_all: fn(S, &[usize], &'r ChunkStorage) -> Vec<S>,
     polars: bool,
-    room: &'r Room,
+    room: &'r ChunkStorage,
 }
 
 /// The proof that a type can be cut; `room` is for what its pieces borrow.
 #[must_use]
-pub fn cutter<'r, S: Cuttable<'r>>(room: &'r Room) -> Cutter<'r, S> {
+pub fn cutter<'r, S: Cuttable<'r>>(room: &'r ChunkStorage) -> Cutter<'r, S> {
     Cutter { size: S::items, auto: S::auto, cut_all: S::pieces, polars: S::POLARS, room }
 }
 
@@ -222,8 +222,8 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
         stops: true,
     };
     // SAFETY: the arguments and results are those of the proof that was given, beside a number.
-    let crossing = unsafe { Crossing::vouched() };
-    let parts = run.collect(Items::into_source(args), crossing).unwrap_or_else(|failure| vec![failure]);
+    let proof = unsafe { CallProof::vouched() };
+    let parts = run.collect(Items::into_source(args), proof).unwrap_or_else(|failure| vec![failure]);
     joiner.join(parts, &sizes).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
 }
 

@@ -1,7 +1,7 @@
 //! What the attribute cuts: every [`Split`] type; and what is cut behind a reference (`&DataFrame`), whose pieces are
 //! values of their own.
 //!
-//! Such pieces stand in a [`Room`] of the call, which lends them to the function. That the function's result borrows
+//! Such pieces stand in a [`ChunkStorage`] of the call, which lends them to the function. That the function's result borrows
 //! from none of them is for the borrow checker to see: the room is a local of the call.
 
 use std::any::Any;
@@ -11,11 +11,11 @@ use crate::chunks::split::Split;
 
 /// Where the pieces of a lent value stand while its call runs.
 #[derive(Default)]
-pub struct Room(
+pub struct ChunkStorage(
     #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames are lent"))] OnceCell<Box<dyn Any>>,
 );
 
-impl Room {
+impl ChunkStorage {
     /// An empty room, for the pieces of one value.
     #[must_use]
     pub fn new() -> Self {
@@ -46,7 +46,7 @@ pub trait Cuttable<'r>: Sized {
     /// As [`Split::auto_chunks`].
     fn auto(&self, workers: usize) -> usize;
     /// As [`Split::cut_all`].
-    fn pieces(self, sizes: &[usize], room: &'r Room) -> Vec<Self>;
+    fn pieces(self, sizes: &[usize], room: &'r ChunkStorage) -> Vec<Self>;
 }
 
 impl<S: Split> Cuttable<'_> for S {
@@ -60,7 +60,7 @@ impl<S: Split> Cuttable<'_> for S {
         self.auto_chunks(workers)
     }
 
-    fn pieces(self, sizes: &[usize], _: &Room) -> Vec<Self> {
+    fn pieces(self, sizes: &[usize], _: &ChunkStorage) -> Vec<Self> {
         self.cut_all(sizes)
     }
 }

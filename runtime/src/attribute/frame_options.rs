@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::chunks::{CutAll, Joiner, gatherer};
-use super::cuttable::{Cuttable, Room};
+use super::cuttable::{ChunkStorage, Cuttable};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
 
@@ -27,20 +27,20 @@ pub trait Grouped<'r>: Cuttable<'r> {
         keys: &[&str],
         cut: Cut,
         workers: usize,
-        room: &'r Room,
+        room: &'r ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError>;
 }
 
 /// Cuts between groups.
 pub struct GroupCutter<'r, S> {
     keys: &'static [&'static str],
-    room: &'r Room,
+    room: &'r ChunkStorage,
     _cut: PhantomData<fn(S)>,
 }
 
 /// `by = [..]`.
 #[must_use]
-pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], room: &'r Room) -> GroupCutter<'r, S> {
+pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], room: &'r ChunkStorage) -> GroupCutter<'r, S> {
     GroupCutter { keys, room, _cut: PhantomData }
 }
 
@@ -75,19 +75,19 @@ impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
 pub trait Overlapping<'r>: Cuttable<'r> {
     /// These rows of it.
     #[must_use]
-    fn seen(self, rows: &[Range<usize>], room: &'r Room) -> Vec<Self>;
+    fn seen(self, rows: &[Range<usize>], room: &'r ChunkStorage) -> Vec<Self>;
 }
 
 /// Cuts into pieces that see rows before their own.
 pub struct OverlapCutter<'r, S> {
     before: usize,
-    room: &'r Room,
+    room: &'r ChunkStorage,
     _cut: PhantomData<fn(S)>,
 }
 
 /// `overlap = N`.
 #[must_use]
-pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, room: &'r Room) -> OverlapCutter<'r, S> {
+pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, room: &'r ChunkStorage) -> OverlapCutter<'r, S> {
     OverlapCutter { before, room, _cut: PhantomData }
 }
 

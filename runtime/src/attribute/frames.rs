@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use polars::prelude::*;
 
-use super::cuttable::{Cuttable, Room};
+use super::cuttable::{ChunkStorage, Cuttable};
 use super::frame_options::{Grouped, Overlapping, Trimmed};
 use crate::chunks::gather::GatherError;
 use crate::chunks::split::{Cut, Split};
@@ -18,7 +18,7 @@ impl Grouped<'_> for DataFrame {
         keys: &[&str],
         cut: Cut,
         workers: usize,
-        _: &Room,
+        _: &ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError> {
         let refused = |error: String| GatherError::whole(format!("the frame cannot be cut by groups: {error}"));
         let chunks = match cut {
@@ -39,7 +39,7 @@ impl<'r> Grouped<'r> for &'r DataFrame {
         keys: &[&str],
         cut: Cut,
         workers: usize,
-        room: &'r Room,
+        room: &'r ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError> {
         let pieces = self.clone().between_groups(keys, cut, workers, room)?;
         let (sizes, pieces): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
@@ -60,19 +60,19 @@ macro_rules! argument {
                 self.auto_chunks(workers)
             }
 
-            fn pieces(self, sizes: &[usize], room: &'r Room) -> Vec<Self> {
+            fn pieces(self, sizes: &[usize], room: &'r ChunkStorage) -> Vec<Self> {
                 room.keep(self.clone().cut_all(sizes)).iter().collect()
             }
         }
 
         impl Overlapping<'_> for $type {
-            fn seen(self, rows: &[Range<usize>], _: &Room) -> Vec<Self> {
+            fn seen(self, rows: &[Range<usize>], _: &ChunkStorage) -> Vec<Self> {
                 rows.iter().map(|rows| self.rows(rows.clone())).collect()
             }
         }
 
         impl<'r> Overlapping<'r> for &'r $type {
-            fn seen(self, rows: &[Range<usize>], room: &'r Room) -> Vec<Self> {
+            fn seen(self, rows: &[Range<usize>], room: &'r ChunkStorage) -> Vec<Self> {
                 room.keep(self.clone().seen(rows, room)).iter().collect()
             }
         }

@@ -17,13 +17,13 @@ use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Ran, Run, Ship};
+use crate::pool::{Core, Job, JobEnd, Ship};
 use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
 use crate::sys::unwind;
 use crate::task::Task;
 use crate::task::cancel::{Current, cancelled};
-use crate::task::crossing::{Carried, Crossing};
-use crate::task::slot::{Slot, Terms, Work};
+use crate::task::send_proof::{AssertSend, CallProof};
+use crate::task::slot::{Slot, TaskOptions, Work};
 
 /// Whether process functions run in this very process.
 fn at_home() -> bool {
@@ -62,11 +62,11 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
         return remote.settle(outcome);
     }
     // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
-    let carried = unsafe { Carried::new((remote, args)) };
+    let carried = unsafe { AssertSend::new((remote, args)) };
     let done = scoped::run_on(core, false, move || {
         let (remote, args) = carried.into_inner();
         // SAFETY: as above.
-        unsafe { Carried::new(remote.call(&args)) }
+        unsafe { AssertSend::new(remote.call(&args)) }
     });
     remote.settle(match done {
         Ok(outcome) => outcome.into_inner(),
@@ -89,16 +89,16 @@ where
     let remote = remote.limit(site.terms.timeout);
     if at_home() {
         // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
-        let crossing = unsafe { Crossing::vouched() };
+        let proof = unsafe { CallProof::vouched() };
         let work = move || remote.here(args);
-        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, crossing));
+        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, proof));
     }
     // SAFETY: as above.
-    let crossing = unsafe { Crossing::vouched() };
+    let proof = unsafe { CallProof::vouched() };
     // Only workers of the pool run it; its time is kept where its worker is.
-    let terms = Terms { own_worker: true, ..Terms::default() };
-    let slot = Slot::new(Arc::clone(core), site.function, terms, Sending { remote, args }, crossing);
-    core.push(Arc::clone(&slot) as Arc<dyn Run>);
+    let terms = TaskOptions { own_worker: true, ..TaskOptions::default() };
+    let slot = Slot::new(Arc::clone(core), site.function, terms, Sending { remote, args }, proof);
+    core.push(Arc::clone(&slot) as Arc<dyn Job>);
     Task::of(slot)
 }
 
@@ -142,15 +142,15 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     let here = at_home();
     let remote = remote.limit(site.terms.timeout);
     // SAFETY: a `Code` stands for types that are `Send`.
-    let crossing = unsafe { Crossing::vouched() };
+    let proof = unsafe { CallProof::vouched() };
     // SAFETY: function pointers.
-    let remote = unsafe { Carried::new(remote) };
+    let remote = unsafe { AssertSend::new(remote) };
     let function = move |args| {
         let remote = remote.get();
         if here { remote.here(args) } else { remote.settle(remote.call(&RefCell::new(Some(args)))) }
     };
     let site = if here { site.on(Pool::cpu_default()) } else { site.abroad() };
-    call_chunks(Call { site, crossing }, chunking, whole, with, function)
+    call_chunks(Call { site, proof }, chunking, whole, with, function)
 }
 
 /// The work of a task that another process runs.
@@ -175,11 +175,11 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
     }
 }
 
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Run for SendingSlot<A, R, C, D> {
-    fn run(self: Arc<Self>) -> Ran {
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for SendingSlot<A, R, C, D> {
+    fn run(self: Arc<Self>) -> JobEnd {
         let ran = Sending::run_if_queued(&self);
         unwind::discard(self);
-        if ran { Ran::Here } else { Ran::Dead }
+        if ran { JobEnd::Here } else { JobEnd::Dead }
     }
 
     fn is_dead(&self) -> bool {
@@ -231,7 +231,7 @@ struct OnItsWay<A, R, C, D> {
 // SAFETY: a `Code` stands for types that are `Send`; the rest is bytes and function pointers.
 unsafe impl<A, R, C, D> Send for OnItsWay<A, R, C, D> {}
 
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Run>>
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Job>>
     for OnItsWay<A, R, C, D>
 {
     fn function(&self) -> &'static str {
@@ -280,7 +280,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         unwind::discard(slot);
     }
 
-    fn give_back(self: Box<Self>) -> Option<Arc<dyn Run>> {
+    fn give_back(self: Box<Self>) -> Option<Arc<dyn Job>> {
         let Self { slot, work, .. } = *self;
         // SAFETY: `ship` began it, and nothing has come of it.
         unsafe { slot.put_back(work) };
@@ -311,9 +311,9 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
         if self.here { self.remote.here(args) } else { self.remote.settle(self.remote.call(&RefCell::new(Some(args)))) }
     }
 
-    fn crossing(&self) -> Crossing<A, R> {
+    fn call_proof(&self) -> CallProof<A, R> {
         // SAFETY: a `Code` stands for types that are `Send`.
-        unsafe { Crossing::vouched() }
+        unsafe { CallProof::vouched() }
     }
 
     fn batches(&self) -> Option<&dyn Batches<A, R>> {

@@ -9,8 +9,8 @@ use crate::map::method::Method;
 use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::config;
-use crate::task::crossing::{Crossing, Sent, Witness, crossing};
-use crate::task::slot::Terms;
+use crate::task::send_proof::{CallProof, SendProof, Witness, call_proof};
+use crate::task::slot::TaskOptions;
 
 /// What an annotated function's code knows of itself.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Site {
     pub(crate) function: &'static str,
     pool: &'static Pool,
     pub(crate) progress: Option<&'static str>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: TaskOptions,
     /// Whether other processes run the function.
     abroad: bool,
 }
@@ -27,7 +27,7 @@ impl Site {
     /// The function of this path, on this pool.
     #[must_use]
     pub fn new(function: &'static str, pool: &'static Pool) -> Self {
-        Self { function, pool, progress: None, terms: Terms { timeout: None, own_worker: false }, abroad: false }
+        Self { function, pool, progress: None, terms: TaskOptions { timeout: None, own_worker: false }, abroad: false }
     }
 
     /// The function of this path, which computes.
@@ -58,7 +58,7 @@ impl Site {
     /// Gives each call so long, in nanoseconds, from its start on its worker.
     #[must_use]
     pub fn timeout(mut self, nanoseconds: u64) -> Self {
-        self.terms = Terms { timeout: Some(Duration::from_nanos(nanoseconds)), own_worker: true };
+        self.terms = TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), own_worker: true };
         self
     }
 
@@ -103,7 +103,7 @@ impl Site {
 /// A function that may be called on a worker with arguments of these types.
 pub struct Call<A, R> {
     pub(crate) site: Site,
-    pub(crate) crossing: Crossing<A, R>,
+    pub(crate) proof: CallProof<A, R>,
 }
 
 impl<A, R> Clone for Call<A, R> {
@@ -116,8 +116,8 @@ impl<A, R> Copy for Call<A, R> {}
 impl<A, R> Call<A, R> {
     /// The call, from the proofs for the arguments and for the result.
     #[must_use]
-    pub fn new<W: Witness<Args = A>>(site: Site, arguments: W, result: Sent<R>) -> Self {
-        Self { site, crossing: crossing(arguments, result) }
+    pub fn new<W: Witness<Args = A>>(site: Site, arguments: W, result: SendProof<R>) -> Self {
+        Self { site, proof: call_proof(arguments, result) }
     }
 
     /// Stands for one in a function with mistakes, which is never compiled.
@@ -135,7 +135,7 @@ impl<A, R> Call<(A,), R> {
     /// With the one argument itself.
     #[must_use]
     pub fn single(self) -> Call<A, R> {
-        Call { site: self.site, crossing: self.crossing.single() }
+        Call { site: self.site, proof: self.proof.single() }
     }
 }
 
@@ -148,7 +148,7 @@ impl<A> Call<A, ()> {
     #[must_use]
     pub unsafe fn returns<R>(self) -> Call<A, R> {
         // SAFETY: the arguments are those of this proof, and the caller stands for the result.
-        Call { site: self.site, crossing: unsafe { Crossing::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
     }
 }
 
@@ -161,7 +161,7 @@ impl<A, R> Call<A, R> {
     #[must_use]
     pub unsafe fn captured<F: FnOnce() -> R>(self, _: &F) -> Call<F, R> {
         // SAFETY: the caller promises that the closure is made of the arguments of this proof.
-        Call { site: self.site, crossing: unsafe { Crossing::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
     }
 }
 
@@ -173,7 +173,7 @@ where
     #[must_use]
     pub fn counted(self) -> Call<A::Args, R> {
         // SAFETY: an `Arc` of what is `Send` and `Sync` is `Send`; the other arguments are those of this proof.
-        Call { site: self.site, crossing: unsafe { Crossing::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
     }
 }
 
@@ -181,6 +181,6 @@ where
 impl<A: Method, R> Call<A, R> {
     /// The call without the receiver.
     pub(crate) fn rest(self) -> Call<A::Rest, R> {
-        Call { site: self.site, crossing: self.crossing.rest() }
+        Call { site: self.site, proof: self.proof.rest() }
     }
 }

@@ -17,7 +17,7 @@ use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// A frame about to be mapped in chunks; [`ParallelFrame`](crate::ParallelFrame) makes one.
 ///
@@ -412,7 +412,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
             keep: |result| result,
             stops: true,
         };
-        run.collect(Items::into_source(0..pieces.count()), Crossing::by_bounds())
+        run.collect(Items::into_source(0..pieces.count()), CallProof::by_bounds())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
 use crate::pool::Core;
 use crate::pool::Pool;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// A column of numbers about to be mapped; [`ParallelFrame::par_column`](crate::ParallelFrame::par_column) and
 /// [`ParallelSeries::par_values`](crate::ParallelSeries::par_values) make one.
@@ -123,7 +123,7 @@ where
         keep: Ok::<B, std::convert::Infallible>,
         stops: false,
     };
-    let Ok(results) = run.collect(items.into_source(), Crossing::by_bounds());
+    let Ok(results) = run.collect(items.into_source(), CallProof::by_bounds());
     results
 }
 

@@ -13,7 +13,7 @@ use super::progress::Bar;
 use super::schedule::{Grain, Hands, Plan, drive};
 use super::source::{Source, Visitor};
 use crate::sys::drop_all::Kept;
-use crate::task::crossing::{Carried, Crossing};
+use crate::task::send_proof::{AssertSend, CallProof};
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
 /// and for functions that may fail `Result<_, E>` or `Option<_>` of one, which stop at the first failure.
@@ -170,7 +170,7 @@ impl<F, K> Run<'_, F, K> {
     /// # Panics
     ///
     /// With a panic of `call`, and if the pool is closed.
-    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: Crossing<A, R>) -> Result<Vec<T>, E>
+    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: CallProof<A, R>) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
@@ -184,7 +184,7 @@ impl<F, K> Run<'_, F, K> {
     pub(super) fn collect_window<A, R, T, E>(
         &self,
         items: impl Indexed<Item = A>,
-        _: Crossing<A, R>,
+        _: CallProof<A, R>,
     ) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
@@ -212,7 +212,7 @@ where
         let stop = FirstRefused::new();
         // SAFETY: `Run::collect` took the proof that arguments and results may cross. Each block takes its own
         // items, writes its own places, and reaches `stop` under its lock.
-        let shared = unsafe { Carried::new((&items, &slots, &stop)) };
+        let shared = unsafe { AssertSend::new((&items, &slots, &stop)) };
         let body = |indexes: Range<usize>| {
             let (items, slots, stop) = *shared.get();
             let (start, count) = (indexes.start, indexes.len());

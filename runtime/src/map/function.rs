@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::method::{Method, Receiver};
 #[cfg(feature = "process")]
 use super::process::Batches;
-use crate::task::crossing::{Carried, Crossing};
+use crate::task::send_proof::{AssertSend, CallProof};
 
 /// A function to be applied to items of type `A`.
 ///
@@ -16,7 +16,7 @@ pub trait MapFn<A>: Sync {
     /// Calls it.
     fn call(&self, item: A) -> Self::Out;
     /// The proof that items and results may cross to a worker.
-    fn crossing(&self) -> Crossing<A, Self::Out>;
+    fn call_proof(&self) -> CallProof<A, Self::Out>;
     /// Whether it runs in other processes; `None` if anywhere.
     #[doc(hidden)]
     fn is_abroad(&self) -> Option<bool> {
@@ -50,12 +50,12 @@ pub trait Detach<A>: MapFn<A> {
 /// A user's closure.
 pub struct Closure<F, A, R> {
     function: F,
-    crossing: Crossing<A, R>,
+    proof: CallProof<A, R>,
 }
 
 impl<F: Fn(A) -> R + Sync, A, R> Closure<F, A, R> {
-    pub(crate) fn new(function: F, crossing: Crossing<A, R>) -> Self {
-        Self { function, crossing }
+    pub(crate) fn new(function: F, proof: CallProof<A, R>) -> Self {
+        Self { function, proof }
     }
 }
 
@@ -67,8 +67,8 @@ impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Closure<F, A, R> {
         (self.function)(item)
     }
 
-    fn crossing(&self) -> Crossing<A, R> {
-        self.crossing
+    fn call_proof(&self) -> CallProof<A, R> {
+        self.proof
     }
 }
 
@@ -87,9 +87,9 @@ impl<F: Fn(A) -> R + Send + Sync + 'static, A, R> Detach<A> for Closure<F, A, R>
 pub(super) struct Bare<F, A, R>(Closure<F, A, R>);
 
 impl<F: Fn(A) -> R + Send + Sync, A, R> Bare<F, A, R> {
-    pub(super) fn new(function: F, crossing: Crossing<A, R>) -> Self {
+    pub(super) fn new(function: F, proof: CallProof<A, R>) -> Self {
         const { assert!(size_of::<F>() == 0, "an annotated function captures nothing") };
-        Self(Closure::new(function, crossing))
+        Self(Closure::new(function, proof))
     }
 }
 
@@ -101,8 +101,8 @@ impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for Bare<F, A, R> {
         self.0.call(item)
     }
 
-    fn crossing(&self) -> Crossing<A, R> {
-        self.0.crossing
+    fn call_proof(&self) -> CallProof<A, R> {
+        self.0.proof
     }
 }
 
@@ -125,19 +125,19 @@ impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for Bare<F, A, R> {
 
 /// An annotated method, with the receiver that all items are given.
 pub struct On<T: Method, F, R> {
-    receiver: Carried<T::Receiver>,
+    receiver: AssertSend<T::Receiver>,
     function: F,
-    crossing: Crossing<T, R>,
+    proof: CallProof<T, R>,
 }
 
 impl<T: Method, F: Fn(T) -> R + Send + Sync, R> On<T, F, R>
 where
     T::Receiver: Receiver,
 {
-    pub(super) fn new(receiver: T::Receiver, function: F, crossing: Crossing<T, R>) -> Self {
+    pub(super) fn new(receiver: T::Receiver, function: F, proof: CallProof<T, R>) -> Self {
         // SAFETY: the receiver is one of the proof's arguments; each thread takes a clone, and a `Receiver` that is
         // `Send` is `Sync`.
-        Self { receiver: unsafe { Carried::new(receiver) }, function, crossing }
+        Self { receiver: unsafe { AssertSend::new(receiver) }, function, proof }
     }
 }
 
@@ -152,8 +152,8 @@ where
         (self.function)(T::join(self.receiver.get().clone(), item))
     }
 
-    fn crossing(&self) -> Crossing<T::Rest, R> {
-        self.crossing.rest()
+    fn call_proof(&self) -> CallProof<T::Rest, R> {
+        self.proof.rest()
     }
 }
 

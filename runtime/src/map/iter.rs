@@ -23,8 +23,8 @@ use crate::pool::{self, Core, Kind};
 use crate::sys::drop_all::{Rest, drop_all};
 use crate::task::Task;
 use crate::task::completions::Completions;
-use crate::task::crossing::Crossing;
-use crate::task::slot::{Slot, Terms};
+use crate::task::send_proof::CallProof;
+use crate::task::slot::{Slot, TaskOptions};
 
 /// Tasks start in about their order: before one is run here, so many are looked at to see that none of them runs.
 const LOOKED_AT: usize = 16;
@@ -302,7 +302,7 @@ where
 fn submit<A: 'static, R: 'static>(
     core: &Arc<Core>,
     name: &'static str,
-    terms: Terms,
+    terms: TaskOptions,
     function: &Batched<A, R>,
     items: Vec<A>,
 ) -> Task<Batch<R>> {
@@ -314,6 +314,6 @@ fn submit<A: 'static, R: 'static>(
         Batch { results: Rest(results.into_iter()), took: start.elapsed(), panic }
     };
     // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
-    let crossing = unsafe { Crossing::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), name, terms, work, crossing))
+    let proof = unsafe { CallProof::vouched() };
+    Task::start(core, Slot::new(Arc::clone(core), name, terms, work, proof))
 }

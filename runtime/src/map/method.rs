@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// The arguments of a method: its receiver and the others.
 pub trait Method {
@@ -84,11 +84,11 @@ unsafe impl<S: ?Sized> Receiver for &S {}
 // SAFETY: an `Arc` is `Send` where what it leads to is `Send` and `Sync`, and then it is `Sync` itself.
 unsafe impl<S: ?Sized> Receiver for Arc<S> {}
 
-impl<A: Method, R> Crossing<A, R> {
+impl<A: Method, R> CallProof<A, R> {
     /// The proof for the arguments without the receiver.
     #[allow(clippy::unused_self)] // It is the proof.
-    pub(crate) fn rest(self) -> Crossing<A::Rest, R> {
+    pub(crate) fn rest(self) -> CallProof<A::Rest, R> {
         // SAFETY: they are some of those of this proof.
-        unsafe { Crossing::vouched() }
+        unsafe { CallProof::vouched() }
     }
 }

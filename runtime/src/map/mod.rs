@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::{Core, CoreRef};
-use crate::task::crossing::Crossing;
-use crate::task::slot::Terms;
+use crate::task::send_proof::CallProof;
+use crate::task::slot::TaskOptions;
 use method::{Method, Receiver};
 use progress::Bar;
 
@@ -86,7 +86,7 @@ pub struct Map<S, F, A> {
     grain: Grain,
     unordered: bool,
     buffer: Option<usize>,
-    terms: Terms,
+    terms: TaskOptions,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
 }
@@ -95,7 +95,7 @@ pub struct Map<S, F, A> {
 pub(crate) fn of_function<S, F, A, R>(
     core: &'static Arc<Core>,
     name: &'static str,
-    crossing: Crossing<A, R>,
+    proof: CallProof<A, R>,
     source: S,
     function: F,
 ) -> Map<S, impl Detach<A, Out = R> + use<S, F, A, R>, A>
@@ -103,14 +103,14 @@ where
     S: Source<Item = A>,
     F: Fn(A) -> R + Send + Sync,
 {
-    Map::new(core, name, source, Bare::new(function, crossing))
+    Map::new(core, name, source, Bare::new(function, proof))
 }
 
 /// A map of an annotated method, on one receiver.
 pub(crate) fn of_method<S, F, T, R>(
     core: &'static Arc<Core>,
     name: &'static str,
-    crossing: Crossing<T, R>,
+    proof: CallProof<T, R>,
     receiver: T::Receiver,
     source: S,
     function: F,
@@ -121,7 +121,7 @@ where
     S: Source<Item = T::Rest>,
     F: Fn(T) -> R + Send + Sync,
 {
-    Map::new(core, name, source, On::new(receiver, function, crossing))
+    Map::new(core, name, source, On::new(receiver, function, proof))
 }
 
 impl<S, F, A> Map<S, F, A> {
@@ -135,7 +135,7 @@ impl<S, F, A> Map<S, F, A> {
             grain: Grain::Adaptive,
             unordered: false,
             buffer: None,
-            terms: Terms::default(),
+            terms: TaskOptions::default(),
             label: None,
             _items: PhantomData,
         }
@@ -148,7 +148,7 @@ impl<S, F, A> Map<S, F, A> {
     }
 
     fn with_limit(mut self, limit: Duration) -> Self {
-        self.terms = Terms { timeout: Some(limit), own_worker: true };
+        self.terms = TaskOptions { timeout: Some(limit), own_worker: true };
         self
     }
 }
@@ -277,7 +277,7 @@ where
     /// With the function's own payload if it panics: no further item is started, and what had been computed is
     /// dropped. And if the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(self) -> C {
-        let crossing = self.function.crossing();
+        let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
         #[cfg(feature = "process")]
         if let Some(function) = self.function.batches() {
@@ -293,7 +293,7 @@ where
             keep: C::keep,
             stops: C::STOPS,
         };
-        C::finish(run.collect(self.source, crossing))
+        C::finish(run.collect(self.source, proof))
     }
 
     /// Runs the function on all items, and `op` on each result: on the worker that has it, in no order.
@@ -315,7 +315,7 @@ where
     /// assert_eq!(letters.into_inner(), 8);
     /// ```
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
-        let crossing = self.function.crossing();
+        let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
         let keep = |result| {
             op(result);
@@ -336,6 +336,6 @@ where
             keep,
             stops: false,
         };
-        let Ok(_) = run.collect(self.source, crossing);
+        let Ok(_) = run.collect(self.source, proof);
     }
 }

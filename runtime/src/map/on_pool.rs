@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Closure, Map, MapFn, PoolItems, Source};
 use crate::pool::{CoreRef, Pool};
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 impl Pool {
     /// Runs a closure on every item; lazy until it is ended. As `name::map` of an annotated function.
@@ -30,7 +30,7 @@ impl Pool {
         R: Send,
         F: Fn(A) -> R + Sync,
     {
-        let function = Closure::new(function, Crossing::by_bounds());
+        let function = Closure::new(function, CallProof::by_bounds());
         let core = self.core().with_threads("closures");
         // A default pool's handle is that of the static.
         let handle: CoreRef =

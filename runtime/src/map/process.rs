@@ -17,7 +17,7 @@ use super::source::{Source, Visitor};
 use crate::pool::Core;
 use crate::pool::scoped;
 use crate::sys::drop_all::Kept;
-use crate::task::crossing::Carried;
+use crate::task::send_proof::AssertSend;
 
 /// How long a block is to take: much longer than a request's way there and back.
 const BLOCK: Duration = Duration::from_micros(500);
@@ -90,7 +90,7 @@ where
         let stop = FirstRefused::new();
         // SAFETY: the function's own proof says that arguments and results may cross. Each block takes its own items,
         // writes its own places, and reaches `stop` under its lock.
-        let shared = unsafe { Carried::new((&items, &slots, &stop, function)) };
+        let shared = unsafe { AssertSend::new((&items, &slots, &stop, function)) };
         let work = || {
             let (items, slots, stop, function) = *shared.get();
             let mut guard = StopOnUnwind(Some(&handout));

@@ -17,7 +17,7 @@ use super::progress::Bar;
 use super::source::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
 use crate::sys::drop_all::Kept;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// The blocks: so many items are cut into blocks of so many, then the next ones.
 const STEPS: [(usize, usize); 4] = [(64, 1), (1 << 10, 8), (1 << 14, 64), (usize::MAX, 1 << 10)];
@@ -193,8 +193,8 @@ where
         };
         // SAFETY: the items and the function's results may cross, as its own proof says; a block is made of items, and
         // a fold of results.
-        let crossing: Crossing<S::Run<'_>, G::Folded> = unsafe { Crossing::vouched() };
-        let Ok(folded) = run.collect_window(BlockRefs(&blocks), crossing);
+        let proof: CallProof<S::Run<'_>, G::Folded> = unsafe { CallProof::vouched() };
+        let Ok(folded) = run.collect_window(BlockRefs(&blocks), proof);
         self.folded.0.extend(folded);
         ControlFlow::Continue(())
     }

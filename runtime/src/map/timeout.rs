@@ -7,7 +7,7 @@ use super::function::Batched;
 use super::source::Source;
 use super::{Collect, Detach, Map, MapFn, MapIter};
 use crate::error::TaskError;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// A map whose items have a time limit each, counted from the item's start on its worker.
 ///
@@ -124,9 +124,9 @@ impl<A, F: MapFn<A>> MapFn<A> for Tried<F> {
         Ok(self.0.call(item))
     }
 
-    fn crossing(&self) -> Crossing<A, Self::Out> {
+    fn call_proof(&self) -> CallProof<A, Self::Out> {
         // SAFETY: the function's own results may cross, and an error is `Send`.
-        unsafe { Crossing::vouched() }
+        unsafe { CallProof::vouched() }
     }
 }
 

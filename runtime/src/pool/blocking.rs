@@ -15,7 +15,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::idle::Patience;
-use super::job::Run;
+use super::job::Job;
 use super::spawn::{self, Summons};
 use super::{BuildError, Core, Kind, current_worker};
 use crate::pool::queue::sleepers::{Bell, CHAIN};
@@ -40,7 +40,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 }
 
 #[inline]
-pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
+pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(mut state) if copies > 1 => {
             // A map has found that it is worth several threads: whoever watches is one of them.

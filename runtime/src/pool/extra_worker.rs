@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Core, Run, current_worker};
+use super::{Core, Job, current_worker};
 
 /// How often a call that no worker has begun looks at the pool. It asks for a thread if all permits are in use at two
 /// looks in a row and no job has ended in between: after 100 ms at the soonest.
@@ -27,7 +27,7 @@ impl Core {
     /// # Errors
     ///
     /// If the operating system refuses the thread.
-    pub(crate) fn start_extra(self: &Arc<Self>, job: Arc<dyn Run>) -> io::Result<()> {
+    pub(crate) fn start_extra(self: &Arc<Self>, job: Arc<dyn Job>) -> io::Result<()> {
         let mut state = self.queue.lock();
         state.extra += 1;
         let index = state.next_index;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::process::Shipment;
 
 /// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
-pub(crate) trait Run: Send + Sync {
+pub(crate) trait Job: Send + Sync {
     /// Runs the job, unless another thread was first.
-    fn run(self: Arc<Self>) -> Ran;
+    fn run(self: Arc<Self>) -> JobEnd;
     /// Whether the job may be sent to a worker process that has others to run before it.
     #[cfg(feature = "process")]
     fn can_be_shipped(&self) -> bool {
@@ -40,7 +40,7 @@ pub(crate) trait Run: Send + Sync {
 #[cfg(feature = "process")]
 pub(crate) enum Ship {
     /// It is ready.
-    Ready(Box<dyn Shipment<Arc<dyn Run>>>),
+    Ready(Box<dyn Shipment<Arc<dyn Job>>>),
     /// It is too large to be one of many.
     Alone,
     /// Nothing is to be done any more.
@@ -49,7 +49,7 @@ pub(crate) enum Ship {
 
 /// How a run ended, for the pool's books.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ran {
+pub(crate) enum JobEnd {
     /// In time.
     Here,
     /// In time, and it was a share of a map: more of them may come at once.

@@ -63,7 +63,7 @@ pub(crate) use current_worker::{
 pub(crate) use extra_worker::LOOK;
 #[cfg(feature = "process")]
 pub(crate) use job::Ship;
-pub(crate) use job::{Ran, Run};
+pub(crate) use job::{Job, JobEnd};
 pub(crate) use load::Demand;
 pub(crate) use queue::permit::Permit;
 pub(crate) use registry::all;
@@ -160,13 +160,13 @@ impl Core {
 
     /// Queues a job, and sees to it that a worker comes for it.
     #[inline]
-    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Run>) {
+    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
         self.push_copies(job, 1);
     }
 
     /// Queues one job several times, for as many workers.
     #[inline]
-    pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Run>, copies: usize) {
+    pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Job>, copies: usize) {
         fork::check(self.forks);
         panics::before_handing_over();
         match self.kind {
@@ -198,7 +198,7 @@ impl Core {
 
     /// Runs a job whose permit is taken, and gives the permit back.
     #[inline]
-    fn run_job(self: &Arc<Self>, job: Arc<dyn Run>) -> (MutexGuard<'_, State>, Ran) {
+    fn run_job(self: &Arc<Self>, job: Arc<dyn Job>) -> (MutexGuard<'_, State>, JobEnd) {
         let holding = current_worker::hold();
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         #[cfg(feature = "process")]
@@ -210,25 +210,25 @@ impl Core {
         #[cfg(feature = "process")]
         crate::sys::owner::end_copy_of_worker();
         drop(holding);
-        if ran == Ran::Helped {
+        if ran == JobEnd::Helped {
             self.demand.helped();
         }
         let mut state = self.queue.lock();
         current_worker::is_here(self);
         match ran {
-            Ran::Here | Ran::Helped => self.queue.release(&mut state),
-            Ran::Dead => {
+            JobEnd::Here | JobEnd::Helped => self.queue.release(&mut state),
+            JobEnd::Dead => {
                 self.queue.exhume();
                 self.queue.release(&mut state);
             }
-            Ran::WrittenOff => state.lost -= 1,
+            JobEnd::WrittenOff => state.lost -= 1,
         }
         state.retakes += 1;
         (state, ran)
     }
 
     /// Takes copies of a job back that no worker has come for, as far as nothing was queued after them.
-    pub(crate) fn retract(&self, job: &Arc<dyn Run>) {
+    pub(crate) fn retract(&self, job: &Arc<dyn Job>) {
         self.queue.retract(job);
     }
 

@@ -3,30 +3,30 @@
 
 use std::sync::Arc;
 
-use super::job::{Ran, Run, Ship};
+use super::job::{Job, JobEnd, Ship};
 use super::{Core, blocking};
 use crate::process::{self, Shipment, Supply};
 
 /// Runs a job on this thread's worker process, and others that it is quick with.
-pub(super) fn run(core: &Arc<Core>, job: Arc<dyn Run>) -> Ran {
+pub(super) fn run(core: &Arc<Core>, job: Arc<dyn Job>) -> JobEnd {
     if core.queue.waiting() == 0 || !job.can_be_shipped() {
         return job.run();
     }
     let mut line = Line { core, first: Some(job), alone: None };
     process::pipeline(&mut line);
-    line.alone.map_or(Ran::Here, Run::run)
+    line.alone.map_or(JobEnd::Here, Job::run)
 }
 
 /// The pool's queue, as this thread's share of it.
 struct Line<'a> {
     core: &'a Arc<Core>,
-    first: Option<Arc<dyn Run>>,
+    first: Option<Arc<dyn Job>>,
     /// One that wants a worker for itself; nothing is taken behind it.
-    alone: Option<Arc<dyn Run>>,
+    alone: Option<Arc<dyn Job>>,
 }
 
-impl Supply<Arc<dyn Run>> for Line<'_> {
-    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<Arc<dyn Run>>>> {
+impl Supply<Arc<dyn Job>> for Line<'_> {
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<Arc<dyn Job>>>> {
         loop {
             // Others want their share of what waits.
             let share = self.core.queue.waiting() / self.core.threads;
@@ -42,7 +42,7 @@ impl Supply<Arc<dyn Run>> for Line<'_> {
         }
     }
 
-    fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Run>>>>) {
+    fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Job>>>>) {
         let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
         let mut state = self.core.queue.lock_with_room(jobs.len());
         // Under the lock: from the moment that the pool is cancelled its queue stays empty.

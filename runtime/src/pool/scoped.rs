@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::span::Context;
+use super::span::CallerSpan;
 use crate::error::panics;
-use crate::pool::{self, Core, Ran, Run};
+use crate::pool::{self, Core, Job, JobEnd};
 use crate::sys::unwind;
 use crate::sys::{fork, park};
 
@@ -102,7 +102,7 @@ struct Lease<W> {
     along: bool,
     /// Whether a caller that waits may run it, where no thread can be had.
     claims: bool,
-    context: Context,
+    context: CallerSpan,
 }
 
 impl<W> Lease<W> {
@@ -116,7 +116,7 @@ impl<W> Lease<W> {
             caller: OnceLock::new(),
             along,
             claims: false,
-            context: Context::here(),
+            context: CallerSpan::here(),
         }
     }
 
@@ -183,10 +183,10 @@ impl<W> Lease<W> {
     }
 }
 
-impl<W: Work> Run for Lease<W> {
-    fn run(self: Arc<Self>) -> Ran {
+impl<W: Work> Job for Lease<W> {
+    fn run(self: Arc<Self>) -> JobEnd {
         if !self.enter() {
-            return Ran::Here;
+            return JobEnd::Here;
         }
         let in_context = || {
             let _inside = self.context.enter();
@@ -203,7 +203,7 @@ impl<W: Work> Run for Lease<W> {
         // The last use of anything of the caller's. The waker is ours.
         let before = self.state.fetch_sub(INSIDE, Ordering::AcqRel);
         self.wake(before);
-        if self.along { Ran::Helped } else { Ran::Here }
+        if self.along { JobEnd::Helped } else { JobEnd::Here }
     }
 
     fn is_dead(&self) -> bool {
@@ -254,7 +254,7 @@ fn serve<W: Work>(
     core: &Arc<Core>,
     helpers: usize,
     lease: &Arc<Lease<W>>,
-    job: impl Fn() -> Arc<dyn Run>,
+    job: impl Fn() -> Arc<dyn Job>,
 ) -> Result<(), Bad> {
     let along = lease.along;
     let forks = fork::count();
@@ -312,7 +312,7 @@ fn serve<W: Work>(
 
 /// Waits until a worker has entered the lease, or the job is abandoned. Where all workers are inside of other jobs and
 /// none of those ends, each of them may wait for this one: then a thread of its own runs it.
-fn wait_until_begun<W: Work>(core: &Arc<Core>, lease: &Lease<W>, job: impl Fn() -> Arc<dyn Run>) {
+fn wait_until_begun<W: Work>(core: &Arc<Core>, lease: &Lease<W>, job: impl Fn() -> Arc<dyn Job>) {
     let has_begun = || lease.state.load(Ordering::Acquire) & (ENTERED | ABANDONED) != 0;
     let look = || {
         lease.be_woken();
@@ -337,7 +337,7 @@ fn wait_until_begun<W: Work>(core: &Arc<Core>, lease: &Lease<W>, job: impl Fn() 
 }
 
 /// Runs a job here that waits for a thread which the operating system refuses its pool, if this thread is a worker.
-fn run_refused(core: &Arc<Core>, job: Arc<dyn Run>) {
+fn run_refused(core: &Arc<Core>, job: Arc<dyn Job>) {
     if pool::is_worker() && core.is_refused_threads() && (!core.has_hooks() || core.is_own_worker()) {
         pool::work_for(core, || job.run());
     }
@@ -353,10 +353,10 @@ pub(crate) fn run_on<T: Send>(core: &Arc<Core>, claims: bool, work: impl FnOnce(
     let errand = Errand { work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
     let lease = Arc::new(Lease { claims, ..Lease::new(errand, true, false) });
     let job = || {
-        let job: Arc<dyn Run + '_> = Arc::clone(&lease) as _;
+        let job: Arc<dyn Job + '_> = Arc::clone(&lease) as _;
         // SAFETY: only the lifetime changes. What lives as long is taken out below, before this returns or unwinds: a
         // worker that holds the job longer holds an empty one.
-        unsafe { std::mem::transmute::<Arc<dyn Run + '_>, Arc<dyn Run>>(job) }
+        unsafe { std::mem::transmute::<Arc<dyn Job + '_>, Arc<dyn Job>>(job) }
     };
     let ended = serve(core, 1, &lease, job);
     // SAFETY: the lease is closed, and nobody is inside.

@@ -1,13 +1,13 @@
 //! What goes along with a call to its worker: the span that the caller is in (feature `tracing`).
 
 /// The caller's span.
-pub(crate) struct Context {
+pub(crate) struct CallerSpan {
     /// Boxed, as most tasks of most programs have none, and all would have room for it.
     #[cfg(feature = "tracing")]
     span: Option<Box<tracing::Span>>,
 }
 
-impl Context {
+impl CallerSpan {
     /// That of this thread, now.
     pub(crate) fn here() -> Self {
         Self {
@@ -17,8 +17,8 @@ impl Context {
     }
 
     /// Makes it this thread's, until the guard is dropped.
-    pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered {
+    pub(crate) fn enter(&self) -> EnteredSpan<'_> {
+        EnteredSpan {
             #[cfg(feature = "tracing")]
             _span: self.span.as_ref().map(|span| span.enter()),
             _context: self,
@@ -27,8 +27,8 @@ impl Context {
 }
 
 /// A thread inside of a caller's context.
-pub(crate) struct Entered<'a> {
+pub(crate) struct EnteredSpan<'a> {
     #[cfg(feature = "tracing")]
     _span: Option<tracing::span::Entered<'a>>,
-    _context: &'a Context,
+    _context: &'a CallerSpan,
 }

@@ -23,7 +23,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::Core;
-use super::job::Run;
+use super::job::Job;
 use super::registry;
 use super::timer::{self, Expire};
 use crate::pool::queue::state::State;
@@ -94,7 +94,7 @@ pub(super) struct Looks {
 }
 
 /// A job, and when a look found it first.
-type Seen = (Arc<dyn Run>, Instant);
+type Seen = (Arc<dyn Job>, Instant);
 
 impl Looks {
     pub(super) fn new(core: &Weak<Core>) -> Arc<Self> {
@@ -102,12 +102,12 @@ impl Looks {
     }
 
     /// Ends queued jobs that have waited for a thread as long as they may run.
-    fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Run>, Duration)>) {
+    fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
         let now = Instant::now();
         let lock = || self.limited.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *lock());
-        let address = |job: &Arc<dyn Run>| Arc::as_ptr(job).addr();
-        let since = |job: &Arc<dyn Run>| before.get(&address(job)).map_or(now, |(_, since)| *since);
+        let address = |job: &Arc<dyn Job>| Arc::as_ptr(job).addr();
+        let since = |job: &Arc<dyn Job>| before.get(&address(job)).map_or(now, |(_, since)| *since);
         let known = queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))).collect();
         queued.retain(|(job, limit)| now.duration_since(since(job)) >= *limit);
         drop(before);
@@ -190,7 +190,7 @@ impl Core {
     }
 
     /// Queued jobs with a time limit.
-    fn limited_jobs(&self) -> Vec<(Arc<dyn Run>, Duration)> {
+    fn limited_jobs(&self) -> Vec<(Arc<dyn Job>, Duration)> {
         let mut limited = Vec::new();
         let state = reserve::lock_to_copy(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
         limited.extend(state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))));

@@ -2,8 +2,8 @@
 
 pub(crate) mod cancel;
 pub(crate) mod completions;
-pub(crate) mod crossing;
 pub(crate) mod scope;
+pub(crate) mod send_proof;
 pub(crate) mod slot;
 mod submit;
 pub(crate) mod sync;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::pool::block_in_place::Blocked;
-use crate::pool::{self, Core, Run};
+use crate::pool::{self, Core, Job};
 use crate::pool::{block_in_place, config};
 use crate::sys::park;
 use slot::{Handle, Listener, Outcome, Relay, Slot, TaskId};
@@ -74,7 +74,7 @@ impl<T> Task<T> {
         } else if core.is_closed() {
             slot.abandon(false);
         } else {
-            Run::run(Arc::clone(&slot));
+            Job::run(Arc::clone(&slot));
         }
         Self { slot }
     }

@@ -4,8 +4,8 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use super::Task;
-use super::crossing::Crossing;
-use super::slot::{Handle, Listener, Outcome, Slot, Terms};
+use super::send_proof::CallProof;
+use super::slot::{Handle, Listener, Outcome, Slot, TaskOptions};
 use crate::pool::Pool;
 
 impl Pool {
@@ -22,7 +22,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::by_bounds());
         Task::start(core, slot)
     }
 
@@ -33,7 +33,7 @@ impl Pool {
         F: FnOnce() + Send + 'static,
     {
         let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), Terms::default(), work, Crossing::by_bounds());
+        let slot = Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::by_bounds());
         // Before it is queued: whatever becomes of it, it tells.
         let _ = slot.listen(Listener::Call(Box::new(told)));
         Task::start(core, slot)

@@ -25,7 +25,7 @@ use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run};
 use crate::pool;
 use crate::pool::Pool;
-use crate::task::crossing::Crossing;
+use crate::task::send_proof::CallProof;
 
 /// A chunk's place in the input.
 #[derive(Clone)]
@@ -156,7 +156,7 @@ where
         keep: Ok::<(), std::convert::Infallible>,
         stops: false,
     };
-    let Ok(_) = workers.collect(Items::into_source(0..hands.count()), Crossing::by_bounds());
+    let Ok(_) = workers.collect(Items::into_source(0..hands.count()), CallProof::by_bounds());
     let state = pipeline.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failed {
         Some((_, error)) => Err(error),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use crate::pool::job::Ran;
+use crate::pool::job::JobEnd;
 use crate::pool::queue::sleepers::CHAIN;
 use crate::pool::queue::state::State;
 use crate::pool::{Core, blocking, spawn};
@@ -82,7 +82,7 @@ pub(crate) fn serve<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -
             drop(state);
             let ran;
             (state, ran) = core.run_job(job);
-            helped = ran == Ran::Helped;
+            helped = ran == JobEnd::Helped;
         }
         // One core is left to the caller.
         if !std::mem::take(&mut helped) || state.closed || state.lingering + 1 >= core.threads.max(2) {

@@ -10,7 +10,7 @@ pub(super) mod resident;
 
 use std::sync::{Arc, Weak};
 
-use super::job::Run;
+use super::job::Job;
 use super::{BuildError, Core, current_worker};
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
@@ -64,7 +64,7 @@ fn leave(core: &Weak<Core>) {
 }
 
 #[inline]
-pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Run>, copies: usize) {
+pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(state) => inject::rouse(core, state),
         Err(job) => job.abandon(false),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::job::Run;
+use super::job::Job;
 use crate::sys::clock::Moment;
 use crate::sys::{park, reserve};
 use permit::{Permit, Place};
@@ -71,7 +71,7 @@ impl Queue {
     /// Adds a job `copies` times, and gives the locked state for what else there is to do; gives the job back if
     /// the pool is closed.
     #[inline]
-    pub(super) fn add(&self, job: Arc<dyn Run>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Run>> {
+    pub(super) fn add(&self, job: Arc<dyn Job>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Job>> {
         let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.jobs, copies);
         if state.closed {
             return Err(job);
@@ -86,7 +86,7 @@ impl Queue {
 
     /// Takes the next job and a permit for it.
     #[inline]
-    pub(super) fn take(&self, state: &mut State) -> Option<Arc<dyn Run>> {
+    pub(super) fn take(&self, state: &mut State) -> Option<Arc<dyn Job>> {
         if !state.has_permit() {
             return None;
         }
@@ -97,7 +97,7 @@ impl Queue {
     }
 
     /// Takes copies of the last job back.
-    pub(super) fn retract(&self, job: &Arc<dyn Run>) {
+    pub(super) fn retract(&self, job: &Arc<dyn Job>) {
         let mut state = self.lock();
         while state.jobs.back().is_some_and(|last| Arc::ptr_eq(last, job)) {
             state.jobs.pop_back();
@@ -120,7 +120,7 @@ impl Queue {
 
     /// Takes the next job if it is one to be sent along with others; on the taker's own permit.
     #[cfg(feature = "process")]
-    pub(super) fn take_along(&self) -> Option<Arc<dyn Run>> {
+    pub(super) fn take_along(&self) -> Option<Arc<dyn Job>> {
         let mut state = self.lock();
         state.jobs.front()?.can_be_shipped().then_some(())?;
         let job = state.jobs.pop_front();
@@ -136,7 +136,7 @@ impl Queue {
 
     /// Puts jobs back in front of all others, in their order; there is [room](Self::lock_with_room) for them.
     #[cfg(feature = "process")]
-    pub(super) fn put_back(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Run>>) {
+    pub(super) fn put_back(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Job>>) {
         jobs.drain(..).rev().for_each(|job| state.jobs.push_front(job));
         self.waiting.store(state.jobs.len(), Ordering::Release);
     }
@@ -195,7 +195,7 @@ impl Queue {
     }
 
     /// Takes all jobs out.
-    pub(super) fn clear(&self, state: &mut State) -> VecDeque<Arc<dyn Run>> {
+    pub(super) fn clear(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
         self.waiting.store(0, Ordering::Release);
         std::mem::take(&mut state.jobs)
     }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 
 use super::sleepers::{Called, Sleepers};
-use crate::pool::job::Run;
+use crate::pool::job::Job;
 use crate::pool::spawn_retry::{self, Deferred};
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
@@ -36,7 +36,7 @@ pub(crate) enum Porter {
 
 /// The jobs, and who is where: what the queue's lock guards.
 pub(crate) struct State {
-    pub(crate) jobs: VecDeque<Arc<dyn Run>>,
+    pub(crate) jobs: VecDeque<Arc<dyn Job>>,
     /// Copies of a map's job among them that nobody will enter, at most.
     pub(crate) stale: usize,
     /// Permits in all.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::Queue;
 use super::state::State;
 use crate::pool::Core;
-use crate::pool::job::Run;
+use crate::pool::job::Job;
 use crate::sys::reserve;
 use crate::sys::unwind;
 
@@ -35,7 +35,7 @@ impl Queue {
     }
 
     /// Takes dead jobs out, to be dropped without the lock.
-    fn take_dead(&self) -> Vec<Arc<dyn Run>> {
+    fn take_dead(&self) -> Vec<Arc<dyn Job>> {
         let mut dead = Vec::new();
         let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.jobs.len(), &mut dead);
         state.stale = 0;

@@ -12,13 +12,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::cancel::Current;
-use super::crossing::Crossing;
+use super::send_proof::CallProof;
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::config;
-use crate::pool::span::{Context, Entered};
+use crate::pool::span::{CallerSpan, EnteredSpan};
 use crate::pool::timer::{self, Expire};
-use crate::pool::{self, Core, Permit, Ran, Run};
+use crate::pool::{self, Core, Job, JobEnd, Permit};
 use crate::sys::fork;
 use crate::sys::unwind;
 
@@ -46,14 +46,14 @@ pub(crate) struct Slot<F, T> {
     cell: TaskCell<F, Result<T, Box<TaskError>>, Listener>,
     id: TaskId,
     function: &'static str,
-    terms: Terms,
+    terms: TaskOptions,
     core: Arc<Core>,
-    context: Context,
+    context: CallerSpan,
 }
 
 /// What a task asks of its worker.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Terms {
+pub(crate) struct TaskOptions {
     /// Its time, from the start of the run.
     pub(crate) timeout: Option<Duration>,
     /// It has state that belongs to its worker, or a time-out: no thread that waits may claim it.
@@ -62,7 +62,13 @@ pub(crate) struct Terms {
 
 impl<F, T> Slot<F, T> {
     /// A queued slot: of a closure, or of a future that a runtime polls.
-    pub(crate) fn new(core: Arc<Core>, function: &'static str, terms: Terms, work: F, _: Crossing<F, T>) -> Arc<Self> {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        function: &'static str,
+        terms: TaskOptions,
+        work: F,
+        _: CallProof<F, T>,
+    ) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
             // SAFETY: the proof says so of both; what is shared of an outcome is its `TaskError`, which is `Sync`.
@@ -71,7 +77,7 @@ impl<F, T> Slot<F, T> {
             function,
             terms,
             core,
-            context: Context::here(),
+            context: CallerSpan::here(),
         })
     }
 
@@ -108,7 +114,7 @@ impl<F, T> Slot<F, T> {
     }
 
     /// Makes this task the thread's.
-    pub(crate) fn enter(&self) -> (Entered<'_>, Current) {
+    pub(crate) fn enter(&self) -> (EnteredSpan<'_>, Current) {
         (self.context.enter(), Current::enter(self.cell.word()))
     }
 
@@ -151,7 +157,7 @@ where
     F: FnOnce() -> T,
 {
     /// Runs the task here, unless another thread was first; `None` then. `started` is called in between.
-    fn claim_and_run(&self, started: impl FnOnce()) -> Option<Ran> {
+    fn claim_and_run(&self, started: impl FnOnce()) -> Option<JobEnd> {
         let work = self.cell.claim()?;
         // All of it inside: a timer that cannot start, or a subscriber to spans that panics, must not leave the slot
         // unfinished.
@@ -167,11 +173,11 @@ where
             self.core.expect_me();
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome.map_err(Box::new)) };
-            return Some(Ran::Here);
+            return Some(JobEnd::Here);
         }
         // The timer was first.
         unwind::discard(outcome);
-        Some(Ran::WrittenOff)
+        Some(JobEnd::WrittenOff)
     }
 }
 
@@ -199,7 +205,7 @@ impl<F, T> Slot<F, T> {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> TaskOptions {
         self.terms
     }
 
@@ -233,12 +239,12 @@ impl<F, T> Slot<F, T> {
     }
 }
 
-impl<F, T> Run for Slot<F, T>
+impl<F, T> Job for Slot<F, T>
 where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    fn run(self: Arc<Self>) -> Ran {
+    fn run(self: Arc<Self>) -> JobEnd {
         let ran = match self.terms.timeout {
             None => self.claim_and_run(|| {}),
             Some(limit) => {
@@ -252,7 +258,7 @@ where
             slot.core.do_not_expect_me();
             unwind::discard(slot);
         }
-        ran.unwrap_or(Ran::Dead)
+        ran.unwrap_or(JobEnd::Dead)
     }
 
     fn is_dead(&self) -> bool {

@@ -37,37 +37,37 @@ impl<T: Sync + ?Sized> Shared for T {}
 
 /// Proof that `T` may cross to a worker. Invariant in `T`: a covariant proof for `&'static U` would serve for a
 /// `&'a U`, whose `Send` may depend on the lifetime.
-pub struct Sent<T>(PhantomData<fn(T) -> T>);
+pub struct SendProof<T>(PhantomData<fn(T) -> T>);
 
-impl<T> Clone for Sent<T> {
+impl<T> Clone for SendProof<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<T> Copy for Sent<T> {}
+impl<T> Copy for SendProof<T> {}
 
 /// The proof for a type that moves.
 #[must_use]
-pub fn sent<T: Worker>() -> Sent<T> {
-    Sent(PhantomData)
+pub fn sent<T: Worker>() -> SendProof<T> {
+    SendProof(PhantomData)
 }
 
 /// The proof for a type that names a trait object.
 #[must_use]
-pub fn sent_object<T: WorkerObject>() -> Sent<T> {
-    Sent(PhantomData)
+pub fn sent_object<T: WorkerObject>() -> SendProof<T> {
+    SendProof(PhantomData)
 }
 
 /// The proof for a reference, in the words of what stands behind it.
 #[must_use]
-pub fn shared<'a, T: Shared + ?Sized + 'a>() -> Sent<&'a T> {
-    Sent(PhantomData)
+pub fn shared<'a, T: Shared + ?Sized + 'a>() -> SendProof<&'a T> {
+    SendProof(PhantomData)
 }
 
 /// The proof for a value's type, where that has no name.
 #[must_use]
-pub fn sent_value<T: Worker>(_: &T) -> Sent<T> {
-    Sent(PhantomData)
+pub fn sent_value<T: Worker>(_: &T) -> SendProof<T> {
+    SendProof(PhantomData)
 }
 
 /// Asks for the proof for what a function returns, where that has no name.
@@ -78,8 +78,8 @@ pub fn sent_by_future<A, F: Future<Output: Worker>>(_: impl FnOnce(A) -> F) {}
 
 /// The same for a closure that is the whole body of a function.
 #[must_use]
-pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> Sent<R> {
-    Sent(PhantomData)
+pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> SendProof<R> {
+    SendProof(PhantomData)
 }
 
 /// The body of a function, as the closure that it is; `FnOnce` from here on.
@@ -95,7 +95,7 @@ pub trait Witness {
 
 macro_rules! witness {
     ($($name:ident)*) => {
-        impl<$($name),*> Witness for ($(Sent<$name>,)*) {
+        impl<$($name),*> Witness for ($(SendProof<$name>,)*) {
             type Args = ($($name,)*);
         }
     };
@@ -118,62 +118,62 @@ witness!(A B C D E F G H I J K L M N);
 witness!(A B C D E F G H I J K L M N O);
 witness!(A B C D E F G H I J K L M N O P);
 
-/// Proof that a whole call may cross: its arguments there, its result back. Invariant in both, as [`Sent`] is.
-pub struct Crossing<A, R> {
+/// Proof that a whole call may cross: its arguments there, its result back. Invariant in both, as [`SendProof`] is.
+pub struct CallProof<A, R> {
     _arguments: PhantomData<fn(A) -> A>,
     _result: PhantomData<fn(R) -> R>,
 }
 
-impl<A, R> Clone for Crossing<A, R> {
+impl<A, R> Clone for CallProof<A, R> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<A, R> Copy for Crossing<A, R> {}
+impl<A, R> Copy for CallProof<A, R> {}
 
 /// The proof for a call, from the proofs of its parts.
 #[must_use]
-pub(crate) fn crossing<W: Witness, R>(_arguments: W, _result: Sent<R>) -> Crossing<W::Args, R> {
-    Crossing { _arguments: PhantomData, _result: PhantomData }
+pub(crate) fn call_proof<W: Witness, R>(_arguments: W, _result: SendProof<R>) -> CallProof<W::Args, R> {
+    CallProof { _arguments: PhantomData, _result: PhantomData }
 }
 
-impl<A, R> Crossing<(A,), R> {
+impl<A, R> CallProof<(A,), R> {
     /// The proof for the one argument itself.
     #[allow(clippy::unused_self)] // It is the proof.
-    pub(crate) fn single(self) -> Crossing<A, R> {
-        Crossing { _arguments: PhantomData, _result: PhantomData }
+    pub(crate) fn single(self) -> CallProof<A, R> {
+        CallProof { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
-impl<A: Send, R: Send> Crossing<A, R> {
+impl<A: Send, R: Send> CallProof<A, R> {
     /// The proof where the bounds are at hand.
     pub(crate) fn by_bounds() -> Self {
         Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
-impl<A, R> Crossing<A, R> {
+impl<A, R> CallProof<A, R> {
     /// The proof where it follows from another one.
     ///
     /// # Safety
     ///
-    /// `A` and `R` are made only of parts that another [`Crossing`] stands for, or that are `Send`.
+    /// `A` and `R` are made only of parts that another [`CallProof`] stands for, or that are `Send`.
     pub(crate) unsafe fn vouched() -> Self {
         Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
-/// A value that crosses to another thread on the strength of a [`Crossing`].
+/// A value that crosses to another thread on the strength of a [`CallProof`].
 ///
 /// A method gives the value out, never the field: a closure that names a field captures the field alone.
-pub(crate) struct Carried<T>(T);
+pub(crate) struct AssertSend<T>(T);
 
-impl<T> Carried<T> {
+impl<T> AssertSend<T> {
     /// Wraps `value`.
     ///
     /// # Safety
     ///
-    /// A [`Crossing`] must stand for `T`: as its arguments, its result, or something made only of those and of
+    /// A [`CallProof`] must stand for `T`: as its arguments, its result, or something made only of those and of
     /// parts that are `Send` themselves. Threads that share it through `get` may take each such part once, or
     /// look at parts that are `Sync`.
     pub(crate) unsafe fn new(value: T) -> Self {
@@ -189,8 +189,8 @@ impl<T> Carried<T> {
     }
 }
 
-// SAFETY: as below; and `Carried::new` promises that sharing moves each part to one thread at a time.
-unsafe impl<T> Sync for Carried<T> {}
+// SAFETY: as below; and `AssertSend::new` promises that sharing moves each part to one thread at a time.
+unsafe impl<T> Sync for AssertSend<T> {}
 
-// SAFETY: `Carried::new` promises that the value may move to another thread.
-unsafe impl<T> Send for Carried<T> {}
+// SAFETY: `AssertSend::new` promises that the value may move to another thread.
+unsafe impl<T> Send for AssertSend<T> {}
