@@ -5,7 +5,6 @@ mod program;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use fanfold_examples::data;
@@ -278,7 +277,7 @@ fn http_handler_answers_while_it_computes() {
 /// For debugging everything runs on the caller's thread, with the same results.
 #[test]
 fn serial_runs_give_the_same() {
-    let serial = |name| prints(Command::env(&mut command(name), "FANFOLD_SERIAL", "1"));
+    let serial = |name| prints(command(name).env("FANFOLD_SERIAL", "1"));
     assert_eq!(serial("keys"), example("keys"));
     assert_eq!(serial("errors"), example("errors"));
     assert_eq!(serial("scope"), example("scope"));

@@ -70,13 +70,12 @@ fn rows_are_judged_by_type() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_larger_than_memory_is_mapped_within_a_limit() {
-    use std::process::Command;
-
-    let program = command("larger_than_memory");
     // Of data: the program's own memory, its threads' stacks included.
     let megabytes = 450;
-    let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -d {} && exec \"$0\"", megabytes * 1_000)]).arg(program.get_program());
+    let mut limited = assert_cmd::Command::new("sh");
+    limited
+        .args(["-c", &format!("ulimit -d {} && exec \"$0\"", megabytes * 1_000)])
+        .arg(program::path("larger_than_memory"));
     let out = prints(&mut limited);
     let size = out.strip_prefix("in memory the file would take ").and_then(|rest| rest.split(' ').next());
     let size: usize = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("{out}"));

@@ -4,8 +4,9 @@ mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use assert_cmd::Command;
 use fanfold_examples::data;
 
 fn quickstart(arguments: &[&str]) -> Command {
