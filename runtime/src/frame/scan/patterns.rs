@@ -43,9 +43,19 @@ fn hide_in(plan: &mut DslPlan) {
         | DslPlan::MapFunction { input, .. }
         | DslPlan::Cache { input, .. } => hide_in(Arc::make_mut(input)),
         DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } => inputs.iter_mut().for_each(hide_in),
-        DslPlan::Join { input_left, input_right, .. } => {
-            hide_in(Arc::make_mut(input_left));
-            hide_in(Arc::make_mut(input_right));
+        DslPlan::Join { input_left: one, input_right: other, .. } | DslPlan::Gather { input: one, idxs: other, .. } => {
+            hide_in(Arc::make_mut(one));
+            hide_in(Arc::make_mut(other));
+        }
+        DslPlan::PipeWithSchema { input, .. } => Arc::make_mut(input).iter_mut().for_each(hide_in),
+        DslPlan::ExtContext { input, contexts } => {
+            hide_in(Arc::make_mut(input));
+            contexts.iter_mut().for_each(hide_in);
+        }
+        // A query that was asked for its schema (`collect_schema`): `node` is what its patterns stood for then.
+        DslPlan::IR { dsl, node, .. } => {
+            *node = None;
+            hide_in(Arc::make_mut(dsl));
         }
         _ => {}
     }
