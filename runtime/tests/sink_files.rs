@@ -411,3 +411,91 @@ fn a_failed_write_of_any_format_leaves_no_file() {
         }
     }
 }
+
+/// Makes this process one of a user without rights, of its own, whom this folder belongs to then.
+#[cfg(unix)]
+fn become_a_user(folder: &Path) {
+    let user = 200_000 + std::process::id();
+    // SAFETY: they only ask and change who this process runs as.
+    unsafe {
+        if libc::geteuid() == 0 {
+            std::os::unix::fs::chown(folder, Some(user), Some(user)).expect("root may");
+            assert!(libc::setgid(user) == 0 && libc::setuid(user) == 0);
+        }
+    }
+}
+
+/// Writes by Polars alone.
+#[cfg(unix)]
+fn by_polars(format: &str, path: &Path) -> PolarsResult<()> {
+    let target = SinkTarget::Path(PlRefPath::new(path.to_str().expect("UTF-8")));
+    let target = SinkDestination::File { target };
+    let format = match format {
+        "parquet" => FileWriteFormat::Parquet(Arc::default()),
+        "csv" => FileWriteFormat::Csv(CsvWriterOptions::default()),
+        _ => FileWriteFormat::Ipc(IpcWriterOptions::default()),
+    };
+    let sink = frame(10).lazy().sink(target, format, UnifiedSinkArgs::default())?;
+    sink.collect_with_engine(Engine::Streaming).map(drop)
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_written_is_left_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    let Some(folder) = child_value() else {
+        let folder = folder();
+        return ends_well(child("what_may_not_be_written_is_left_alone", folder.path()));
+    };
+    become_a_user(&folder);
+    for format in FORMATS {
+        let (file, link) = (folder.join(format), folder.join(format!("{format}-link")));
+        write(format, 3, &file);
+        symlink(&file, &link).expect("new");
+        let scan = || frame(10).lazy().par_rows(4);
+        let bytes = fs::read(&file).expect("it is there");
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("it is ours");
+        mode(0o444);
+        by_polars(format, &file).expect_err("Polars may not write it either");
+        for path in [&file, &link] {
+            let never = scan().map(|_| -> PolarsResult<DataFrame> { panic!("nothing is to be mapped") });
+            let error = sink(never, format, path).expect_err("nobody may write it").to_string();
+            let told = format!("cannot write `{}`: the file that is there may not be written to (", path.display());
+            assert!(error.starts_with(&told) && error.contains("Permission denied"), "{error}");
+            assert!(error.ends_with("make it writable, remove it, or write to another file"), "{error}");
+        }
+        assert_eq!(fs::read(&file).expect("it is there"), bytes);
+        mode(0o640);
+        sink(scan().map(Ok), format, &link).expect("it may be written");
+        assert_eq!((rows(format, &file), link.is_symlink()), (10, true));
+        assert_eq!(fs::metadata(&file).expect("it is there").mode() & 0o777, 0o640);
+
+        let closed = folder.join(format!("{format}-closed"));
+        fs::create_dir(&closed).expect("new");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("it is ours");
+        let error = sink(scan().map(Ok), format, &closed.join("new")).expect_err("nothing can be made there");
+        let told = format!("no file can be made in its folder `{}`", closed.display());
+        assert!(error.to_string().contains(&told), "{error}");
+    }
+    assert!(names(&folder).iter().all(|name| !name.starts_with(".fanfold")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_another_user_stays_theirs() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let folder = folder();
+    for format in FORMATS {
+        let file = folder.path().join(format);
+        write(format, 3, &file);
+        let (user, group) = (200_000 + std::process::id(), 300_000 + std::process::id());
+        // Root alone may give files away.
+        if chown(&file, Some(user), Some(group)).is_err() {
+            return;
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).expect("root may");
+        sink(frame(10).lazy().par().map(Ok), format, &file).expect("root may");
+        let found = fs::metadata(&file).expect("it is there");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (user, group, 0o660));
+    }
+}

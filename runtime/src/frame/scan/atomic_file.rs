@@ -8,7 +8,7 @@
 //! it is still there, and otherwise makes another one.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Beside {
             let device = File::options().write(true).open(&target)?;
             return Ok((Self { written: None, target, sync }, BufWriter::with_capacity(BUFFER, device)));
         }
-        if before.as_ref().is_some_and(fs::Metadata::is_dir) {
+        if before.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
         }
         let folder = folder_of(&target);
@@ -49,8 +49,12 @@ impl Beside {
             let why = format!("the folder `{}` is not there: make it first", folder.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
+        if before.is_some() {
+            // A rename asks the folder alone for permission, and would replace a file that nobody may write.
+            File::options().write(true).open(&target).map_err(|error| unwritable(&error))?;
+        }
         remove_stale(folder);
-        let file = temporary(folder, before.map(|before| before.permissions()))?;
+        let file = temporary(folder, before.as_ref())?;
         let (file, written) = file.into_parts();
         Ok((Self { written: Some(written), target, sync }, BufWriter::with_capacity(BUFFER, file)))
     }
@@ -67,6 +71,13 @@ impl Beside {
         drop(writer);
         if self.sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
     }
+}
+
+fn unwritable(error: &io::Error) -> io::Error {
+    let why = format!(
+        "the file that is there may not be written to ({error}): make it writable, remove it, or write to another file"
+    );
+    io::Error::new(error.kind(), why)
 }
 
 /// Links that are followed one after the other, as on Linux.
@@ -138,7 +149,7 @@ fn is_still(path: &Path, file: &File) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        let identity = |found: Metadata| (found.dev(), found.ino());
         let (found, open) = (fs::symlink_metadata(path).map(identity), file.metadata().map(identity));
         matches!((found, open), (Ok(found), Ok(open)) if found == open)
     }
@@ -150,26 +161,52 @@ fn is_still(path: &Path, file: &File) -> bool {
     }
 }
 
-/// A locked file with the permissions of the one that it replaces, or else those of any new file.
-fn temporary(folder: &Path, permissions: Option<Permissions>) -> io::Result<NamedTempFile> {
+/// A locked file with the owner and permissions of the one that it replaces, or else those of any new file.
+fn temporary(folder: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
-    let everybody = <Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
+    let everybody = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
     // What the process's umask leaves of it.
     #[cfg(unix)]
     builder.permissions(everybody);
     for _ in 0..TRIES {
-        let file = builder.tempfile_in(folder)?;
+        let file = builder.tempfile_in(folder).map_err(|error| {
+            let folder = folder.display();
+            let why = format!(
+                "no file can be made in its folder `{folder}`, where it gets its name when it is complete ({error}): make \
+                 the folder writable, or write into another one"
+            );
+            io::Error::new(error.kind(), why)
+        })?;
         // Where the system has no locks, nothing is taken for stale either.
         let is_mine = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
         if !is_mine || !is_still(file.path(), file.as_file()) {
             continue;
         }
-        if let Some(permissions) = permissions {
-            file.as_file().set_permissions(permissions)?;
+        if let Some(replaced) = replaced {
+            keep_owner(file.as_file(), replaced);
+            file.as_file().set_permissions(replaced.permissions())?;
         }
         return Ok(file);
     }
     Err(io::Error::other("new files in the folder are removed again and again: find out which program does that"))
+}
+
+/// Gives a file the owner and group of the one that it replaces, as far as this process may: some other user's file, which
+/// it may write, becomes its own otherwise.
+fn keep_owner(file: &File, replaced: &Metadata) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let Ok(made) = file.metadata() else { return };
+        let owner = (made.uid() != replaced.uid()).then(|| replaced.uid());
+        let group = (made.gid() != replaced.gid()).then(|| replaced.gid());
+        if owner.is_some() || group.is_some() {
+            // The group alone may be one that the process is in.
+            let _ = fchown(file, owner, group).or_else(|_| fchown(file, None, group));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (file, replaced);
 }

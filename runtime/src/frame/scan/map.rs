@@ -155,13 +155,14 @@ impl<F> ScanMap<F> {
     /// Writes the results to a Parquet file, compressed by Zstandard, a row group a chunk.
     ///
     /// The file is written beside `path`, as `.fanfold-*.tmp`, and renamed at the end: a failure leaves what was there
-    /// before. What a killed program leaves of its file is removed by the next sink into that folder. Chunks of less
-    /// than 32,768 rows are gathered into row groups of at least as many.
+    /// before. What a killed program leaves of its file is removed by the next sink into that folder. A link is followed,
+    /// and the new file has the permissions of the one that it replaces, and its owner where this process may give files
+    /// away. Chunks of less than 32,768 rows are gathered into row groups of at least as many.
     ///
     /// # Errors
     ///
-    /// As [`collect`](Self::collect), and if the file cannot be written, or is one of those that a pattern or folder of
-    /// the scan stands for. A file that the scan names is read, and then replaced.
+    /// As [`collect`](Self::collect), and if the file cannot be written, is there and may not be written to, or is one of
+    /// those that a pattern or folder of the scan stands for. A file that the scan names is read, and then replaced.
     ///
     /// # Examples
     ///
