@@ -12,7 +12,8 @@ use crate::frame::error::ChunkError;
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum ScanError {
-    /// The input cannot be read.
+    /// The input cannot be read. The text names the file that is at fault; to find it among several CSV or IPC files,
+    /// those before it are read again.
     Read {
         /// What was to be read.
         what: String,

@@ -10,6 +10,7 @@ use polars_plan::plans::hive::hive_partitions_from_paths;
 
 use super::atomic_file::PREFIX;
 use super::catch_panic::guarded;
+use super::parquet_file::of_file;
 
 /// Plain files of this machine, in the order in which Polars reads them.
 ///
@@ -40,6 +41,12 @@ impl Files {
         let paths = paths.to_vec();
         let plain = !paths.is_empty() && paths.iter().all(|path| path.as_std_path().is_file());
         Ok(plain.then_some(Self { paths, hive_start }))
+    }
+
+    /// An error about one of them, with its name if there are others and the error does not say it.
+    pub(super) fn named(&self, path: &PlRefPath, error: PolarsError) -> PolarsError {
+        let is_named = self.paths.len() == 1 || error.to_string().contains(path.as_str());
+        if is_named { error } else { of_file(&error, path.as_std_path()) }
     }
 
     /// The columns that the names of folders add, with a row a file; of a type in the files where these have them too.

@@ -6,6 +6,7 @@ use polars::prelude::*;
 
 use super::files::Files;
 use super::parquet::Blocks;
+use super::suspects::Suspects;
 use super::watched::{Watched, sources};
 
 /// A format of files.
@@ -20,8 +21,8 @@ pub(super) enum Format {
 pub(super) enum Input {
     /// By the workers, block by block.
     Blocks(Blocks),
-    /// By a query of Polars.
-    Query(LazyFrame, Watched),
+    /// By a query of Polars; of files if it is known which.
+    Query(LazyFrame, Watched, Option<Box<Suspects>>),
 }
 
 impl Input {
@@ -33,7 +34,7 @@ impl Input {
         rows: Option<usize>,
         workers: usize,
     ) -> PolarsResult<Self> {
-        let Some(files) = Files::of(path)? else { return Ok(Self::Query(query?, Watched::default())) };
+        let Some(files) = Files::of(path)? else { return Ok(Self::Query(query?, Watched::default(), None)) };
         match format {
             Format::Parquet => {
                 if let Some(blocks) = Blocks::new(&files, rows, workers)? {
@@ -42,7 +43,7 @@ impl Input {
             }
             Format::Csv => {
                 if let Some((sources, watched)) = sources(&files)? {
-                    return Ok(Self::Query(LazyCsvReader::new_with_sources(sources).finish()?, watched));
+                    return Ok(Self::of(LazyCsvReader::new_with_sources(sources).finish()?, watched, &files));
                 }
             }
             Format::Ipc => {
@@ -53,10 +54,15 @@ impl Input {
                 {
                     let args = UnifiedScanArgs { hive_options: HiveOptions::new_disabled(), ..Default::default() };
                     let query = LazyFrame::scan_ipc_sources(sources, IpcScanOptions::default(), args)?;
-                    return Ok(Self::Query(query, watched));
+                    return Ok(Self::of(query, watched, &files));
                 }
             }
         }
-        Ok(Self::Query(query?, Watched::by_path(&files)?))
+        Ok(Self::of(query?, Watched::by_path(&files)?, &files))
+    }
+
+    fn of(query: LazyFrame, watched: Watched, files: &Files) -> Self {
+        let suspects = Suspects::new(&query, files);
+        Self::Query(query, watched, Some(Box::new(suspects)))
     }
 }

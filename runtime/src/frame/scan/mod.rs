@@ -19,6 +19,7 @@ mod recut;
 mod row_group;
 mod sink;
 mod source;
+mod suspects;
 mod watched;
 
 use std::path::{Path, PathBuf};

@@ -117,17 +117,17 @@ where
     }
     let input = match path.zip(format) {
         Some((path, format)) => Input::files(&path, format, frame, rows, hands.count()),
-        None => frame.map(|frame| Input::Query(frame, Watched::default())),
+        None => frame.map(|frame| Input::Query(frame, Watched::default(), None)),
     };
     let (source, total) = match input.map_err(unreadable)? {
         Input::Blocks(blocks) => {
             let height = blocks.height() as u64;
             (Source::Files(blocks), Some(height))
         }
-        Input::Query(frame, watched) => {
+        Input::Query(frame, watched, suspects) => {
             let frame = hide_temporaries(frame);
             let total = if label.is_some() && counted { height(&frame) } else { None };
-            (Source::Query(Batches::new(frame, wanted, watched).map_err(unreadable)?), total)
+            (Source::Query(Batches::new(frame, wanted, watched, suspects).map_err(unreadable)?), total)
         }
     };
     let pipeline = Pipeline {

@@ -13,6 +13,7 @@ use polars::prelude::*;
 use super::catch_panic::{guarded, guarded_file};
 use super::parquet::{Blocks, Read};
 use super::recut::Recut;
+use super::suspects::Suspects;
 use super::watched::Watched;
 use crate::pool;
 
@@ -72,13 +73,22 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(mut frame: LazyFrame, rows: NonZero<usize>, watched: Watched) -> PolarsResult<Self> {
+    pub(super) fn new(
+        mut frame: LazyFrame,
+        rows: NonZero<usize>,
+        watched: Watched,
+        suspects: Option<Box<Suspects>>,
+    ) -> PolarsResult<Self> {
+        let named = move |error| match &suspects {
+            Some(suspects) => suspects.named(error),
+            None => error,
+        };
         // A query of a user may panic for other reasons than a damaged file.
         let reads_files = watched.is_any();
         // Files that cannot be opened, and columns that are not there, are told of here.
         let schema =
             if reads_files { guarded_file(|| frame.collect_schema()) } else { guarded(|| frame.collect_schema()) };
-        let schema = schema?;
+        let schema = schema.map_err(&named)?;
         let (sender, messages) = sync_channel(1);
         let to_workers = sender.clone();
         let hand_over = move |batch: DataFrame| {
@@ -90,7 +100,7 @@ impl Batches {
             let run = || query.collect_with_engine(Engine::Streaming);
             let last = match if reads_files { guarded_file(run) } else { guarded(run) } {
                 Ok(_) => Message::End,
-                Err(error) => Message::Failed(error),
+                Err(error) => Message::Failed(named(error)),
             };
             let _ = sender.send(last);
         };

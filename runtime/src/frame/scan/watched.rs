@@ -45,7 +45,8 @@ impl Watched {
     pub(super) fn by_path(files: &Files) -> PolarsResult<Self> {
         let mut watched = Self { files: Vec::new(), by_path: true };
         for path in &files.paths {
-            watched.push(path, Stamp::of(&path.as_std_path().metadata()?), None);
+            let metadata = path.as_std_path().metadata().map_err(|error| files.named(path, error.into()))?;
+            watched.push(path, Stamp::of(&metadata), None);
         }
         Ok(watched)
     }
@@ -74,17 +75,20 @@ impl Watched {
 
 /// What Polars reads the files from: memory, or handles that it maps; nothing where it must open them itself.
 pub(super) fn sources(files: &Files) -> PolarsResult<Option<(ScanSources, Watched)>> {
-    let length = |path: &PlRefPath| path.as_std_path().metadata().map(|metadata| metadata.len());
-    let lengths = files.paths.iter().map(length).collect::<std::io::Result<Vec<_>>>()?;
+    let length = |path: &PlRefPath| {
+        let metadata = path.as_std_path().metadata().map_err(|error| files.named(path, error.into()))?;
+        Ok(metadata.len())
+    };
+    let lengths = files.paths.iter().map(length).collect::<PolarsResult<Vec<_>>>()?;
     let in_memory = lengths.iter().fold(0_u64, |sum, length| sum.saturating_add(*length)) <= MOST_BYTES;
     if !in_memory && files.paths.len() > MOST_HANDLES {
         return Ok(None);
     }
     let (mut watched, mut buffers, mut handles) = (Watched::default(), Vec::<Buffer<u8>>::new(), Vec::new());
     for path in &files.paths {
-        let file = Arc::new(OpenedFile::open(path.as_std_path())?);
+        let file = Arc::new(OpenedFile::open(path.as_std_path()).map_err(|error| files.named(path, error))?);
         if in_memory {
-            buffers.push(file.read(&(0..file.len()))?);
+            buffers.push(file.read(&(0..file.len())).map_err(|error| files.named(path, error))?);
         } else {
             handles.push(file.file().try_clone()?);
         }
