@@ -125,7 +125,7 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`].
+    /// As [`Pool::submit`]. What is run on the pool panics if the pool is shut down by then, and names it.
     ///
     /// # Examples
     ///
@@ -140,6 +140,7 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
         self
@@ -208,6 +209,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     ///
     /// [`ChunkError`] as [`FrameChunks`] says: among others where a result differs in width, a column's name or
     /// a column's type from those before it.
+    #[track_caller]
     pub fn map(self, f: impl Fn(S) -> PolarsResult<S> + Sync) -> Result<S, ChunkError> {
         self.stacked(f)
     }
@@ -245,6 +247,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn try_map<E>(self, f: impl Fn(S) -> Result<S, E> + Sync) -> Result<S, ChunkError>
     where
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -271,6 +274,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn map_series(self, f: impl Fn(S) -> PolarsResult<Series> + Sync) -> Result<Series, ChunkError> {
         self.stacked(f)
     }
@@ -295,6 +299,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn map_reduce<T: Send>(
         self,
         f: impl Fn(S) -> PolarsResult<T> + Sync,
@@ -330,10 +335,12 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn for_each(self, f: impl Fn(S) -> PolarsResult<()> + Sync) -> Result<(), ChunkError> {
         self.values(f).map(drop)
     }
 
+    #[track_caller]
     fn values<T: Send>(&self, f: impl Fn(S) -> PolarsResult<T> + Sync) -> Result<Vec<T>, ChunkError> {
         if let Some(why) = self.plan.needs_rows() {
             return Err(BadCut::Asked(why).into());
@@ -342,6 +349,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
         self.run(&pieces, type_name_of_val(&f), |piece| f(pieces.take(self.whole, piece)?))
     }
 
+    #[track_caller]
     fn stacked<R, E>(self, f: impl Fn(S) -> Result<R, E> + Sync) -> Result<R, ChunkError>
     where
         R: Rows,
@@ -384,6 +392,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     }
 
     /// Runs the function, in the name of the user's, on each piece, by its number, and gives the results in row order.
+    #[track_caller]
     pub(super) fn run<T, E, F>(&self, pieces: &P::Pieces, name: &'static str, f: F) -> Result<Vec<T>, ChunkError>
     where
         T: Send,

@@ -12,8 +12,9 @@ use polars_core::utils::arrow::array::PrimitiveArray;
 use super::error::{BadCut, ChunkError};
 use crate::error::panics;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run};
+use crate::map::{Grain, Hands, Items, Run, pool_was_closed};
 use crate::pool::Core;
+use crate::pool::scoped::Abandoned;
 use crate::pool::Pool;
 use crate::task::send_proof::CallProof;
 
@@ -45,7 +46,8 @@ impl<'a> ColumnMap<'a> {
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`].
+    /// As [`Pool::submit`]. What is run on the pool panics if the pool is shut down by then, and names it.
+    #[track_caller]
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().with_threads("closures")));
         self
@@ -74,6 +76,7 @@ impl<'a> ColumnMap<'a> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn map<A, B, F>(self, f: F) -> Result<Column, ChunkError>
     where
         A: NumericNative<PolarsType: PolarsNumericType<Native = A>>,
@@ -99,16 +102,25 @@ impl<'a> ColumnMap<'a> {
             };
             let failed = |panicked| ChunkError::new(0, rows, Box::new(panicked) as Box<dyn Error + Send + Sync>);
             let results = panics::catch(std::any::type_name::<F>(), run).map_err(failed)?;
-            Ok(PrimitiveArray::from_vec(results).with_validity(array.validity().cloned()))
+            Ok(results.map(|results| PrimitiveArray::from_vec(results).with_validity(array.validity().cloned())))
         });
-        let arrays = arrays.collect::<Result<Vec<_>, ChunkError>>()?;
+        let arrays = arrays.collect::<Result<Vec<_>, ChunkError>>()?.into_iter().collect::<Result<Vec<_>, Abandoned>>();
+        let arrays = match arrays {
+            Ok(arrays) => arrays,
+            Err(Abandoned) => pool_was_closed(std::any::type_name::<F>(), core),
+        };
         let column = ChunkedArray::<B::PolarsType>::from_chunk_iter(series.name().clone(), arrays);
         Ok(column.into_series().into_column())
     }
 }
 
 /// The results for all items, in one buffer.
-fn mapped<M, I, A, B>(core: &Arc<Core>, bar: Option<&Bar>, items: I, f: impl Fn(A) -> B + Sync) -> Vec<B>
+fn mapped<M, I, A, B>(
+    core: &Arc<Core>,
+    bar: Option<&Bar>,
+    items: I,
+    f: impl Fn(A) -> B + Sync,
+) -> Result<Vec<B>, Abandoned>
 where
     I: Items<A, M>,
     A: Send,
@@ -123,8 +135,8 @@ where
         keep: Ok::<B, std::convert::Infallible>,
         stops: false,
     };
-    let Ok(results) = run.collect(items.into_source(), CallProof::by_bounds());
-    results
+    let Ok(results) = run.try_collect(items.into_source(), CallProof::by_bounds())?;
+    Ok(results)
 }
 
 /// The column's values, if they are of this type.

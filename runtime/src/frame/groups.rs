@@ -71,6 +71,7 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
     /// # Errors
     ///
     /// As [`map`](Self::map); the text names the group's keys too.
+    #[track_caller]
     pub fn map_groups(self, f: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> Result<DataFrame, ChunkError> {
         let pieces = self.pieces()?;
         let keys = self.plan.keys.clone();

@@ -14,6 +14,8 @@ use super::schedule::{Grain, Hands, Plan, drive};
 use super::source::{Source, Visitor};
 use crate::sys::drop_all::Kept;
 use crate::task::send_proof::{AssertSend, CallProof};
+use crate::pool::Core;
+use crate::pool::scoped::Abandoned;
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
 /// and for functions that may fail `Result<_, E>` or `Option<_>` of one, which stop at the first failure.
@@ -161,6 +163,8 @@ const STOPPING_WINDOW: usize = 1 << 20;
 struct Gathering<'r, 'a, F, K, T, E> {
     run: &'r Run<'a, F, K>,
     kept: Result<Kept<T>, E>,
+    /// Whether the pool was closed before all items had run.
+    abandoned: bool,
 }
 
 impl<F, K> Run<'_, F, K> {
@@ -170,17 +174,39 @@ impl<F, K> Run<'_, F, K> {
     /// # Panics
     ///
     /// With a panic of `call`, and if the pool is closed.
-    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: CallProof<A, R>) -> Result<Vec<T>, E>
+    #[track_caller]
+    pub(crate) fn collect<A, R, T, E>(
+        &self,
+        source: impl Source<Item = A>,
+        proof: CallProof<A, R>,
+    ) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
+        match self.try_collect(source, proof) {
+            Ok(results) => results,
+            Err(Abandoned) => pool_was_closed(self.name, self.hands.core),
+        }
+    }
+
+    /// As [`collect`](Self::collect), and [`Abandoned`] if the pool is closed.
+    pub(crate) fn try_collect<A, R, T, E>(
+        &self,
+        source: impl Source<Item = A>,
+        _: Crossing<A, R>,
+    ) -> Result<Result<Vec<T>, E>, Abandoned>
+    where
+        F: Fn(A) -> R + Sync,
+        K: Fn(R) -> Result<T, E> + Sync,
+    {
+        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())), abandoned: false };
         source.visit(&mut gathering);
-        gathering.kept.map(Kept::into_vec)
+        gathering.end()
     }
 
     /// As [`collect`](Self::collect), for items that are one window.
+    #[track_caller]
     pub(super) fn collect_window<A, R, T, E>(
         &self,
         items: impl Indexed<Item = A>,
@@ -190,9 +216,28 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
+        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())), abandoned: false };
         let _ = gathering.window(items);
-        gathering.kept.map(Kept::into_vec)
+        match gathering.end() {
+            Ok(results) => results,
+            Err(Abandoned) => pool_was_closed(self.name, self.hands.core),
+        }
+    }
+}
+
+/// Panics with the names of a function and of its pool.
+#[cold]
+#[track_caller]
+pub(crate) fn pool_was_closed(name: &str, core: &Core) -> ! {
+    panic!(
+        "`{name}` cannot run on all items: its pool was closed: call it before the {core:?} is shut down, or on another \
+         pool"
+    )
+}
+
+impl<F, K, T, E> Gathering<'_, '_, F, K, T, E> {
+    fn end(self) -> Result<Result<Vec<T>, E>, Abandoned> {
+        if self.abandoned { Err(Abandoned) } else { Ok(self.kept.map(Kept::into_vec)) }
     }
 }
 
@@ -235,7 +280,10 @@ where
             unsafe { items.discard(indexes) };
         };
         let driven = drive(Plan { hands, grain, stops, name, owned: needs_drop::<T>() }, len, &body, &discard);
-        assert!(driven.is_ok(), "`{name}` cannot run on all items: its pool was closed");
+        if driven.is_err() {
+            self.abandoned = true;
+            return ControlFlow::Break(());
+        }
         if let Some(reason) = stop.into_reason() {
             self.kept = Err(reason);
             return ControlFlow::Break(());

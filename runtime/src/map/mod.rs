@@ -38,6 +38,8 @@ pub use timeout::TimedMap;
 
 pub(crate) use collect::Run;
 pub(crate) use schedule::{Grain, Hands};
+#[cfg(feature = "polars")]
+pub(crate) use collect::pool_was_closed;
 
 use function::Bare;
 #[cfg(feature = "process")]

@@ -75,6 +75,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn for_each<T: Send>(self, op: impl FnMut(T) -> PolarsResult<()> + Send) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
@@ -101,6 +102,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn reduce<T: Send>(self, fold: impl Fn(T, T) -> T + Sync) -> Result<T, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
@@ -138,6 +140,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn collect(self) -> Result<DataFrame, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -178,6 +181,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -205,6 +209,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -233,6 +238,7 @@ impl<F> ScanMap<F> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
@@ -240,6 +246,7 @@ impl<F> ScanMap<F> {
         self.sink::<IpcFile>(path.as_ref())
     }
 
+    #[track_caller]
     fn sink<K: SinkFile>(self, path: &Path) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,

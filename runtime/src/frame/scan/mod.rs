@@ -240,7 +240,8 @@ impl Scan {
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`].
+    /// As [`Pool::submit`]. What is run on the pool panics if the pool is shut down by then, and names it.
+    #[track_caller]
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
         self
@@ -260,6 +261,7 @@ impl Scan {
     /// # Errors
     ///
     /// [`ScanError`] if the input cannot be read, or if the function fails or panics.
+    #[track_caller]
     pub fn for_each(self, f: impl Fn(DataFrame) -> PolarsResult<()> + Sync) -> Result<(), ScanError> {
         self.map(f).for_each(|()| Ok(()))
     }
@@ -269,6 +271,7 @@ impl Scan {
     /// # Errors
     ///
     /// As [`for_each`](Self::for_each).
+    #[track_caller]
     pub fn map_reduce<T: Send>(
         self,
         f: impl Fn(DataFrame) -> PolarsResult<T> + Sync,

@@ -99,6 +99,7 @@ struct Pipeline<'a, F, E, P> {
 }
 
 /// Runs the function on each chunk of the scan, and the ending on each result.
+#[track_caller]
 pub(super) fn run<T, F, E>(scan: Scan, f: &F, ending: &E) -> Result<(), ScanError>
 where
     T: Send,

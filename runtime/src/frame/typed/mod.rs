@@ -70,6 +70,7 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn map_rows<R, T, O>(self, f: impl Fn(R) -> T + Sync) -> Result<O, ChunkError>
     where
         R: Deserialize<'a>,

@@ -42,7 +42,7 @@ pub(crate) enum Grain {
 /// Who works on a map.
 #[derive(Clone, Copy)]
 pub(crate) struct Hands<'a> {
-    core: &'a Arc<Core>,
+    pub(super) core: &'a Arc<Core>,
     /// Workers that are called at most.
     helpers: usize,
     /// Whether the caller works along.
