@@ -49,7 +49,8 @@ const ROWS: usize = 100_000;
 ///
 /// Each file is opened once: one that is replaced meanwhile (written beside and renamed, as the sinks do) is read as it
 /// was. One that is written in place is an error that names it. CSV and IPC files of more than 16 MiB are mapped by
-/// Polars: if another program makes one of these shorter, reading it can end this program with SIGBUS.
+/// Polars: if another program makes one of these shorter, reading it can end this program with SIGBUS. Write new files
+/// beside the old ones and rename them, or use Parquet: its files are never mapped.
 ///
 /// # Hostile files
 ///
