@@ -61,6 +61,12 @@ impl Input {
         Ok(Self::of(query?, Watched::by_path(&files)?, &files))
     }
 
+    /// A query of the user.
+    pub(super) fn query(query: LazyFrame) -> Self {
+        let suspects = Suspects::of_query(&query).map(Box::new);
+        Self::Query(query, Watched::default(), suspects)
+    }
+
     fn of(query: LazyFrame, watched: Watched, files: &Files) -> Self {
         let suspects = Suspects::new(&query, files);
         Self::Query(query, watched, Some(Box::new(suspects)))

@@ -17,7 +17,6 @@ use super::input::Input;
 use super::parquet::matches_nothing;
 use super::patterns::hide_temporaries;
 use super::source::{Batches, Chunk, Source};
-use super::watched::Watched;
 use super::{ROWS, Scan};
 use crate::frame::chunks::isolated;
 use crate::frame::error::ChunkError;
@@ -118,7 +117,7 @@ where
     }
     let input = match path.zip(format) {
         Some((path, format)) => Input::files(&path, format, frame, rows, hands.count()),
-        None => frame.map(|frame| Input::Query(frame, Watched::default(), None)),
+        None => frame.map(Input::query),
     };
     let (source, total) = match input.map_err(unreadable)? {
         Input::Blocks(blocks) => {
