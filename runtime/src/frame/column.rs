@@ -14,8 +14,8 @@ use crate::error::panics;
 use crate::map::progress::Bar;
 use crate::map::{Grain, Hands, Items, Run, pool_was_closed};
 use crate::pool::Core;
-use crate::pool::scoped::Abandoned;
 use crate::pool::Pool;
+use crate::pool::scoped::Abandoned;
 use crate::task::send_proof::CallProof;
 
 /// A column of numbers about to be mapped; [`ParallelFrame::par_column`](crate::ParallelFrame::par_column) and

@@ -12,10 +12,10 @@ use super::output::Slots;
 use super::progress::Bar;
 use super::schedule::{Grain, Hands, Plan, drive};
 use super::source::{Source, Visitor};
-use crate::sys::drop_all::Kept;
-use crate::task::send_proof::{AssertSend, CallProof};
 use crate::pool::Core;
 use crate::pool::scoped::Abandoned;
+use crate::sys::drop_all::Kept;
+use crate::task::send_proof::{AssertSend, CallProof};
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
 /// and for functions that may fail `Result<_, E>` or `Option<_>` of one, which stop at the first failure.
@@ -175,11 +175,7 @@ impl<F, K> Run<'_, F, K> {
     ///
     /// With a panic of `call`, and if the pool is closed.
     #[track_caller]
-    pub(crate) fn collect<A, R, T, E>(
-        &self,
-        source: impl Source<Item = A>,
-        proof: CallProof<A, R>,
-    ) -> Result<Vec<T>, E>
+    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, proof: CallProof<A, R>) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
@@ -194,7 +190,7 @@ impl<F, K> Run<'_, F, K> {
     pub(crate) fn try_collect<A, R, T, E>(
         &self,
         source: impl Source<Item = A>,
-        _: Crossing<A, R>,
+        _: CallProof<A, R>,
     ) -> Result<Result<Vec<T>, E>, Abandoned>
     where
         F: Fn(A) -> R + Sync,

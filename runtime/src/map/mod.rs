@@ -37,9 +37,9 @@ pub use source::{Items, PoolItems, Source};
 pub use timeout::TimedMap;
 
 pub(crate) use collect::Run;
-pub(crate) use schedule::{Grain, Hands};
 #[cfg(feature = "polars")]
 pub(crate) use collect::pool_was_closed;
+pub(crate) use schedule::{Grain, Hands};
 
 use function::Bare;
 #[cfg(feature = "process")]
