@@ -111,7 +111,8 @@ impl Pool {
     ///
     /// # What is left
     ///
-    /// A worker that is killed leaves the processes that it has started behind: they go on. A copy of the worker, which a
+    /// A worker that ends or is killed while it is idle is reaped within about a second: no zombie stays. The next call
+    /// that would use it starts another one. A worker that is killed leaves the processes that it has started behind: they go on. A copy of the worker, which a
     /// task has forked and which returns from the task as the worker does, ends there, without exit handlers; it ends
     /// where it would use a [`channel`](crate::channel), too.
     ///

@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::child::{self, Terms};
-use super::start_limit::Starts;
-use super::worker_slot::{self, Seat};
+use super::child::{self, Host, Terms};
 use crate::sys::owner::Owner;
+use super::worker_slot::{self, Seat};
+use super::start_limit::Starts;
 use crate::sys::reserve;
 
 pub(crate) struct Stable {
@@ -88,8 +88,10 @@ impl Stable {
     /// Kills the workers that run something or start, and ends the others.
     pub(crate) fn cancel(&self) {
         let idle = self.take_all();
+        // The number of one that has ended may be that of a worker that has started since.
+        let idle_processes = idle.iter().filter_map(|seat| seat.host.as_ref()).map(Host::process);
         let pids: Vec<u32> =
-            idle.iter().filter_map(|seat| seat.host.as_ref()).map(|host| host.process().id()).collect();
+            idle_processes.filter(|process| process.exit().is_none()).map(|process| process.id()).collect();
         self.starts.cancel(&pids);
         Self::end(idle);
     }

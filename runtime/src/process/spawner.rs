@@ -1,15 +1,23 @@
 //! The one thread that starts workers. The system ends a worker when the thread that started it ends, and this one ends
 //! with the process.
+//!
+//! The thread also reaps workers that end while they are idle, when nobody waits for them. While workers live, it asks the
+//! kernel once a second, a system call for each worker. Waiting for all pidfds at once would cost a descriptor to be woken
+//! by for each start, and does not work on kernels without pidfds.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::process::os::pidfd::Process;
-use crate::process::os::refusal::{Refused, Step};
 use crate::sys::owner::PerProcess;
+use super::os::pidfd::{Process, Watched};
+use super::os::refusal::{Refused, Step};
+
+/// How long a worker that has ended may stay a zombie.
+const PERIOD: Duration = Duration::from_secs(1);
 
 type Order = (Command, Sender<io::Result<Process>>);
 
@@ -34,12 +42,29 @@ pub(super) fn gone() -> io::Error {
 
 fn start() -> io::Result<Sender<Order>> {
     let (orders, ordered) = channel::<Order>();
-    std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || {
-        for (command, reply) in ordered {
-            let _ = reply.send(run(command));
-        }
-    })?;
+    std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || serve(&ordered))?;
     Ok(orders)
+}
+
+/// Starts what is ordered, and reaps what has ended.
+fn serve(ordered: &Receiver<Order>) {
+    let mut watched: Vec<Watched> = Vec::new();
+    loop {
+        let order = match watched.as_slice() {
+            [] => ordered.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            _ => ordered.recv_timeout(PERIOD),
+        };
+        match order {
+            Ok((command, reply)) => {
+                let started = run(command);
+                watched.extend(started.iter().map(Process::watched));
+                let _ = reply.send(started);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        watched.retain(Watched::runs);
+    }
 }
 
 /// Runs the command. It holds the worker's end of the socket, which is closed here when this returns: the other end is

@@ -9,10 +9,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::process::os::{self, OwnedFd, UnixStream, Waited};
@@ -44,7 +45,10 @@ impl Exit {
 
 /// A child process. Dropping it kills it and waits for it, so that neither a process nor a zombie stays.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct Process(Arc<Child>);
+
+#[derive(Debug)]
+pub(crate) struct Child {
     /// The process that started it. A forked copy of that neither signals the child nor waits for it.
     owner: Owner,
     pid: u32,
@@ -60,18 +64,44 @@ impl Process {
     ///
     /// If there is no descriptor left for it; the child is killed then.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
-        let mut process = Self { owner: Owner::this_process(), pid, pidfd: None, exit: Mutex::new(None) };
+        let child = |pidfd| Child { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
         match open(pid) {
-            Ok(pidfd) => process.pidfd = Some(pidfd),
+            Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-                return Err(error);
+                // Dropping the process kills it.
+                drop(Self(Arc::new(child(None))));
+                Err(error)
             }
             // An old kernel, or a sandbox; or the process has ended already, and `exit` finds that out.
-            Err(_) => {}
+            Err(_) => Ok(Self(Arc::new(child(None)))),
         }
-        Ok(process)
     }
 
+    /// What reaps the process while nobody waits for it. It neither keeps the process alive nor kills it.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched(Arc::downgrade(&self.0))
+    }
+}
+
+/// A child process that may end while nobody waits for it.
+pub(crate) struct Watched(Weak<Child>);
+
+impl Watched {
+    /// Reaps the child if it has ended, so that no zombie stays; whether the child runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.0.upgrade().is_some_and(|child| child.exit().is_none())
+    }
+}
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl Child {
     pub(crate) fn id(&self) -> u32 {
         self.pid
     }
@@ -260,7 +290,7 @@ mod tests {
     fn a_process_without_a_pidfd_is_known_by_its_number() {
         let without = |command| {
             let mut process = child(command);
-            process.pidfd = None;
+            Arc::get_mut(&mut process.0).expect("nobody watches it").pidfd = None;
             process
         };
         assert_eq!(without("exit 3").wait(far()), Some(Exit::Code(3)));
@@ -280,7 +310,7 @@ mod tests {
         // Kernels since 6.15 tell it to others too.
         assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
         let number_alone =
-            Process { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
+            Child { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
         assert_eq!(number_alone.exit(), Some(Exit::Unknown));
     }
 

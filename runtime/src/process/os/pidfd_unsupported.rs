@@ -22,7 +22,15 @@ impl Process {
         Err(io::Error::new(io::ErrorKind::Unsupported, "worker processes need Linux"))
     }
 
+    pub(crate) fn watched(&self) -> Watched {
+        match self.0 {}
+    }
+
     pub(crate) fn id(&self) -> u32 {
+        match self.0 {}
+    }
+
+    pub(crate) fn exit(&self) -> Option<Exit> {
         match self.0 {}
     }
 
@@ -39,6 +47,14 @@ impl Process {
     }
 
     pub(crate) fn listen(&self, _: &UnixStream, _: Option<Instant>) -> io::Result<Waited> {
+        match self.0 {}
+    }
+}
+
+pub(super) struct Watched(Infallible);
+
+impl Watched {
+    pub(super) fn runs(&self) -> bool {
         match self.0 {}
     }
 }
