@@ -34,8 +34,18 @@ const PLAIN: [Type; 19] = [
 /// chose.
 const OBJECT: &str = "_POLARS_PYTHON_OBJECT";
 
-/// Levels of types within types: what is deeper is not read, as each is a level of the stack.
+/// Levels of types within types: what is deeper is neither written nor read, as each is a level of the stack.
 const DEEPEST: u8 = 100;
+
+/// One level less.
+fn deeper(depth: u8) -> Result<u8, Misfit> {
+    depth.checked_sub(1).ok_or_else(|| {
+        Misfit::new(format!(
+            "a column of a type that is too deep, with more than {DEEPEST} lists and structs within each other: send a \
+             flatter one (`explode`, `unnest`)"
+        ))
+    })
+}
 
 const TIMESTAMP: u8 = 32;
 const DURATION: u8 = 33;
@@ -61,9 +71,15 @@ const KEYS: [IntegerType; 8] = [
 ];
 
 pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-    categories::keep(field);
+    write_field_within(field, out, DEEPEST)
+}
+
+/// A field whose type is so many levels deep at most.
+fn write_field_within(field: &Field, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misfit> {
     out.value(field.name.as_str())?;
-    write_type(&field.dtype, out)?;
+    write_type(&field.dtype, out, depth)?;
+    // It looks at all levels of the type, whose number is known to be small by now.
+    categories::keep(field);
     out.value(&field.is_nullable)?;
     let metadata = field.metadata.iter().flat_map(|metadata| metadata.iter());
     let metadata: Vec<(&str, &str)> = metadata.map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -105,7 +121,8 @@ fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
     place.ok_or_else(|| Misfit::new("it has a unit or a key that is unknown"))
 }
 
-fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+fn write_type(dtype: &Type, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misfit> {
+    let depth = deeper(depth)?;
     match dtype {
         Type::Timestamp(unit, zone) => {
             out.tagged(TIMESTAMP, &number(&UNITS, unit)?)?;
@@ -116,24 +133,24 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
         Type::Decimal(precision, scale) => out.tagged(DECIMAL, &(precision, scale)),
         Type::LargeList(inner) => {
             out.value(&LIST)?;
-            write_field(inner, out)
+            write_field_within(inner, out, depth)
         }
         Type::FixedSizeList(inner, width) => {
             out.tagged(ARRAY, width)?;
-            write_field(inner, out)
+            write_field_within(inner, out, depth)
         }
         Type::Struct(fields) => {
             out.tagged(STRUCT, &fields.len())?;
-            fields.iter().try_for_each(|field| write_field(field, out))
+            fields.iter().try_for_each(|field| write_field_within(field, out, depth))
         }
         Type::Dictionary(key, values, sorted) => {
             out.tagged(DICTIONARY, &(number(&KEYS, key)?, sorted))?;
-            write_type(values, out)
+            write_type(values, out, depth)
         }
         Type::Extension(extension) => {
             let metadata = extension.metadata.as_deref();
             out.tagged(EXTENSION, &(extension.name.as_str(), metadata))?;
-            write_type(&extension.inner, out)
+            write_type(&extension.inner, out, depth)
         }
         plain => match number(&PLAIN, plain) {
             Ok(number) => out.value(&number),
@@ -143,7 +160,7 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>) -> Result<(), Misfit> {
 }
 
 fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
-    let depth = depth.checked_sub(1).ok_or_else(|| Misfit::new("a column of a type that is too deep"))?;
+    let depth = deeper(depth)?;
     let unknown = || Misfit::new("a column of an unknown type");
     let unit = |input: &mut Decoder<'_>| {
         let number: u8 = input.value()?;
@@ -185,4 +202,27 @@ fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
         }
         number => PLAIN.get(usize::from(number)).cloned().ok_or_else(unknown)?,
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_is_too_deep_is_not_written() {
+        for (levels, crosses) in [(DEEPEST - 1, true), (DEEPEST, false), (u8::MAX, false)] {
+            let field = |dtype| Field::new("item".into(), dtype, true);
+            let dtype = (0..levels).fold(Type::Int64, |inner, _| Type::LargeList(Box::new(field(inner))));
+            let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+            let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None };
+            let written = write_field(&field(dtype.clone()), &mut out);
+            match written {
+                Ok(()) => {
+                    let read = read_field(&mut Decoder::new(&bytes, Vec::new())).expect("it was written");
+                    assert!(crosses && read.dtype == dtype);
+                }
+                Err(error) => assert!(!crosses && error.to_string().contains("too deep"), "{levels}: {error}"),
+            }
+        }
+    }
 }
