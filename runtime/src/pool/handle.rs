@@ -96,10 +96,11 @@ impl Pool {
     ///
     /// # What crosses
     ///
-    /// Values are written and read by recursion. One that is nested thousands deep takes as much stack where it is read as
-    /// where it was made, and more; in the parent an overflow ends the program. The pool's threads have 64 MiB for that;
-    /// a direct call that finds a worker idle reads its result on the caller's own stack. A panic's payload that is not
-    /// text arrives as a note that says so.
+    /// Values are written and read by recursion. An argument or a result that is nested too deep for the stack of the
+    /// thread that writes or reads it is refused as [`TaskError::Wire`](crate::TaskError::Wire). The pool's threads have
+    /// 64 MiB of stack for that; a direct call that finds a worker idle writes its arguments and reads its result on the
+    /// caller's own stack. What drops such a value, its own destructor mostly, must not overflow the stack either. A
+    /// panic's payload that is not text arrives as a note that says so.
     ///
     /// # When a worker does not start
     ///

@@ -352,6 +352,30 @@ fn values_within_values_do_not_overflow_the_stack() {
 }
 
 #[test]
+fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
+    let write = || {
+        for depth in [10, 100_000, 1_000_000] {
+            let list = (0..depth).fold(List::End, |list, _| List::Item(Box::new(list)));
+            let options = (0..depth).fold(Options(None), |options, _| Options(Some(Box::new(options))));
+            let tree = (0..depth).fold(Tree(Vec::new()), |tree, _| Tree(vec![tree]));
+            let mut bytes = Vec::new();
+            let written =
+                [write_value(&list, &mut bytes), write_value(&options, &mut bytes), write_value(&tree, &mut bytes)];
+            for written in written {
+                let told = written.is_err_and(|error| error.to_string().contains("stack of the thread that writes it"));
+                assert_eq!(told, depth > 10, "{depth}");
+            }
+            // Their destructors recur.
+            std::mem::forget((list, options, tree));
+        }
+    };
+    for stack in [1 << 16, 1 << 18, 2 << 20] {
+        let thread = std::thread::Builder::new().stack_size(stack).spawn(write);
+        thread.expect("there is a thread").join().expect("no overflow");
+    }
+}
+
+#[test]
 fn a_channel_takes_only_memory_that_nobody_writes() {
     let (from, to) = End::pair().expect("there are sockets");
     let socket = from.try_clone().expect("one more").0;

@@ -23,6 +23,9 @@ use std::fmt;
 
 pub(in crate::process) use read::read;
 pub(in crate::process) use write::write;
+use super::os;
+pub(super) use read::read;
+pub(super) use write::write;
 
 /// Kinds of parts, in the low bits of their number.
 mod kind {
@@ -91,6 +94,32 @@ impl Names {
     }
 }
 
+/// The address above which the stack may be used by values within values: how deep they are, the data says. The first
+/// nested value asks the system for it.
+struct Floor(usize);
+
+impl Floor {
+    /// A floor that nobody has asked for.
+    const UNKNOWN: Self = Self(usize::MAX);
+
+    /// Checks that there is stack for one more value within this one. Types that contain themselves do so in an option,
+    /// an enum, a sequence or a map. The action names what the thread does with the values, in an error.
+    #[inline]
+    fn nest(&mut self, action: &'static str) -> Result<(), Error> {
+        let here = 0_u8;
+        let here = std::ptr::from_ref(&here).addr();
+        if here < self.0 { self.nest_below(here, action) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn nest_below(&mut self, here: usize, action: &'static str) -> Result<(), Error> {
+        if self.0 == Self::UNKNOWN.0 {
+            self.0 = os::stack_floor();
+        }
+        if here < self.0 { Err(Error::too_deep(action)) } else { Ok(()) }
+    }
+}
+
 /// A type, or a variant of it, in an error.
 #[derive(Clone, Copy)]
 struct Of {
@@ -144,10 +173,14 @@ impl Error {
         )
     }
 
-    /// More values within values than the stack holds.
+    /// More values within values than the stack holds of the thread that reads or writes them.
     #[cold]
-    fn too_deep() -> Self {
-        Self::new("its values are nested too deep for the stack of the thread that reads it")
+    fn too_deep(action: &str) -> Self {
+        Self::new(format_args!(
+            "its values are nested too deep for the stack of the thread that {action} it: send them flat, as a `Vec` \
+             whose values refer to each other by index, or give the thread more stack (`RUST_MIN_STACK`; for a worker \
+             process `ulimit -s`)"
+        ))
     }
 
     /// What is written is not what is read.

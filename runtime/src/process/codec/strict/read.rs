@@ -6,15 +6,15 @@ use postcard::de_flavors::Slice;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::{BITS, Error, MORE, Names, Of, kind, shape};
 use crate::process::os;
+use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
 
 /// Reads a value; gives it, and the bytes behind it.
 #[inline]
 pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Error> {
     let most = bytes.len();
     let bytes = postcard::Deserializer::from_bytes(bytes);
-    let mut source = Source { bytes, most, parts: most.saturating_add(EMPTY), floor: UNKNOWN };
+    let mut source = Source { bytes, most, parts: most.saturating_add(EMPTY), floor: Floor::UNKNOWN };
     let value = T::deserialize(Reader(&mut source))?;
     Ok((value, source.bytes.finalize()?))
 }
@@ -25,13 +25,8 @@ struct Source<'de> {
     most: usize,
     /// Parts that may still come. Each but an [`EMPTY`] one has a byte at least that is of no other.
     parts: usize,
-    /// Values within values are read while the stack is above this address: the bytes say how deep they are. It is asked
-    /// for by the first one.
-    floor: usize,
+    floor: Floor,
 }
-
-/// A floor that nobody has asked for.
-const UNKNOWN: usize = usize::MAX;
 
 /// Parts that take no bytes, as `()`, in one value at most: else a few bytes could ask for years of reading.
 const EMPTY: usize = 1 << 20;
@@ -64,26 +59,9 @@ impl<'de> Source<'de> {
         Ok(word)
     }
 
-    /// Checks that there is stack for one more value within this one. Types that contain themselves do so in an option,
-    /// an enum, a sequence or a map.
-    #[inline]
-    fn nest(&mut self) -> Result<(), Error> {
-        let here = 0_u8;
-        let here = std::ptr::from_ref(&here).addr();
-        if here < self.floor { self.nest_below(here) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn nest_below(&mut self, here: usize) -> Result<(), Error> {
-        if self.floor == UNKNOWN {
-            self.floor = os::stack_floor();
-        }
-        if here < self.floor { Err(Error::too_deep()) } else { Ok(()) }
-    }
-
     #[inline]
     fn parts(&mut self) -> Result<(u64, Parts<'_, 'de>), Error> {
-        self.nest()?;
+        self.floor.nest("reads")?;
         let (kind, len) = self.split()?;
         let left = usize::try_from(len).map_err(|_| Error::new("it is too long"))?;
         self.parts = self.parts.checked_sub(left).ok_or_else(Error::too_many)?;
@@ -226,7 +204,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         match self.0.take::<u8>()? {
             0 => visitor.visit_none(),
             1 => {
-                self.0.nest()?;
+                self.0.floor.nest("reads")?;
                 visitor.visit_some(self)
             }
             _ => Err(postcard::Error::DeserializeBadOption.into()),
@@ -296,7 +274,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.nest()?;
+        self.0.floor.nest("reads")?;
         visitor.visit_enum(Choice { from: self.0, name, variants })
     }
 

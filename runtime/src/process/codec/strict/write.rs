@@ -9,12 +9,12 @@ use serde::ser::{
     SerializeTupleVariant, Serializer,
 };
 
-use super::{BITS, Error, MORE, Names, Of, kind, shape};
+use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
 
 /// Writes a value behind `bytes`.
 #[inline]
-pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Writer(&mut Postcard { output: Append(bytes) }))
+pub(in super::super) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    value.serialize(Writer(&mut Postcard { output: Append { bytes, floor: Floor::UNKNOWN } }))
 }
 
 type Postcard<'b> = postcard::Serializer<Append<'b>>;
@@ -22,27 +22,30 @@ type Postcard<'b> = postcard::Serializer<Append<'b>>;
 /// Bytes that are copied one by one: the longest form of a number of 64 bits.
 const SHORT: usize = 10;
 
-/// A vector that grows.
-struct Append<'a>(&'a mut Vec<u8>);
+/// A vector that grows, and how deep the values in it may be.
+struct Append<'a> {
+    bytes: &'a mut Vec<u8>,
+    floor: Floor,
+}
 
 impl Flavor for Append<'_> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
+        self.bytes.push(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         if bytes.len() > SHORT {
-            self.0.extend_from_slice(bytes);
+            self.bytes.extend_from_slice(bytes);
             return Ok(());
         }
         // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
-        self.0.reserve(SHORT);
-        bytes.iter().for_each(|byte| self.0.push(*byte));
+        self.bytes.reserve(SHORT);
+        bytes.iter().for_each(|byte| self.bytes.push(*byte));
         Ok(())
     }
 
@@ -54,6 +57,12 @@ impl Flavor for Append<'_> {
 struct Writer<'a, 'b>(&'a mut Postcard<'b>);
 
 impl<'a, 'b> Writer<'a, 'b> {
+    /// Checks that there is stack for the values within this one.
+    #[inline]
+    fn nest(&mut self) -> Result<(), Error> {
+        self.0.output.floor.nest("writes")
+    }
+
     /// A number that is a constant, mostly, and small.
     #[inline]
     fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
@@ -72,6 +81,7 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     #[inline]
     fn parts(mut self, kind: u64, len: usize, of: Of) -> Result<Parts<'a, 'b>, Error> {
+        self.nest()?;
         self.word(len as u64, kind)?;
         Ok(Parts { to: self.0, of, left: len, names: Names::NONE })
     }
@@ -136,7 +146,8 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+    fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), Error> {
+        self.nest()?;
         (&mut *self.0).serialize_u8(1)?;
         value.serialize(self)
     }
@@ -159,6 +170,7 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
+        self.nest()?;
         self.variant(index, shape::VALUE, variant)?;
         value.serialize(self)
     }

@@ -1,0 +1,79 @@
+//! Values within values, deeper than any stack: an error tells of them, where they are written and where they are read.
+
+use fanfold::{Pool, TaskError, parallel};
+use serde::{Deserialize, Serialize};
+
+fanfold::process_tests!();
+
+static WORKERS: Pool = Pool::process("workers").threads(1);
+
+/// Deeper than the 64 MiB of a pool's threads.
+const DEEP: u32 = 3_000_000;
+
+/// A list whose destructor does not recur.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct List(Option<Box<List>>);
+
+impl List {
+    fn new(depth: u32) -> Self {
+        (0..depth).fold(Self(None), |list, _| Self(Some(Box::new(list))))
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(mut list) = next {
+            next = list.0.take();
+        }
+    }
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn depth(list: List) -> Result<u32, TaskError> {
+    let (mut list, mut depth) = (&list, 0);
+    while let Some(next) = &list.0 {
+        (list, depth) = (next, depth + 1);
+    }
+    Ok(depth)
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn make(depth: u32) -> Result<List, TaskError> {
+    Ok(List::new(depth))
+}
+
+fn assert_told<T: std::fmt::Debug>(outcome: Result<T, TaskError>, function: &str, what: &str) {
+    let Err(error) = outcome else { panic!("it has crossed") };
+    assert!(matches!(error, TaskError::Wire { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains(function) && said.contains(what), "{said}");
+    assert!(said.contains("nested too deep for the stack of the thread that writes it"), "{said}");
+    assert!(said.contains("send them flat"), "{said}");
+}
+
+#[test]
+fn an_argument_that_is_too_deep_is_an_error() {
+    assert_eq!(depth(List::new(10)).expect("a worker"), 10);
+    assert_told(depth(List::new(DEEP)), "depth", "its arguments could not be sent");
+    assert_told(depth::submit(List::new(DEEP)).join().flatten(), "depth", "its arguments could not be sent");
+    let mapped: Vec<_> = depth::map([List::new(1), List::new(DEEP), List::new(2)]).into_iter().collect();
+    let [Ok(1), deep, Ok(2)] = <[_; 3]>::try_from(mapped).expect("three") else { panic!("the others are fine") };
+    assert_told(deep, "depth", "its arguments could not be sent");
+}
+
+#[test]
+fn a_result_that_is_too_deep_is_an_error() {
+    assert!(make(10).expect("a worker").0.is_some());
+    assert_told(make(DEEP), "make", "its result could not be sent");
+    assert_told(make::submit(DEEP).join().flatten(), "make", "its result could not be sent");
+    // The worker lives on.
+    assert!(make(10).expect("a worker").0.is_some());
+}
+
+#[test]
+fn a_message_that_is_too_deep_is_an_error() {
+    let (sender, _receiver) = fanfold::channel::<List>();
+    let error = sender.send(List::new(DEEP)).expect_err("it is too deep");
+    assert!(error.to_string().contains("nested too deep for the stack of the thread that writes it"), "{error}");
+}
