@@ -117,6 +117,10 @@ impl Pool {
     /// task has forked and which returns from the task as the worker does, ends there, without exit handlers; it ends
     /// where it would use a [`channel`](crate::channel), too.
     ///
+    /// A task that ends its worker's main thread alone (`pthread_exit`, the system call `exit`), while other threads of
+    /// the worker live, is lost as one whose worker has ended: the worker notices, and exits with code 1, within about a
+    /// second.
+    ///
     /// # Examples
     ///
     /// ```standalone_crate

@@ -90,8 +90,9 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Shared> {
     if hello.memory_limit > 0 {
         os::limit_memory(hello.memory_limit)?;
     }
-    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket.
-    os::watch_hang_up(socket)?;
+    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket, and
+    // a task that ends this thread alone: the process would live on and answer nothing.
+    os::watch_parent_and_this_thread(socket)?;
     socket.write_all(&own.to_bytes())?;
     Ok(shared)
 }

@@ -2,7 +2,7 @@
 //! a word of shared memory. All system calls of the process pool stand here, but those for child processes, which are
 //! in `pidfd.rs`.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Error, Write};
@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -408,11 +408,14 @@ pub(crate) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Opt
     }
 }
 
-/// Ends this process when the other side has closed the socket; reads nothing.
-pub(crate) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
-    /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds.
+/// Ends this process when the other side has closed the socket, of which it reads nothing, or when the calling thread has
+/// ended.
+pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()> {
+    /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds. As often
+    /// the thread is looked after.
     const PERIOD: libc::c_int = 1_000;
     let socket = socket.as_raw_fd();
+    let this_thread = Lifeline::of_this_thread();
     let watching = std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
         loop {
             let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
@@ -425,9 +428,56 @@ pub(crate) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
                 // A signal; or a task that has forbidden itself all files, which makes `poll` fail each time.
                 _ => std::thread::sleep(Duration::from_millis(PERIOD.unsigned_abs().into())),
             }
+            if this_thread.is_some_and(Lifeline::is_cut) {
+                // The standard library's lock of standard error may be the thread's.
+                let message =
+                    b"a fanfold worker process ends: a task has ended its main thread (`pthread_exit`, or the \
+                                system call `exit`); return from the task instead\n";
+                // SAFETY: bytes that are alive.
+                unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
+                end_now();
+            }
         }
     });
     watching.map(drop).map_err(|error| Refused::error(Step::Thread, error))
+}
+
+/// A lock that a thread holds as long as it lives. The kernel marks the lock (a robust mutex) when the thread ends,
+/// however it does: no destructor runs in a thread that makes the system call `exit`.
+struct Lifeline(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: the mutex is used through the C library alone, which any thread may call.
+unsafe impl Sync for Lifeline {}
+
+impl Lifeline {
+    /// Of the calling thread; `None` if the system has no such locks, or another thread has it: there is one a process.
+    fn of_this_thread() -> Option<&'static Self> {
+        static LIFELINE: Lifeline = Lifeline(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+        static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+        if IS_TAKEN.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+        // SAFETY: the attributes are initialised by the first call, used if that has succeeded, and destroyed. The mutex
+        // is static, and as this is the first call nobody uses it yet.
+        let held = unsafe {
+            if libc::pthread_mutexattr_init(attributes.as_mut_ptr()) != 0 {
+                return None;
+            }
+            let made = libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST) == 0
+                && libc::pthread_mutex_init(LIFELINE.0.get(), attributes.as_ptr()) == 0;
+            libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+            made && libc::pthread_mutex_lock(LIFELINE.0.get()) == 0
+        };
+        held.then_some(&LIFELINE)
+    }
+
+    /// Whether the thread has ended.
+    fn is_cut(&self) -> bool {
+        // SAFETY: `of_this_thread` has initialised the mutex, which is never destroyed. If its owner has ended, the calling
+        // thread has it now, and keeps it.
+        unsafe { libc::pthread_mutex_trylock(self.0.get()) == libc::EOWNERDEAD }
+    }
 }
 
 /// Waits for the end of a process, until the deadline at most; whether its descriptor says that it has come. A signal

@@ -171,7 +171,7 @@ pub(crate) fn wait(socket: &UnixStream, _: Option<&OwnedFd>, _: Option<Instant>)
     match socket.0 {}
 }
 
-pub(crate) fn watch_hang_up(socket: &UnixStream) -> io::Result<()> {
+pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()> {
     match socket.0 {}
 }
 
