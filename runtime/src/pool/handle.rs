@@ -151,6 +151,9 @@ impl Pool {
     /// Limits the private memory of each worker process, in bytes: heap, stacks, and what is mapped for writing, but not
     /// the program itself nor what it shares with its parent. What is beyond it cannot be had, which ends most
     /// programs: the task is lost as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), and the parent lives on.
+    /// Bytes or text that a worker has no room for are refused as [`TaskError::Wire`](crate::TaskError::Wire). Both errors
+    /// name the limit. A [`Bytes`](crate::Bytes) argument stays in the memory that is shared with the parent, and does not
+    /// count.
     #[cfg(feature = "process")]
     #[must_use]
     pub const fn memory_limit(mut self, bytes: u64) -> Self {

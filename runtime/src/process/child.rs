@@ -401,7 +401,11 @@ impl fmt::Display for Death {
             (Some(signal), _) => {
                 write!(f, "it was killed by {} (signal {signal})", os::signal_name(signal))?;
                 match self.terms.memory_limit {
-                    Some(limit) if signal == os::ABORT => write!(f, "; its memory limit is {limit} bytes"),
+                    Some(limit) if signal == os::ABORT => write!(
+                        f,
+                        "; its memory limit is {limit} bytes (`memory_limit` of its pool): raise it if the task, its \
+                         arguments and its result need more, or send less at once"
+                    ),
                     _ => Ok(()),
                 }
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::codec::Decoder;
 use super::handshake::{self, Hello};
@@ -20,6 +21,14 @@ const SHORT_NS: u64 = 20_000;
 
 /// Set in a worker process.
 static PARENT: OnceLock<u32> = OnceLock::new();
+
+/// Bytes of private memory that this worker process may have; 0 without a limit.
+static MEMORY_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// The memory limit of this worker process, if it is one that has a limit.
+pub(super) fn memory_limit() -> Option<u64> {
+    Some(MEMORY_LIMIT.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+}
 
 /// Whether this process is a worker.
 pub(crate) fn is_worker_process() -> bool {
@@ -89,6 +98,7 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Shared> {
     let shared = Shared::open(&memory)?;
     if hello.memory_limit > 0 {
         os::limit_memory(hello.memory_limit)?;
+        MEMORY_LIMIT.store(hello.memory_limit, Ordering::Relaxed);
     }
     // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket, and
     // a task that ends this thread alone: the process would live on and answer nothing.

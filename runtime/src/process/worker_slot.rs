@@ -329,7 +329,9 @@ impl Seat {
     /// The cause of a failed start, with the pool's memory limit, which may be too low for a worker.
     fn limited(&self, why: String) -> String {
         match self.terms.memory_limit {
-            Some(limit) if !why.contains("memory limit") => format!("with a memory limit of {limit} bytes, {why}"),
+            Some(limit) if !why.contains("memory limit") => {
+                format!("with a memory limit of {limit} bytes (`memory_limit` of its pool), {why}")
+            }
             _ => why,
         }
     }

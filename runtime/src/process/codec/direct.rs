@@ -11,7 +11,10 @@ use std::sync::Arc;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Decoder, Direct, Encoder, Misfit, Read};
+use super::os;
+use super::os::refusal::no_room_for_copy;
+use super::transport::segments::View;
+use super::codec::{Decoder, Direct, Encoder, Misfit, Read};
 use crate::error::{Payload, TaskError};
 use crate::process::os;
 use crate::process::transport::segments::View;
@@ -147,7 +150,7 @@ impl Direct for Bytes {
 /// A copy of many bytes, which the other process may write to meanwhile; what they are is checked in the copy.
 fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, Misfit> {
     let mut copy = Vec::<u8>::new();
-    copy.try_reserve_exact(bytes.len()).map_err(Misfit::new)?;
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Misfit::new(no_room_for_copy(bytes.len())))?;
     os::expect_large(copy.as_mut_ptr(), copy.capacity());
     copy.extend_from_slice(bytes);
     Ok(copy)

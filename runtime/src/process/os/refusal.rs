@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io;
 
+use super::worker::memory_limit;
+
 /// What the system was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
@@ -57,6 +59,22 @@ impl Refused {
     pub(crate) fn error(step: Step, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), Self { step, error })
     }
+}
+
+/// The error of a copy that there is no memory for.
+#[cold]
+pub(super) fn no_room_for_copy(bytes: usize) -> io::Error {
+    let why = match memory_limit() {
+        Some(limit) => format!(
+            "a worker process has no memory for a copy of {bytes} bytes: its pool's `memory_limit` is {limit} bytes: raise \
+             it, send less at once, or take a `fanfold::Bytes`, which is not copied on its way to a worker"
+        ),
+        None => format!(
+            "there is no memory for a copy of {bytes} bytes: give memory back, send less at once, or raise the limit \
+             (RLIMIT_AS, `ulimit -v`; RLIMIT_DATA, `ulimit -d`; that of this container)"
+        ),
+    };
+    io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
 /// Whether the same step may succeed in a moment: what it lacked was in use.

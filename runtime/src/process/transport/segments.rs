@@ -17,9 +17,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::process::os::{self, Mapping, OwnedFd};
-use crate::process::worker::is_worker_process;
+use super::os::{self, Mapping, OwnedFd};
 use crate::sys::owner::Owner;
+use super::os::refusal::no_room_for_copy;
+use super::worker::is_worker_process;
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;
@@ -378,7 +379,7 @@ struct Copied {
 impl Copied {
     fn new(bytes: &[u8]) -> io::Result<Self> {
         let mut copy = Vec::new();
-        copy.try_reserve_exact(bytes.len() + FRONT)?;
+        copy.try_reserve_exact(bytes.len() + FRONT).map_err(|_| no_room_for_copy(bytes.len()))?;
         os::expect_large(copy.as_mut_ptr(), copy.capacity());
         let start = copy.as_ptr().align_offset(FRONT).min(FRONT);
         copy.resize(start, 0);

@@ -9,6 +9,11 @@ use crate::process::codec::{Decoder, Encoder, Misfit};
 use crate::process::os;
 use crate::process::transport::segments::View;
 use crate::process::worker::is_worker_process;
+use super::super::os;
+use super::super::os::refusal::no_room_for_copy;
+use super::super::transport::segments::View;
+use super::super::codec::{Decoder, Encoder, Misfit};
+use super::super::worker::is_worker_process;
 
 /// Every buffer begins at a multiple of this, as Arrow wants it.
 const ALIGNMENT: usize = 64;
@@ -141,8 +146,7 @@ impl Came {
     ) -> Result<Vec<T>, Misfit> {
         let (place, len) = self.next::<T>(len)?;
         let mut copy = Vec::<T>::new();
-        let no_memory = |error| Misfit::new(format!("no memory for a copy of a column's data: {error}"));
-        copy.try_reserve_exact(len).map_err(no_memory)?;
+        copy.try_reserve_exact(len).map_err(|_| Misfit::new(no_room_for_copy(len.saturating_mul(size_of::<T>()))))?;
         if len * size_of::<T>() >= LARGE_COPY {
             os::expect_large(copy.as_mut_ptr().cast(), len * size_of::<T>());
         }
