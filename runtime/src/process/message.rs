@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::codec::{Arrived, Block, Decoder, MOST_BLOCKS, MOST_DESCRIPTORS, Misfit, no_memory};
+use super::foreign::{Connected, Foreign};
 use super::os::{self, AsFd, OwnedFd, UnixStream};
 use super::worker::is_worker_process;
 use crate::process::transport::ring::LARGEST;
@@ -75,15 +76,16 @@ fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Option<Sent>>, &[u8])> {
 
 /// One side's part of what the parent and a worker exchange beside the rings.
 pub(crate) struct Mail {
-    pub(super) socket: UnixStream,
+    pub(crate) socket: Connected<UnixStream>,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     /// Descriptors of segments that came and were not asked for yet, in the order of their segments' first use.
-    pub(super) descriptors: VecDeque<OwnedFd>,
+    pub(super) descriptors: VecDeque<Foreign>,
 }
 
 impl Mail {
     pub(super) fn new(socket: UnixStream) -> Self {
+        let socket = Connected::new(socket);
         Self { socket, outbox: Outbox::default(), inbox: Inbox::default(), descriptors: VecDeque::new() }
     }
 
@@ -172,7 +174,7 @@ impl Mail {
     }
 
     /// The next descriptor; it was sent before the frame was.
-    fn descriptor(&mut self) -> io::Result<OwnedFd> {
+    fn descriptor(&mut self) -> io::Result<Foreign> {
         if self.descriptors.is_empty() {
             self.collect()?;
         }

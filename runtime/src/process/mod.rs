@@ -12,7 +12,7 @@
 //! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail, `pidfd.rs`
 //! has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a fork makes away
 //! from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are
-//! made of, and `readiness.rs` how async tasks wait for them.
+//! made of, and `readiness.rs` how async tasks wait for them. `foreign.rs` closes what another process has sent.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -41,6 +41,28 @@ mod handshake;
 mod idle_slots;
 mod message;
 pub(crate) mod os;
+mod direct;
+mod exact;
+mod foreign;
+#[cfg(feature = "polars")]
+mod frames;
+#[cfg(all(test, target_os = "linux"))]
+mod fuzz;
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod half_written;
+mod hello;
+mod host;
+#[cfg(all(test, target_os = "linux"))]
+mod hostile;
+#[cfg(all(test, target_os = "linux", not(miri)))]
+mod lingering;
+#[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
+mod os;
+mod owner;
+mod parcel;
+#[cfg_attr(not(target_os = "linux"), path = "pidfd_elsewhere.rs")]
+mod pidfd;
+mod pipe;
 mod pipeline;
 mod readiness;
 pub(crate) mod registry;

@@ -11,6 +11,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::codec::{Decoder, Direct, Encoder, Misfit};
+use super::foreign::Connected;
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
 use crate::process::os::refusal::{Refused, Step};
@@ -20,7 +21,7 @@ use crate::sys::owner::end_copy_of_worker;
 const INLINE: usize = 1 << 16;
 
 /// An end of a channel. Copies hold the same end.
-pub(crate) struct End(pub(super) OwnedFd);
+pub(crate) struct End(pub(super) Connected<OwnedFd>);
 
 /// A message that has come.
 pub(crate) enum Message {
@@ -44,14 +45,18 @@ impl Message {
 }
 
 impl End {
+    fn new(socket: OwnedFd) -> Self {
+        Self(Connected::new(socket))
+    }
+
     /// The two ends of a new channel.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = os::message_pair()?;
-        Ok((Self(one), Self(other)))
+        Ok((Self::new(one), Self::new(other)))
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self).map_err(|error| Refused::error(Step::Duplicate, error))
+        self.0.try_clone().map(Self::new).map_err(|error| Refused::error(Step::Duplicate, error))
     }
 
     /// Sends a message; waits while the channel is full if it may.
@@ -104,6 +109,6 @@ impl Direct for End {
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        input.descriptor().map(Self)
+        input.descriptor().map(Self::new)
     }
 }

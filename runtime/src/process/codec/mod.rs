@@ -23,6 +23,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::strict;
+use super::foreign::Foreign;
 use super::os::OwnedFd;
 use crate::error::panics;
 use crate::process::transport::ring::LARGEST;
@@ -151,7 +153,7 @@ pub(crate) enum Arrived {
     /// Bytes in a segment.
     Bytes(View),
     /// An open file.
-    Descriptor(OwnedFd),
+    Descriptor(Foreign),
 }
 
 /// Where values are read.
@@ -210,10 +212,12 @@ impl<'a> Decoder<'a> {
         Ok(Read::Inline(bytes))
     }
 
-    /// Takes what [`Encoder::descriptor`] sent.
+    /// Takes what [`Encoder::descriptor`] sent, an end of a channel.
     pub(crate) fn descriptor(&mut self) -> Result<OwnedFd, Misfit> {
         match self.blocks.next() {
-            Some(Arrived::Descriptor(descriptor)) => Ok(descriptor),
+            Some(Arrived::Descriptor(descriptor)) => {
+                descriptor.into_message_socket().ok_or_else(|| Misfit::new("an open file is no end of a channel"))
+            }
             _ => Err(Misfit::new("an open file is missing")),
         }
     }

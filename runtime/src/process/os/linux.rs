@@ -20,6 +20,8 @@ pub(crate) use std::os::unix::net::UnixStream;
 
 use super::refusal::{Refused, Step};
 use crate::sys::owner::end_now;
+use super::foreign::Foreign;
+use super::os::refusal::{Refused, Step};
 
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = None;
@@ -165,11 +167,15 @@ impl Drop for Mapping {
 /// Descriptors that go with one message at most.
 pub(crate) const MOST_DESCRIPTORS: usize = 16;
 
+/// Descriptors that the system lets another process send with one message (`SCM_MAX_FD`). All of them are received: the
+/// system would close the others in `recvmsg`, and closing may block (see `foreign.rs`).
+const MOST_RECEIVED: usize = 253;
+
 /// Bytes of the numbers of so many descriptors.
 #[allow(clippy::cast_possible_truncation, reason = "it is a small constant")]
-const DESCRIPTORS_SIZE: libc::c_uint = (MOST_DESCRIPTORS * size_of::<RawFd>()) as libc::c_uint;
+const DESCRIPTORS_SIZE: libc::c_uint = (MOST_RECEIVED * size_of::<RawFd>()) as libc::c_uint;
 
-/// Bytes of a buffer for them. It has room for no more: the system closes the others itself.
+/// Bytes of a buffer for them.
 // SAFETY: only arithmetic.
 const CONTROL_SIZE: usize = unsafe { libc::CMSG_SPACE(DESCRIPTORS_SIZE) } as usize;
 
@@ -237,11 +243,11 @@ pub(crate) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]
 /// # Errors
 ///
 /// If not all descriptors of the message could be received: there were more than [`MOST_DESCRIPTORS`], or this process
-/// may open no more.
+/// may open no more. None of them is kept then.
 pub(crate) fn receive(
     socket: &BorrowedFd<'_>,
     bytes: &mut [u8],
-    descriptors: &mut VecDeque<OwnedFd>,
+    descriptors: &mut VecDeque<Foreign>,
     wait: bool,
 ) -> io::Result<usize> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -266,7 +272,7 @@ pub(crate) fn receive(
             }
         }
     };
-    let mut came = 0;
+    let before = descriptors.len();
     // SAFETY: the system has filled the message in.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     // SAFETY: null at the end, else a header within the control buffer.
@@ -274,8 +280,7 @@ pub(crate) fn receive(
         if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: only arithmetic.
             let length = found.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
-            came = length / size_of::<RawFd>();
-            for index in 0..came {
+            for index in 0..length / size_of::<RawFd>() {
                 // SAFETY: within what the header says that it holds; each is new, and ours alone.
                 let descriptor = unsafe {
                     let mut fd = [0; size_of::<RawFd>()];
@@ -283,13 +288,15 @@ pub(crate) fn receive(
                     std::ptr::copy_nonoverlapping(place, fd.as_mut_ptr(), fd.len());
                     OwnedFd::from_raw_fd(RawFd::from_ne_bytes(fd))
                 };
-                descriptors.push_back(descriptor);
+                descriptors.push_back(Foreign::new(descriptor));
             }
         }
         // SAFETY: as above.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+    let came = descriptors.len() - before;
+    if came > MOST_DESCRIPTORS || message.msg_flags & libc::MSG_CTRUNC != 0 {
+        descriptors.truncate(before);
         return Err(Error::other(if came >= MOST_DESCRIPTORS {
             "a message came with more open files than it may have"
         } else {
@@ -298,6 +305,56 @@ pub(crate) fn receive(
         }));
     }
     Ok(received)
+}
+
+/// Whether a file is memory, of whatever kind, so that closing it never waits.
+pub(super) fn is_memory(fd: &OwnedFd) -> bool {
+    // Nothing else knows seals.
+    // SAFETY: an open descriptor.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) >= 0 }
+}
+
+/// Whether a file is a socket as [`message_pair`] makes them.
+pub(super) fn is_message_socket(fd: &OwnedFd) -> bool {
+    let option = |name| {
+        let mut value: libc::c_int = 0;
+        #[allow(clippy::cast_possible_truncation, reason = "one number")]
+        let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: an open descriptor, and room for the answer, of the length that is said.
+        let found =
+            unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut value).cast(), &raw mut len) };
+        (found == 0).then_some(value)
+    };
+    option(libc::SO_DOMAIN) == Some(libc::AF_UNIX) && option(libc::SO_TYPE) == Some(libc::SOCK_SEQPACKET)
+}
+
+/// Has the last `close` of a file not wait for the peer, if it is a socket.
+pub(super) fn do_not_linger(fd: &OwnedFd) {
+    let off = libc::linger { l_onoff: 0, l_linger: 0 };
+    #[allow(clippy::cast_possible_truncation, reason = "two numbers")]
+    let len = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: an open descriptor, and a value of the length that is said.
+    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const off).cast(), len) };
+}
+
+/// Whether a message waits in a socket, with or without bytes.
+pub(super) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
+    let in_line: libc::c_int = 1;
+    #[allow(clippy::cast_possible_truncation, reason = "one number")]
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let mut byte = 0_u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: a message header may be all zeros; the option and the header point to what is alive here. Nothing is taken
+    // out of the socket, and descriptors are not received for want of a buffer.
+    unsafe {
+        // Else a message that is out of band is not seen.
+        let option = (&raw const in_line).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_OOBINLINE, option, len);
+        let mut message: libc::msghdr = std::mem::zeroed();
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        let seen = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        seen > 0 || (seen == 0 && message.msg_flags & libc::MSG_CTRUNC != 0)
+    }
 }
 
 /// A pair of sockets that keep messages apart.

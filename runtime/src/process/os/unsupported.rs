@@ -10,6 +10,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use super::foreign::Foreign;
+
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = Some(
     "worker processes need Linux so far: use `kind = \"cpu\"` or `kind = \"io\"` on this system, or `FANFOLD_SERIAL=1`",
@@ -38,6 +40,12 @@ impl AsFd for OwnedFd {
 impl AsFd for UnixStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.0 {}
+    }
+}
+
+impl From<UnixStream> for OwnedFd {
+    fn from(socket: UnixStream) -> Self {
+        match socket.0 {}
     }
 }
 
@@ -147,7 +155,23 @@ pub(crate) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>], _: bool) ->
     match socket.0 {}
 }
 
-pub(crate) fn receive(socket: &BorrowedFd<'_>, _: &mut [u8], _: &mut VecDeque<OwnedFd>, _: bool) -> io::Result<usize> {
+pub(crate) fn receive(socket: &BorrowedFd<'_>, _: &mut [u8], _: &mut VecDeque<Foreign>, _: bool) -> io::Result<usize> {
+    match socket.0 {}
+}
+
+pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
+    match fd.0 {}
+}
+
+pub(crate) fn is_message_socket(fd: &OwnedFd) -> bool {
+    match fd.0 {}
+}
+
+pub(crate) fn do_not_linger(fd: &OwnedFd) {
+    match fd.0 {}
+}
+
+pub(crate) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
     match socket.0 {}
 }
 

@@ -13,7 +13,7 @@ use crate::process::socket::{End, Message};
 use crate::process::transport::ring::Shared;
 
 /// A parent and a worker, in one process.
-fn sides() -> (Mail, Mail) {
+pub(super) fn sides() -> (Mail, Mail) {
     let (one, other) = UnixStream::pair().expect("there are sockets");
     (Mail::new(one), Mail::new(other))
 }
@@ -60,7 +60,18 @@ fn copies(of: &OwnedFd) -> usize {
 }
 
 /// Sends copies of one descriptor with a message, as many as the system allows.
-fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) -> bool {
+pub(super) fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) -> bool {
+    send_copies_with(0, socket, bytes, fd, count)
+}
+
+/// As [`send_copies`], with more flags for the system.
+pub(super) fn send_copies_with(
+    flags: libc::c_int,
+    socket: &impl AsRawFd,
+    bytes: &[u8],
+    fd: &OwnedFd,
+    count: usize,
+) -> bool {
     let numbers = vec![fd.as_raw_fd(); count];
     let size = u32::try_from(size_of_val(&numbers[..])).expect("it is small");
     let mut control = [0_u64; 256];
@@ -76,7 +87,8 @@ fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) 
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(size) as _;
         std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size as usize);
-        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) >= 0
+        let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) >= 0
     }
 }
 
@@ -149,7 +161,7 @@ fn a_block_is_no_longer_than_its_memory() {
     let described = |segment: u64, len: u64| [segment.to_ne_bytes(), len.to_ne_bytes()].concat();
     let (worker, mut parent) = sides();
     let sparse = memory(0, 1 << 38, FIXED).expect("memory");
-    assert!(send_copies(&worker.socket, b"s", &sparse, 1));
+    assert!(send_copies(&*worker.socket, b"s", &sparse, 1));
     let error = parent.open(1, &described(0, (1 << 38) - 64)).err().expect("nobody has written so much");
     assert!(error.to_string().contains("larger than what was written"), "{error}");
     let (mut worker, mut parent) = sides();
@@ -168,7 +180,7 @@ fn the_segments_of_a_side_are_counted() {
     let small = memory(0, 1 << 12, FIXED).expect("memory");
     let mut known = 0;
     let refused = (0..10_000_u64).find(|number| {
-        assert!(send_copies(&worker.socket, b"s", &small, 1), "the parent reads");
+        assert!(send_copies(&*worker.socket, b"s", &small, 1), "the parent reads");
         let described = [number.to_ne_bytes(), 1_u64.to_ne_bytes()].concat();
         // None is lent, so none can be viewed; but all of them are known.
         let error = parent.open(1, &described).err().map(|error| error.to_string()).unwrap_or_default();
@@ -195,7 +207,7 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     // More than a message may have: none of them stays.
     for count in [17, 28, 29, 100, 253] {
         let (worker, mut parent) = sides();
-        assert!(send_copies(&worker.socket, b"s", &marked, count));
+        assert!(send_copies(&*worker.socket, b"s", &marked, count));
         assert!(parent.collect().is_err(), "{count}");
         drop(parent);
         assert_eq!(copies(&marked), 1, "{count}");
@@ -203,7 +215,7 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     // As many as a message may have, without end.
     let (worker, mut parent) = sides();
     let refused = (0..10_000).find(|_| {
-        assert!(send_copies(&worker.socket, b"s", &marked, 16));
+        assert!(send_copies(&*worker.socket, b"s", &marked, 16));
         assert!(copies(&marked) < 400, "they are parked");
         parent.collect().is_err()
     });
@@ -213,7 +225,7 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     // A few, beside those of a frame.
     let (mut worker, mut parent) = sides();
     let (word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
-    assert!(send_copies(&worker.socket, b"s", &marked, 3));
+    assert!(send_copies(&*worker.socket, b"s", &marked, 3));
     drop(parent.open(word, &payload).expect("it was sent"));
     parent.collect().expect("they are few");
     assert!(parent.has_surplus());
@@ -249,7 +261,7 @@ fn a_parent_does_not_wait_for_room_on_the_socket() {
 #[test]
 fn bytes_without_end_do_not_keep_the_parent() {
     let (worker, mut parent) = sides();
-    while os::send_bytes(&os::AsFd::as_fd(&worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
+    while os::send_bytes(&os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
     assert!(parent.collect().expect("they are only bytes"));
     let mut left: libc::c_int = 0;
     // SAFETY: an open socket, and a place for the answer.
@@ -378,7 +390,7 @@ fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
 #[test]
 fn a_channel_takes_only_memory_that_nobody_writes() {
     let (from, to) = End::pair().expect("there are sockets");
-    let socket = from.try_clone().expect("one more").0;
+    let socket = from.try_clone().expect("one more");
     let large = vec![5; 1 << 20];
     from.send(&large, false).expect("there is room");
     let message = to.receive(false).expect("it was sent").expect("it is open");
@@ -395,11 +407,11 @@ fn a_channel_takes_only_memory_that_nobody_writes() {
         (&[2], &sealed, 1),
     ];
     for (bytes, fd, count) in refused {
-        assert!(send_copies(&socket, bytes, fd, count));
+        assert!(send_copies(&*socket.0, bytes, fd, count));
         assert!(to.receive(false).is_err(), "{bytes:?} with {count}");
         assert_eq!(copies(fd), 1);
     }
-    os::send_bytes(&os::AsFd::as_fd(&socket), &[&[1]], &[], false).expect("there is room");
+    os::send_bytes(&os::AsFd::as_fd(&*socket.0), &[&[1]], &[], false).expect("there is room");
     assert!(to.receive(false).is_err(), "its memory did not come");
     from.send(&[1, 2], false).expect("there is room");
     assert_eq!(to.receive(false).expect("the channel goes on").expect("it is open").bytes(), [1, 2]);

@@ -1,0 +1,119 @@
+//! Files whose `close` waits, sent by a worker: the parent closes them without waiting, wherever they have come to.
+
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use super::hostile::{send_copies, send_copies_with, sides};
+use super::os::{OwnedFd, do_not_linger};
+use super::pipe::End;
+
+/// A socket with so much to send that its last `close` takes 1,000 s, while its peer, the other one, is open.
+fn lingering() -> io::Result<(OwnedFd, TcpStream)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut socket = TcpStream::connect(listener.local_addr()?)?;
+    let (peer, _) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    let bytes = vec![0; 1 << 16];
+    while socket.write(&bytes).is_ok() {}
+    socket.set_nonblocking(false)?;
+    let long = libc::linger { l_onoff: 1, l_linger: 1_000 };
+    let len = u32::try_from(size_of_val(&long)).expect("it is small");
+    // SAFETY: an open descriptor, and a value of the length that is said.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const long).cast(), len)
+    };
+    assert_eq!(set, 0);
+    Ok((socket.into(), peer))
+}
+
+/// Runs the case with a lingering socket, which it must close or send.
+#[track_caller]
+fn ends_in_time(case: impl FnOnce(OwnedFd) + Send + 'static) {
+    let (socket, _peer) = lingering().expect("there are sockets");
+    let (ended, end) = channel();
+    thread::spawn(move || {
+        case(socket);
+        ended.send(())
+    });
+    end.recv_timeout(Duration::from_secs(30)).expect("closing does not wait");
+}
+
+/// How a frame tells of a block or a file, and of its length.
+fn described(segment: u64, len: u64) -> Vec<u8> {
+    [segment.to_ne_bytes(), len.to_ne_bytes()].concat()
+}
+
+#[test]
+fn what_nobody_asked_for() {
+    // More than a message may have, and few.
+    for count in [1, 17, 100] {
+        ends_in_time(move |socket| {
+            let (worker, mut parent) = sides();
+            assert!(send_copies(&*worker.socket, b"s", &socket, count));
+            drop(socket);
+            assert_eq!(parent.collect().is_ok(), count == 1);
+            drop(parent);
+        });
+    }
+}
+
+#[test]
+fn what_nobody_has_read() {
+    ends_in_time(|socket| {
+        let (worker, parent) = sides();
+        assert!(send_copies(&*worker.socket, b"s", &socket, 1));
+        drop((socket, worker));
+        drop(parent);
+    });
+    // Out of band; systems may know no such messages between processes.
+    ends_in_time(|socket| {
+        let (worker, parent) = sides();
+        if !send_copies_with(libc::MSG_OOB, &*worker.socket, b"s", &socket, 1) {
+            // The last `close` is here then.
+            do_not_linger(&socket);
+        }
+        drop(socket);
+        drop((parent, worker));
+    });
+    ends_in_time(|socket| {
+        let (from, to) = End::pair().expect("there are sockets");
+        assert!(send_copies(&*from.0, &[0, 1], &socket, 1));
+        drop((socket, from));
+        drop(to);
+    });
+    // A message without bytes.
+    ends_in_time(|socket| {
+        let (from, to) = End::pair().expect("there are sockets");
+        assert!(send_copies(&*from.0, &[], &socket, 1));
+        drop((socket, from));
+        drop(to);
+    });
+}
+
+#[test]
+fn what_passes_for_something_else() {
+    ends_in_time(|socket| {
+        let (worker, mut parent) = sides();
+        assert!(send_copies(&*worker.socket, b"s", &socket, 1));
+        drop(socket);
+        assert!(parent.open(1, &described(0, 64)).is_err(), "it is no segment");
+    });
+    ends_in_time(|socket| {
+        let (worker, mut parent) = sides();
+        assert!(send_copies(&*worker.socket, b"s", &socket, 1));
+        drop(socket);
+        let payload = described(u64::MAX, 0);
+        let mut parcel = parent.open(1, &payload).expect("it came");
+        assert!(parcel.decoder().descriptor().is_err(), "it is no end of a channel");
+    });
+    ends_in_time(|socket| {
+        let (from, to) = End::pair().expect("there are sockets");
+        assert!(send_copies(&*from.0, &[1], &socket, 1));
+        drop(socket);
+        assert!(to.receive(false).is_err(), "it is no message's memory");
+    });
+}
