@@ -12,7 +12,7 @@ use super::os::{self, AsFd, OwnedFd};
 use super::worker::is_worker_process;
 
 /// A descriptor that came from another process, of a kind that is not known yet.
-pub(super) struct Foreign(ManuallyDrop<OwnedFd>);
+pub(crate) struct Foreign(ManuallyDrop<OwnedFd>);
 
 impl Foreign {
     pub(super) fn new(fd: OwnedFd) -> Self {
@@ -49,7 +49,7 @@ impl Drop for Foreign {
 }
 
 /// A socket whose other end another process may have.
-pub(super) struct Connected<S: AsFd + Into<OwnedFd>>(ManuallyDrop<S>);
+pub(crate) struct Connected<S: AsFd + Into<OwnedFd>>(ManuallyDrop<S>);
 
 impl<S: AsFd + Into<OwnedFd>> Connected<S> {
     pub(super) fn new(socket: S) -> Self {

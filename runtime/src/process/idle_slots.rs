@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::child::{self, Host, Terms};
-use crate::sys::owner::Owner;
-use super::worker_slot::{self, Seat};
 use super::start_limit::Starts;
+use super::worker_slot::{self, Seat};
+use crate::sys::owner::Owner;
 use crate::sys::reserve;
 
 pub(crate) struct Stable {

@@ -37,32 +37,11 @@
 
 mod child;
 pub(crate) mod codec;
+mod foreign;
 mod handshake;
 mod idle_slots;
 mod message;
 pub(crate) mod os;
-mod direct;
-mod exact;
-mod foreign;
-#[cfg(feature = "polars")]
-mod frames;
-#[cfg(all(test, target_os = "linux"))]
-mod fuzz;
-#[cfg(all(test, target_os = "linux", not(miri)))]
-mod half_written;
-mod hello;
-mod host;
-#[cfg(all(test, target_os = "linux"))]
-mod hostile;
-#[cfg(all(test, target_os = "linux", not(miri)))]
-mod lingering;
-#[cfg_attr(not(target_os = "linux"), path = "os_elsewhere.rs")]
-mod os;
-mod owner;
-mod parcel;
-#[cfg_attr(not(target_os = "linux"), path = "pidfd_elsewhere.rs")]
-mod pidfd;
-mod pipe;
 mod pipeline;
 mod readiness;
 pub(crate) mod registry;

@@ -12,9 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::sys::owner::PerProcess;
 use super::os::pidfd::{Process, Watched};
 use super::os::refusal::{Refused, Step};
+use crate::sys::owner::PerProcess;
 
 /// How long a worker that has ended may stay a zombie.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -9,10 +9,10 @@ use std::thread;
 
 use polars::prelude::*;
 
+use super::catch_panic::guarded_file;
 use super::files::Files;
-use super::guarded::guarded_file;
 use super::parquet_file::of_file;
-use crate::workers;
+use crate::pool;
 
 /// What Polars calls a file that it reads from memory, or through a handle.
 const UNNAMED: [&str; 2] = ["'in-mem'", "'open-file'"];
@@ -65,7 +65,7 @@ impl Suspects {
                 finder.ok()?.join().ok()?
             })
         };
-        match workers::wait_by(find) {
+        match pool::wait_by(find) {
             Some(path) => of_file(&renamed(&error, path), path.as_std_path()),
             None => error,
         }

@@ -11,12 +11,10 @@ use std::sync::Arc;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::os;
-use super::os::refusal::no_room_for_copy;
-use super::transport::segments::View;
-use super::codec::{Decoder, Direct, Encoder, Misfit, Read};
+use super::{Decoder, Direct, Encoder, Misfit, Read};
 use crate::error::{Payload, TaskError};
 use crate::process::os;
+use crate::process::os::refusal::no_room_for_copy;
 use crate::process::transport::segments::View;
 
 /// Bytes that can be shared, and that cross to a worker process without being copied out of the shared memory.

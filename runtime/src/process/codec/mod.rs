@@ -23,10 +23,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::strict;
-use super::foreign::Foreign;
 use super::os::OwnedFd;
 use crate::error::panics;
+use crate::process::foreign::Foreign;
 use crate::process::transport::ring::LARGEST;
 use crate::process::transport::segments::{Outbox, Sent, View};
 

@@ -19,9 +19,8 @@ pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) use std::os::unix::net::UnixStream;
 
 use super::refusal::{Refused, Step};
+use crate::process::foreign::Foreign;
 use crate::sys::owner::end_now;
-use super::foreign::Foreign;
-use super::os::refusal::{Refused, Step};
 
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = None;
@@ -308,14 +307,14 @@ pub(crate) fn receive(
 }
 
 /// Whether a file is memory, of whatever kind, so that closing it never waits.
-pub(super) fn is_memory(fd: &OwnedFd) -> bool {
+pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
     // Nothing else knows seals.
     // SAFETY: an open descriptor.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) >= 0 }
 }
 
 /// Whether a file is a socket as [`message_pair`] makes them.
-pub(super) fn is_message_socket(fd: &OwnedFd) -> bool {
+pub(crate) fn is_message_socket(fd: &OwnedFd) -> bool {
     let option = |name| {
         let mut value: libc::c_int = 0;
         #[allow(clippy::cast_possible_truncation, reason = "one number")]
@@ -329,7 +328,7 @@ pub(super) fn is_message_socket(fd: &OwnedFd) -> bool {
 }
 
 /// Has the last `close` of a file not wait for the peer, if it is a socket.
-pub(super) fn do_not_linger(fd: &OwnedFd) {
+pub(crate) fn do_not_linger(fd: &OwnedFd) {
     let off = libc::linger { l_onoff: 0, l_linger: 0 };
     #[allow(clippy::cast_possible_truncation, reason = "two numbers")]
     let len = size_of::<libc::linger>() as libc::socklen_t;
@@ -338,7 +337,7 @@ pub(super) fn do_not_linger(fd: &OwnedFd) {
 }
 
 /// Whether a message waits in a socket, with or without bytes.
-pub(super) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
+pub(crate) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
     let in_line: libc::c_int = 1;
     #[allow(clippy::cast_possible_truncation, reason = "one number")]
     let len = size_of::<libc::c_int>() as libc::socklen_t;

@@ -51,10 +51,10 @@ impl Process {
     }
 }
 
-pub(super) struct Watched(Infallible);
+pub(crate) struct Watched(Infallible);
 
 impl Watched {
-    pub(super) fn runs(&self) -> bool {
+    pub(crate) fn runs(&self) -> bool {
         match self.0 {}
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 
-use super::worker::memory_limit;
+use crate::process::worker::memory_limit;
 
 /// What the system was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Refused {
 
 /// The error of a copy that there is no memory for.
 #[cold]
-pub(super) fn no_room_for_copy(bytes: usize) -> io::Error {
+pub(crate) fn no_room_for_copy(bytes: usize) -> io::Error {
     let why = match memory_limit() {
         Some(limit) => format!(
             "a worker process has no memory for a copy of {bytes} bytes: its pool's `memory_limit` is {limit} bytes: raise \

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use super::foreign::Foreign;
+use crate::process::foreign::Foreign;
 
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = Some(

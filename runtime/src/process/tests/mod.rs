@@ -4,3 +4,5 @@ mod fuzz;
 #[cfg(not(miri))]
 mod half_written;
 mod hostile;
+#[cfg(not(miri))]
+mod lingering;

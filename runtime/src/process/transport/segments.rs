@@ -17,10 +17,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::os::{self, Mapping, OwnedFd};
+use crate::process::os::refusal::no_room_for_copy;
+use crate::process::os::{self, Mapping, OwnedFd};
+use crate::process::worker::is_worker_process;
 use crate::sys::owner::Owner;
-use super::os::refusal::no_room_for_copy;
-use super::worker::is_worker_process;
 
 /// Bytes at the front of a segment that are not its user's. Arrow wants 64 at least for what comes behind.
 const FRONT: usize = 64;

@@ -7,13 +7,9 @@ use polars_buffer::{Buffer, SharedStorage};
 
 use crate::process::codec::{Decoder, Encoder, Misfit};
 use crate::process::os;
+use crate::process::os::refusal::no_room_for_copy;
 use crate::process::transport::segments::View;
 use crate::process::worker::is_worker_process;
-use super::super::os;
-use super::super::os::refusal::no_room_for_copy;
-use super::super::transport::segments::View;
-use super::super::codec::{Decoder, Encoder, Misfit};
-use super::super::worker::is_worker_process;
 
 /// Every buffer begins at a multiple of this, as Arrow wants it.
 const ALIGNMENT: usize = 64;

@@ -21,11 +21,9 @@ mod write;
 
 use std::fmt;
 
+use crate::process::os;
 pub(in crate::process) use read::read;
 pub(in crate::process) use write::write;
-use super::os;
-pub(super) use read::read;
-pub(super) use write::write;
 
 /// Kinds of parts, in the low bits of their number.
 mod kind {

@@ -6,7 +6,6 @@ use postcard::de_flavors::Slice;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use crate::process::os;
 use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
 
 /// Reads a value; gives it, and the bytes behind it.

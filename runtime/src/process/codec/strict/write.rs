@@ -13,7 +13,7 @@ use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
 
 /// Writes a value behind `bytes`.
 #[inline]
-pub(in super::super) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
+pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(Writer(&mut Postcard { output: Append { bytes, floor: Floor::UNKNOWN } }))
 }
 

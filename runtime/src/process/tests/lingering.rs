@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::hostile::{send_copies, send_copies_with, sides};
-use super::os::{OwnedFd, do_not_linger};
-use super::pipe::End;
+use crate::process::os::{OwnedFd, do_not_linger};
+use crate::process::socket::End;
 
 /// A socket with so much to send that its last `close` takes 1,000 s, while its peer, the other one, is open.
 fn lingering() -> io::Result<(OwnedFd, TcpStream)> {
