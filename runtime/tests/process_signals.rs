@@ -325,7 +325,11 @@ fn collect_all(options: libc::c_int) -> bool {
 #[test]
 fn deaths_are_told_where_a_handler_waits_for_all_children() {
     extern "C" fn collect(_: libc::c_int) {
+        // SAFETY: this thread's own error number, which the code that the signal interrupts may be about to read.
+        let error = unsafe { *libc::__errno_location() };
         while collect_all(libc::WNOHANG) {}
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = error };
     }
     alone("deaths_are_told_where_a_handler_waits_for_all_children", || {
         handle(libc::SIGCHLD, collect, 0);
