@@ -189,6 +189,7 @@ fn chunks_are_cut_mapped_and_put_together() {
 #[test]
 fn reduce_folds_chunks_in_order() {
     const PIECES: usize = 7;
+    const MANY: u64 = if cfg!(miri) { 1_000 } else { 1_000_000 };
     fn join(left: String, right: String) -> String {
         [left, right].concat()
     }
@@ -206,7 +207,7 @@ fn reduce_folds_chunks_in_order() {
     for _ in 0..20 {
         assert_eq!(digits(0..30), digits::serial(0..30));
     }
-    assert_eq!(sum(0..1_000_000), 499_999_500_000);
+    assert_eq!(sum(0..MANY), MANY * (MANY - 1) / 2);
 }
 
 #[test]
