@@ -1,8 +1,8 @@
 //! The attribute of [fanfold](https://docs.rs/fanfold). Use it as `fanfold::parallel`.
 //!
-//! Data flows one way: `function.rs` and `options.rs` parse, `check.rs` refuses, `plan.rs` derives, `emit/`
-//! writes. Every mistake goes into `errors.rs` and is reported together with the others; the function is emitted
-//! on any of them, so that nothing that calls it fails as well.
+//! Data flows one way: `function.rs` and `options.rs` parse, `check.rs` refuses, `plan.rs` derives, `emit/` writes.
+//! `errors.rs` collects all mistakes, which are reported together. The function is emitted with mistakes as well, so that
+//! its callers compile.
 
 mod cfg;
 mod check;
@@ -13,7 +13,6 @@ mod main_function;
 mod marks;
 mod options;
 mod plan;
-mod process;
 #[cfg(test)]
 mod readme;
 mod receiver;

@@ -1,5 +1,4 @@
-//! What follows from a function and its options: names, arguments, and types in each of the forms that the
-//! generated signatures need.
+//! Plan: everything that follows from a function and its options, computed once for `emit`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -19,71 +18,71 @@ use crate::types::{
     MakeStatic, NameImpls, NameLifetimes, captures_all, contains_impl, is_never, mentions, static_bound,
 };
 
-/// One argument.
+/// One argument of the function, as written.
 pub(crate) struct Argument {
-    /// Its name in generated code.
+    /// The argument's name in generated code.
     pub(crate) ident: Ident,
-    /// What the function itself calls it: its name, or `self`.
+    /// The argument in the function itself: its name, or `self`.
     pub(crate) value: TokenStream,
-    /// Its type as written.
     pub(crate) ty: Type,
-    /// With a name for each lifetime and `impl Trait`.
-    pub(crate) named: Type,
-    /// With `'static` for each lifetime.
-    pub(crate) owned: Type,
     /// Whether `chunks` cuts it.
-    pub(crate) chunked: bool,
-    /// Whether it is `self`.
+    pub(crate) is_chunked: bool,
     pub(crate) is_receiver: bool,
 }
 
-/// Where the other ways to call the function stand.
-pub(crate) enum Home {
-    /// On a type of this name beside it.
+/// The function's generics and types in one form. The worker's state is not among the inputs.
+pub(crate) struct Types {
+    pub(crate) generics: Generics,
+    /// The types of [`Plan::arguments`], in the same order.
+    pub(crate) inputs: Vec<Type>,
+    pub(crate) output: Type,
+}
+
+/// The place of the companion functions.
+pub(crate) enum Companions {
+    /// On a type of this name beside the function.
     Type(Ident),
-    /// Beside it in its `impl` block, with its name before theirs.
+    /// Beside the function in its `impl` block, prefixed with its name.
     Impl,
-    /// Nowhere.
+    /// There are none.
     None,
 }
 
-/// Everything `emit` needs.
+/// Everything that `emit` needs.
 pub(crate) struct Plan {
     pub(crate) function: Function,
     pub(crate) options: Options,
-    pub(crate) home: Home,
-    /// The function's visibility, for what stands beside it.
+    pub(crate) companions: Companions,
+    /// The function's visibility, for the companions.
     pub(crate) vis: Visibility,
-    /// What stands before the dot in a call of a method: the first argument.
+    /// How a method takes `self`, which is the first argument.
     pub(crate) receiver: Option<Receiver>,
+    /// The path of `fanfold`.
+    pub(crate) krate: Path,
     /// The path of `fanfold::__private`.
     pub(crate) private: Path,
-    /// All of the body's arguments but the worker's state.
+    /// The arguments, without the worker's state.
     pub(crate) arguments: Vec<Argument>,
-    /// The place of the worker's state among the body's arguments.
+    /// The index of the worker's state among the function's parameters.
     pub(crate) worker: Option<usize>,
     /// The type of the worker's state, without its `&mut`.
     pub(crate) state: Option<Type>,
-    /// The result as written, with its lifetimes named, and with `'static` ones.
+    /// The result as written.
     pub(crate) result: Type,
-    pub(crate) result_named: Type,
-    pub(crate) result_owned: Type,
-    /// The function's generics with every lifetime and `impl Trait` as a parameter.
-    pub(crate) named_generics: Generics,
-    /// The function's generics without lifetimes, all types `'static`.
-    pub(crate) owned_generics: Generics,
-    /// Whether a part of the result is an `impl Trait`, which has no name.
+    /// Every lifetime and `impl Trait` is a generic parameter; `!` is `Infallible`.
+    pub(crate) named: Types,
+    /// Every lifetime is `'static`; `!` is `Infallible`.
+    pub(crate) owned: Types,
+    /// Whether a part of the result is an `impl Trait`, which no type can name.
     pub(crate) is_opaque: bool,
-    /// Whether a call can go on when its caller has gone.
+    /// Whether a call can outlive its caller, so that there is a `submit`.
     pub(crate) has_submit: bool,
 }
 
 impl Plan {
     pub(crate) fn new(mut function: Function, options: Options, errors: &mut Errors) -> Self {
         let any_marked = function.sig.inputs.iter().any(|input| attributes(input).iter().any(is_chunk));
-        let home = home(&function, &options);
-        let mut lifetimes = NameLifetimes::default();
-        let mut impls = NameImpls::default();
+        let companions = companions(&function, &options);
         let mut arguments: Vec<Argument> = Vec::new();
         let (mut worker, mut state, mut receiver) = (None, None, None);
         let mut first = true;
@@ -116,88 +115,71 @@ impl Plan {
                     (ident.clone(), quote!(#ident), (*argument.ty).clone(), by_default)
                 }
             };
-            let mut named = ty.clone();
-            lifetimes.visit_type_mut(&mut named);
-            impls.visit_type_mut(&mut named);
-            let mut owned = ty.clone();
-            MakeStatic::default().visit_type_mut(&mut owned);
-            let chunked = options.cut.is_some() && if any_marked { marked } else { by_default };
+            let is_chunked = options.cut.is_some() && if any_marked { marked } else { by_default };
             let is_receiver = matches!(input, FnArg::Receiver(_));
-            arguments.push(Argument { ident, value, ty, named, owned, chunked, is_receiver });
+            arguments.push(Argument { ident, value, ty, is_chunked, is_receiver });
         }
 
         let result: Type = match &function.sig.output {
             ReturnType::Default => parse_quote!(()),
             ReturnType::Type(_, ty) => (**ty).clone(),
         };
-        // What is left out in a result is the receiver's lifetime, or else the only one there is.
-        let own = receiver.as_ref().and_then(|_| match &arguments.first()?.named {
-            Type::Reference(reference) => reference.lifetime.clone(),
-            _ => None,
-        });
-        let only = if lifetimes.found.len() == 1 { lifetimes.found.first().cloned() } else { None };
-        let mut result_named = result.clone();
-        let elided = own.clone().or(only);
-        NameLifetimes { elided, result: true, ..NameLifetimes::default() }.visit_type_mut(&mut result_named);
-        let mut result_owned = result.clone();
-        MakeStatic::default().visit_type_mut(&mut result_owned);
-        let is_opaque = contains_impl(&result);
-        let lends = own.is_some_and(|own| captures_all(&result) || mentions(&result_named, &own));
-
+        let generics = &function.sig.generics;
+        let (mut named, elided) = named_types(generics, &arguments, &result, receiver.is_some());
+        let lends = elided.is_some_and(|own| captures_all(&result) || mentions(&named.output, &own));
+        let mut owned = owned_types(generics, &arguments, &result);
         if is_never(&result) {
             let infallible: Type = parse_quote!(::core::convert::Infallible);
-            (result_named, result_owned) = (infallible.clone(), infallible);
+            (named.output, owned.output) = (infallible.clone(), infallible);
         }
 
-        let generics = &function.sig.generics;
-        let crate_path = options.krate.clone().unwrap_or_else(|| parse_quote!(::fanfold));
+        let krate = options.krate.clone().unwrap_or_else(|| parse_quote!(::fanfold));
         Self {
-            home,
+            companions,
             vis: visibility(&function.vis),
-            private: parse_quote!(#crate_path::__private),
-            named_generics: named_generics(generics, lifetimes.named, impls.params),
-            owned_generics: owned_generics(generics),
+            private: parse_quote!(#krate::__private),
+            krate,
             has_submit: receiver.as_ref().is_none_or(Receiver::can_be_kept) && !lends,
             receiver,
             arguments,
             worker,
             state,
+            is_opaque: contains_impl(&result),
             result,
-            result_named,
-            result_owned,
-            is_opaque,
+            named,
+            owned,
             function,
             options,
         }
     }
 
-    /// The name under which a companion function is defined; those with underscores are not for users.
+    /// The name of a companion function; one that begins with `__` is hidden from users.
     pub(crate) fn name(&self, short: &str) -> Ident {
         let function = &self.function.sig.ident;
         let span = Span::call_site().located_at(function.span());
         let function = function.unraw();
-        match (&self.home, short.strip_prefix("__")) {
-            (Home::Type(_) | Home::None, _) => Ident::new(short, span),
-            // In an `impl` of a trait this name is what the error shows, and nothing else of ours is in it. What is `pub`
-            // cannot stand there.
-            (Home::Impl, Some("call")) if matches!(self.function.vis, Visibility::Inherited) => {
+        match (&self.companions, short.strip_prefix("__")) {
+            (Companions::Type(_) | Companions::None, _) => Ident::new(short, span),
+            // In an `impl` of a trait rustc's error shows this name and nothing else of ours, so the name says what to do.
+            // A function with `pub` cannot stand in such an `impl`.
+            (Companions::Impl, Some("call")) if matches!(self.function.vis, Visibility::Inherited) => {
                 format_ident!("__{function}_wants_companion_none_in_a_trait", span = span)
             }
-            (Home::Impl, Some(short)) => format_ident!("__{function}_{short}", span = span),
-            (Home::Impl, None) => format_ident!("{function}_{short}", span = span),
+            (Companions::Impl, Some(short)) => format_ident!("__{function}_{short}", span = span),
+            (Companions::Impl, None) => format_ident!("{function}_{short}", span = span),
         }
     }
 
     /// The path of a companion function.
     pub(crate) fn path(&self, short: &str) -> TokenStream {
         let name = self.name(short);
-        match &self.home {
-            Home::Type(companion) => quote!(#companion::#name),
-            Home::Impl | Home::None => quote!(Self::#name),
+        match &self.companions {
+            Companions::Type(companion) => quote!(#companion::#name),
+            Companions::Impl | Companions::None => quote!(Self::#name),
         }
     }
 
-    /// Type and const parameters for a call of a function with the user's own generics.
+    /// The function's type and const parameters as a turbofish, followed by `more` inferred ones.
     pub(crate) fn turbofish(&self, more: usize) -> TokenStream {
         let mut all: Vec<_> = parameters(&self.function.sig.generics).map(ToTokens::into_token_stream).collect();
         all.extend(std::iter::repeat_n(quote!(_), more));
@@ -214,9 +196,9 @@ impl Plan {
         self.function.sig.asyncness.is_some()
     }
 
-    /// How many type parameters stand for `impl Trait`.
+    /// The number of type parameters that stand for an `impl Trait`.
     pub(crate) fn impls(&self) -> usize {
-        parameters(&self.named_generics).count() - parameters(&self.function.sig.generics).count()
+        parameters(&self.named.generics).count() - parameters(&self.function.sig.generics).count()
     }
 }
 
@@ -244,7 +226,8 @@ fn parameters(generics: &Generics) -> impl Iterator<Item = &Ident> {
     })
 }
 
-/// A simple name is kept, for documentation; it is invisible to the user's code all the same.
+/// An argument's name: the user's where the pattern is a name, for documentation, else `__argument{index}`. Either is
+/// hygienic: the user's code cannot see it.
 fn argument_ident(pattern: &Pat, index: usize) -> Ident {
     match pattern {
         Pat::Ident(simple) if simple.subpat.is_none() && !simple.ident.to_string().starts_with('_') => {
@@ -256,27 +239,27 @@ fn argument_ident(pattern: &Pat, index: usize) -> Ident {
     }
 }
 
-/// Where the companion functions go: a method and a function that speaks of `Self` are inside an `impl` block.
-fn home(function: &Function, options: &Options) -> Home {
+/// The place of the companions. A method, and a function that names `Self`, is inside an `impl` block.
+fn companions(function: &Function, options: &Options) -> Companions {
     match &options.companion {
-        Some(Companion::None(_)) => Home::None,
-        Some(Companion::Own(_)) => Home::Impl,
-        Some(Companion::Named(name)) if function.sig.receiver().is_none() => Home::Type(companion(name)),
-        _ if receiver::is_inside_impl(function) => Home::Impl,
-        _ => Home::Type(companion(&function.sig.ident)),
+        Some(Companion::None(_)) => Companions::None,
+        Some(Companion::Own(_)) => Companions::Impl,
+        Some(Companion::Named(name)) if function.sig.receiver().is_none() => Companions::Type(companion_name(name)),
+        _ if receiver::is_inside_impl(function) => Companions::Impl,
+        _ => Companions::Type(companion_name(&function.sig.ident)),
     }
 }
 
-/// The companion's name resolves where the user's code stands, but its definition counts as generated, so that
-/// lints speak of the function alone.
-fn companion(name: &Ident) -> Ident {
+/// The companion type's name. It resolves at the call site, but counts as generated code, so that lints report the
+/// function alone.
+fn companion_name(name: &Ident) -> Ident {
     let mut ident = name.clone();
     ident.set_span(Span::call_site().located_at(ident.span()));
     ident
 }
 
-/// The function's visibility in code that counts as generated, so that lints on types leave the companion alone even
-/// where the function was written by a `macro_rules!` of the user's.
+/// The function's visibility as generated code, so that lints on types skip the companion, also in a function that
+/// comes from a `macro_rules!`.
 fn visibility(vis: &Visibility) -> Visibility {
     let mut vis = vis.clone();
     match &mut vis {
@@ -289,15 +272,53 @@ fn visibility(vis: &Visibility) -> Visibility {
     vis
 }
 
-fn named_generics(generics: &Generics, lifetimes: Vec<Lifetime>, impls: Vec<GenericParam>) -> Generics {
-    let mut named = generics.clone();
-    for (index, lifetime) in lifetimes.into_iter().enumerate() {
-        named.params.insert(index, parse_quote!(#lifetime));
+/// The form of the signature in which each lifetime and `impl Trait` has a name; and the receiver's lifetime, if it is
+/// a reference.
+fn named_types(
+    generics: &Generics,
+    arguments: &[Argument],
+    result: &Type,
+    has_receiver: bool,
+) -> (Types, Option<Lifetime>) {
+    let mut lifetimes = NameLifetimes::default();
+    let mut impls = NameImpls::default();
+    let mut named = |argument: &Argument| {
+        let mut ty = argument.ty.clone();
+        lifetimes.visit_type_mut(&mut ty);
+        impls.visit_type_mut(&mut ty);
+        ty
+    };
+    let inputs: Vec<Type> = arguments.iter().map(&mut named).collect();
+    // An elided lifetime of a result is the receiver's, else the only one of the arguments.
+    let of_receiver = inputs.first().filter(|_| has_receiver).and_then(|ty| match ty {
+        Type::Reference(reference) => reference.lifetime.clone(),
+        _ => None,
+    });
+    let only = if lifetimes.found.len() == 1 { lifetimes.found.first().cloned() } else { None };
+    let elided = of_receiver.clone().or(only);
+    let mut output = result.clone();
+    NameLifetimes { elided, result: true, ..NameLifetimes::default() }.visit_type_mut(&mut output);
+
+    let mut generics = generics.clone();
+    for (index, lifetime) in lifetimes.named.into_iter().enumerate() {
+        generics.params.insert(index, parse_quote!(#lifetime));
     }
-    named.params.extend(impls);
-    with_brackets(named)
+    generics.params.extend(impls.params);
+    (Types { generics: with_brackets(generics), inputs, output }, of_receiver)
 }
 
+/// The form of the signature in which each lifetime is `'static`.
+fn owned_types(generics: &Generics, arguments: &[Argument], result: &Type) -> Types {
+    let owned = |ty: &Type| {
+        let mut ty = ty.clone();
+        MakeStatic::default().visit_type_mut(&mut ty);
+        ty
+    };
+    let inputs = arguments.iter().map(|argument| owned(&argument.ty)).collect();
+    Types { generics: owned_generics(generics), inputs, output: owned(result) }
+}
+
+/// The generics without lifetimes, with a bound `'static` on each type.
 fn owned_generics(generics: &Generics) -> Generics {
     let mut owned = generics.clone();
     owned.params = owned.params.into_iter().filter(|p| !matches!(p, GenericParam::Lifetime(_))).collect();
@@ -309,7 +330,7 @@ fn owned_generics(generics: &Generics) -> Generics {
     let Generics { params, where_clause, .. } = &mut owned;
     for param in params.iter_mut() {
         let GenericParam::Type(param) = param else { continue };
-        // Beside the other bounds, wherever those stand.
+        // Next to the other bounds, which may stand in the `where` clause.
         let ident = &param.ident;
         let clause = where_clause.iter_mut().flat_map(|clause| &mut clause.predicates).find_map(|p| match p {
             WherePredicate::Type(p) if matches!(&p.bounded_ty, Type::Path(path) if path.path.is_ident(ident)) => {
@@ -322,7 +343,7 @@ fn owned_generics(generics: &Generics) -> Generics {
     with_brackets(owned)
 }
 
-/// Parameters that were added by hand print only between angle brackets.
+/// Gives generics their angle brackets: without them, parameters that were added by hand are not printed.
 fn with_brackets(mut generics: Generics) -> Generics {
     generics.lt_token.get_or_insert_with(Default::default);
     generics.gt_token.get_or_insert_with(Default::default);

@@ -134,9 +134,10 @@ pub mod __private {
     pub use crate::attribute::async_call::{
         call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
     };
-    pub use crate::attribute::call::{call, call_timed, late, map, map_on, map_timed, map_timed_on, submit};
+    pub use crate::attribute::call::{call, call_timed, map, map_on, map_timed, map_timed_on, on_timeout, submit};
+    pub use crate::attribute::call_site::{CallSite, CheckedCall};
     pub use crate::attribute::chunks::{
-        Both, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer,
+        CutterPair, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer,
     };
     pub use crate::attribute::cuttable::ChunkStorage;
     pub use crate::attribute::frame_options::{cutter_by, cutter_overlapping, gatherer_overlapping};
@@ -144,8 +145,7 @@ pub mod __private {
     pub use crate::attribute::process::{call_chunks_process, call_process, map_process, submit_process};
     #[cfg(feature = "process")]
     pub use crate::attribute::remote::Remote;
-    pub use crate::attribute::retry::{Retry, again, fallible};
-    pub use crate::attribute::site::{Call, Site};
+    pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::label;
     pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
@@ -158,7 +158,7 @@ pub mod __private {
     };
     pub use crate::task::Task;
     pub use crate::task::send_proof::{
-        CallProof, SendProof, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared, whole,
+        CallProof, SendProof, body, sent, sent_by, sent_by_future, sent_object, sent_result, sent_value, shared,
     };
     #[cfg(feature = "process")]
     pub use linkme;

@@ -1,4 +1,4 @@
-//! The user's body, and the calls of it.
+//! The user's body as `serial`, and the calls of it.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
@@ -6,11 +6,11 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Ident, Meta, Safety, Token};
 
-use super::site::{keep, path};
+use super::call_site::{mention, path};
 use super::{names, plain_signature, respan, values};
-use crate::plan::{Home, Plan};
+use crate::plan::{Companions, Plan};
 
-/// `serial`: the untouched function.
+/// `serial`: the function as the user wrote it.
 pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
     let vis = &plan.vis;
     let mut sig = plan.function.sig.clone();
@@ -19,7 +19,7 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
     }
     sig.ident = plan.name("serial");
     (sig.constness, sig.abi) = (None, None);
-    let kept = plan
+    let copied = plan
         .function
         .attrs
         .iter()
@@ -28,16 +28,16 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
     let about = format!("Runs [`{}()`] here and now, without a worker.", link(plan));
     let body = match valid {
         true => body(plan),
-        // What has no name is still what the function returns, which stands as it was written.
-        false if plan.is_opaque && plan.worker.is_none() => itself(plan),
+        // No other value has the result's type than one that the function itself returns.
+        false if plan.is_opaque && plan.worker.is_none() => call_of_function(plan),
         false => quote!({ ::core::unreachable!() }),
     };
-    // The result is for the time-out or the crash, if for nothing else.
+    // A body that never fails returns a `Result` for the time-out or the crash alone.
     let wraps = plan.options.timeout.is_some() || plan.is_process();
     let wraps = wraps.then(|| quote!(#[allow(clippy::unnecessary_wraps)]));
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {
-        #(#kept)*
+        #(#copied)*
         #(#expected)*
         #wraps
         #unused
@@ -46,15 +46,15 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
     }
 }
 
-/// A body that calls the function under its own name.
-fn itself(plan: &Plan) -> TokenStream {
-    let owner = if let Home::Impl = plan.home { quote!(Self::) } else { quote!() };
+/// A body that calls the function by its own name.
+fn call_of_function(plan: &Plan) -> TokenStream {
+    let owner = if let Companions::Impl = plan.companions { quote!(Self::) } else { quote!() };
     let (name, turbofish, values) = (&plan.function.sig.ident, plan.turbofish(0), values(plan));
     let call = quote!(#owner #name #turbofish(#(#values),*));
     if let Safety::Unsafe(_) = plan.function.sig.safety { quote!({ unsafe { #call } }) } else { quote!({ #call }) }
 }
 
-/// Of `#[expect(..)]`, the compiler's lints that can fire nowhere but in a body, where they are still checked.
+/// `#[expect(..)]` of the compiler's lints that can fire nowhere but in a body.
 fn expected_of_body(attr: &Attribute) -> Option<TokenStream> {
     const LINTS: [&str; 14] = [
         "deprecated",
@@ -81,13 +81,13 @@ fn expected_of_body(attr: &Attribute) -> Option<TokenStream> {
     (!lints.is_empty()).then(|| quote!(#[#expect(#(#lints,)* #(#reason)*)]))
 }
 
-/// The function as documentation finds it.
+/// The function as a documentation link.
 pub(super) fn link(plan: &Plan) -> String {
     let name = &plan.function.sig.ident;
-    if let Home::Impl = plan.home { format!("Self::{name}") } else { name.to_string() }
+    if let Companions::Impl = plan.companions { format!("Self::{name}") } else { name.to_string() }
 }
 
-/// The user's body, behind a mention of the function.
+/// The user's body, after a mention of the function.
 fn body(plan: &Plan) -> TokenStream {
     let body = &plan.function.body;
     let mut start = body.stream().into_iter();
@@ -96,16 +96,16 @@ fn body(plan: &Plan) -> TokenStream {
     if is(start.next(), '#') && is(start.next(), '!') {
         return quote!(#body);
     }
-    // A parameter of the function's name stands before the function.
+    // A parameter with the function's name shadows the function.
     let inputs = &plan.function.sig.inputs;
-    let keep = (!mentions(quote!(#inputs), &plan.function.sig.ident)).then(|| keep(plan));
-    // Braces of our own in the place of the user's: lints on needless braces would speak of them.
+    let mention = (!mentions(quote!(#inputs), &plan.function.sig.ident)).then(|| mention(plan));
+    // Generated braces replace the user's, which a lint on needless braces would report.
     let mut inner = Group::new(Delimiter::Brace, body.stream());
     inner.set_span(Span::call_site().located_at(body.span()));
-    quote!({ #keep #inner })
+    quote!({ #mention #inner })
 }
 
-/// Whether an identifier stands anywhere in there.
+/// Whether the tokens contain an identifier.
 fn mentions(tokens: TokenStream, wanted: &Ident) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *wanted,
@@ -121,7 +121,7 @@ pub(super) fn run(plan: &Plan) -> TokenStream {
     quote!(|(#(#names,)*)| #call)
 }
 
-/// What a worker runs, or the future that a runtime polls.
+/// The call that a worker runs, or that makes the future that a runtime polls.
 pub(super) fn call(plan: &Plan) -> TokenStream {
     if plan.is_async() { call_future(plan) } else { call_serial(plan) }
 }
@@ -132,10 +132,11 @@ fn call_future(plan: &Plan) -> TokenStream {
     let turbofish = plan.turbofish(plan.impls());
     let future = plan.path("__future");
     let call = quote!(#future #turbofish(#(#names),*));
+    // SAFETY of the emitted code: the caller of the unsafe function upholds its contract; so below.
     if let Safety::Unsafe(_) = plan.function.sig.safety { quote!(unsafe { #call }) } else { call }
 }
 
-/// The call of the body: once, or again until it succeeds; with the worker's state, where it has one.
+/// The call of the body, with its retries and its worker's state.
 pub(super) fn call_serial(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let mut values: Vec<_> = plan
@@ -145,16 +146,16 @@ pub(super) fn call_serial(plan: &Plan) -> TokenStream {
             let ident = &argument.ident;
             match &plan.options.retries {
                 Some(_) => {
-                    let again = respan(&quote!(#private::again), argument.ty.span());
-                    quote_spanned!(argument.ty.span()=> #again(&#ident))
+                    let clone = respan(&quote!(#private::clone_for_retry), argument.ty.span());
+                    quote_spanned!(argument.ty.span()=> #clone(&#ident))
                 }
                 None => quote!(#ident),
             }
         })
         .collect();
     let state = Ident::new("__state", Span::mixed_site());
-    if let Some(place) = plan.worker {
-        values.insert(place, quote!(#state));
+    if let Some(index) = plan.worker {
+        values.insert(index, quote!(#state));
     }
     let turbofish = plan.turbofish(0);
     let serial = plan.path("serial");
@@ -176,16 +177,16 @@ pub(super) fn call_serial(plan: &Plan) -> TokenStream {
             let (failed, impls) = (plan.path("__failed"), plan.turbofish(plan.impls()));
             quote!(#failed #impls())
         };
-        let again = if plan.is_async() { quote!(run_async(move || #call)) } else { quote!(run(|| #call)) };
-        call = quote!(#private::Retry::new(#times, #backoff, #failed).#again);
+        let run = if plan.is_async() { quote!(run_async(move || #call)) } else { quote!(run(|| #call)) };
+        call = quote!(#private::Retry::new(#times, #backoff, #failed).#run);
     }
     call
 }
 
-/// The type that a worker's state belongs to, together with the function's name.
+/// The type that identifies a worker's state, together with the function's path.
 fn owner(plan: &Plan) -> TokenStream {
-    match &plan.home {
-        Home::Type(companion) => quote!(#companion),
-        Home::Impl | Home::None => quote!(Self),
+    match &plan.companions {
+        Companions::Type(companion) => quote!(#companion),
+        Companions::Impl | Companions::None => quote!(Self),
     }
 }

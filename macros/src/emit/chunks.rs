@@ -1,4 +1,4 @@
-//! The call of a function whose arguments are cut: `chunks`, `chunk_size`, `reduce`.
+//! The direct call of a function with `chunks` or `chunk_size`: how arguments are cut and results gathered.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -6,32 +6,32 @@ use syn::spanned::Spanned;
 use syn::{Ident, Type};
 
 use super::body::run;
-use super::site::know;
+use super::call_site::checked_call;
 use super::{param_name, process, respan, ty_or_infer};
 use crate::options::Cut;
 use crate::plan::Plan;
 
 // call_chunks(
 //     scale::__call(),
-//     chunking(Cut::Chunks(4), cutter::<&[f64]>(&Room::new()), gatherer::<Vec<f64>>()),
+//     chunking(Cut::Chunks(4), cutter::<&[f64]>(&ChunkStorage::new()), gatherer::<Vec<f64>>()),
 //     xs,
 //     |xs| (xs, broadcast::<f64>(&factor)),
 //     |(xs, factor)| scale::serial(xs, factor),
 // )
 pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
     let private = &plan.private;
-    let (entry, proof, run) = if plan.is_process() {
-        (quote!(call_chunks_process), process::proof(plan), None)
+    let (entry, call, run) = if plan.is_process() {
+        (quote!(call_chunks_process), process::site_and_remote(plan), None)
     } else {
-        (quote!(call_chunks), know(plan), Some(run(plan)))
+        (quote!(call_chunks), checked_call(plan), Some(run(plan)))
     };
     let cut = cut_size(plan, cut);
     let cutter = cutter(plan);
-    let joiner = joiner(plan);
-    let (whole, piece) = (chunked(plan, |argument| &argument.value), chunked(plan, |argument| &argument.ident));
+    let gatherer = gatherer(plan);
+    let (values, piece) = (chunked(plan, |argument| &argument.value), chunked(plan, |argument| &argument.ident));
     let args = plan.arguments.iter().map(|argument| {
         let (ident, value) = (&argument.ident, &argument.value);
-        if argument.chunked {
+        if argument.is_chunked {
             return quote!(#ident);
         }
         let ty = ty_or_infer(&argument.ty);
@@ -39,16 +39,17 @@ pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
     });
     quote! {
         #private::#entry(
-            #proof,
-            #private::chunking(#cut, #cutter, #joiner),
-            #whole,
+            #call,
+            #private::chunking(#cut, #cutter, #gatherer),
+            #values,
             |#piece| (#(#args,)*),
             #run
         )
     }
 }
 
-/// `chunks = N` as a value that is at least 1; found out at compile time where `N` names no generic.
+/// `chunks = N` as a `Cut`. The compiler checks that `N` is at least 1: in a `const` item, or for each instance where `N`
+/// names a generic.
 fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
     let private = &plan.private;
     let (variant, number, what) = match cut {
@@ -71,26 +72,26 @@ fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
     quote!(#private::Cut::#variant(#number))
 }
 
-/// What cuts the chunked arguments: one alone, or pairs of pairs.
+/// The cutter of the chunked arguments: of one, or nested pairs of several.
 fn cutter(plan: &Plan) -> TokenStream {
     let private = &plan.private;
-    let cutters = plan.arguments.iter().filter(|argument| argument.chunked).map(|argument| {
+    let cutters = plan.arguments.iter().filter(|argument| argument.is_chunked).map(|argument| {
         let ty = ty_or_infer(&without_lifetime(&argument.ty));
-        let room = quote!(&#private::Room::new());
+        let storage = quote!(&#private::ChunkStorage::new());
         match (&plan.options.by, &plan.options.overlap) {
             (Some((_, keys)), _) => {
-                quote_spanned!(argument.ty.span()=> #private::cutter_by::<#ty>(&[#(#keys),*], #room))
+                quote_spanned!(argument.ty.span()=> #private::cutter_by::<#ty>(&[#(#keys),*], #storage))
             }
             (_, Some((_, rows))) => {
-                quote_spanned!(argument.ty.span()=> #private::cutter_overlapping::<#ty>(#rows, #room))
+                quote_spanned!(argument.ty.span()=> #private::cutter_overlapping::<#ty>(#rows, #storage))
             }
-            _ => quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>(#room)),
+            _ => quote_spanned!(argument.ty.span()=> #private::cutter::<#ty>(#storage)),
         }
     });
-    cutters.reduce(|first, second| quote!(#private::Both(#first, #second))).unwrap_or_default()
+    cutters.reduce(|first, second| quote!(#private::CutterPair(#first, #second))).unwrap_or_default()
 }
 
-/// A reference without its lifetime's name: what it is cut into may live for the call alone.
+/// A reference without its lifetime's name: its pieces may live as long as the call only.
 fn without_lifetime(ty: &Type) -> Type {
     let mut ty = ty.clone();
     if let Type::Reference(reference) = &mut ty {
@@ -99,13 +100,13 @@ fn without_lifetime(ty: &Type) -> Type {
     ty
 }
 
-/// The chunked arguments, in the same pairs.
+/// The chunked arguments, nested in the same pairs as their cutters.
 fn chunked<'a, T: quote::ToTokens + 'a>(plan: &'a Plan, part: fn(&'a crate::plan::Argument) -> &'a T) -> TokenStream {
-    let parts = plan.arguments.iter().filter(|argument| argument.chunked).map(part).map(|part| quote!(#part));
+    let parts = plan.arguments.iter().filter(|argument| argument.is_chunked).map(part).map(|part| quote!(#part));
     parts.reduce(|first, second| quote!((#first, #second))).unwrap_or_default()
 }
 
-fn joiner(plan: &Plan) -> TokenStream {
+fn gatherer(plan: &Plan) -> TokenStream {
     let private = &plan.private;
     let result = ty_or_infer(&plan.result);
     if let Some((_, rows)) = &plan.options.overlap {

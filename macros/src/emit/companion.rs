@@ -1,4 +1,4 @@
-//! The other ways to call the function: on a type beside it, or beside it in its `impl` block.
+//! The companions `serial`, `submit` and `map`: on a type beside the function, or beside it in its `impl` block.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -6,43 +6,43 @@ use syn::visit_mut::VisitMut;
 use syn::{Attribute, parse_quote};
 
 use super::body::{call, link, run, serial};
+use super::call_site::{call_function, checked_call, failed_function, on_timeout};
 use super::signature::{input, submit_signature};
-use super::site::{call_of, failed, know, late};
-use super::{divided, future, names, parts, process, unsafety};
-use crate::plan::{Home, Plan};
+use super::{future, names, part_attribute, parts, process, shorten, unsafety};
+use crate::plan::{Companions, Plan};
 use crate::receiver::Receiver;
 use crate::types::CaptureAlso;
 
 // enum add {}
 //
 // impl add {
-//     fn __call() -> Call { .. }  what the runtime is told, and the one place where types are checked
+//     fn __call() -> CheckedCall { .. }  the call site, and the one place where types are checked
 //     pub fn serial(..), submit(..), map(..)
 // }
 pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     let function = &plan.function;
-    let attributes: Vec<_> = function.attrs.iter().filter_map(shared).collect();
-    // Naming the function is no use of it.
+    let attributes: Vec<_> = function.attrs.iter().filter_map(shared_attribute).collect();
+    // The companions name the function, which is not a use of it.
     let deprecated = function.attrs.iter().any(|attr| attr.path().is_ident("deprecated"));
     let deprecated = deprecated.then(|| quote!(#[allow(deprecated)]));
     let attributes = quote!(#(#attributes)* #deprecated);
     let clippy = quote!(#[allow(clippy::must_use_candidate, clippy::missing_const_for_fn)]);
     let stub = !valid && plan.is_async();
-    let knows = if crosses(plan, valid) { process::remote(plan) } else { call_of(plan, valid) };
+    let call = if runs_in_process(plan, valid) { process::remote(plan) } else { call_function(plan, valid) };
     let items = [
-        Some(knows),
-        failed(plan, valid),
+        Some(call),
+        failed_function(plan, valid),
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
         if stub { future::submit_stub(plan) } else { submit(plan, valid) },
         if stub { None } else { map(plan, valid) },
     ];
     let items = items.iter().flatten();
-    match &plan.home {
-        Home::None => quote!(),
-        // Each item on its own: there is no block of ours to put the attributes on.
-        Home::Impl => quote!(#(#attributes #clippy #items)*),
-        Home::Type(name) => {
+    match &plan.companions {
+        Companions::None => quote!(),
+        // The `impl` block is the user's, so each item has the attributes.
+        Companions::Impl => quote!(#(#attributes #clippy #items)*),
+        Companions::Type(name) => {
             let vis = &plan.vis;
             let about = format!("The other ways to call [`{}()`]: `serial`, `submit` and `map`.", link(plan));
             quote! {
@@ -60,8 +60,9 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
     }
 }
 
-/// Whether the emitted calls go to another process; with mistakes they go nowhere, and threads ask less.
-fn crosses(plan: &Plan, valid: bool) -> bool {
+/// Whether the emitted calls go to another process. With mistakes no call is made, and those to threads ask for fewer
+/// traits.
+fn runs_in_process(plan: &Plan, valid: bool) -> bool {
     plan.is_process() && valid
 }
 
@@ -76,31 +77,32 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let (generics, inputs) = submit_signature(plan);
     let (params, clause) = parts(&generics);
     let values = plan.arguments.iter().map(input);
-    let result = &plan.result_owned;
-    let call = if crosses(plan, valid) {
-        let proof = process::proof(plan);
-        quote!(#private::submit_process(#proof, (#(#values,)*)))
+    let (krate, result) = (&plan.krate, &plan.owned.output);
+    let call = if runs_in_process(plan, valid) {
+        let call = process::site_and_remote(plan);
+        quote!(#private::submit_process(#call, (#(#values,)*)))
     } else {
         let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
-        let know = know(plan);
-        let (know, run) = match plan.receiver {
-            // The task owns a share of what the method only borrows.
-            Some(Receiver::Shared) => (quote!(#know.counted()), run_counted(plan)),
-            _ => (know, run(plan)),
+        let call = checked_call(plan);
+        let (call, run) = match plan.receiver {
+            // The task holds an `Arc` of the receiver, which the method borrows.
+            Some(Receiver::Shared) => (quote!(#call.with_arc_receiver()), run_with_arc(plan)),
+            _ => (call, run(plan)),
         };
-        quote!(#private::#entry(#know, (#(#values,)*), #run))
+        quote!(#private::#entry(#call, (#(#values,)*), #run))
     };
+    let call = shorten(plan, call);
     Some(quote! {
         #[doc = #about]
         #[inline]
-        #vis #unsafety fn #ident #params(#(#inputs),*) -> #private::Task<#result> #clause {
+        #vis #unsafety fn #ident #params(#(#inputs),*) -> #krate::Task<#result> #clause {
             #call
         }
     })
 }
 
-/// The closure that runs the body on a shared receiver of its own.
-fn run_counted(plan: &Plan) -> TokenStream {
+/// The closure that runs the body on a receiver behind an `Arc`.
+fn run_with_arc(plan: &Plan) -> TokenStream {
     let names = names(plan);
     let this = names.first();
     let call = call(plan);
@@ -112,43 +114,43 @@ fn run_counted(plan: &Plan) -> TokenStream {
 }
 
 fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
-    let Plan { private, function, .. } = plan;
-    // All items are given the receiver, unless they are receivers.
+    let Plan { krate, private, function, .. } = plan;
+    // Each item gets the same receiver, unless the items are the receivers.
     let receiver = match (&plan.receiver, &*plan.arguments) {
         (_, []) => return None,
         (Some(receiver), [this, _, ..]) if receiver.serves_many() => Some((receiver, this)),
         _ => None,
     };
-    let arguments = &plan.arguments[usize::from(receiver.is_some())..];
+    let types = &plan.named.inputs[usize::from(receiver.is_some())..];
     let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
     let ident = plan.name("map");
     let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
-    let mut generics = plan.named_generics.clone();
+    let mut generics = plan.named.generics.clone();
     let (items, marker) = (format_ident!("__Items"), format_ident!("__Marker"));
-    let types = arguments.iter().map(|argument| &argument.named);
-    let item = if let [argument] = arguments { &argument.named } else { &parse_quote!((#(#types,)*)) };
-    generics.params.push(parse_quote!(#items: #private::Items<#item, #marker>));
+    let item = if let [ty] = types { ty } else { &parse_quote!((#(#types,)*)) };
+    generics.params.push(parse_quote!(#items: #krate::Items<#item, #marker>));
     generics.params.push(parse_quote!(#marker));
     if let Some((Receiver::Counted, _)) = receiver {
         generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
     }
-    let mut result = plan.result_named.clone();
+    let mut result = plan.named.output.clone();
     CaptureAlso(vec![items.clone(), marker.clone()]).visit_type_mut(&mut result);
     let names = names(plan);
     let call = call(plan);
-    let know = know(plan);
-    let (input, this, know, pattern, suffix) = match (receiver, names.as_slice()) {
+    let checked = checked_call(plan);
+    let (input, this, checked, pattern, suffix) = match (receiver, names.as_slice()) {
         (Some((_, this)), _) => {
-            let (value, ty) = (input(this), &this.named);
-            (quote!(#value: #ty,), quote!(#value,), know, quote!((#(#names,)*)), "_on")
+            let (value, ty) = (input(this), &plan.named.inputs[0]);
+            (quote!(#value: #ty,), quote!(#value,), checked, quote!((#(#names,)*)), "_on")
         }
-        (None, [name]) => (quote!(), quote!(), quote!(#know.single()), quote!(#name), ""),
-        (None, _) => (quote!(), quote!(), know, quote!((#(#names,)*)), ""),
+        (None, [name]) => (quote!(), quote!(), quote!(#checked.single_argument()), quote!(#name), ""),
+        (None, _) => (quote!(), quote!(), checked, quote!((#(#names,)*)), ""),
     };
-    let late = plan.options.timeout.as_ref().filter(|_| valid).map(|_| late(plan)).map(|late| quote!(#late,));
-    let (map, function, into) = match (plan.is_async(), &late, receiver) {
-        _ if crosses(plan, valid) => ("Map", "Detach", "map"),
-        // What only borrows the receiver cannot be left in an iterator.
+    let on_timeout = plan.options.timeout.as_ref().filter(|_| valid).map(|_| on_timeout(plan));
+    let on_timeout = on_timeout.map(|on_timeout| quote!(#on_timeout,));
+    let (map, function, into) = match (plan.is_async(), &on_timeout, receiver) {
+        _ if runs_in_process(plan, valid) => ("Map", "Detach", "map"),
+        // An iterator is `'static`, so it cannot hold a map that borrows the receiver.
         (false, None, Some((Receiver::Shared, _))) => ("Map", "MapFn", "map"),
         (false, None, _) => ("Map", "Detach", "map"),
         (false, Some(_), _) => ("TimedMap", "Detach", "map_timed"),
@@ -156,16 +158,17 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
         (true, Some(_), _) => ("AsyncMap", "MapFuture", "map_async_timed"),
     };
     let (map, function, into) = (format_ident!("{map}"), format_ident!("{function}"), format_ident!("{into}{suffix}"));
-    let end = if crosses(plan, valid) {
+    let end = if runs_in_process(plan, valid) {
         let arguments = process::map_arguments(plan);
         quote!(#private::map_process(#arguments, items))
     } else {
-        quote!(#private::#into(#know, #late #this items, |#pattern| #call))
+        quote!(#private::#into(#checked, #on_timeout #this items, |#pattern| #call))
     };
+    let end = shorten(plan, end);
     let (params, clause) = parts(&generics);
     Some(quote! {
         #[doc = #about]
-        #vis #unsafety fn #ident #params(#input items: #items) -> #private::#map<
+        #vis #unsafety fn #ident #params(#input items: #items) -> #krate::#map<
             #items::Source,
             impl #private::#function<#item, Out = #result>,
             #item,
@@ -175,8 +178,8 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     })
 }
 
-/// An attribute that the companions share with the function.
-fn shared(attr: &Attribute) -> Option<TokenStream> {
+/// An attribute of the function that its companions have as well.
+fn shared_attribute(attr: &Attribute) -> Option<TokenStream> {
     let shared = ["cfg", "allow", "warn", "deny", "forbid", "expect"].iter().any(|name| attr.path().is_ident(name));
-    shared.then(|| divided(attr))
+    shared.then(|| part_attribute(attr))
 }

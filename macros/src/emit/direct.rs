@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::body::run;
-use super::site::{know, late};
-use super::{block, chunks, divided, future, plain_signature, process, values};
+use super::call_site::{checked_call, on_timeout};
+use super::{block, chunks, future, part_attribute, plain_signature, process, values};
 use crate::plan::Plan;
 use crate::types::may_hide_lifetimes;
 
@@ -18,31 +18,31 @@ use crate::types::may_hide_lifetimes;
 // }
 pub(super) fn function(plan: &Plan) -> TokenStream {
     let private = &plan.private;
-    let (attrs, vis) = (plan.function.attrs.iter().map(divided), &plan.function.vis);
+    let (attrs, vis) = (plan.function.attrs.iter().map(part_attribute), &plan.function.vis);
     let sig = plain_signature(plan);
     let values = values(plan);
     let run = run(plan);
-    let know = know(plan);
+    let checked = checked_call(plan);
     let call = match &plan.options.cut {
         _ if plan.is_async() => future::direct(plan),
         None if plan.is_process() => {
-            let proof = process::proof(plan);
-            quote!(#private::call_process(#proof, (#(#values,)*)))
+            let call = process::site_and_remote(plan);
+            quote!(#private::call_process(#call, (#(#values,)*)))
         }
         Some(cut) => chunks::call(plan, cut),
         None if plan.options.timeout.is_some() => {
-            let late = late(plan);
-            quote!(#private::call_timed(#know, #late, (#(#values,)*), #run))
+            let on_timeout = on_timeout(plan);
+            quote!(#private::call_timed(#checked, #on_timeout, (#(#values,)*), #run))
         }
-        None => quote!(#private::call(#know, (#(#values,)*), #run)),
+        None => quote!(#private::call(#checked, (#(#values,)*), #run)),
     };
     let body = block(plan, &call);
     let hidden = hidden_lifetimes(plan);
     quote!(#hidden #(#attrs)* #vis #sig #body)
 }
 
-/// A lifetime that is hidden in a type is an error in the companions' signatures, in words that do not help: the lint's
-/// say what to write.
+/// Denies lifetimes that are hidden in a type's path. They are an error in the companions' signatures anyway, and the
+/// lint's message says what to write.
 fn hidden_lifetimes(plan: &Plan) -> Option<TokenStream> {
     let types = plan.arguments.iter().map(|argument| &argument.ty).chain([&plan.result]);
     may_hide_lifetimes(types).then(|| quote!(#[deny(elided_lifetimes_in_paths)]))

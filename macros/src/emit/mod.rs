@@ -5,27 +5,27 @@
 //! | `direct.rs` | the function itself |
 //! | `chunks.rs` | its call when arguments are cut |
 //! | `companion.rs` | the type beside it, or the functions beside a method |
-//! | `site.rs` | what the runtime is told, and the proof that types may cross |
+//! | `call_site.rs` | the call site that the runtime is given, and the proofs that types may cross |
 //! | `body.rs` | the user's body, and its calls |
-//! | `alone.rs` | a function without companions |
-//! | `future.rs` | what an `async fn` has instead |
-//! | `process.rs` | what a function of `kind = "process"` has beside |
+//! | `without_companion.rs` | a function with `companion = none` |
+//! | `future.rs` | the calls of an `async fn` |
+//! | `process.rs` | the table entry and the codecs of a function of `kind = "process"` |
 
-mod alone;
 mod body;
+mod call_site;
 mod chunks;
 mod companion;
 mod direct;
 mod future;
 mod process;
 mod signature;
-mod site;
+mod without_companion;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{Attribute, FnArg, Generics, Ident, Pat, PatIdent, Safety, Signature, Type};
 
-use crate::plan::{Home, Plan};
+use crate::plan::{Companions, Plan};
 use crate::types::is_never;
 
 /// The code for a plan; with mistakes in it, everything that other code may name, but nothing that runs.
@@ -34,15 +34,15 @@ pub(crate) fn emit(plan: &Plan, valid: bool) -> TokenStream {
         return verbatim(plan);
     }
     let companion = companion::companion(plan, valid);
-    let function = match &plan.home {
+    let function = match &plan.companions {
         _ if !valid => verbatim(plan),
-        Home::None => alone::function(plan),
-        Home::Type(_) | Home::Impl => direct::function(plan),
+        Companions::None => without_companion::function(plan),
+        Companions::Type(_) | Companions::Impl => direct::function(plan),
     };
     quote!(#function #companion)
 }
 
-/// The user's function as it stands; one with a worker's state without its body, as callers do not give the state.
+/// The user's function as written. One with a worker's state has no body, as callers do not pass the state.
 fn verbatim(plan: &Plan) -> TokenStream {
     let crate::function::Function { attrs, vis, sig, body } = &plan.function;
     if plan.worker.is_some() {
@@ -52,8 +52,8 @@ fn verbatim(plan: &Plan) -> TokenStream {
     quote!(#(#attrs)* #vis #sig #body)
 }
 
-/// An attribute of the function on a part of it: the lint that was expected may fire on another part.
-fn divided(attr: &Attribute) -> TokenStream {
+/// An attribute of the function on one of its parts. `expect` becomes `allow`: the lint may fire in another part.
+fn part_attribute(attr: &Attribute) -> TokenStream {
     match attr.meta.require_list().ok().filter(|_| attr.path().is_ident("expect")) {
         Some(list) => {
             let lints = &list.tokens;
@@ -66,9 +66,9 @@ fn divided(attr: &Attribute) -> TokenStream {
 /// The signature with a plain name for each argument.
 fn plain_signature(plan: &Plan) -> Signature {
     let mut sig = plan.function.sig.clone();
-    if let Some(place) = plan.worker {
+    if let Some(worker) = plan.worker {
         sig.inputs =
-            sig.inputs.into_iter().enumerate().filter(|(index, _)| *index != place).map(|(_, input)| input).collect();
+            sig.inputs.into_iter().enumerate().filter(|(index, _)| *index != worker).map(|(_, input)| input).collect();
     }
     for (input, planned) in sig.inputs.iter_mut().zip(&plan.arguments) {
         match input {
@@ -87,26 +87,73 @@ fn plain_signature(plan: &Plan) -> Signature {
     sig
 }
 
-/// The call that makes a function's result; one that never returns has no value.
-fn ending(plan: &Plan, call: &TokenStream) -> TokenStream {
+/// A call as the function's result. The result of a function that never returns is `Infallible`, and is matched.
+fn result_of(plan: &Plan, call: &TokenStream) -> TokenStream {
     if is_never(&plan.result) { quote!(match #call {}) } else { quote!(#call) }
 }
 
-/// The body of a function around that call.
+/// The body of the function around that call.
 fn block(plan: &Plan, call: &TokenStream) -> TokenStream {
-    let call = ending(plan, call);
-    // The block stands where the user's did: lints that speak of the function point there.
+    let call = shorten(plan, result_of(plan, call));
+    // The block has the span of the user's, where lints that report the function point.
     quote::quote_spanned!(plan.function.body.span()=> { #call })
 }
 
-/// Generated tokens that an error is to show at the user's.
+/// The name of `fanfold::__private` in the emitted bodies that use it more than once.
+const ALIAS: &str = "__f";
+
+/// The code of a block; if that names the path of `fanfold::__private` more than once, it is imported first.
+fn shorten(plan: &Plan, code: TokenStream) -> TokenStream {
+    let private = &plan.private;
+    let path: Vec<TokenTree> = private.to_token_stream().into_iter().collect();
+    let mut found = 0;
+    let short = replace_path(code.clone(), &path, &mut found);
+    if found < 2 {
+        return code;
+    }
+    let alias = Ident::new(ALIAS, Span::call_site());
+    quote!(use #private as #alias; #short)
+}
+
+/// Replaces each occurrence of a path by the alias, at the path's span.
+fn replace_path(code: TokenStream, path: &[TokenTree], found: &mut usize) -> TokenStream {
+    let equal = |one: &TokenTree, other: &TokenTree| match (one, other) {
+        (TokenTree::Punct(one), TokenTree::Punct(other)) => one.as_char() == other.as_char(),
+        (TokenTree::Ident(one), TokenTree::Ident(other)) => one == other,
+        _ => false,
+    };
+    let tokens: Vec<TokenTree> = code.into_iter().collect();
+    let mut replaced = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.as_slice();
+    while let Some((token, behind)) = rest.split_first() {
+        let is_path = rest.len() >= path.len() && rest.iter().zip(path).all(|(one, other)| equal(one, other));
+        if is_path {
+            *found += 1;
+            replaced.push(Ident::new(ALIAS, Span::call_site().located_at(token.span())).into());
+            rest = &rest[path.len()..];
+            continue;
+        }
+        rest = behind;
+        replaced.push(match token {
+            TokenTree::Group(group) => {
+                let mut new = Group::new(group.delimiter(), replace_path(group.stream(), path, found));
+                new.set_span(group.span());
+                new.into()
+            }
+            other => other.clone(),
+        });
+    }
+    replaced.into_iter().collect()
+}
+
+/// Generated tokens at a user's span, where errors point.
 fn respan(tokens: &TokenStream, span: Span) -> TokenStream {
     let mut tokens: Vec<_> = tokens.clone().into_iter().collect();
     tokens.iter_mut().for_each(|token| token.set_span(token.span().located_at(span)));
     tokens.into_iter().collect()
 }
 
-/// The type, or `_` where it has no name.
+/// The type, or `_` if a part of it has no name.
 fn ty_or_infer(ty: &Type) -> TokenStream {
     if crate::types::contains_impl(ty) { quote!(_) } else { quote!(#ty) }
 }

@@ -1,4 +1,4 @@
-//! What a function of `kind = "process"` has beside the others: an entry in the program's table, and a way to cross for
+//! A function of `kind = "process"`: its entry in the table of functions that a worker process can run, and the codec of
 //! each of its types.
 
 use proc_macro2::{Span, TokenStream};
@@ -7,45 +7,52 @@ use syn::Type;
 use syn::spanned::Spanned;
 
 use super::body::run;
-use super::site::{keep, late, path, value};
+use super::call_site::{call_site, mention, on_timeout, path};
+use super::shorten;
 use crate::plan::Plan;
 
 // fn __remote() -> Remote<(u32, u32), u32, impl Code<(u32, u32)>, impl Code<u32>> { .. }
 // fn __entry() -> &'static Entry { static ENTRY: Entry = ..; &ENTRY }
 // fn __serve(serving: &mut Serving<'_>) { Self::__remote().serve(serving) }
 pub(super) fn remote(plan: &Plan) -> TokenStream {
-    let Plan { private, result_named: result, .. } = plan;
+    let private = &plan.private;
+    let (types, result) = (&plan.named.inputs, &plan.named.output);
     let [remote, entry, serve] = ["__remote", "__entry", "__serve"].map(|name| plan.path(name));
     let name = plan.function.sig.ident.to_string();
-    let types: Vec<_> = plan.arguments.iter().map(|argument| &argument.named).collect();
-    let ways = plan.arguments.iter().map(|argument| way(private, &argument.named));
-    let result_way = way(private, result);
+    let codecs = types.iter().map(|ty| codec(private, ty));
+    let result_codec = codec(private, result);
     let run = run(plan);
-    let keep = keep(plan);
+    let mention = mention(plan);
     let path = path(plan);
-    let late = match &plan.options.timeout {
+    let on_error = match &plan.options.timeout {
         Some(_) => {
-            let late = late(plan);
-            quote!(::core::option::Option::Some(#late))
+            let on_timeout = on_timeout(plan);
+            quote!(::core::option::Option::Some(#on_timeout))
         }
         None => quote!((&&#private::Probe::<#result>::new()).late()),
     };
     let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
     let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));
+    let body = quote! {
+        #[allow(unused_imports)]
+        use #private::{
+            HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _, MustBeSerde as _,
+        };
+        #mention
+        #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries
+    };
+    let body = shorten(plan, body);
     quote! {
+        #[doc(hidden)]
         fn __remote() -> #private::Remote<
             (#(#types,)*),
             #result,
             impl #private::Code<(#(#types,)*)>,
             impl #private::Code<#result>,
         > {
-            #[allow(unused_imports)]
-            use #private::{
-                HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _, MustBeSerde as _,
-            };
-            #keep
-            #private::Remote::new(#path, #entry(), (#(#ways,)*), #result_way, #run, #late) #retries
+            #body
         }
+        #[doc(hidden)]
         fn __entry() -> &'static #private::Entry {
             #[#private::linkme::distributed_slice(#private::ENTRIES)]
             #[linkme(crate = #private::linkme)]
@@ -58,14 +65,15 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
             );
             &ENTRY
         }
+        #[doc(hidden)]
         fn __serve(serving: &mut #private::Serving<'_>) {
             #remote().serve(serving);
         }
     }
 }
 
-/// Asks how a type crosses, where the user wrote it.
-fn way(private: &syn::Path, ty: &Type) -> TokenStream {
+/// The codec of a type, which the compiler chooses where the user wrote the type.
+fn codec(private: &syn::Path, ty: &Type) -> TokenStream {
     let span = Span::mixed_site().located_at(ty.span());
     quote_spanned! {span=>
         {
@@ -76,17 +84,17 @@ fn way(private: &syn::Path, ty: &Type) -> TokenStream {
     }
 }
 
-/// The first arguments of the runtime's entries.
-pub(super) fn proof(plan: &Plan) -> TokenStream {
-    let (site, remote) = (value(plan), plan.path("__remote"));
+/// The call site and the `Remote`: the first arguments of the runtime's entries for processes.
+pub(super) fn site_and_remote(plan: &Plan) -> TokenStream {
+    let (site, remote) = (call_site(plan), plan.path("__remote"));
     quote!(#site, #remote())
 }
 
-/// `name::map(items)`, from the proof on.
+/// The arguments of `map_process` before the items.
 pub(super) fn map_arguments(plan: &Plan) -> TokenStream {
-    let proof = proof(plan);
+    let call = site_and_remote(plan);
     match plan.arguments.len() {
-        1 => quote!(#proof, |item| (item,)),
-        _ => quote!(#proof, |items| items),
+        1 => quote!(#call, |item| (item,)),
+        _ => quote!(#call, |items| items),
     }
 }

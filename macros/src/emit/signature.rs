@@ -1,28 +1,28 @@
-//! The signatures of what is emitted beside the function.
+//! The signature of `submit`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Generics, Ident, parse_quote};
 
-use crate::plan::{Argument, Home, Plan};
+use crate::plan::{Argument, Companions, Plan};
 use crate::receiver::Receiver;
 
-/// The generics and the inputs of `submit`: everything is owned.
+/// The generics and the inputs of `submit`, in the owned form.
 pub(super) fn submit_signature(plan: &Plan) -> (Generics, Vec<TokenStream>) {
     let private = &plan.private;
-    let mut generics = plan.owned_generics.clone();
-    if let Home::Impl = plan.home {
+    let mut generics = plan.owned.generics.clone();
+    if let Companions::Impl = plan.companions {
         let clause = generics.make_where_clause();
         clause.predicates.push(match plan.receiver {
-            // With a lifetime of its own the condition is one on the caller, even where `Self` could never meet it.
+            // The `for<'__any>` makes this a condition on the caller, even where `Self` can never meet it.
             Some(Receiver::Shared) => {
                 parse_quote!(for<'__any> Self: ::core::marker::Send + ::core::marker::Sync + 'static)
             }
             _ => parse_quote!(Self: 'static),
         });
     }
-    let inputs = plan.arguments.iter().enumerate().map(|(index, argument)| {
-        let (value, owned) = (input(argument), &argument.owned);
+    let inputs = plan.arguments.iter().zip(&plan.owned.inputs).enumerate().map(|(index, (argument, owned))| {
+        let value = input(argument);
         match (index, &plan.receiver) {
             (0, Some(Receiver::Shared)) => quote!(#value: #private::Arc<Self>),
             _ => quote!(#value: #owned),
@@ -31,7 +31,8 @@ pub(super) fn submit_signature(plan: &Plan) -> (Generics, Vec<TokenStream>) {
     (generics, inputs.collect())
 }
 
-/// An argument of a generated function: `self` is one of its own, or lints would take its type for the user's.
+/// The name of an argument in a generated signature. `self` has a generated span, or lints would report its type as the
+/// user's.
 pub(super) fn input(argument: &Argument) -> Ident {
     if argument.is_receiver { Ident::new("self", Span::mixed_site()) } else { argument.ident.clone() }
 }

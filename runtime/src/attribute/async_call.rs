@@ -1,8 +1,8 @@
-//! What the attribute's code calls for an `async fn` (feature `tokio`): the direct call, `submit` and `map`.
+//! The entries for an `async fn` (feature `tokio`): the direct call, `submit` and `map`.
 
 use std::future::Future;
 
-use super::site::Call;
+use super::call_site::CheckedCall;
 use crate::async_fn::{AsyncMap, MapFuture, TimedFuture, spawn, within};
 use crate::error::TaskError;
 use crate::map::Items;
@@ -10,9 +10,9 @@ use crate::map::method::{Method, Receiver};
 use crate::task::Task;
 use crate::task::send_proof::AssertSend;
 
-/// The direct call: a future that is polled where it is awaited, in the caller's runtime or, without one, in touch
-/// with Fanfold's own.
-pub fn call_async<A, R, F, Fut>(_: Call<A, R>, args: A, function: F) -> impl Future<Output = R>
+/// The direct call: a future that is polled where it is awaited, inside the caller's Tokio runtime, or else inside
+/// Fanfold's own.
+pub fn call_async<A, R, F, Fut>(_: CheckedCall<A, R>, args: A, function: F) -> impl Future<Output = R>
 where
     F: Fn(A) -> Fut,
     Fut: Future<Output = R>,
@@ -20,10 +20,10 @@ where
     within(function(args))
 }
 
-/// The direct call of a function with `timeout`: when time is up its future is dropped.
+/// The direct call of a function with `timeout`, which drops the future when its time is up.
 pub fn call_async_timed<A, R, F, Fut>(
-    Call { site, .. }: Call<A, R>,
-    late: fn(TaskError) -> R,
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    on_timeout: fn(TaskError) -> R,
     args: A,
     function: F,
 ) -> impl Future<Output = R>
@@ -31,24 +31,24 @@ where
     F: Fn(A) -> Fut,
     Fut: Future<Output = R>,
 {
-    let timed = TimedFuture::new(function(args), site.limit());
-    async move { timed.await.unwrap_or_else(late) }
+    let timed = TimedFuture::new(function(args), site.timeout_or_max());
+    async move { timed.await.unwrap_or_else(on_timeout) }
 }
 
-/// `name::submit`: has a runtime poll the call, and gives its handle.
-pub fn submit_async<A, R, F, Fut>(Call { site, .. }: Call<A, R>, args: A, function: F) -> Task<R>
+/// `name::submit`: spawns the call's future on a runtime and returns its task.
+pub fn submit_async<A, R, F, Fut>(CheckedCall { site, .. }: CheckedCall<A, R>, args: A, function: F) -> Task<R>
 where
     A: 'static,
     R: 'static,
     F: Fn(A) -> Fut,
     Fut: Future<Output = R> + Send + 'static,
 {
-    spawn(site.core(), site.function, site.terms, function(args))
+    spawn(site.core(), site.function, site.options, function(args))
 }
 
 /// `name::map`: a lazy map of the function.
 pub fn map_async<I, M, A, R, F, Fut>(
-    Call { site, .. }: Call<A, R>,
+    CheckedCall { site, .. }: CheckedCall<A, R>,
     items: I,
     function: F,
 ) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
@@ -62,8 +62,8 @@ where
 
 /// `name::map` of a function with `timeout`.
 pub fn map_async_timed<I, M, A, R, F, Fut>(
-    Call { site, .. }: Call<A, R>,
-    late: fn(TaskError) -> R,
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    on_timeout: fn(TaskError) -> R,
     items: I,
     function: F,
 ) -> AsyncMap<I::Source, impl MapFuture<A, Out = R> + use<I, M, A, R, F, Fut>, A>
@@ -72,17 +72,17 @@ where
     F: Fn(A) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
-    let limit = site.limit();
+    let limit = site.timeout_or_max();
     let timed = move |item| {
         let timed = TimedFuture::new(function(item), limit);
-        async move { timed.await.unwrap_or_else(late) }
+        async move { timed.await.unwrap_or_else(on_timeout) }
     };
     AsyncMap::new(items.into_source(), timed, site.progress)
 }
 
-/// `name_map` of a method, with the receiver that all items are given.
+/// `name_map` of a method; every call gets the same receiver.
 pub fn map_async_on<I, M, T, R, F, Fut>(
-    call: Call<T, R>,
+    call: CheckedCall<T, R>,
     receiver: T::Receiver,
     items: I,
     function: F,
@@ -94,13 +94,13 @@ where
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
-    map_async(call.rest(), items, on(receiver, function))
+    map_async(call.without_receiver(), items, on(receiver, function))
 }
 
 /// `name_map` of a method with `timeout`.
 pub fn map_async_timed_on<I, M, T, R, F, Fut>(
-    call: Call<T, R>,
-    late: fn(TaskError) -> R,
+    call: CheckedCall<T, R>,
+    on_timeout: fn(TaskError) -> R,
     receiver: T::Receiver,
     items: I,
     function: F,
@@ -112,18 +112,18 @@ where
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
-    map_async_timed(call.rest(), late, items, on(receiver, function))
+    map_async_timed(call.without_receiver(), on_timeout, items, on(receiver, function))
 }
 
-/// A method as a function of its other arguments.
+/// The method as a function of the arguments after its receiver.
 fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Rest) -> Fut + Send + Sync
 where
     T: Method,
     T::Receiver: Receiver,
     F: Fn(T) -> Fut + Send + Sync,
 {
-    // SAFETY: the caller's proof stands for the receiver; each call takes a clone, and a `Receiver` that is `Send` is
-    // `Sync`.
+    // SAFETY: the `CheckedCall` of `map_async_on` and `map_async_timed_on`, the only callers, covers the receiver. Threads
+    // share it through `&`, and clone it: a `Receiver` that is `Send` is `Sync`.
     let receiver = unsafe { AssertSend::new(receiver) };
     move |rest| function(T::join(receiver.get().clone(), rest))
 }

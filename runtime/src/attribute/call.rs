@@ -1,12 +1,12 @@
-//! What the attribute's code calls: one entry for each way to run an annotated function.
+//! The entries for functions on threads: the direct call, `submit` and `map`, each also with `timeout`.
 //!
-//! Each takes a [`Call`], which holds the proof that the arguments and the result may go to another thread, in place
-//! of `Send` bounds; see `sent.rs`.
+//! An entry takes a [`CheckedCall`] in place of `Send` bounds: it holds the proof that the arguments and the result may
+//! move to another thread.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use super::site::{Call, Site};
+use super::call_site::{CallSite, CheckedCall};
 use crate::error::TaskError;
 use crate::map::method::{Method, Receiver};
 use crate::map::{self, Detach, Items, Map, MapFn, On, Source, TimedMap};
@@ -21,16 +21,16 @@ use crate::task::slot::Slot;
 ///
 /// With the function's own payload, and if the pool is closed.
 #[track_caller]
-pub fn call<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
-    if site.is_here() {
+pub fn call<A, R>(CheckedCall { site, .. }: CheckedCall<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
+    if site.runs_in_place() {
         return function(args);
     }
     let core = site.core();
-    // SAFETY: the witness stands for the arguments, and the closure is `Send`.
+    // SAFETY: the `CheckedCall` covers the arguments, and the closure is `Send`.
     let carried = unsafe { AssertSend::new((args, function)) };
-    let done = scoped::run_on(core, !site.terms.own_worker, move || {
+    let done = scoped::run_on(core, !site.options.own_worker, move || {
         let (args, function) = carried.into_inner();
-        // SAFETY: the witness stands for the result.
+        // SAFETY: the `CheckedCall` covers the result.
         unsafe { AssertSend::new(function(args)) }
     });
     match done {
@@ -39,54 +39,58 @@ pub fn call<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -
     }
 }
 
-/// `name::submit`: queues the call and gives its handle.
+/// `name::submit`: queues the call and returns its task.
 #[track_caller]
-pub fn submit<A, R>(Call { site, .. }: Call<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
+pub fn submit<A, R>(
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
 where
     A: 'static,
     R: 'static,
 {
     let core = site.core();
     let work = move || function(args);
-    // SAFETY: the slot's closure is the arguments and a closure that is `Send`, and its result is the call's.
+    // SAFETY: the `CheckedCall` covers the arguments and the result; the closure is `Send`.
     let proof = unsafe { CallProof::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, proof))
+    Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof))
 }
 
-/// What a call that ran out of time returns: the proof that the result has a place for it.
+/// A result that a `TaskError` can be turned into, for `timeout`.
 #[diagnostic::on_unimplemented(
     message = "a function with a time limit cannot return `{Self}`",
     label = "has no place for a `TaskError`",
     note = "with `timeout` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as `Box<dyn Error + Send + Sync>`"
 )]
-pub trait Late {
+pub trait FromTaskError {
     /// The error as a result.
-    fn late(error: TaskError) -> Self;
+    fn from_task_error(error: TaskError) -> Self;
 }
 
-// The message speaks of the whole result: of its error alone it would not say what to do.
+// The message names the whole result: one about its error type alone would not say what to do.
 #[diagnostic::do_not_recommend]
-impl<T, E: From<TaskError>> Late for Result<T, E> {
-    fn late(error: TaskError) -> Self {
+impl<T, E: From<TaskError>> FromTaskError for Result<T, E> {
+    fn from_task_error(error: TaskError) -> Self {
         Err(E::from(error))
     }
 }
 
-/// The proof that a result has a place for a time-out.
+/// The function that makes a result of a time-out. The bound is the check that the result type has room for one.
 #[must_use]
-pub fn late<R: Late>() -> fn(TaskError) -> R {
-    R::late
+pub fn on_timeout<R: FromTaskError>() -> fn(TaskError) -> R {
+    R::from_task_error
 }
 
-/// The direct call of a function with `timeout`: always on a worker, and left behind there when time is up.
+/// The direct call of a function with `timeout`. It always runs on a worker, where it stays when its time is up.
 ///
 /// # Panics
 ///
 /// With the function's own payload.
 #[track_caller]
 pub fn call_timed<A, R>(
-    call: Call<A, R>,
-    late: fn(TaskError) -> R,
+    call: CheckedCall<A, R>,
+    on_timeout: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
 ) -> R
@@ -97,14 +101,14 @@ where
     match submit(call, args, function).join() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
-        Err(error) => late(error),
+        Err(error) => on_timeout(error),
     }
 }
 
 /// `name::map` of a function with `timeout`.
 pub fn map_timed<I, M, A, R, F>(
-    call: Call<A, R>,
-    late: fn(TaskError) -> R,
+    call: CheckedCall<A, R>,
+    on_timeout: fn(TaskError) -> R,
     items: I,
     function: F,
 ) -> TimedMap<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
@@ -112,13 +116,13 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    TimedMap::new(map(call, items, function), call.site.limit(), late)
+    TimedMap::new(map(call, items, function), call.site.timeout_or_max(), on_timeout)
 }
 
 /// `name::map`: a lazy map of the function.
 #[track_caller]
 pub fn map<I, M, A, R, F>(
-    call: Call<A, R>,
+    call: CheckedCall<A, R>,
     items: I,
     function: F,
 ) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
@@ -126,13 +130,13 @@ where
     I: Items<A, M>,
     F: Fn(A) -> R + Send + Sync,
 {
-    let Call { site, proof } = call;
-    with_terms(site, map::of_function(site.core(), site.function, proof, items.into_source(), function))
+    let CheckedCall { site, proof } = call;
+    with_options(site, map::of_function(site.core(), site.function, proof, items.into_source(), function))
 }
 
-/// `name_map` of a method, with the receiver that all items are given.
+/// `name_map` of a method; every call gets the same receiver.
 pub fn map_on<I, M, T, R, F>(
-    call: Call<T, R>,
+    call: CheckedCall<T, R>,
     receiver: T::Receiver,
     items: I,
     function: F,
@@ -143,14 +147,14 @@ where
     I: Items<T::Rest, M>,
     F: Fn(T) -> R + Send + Sync,
 {
-    let Call { site, proof } = call;
-    with_terms(site, map::of_method(site.core(), site.function, proof, receiver, items.into_source(), function))
+    let CheckedCall { site, proof } = call;
+    with_options(site, map::of_method(site.core(), site.function, proof, receiver, items.into_source(), function))
 }
 
 /// `name_map` of a method with `timeout`.
 pub fn map_timed_on<I, M, T, R, F>(
-    call: Call<T, R>,
-    late: fn(TaskError) -> R,
+    call: CheckedCall<T, R>,
+    on_timeout: fn(TaskError) -> R,
     receiver: T::Receiver,
     items: I,
     function: F,
@@ -161,16 +165,16 @@ where
     I: Items<T::Rest, M>,
     F: Fn(T) -> R + Send + Sync,
 {
-    TimedMap::new(map_on(call, receiver, items, function), call.site.limit(), late)
+    TimedMap::new(map_on(call, receiver, items, function), call.site.timeout_or_max(), on_timeout)
 }
 
-/// The map as the attribute's options have it.
-fn with_terms<S, F, A>(site: Site, map: Map<S, F, A>) -> Map<S, F, A>
+/// The map with the attribute's options.
+fn with_options<S, F, A>(site: CallSite, map: Map<S, F, A>) -> Map<S, F, A>
 where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    let map = if site.terms.own_worker { map.stateful() } else { map };
+    let map = if site.options.own_worker { map.stateful() } else { map };
     match site.progress {
         Some(label) => map.progress(label),
         None => map,

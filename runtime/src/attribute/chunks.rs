@@ -1,12 +1,12 @@
-//! The direct call of a function with `chunks`: cut, run each piece, put together.
+//! The entry for functions with `chunks`: it cuts the arguments, runs each piece and gathers the results.
 //!
-//! The bounds are asked for once, where the user wrote the types: [`cutter`] and [`gatherer`] compile only for types
-//! that can be cut and put together, and hand out what that takes.
+//! [`cutter`] and [`gatherer`] have the bounds, and the attribute calls them where the user wrote the types, so that one
+//! bad type is one error. They return the trait's functions as pointers.
 
 use std::sync::Arc;
 
+use super::call_site::{CallSite, CheckedCall};
 use super::cuttable::{ChunkStorage, Cuttable};
-use super::site::{Call, Site};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
 use crate::map::progress::Bar;
@@ -19,41 +19,41 @@ use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
 use crate::task::send_proof::CallProof;
 
-/// How a type is cut: the [`Split`](crate::Split) bound, asked for once, where the user wrote the type.
+/// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.
 pub struct Cutter<'r, S> {
     size: fn(&S) -> usize,
     auto: fn(&S, usize) -> usize,
     cut_all: fn(S, &[usize], &'r ChunkStorage) -> Vec<S>,
     polars: bool,
-    room: &'r ChunkStorage,
+    storage: &'r ChunkStorage,
 }
 
-/// The proof that a type can be cut; `room` is for what its pieces borrow.
+/// The cutter of a type; `storage` holds the pieces of a value that is cut behind a reference.
 #[must_use]
-pub fn cutter<'r, S: Cuttable<'r>>(room: &'r ChunkStorage) -> Cutter<'r, S> {
-    Cutter { size: S::items, auto: S::auto, cut_all: S::pieces, polars: S::POLARS, room }
+pub fn cutter<'r, S: Cuttable<'r>>(storage: &'r ChunkStorage) -> Cutter<'r, S> {
+    Cutter { size: S::items, auto: S::auto, cut_all: S::pieces, polars: S::POLARS, storage }
 }
 
-/// Two values that are cut alike.
-pub struct Both<C, D>(pub C, pub D);
+/// The cutters of two arguments that are cut at the same places.
+pub struct CutterPair<C, D>(pub C, pub D);
 
-/// One or several values to be cut.
+/// Cuts the chunked arguments: one, or nested pairs of several.
 pub trait CutAll<S> {
-    /// Items in each; `function` is whose arguments they are, as in the others.
+    /// The number of items in each argument. `function` is the name that errors give, here and below.
     #[track_caller]
     fn size(&self, whole: &S, function: &str) -> usize;
     /// The pieces.
     #[track_caller]
     fn cut(&self, whole: S, sizes: &[usize], function: &str) -> Vec<S>;
-    /// How many pieces, where the user leaves that to us.
+    /// The number of pieces for `chunks = "auto"`.
     fn auto(&self, whole: &S, workers: usize) -> usize;
-    /// Whether they hold Polars data.
+    /// Whether the arguments hold Polars data.
     fn polars(&self) -> bool;
-    /// The pieces that `workers` are given, and how many items each has of its own.
+    /// The pieces for `workers` threads, each with the number of its items, without those that overlap others.
     ///
     /// # Errors
     ///
-    /// If it cannot be cut as was asked for.
+    /// If the arguments cannot be cut this way.
     #[track_caller]
     fn pieces(&self, whole: S, cut: Cut, workers: usize, function: &str) -> Result<Vec<(usize, S)>, GatherError> {
         let cut = if cut == Cut::Auto { Cut::Chunks(self.auto(&whole, workers)) } else { cut };
@@ -71,7 +71,7 @@ impl<S> CutAll<S> for Cutter<'_, S> {
     }
 
     fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
-        (self.cut_all)(whole, sizes, self.room)
+        (self.cut_all)(whole, sizes, self.storage)
     }
 
     fn auto(&self, whole: &S, workers: usize) -> usize {
@@ -83,7 +83,7 @@ impl<S> CutAll<S> for Cutter<'_, S> {
     }
 }
 
-impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
+impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for CutterPair<C, D> {
     #[track_caller]
     fn size(&self, (first, second): &(S, T), function: &str) -> usize {
         let (first, second) = (self.0.size(first, function), self.1.size(second, function));
@@ -110,43 +110,43 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for Both<C, D> {
     }
 }
 
-/// How chunk results are put together: the [`Gather`] bound, asked for once.
-pub struct Joiner<R> {
+/// How chunk results are gathered: the functions of the [`Gather`] implementation, or `reduce`.
+pub struct Gatherer<R> {
     is_failure: fn(&R) -> bool,
-    join: Join<R>,
+    with: GatherWith<R>,
     refuse: fn(GatherError) -> Result<R, GatherError>,
-    /// How many items more than its own each part is of, at its start, and what cuts them off.
+    /// With an overlap: how many items of earlier pieces each part covers, and the function that cuts them off.
     trim: Option<(usize, Trim<R>)>,
 }
 
-/// Takes a part, its number, how many items are to be cut off, and how many there must be.
+/// Takes a part, its chunk number, the number of items to cut off, and the number that it must have.
 type Trim<R> = fn(R, usize, usize, usize) -> Result<R, GatherError>;
 
-enum Join<R> {
+enum GatherWith<R> {
     Gather(fn(Vec<R>) -> Result<R, GatherError>),
     Fold(fn(R, R) -> R),
 }
 
-/// The proof that results can be gathered.
+/// Gathers results by their type's [`Gather`] implementation.
 #[must_use]
-pub fn gatherer<R: Gather>() -> Joiner<R> {
-    Joiner { is_failure: R::is_failure, join: Join::Gather(R::gather), refuse: R::refuse, trim: None }
+pub fn gatherer<R: Gather>() -> Gatherer<R> {
+    Gatherer { is_failure: R::is_failure, with: GatherWith::Gather(R::gather), refuse: R::refuse, trim: None }
 }
 
-/// `reduce = path`: folds the results, in chunk order.
+/// `reduce = path`: folds the results in chunk order.
 #[must_use]
-pub fn reducer<R>(fold: fn(R, R) -> R) -> Joiner<R> {
-    Joiner { is_failure: |_| false, join: Join::Fold(fold), refuse: Err, trim: None }
+pub fn reducer<R>(fold: fn(R, R) -> R) -> Gatherer<R> {
+    Gatherer { is_failure: |_| false, with: GatherWith::Fold(fold), refuse: Err, trim: None }
 }
 
-impl<R> Joiner<R> {
-    /// Cuts off from each part what is of others.
+impl<R> Gatherer<R> {
+    /// Cuts the overlap of `before` items off each part.
     pub(crate) fn trimmed(self, before: usize, trim: Trim<R>) -> Self {
         Self { trim: Some((before, trim)), ..self }
     }
 
-    /// Puts together the parts of pieces of these sizes.
-    fn join(&self, mut parts: Vec<R>, sizes: &[usize]) -> Result<R, GatherError> {
+    /// Gathers the parts of pieces of these sizes.
+    fn gather(&self, mut parts: Vec<R>, sizes: &[usize]) -> Result<R, GatherError> {
         if let Some((before, trim)) = self.trim {
             let mut start = 0;
             let trimmed = parts.into_iter().zip(sizes).enumerate().map(|(chunk, (part, size))| {
@@ -156,9 +156,9 @@ impl<R> Joiner<R> {
             });
             parts = trimmed.collect::<Result<_, _>>()?;
         }
-        match self.join {
-            Join::Gather(gather) => gather(parts),
-            Join::Fold(fold) => {
+        match self.with {
+            GatherWith::Gather(gather) => gather(parts),
+            GatherWith::Fold(fold) => {
                 let folded = parts.into_iter().reduce(fold);
                 folded.ok_or_else(|| GatherError::new(0, "there are no parts to reduce"))
             }
@@ -166,19 +166,19 @@ impl<R> Joiner<R> {
     }
 }
 
-/// How a call is chunked: into how many pieces, what cuts, and what puts together.
+/// How a call is chunked: the number of pieces, the cutter and the gatherer.
 pub struct Chunking<C, R> {
     cut: Cut,
     cutter: C,
-    joiner: Joiner<R>,
+    gatherer: Gatherer<R>,
 }
 
-/// How a call is chunked.
-pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> {
-    Chunking { cut, cutter, joiner }
+/// The [`Chunking`] of a call.
+pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<R>) -> Chunking<C, R> {
+    Chunking { cut, cutter, gatherer }
 }
 
-/// The direct call of a function with `chunks`: cut, run each piece, put together.
+/// The direct call of a function with `chunks`: cuts the arguments, runs each piece and gathers the results.
 ///
 /// `with` adds the other arguments to a piece.
 ///
@@ -187,69 +187,69 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, joiner: Joiner<R>) -> Chunking<C, R> 
 /// With the function's own payload, if results do not fit each other, and if the pool is closed.
 #[track_caller]
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
-    Call { site, .. }: Call<A, R>,
+    CheckedCall { site, .. }: CheckedCall<A, R>,
     chunking: Chunking<C, R>,
     whole: S,
     mut with: impl FnMut(S) -> A,
     function: impl Fn(A) -> R + Sync,
 ) -> R {
-    let Chunking { cut, cutter, joiner } = chunking;
-    let core = lane(site, cutter.polars());
-    let hands = Hands::of(core, site.terms.own_worker);
+    let Chunking { cut, cutter, gatherer } = chunking;
+    let core = chunk_core(site, cutter.polars());
+    let hands = Hands::of(core, site.options.own_worker);
     let pieces = match cutter.pieces(whole, cut, hands.count(), site.function) {
         Ok(pieces) => pieces,
-        Err(misfit) => return (joiner.refuse)(misfit).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function)),
+        Err(error) => return (gatherer.refuse)(error).unwrap_or_else(|error| panic!("`{}`: {error}", site.function)),
     };
     let sizes: Vec<usize> = pieces.iter().map(|(size, _)| *size).collect();
     let args: Vec<(usize, A)> = pieces.into_iter().map(|(size, piece)| (size, with(piece))).collect();
     let bar = Bar::new(site.progress, Some(sizes.iter().sum::<usize>() as u64));
-    let guarded = core.is_frames() && !config::serial();
+    let serial_frames = core.is_frames() && !config::serial();
     let run = Run {
         hands,
         name: site.function,
         grain: Grain::Size(1),
         bar: None,
         call: |(items, args)| {
-            let _guard = guarded.then(serial_polars);
+            let _guard = serial_frames.then(serial_polars);
             let result = function(args);
-            // Counted in items, as a reader knows them, not in pieces.
+            // The bar counts items, not pieces.
             if let Some(bar) = &bar {
                 bar.advance(items);
             }
             result
         },
-        keep: |result| if (joiner.is_failure)(&result) { Err(result) } else { Ok(result) },
+        keep: |result| if (gatherer.is_failure)(&result) { Err(result) } else { Ok(result) },
         stops: true,
     };
-    // SAFETY: the arguments and results are those of the proof that was given, beside a number.
+    // SAFETY: the `CheckedCall` covers the arguments and results; the rest of an item is its size, an integer.
     let proof = unsafe { CallProof::vouched() };
     let parts = run.collect(Items::into_source(args), proof).unwrap_or_else(|failure| vec![failure]);
-    joiner.join(parts, &sizes).unwrap_or_else(|misfit| panic!("`{}`: {misfit}", site.function))
+    gatherer.gather(parts, &sizes).unwrap_or_else(|error| panic!("`{}`: {error}", site.function))
 }
 
-/// An argument that every chunk gets a copy of.
+/// An argument of which every chunk gets a clone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be given to every chunk",
     label = "not `Clone`, so only one chunk could have it",
     note = "take it by reference, make it `Clone`, or mark it `#[chunk]` to cut it as well"
 )]
 pub trait Broadcast: Sized {
-    /// One more of it.
-    fn one_more(&self) -> Self;
+    /// A clone of the value.
+    fn broadcast(&self) -> Self;
 }
 
 impl<T: Clone> Broadcast for T {
-    fn one_more(&self) -> Self {
+    fn broadcast(&self) -> Self {
         self.clone()
     }
 }
 
-/// A copy of a broadcast argument, for one chunk.
+/// A clone of an unchunked argument, for one chunk.
 pub fn broadcast<T: Broadcast>(value: &T) -> T {
-    value.one_more()
+    value.broadcast()
 }
 
-/// `chunks = N`, checked at compile time.
+/// The `N` of `chunks = N` or `chunk_size = N`, checked at compile time.
 ///
 /// # Panics
 ///
@@ -260,20 +260,21 @@ pub const fn at_least_one(number: usize, what: &str) -> usize {
     number
 }
 
-/// Where chunks run: those of Polars data on the frame crew, or on that beside the pool that the user chose.
+/// The pool that chunks run on. Chunks of Polars data run on plain threads: those of the frame pool, or those that belong
+/// to the pool that the user chose.
 #[cfg(feature = "polars")]
-fn lane(site: Site, polars: bool) -> &'static Arc<Core> {
+fn chunk_core(site: CallSite, polars: bool) -> &'static Arc<Core> {
     let own = site.core();
     match polars {
         true if own.is_default_cpu() => Pool::frames().core(),
-        // Other processes have threads of their own.
+        // Worker processes have Polars threads of their own.
         true if !own.is_process() => own.frames(),
         _ => own,
     }
 }
 
 #[cfg(not(feature = "polars"))]
-fn lane(site: Site, _: bool) -> &'static Arc<Core> {
+fn chunk_core(site: CallSite, _: bool) -> &'static Arc<Core> {
     site.core()
 }
 

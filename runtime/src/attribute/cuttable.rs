@@ -1,38 +1,39 @@
-//! What the attribute cuts: every [`Split`] type; and what is cut behind a reference (`&DataFrame`), whose pieces are
-//! values of their own.
+//! [`Cuttable`]: the types that the attribute can cut. These are the [`Split`] types, and references to frames
+//! (`&DataFrame`), which are cut into new frames.
 //!
-//! Such pieces stand in a [`ChunkStorage`] of the call, which lends them to the function. That the function's result borrows
-//! from none of them is for the borrow checker to see: the room is a local of the call.
+//! The new frames live in a [`ChunkStorage`], and the function borrows them. The storage is a local of the call, so the
+//! borrow checker sees that the function's result does not borrow from them.
 
 use std::any::Any;
 use std::cell::OnceCell;
 
 use crate::chunks::split::Split;
 
-/// Where the pieces of a lent value stand while its call runs.
+/// Owns the pieces of a value that is cut behind a reference, while the call runs.
 #[derive(Default)]
 pub struct ChunkStorage(
-    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames are lent"))] OnceCell<Box<dyn Any>>,
+    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames are cut behind a reference"))]
+    OnceCell<Box<dyn Any>>,
 );
 
 impl ChunkStorage {
-    /// An empty room, for the pieces of one value.
+    /// An empty storage, for the pieces of one value.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps the pieces, and lends them.
+    /// Stores the pieces and returns references to them.
     #[cfg(feature = "polars")]
-    pub(crate) fn keep<T: 'static>(&self, pieces: Vec<T>) -> &[T] {
-        let kept = self.0.get_or_init(|| Box::new(pieces));
-        // Each value has a room of its own, so there was nothing else in it.
-        kept.downcast_ref::<Vec<T>>().map_or(&[], Vec::as_slice)
+    pub(crate) fn store<T: 'static>(&self, pieces: Vec<T>) -> &[T] {
+        // Each value has its own storage, so the storage was empty.
+        let stored = self.0.get_or_init(|| Box::new(pieces));
+        stored.downcast_ref::<Vec<T>>().map_or(&[], Vec::as_slice)
     }
 }
 
-/// A value that the attribute can cut, with a room for its pieces. Not implemented by hand: implement [`Split`].
-// The words of `Split`: what is asked for here is named in the error, and that trait behind it in a help.
+/// A value that the attribute can cut. Do not implement it: implement [`Split`].
+// The message is that of `Split`: rustc's error names this trait, and `Split` in a help only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut into chunks",
     label = "cannot be cut into chunks",
@@ -46,7 +47,7 @@ pub trait Cuttable<'r>: Sized {
     /// As [`Split::auto_chunks`].
     fn auto(&self, workers: usize) -> usize;
     /// As [`Split::cut_all`].
-    fn pieces(self, sizes: &[usize], room: &'r ChunkStorage) -> Vec<Self>;
+    fn pieces(self, sizes: &[usize], storage: &'r ChunkStorage) -> Vec<Self>;
 }
 
 impl<S: Split> Cuttable<'_> for S {

@@ -1,47 +1,47 @@
-//! `by = [..]` and `overlap = N`: how an annotated function's frame is cut, beside `chunks`.
+//! The options `by = [..]` and `overlap = N` of chunked frames.
 //!
-//! The traits here are implemented with the feature `polars` alone; without it, their messages say so.
+//! The traits are implemented with the feature `polars` only; without it, their compile errors say so.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::chunks::{CutAll, Joiner, gatherer};
+use super::chunks::{CutAll, Gatherer, gatherer};
 use super::cuttable::{ChunkStorage, Cuttable};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
 
-/// What can be cut between groups.
+/// A value that can be cut between groups of rows.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cut by groups",
     label = "has no columns to group by",
     note = "`by` takes a `DataFrame` or `&DataFrame`, and needs the feature `polars` of fanfold"
 )]
 pub trait Grouped<'r>: Cuttable<'r> {
-    /// Pieces of whole groups, and how many rows each has.
+    /// Pieces of whole groups, each with the number of its rows.
     ///
     /// # Errors
     ///
-    /// If there are no such columns.
+    /// If a key names no column.
     fn between_groups(
         self,
         keys: &[&str],
         cut: Cut,
         workers: usize,
-        room: &'r ChunkStorage,
+        storage: &'r ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError>;
 }
 
-/// Cuts between groups.
+/// Cuts an argument between groups.
 pub struct GroupCutter<'r, S> {
     keys: &'static [&'static str],
-    room: &'r ChunkStorage,
+    storage: &'r ChunkStorage,
     _cut: PhantomData<fn(S)>,
 }
 
-/// `by = [..]`.
+/// The cutter for `by = [..]`.
 #[must_use]
-pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], room: &'r ChunkStorage) -> GroupCutter<'r, S> {
-    GroupCutter { keys, room, _cut: PhantomData }
+pub fn cutter_by<'r, S: Grouped<'r>>(keys: &'static [&'static str], storage: &'r ChunkStorage) -> GroupCutter<'r, S> {
+    GroupCutter { keys, storage, _cut: PhantomData }
 }
 
 impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
@@ -50,7 +50,7 @@ impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
     }
 
     fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
-        whole.pieces(sizes, self.room)
+        whole.pieces(sizes, self.storage)
     }
 
     fn auto(&self, whole: &S, workers: usize) -> usize {
@@ -62,33 +62,33 @@ impl<'r, S: Grouped<'r>> CutAll<S> for GroupCutter<'r, S> {
     }
 
     fn pieces(&self, whole: S, cut: Cut, workers: usize, _: &str) -> Result<Vec<(usize, S)>, GatherError> {
-        whole.between_groups(self.keys, cut, workers, self.room)
+        whole.between_groups(self.keys, cut, workers, self.storage)
     }
 }
 
-/// What can be cut into pieces that see their neighbours' rows.
+/// A value that can be cut into pieces that overlap.
 #[diagnostic::on_unimplemented(
     message = "pieces of `{Self}` cannot overlap",
     label = "has no rows to see",
     note = "`overlap` takes a `DataFrame`, `Series` or `Column`, or a reference to one, and needs the feature `polars` of fanfold"
 )]
 pub trait Overlapping<'r>: Cuttable<'r> {
-    /// These rows of it.
+    /// A piece for each range of rows.
     #[must_use]
-    fn seen(self, rows: &[Range<usize>], room: &'r ChunkStorage) -> Vec<Self>;
+    fn slices(self, rows: &[Range<usize>], storage: &'r ChunkStorage) -> Vec<Self>;
 }
 
-/// Cuts into pieces that see rows before their own.
+/// Cuts an argument into pieces that begin with the last rows of the piece before.
 pub struct OverlapCutter<'r, S> {
     before: usize,
-    room: &'r ChunkStorage,
+    storage: &'r ChunkStorage,
     _cut: PhantomData<fn(S)>,
 }
 
-/// `overlap = N`.
+/// The cutter for `overlap = N`.
 #[must_use]
-pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, room: &'r ChunkStorage) -> OverlapCutter<'r, S> {
-    OverlapCutter { before, room, _cut: PhantomData }
+pub fn cutter_overlapping<'r, S: Overlapping<'r>>(before: usize, storage: &'r ChunkStorage) -> OverlapCutter<'r, S> {
+    OverlapCutter { before, storage, _cut: PhantomData }
 }
 
 impl<'r, S: Overlapping<'r>> CutAll<S> for OverlapCutter<'r, S> {
@@ -98,11 +98,11 @@ impl<'r, S: Overlapping<'r>> CutAll<S> for OverlapCutter<'r, S> {
 
     fn cut(&self, whole: S, sizes: &[usize], _: &str) -> Vec<S> {
         let mut start = 0;
-        let seen = sizes.iter().map(|size| {
+        let slices = sizes.iter().map(|size| {
             start += size;
             (start - size).saturating_sub(self.before)..start
         });
-        whole.seen(&seen.collect::<Vec<_>>(), self.room)
+        whole.slices(&slices.collect::<Vec<_>>(), self.storage)
     }
 
     fn auto(&self, whole: &S, workers: usize) -> usize {
@@ -114,18 +114,18 @@ impl<'r, S: Overlapping<'r>> CutAll<S> for OverlapCutter<'r, S> {
     }
 }
 
-/// What rows can be cut off from again.
+/// A result from which the rows of the overlap can be cut off.
 #[diagnostic::on_unimplemented(
     message = "an overlap cannot be cut off from results of type `{Self}`",
     label = "has no rows to cut off",
     note = "with `overlap` the function gives a `DataFrame`, `Series` or `Column`, or a `Result` or `Option` of one"
 )]
 pub trait Trimmed: Gather {
-    /// The rows behind the first `before`; `height` rows are there in all.
+    /// The rows after the first `before`. The result must have `height` rows in all.
     ///
     /// # Errors
     ///
-    /// If there are more or fewer rows.
+    /// If it has more or fewer rows.
     fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError>;
 }
 
@@ -144,8 +144,8 @@ impl<T: Trimmed> Trimmed for Option<T> {
     }
 }
 
-/// How overlapping pieces' results are put together.
+/// Gathers the results of overlapping pieces.
 #[must_use]
-pub fn gatherer_overlapping<R: Trimmed>(before: usize) -> Joiner<R> {
+pub fn gatherer_overlapping<R: Trimmed>(before: usize) -> Gatherer<R> {
     gatherer().trimmed(before, R::trimmed)
 }

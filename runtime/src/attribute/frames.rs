@@ -1,4 +1,4 @@
-//! Frames as chunked arguments of annotated functions: behind a reference, by groups, and with overlap.
+//! Polars frames as chunked arguments: behind a reference, cut between groups, and with an overlap.
 
 use std::ops::Range;
 
@@ -20,16 +20,16 @@ impl Grouped<'_> for DataFrame {
         workers: usize,
         _: &ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError> {
-        let refused = |error: String| GatherError::whole(format!("the frame cannot be cut by groups: {error}"));
+        let failed = |error: String| GatherError::whole(format!("the frame cannot be cut by groups: {error}"));
         let chunks = match cut {
             Cut::Chunks(chunks) => Some(chunks),
             Cut::Size(size) => Some(self.height().div_ceil(size.max(1)).max(1)),
             Cut::Auto => None,
         };
         let plan = ByGroups::of(keys.iter().map(|key| (*key).into()).collect(), chunks);
-        let pieces = plan.pieces(&self, workers).map_err(|bad| refused(bad.to_string()))?;
+        let pieces = plan.pieces(&self, workers).map_err(|error| failed(error.to_string()))?;
         let taken = (0..pieces.count()).map(|piece| Ok((pieces.height(piece), pieces.take(&self, piece)?)));
-        taken.collect::<PolarsResult<_>>().map_err(|error| refused(error.to_string()))
+        taken.collect::<PolarsResult<_>>().map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -39,11 +39,11 @@ impl<'r> Grouped<'r> for &'r DataFrame {
         keys: &[&str],
         cut: Cut,
         workers: usize,
-        room: &'r ChunkStorage,
+        storage: &'r ChunkStorage,
     ) -> Result<Vec<(usize, Self)>, GatherError> {
-        let pieces = self.clone().between_groups(keys, cut, workers, room)?;
+        let pieces = self.clone().between_groups(keys, cut, workers, storage)?;
         let (sizes, pieces): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
-        Ok(sizes.into_iter().zip(room.keep(pieces)).collect())
+        Ok(sizes.into_iter().zip(storage.store(pieces)).collect())
     }
 }
 
@@ -60,20 +60,20 @@ macro_rules! argument {
                 self.auto_chunks(workers)
             }
 
-            fn pieces(self, sizes: &[usize], room: &'r ChunkStorage) -> Vec<Self> {
-                room.keep(self.clone().cut_all(sizes)).iter().collect()
+            fn pieces(self, sizes: &[usize], storage: &'r ChunkStorage) -> Vec<Self> {
+                storage.store(self.clone().cut_all(sizes)).iter().collect()
             }
         }
 
         impl Overlapping<'_> for $type {
-            fn seen(self, rows: &[Range<usize>], _: &ChunkStorage) -> Vec<Self> {
+            fn slices(self, rows: &[Range<usize>], _: &ChunkStorage) -> Vec<Self> {
                 rows.iter().map(|rows| self.rows(rows.clone())).collect()
             }
         }
 
         impl<'r> Overlapping<'r> for &'r $type {
-            fn seen(self, rows: &[Range<usize>], room: &'r ChunkStorage) -> Vec<Self> {
-                room.keep(self.clone().seen(rows, room)).iter().collect()
+            fn slices(self, rows: &[Range<usize>], storage: &'r ChunkStorage) -> Vec<Self> {
+                storage.store(self.clone().slices(rows, storage)).iter().collect()
             }
         }
 
@@ -82,8 +82,8 @@ macro_rules! argument {
                 let found = self.count();
                 if found != height {
                     let reason = format!(
-                        "the function gave {found} rows for the {height} it saw: with an overlap it must give one for \
-                         each"
+                        "the function gave {found} rows for the {height} it saw: with an overlap it must give one \
+                         for each"
                     );
                     return Err(GatherError::new(chunk, reason));
                 }

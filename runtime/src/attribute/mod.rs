@@ -1,8 +1,9 @@
-//! What the code that the attribute emits calls: a call site, and an entry for each way to run its function.
+//! The functions that the code emitted by `#[parallel]` calls: a call site, and an entry for each way to run it.
 
 #[cfg(feature = "tokio")]
 pub(crate) mod async_call;
 pub(crate) mod call;
+pub(crate) mod call_site;
 pub(crate) mod chunks;
 pub(crate) mod cuttable;
 pub(crate) mod frame_options;
@@ -13,4 +14,3 @@ pub(crate) mod process;
 #[cfg(feature = "process")]
 pub(crate) mod remote;
 pub(crate) mod retry;
-pub(crate) mod site;

@@ -1,16 +1,15 @@
-//! What the attribute's code calls for `kind = "process"`.
+//! The entries for functions of `kind = "process"`: the direct call, `submit`, `map` and `chunks`.
 //!
-//! Each entry hands the call to a seat of the pool, as the entries of `call.rs` hand theirs to a thread; the seat's
-//! worker runs it. In a worker process itself, and with `FANFOLD_SERIAL=1`, functions run in this process: there is one
-//! level of processes.
+//! A call is given to a thread of the pool, which sends it to a worker process and waits for the answer. In a worker
+//! process, and with `FANFOLD_SERIAL=1`, functions run in this process: worker processes have none of their own.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::call_site::{CallSite, CheckedCall};
 use super::chunks::{Chunking, CutAll, call_chunks};
 use super::remote::Remote;
-use super::site::{Call, Site};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
@@ -25,47 +24,48 @@ use crate::task::cancel::{Current, cancelled};
 use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::{Slot, TaskOptions, Work};
 
-/// Whether process functions run in this very process.
-fn at_home() -> bool {
+/// Whether process functions run in this process: it is a worker process, or all calls are serial.
+fn runs_in_this_process() -> bool {
     config::serial() || is_worker_process()
 }
 
-/// The pool that a function's workers belong to; in a worker process its threads.
+/// The pool of the function's worker processes; where they run in this process, its pool of threads.
 #[track_caller]
-fn core(site: Site) -> &'static Arc<Core> {
-    if at_home() {
+fn core(site: CallSite) -> &'static Arc<Core> {
+    if runs_in_this_process() {
         return Pool::cpu_default().core();
     }
-    site.abroad().core()
+    site.in_processes().core()
 }
 
 /// The direct call: a worker process runs the function; this thread waits.
 ///
 /// # Panics
 ///
-/// With the message of the function's own panic. If its worker is lost, or its arguments or result cannot cross, unless
-/// the result has a place for that; and if the pool cannot start.
+/// With the message of the function's own panic. If the pool cannot start. If the worker dies, or an argument or the
+/// result cannot be sent, unless the result type can hold a `TaskError`.
 #[track_caller]
-pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, R, C, D>, args: A) -> R {
-    if at_home() {
-        return remote.here(args);
+pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote<A, R, C, D>, args: A) -> R {
+    if runs_in_this_process() {
+        return remote.run_local(args);
     }
-    let remote = remote.limit(site.terms.timeout);
+    let remote = remote.with_timeout(site.options.timeout);
     let core = core(site);
     let args = RefCell::new(Some(args));
-    let directly = || {
-        // The call is not the task that this thread runs: nobody can cancel it.
+    let call = || {
+        // A direct call is not the task that this thread runs, so cancelling that task does not stop it.
         let _no_task = Current::none();
         remote.call(&args)
     };
-    if let Some(outcome) = core.try_directly(directly) {
+    if let Some(outcome) = core.try_directly(call) {
         return remote.settle(outcome);
     }
-    // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
+    // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the other fields of a `Remote` are plain
+    // data and function pointers.
     let carried = unsafe { AssertSend::new((remote, args)) };
     let done = scoped::run_on(core, false, move || {
         let (remote, args) = carried.into_inner();
-        // SAFETY: as above.
+        // SAFETY: `Code<R>` is implemented for `Send` types only, and a `TaskError` is `Send`.
         unsafe { AssertSend::new(remote.call(&args)) }
     });
     remote.settle(match done {
@@ -77,7 +77,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
 /// `name::submit`.
 #[track_caller]
 pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
-    site: Site,
+    site: CallSite,
     remote: Remote<A, R, C, D>,
     args: A,
 ) -> Task<R>
@@ -86,26 +86,26 @@ where
     R: 'static,
 {
     let core = core(site);
-    let remote = remote.limit(site.terms.timeout);
-    if at_home() {
-        // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
+    let remote = remote.with_timeout(site.options.timeout);
+    if runs_in_this_process() {
+        // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
         let proof = unsafe { CallProof::vouched() };
-        let work = move || remote.here(args);
-        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, proof));
+        let work = move || remote.run_local(args);
+        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof));
     }
-    // SAFETY: as above.
+    // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
     let proof = unsafe { CallProof::vouched() };
-    // Only workers of the pool run it; its time is kept where its worker is.
-    let terms = TaskOptions { own_worker: true, ..TaskOptions::default() };
-    let slot = Slot::new(Arc::clone(core), site.function, terms, Sending { remote, args }, proof);
+    // Only the pool's own threads run it. They have no time limit of their own: `Remote` has, and kills the worker.
+    let options = TaskOptions { own_worker: true, ..TaskOptions::default() };
+    let slot = Slot::new(Arc::clone(core), site.function, options, RemoteWork { remote, args }, proof);
     core.push(Arc::clone(&slot) as Arc<dyn Job>);
     Task::of(slot)
 }
 
-/// `name::map`; `wrap` makes the arguments of an item.
+/// `name::map`; `wrap` turns an item into the function's arguments.
 #[track_caller]
 pub fn map_process<I, M, A, T, R, C, D>(
-    site: Site,
+    site: CallSite,
     remote: Remote<T, R, C, D>,
     wrap: fn(A) -> T,
     items: I,
@@ -117,7 +117,8 @@ where
     C: Code<T> + 'static,
     D: Code<R> + 'static,
 {
-    let function = Abroad { remote: remote.limit(site.terms.timeout), wrap, here: at_home() };
+    let function =
+        ProcessMapFn { remote: remote.with_timeout(site.options.timeout), wrap, is_local: runs_in_this_process() };
     let map = Map::new(core(site), site.function, items.into_source(), function).stateful();
     match site.progress {
         Some(label) => map.progress(label),
@@ -132,41 +133,41 @@ where
 /// As [`call_process`], and as [`call_chunks`].
 #[track_caller]
 pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
-    site: Site,
+    site: CallSite,
     remote: Remote<A, R, C, D>,
     chunking: Chunking<X, R>,
     whole: S,
     with: impl FnMut(S) -> A,
 ) -> R {
     core(site);
-    let here = at_home();
-    let remote = remote.limit(site.terms.timeout);
-    // SAFETY: a `Code` stands for types that are `Send`.
+    let is_local = runs_in_this_process();
+    let remote = remote.with_timeout(site.options.timeout);
+    // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only.
     let proof = unsafe { CallProof::vouched() };
-    // SAFETY: function pointers.
+    // SAFETY: a `Remote` is plain data and function pointers, which threads may share.
     let remote = unsafe { AssertSend::new(remote) };
     let function = move |args| {
         let remote = remote.get();
-        if here { remote.here(args) } else { remote.settle(remote.call(&RefCell::new(Some(args)))) }
+        if is_local { remote.run_local(args) } else { remote.settle(remote.call(&RefCell::new(Some(args)))) }
     };
-    let site = if here { site.on(Pool::cpu_default()) } else { site.abroad() };
-    call_chunks(Call { site, proof }, chunking, whole, with, function)
+    let site = if is_local { site.on(Pool::cpu_default()) } else { site.in_processes() };
+    call_chunks(CheckedCall { site, proof }, chunking, whole, with, function)
 }
 
-/// The work of a task that another process runs.
-struct Sending<A, R, C, D> {
+/// The work of a submitted task that a worker process runs.
+struct RemoteWork<A, R, C, D> {
     remote: Remote<A, R, C, D>,
     args: A,
 }
 
-type SendingSlot<A, R, C, D> = Slot<Sending<A, R, C, D>, R>;
+type RemoteSlot<A, R, C, D> = Slot<RemoteWork<A, R, C, D>, R>;
 
-impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
-    fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
-        let Some(Sending { remote, args }) = slot.begin() else { return false };
+impl<A, R, C: Code<A>, D: Code<R>> Work<R> for RemoteWork<A, R, C, D> {
+    fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
+        let Some(RemoteWork { remote, args }) = slot.begin() else { return false };
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
-        // What writes the arguments is the user's, too.
+        // The user's serialization of the arguments may panic as well.
         let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
         drop(inside);
         unwind::discard(args);
@@ -175,9 +176,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
     }
 }
 
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for SendingSlot<A, R, C, D> {
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for RemoteSlot<A, R, C, D> {
     fn run(self: Arc<Self>) -> JobEnd {
-        let ran = Sending::run_if_queued(&self);
+        let ran = RemoteWork::run_if_queued(&self);
         unwind::discard(self);
         if ran { JobEnd::Here } else { JobEnd::Dead }
     }
@@ -195,15 +196,15 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
             self.exhume();
             return Ship::Gone;
         };
-        let encoded = if work.remote.travels() {
+        let encoded = if work.remote.can_be_pipelined() {
             panics::catch(work.remote.function(), || work.remote.encode(&work.args))
         } else {
             Ok(None)
         };
         match encoded {
-            Ok(Some(Ok(bytes))) => Ship::Ready(Box::new(OnItsWay { slot: self, work, bytes, outcome: None })),
+            Ok(Some(Ok(bytes))) => Ship::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None })),
             Ok(None) => {
-                // SAFETY: begun just now.
+                // SAFETY: this thread's `begin` above took the work, and nothing has ended the task since.
                 unsafe { self.put_back(work) };
                 Ship::Alone
             }
@@ -220,26 +221,27 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 }
 
-/// A task on its way to a worker, behind others.
-struct OnItsWay<A, R, C, D> {
-    slot: Arc<SendingSlot<A, R, C, D>>,
-    work: Sending<A, R, C, D>,
+/// A task whose arguments have been sent to a worker, which may run others before it.
+struct InFlightTask<A, R, C, D> {
+    slot: Arc<RemoteSlot<A, R, C, D>>,
+    work: RemoteWork<A, R, C, D>,
     bytes: Vec<u8>,
     outcome: Option<Result<R, TaskError>>,
 }
 
-// SAFETY: a `Code` stands for types that are `Send`; the rest is bytes and function pointers.
-unsafe impl<A, R, C, D> Send for OnItsWay<A, R, C, D> {}
+// SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the other fields are plain data, function
+// pointers and an `Arc` of a slot, which is `Sync`.
+unsafe impl<A, R, C, D> Send for InFlightTask<A, R, C, D> {}
 
 impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Job>>
-    for OnItsWay<A, R, C, D>
+    for InFlightTask<A, R, C, D>
 {
     fn function(&self) -> &'static str {
         self.work.remote.function()
     }
 
     fn number(&self) -> u32 {
-        self.work.remote.number()
+        self.work.remote.entry_number()
     }
 
     fn bytes(&self) -> &[u8] {
@@ -251,7 +253,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn since(&self) -> u32 {
-        self.work.remote.since()
+        self.work.remote.start_series()
     }
 
     fn is_stopped(&self) -> bool {
@@ -282,7 +284,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
 
     fn give_back(self: Box<Self>) -> Option<Arc<dyn Job>> {
         let Self { slot, work, .. } = *self;
-        // SAFETY: `ship` began it, and nothing has come of it.
+        // SAFETY: `ship` took the work by `begin`, and `finish`, which ends the task, consumes `self` as this does.
         unsafe { slot.put_back(work) };
         if slot.is_stopped() && slot.end_unbegun(TaskError::Cancelled) {
             return None;
@@ -291,41 +293,45 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 }
 
-/// A function whose items go to worker processes.
-struct Abroad<A, T, R, C, D> {
+/// A process function as the function of a map.
+struct ProcessMapFn<A, T, R, C, D> {
     remote: Remote<T, R, C, D>,
     wrap: fn(A) -> T,
-    here: bool,
+    is_local: bool,
 }
 
-// SAFETY: function pointers and flags.
-unsafe impl<A, T, R, C, D> Send for Abroad<A, T, R, C, D> {}
-// SAFETY: as above.
-unsafe impl<A, T, R, C, D> Sync for Abroad<A, T, R, C, D> {}
+// SAFETY: function pointers, a flag, and a `Remote`, which is plain data and function pointers.
+unsafe impl<A, T, R, C, D> Send for ProcessMapFn<A, T, R, C, D> {}
+// SAFETY: function pointers, a flag, and a `Remote`, which is plain data and function pointers.
+unsafe impl<A, T, R, C, D> Sync for ProcessMapFn<A, T, R, C, D> {}
 
-impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
+impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for ProcessMapFn<A, T, R, C, D> {
     type Out = R;
 
     fn call(&self, item: A) -> R {
         let args = (self.wrap)(item);
-        if self.here { self.remote.here(args) } else { self.remote.settle(self.remote.call(&RefCell::new(Some(args)))) }
+        if self.is_local {
+            self.remote.run_local(args)
+        } else {
+            self.remote.settle(self.remote.call(&RefCell::new(Some(args))))
+        }
     }
 
     fn call_proof(&self) -> CallProof<A, R> {
-        // SAFETY: a `Code` stands for types that are `Send`.
+        // SAFETY: `Code<T>`, made of `A`, and `Code<R>` are implemented for `Send` types only.
         unsafe { CallProof::vouched() }
     }
 
     fn batches(&self) -> Option<&dyn Batches<A, R>> {
-        if self.here { None } else { Some(self) }
+        if self.is_local { None } else { Some(self) }
     }
 
     fn is_abroad(&self) -> Option<bool> {
-        (!self.here).then_some(true)
+        (!self.is_local).then_some(true)
     }
 }
 
-impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
+impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for ProcessMapFn<A, T, R, C, D> {
     fn name(&self) -> &'static str {
         self.remote.function()
     }
@@ -336,14 +342,14 @@ impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
     }
 }
 
-impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for Abroad<A, T, R, C, D> {
+impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for ProcessMapFn<A, T, R, C, D> {
     fn detach(self) -> Batched<A, R>
     where
         A: 'static,
     {
         Arc::new(move |items: Vec<A>, results: &mut Vec<R>| {
             let mut items = items.into_iter();
-            if self.here {
+            if self.is_local {
                 return results.extend(items.map(|item| self.call(item)));
             }
             self.run(&mut || items.next(), &mut |result| {

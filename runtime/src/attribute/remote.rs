@@ -1,11 +1,11 @@
-//! [`Remote`]: a function of `kind = "process"`, as its callers and its worker see it.
+//! [`Remote`]: a function of `kind = "process"`, with its call in the parent and its run in the worker process.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::retry::Pauses;
+use super::retry::Backoff;
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::process::codec::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained, end_part};
@@ -17,48 +17,48 @@ use crate::process::worker_slot::{self, Calls};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
-/// Bytes of arguments in a request of several calls, about: a part of the ring, as the worker reads while this is filled
-/// again.
-const BATCH: usize = 1 << 15;
-/// Calls in a request.
-const MOST: usize = 1 << 14;
-/// The shortest first pause before a call is tried again that had no worker as none could be started.
+/// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch while
+/// the next is written.
+const BATCH_BYTES: usize = 1 << 15;
+/// The most calls in a batch.
+const BATCH_CALLS: usize = 1 << 14;
+/// The shortest pause before a retry of a call whose worker process could not be started.
 const START_PAUSE: Duration = Duration::from_millis(50);
 
-/// Arguments of several calls.
+/// The encoded arguments of several calls, which are sent in one request.
 #[derive(Default)]
-struct Packed {
+struct Batch {
     bytes: Vec<u8>,
-    /// Where those of each call begin.
+    /// The offset of each call's arguments.
     starts: Vec<usize>,
 }
 
-/// Why no more arguments were packed.
-enum Packing<A> {
-    /// The request is long enough.
+/// The reason that a batch takes no more calls.
+enum BatchEnd<A> {
+    /// The batch is full.
     Full,
-    /// These need one of their own.
+    /// These arguments need a request of their own.
     Alone(A),
-    /// One set of arguments cannot be sent at all.
+    /// The next call's arguments cannot be sent.
     Refused(TaskError),
-    /// There are no more.
+    /// There are no more calls.
     Done,
 }
 
-/// An annotated function: where it is, how its arguments and its result cross, and what it runs.
+/// A process function: its entry in the table of functions, the codecs of its arguments and result, and its body.
 pub struct Remote<A, R, C, D> {
     function: &'static str,
     entry: &'static Entry,
     arguments: C,
     result: D,
-    /// The function itself, for its worker, and for callers that are one.
+    /// The body, for the worker process, and for calls that run in this process.
     local: fn(A) -> R,
-    /// What a crash is as a result, where that has a place for it.
-    late: Option<fn(TaskError) -> R>,
+    /// Makes a result of an error, if the result type can hold a `TaskError`.
+    on_error: Option<fn(TaskError) -> R>,
     limit: Option<Duration>,
-    /// What [`series`](crate::process::start_limit::series) was when the call was made.
-    since: u32,
-    /// How often a call whose worker died is run again, and how long after the first time.
+    /// The value of [`series`](crate::process::start_limit::series) at the call.
+    start_series: u32,
+    /// How often a call is retried after its worker died, and the first pause before that.
     retries: u32,
     backoff: Duration,
     _types: PhantomData<fn(A) -> R>,
@@ -79,7 +79,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         arguments: C,
         result: D,
         local: fn(A) -> R,
-        late: Option<fn(TaskError) -> R>,
+        on_error: Option<fn(TaskError) -> R>,
     ) -> Self {
         Self {
             function,
@@ -87,16 +87,16 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             arguments,
             result,
             local,
-            late,
+            on_error,
             limit: None,
-            since: 0,
+            start_series: 0,
             retries: 0,
             backoff: Duration::ZERO,
             _types: PhantomData,
         }
     }
 
-    /// Runs a call again, so often, whose worker died; after a pause that doubles each time.
+    /// Retries a call whose worker died up to `times` times, after a pause that doubles each time.
     #[must_use]
     pub fn retries(mut self, times: u32, backoff_nanoseconds: u64) -> Self {
         self.retries = times;
@@ -104,47 +104,47 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
-    /// A call that is made now, or several; gives each so long, and then its worker is killed.
-    pub(crate) fn limit(mut self, limit: Option<Duration>) -> Self {
+    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker killed.
+    pub(crate) fn with_timeout(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
-        self.since = start_limit::series();
+        self.start_series = start_limit::series();
         self
     }
 
-    /// What [`series`](crate::process::start_limit::series) was when the call was made.
-    pub(crate) fn since(&self) -> u32 {
-        self.since
+    /// The value of [`series`](crate::process::start_limit::series) at the call.
+    pub(crate) fn start_series(&self) -> u32 {
+        self.start_series
     }
 
-    /// Whether calls may wait behind others on their way to a worker.
-    pub(crate) fn travels(&self) -> bool {
+    /// Whether a call may be sent to a worker that still runs others.
+    pub(crate) fn can_be_pipelined(&self) -> bool {
         self.limit.is_none() && self.retries == 0
     }
 
-    /// The function's number in the program's table.
-    pub(crate) fn number(&self) -> u32 {
+    /// The function's index in the program's table of functions.
+    pub(crate) fn entry_number(&self) -> u32 {
         self.entry.number()
     }
 
-    /// The arguments as they are sent with others; `None` if they are too large for that.
+    /// The arguments as a message; `None` if they are too large to be sent with those of other calls.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
         let mut bytes = Vec::new();
         let written = self.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
         match written {
-            Ok(()) if bytes.len() <= BATCH => Some(Ok(bytes)),
+            Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
             Ok(()) => None,
             Err(misfit) if misfit.0 == LARGE => None,
-            Err(misfit) => Some(Err(self.unsent(&misfit))),
+            Err(misfit) => Some(Err(self.not_sent(&misfit))),
         }
     }
 
-    /// Writes the arguments of a call that is alone in its request.
+    /// Writes the arguments of a request with one call.
     fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
         begin_part(out.bytes);
         contained(self.function, || self.arguments.write(args, out))
     }
 
-    /// Reads a result, which must be all there is.
+    /// Reads a result, which must be the whole of the input.
     pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
         input.part("it was not read to its end", |input| self.result.read(input))
     }
@@ -153,13 +153,14 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self.function
     }
 
-    /// Runs the function on this very thread.
-    pub(crate) fn here(&self, args: A) -> R {
+    /// Runs the function on the calling thread.
+    pub(crate) fn run_local(&self, args: A) -> R {
         (self.local)(args)
     }
 
-    /// Runs the function on this seat's worker; again if that dies, as often as it may be. The limit is for all tries
-    /// together. Ends of channels are the worker's once it has them, so the arguments may be gone then.
+    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all tries
+    /// together. A try takes the arguments out if they are not needed again, as the worker then owns the channel ends in
+    /// them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
         let end = self.limit.map(|limit| (limit, Instant::now()));
         let left = || match end {
@@ -169,14 +170,14 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 _ => Err(TaskError::TimedOut { after }),
             },
         };
-        let mut pauses = Pauses::new(self.backoff);
+        let mut backoff = Backoff::new(self.backoff);
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => {
                     if worker_slot::was_unstarted() {
-                        pauses.at_least(START_PAUSE);
+                        backoff.at_least(START_PAUSE);
                     }
-                    pauses.next(left()?);
+                    backoff.sleep(left()?);
                 }
                 outcome => return outcome,
             }
@@ -205,7 +206,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             limit,
             task: current(),
             cancelled,
-            since: self.since,
+            since: self.start_series,
             write: &write,
             let_go: &let_go,
         };
@@ -223,93 +224,96 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
     }
 
-    /// Runs the function on several arguments on this seat's worker, in as few requests as it takes. Gives each outcome
-    /// in order, until `give` breaks; a panic ends it.
+    /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give` in
+    /// order, until that breaks; a panic ends the run.
     pub(crate) fn call_all(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut packed = Packed::default();
+        let mut batch = Batch::default();
         loop {
-            let alone = self.pack(next, &mut packed);
-            self.call_packed(&mut packed, give)?;
+            let alone = self.fill_batch(next, &mut batch);
+            self.call_batch(&mut batch, give)?;
             match alone {
-                Packing::Full => {}
-                Packing::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
-                Packing::Refused(error) => give(Err(error))?,
-                Packing::Done => return ControlFlow::Continue(()),
+                BatchEnd::Full => {}
+                BatchEnd::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
+                BatchEnd::Refused(error) => give(Err(error))?,
+                BatchEnd::Done => return ControlFlow::Continue(()),
             }
         }
     }
 
-    /// Puts as many arguments as one request takes one behind the other.
-    fn pack(&self, next: &mut dyn FnMut() -> Option<A>, packed: &mut Packed) -> Packing<A> {
-        packed.bytes.clear();
-        packed.starts.clear();
-        // One for all of them: for each it would take as long as many a call.
+    /// Fills a batch with the arguments of the next calls.
+    fn fill_batch(&self, next: &mut dyn FnMut() -> Option<A>, batch: &mut Batch) -> BatchEnd<A> {
+        batch.bytes.clear();
+        batch.starts.clear();
+        // One `catch` for the batch: one for each call would take as long as a short call.
         let (mut start, mut writing) = (0, false);
-        match panics::catch(self.function, || self.pack_until_full(next, packed, &mut start, &mut writing)) {
+        match panics::catch(self.function, || self.fill(next, batch, &mut start, &mut writing)) {
             Ok(packing) => packing,
             Err(error) if writing => {
-                packed.bytes.truncate(start);
-                Packing::Refused(self.unsent(&Misfit::new(error)))
+                batch.bytes.truncate(start);
+                BatchEnd::Refused(self.not_sent(&Misfit::new(error)))
             }
-            // The source of the items is the caller's, as its panic is.
+            // The iterator of the items has panicked, which is the caller's panic.
             Err(error) => panic!("{}", error.resume()),
         }
     }
 
-    fn pack_until_full(
+    /// Writes calls until the batch is full. `start` is the offset of the last call, and `writing` whether a panic is that
+    /// of its arguments.
+    fn fill(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
-        packed: &mut Packed,
+        batch: &mut Batch,
         start: &mut usize,
         writing: &mut bool,
-    ) -> Packing<A> {
-        let room = worker_slot::room();
-        while packed.bytes.len() < BATCH && (packed.starts.len() as u64) < room && packed.starts.len() < MOST {
-            let Some(args) = next() else { return Packing::Done };
+    ) -> BatchEnd<A> {
+        let most = worker_slot::room();
+        while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
+        {
+            let Some(args) = next() else { return BatchEnd::Done };
             if self.limit.is_some() {
-                return Packing::Alone(args);
+                return BatchEnd::Alone(args);
             }
-            *start = begin_part(&mut packed.bytes);
+            *start = begin_part(&mut batch.bytes);
             let mut blocks = Vec::new();
-            let mut out = Encoder { bytes: &mut packed.bytes, blocks: &mut blocks, outbox: None };
+            let mut out = Encoder { bytes: &mut batch.bytes, blocks: &mut blocks, outbox: None };
             *writing = true;
             let written = self.arguments.write(&args, &mut out);
             *writing = false;
-            let refused = match written {
-                Ok(()) if packed.bytes.len() <= LARGEST => {
-                    end_part(&mut packed.bytes[*start..]);
-                    packed.starts.push(*start);
+            let error = match written {
+                Ok(()) if batch.bytes.len() <= LARGEST => {
+                    end_part(&mut batch.bytes[*start..]);
+                    batch.starts.push(*start);
                     continue;
                 }
                 Ok(()) => None,
                 Err(misfit) => Some(misfit).filter(|misfit| misfit.0 != LARGE),
             };
-            packed.bytes.truncate(*start);
-            return match refused {
-                Some(misfit) => Packing::Refused(self.unsent(&misfit)),
-                None => Packing::Alone(args),
+            batch.bytes.truncate(*start);
+            return match error {
+                Some(misfit) => BatchEnd::Refused(self.not_sent(&misfit)),
+                None => BatchEnd::Alone(args),
             };
         }
-        Packing::Full
+        BatchEnd::Full
     }
 
-    /// Runs what is packed, and what is left of it again when a worker dies.
-    fn call_packed(
+    /// Runs the calls of a batch; if the worker dies, the calls without an answer are retried.
+    fn call_batch(
         &self,
-        packed: &mut Packed,
+        batch: &mut Batch,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let (mut first, mut retries, mut pauses) = (0, self.retries, Pauses::new(self.backoff));
+        let (mut first, mut retries, mut backoff) = (0, self.retries, Backoff::new(self.backoff));
         let mut results: Vec<R> = Vec::new();
-        // Those that cannot be read, with their places.
-        let mut unread = Vec::new();
-        while first < packed.starts.len() {
-            let count = packed.starts.len() - first;
-            let bytes = &packed.bytes[packed.starts[first]..];
+        // Answers that are errors, with their positions.
+        let mut failed = Vec::new();
+        while first < batch.starts.len() {
+            let count = batch.starts.len() - first;
+            let bytes = &batch.bytes[batch.starts[first]..];
             let calls = Calls {
                 function: self.function,
                 entry: self.entry,
@@ -317,7 +321,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 limit: None,
                 task: current(),
                 cancelled,
-                since: self.since,
+                since: self.start_series,
                 write: &|out| {
                     out.bytes.extend_from_slice(bytes);
                     Ok(())
@@ -328,18 +332,18 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             let outcome = worker_slot::run(&calls, &mut |input| {
                 match input {
                     Ok(input) => results.push(self.decode(input)?),
-                    Err(error) => unread.push((results.len() + unread.len(), error)),
+                    Err(error) => failed.push((results.len() + failed.len(), error)),
                 }
                 Ok(())
             });
-            let answered = results.len() + unread.len();
+            let answered = results.len() + failed.len();
             first += answered;
             if answered > 0 {
-                (retries, pauses) = (self.retries, Pauses::new(self.backoff));
+                (retries, backoff) = (self.retries, Backoff::new(self.backoff));
             }
-            let (mut read, mut unread) = (results.drain(..), unread.drain(..).peekable());
-            for place in 0..answered {
-                match unread.next_if(|(at, _)| *at == place) {
+            let (mut read, mut failed) = (results.drain(..), failed.drain(..).peekable());
+            for position in 0..answered {
+                match failed.next_if(|(at, _)| *at == position) {
                     Some((_, error)) => give(Err(*error))?,
                     None => read.next().map_or(ControlFlow::Continue(()), |result| give(Ok(result)))?,
                 }
@@ -349,9 +353,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
                     if worker_slot::was_unstarted() {
-                        pauses.at_least(START_PAUSE);
+                        backoff.at_least(START_PAUSE);
                     }
-                    pauses.next(None);
+                    backoff.sleep(None);
                 }
                 Err(error) => {
                     first += 1;
@@ -362,46 +366,46 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         ControlFlow::Continue(())
     }
 
-    fn unsent(&self, misfit: &Misfit) -> TaskError {
+    fn not_sent(&self, misfit: &Misfit) -> TaskError {
         TaskError::wire(self.function, format!("its arguments could not be sent: {misfit}"))
     }
 
-    /// In the worker: runs what was asked for.
+    /// In the worker process: runs the calls of a request.
     pub fn serve(self, serving: &mut Serving<'_>) {
         let mut step = Step::Read;
         while serving.replies.left > 0 {
-            // One for all calls, as in `pack`: a panic is the last of them.
+            // One `catch` for all calls, as in `fill_batch`. After a panic the loop goes on with the next call.
             let panicked = panics::catch(self.function, || self.serve_all(serving, &mut step)).err();
             match (panicked, step) {
                 (None, _) => return,
-                (Some(error), Step::Read) => serving.refuse(&unread(&error)),
+                (Some(error), Step::Read) => serving.refuse(&not_read(&error)),
                 (Some(error), Step::Run) => serving.fail(&error),
-                (Some(error), Step::Write) => serving.refuse(&unwritten(&error)),
-                // A result's destructor is the user's; the result is on its way.
+                (Some(error), Step::Write) => serving.refuse(&not_written(&error)),
+                // The result's destructor has panicked; the result was sent before.
                 (Some(error), Step::Drop) => unwind::discard(error),
             }
         }
     }
 
-    /// Until all calls are answered, or one ends them.
+    /// Runs calls until all are answered, or one cannot be.
     fn serve_all(&self, serving: &mut Serving<'_>, step: &mut Step) {
         while serving.replies.left > 0 {
             *step = Step::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
-                Err(misfit) => return serving.refuse(&unread(&misfit)),
+                Err(misfit) => return serving.refuse(&not_read(&misfit)),
             };
             *step = Step::Run;
             let result = (self.local)(args);
             *step = Step::Write;
             if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
-                return serving.refuse(&unwritten(&misfit));
+                return serving.refuse(&not_written(&misfit));
             }
             *step = Step::Drop;
         }
     }
 
-    /// What a direct call gives for an error: a result where that has a place for it, else a panic.
+    /// The result of a call. An error becomes a result if the type can hold one, else a panic.
     #[inline]
     #[track_caller]
     pub(crate) fn settle(&self, outcome: Result<R, TaskError>) -> R {
@@ -414,10 +418,10 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     #[cold]
     #[track_caller]
     fn settle_error(&self, error: TaskError) -> R {
-        match (error, self.late) {
+        match (error, self.on_error) {
             (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),
-            (error, Some(late)) => late(error),
-            // Whoever cancelled it knows: nothing to tell of.
+            (error, Some(on_error)) => on_error(error),
+            // Without the panic hook's message: the cancel was asked for.
             (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
             (TaskError::PoolClosed, None) => panic!("`{}` cannot run: its pool was closed", self.function),
             (error, None) => panic!("{error}"),
@@ -425,7 +429,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     }
 }
 
-/// What a worker is at with a call.
+/// The step of a call that the worker is in.
 #[derive(Clone, Copy)]
 enum Step {
     Read,
@@ -434,10 +438,10 @@ enum Step {
     Drop,
 }
 
-fn unread(why: &dyn std::fmt::Display) -> String {
+fn not_read(why: &dyn std::fmt::Display) -> String {
     format!("its arguments could not be read: {why}")
 }
 
-fn unwritten(why: &dyn std::fmt::Display) -> String {
+fn not_written(why: &dyn std::fmt::Display) -> String {
     format!("its result could not be sent: {why}")
 }

@@ -1,4 +1,4 @@
-//! `retries = N`: again on `Err`, after a pause that doubles each time.
+//! Retries with exponential backoff, for `retries = N` and `backoff`.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::pool;
 use crate::task::cancel::{cancelled, current};
 
-/// How often to try again, how long to wait before the first time, and what a failure is.
+/// How often to retry, the first pause, and which results are failures.
 pub struct Retry<R> {
     times: u32,
     backoff: Duration,
@@ -16,21 +16,21 @@ pub struct Retry<R> {
 }
 
 impl<R> Retry<R> {
-    /// Tries `times` more after a failure.
+    /// Up to `times` retries after the first failure.
     #[must_use]
     pub const fn new(times: u32, backoff_nanoseconds: u64, failed: fn(&R) -> bool) -> Self {
         Self { times, backoff: Duration::from_nanos(backoff_nanoseconds), failed }
     }
 
-    /// Runs `attempt` until it succeeds, all tries are used up, or the task is cancelled; gives the last result.
+    /// Runs `attempt` until it succeeds, all retries are used up, or the task is cancelled. Returns the last result.
     pub fn run(self, mut attempt: impl FnMut() -> R) -> R {
-        let mut pauses = Pauses::new(self.backoff);
+        let mut backoff = Backoff::new(self.backoff);
         for _ in 0..self.times {
             let result = attempt();
             if !(self.failed)(&result) || cancelled() {
                 return result;
             }
-            pauses.next(None);
+            backoff.sleep(None);
             if cancelled() {
                 return result;
             }
@@ -38,7 +38,7 @@ impl<R> Retry<R> {
         attempt()
     }
 
-    /// As [`run`](Self::run), for attempts that are futures. One that is cancelled is dropped.
+    /// As [`run`](Self::run), for attempts that are futures.
     #[cfg(feature = "tokio")]
     pub async fn run_async<Fut>(self, mut attempt: impl FnMut() -> Fut) -> R
     where
@@ -58,63 +58,63 @@ impl<R> Retry<R> {
     }
 }
 
-/// How often a pause looks whether its task was cancelled.
-const GLANCE: Duration = Duration::from_millis(20);
+/// The interval at which a pause checks whether its task was cancelled.
+const CANCEL_CHECK: Duration = Duration::from_millis(20);
 
-/// Pauses that double.
-pub(crate) struct Pauses(Duration);
+/// The pauses between retries, each twice as long as the one before.
+pub(crate) struct Backoff(Duration);
 
-impl Pauses {
+impl Backoff {
     pub(crate) fn new(first: Duration) -> Self {
         Self(first)
     }
 
-    /// Makes the next one this long, unless it is longer.
+    /// Makes the next pause at least this long.
     #[cfg(feature = "process")]
     pub(crate) fn at_least(&mut self, pause: Duration) {
         self.0 = self.0.max(pause);
     }
 
-    /// Sleeps for the next one, but no longer than `most`; a worker gives its permit back meanwhile.
-    pub(crate) fn next(&mut self, most: Option<Duration>) {
+    /// Sleeps for the next pause, but no longer than `most`. A worker releases its permit meanwhile.
+    pub(crate) fn sleep(&mut self, most: Option<Duration>) {
         let pause = jittered(self.0).min(most.unwrap_or(Duration::MAX));
         self.0 = self.0.saturating_mul(2);
         if !pause.is_zero() {
-            pool::wait_by(|| sleep(pause));
+            pool::wait_by(|| sleep_unless_cancelled(pause));
         }
     }
 }
 
-/// Sleeps, but not for long after the task was told to stop: nobody wakes a task that runs.
-fn sleep(pause: Duration) {
+/// Sleeps until the pause is over or the task is cancelled. A cancel wakes no running task, so the flag is polled.
+fn sleep_unless_cancelled(pause: Duration) {
     if current().is_none() && !pool::is_worker() {
-        // Nobody can cancel it: neither the task nor the pool.
+        // Neither a task nor a closing pool can cancel this sleep.
         return thread::sleep(pause);
     }
     let start = Instant::now();
     while !cancelled()
         && let Some(left) = pause.checked_sub(start.elapsed()).filter(|left| !left.is_zero())
     {
-        thread::sleep(left.min(GLANCE));
+        thread::sleep(left.min(CANCEL_CHECK));
     }
 }
 
-/// Between half and all of the pause: many that failed together do not come back together.
+/// Between half and all of the pause, at random, so that calls that failed together do not retry together.
 fn jittered(pause: Duration) -> Duration {
-    // The standard library's source of random bits: each state has other keys.
+    // Each `RandomState` has other random keys.
     let random = RandomState::new().build_hasher().finish();
     let share = f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX);
     pause.mul_f64(0.5 + share / 2.0)
 }
 
-/// The proof that a result can fail, for `retries`.
+/// A result that can fail, for `retries`.
 #[diagnostic::on_unimplemented(
     message = "a function that returns `{Self}` cannot be tried again",
     label = "says nothing of failure",
     note = "`retries` calls the function again when it returns `Err`: return a `Result`"
 )]
 pub trait Fallible {
-    /// Whether it is a failure.
+    /// Whether the result is a failure.
     fn has_failed(&self) -> bool;
 }
 
@@ -124,30 +124,30 @@ impl<T, E> Fallible for Result<T, E> {
     }
 }
 
-/// The proof, as the question itself.
+/// The function that tells failures from successes. The bound is the check that the result can fail.
 #[must_use]
 pub fn fallible<R: Fallible>() -> fn(&R) -> bool {
     R::has_failed
 }
 
-/// An argument that each attempt gets a copy of.
+/// An argument of which each attempt gets a clone.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be given to a second attempt",
     label = "not `Clone`, so it is used up by the first attempt",
     note = "`retries` calls the function again with the same arguments: take it by reference, or make it `Clone`"
 )]
-pub trait Again: Sized {
-    /// One more of it.
-    fn again(&self) -> Self;
+pub trait CloneForRetry: Sized {
+    /// A clone of the value.
+    fn clone_for_retry(&self) -> Self;
 }
 
-impl<T: Clone> Again for T {
-    fn again(&self) -> Self {
+impl<T: Clone> CloneForRetry for T {
+    fn clone_for_retry(&self) -> Self {
         self.clone()
     }
 }
 
-/// A copy of an argument, for one attempt.
-pub fn again<T: Again>(value: &T) -> T {
-    value.again()
+/// A clone of an argument, for one attempt.
+pub fn clone_for_retry<T: CloneForRetry>(value: &T) -> T {
+    value.clone_for_retry()
 }

@@ -83,8 +83,8 @@ pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> SendProof<R> {
 }
 
 /// The body of a function, as the closure that it is; `FnOnce` from here on.
-pub fn whole<R, F: FnOnce() -> R>(body: F) -> F {
-    body
+pub fn body<R, F: FnOnce() -> R>(closure: F) -> F {
+    closure
 }
 
 /// A tuple of proofs, one an argument, and the tuple of arguments they stand for.

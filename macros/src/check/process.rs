@@ -1,4 +1,4 @@
-//! What another process cannot be given, refused at its token.
+//! Refuses functions of `kind = "process"` that a worker process cannot find or whose values cannot cross.
 
 use syn::visit::Visit;
 use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type};
@@ -9,7 +9,7 @@ use crate::marks::{WORKER, has, typed};
 use crate::options::{Companion, Options};
 use crate::types::{borrows, contains_impl};
 
-pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors) {
+pub(super) fn check(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
     if !cfg!(feature = "process")
         && let Some(kind) = &options.kind_token
@@ -39,7 +39,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
             errors.at(reference, message);
         }
     }
-    stands_alone(function, options, errors);
+    not_a_method(function, options, errors);
     let result = result(function);
     if let Some(ty) = result.filter(|ty| contains_impl(ty)) {
         let message = "what comes from another process is read as the type that was written here: name it, as in `Vec<T>` for an iterator";
@@ -54,8 +54,8 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     }
 }
 
-/// What belongs to a type has no name that another process knows.
-fn stands_alone(function: &Function, options: &Options, errors: &mut Errors) {
+/// A worker process finds functions by name, which a method has not.
+fn not_a_method(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
     if let Some(receiver) = sig.receiver() {
         let message = "a worker process finds functions by name, so they stand alone: write a function that takes the value as an argument";
@@ -85,7 +85,7 @@ fn result(function: &Function) -> Option<&Type> {
     }
 }
 
-/// The first reference that a value of this type holds, as far as its name tells.
+/// The first reference inside the type, looking into tuples and common containers.
 fn reference_in(ty: &Type) -> Option<&Type> {
     match ty {
         Type::Reference(_) => Some(ty),
@@ -105,7 +105,7 @@ fn reference_in(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// The first `Self` of a type.
+/// The first `Self` in a type.
 fn first_self(ty: &Type) -> Option<Ident> {
     struct Finder(Option<Ident>);
     impl<'ast> Visit<'ast> for Finder {

@@ -1,11 +1,13 @@
-//! What cannot run elsewhere, refused at its token.
+//! Refuses functions and options that cannot run on a worker, each mistake at its token.
+
+mod process;
 
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::marks::{CHUNK, WORKER, has, is_chunk, typed};
 use crate::options::{Companion, Kind, Options};
+use crate::receiver;
 use crate::types::{borrows, contains_impl, is_mut_reference};
-use crate::{process, receiver};
 
 /// The most arguments a function may have.
 const MAX_ARGUMENTS: usize = 16;
@@ -43,7 +45,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     if let Some(Kind::Process) = options.kind {
         process::check(function, options, errors);
     }
-    alone(function, options, errors);
+    without_companion(function, options, errors);
     chunks(function, options, errors);
     worker(function, options, errors);
     timeout(function, options, errors);
@@ -52,7 +54,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     }
 }
 
-/// Fanfold's own panics name the caller's line with `#[track_caller]`. The body is called by a worker.
+/// `#[track_caller]` gives Fanfold's own panics the caller's line, but does not reach the body, which a worker calls.
 fn track_caller(function: &Function, errors: &mut Errors) {
     if !function.attrs.iter().any(|attr| attr.path().is_ident("track_caller")) {
         return;
@@ -65,9 +67,9 @@ fn track_caller(function: &Function, errors: &mut Errors) {
     }
 }
 
-/// Without companions the body is a closure inside of the function: there is nothing that could be called again.
-fn alone(function: &Function, options: &Options, errors: &mut Errors) {
-    // Of a function that must have a companion, that has been said.
+/// With `companion = none` the body is a closure inside the function, which is called once.
+fn without_companion(function: &Function, options: &Options, errors: &mut Errors) {
+    // `process::check` refuses `companion = none` itself.
     if !matches!(options.companion, Some(Companion::None(_))) || matches!(options.kind, Some(Kind::Process)) {
         return;
     }
@@ -85,7 +87,7 @@ fn alone(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
-/// An async function waits: on a runtime, not on a thread of its own.
+/// An async function runs on an async runtime, not on a thread of a pool.
 fn async_function(token: syn::Token![async], function: &Function, options: &Options, errors: &mut Errors) {
     if let Some(Kind::Cpu) = options.kind {
         let message = "an `async fn` only makes a future, and a worker thread would have nothing to run: remove `async`, or say `kind = \"io\"`";
@@ -139,7 +141,7 @@ fn worker(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
-/// A thread that runs out of time is left behind, so it must not hold anything borrowed.
+/// A call that times out stays on its thread, so it must not borrow from its caller.
 fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
     let Some((name, _)) = &options.timeout else { return };
     if options.cut_name.is_some() {
@@ -148,7 +150,7 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
             "`timeout` and chunks contradict each other: give the time limit to the function that each chunk calls",
         );
     }
-    // A future is dropped when its time is up, and what it borrows outlives it.
+    // A future that times out is dropped, so it may borrow.
     if function.sig.asyncness.is_some() {
         return;
     }
@@ -184,7 +186,7 @@ fn frames(options: &Options, marked: usize, errors: &mut Errors) {
     }
 }
 
-/// Options and arguments that only make sense together.
+/// Chunked arguments, and the options that need them.
 fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
     let arguments: Vec<_> = sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)).collect();
