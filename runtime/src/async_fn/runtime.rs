@@ -10,7 +10,7 @@ use crate::error::panics;
 use crate::pool::block_in_place;
 use crate::sys::cpu;
 use crate::sys::fork;
-use crate::sys::try_once::TryOnce;
+use crate::sys::try_once::TryOnceLock;
 
 struct Own {
     runtime: Runtime,
@@ -20,16 +20,16 @@ struct Own {
 
 /// Fanfold's own runtime: one thread a core. It starts when a future is polled outside of every other.
 fn own() -> &'static Runtime {
-    static OWN: TryOnce<Own> = TryOnce::new();
-    let built = OWN.get_or_fill(|| {
-        let forks = fork::count();
+    static OWN: TryOnceLock<Own> = TryOnceLock::new();
+    let built = OWN.get_or_try_init(|| {
+        let forks = fork::generation();
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(cpu::cores())
             .thread_name("fanfold-async")
             .on_thread_start(block_in_place::is_own_runtime);
         #[cfg(feature = "process")]
-        builder.on_thread_park(crate::sys::owner::end_copy_of_worker);
+        builder.on_thread_park(crate::sys::owner::exit_if_forked_worker);
         let mut built = None;
         // Tokio panics if its first thread is refused, and does with fewer than it asked for otherwise.
         let _ = panics::quietly(|| built = Some(builder.enable_all().build()));

@@ -12,7 +12,7 @@ use super::output::Slots;
 use super::progress::Bar;
 use super::schedule::{Grain, Hands, Plan, drive};
 use super::source::{Source, Visitor};
-use crate::sys::drop_all::Kept;
+use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::{AssertSend, CallProof};
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
@@ -160,7 +160,7 @@ const STOPPING_WINDOW: usize = 1 << 20;
 /// What a run has given so far.
 struct Gathering<'r, 'a, F, K, T, E> {
     run: &'r Run<'a, F, K>,
-    kept: Result<Kept<T>, E>,
+    kept: Result<DropEach<T>, E>,
 }
 
 impl<F, K> Run<'_, F, K> {
@@ -175,9 +175,9 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
+        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())) };
         source.visit(&mut gathering);
-        gathering.kept.map(Kept::into_vec)
+        gathering.kept.map(DropEach::into_vec)
     }
 
     /// As [`collect`](Self::collect), for items that are one window.
@@ -190,9 +190,9 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())) };
+        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())) };
         let _ = gathering.window(items);
-        gathering.kept.map(Kept::into_vec)
+        gathering.kept.map(DropEach::into_vec)
     }
 }
 

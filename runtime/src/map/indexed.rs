@@ -29,7 +29,7 @@ pub unsafe trait Indexed {
     ///
     /// The indexes are below `len`, and were neither taken nor discarded before.
     unsafe fn run(&self, indexes: Range<usize>) -> Self::Run<'_>;
-    /// Drops items that will not be taken.
+    /// DropSequence items that will not be taken.
     ///
     /// # Safety
     ///

@@ -83,7 +83,7 @@ impl Process {
     /// How it has ended; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<Exit> {
         // The lock may have been held when this process was forked.
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return Some(Exit::Unknown);
         }
         self.collect(&mut self.lock())
@@ -137,7 +137,7 @@ impl Process {
     }
 
     fn signal(&self, signal: libc::c_int) {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return;
         }
         let mut exit = self.lock();
