@@ -27,14 +27,14 @@ const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// The encoded arguments of several calls, which are sent in one request.
 #[derive(Default)]
-struct Batch {
+struct CallBatch {
     bytes: Vec<u8>,
     /// The offset of each call's arguments.
     starts: Vec<usize>,
 }
 
 /// The reason that a batch takes no more calls.
-enum BatchEnd<A> {
+enum CallBatchEnd<A> {
     /// The batch is full.
     Full,
     /// These arguments need a request of their own.
@@ -231,21 +231,21 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut batch = Batch::default();
+        let mut batch = CallBatch::default();
         loop {
             let alone = self.fill_batch(next, &mut batch);
             self.call_batch(&mut batch, give)?;
             match alone {
-                BatchEnd::Full => {}
-                BatchEnd::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
-                BatchEnd::Refused(error) => give(Err(error))?,
-                BatchEnd::Done => return ControlFlow::Continue(()),
+                CallBatchEnd::Full => {}
+                CallBatchEnd::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
+                CallBatchEnd::Refused(error) => give(Err(error))?,
+                CallBatchEnd::Done => return ControlFlow::Continue(()),
             }
         }
     }
 
     /// Fills a batch with the arguments of the next calls.
-    fn fill_batch(&self, next: &mut dyn FnMut() -> Option<A>, batch: &mut Batch) -> BatchEnd<A> {
+    fn fill_batch(&self, next: &mut dyn FnMut() -> Option<A>, batch: &mut CallBatch) -> CallBatchEnd<A> {
         batch.bytes.clear();
         batch.starts.clear();
         // One `catch` for the batch: one for each call would take as long as a short call.
@@ -254,7 +254,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             Ok(packing) => packing,
             Err(error) if writing => {
                 batch.bytes.truncate(start);
-                BatchEnd::Refused(self.not_sent(&Misfit::new(error)))
+                CallBatchEnd::Refused(self.not_sent(&Misfit::new(error)))
             }
             // The iterator of the items has panicked, which is the caller's panic.
             Err(error) => panic!("{}", error.resume()),
@@ -266,16 +266,16 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     fn fill(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
-        batch: &mut Batch,
+        batch: &mut CallBatch,
         start: &mut usize,
         writing: &mut bool,
-    ) -> BatchEnd<A> {
+    ) -> CallBatchEnd<A> {
         let most = worker_slot::room();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
-            let Some(args) = next() else { return BatchEnd::Done };
+            let Some(args) = next() else { return CallBatchEnd::Done };
             if self.limit.is_some() {
-                return BatchEnd::Alone(args);
+                return CallBatchEnd::Alone(args);
             }
             *start = begin_part(&mut batch.bytes);
             let mut blocks = Vec::new();
@@ -294,17 +294,17 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             };
             batch.bytes.truncate(*start);
             return match error {
-                Some(misfit) => BatchEnd::Refused(self.not_sent(&misfit)),
-                None => BatchEnd::Alone(args),
+                Some(misfit) => CallBatchEnd::Refused(self.not_sent(&misfit)),
+                None => CallBatchEnd::Alone(args),
             };
         }
-        BatchEnd::Full
+        CallBatchEnd::Full
     }
 
     /// Runs the calls of a batch; if the worker dies, the calls without an answer are retried.
     fn call_batch(
         &self,
-        batch: &mut Batch,
+        batch: &mut CallBatch,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (mut first, mut retries, mut backoff) = (0, self.retries, Backoff::new(self.backoff));
@@ -372,36 +372,36 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// In the worker process: runs the calls of a request.
     pub fn serve(self, serving: &mut Serving<'_>) {
-        let mut step = Step::Read;
+        let mut step = CallStep::Read;
         while serving.replies.left > 0 {
             // One `catch` for all calls, as in `fill_batch`. After a panic the loop goes on with the next call.
             let panicked = panics::catch(self.function, || self.serve_all(serving, &mut step)).err();
             match (panicked, step) {
                 (None, _) => return,
-                (Some(error), Step::Read) => serving.refuse(&not_read(&error)),
-                (Some(error), Step::Run) => serving.fail(&error),
-                (Some(error), Step::Write) => serving.refuse(&not_written(&error)),
+                (Some(error), CallStep::Read) => serving.refuse(&not_read(&error)),
+                (Some(error), CallStep::Run) => serving.fail(&error),
+                (Some(error), CallStep::Write) => serving.refuse(&not_written(&error)),
                 // The result's destructor has panicked; the result was sent before.
-                (Some(error), Step::Drop) => unwind::discard(error),
+                (Some(error), CallStep::Drop) => unwind::discard(error),
             }
         }
     }
 
     /// Runs calls until all are answered, or one cannot be.
-    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut Step) {
+    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut CallStep) {
         while serving.replies.left > 0 {
-            *step = Step::Read;
+            *step = CallStep::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
                 Err(misfit) => return serving.refuse(&not_read(&misfit)),
             };
-            *step = Step::Run;
+            *step = CallStep::Run;
             let result = (self.local)(args);
-            *step = Step::Write;
+            *step = CallStep::Write;
             if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
                 return serving.refuse(&not_written(&misfit));
             }
-            *step = Step::Drop;
+            *step = CallStep::Drop;
         }
     }
 
@@ -423,7 +423,12 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             (error, Some(on_error)) => on_error(error),
             // Without the panic hook's message: the cancel was asked for.
             (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
-            (TaskError::PoolClosed, None) => panic!("`{}` cannot run: its pool was closed", self.function),
+            (TaskError::PoolClosed, None) => {
+                panic!(
+                    "`{}` cannot run: its pool was closed: call it before `shutdown`, or on another pool",
+                    self.function
+                )
+            }
             (error, None) => panic!("{error}"),
         }
     }
@@ -431,7 +436,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
 /// The step of a call that the worker is in.
 #[derive(Clone, Copy)]
-enum Step {
+enum CallStep {
     Read,
     Run,
     Write,
