@@ -12,22 +12,22 @@ use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, wr
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
-/// Both ends can be cloned, moved to threads, and passed to functions of any kind, also `kind = "process"`. Values are sent
-/// as bytes, so their types implement serde's traits. The channel is bounded: it holds some hundred small values, or about
-/// 200 kB; a sender waits while it is full.
+/// Both ends can be cloned, moved to threads, and passed to functions of any kind, also `kind = "process"`. Values are
+/// sent as bytes, so their types implement serde's traits. The channel is bounded: it holds some hundred small values,
+/// or about 200 kB; a sender waits while it is full.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
-/// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio runtime;
-/// on a current-thread one they panic if they would have to wait.
+/// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
+/// runtime; on a current-thread one they panic if they would have to wait.
 ///
 /// Functions in processes that send to each other need a worker each at the same time: a worker process that waits on a
 /// channel still counts as running. A pool of two cannot run three functions that wait for one another.
 ///
-/// The channel is closed when the last sender, in any process, is dropped or its process has ended: receivers then get the
-/// remaining values, and [`ChannelError::Closed`] after them. Senders get that error once there is no receiver. An end that
-/// is passed to a process function belongs to that function alone once it runs; with `retries` the caller keeps a copy for
-/// the next try until the call is done. A call may have up to 200 ends among its arguments; each takes a file descriptor
-/// here and one in the worker.
+/// The channel is closed when the last sender, in any process, is dropped or its process has ended: receivers then get
+/// the remaining values, and [`ChannelError::Closed`] after them. Senders get that error once there is no receiver. An
+/// end that is passed to a process function belongs to that function alone once it runs; with `retries` the caller
+/// keeps a copy for the next try until the call is done. A call may have up to 200 ends among its arguments; each takes
+/// a file descriptor here and one in the worker.
 ///
 /// # Panics
 ///
@@ -57,6 +57,8 @@ use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, wr
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "mpsc")]
+#[doc(alias = "Queue")]
 #[must_use]
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
     let (send, receive) =
@@ -133,12 +135,13 @@ fn waiting<T>(wait: impl FnOnce() -> T) -> T {
 }
 
 impl<T: Wire> Sender<T> {
-    /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker process does
-    /// not.
+    /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker process
+    /// does not.
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if there is no receiver left, and [`ChannelError::Wire`] if the value cannot be serialized.
+    /// [`ChannelError::Closed`] if there is no receiver left, and [`ChannelError::Wire`] if the value cannot be
+    /// serialized.
     ///
     /// # Panics
     ///
@@ -154,8 +157,8 @@ impl<T: Wire> Sender<T> {
         Ok(waiting(|| self.end.send(&bytes, true))?)
     }
 
-    /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it is
-    /// dropped before it is ready. Any executor can poll it.
+    /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it
+    /// is dropped before it is ready. Any executor can poll it.
     ///
     /// # Errors
     ///
@@ -212,8 +215,8 @@ impl<T: Wire> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Self::recv), for async code: no thread is blocked until a value comes. No value is lost if it is dropped
-    /// before it is ready. Any executor can poll it.
+    /// As [`recv`](Self::recv), for async code: no thread is blocked until a value comes. No value is lost if it is
+    /// dropped before it is ready. Any executor can poll it.
     ///
     /// # Errors
     ///

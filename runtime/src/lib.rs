@@ -24,15 +24,16 @@
 //!   Further options are `timeout`, `retries` and per-worker state (`init`).
 //! - [`Task`] is a submitted call: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop it, which
 //!   detaches it.
-//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that borrow.
-//! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than it
-//!   gains. End it with `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, with a bounded number of items in
-//!   flight.
-//! - [`Split`] is the trait of arguments that can be cut into chunks, [`Gather`] that of results that can be combined from
-//!   those of chunks. Both can be implemented for your own types.
-//! - [`Pool`] runs functions: there is a default pool for each kind, and there are `static` and owned pools. [`configure`],
-//!   or `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the sizes of the default pools;
-//!   `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
+//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that
+//!   borrow.
+//! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
+//!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, with a bounded number of
+//!   items in flight.
+//! - [`Split`] is the trait of arguments that can be cut into chunks, [`Gather`] that of results that can be combined
+//!   from those of chunks. Both can be implemented for your own types.
+//! - [`Pool`] runs functions: there is a default pool for each kind, and there are `static` and owned pools.
+//!   [`configure`], or `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the sizes of the
+//!   default pools; `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
 //!   over many items with a bounded number of futures in flight (`AsyncMap`).
 //! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
@@ -65,13 +66,13 @@
 //!
 //! # How it works
 //!
-//! The code that the attribute emits makes a task or a map of a call and hands it to a pool, whose workers run it. Workers
-//! of `kind = "cpu"` steal work from each other; those of `kind = "io"` are threads that the pool starts as jobs come, up to
-//! its limit; those of `kind = "process"` are threads that each drive one worker process.
+//! The code that the attribute emits makes a task or a map of a call and hands it to a pool, whose workers run it.
+//! Workers of `kind = "cpu"` steal work from each other; those of `kind = "io"` are threads that the pool starts as
+//! jobs come, up to its limit; those of `kind = "process"` are threads that each drive one worker process.
 //!
-//! A direct call and a map may borrow, although workers run them: neither returns, or unwinds, before the last worker is
-//! done with the borrowed values. The same holds for [`scope`]. The compiler checks that arguments and results may move to
-//! another thread once, at the types in the function's signature.
+//! A direct call and a map may borrow, although workers run them: neither returns, or unwinds, before the last worker
+//! is done with the borrowed values. The same holds for [`scope`]. The compiler checks that arguments and results may
+//! move to another thread once, at the types in the function's signature.
 //!
 //! The layers of the source are described in `docs/architecture.md` of the repository.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -135,7 +136,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "tokio")]
-    pub use crate::async_fn::{AsyncMap, MapFuture};
+    pub use crate::async_fn::MapFuture;
     #[cfg(feature = "tokio")]
     pub use crate::attribute::async_call::{
         call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
@@ -154,8 +155,7 @@ pub mod __private {
     pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
-    pub use crate::pool::Pool;
+    pub use crate::map::{Closure, Detach, MapFn, On, Source};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{

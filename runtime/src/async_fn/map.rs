@@ -52,8 +52,8 @@ where
 /// A lazy run of an async function over many items; `name::map(items)` of an annotated `async fn` makes one.
 ///
 /// Its futures are polled where it is ended, by the thread or task that ends it, [`buffer`](Self::buffer) of them at
-/// once: so items may borrow, and waiting costs no threads. Heavy computation belongs in a function of
-/// `kind = "cpu"`, whose task an async function can await. In async code end it with [`stream`](Self::stream); elsewhere with
+/// once: so items may borrow, and waiting costs no threads. Heavy computation belongs in a function of `kind = "cpu"`,
+/// whose task an async function can await. In async code end it with [`stream`](Self::stream); elsewhere with
 /// [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating it.
 ///
 /// # Examples
@@ -102,7 +102,8 @@ where
         self
     }
 
-    /// Returns results in the order in which calls end, when the map is iterated or streamed. `collect` keeps input order.
+    /// Returns results in the order in which calls end, when the map is iterated or streamed. `collect` keeps input
+    /// order.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
@@ -114,8 +115,8 @@ where
         self
     }
 
-    /// Limits each call to `limit`, counted from its first poll. The future of a call that takes longer is dropped, and its
-    /// result is [`TaskError::TimedOut`](crate::TaskError::TimedOut).
+    /// Limits each call to `limit`, counted from its first poll. The future of a call that takes longer is dropped, and
+    /// its result is [`TaskError::TimedOut`](crate::TaskError::TimedOut).
     pub fn timeout(self, limit: Duration) -> AsyncMap<S, TimedFn<F>, A> {
         AsyncMap {
             source: self.source,
@@ -127,8 +128,8 @@ where
         }
     }
 
-    /// The results as a stream, for async code: in input order, or with [`unordered`](Self::unordered) in order of their end.
-    /// Dropping the stream drops the futures in flight.
+    /// The results as a stream, for async code: in input order, or with [`unordered`](Self::unordered) in order of
+    /// their end. Dropping the stream drops the futures in flight.
     ///
     /// # Examples
     ///
@@ -182,8 +183,8 @@ where
         C::finish(kept)
     }
 
-    /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in order of
-    /// their end.
+    /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in order
+    /// of their end.
     ///
     /// # Panics
     ///

@@ -46,7 +46,8 @@ where
 {
     core.check_fork();
     let work = QueuedFuture(Box::pin(future));
-    // SAFETY: the future is `Send`. Its output is the result that the `CheckedCall` of `submit_async`, the only caller, covers.
+    // SAFETY: the future is `Send`. Its output is the result that the `CheckedCall` of `submit_async`, the only caller,
+    // covers.
     let proof = unsafe { CallProof::vouched() };
     let slot = Slot::new(Arc::clone(core), function, options, work, proof);
     let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };

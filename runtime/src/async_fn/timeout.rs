@@ -11,8 +11,8 @@ use tokio::time::{Sleep, sleep};
 use super::runtime;
 use crate::error::TaskError;
 
-/// A future that ends with [`TaskError::TimedOut`] once `limit` is over, counted from its first poll. The inner future is
-/// dropped then.
+/// A future that ends with [`TaskError::TimedOut`] once `limit` is over, counted from its first poll. The inner future
+/// is dropped then.
 pub struct TimedFuture<Fut> {
     limit: Duration,
     /// `None` after its end.

@@ -17,8 +17,8 @@ use crate::process::worker_slot::{self, Calls};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
-/// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch while
-/// the next is written.
+/// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch
+/// while the next is written.
 const BATCH_BYTES: usize = 1 << 15;
 /// The most calls in a batch.
 const BATCH_CALLS: usize = 1 << 14;
@@ -104,7 +104,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
-    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker killed.
+    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker
+    /// killed.
     pub(crate) fn with_timeout(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
         self.start_series = start_limit::series();
@@ -158,9 +159,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         (self.local)(args)
     }
 
-    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all tries
-    /// together. A try takes the arguments out if they are not needed again, as the worker then owns the channel ends in
-    /// them.
+    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all
+    /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
+    /// ends in them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
         let end = self.limit.map(|limit| (limit, Instant::now()));
         let left = || match end {
@@ -224,8 +225,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
     }
 
-    /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give` in
-    /// order, until that breaks; a panic ends the run.
+    /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give`
+    /// in order, until that breaks; a panic ends the run.
     pub(crate) fn call_all(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
@@ -261,8 +262,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         }
     }
 
-    /// Writes calls until the batch is full. `start` is the offset of the last call, and `writing` whether a panic is that
-    /// of its arguments.
+    /// Writes calls until the batch is full. `start` is the offset of the last call, and `writing` whether a panic is
+    /// that of its arguments.
     fn fill(
         &self,
         next: &mut dyn FnMut() -> Option<A>,

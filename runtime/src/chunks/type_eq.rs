@@ -19,7 +19,7 @@ pub(crate) fn same_type<A: ?Sized, B: ?Sized>() -> bool {
 pub(crate) fn cast<A: 'static, B>(value: A) -> B {
     assert!(same_type::<A, B>(), "cast to another type: callers compare the types first");
     let value = ManuallyDrop::new(value);
-    // SAFETY: the assertion holds, so both are the same type up to lifetimes; `A: 'static`, so no lifetime in `B` outlives
-    // its data. `ManuallyDrop` keeps the original from being used or dropped again.
+    // SAFETY: the assertion holds, so both are the same type up to lifetimes; `A: 'static`, so no lifetime in `B`
+    // outlives its data. `ManuallyDrop` keeps the original from being used or dropped again.
     unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, B>(&value) }
 }

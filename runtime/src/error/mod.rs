@@ -33,11 +33,11 @@ pub enum TaskError {
         message: String,
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
-        /// Where it panicked, as `file:line:column`. `None` if another panic hook was set after Fanfold's first task, or if
-        /// the panic came from a call on another thread, which the function waited for.
+        /// Where it panicked, as `file:line:column`. `None` if another panic hook was set after Fanfold's first task,
+        /// or if the panic came from a call on another thread, which the function waited for.
         location: Option<String>,
-        /// The panic's payload; [`TaskError::resume`] resumes the panic with it. That of a worker process is the message, as a
-        /// `String`.
+        /// The panic's payload; [`TaskError::resume`] resumes the panic with it. That of a worker process is the
+        /// message, as a `String`.
         payload: Payload,
     },
     /// The task was cancelled before it had a result.
@@ -46,8 +46,8 @@ pub enum TaskError {
     TimedOut {
         /// The limit of the function, counted from the start of the run on its worker; or that of
         /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout),
-        /// counted from the start of the wait. While the operating system refuses the pool a thread and none of its jobs
-        /// end, a function's time counts from its submission.
+        /// counted from the start of the wait. While the operating system refuses the pool a thread and none of its
+        /// jobs end, a function's time counts from its submission.
         after: Duration,
     },
     /// The worker could not make the state that the function needs (`init = path`).
@@ -65,8 +65,8 @@ pub enum TaskError {
         function: &'static str,
         /// How the process ended.
         message: String,
-        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. If other code of the program
-        /// reaps it, or `SIGCHLD` is ignored, signal and code are known on Linux 6.15 and newer only.
+        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. If other code of the
+        /// program reaps it, or `SIGCHLD` is ignored, signal and code are known on Linux 6.15 and newer only.
         signal: Option<i32>,
         /// Its exit code, if it exited.
         code: Option<i32>,

@@ -45,8 +45,8 @@ fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
     })
 }
 
-/// Ends a call of a function whose initializer has failed: a task of the function by `TaskError::Init`, any other call by a
-/// panic that the hook prints.
+/// Ends a call of a function whose initializer has failed: a task of the function by `TaskError::Init`, any other call
+/// by a panic that the hook prints.
 pub(crate) fn init_failed(function: &'static str, why: String) -> ! {
     if CAUGHT_FUNCTION.get() == function {
         resume_unwind(Box::new(InitFailed(why)));
@@ -84,9 +84,9 @@ pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
 
 /// Installs the panic hook, at the first task.
 ///
-/// `set_hook` waits until no hook runs, and a running hook may wait for this thread: for the task that it is about to run,
-/// or for the first use of a pool. So a separate thread sets the hook, and this waits for it up to [`INSTALL_WAIT`] only.
-/// Until the hook is set, panics have no location.
+/// `set_hook` waits until no hook runs, and a running hook may wait for this thread: for the task that it is about to
+/// run, or for the first use of a pool. So a separate thread sets the hook, and this waits for it up to
+/// [`INSTALL_WAIT`] only. Until the hook is set, panics have no location.
 #[inline]
 pub(crate) fn install() {
     if HOOK.load(Ordering::Acquire) != INSTALLED {
@@ -120,8 +120,8 @@ const INSTALLED: u8 = 3;
 static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
 /// Notified when the hook is set.
 static IS_INSTALLED: Condvar = Condvar::new();
-/// The time that tasks wait for the hook to be set, all tasks together. Setting it takes some 100 us, unless another hook
-/// runs.
+/// The time that tasks wait for the hook to be set, all tasks together. Setting it takes some 100 us, unless another
+/// hook runs.
 const INSTALL_WAIT: Duration = Duration::from_millis(200);
 
 #[cold]

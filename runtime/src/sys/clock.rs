@@ -70,8 +70,8 @@ fn measure() -> Clock {
     Clock { start: Some(Instant::now()), rate: 1 << SHIFT }
 }
 
-/// Reads both clocks at the same time. Of 8 readings it returns the shortest: a thread that loses its core between the two
-/// clocks would make the rate wrong for good.
+/// Reads both clocks at the same time. Of 8 readings it returns the shortest: a thread that loses its core between the
+/// two clocks would make the rate wrong for good.
 fn read_both() -> (Instant, u64) {
     let read = |_| {
         let before = counter();

@@ -35,8 +35,8 @@ pub(crate) fn leave_core(core: usize) {
     let mut others = allowed;
     // SAFETY: `core` is below the number of bits of the set, as checked above.
     unsafe { libc::CPU_CLR(core, &mut others) };
-    // SAFETY: both sets are initialized and of the size that is passed. The second call restores the thread's affinity, and
-    // does not move it.
+    // SAFETY: both sets are initialized and of the size that is passed. The second call restores the thread's affinity,
+    // and does not move it.
     unsafe {
         libc::sched_setaffinity(0, SIZE, &raw const others);
         libc::sched_setaffinity(0, SIZE, &raw const allowed);

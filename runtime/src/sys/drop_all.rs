@@ -1,7 +1,7 @@
 //! Drops many of the user's values, all of them even if some destructors panic.
 //!
-//! The standard library also drops the rest of a vector after a panic. But it aborts at a second panic, and at the first
-//! if the vector is dropped while the thread unwinds.
+//! The standard library also drops the rest of a vector after a panic. But it aborts at a second panic, and at the
+//! first if the vector is dropped while the thread unwinds.
 
 use std::any::Any;
 use std::mem::{needs_drop, take};

@@ -20,8 +20,8 @@ fn watch() {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
-    // SAFETY: the handler adds to an atomic and does nothing else, so it is async-signal-safe, as the child of a process
-    // with several threads requires.
+    // SAFETY: the handler adds to an atomic and does nothing else, so it is async-signal-safe, as the child of a
+    // process with several threads requires.
     WATCH.call_once(|| unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     });
@@ -37,23 +37,24 @@ pub(crate) fn watched_generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether the process was forked since `generation` was read. Pools from before the fork have no threads here, and their
-/// locks may be held for ever by threads that exist in the parent only.
+/// Whether the process was forked since `generation` was read. Pools from before the fork have no threads here, and
+/// their locks may be held for ever by threads that exist in the parent only.
 #[inline]
 pub(crate) fn is_child(generation: u32) -> bool {
     GENERATION.load(Ordering::Relaxed) != generation
 }
 
-/// Ends a forked child after its only thread, the copy of a worker, has returned from its function. The thread that waits
-/// for the result exists in the parent only.
+/// Ends a forked child after its only thread, the copy of a worker, has returned from its function. The thread that
+/// waits for the result exists in the parent only.
 #[cold]
 pub(crate) fn exit_child() -> ! {
     #[cfg(all(unix, not(miri)))]
     {
         const MESSAGE: &str = "a function that ran on a worker thread forked the process, and returned in the child, where no \
                            thread waits for it: end the child by `exec` or `_exit`\n";
-        // SAFETY: `write` and `_exit` are async-signal-safe; the pointer and the length are those of `MESSAGE`. Locks, such as
-        // that of `std::io::stderr`, may be held by a thread that does not exist here, and exit handlers are the parent's.
+        // SAFETY: `write` and `_exit` are async-signal-safe; the pointer and the length are those of `MESSAGE`. Locks,
+        // such as that of `std::io::stderr`, may be held by a thread that does not exist here, and exit handlers are
+        // the parent's.
         unsafe {
             libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
             libc::_exit(101);

@@ -1,13 +1,13 @@
-//! [`Owner`]: the process that a worker, a segment or a lock belongs to. A fork copies them, and the child must not use the
-//! copies.
+//! [`Owner`]: the process that a worker, a segment or a lock belongs to. A fork copies them, and the child must not use
+//! the copies.
 //!
 //! The child of a fork has its parent's memory and descriptors. It could kill the parent's worker processes, take their
 //! replies, or free the segments that they read; a forked worker could answer its requests a second time. So each such
 //! resource holds an [`Owner`], which is compared before every use that other processes can observe.
 //!
-//! An owner is a number in a page that the kernel clears in the child of a fork (`MADV_WIPEONFORK`). A comparison costs two
-//! loads. `pthread_atfork` would not do: its handlers do not run for `clone` and for direct system calls. The child of a
-//! `vfork` shares its parent's memory, this page included: see [`exit_if_vforked_worker`].
+//! An owner is a number in a page that the kernel clears in the child of a fork (`MADV_WIPEONFORK`). A comparison costs
+//! two loads. `pthread_atfork` would not do: its handlers do not run for `clone` and for direct system calls. The child
+//! of a `vfork` shares its parent's memory, this page included: see [`exit_if_vforked_worker`].
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -71,8 +71,8 @@ fn current_number() -> u32 {
     unsafe { WORD.load(Ordering::Acquire).as_ref() }.map_or(0, |word| word.load(Ordering::Relaxed))
 }
 
-/// Exits, without exit handlers, if this process is a forked copy of a worker process. Callers are about to do what only
-/// the worker may: answer, write to memory shared with the parent, or wait for the next request.
+/// Exits, without exit handlers, if this process is a forked copy of a worker process. Callers are about to do what
+/// only the worker may: answer, write to memory shared with the parent, or wait for the next request.
 ///
 /// It does not detect the child of a `vfork`: see [`exit_if_vforked_worker`].
 #[inline]
@@ -83,9 +83,9 @@ pub(crate) fn exit_if_forked_worker() {
     }
 }
 
-/// Exits, without exit handlers, if this process is the child of a `vfork` of a worker process. The child shares all memory
-/// with the worker, whose thread is suspended until the child exits. Only the process id differs, and reading it is a
-/// system call of 140 ns.
+/// Exits, without exit handlers, if this process is the child of a `vfork` of a worker process. The child shares all
+/// memory with the worker, whose thread is suspended until the child exits. Only the process id differs, and reading it
+/// is a system call of 140 ns.
 pub(crate) fn exit_if_vforked_worker() {
     let worker = WORKER_ID.load(Ordering::Relaxed);
     if worker != 0 && worker != std::process::id() {
@@ -93,8 +93,8 @@ pub(crate) fn exit_if_vforked_worker() {
     }
 }
 
-/// A static value of which each process has its own. The child of a fork starts with a new one, as a lock that a thread of
-/// the parent held at the fork would be held for ever in the child.
+/// A static value of which each process has its own. The child of a fork starts with a new one, as a lock that a thread
+/// of the parent held at the fork would be held for ever in the child.
 pub(crate) struct PerProcess<T> {
     /// The newest value and its owner. Values are never freed; each fork leaks one.
     made: AtomicPtr<(Owner, T)>,
@@ -154,8 +154,8 @@ fn word_cleared_on_fork() -> &'static AtomicU32 {
     }
     /// The smallest page size of any machine; the kernel rounds up.
     const PAGE: usize = 4096;
-    // SAFETY: an anonymous mapping at an address that the kernel chooses, so it overlaps no other; `madvise` is passed that
-    // mapping and its size.
+    // SAFETY: an anonymous mapping at an address that the kernel chooses, so it overlaps no other; `madvise` is passed
+    // that mapping and its size.
     let page = unsafe {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -168,8 +168,8 @@ fn word_cleared_on_fork() -> &'static AtomicU32 {
     };
     // SAFETY: null, or the start of a page that is zeroed, writable and never unmapped.
     unsafe { page.as_ref() }.unwrap_or_else(|| {
-        // SAFETY: the handler stores to an atomic and does nothing else, so it is async-signal-safe, as the child of a process
-        // with several threads requires.
+        // SAFETY: the handler stores to an atomic and does nothing else, so it is async-signal-safe, as the child of a
+        // process with several threads requires.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
         &WORD
     })

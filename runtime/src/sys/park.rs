@@ -1,9 +1,9 @@
 //! Waiting: a thread spins for 2 us, then parks until it is woken.
 //!
 //! If more threads wait than there are cores (oversubscription), spinning only takes cores from the threads that are
-//! waited for. Parking costs two system calls for each wait: one to park, one to be woken. Yielding costs one, if the wait
-//! is over when the scheduler returns to this thread. So a thread yields once before it parks, provided that its last wait
-//! has shown that waits end fast under oversubscription ([`YIELD_NS`]).
+//! waited for. Parking costs two system calls for each wait: one to park, one to be woken. Yielding costs one, if the
+//! wait is over when the scheduler returns to this thread. So a thread yields once before it parks, provided that its
+//! last wait has shown that waits end fast under oversubscription ([`YIELD_NS`]).
 //!
 //! Each thread has its own parker: the token of `std::thread::park` belongs to the user.
 
@@ -60,8 +60,8 @@ impl ParkState {
                 guard = self.condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        // Swap, not store: this may overwrite a racing `NOTIFIED`, and the writes before that `wake` must be acquired, as the
-        // caller checks its condition next.
+        // Swap, not store: this may overwrite a racing `NOTIFIED`, and the writes before that `wake` must be acquired,
+        // as the caller checks its condition next.
         self.state.swap(EMPTY, Ordering::AcqRel);
     }
 }
@@ -115,8 +115,8 @@ pub(crate) fn waker() -> Waker {
 /// The number of threads that spin now. More than there are cores would keep other threads from their work.
 static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The number of waits that have begun. The difference between two readings of a thread tells how many other threads wait
-/// as often as it does. Threads in one long wait do not count.
+/// The number of waits that have begun. The difference between two readings of a thread tells how many other threads
+/// wait as often as it does. Threads in one long wait do not count.
 static WAITS: AtomicUsize = AtomicUsize::new(0);
 
 /// A wait that has ended.
@@ -162,8 +162,9 @@ pub(crate) fn count_other_waits() {
     set_other_waits(WAITS.load(Ordering::Relaxed));
 }
 
-/// Stores the number of waits since the last reading, less one: this thread's own wait, or that of the thread it works for.
-/// The first reading counts all waits since the start, which does no harm: without a last wait a thread does not yield.
+/// Stores the number of waits since the last reading, less one: this thread's own wait, or that of the thread it works
+/// for. The first reading counts all waits since the start, which does no harm: without a last wait a thread does not
+/// yield.
 #[inline]
 fn set_other_waits(waits: usize) {
     OTHER_WAITS.set(waits.wrapping_sub(WAITS_SEEN.replace(waits)).saturating_sub(1));
@@ -200,8 +201,8 @@ pub(crate) fn spin(done: impl Fn() -> bool) -> bool {
     done() || (begin_wait() && spin_up_to(SPIN, done))
 }
 
-/// Spins for up to `time`, but not at all if as many threads spin already as there are cores. Returns whether `done` was
-/// seen to hold.
+/// Spins for up to `time`, but not at all if as many threads spin already as there are cores. Returns whether `done`
+/// was seen to hold.
 pub(crate) fn spin_up_to(time: Duration, done: impl Fn() -> bool) -> bool {
     let others = SPINNING.fetch_add(1, Ordering::Relaxed);
     // Under oversubscription no thread spins longer than the shortest time.

@@ -1,15 +1,16 @@
 //! [`TryOnceLock`]: a `OnceLock` with a fallible initializer, for pools and runtimes that start at their first use.
 //!
-//! It returns an error after it has released its lock: the caller may panic with it, and the panic hook may use the same
-//! cell.
+//! It returns an error after it has released its lock: the caller may panic with it, and the panic hook may use the
+//! same cell.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 
 use super::fork;
 
-/// The value, initialized if there is none. No lock is held while `make` runs: the program's global allocator may ask for
-/// the same value, and a fork would leave a lock that another thread holds locked for ever. `make` may run more than once.
+/// The value, initialized if there is none. No lock is held while `make` runs: the program's global allocator may ask
+/// for the same value, and a fork would leave a lock that another thread holds locked for ever. `make` may run more
+/// than once.
 #[inline]
 pub(crate) fn get_or_init_unlocked<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
     loop {

@@ -13,7 +13,8 @@ use std::fmt;
 /// - sets, of which the union is returned;
 /// - maps, in which the values of equal keys are gathered in turn: `HashMap<K, Vec<V>>`, but not a map of numbers;
 /// - tuples of such types;
-/// - `Option` and `Result` of such types: the first failing chunk in order is returned, and chunks after it are not started;
+/// - `Option` and `Result` of such types: the first failing chunk in order is returned, and chunks after it are not
+///   started;
 /// - with the feature `polars`, `DataFrame`, `Series` and `Column`.
 ///
 /// Numbers need `reduce = path`, a function that combines two of them.
@@ -53,6 +54,7 @@ use std::fmt;
     label = "cannot be put together from chunk results",
     note = "say how with `reduce = path::to::function`, return a `Vec`, `String`, set, a map of such values, or a `Result` of one (with fanfold's feature `polars` also a `DataFrame`), or implement `fanfold::Gather`"
 )]
+#[doc(alias = "concat")]
 pub trait Gather: Sized {
     /// Whether this part makes the result a failure, so that later chunks need not start.
     fn is_failure(&self) -> bool {

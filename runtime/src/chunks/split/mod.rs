@@ -50,6 +50,7 @@ pub use zip::{Zip, zip};
     label = "cannot be cut into chunks",
     note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, with fanfold's feature `polars` a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
 )]
+#[doc(alias = "par_chunks")]
 pub trait Split: Sized {
     /// Whether pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
     #[doc(hidden)]
@@ -68,8 +69,8 @@ pub trait Split: Sized {
     #[must_use]
     fn cut(self, at: usize) -> (Self, Self);
 
-    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size). The call panics if the number of pieces
-    /// is not that of the sizes.
+    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size). The call panics if the number of
+    /// pieces is not that of the sizes.
     ///
     /// The default cuts in two repeatedly, from the back. Implement it if there is a cheaper way.
     #[must_use]
@@ -100,8 +101,8 @@ pub enum Cut {
     Auto,
 }
 
-/// The pieces per worker for `Cut::Auto`: enough that one slow piece does not leave the other workers idle for long, and
-/// few enough that the cost of a piece does not matter.
+/// The pieces per worker for `Cut::Auto`: enough that one slow piece does not leave the other workers idle for long,
+/// and few enough that the cost of a piece does not matter.
 const PIECES_PER_WORKER: usize = 4;
 
 impl Cut {
@@ -124,8 +125,8 @@ impl Cut {
     }
 }
 
-/// The sizes of `chunks` pieces of `size` items: each is the quotient, and the first ones, as many as the remainder, have
-/// one item more.
+/// The sizes of `chunks` pieces of `size` items: each is the quotient, and the first ones, as many as the remainder,
+/// have one item more.
 pub(crate) fn balanced(size: usize, chunks: usize) -> Vec<usize> {
     let chunks = chunks.clamp(1, size.max(1));
     let (each, more) = (size / chunks, size % chunks);
