@@ -149,9 +149,9 @@ where
     /// ```
     pub fn stream(self) -> AsyncStream<S::Iter, F> {
         let in_flight = if self.unordered {
-            InFlight::Unordered(FuturesUnordered::new())
+            FuturesInFlight::Unordered(FuturesUnordered::new())
         } else {
-            InFlight::Ordered(FuturesOrdered::new())
+            FuturesInFlight::Ordered(FuturesOrdered::new())
         };
         let bar = Bar::new(self.label, self.source.count());
         AsyncStream {
@@ -224,12 +224,12 @@ impl<S, F, A> fmt::Debug for AsyncMap<S, F, A> {
 }
 
 /// The futures in flight.
-enum InFlight<Fut: Future> {
+enum FuturesInFlight<Fut: Future> {
     Ordered(FuturesOrdered<Fut>),
     Unordered(FuturesUnordered<Fut>),
 }
 
-impl<Fut: Future> InFlight<Fut> {
+impl<Fut: Future> FuturesInFlight<Fut> {
     fn len(&self) -> usize {
         match self {
             Self::Ordered(futures) => futures.len(),
@@ -257,7 +257,7 @@ impl<Fut: Future> InFlight<Fut> {
 pub struct AsyncStream<I: Iterator, F: MapFuture<I::Item>> {
     source: Fuse<I>,
     function: F,
-    in_flight: InFlight<F::Future>,
+    in_flight: FuturesInFlight<F::Future>,
     buffer: usize,
     bar: Option<Bar>,
 }

@@ -29,7 +29,7 @@ pub unsafe trait Indexed {
     ///
     /// The indexes are below `len`, and were neither taken nor discarded before.
     unsafe fn run(&self, indexes: Range<usize>) -> Self::Run<'_>;
-    /// DropSequence items that will not be taken.
+    /// Drops items that will not be taken.
     ///
     /// # Safety
     ///

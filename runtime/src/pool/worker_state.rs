@@ -104,7 +104,7 @@ fn borrow_with_room(states: &RefCell<States>) -> RefMut<'_, States> {
     }
 }
 
-/// DropSequence what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a
+/// Drops what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a
 /// task may, which the thread's own end would be too late for.
 pub(crate) fn end() {
     // One at a time, outside of the borrow: a destructor may call us, and make another.

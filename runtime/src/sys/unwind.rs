@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// DropSequence a value whose destructor may panic, where nothing may unwind.
+/// Drops a value and catches a panic of its destructor.
 pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         // The payload's destructor may panic in turn, so the payload is leaked.
