@@ -1,5 +1,5 @@
-//! `#[cfg]` on a parameter: the compiler decides whether it is there after this macro has run, so the function is
-//! written twice, with the parameter under the condition and without it under the opposite.
+//! `#[cfg]` on a parameter. The compiler evaluates it after this macro has run, so the function is emitted twice: with
+//! the parameter under the condition, and without it under the opposite.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -11,17 +11,17 @@ use crate::plan::{attributes, attributes_mut};
 /// The function with and without its first conditional parameter; `None` if it has none.
 pub(crate) fn split(function: &Function) -> Option<[TokenStream; 2]> {
     let is_cfg = |attr: &syn::Attribute| attr.path().is_ident("cfg");
-    let place = function.sig.inputs.iter().position(|input| attributes(input).iter().any(is_cfg))?;
+    let index = function.sig.inputs.iter().position(|input| attributes(input).iter().any(is_cfg))?;
     let mut with = function.sig.clone();
     let mut conditions = TokenStream::new();
-    let attrs = attributes_mut(&mut with.inputs[place]);
+    let attrs = attributes_mut(&mut with.inputs[index]);
     for attr in attrs.iter().filter(|attr| is_cfg(attr)) {
         let condition = attr.meta.require_list().ok()?.tokens.clone();
         conditions.extend(quote!(#condition,));
     }
     attrs.retain(|attr| !is_cfg(attr));
     let mut without = function.sig.clone();
-    let others = without.inputs.into_iter().enumerate().filter(|(index, _)| *index != place);
+    let others = without.inputs.into_iter().enumerate().filter(|(other, _)| *other != index);
     without.inputs = others.map(|(_, input)| input).collect::<Punctuated<_, _>>();
     let Function { attrs, vis, body, .. } = function;
     Some([

@@ -1,10 +1,10 @@
-//! All mistakes of one attribute, reported in one go.
+//! The mistakes of one attribute, which are reported together.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::Error;
 
-/// Collects errors; whoever makes one must turn it into tokens at the end.
+/// Collects errors. The drop panics unless [`into_tokens`](Self::into_tokens) or [`forget`](Self::forget) was called.
 pub(crate) struct Errors {
     all: Vec<Error>,
     reported: bool,
@@ -28,7 +28,7 @@ impl Errors {
         self.all.is_empty()
     }
 
-    /// Drops them: they will be found again.
+    /// Discards the errors: the caller parses the function again.
     pub(crate) fn forget(mut self) {
         self.reported = true;
     }

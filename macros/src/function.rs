@@ -5,7 +5,7 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute, Error, Ident, Signature, Token, Type, TypeParen, Visibility};
 
-/// A function with an untouched body: code that is still being typed need not parse.
+/// A function whose body is kept as tokens: code that is still being typed need not parse.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
@@ -14,7 +14,7 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The body's names in order, outside of items: those have a `Self` of their own, or none.
+    /// The identifiers of the body in order, except those in nested items, where `Self` is another type.
     pub(crate) fn names_in_body(&self) -> Vec<Ident> {
         let mut names = Vec::new();
         names_outside_of_items(self.body.stream(), &mut names);
@@ -58,7 +58,7 @@ fn function(input: ParseStream) -> syn::Result<Function> {
     Ok(Function { attrs, vis, sig, body })
 }
 
-/// The braces and what is in them; a macro's `$body:block` has brackets around it that nobody sees.
+/// The body with its braces. That of a macro's `$body:block` is inside a group with invisible delimiters.
 fn body(input: ParseStream) -> syn::Result<Group> {
     let mut token: TokenTree = input.parse()?;
     loop {
@@ -70,8 +70,7 @@ fn body(input: ParseStream) -> syn::Result<Group> {
     }
 }
 
-/// Takes the brackets that nobody sees off the types that a macro was given (`$ty:ty`), so that they are read as if
-/// they had been written here.
+/// Removes the invisible delimiters of a macro's `$ty:ty`, so that its type is read as if it were written here.
 struct Ungroup;
 
 impl VisitMut for Ungroup {
@@ -95,7 +94,7 @@ impl VisitMut for Ungroup {
     }
 }
 
-/// Whether a function's signature comes, with any qualifiers before `fn`.
+/// Whether the next tokens are a function's signature: `fn`, or a qualifier of it.
 fn looks_like_function(input: ParseStream) -> bool {
     input.peek(Token![fn])
         || (input.peek(Token![const]) && !input.peek3(Token![:]))
@@ -111,16 +110,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_count_outside_of_items_alone() {
-        let speaks_of_self = |tokens| {
+    fn names_in_nested_items_are_skipped() {
+        let names_self = |tokens| {
             let mut names = Vec::new();
             names_outside_of_items(tokens, &mut names);
             names.iter().any(|name| name == "Self")
         };
-        assert!(speaks_of_self(quote!(let a = Self::new(); a)));
-        assert!(speaks_of_self(quote!(fn helper() {}, (1, [Self::LIMIT]))));
-        assert!(!speaks_of_self(quote!(struct A; impl A { fn new() -> Self { Self } } A::new())));
-        assert!(!speaks_of_self(quote!(
+        assert!(names_self(quote!(let a = Self::new(); a)));
+        assert!(names_self(quote!(fn helper() {}, (1, [Self::LIMIT]))));
+        assert!(!names_self(quote!(struct A; impl A { fn new() -> Self { Self } } A::new())));
+        assert!(!names_self(quote!(
             fn helper(of: Option<u8>) -> u8 {
                 1
             },

@@ -35,7 +35,7 @@ pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
     inner.vis = syn::Visibility::Inherited;
     if let Some(error) = refuse(&function) {
         let error = error.to_compile_error();
-        // A `main` that is none of rustc's errors.
+        // A `main` that rustc accepts, so that this error is the only one.
         return quote! {
             #error
             #vis fn #ident() #output {
@@ -55,19 +55,20 @@ pub(crate) fn expand(options: TokenStream, item: &TokenStream) -> TokenStream {
     }
 }
 
-/// What cannot be a `main`.
+/// The error of a function that cannot be `main`.
 fn refuse(function: &ItemFn) -> Option<Error> {
     if let Some(input) = function.sig.inputs.first() {
         return Some(Error::new_spanned(input, "`main` takes no arguments: read them from `std::env::args()`"));
     }
-    // An attribute below this one, such as `tokio::main`, makes a plain function of an async one; alone, it is no `main`.
+    // An attribute below this one, such as `tokio::main`, makes an async function a plain one. Without one, an async
+    // function cannot be `main`.
     let token = function.sig.asyncness.filter(|_| function.attrs.iter().all(leaves_async))?;
     let message =
         "`main` cannot be `async` by itself: put `#[tokio::main]`, or another runtime's, below `#[fanfold::main]`";
     Some(Error::new_spanned(token, message))
 }
 
-/// Whether the attribute is known to leave an async function async.
+/// Whether the attribute is known to keep an async function async.
 fn leaves_async(attr: &Attribute) -> bool {
     const KNOWN: [&str; 14] = [
         "allow",
@@ -85,12 +86,12 @@ fn leaves_async(attr: &Attribute) -> bool {
         "rustfmt",
         "warn",
     ];
-    // The first name of a tool's, `rustfmt::skip`, and the last of a macro's, `tracing::instrument`.
+    // The first segment, for `rustfmt::skip`; and the last one, for `tracing::instrument`.
     let path = &attr.path().segments;
     [path.first(), path.last()].into_iter().flatten().any(|name| KNOWN.iter().any(|known| name.ident == known))
 }
 
-/// `crate = "path"`, or nothing.
+/// The path of `fanfold`: that of `crate = "path"`, or the default.
 fn krate(options: TokenStream) -> syn::Result<Path> {
     if options.is_empty() {
         return Ok(parse_quote!(::fanfold));

@@ -1,4 +1,4 @@
-//! The attributes that mark a parameter.
+//! The attributes of parameters: `#[chunk]` and `#[worker]`.
 
 use syn::{Attribute, FnArg, PatType};
 

@@ -26,10 +26,10 @@ const INIT: &str = "init";
 const ALL: [&str; 14] =
     [KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
 const KINDS: [&str; 3] = ["cpu", "io", "process"];
-/// What other libraries call the number of threads.
+/// The names that other libraries give the number of threads.
 const SIZES: [&str; 5] = ["max_workers", "num_threads", "processes", "threads", "workers"];
 
-/// What is said of a map, and not of the function: names, and how they are called.
+/// Options of a map, not of the function: their names, and the calls that set them.
 const OF_MAPS: [(&str, &str); 7] = [
     ("buffer", "buffer(n)"),
     ("collect", "collect::<Vec<_>>()"),
@@ -40,7 +40,7 @@ const OF_MAPS: [(&str, &str); 7] = [
     ("unordered", "unordered()"),
 ];
 
-/// Which workers.
+/// The kind of workers.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Cpu,
@@ -55,39 +55,39 @@ pub(crate) enum Cut {
     Auto,
 }
 
-/// Where the other ways to call the function stand, if the user says.
+/// The option `companion`.
 #[derive(Clone)]
 pub(crate) enum Companion {
     /// On a type of this name.
     Named(Ident),
-    /// In the `impl` block: `companion = Self`.
+    /// In the function's `impl` block: `companion = Self`.
     Own(Ident),
-    /// Nowhere: `companion = none`.
+    /// No companions: `companion = none`.
     None(Ident),
 }
 
-/// What the user wrote between the parentheses.
+/// The options of one attribute.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) kind: Option<Kind>,
     pub(crate) kind_token: Option<Expr>,
     pub(crate) cut: Option<Cut>,
-    /// The name of the option that cuts, for messages.
+    /// The option that sets `cut`, for error messages.
     pub(crate) cut_name: Option<Ident>,
-    /// Columns whose equal values make a group, which no piece of a frame cuts.
+    /// The key columns of the groups, which no piece of a frame divides.
     pub(crate) by: Option<(Ident, Vec<LitStr>)>,
-    /// Rows that each piece of a frame sees before its own.
+    /// The number of rows that each piece of a frame shares with those before.
     pub(crate) overlap: Option<(Ident, Expr)>,
     pub(crate) reduce: Option<(Ident, Path)>,
     /// In nanoseconds.
     pub(crate) timeout: Option<(Ident, u64)>,
     pub(crate) retries: Option<Expr>,
-    /// The name of that option, for messages.
+    /// The name of the option `retries`, for error messages.
     pub(crate) retries_name: Option<Ident>,
     /// In nanoseconds.
     pub(crate) backoff: Option<(Ident, u64)>,
     pub(crate) init: Option<(Ident, Path)>,
-    /// Whether that option was given, be it with a mistake.
+    /// Whether `init` was given, also with a mistake.
     pub(crate) names_init: bool,
     pub(crate) pool: Option<Path>,
     pub(crate) progress: Option<LitStr>,
@@ -112,7 +112,7 @@ pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Options {
                 seen.push(name);
             }
             Err(error) => {
-                // What was not understood may have been the kind.
+                // The option that did not parse may have been the kind.
                 unclear = true;
                 errors.push(error);
             }
@@ -133,7 +133,7 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
         .map_err(|error| Error::new(error.span(), "an option has a name and a value, such as `kind = \"cpu\"`"))?;
     let known = |name: &Ident| ALL.iter().any(|option| name == option);
     if !known(&name) {
-        // The rest is not looked at: it belongs to an option that does not exist.
+        // The value of an unknown option is not parsed.
         let _: TokenStream = input.parse()?;
         let message = if KINDS.iter().any(|kind| name == kind) {
             format!("`{name}` is a kind: `kind = \"{name}\"`")
@@ -155,7 +155,7 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
         return Err(Error::new_spanned(&name, format!("`{name}` needs a value: `{name} = ..`")));
     }
     let mut value = input.parse()?;
-    // What a macro was given (`$kind:literal`) has brackets around it that nobody sees.
+    // A macro's `$kind:literal` is inside a group with invisible delimiters.
     while let Expr::Group(group) = value {
         value = *group.expr;
     }
@@ -217,7 +217,7 @@ impl Options {
     }
 }
 
-/// A path of one name; `self` is none.
+/// The single identifier of a path, except `self`.
 fn single_name(value: &Expr) -> Option<&Ident> {
     match value {
         Expr::Path(path) if path.qself.is_none() => path.path.get_ident().filter(|name| *name != "self"),
@@ -250,7 +250,7 @@ fn kind(value: &Expr) -> syn::Result<Kind> {
     }
 }
 
-/// `"auto"`, or a number that is not known to be wrong; what it is, rustc finds out.
+/// `"auto"`, or an expression that is not known to be wrong. Rustc checks its type.
 fn cut(name: &Ident, value: &Expr) -> syn::Result<Cut> {
     let auto = name == CHUNKS;
     let takes = if auto { "a number of chunks, or \"auto\"" } else { "a number of items" };
@@ -273,7 +273,7 @@ fn cut(name: &Ident, value: &Expr) -> syn::Result<Cut> {
     Ok(if auto { Cut::Chunks(value.clone()) } else { Cut::Size(value.clone()) })
 }
 
-/// A number of retries, if it is one.
+/// An expression that is not known to be a wrong number of retries. Rustc checks its type.
 fn retries(value: &Expr) -> syn::Result<Expr> {
     match value {
         Expr::Lit(lit) if !matches!(lit.lit, Lit::Int(_)) => {
@@ -310,7 +310,7 @@ fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
         "h" => HOUR,
         _ => return Err(bad()),
     };
-    // Digits that are no number are too many of them.
+    // All are digits, so the parse fails on overflow only.
     let nanoseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(|| {
         let message = format!("this is too long for `{name}`: it may be \"{}h\" at most, 584 years", u64::MAX / HOUR);
         Error::new_spanned(value, message)
@@ -342,8 +342,8 @@ fn literal(value: &Expr) -> Option<LitStr> {
     }
 }
 
-/// The options' tokens, one stream each. Commas inside brackets are inside groups, and not seen here; those between
-/// the bars of a closure, which no option takes, are not the attribute's either.
+/// The tokens of each option. Commas inside brackets are in groups, so they do not separate options; nor do those
+/// between the bars of a closure, which no option takes but users try.
 fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
     let mut options = vec![TokenStream::new()];
     let (mut in_bars, mut after_equals) = (false, false);

@@ -160,8 +160,8 @@ impl Plan {
         let function = function.unraw();
         match (&self.companions, short.strip_prefix("__")) {
             (Companions::Type(_) | Companions::None, _) => Ident::new(short, span),
-            // In an `impl` of a trait rustc's error shows this name and nothing else of ours, so the name says what to do.
-            // A function with `pub` cannot stand in such an `impl`.
+            // In an `impl` of a trait rustc's error shows this name and nothing else of ours, so the name says what to
+            // do. A function with `pub` cannot stand in such an `impl`.
             (Companions::Impl, Some("call")) if matches!(self.function.vis, Visibility::Inherited) => {
                 format_ident!("__{function}_wants_companion_none_in_a_trait", span = span)
             }

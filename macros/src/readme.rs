@@ -1,4 +1,4 @@
-//! The README's examples of what is emitted, kept true.
+//! A test that the README's examples show what the attribute emits.
 //!
 //! `FANFOLD_README=overwrite cargo test -p fanfold-macros` writes what the attribute emits now.
 
@@ -7,14 +7,14 @@ use quote::{ToTokens, quote};
 use std::fmt::Write as _;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-/// Between these two stands the example, and between the second and the third what it becomes.
+/// The example is between these two, and the emitted code between the second and the third.
 const INPUT: &str = "```rust\n";
 const OUTPUT: &str = "```\n\nbecomes\n\n```rust\n";
 const END: &str = "```\n";
 /// The table of all examples.
 const TABLE: (&str, &str) = ("<!-- table -->\n", "<!-- end of table -->\n");
 
-/// What a plain function of two arguments may become at most.
+/// The most lines that a plain function of two arguments may become.
 const MOST_LINES: usize = 40;
 
 /// The item as the compiler gets it, as `cargo expand` would print it.
@@ -53,13 +53,13 @@ fn take(attrs: &mut Vec<syn::Attribute>) -> TokenStream {
     attrs.remove(place).meta.require_list().expect("options").tokens.clone()
 }
 
-/// What stands before `end`, and what stands behind it.
+/// The text before `end`, and the text after it.
 fn until<'a>(text: &'a str, end: &str) -> Option<(&'a str, &'a str)> {
     let place = text.find(end)?;
     Some((&text[..place], &text[place + end.len()..]))
 }
 
-/// The README as it should be, and the lines of each example's output.
+/// The README with the current output of each example, and each example's title and number of lines.
 fn written(readme: &str) -> (String, Vec<(String, usize)>) {
     let (mut text, mut rest, mut examples) = (String::new(), readme, Vec::new());
     while let Some((before, example)) = until(rest, INPUT) {

@@ -1,4 +1,4 @@
-//! What stands before the dot in a call of a method.
+//! The receiver of a method: how it takes `self`.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -21,12 +21,12 @@ pub(crate) enum Receiver {
 }
 
 impl Receiver {
-    /// Whether a task can own it.
+    /// Whether a task can own the receiver.
     pub(crate) fn can_be_kept(&self) -> bool {
         matches!(self, Self::Shared | Self::Counted | Self::Owned)
     }
 
-    /// Whether a map's items can all be given the same one.
+    /// Whether all calls of a map can have the same receiver.
     pub(crate) fn serves_many(&self) -> bool {
         matches!(self, Self::Shared | Self::Counted)
     }
@@ -44,7 +44,7 @@ pub(crate) fn of(receiver: &syn::Receiver) -> Receiver {
     }
 }
 
-/// The receiver's type, in the place of the `self` that stands for it.
+/// The receiver's type, at the span of `self`.
 pub(crate) fn ty(receiver: &syn::Receiver) -> Type {
     let span = receiver.self_token.span;
     match &receiver.kind {
@@ -57,7 +57,7 @@ pub(crate) fn ty(receiver: &syn::Receiver) -> Type {
     }
 }
 
-/// Whether the function has a receiver or speaks of `Self`.
+/// Whether the function has a receiver or names `Self`, and so stands in an `impl` block.
 pub(crate) fn is_inside_impl(function: &Function) -> bool {
     function.sig.receiver().is_some()
         || names_self(function.sig.to_token_stream())

@@ -1,22 +1,22 @@
-//! "Did you mean": the nearest of several names.
+//! "Did you mean ..?": the known name that is nearest to a word.
 
-/// The name among `known` that `word` is most likely a misspelling, or another form, of.
+/// The name in `known` that `word` is most likely a misspelling or another form of.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let alike = |name: &str| word.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
     let close = |name: &&&str| {
         let distance = distance(word, name);
-        // `retry`, for `retries`, is one of another ending.
+        // Four common first letters allow for another ending: `retry` for `retries`.
         distance <= (name.len() / 3).max(1) || (distance <= 3 && alike(name) >= 4)
     };
     known.iter().filter(close).min_by_key(|name| distance(word, name)).copied()
 }
 
-/// A hint to append to a message; empty where nothing is near.
+/// A hint to append to a message; empty if no name is near.
 pub(crate) fn hint(word: &str, known: &[&str]) -> String {
     nearest(word, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// Edits between two words: insert, delete, replace, or swap two neighbours (Damerau, 1964).
+/// The number of edits between two words: insert, delete, replace, or swap of two neighbours (Damerau 1964).
 fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut table = vec![vec![0; to.len() + 1]; from.len() + 1];

@@ -1,4 +1,4 @@
-//! Types as the generated signatures need them: lifetimes named or `'static`, `impl Trait` as a parameter.
+//! Types for the generated signatures: each lifetime named or `'static`, each `impl Trait` a type parameter.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -16,7 +16,7 @@ pub(crate) fn is_never(ty: &Type) -> bool {
     matches!(ty, Type::Never(_))
 }
 
-/// Whether `impl Trait` stands anywhere in the type.
+/// Whether the type contains an `impl Trait`.
 pub(crate) fn contains_impl(ty: &Type) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
@@ -29,16 +29,16 @@ pub(crate) fn contains_impl(ty: &Type) -> bool {
     finder.0
 }
 
-/// Whether a trait object stands in the type that does not say `Send`.
+/// Whether the type contains a trait object without `Send`.
 pub(crate) fn names_unsent_object(ty: &Type) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
         fn visit_type_trait_object(&mut self, object: &'ast TypeTraitObject) {
-            let says_send = |bound: &TypeParamBound| match bound {
+            let is_send = |bound: &TypeParamBound| match bound {
                 TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == "Send"),
                 _ => false,
             };
-            self.0 |= !object.bounds.iter().any(says_send);
+            self.0 |= !object.bounds.iter().any(is_send);
             syn::visit::visit_type_trait_object(self, object);
         }
     }
@@ -47,8 +47,7 @@ pub(crate) fn names_unsent_object(ty: &Type) -> bool {
     finder.0
 }
 
-/// Whether a part of the type is an `impl Trait` that does not say what it captures (`use<..>`), and so captures all
-/// lifetimes, in newer editions.
+/// Whether the type contains an `impl Trait` without `use<..>`, which captures all lifetimes since edition 2024.
 pub(crate) fn captures_all(ty: &Type) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
@@ -62,7 +61,7 @@ pub(crate) fn captures_all(ty: &Type) -> bool {
     finder.0
 }
 
-/// Whether the type names a lifetime, or leaves one out, other than `'static`.
+/// Whether the type has a lifetime, named or elided, other than `'static`.
 pub(crate) fn borrows(ty: &Type) -> bool {
     let mut named = ty.clone();
     let mut lifetimes = NameLifetimes::default();
@@ -70,7 +69,7 @@ pub(crate) fn borrows(ty: &Type) -> bool {
     lifetimes.found.iter().any(|lifetime| lifetime.ident != "static")
 }
 
-/// Whether this lifetime occurs in the type.
+/// Whether the type contains this lifetime.
 pub(crate) fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
     struct Finder<'l>(&'l Lifetime, bool);
     impl<'ast> Visit<'ast> for Finder<'_> {
@@ -83,8 +82,8 @@ pub(crate) fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
     finder.1
 }
 
-/// Whether a lifetime may be hidden in one of the types (`View` for `View<'_>`) where it must be written. Function types
-/// bind those that are hidden in them: where there is one, nothing is said.
+/// Whether one of the types may hide a lifetime, as `View` for `View<'_>`. Function types bind lifetimes that are
+/// hidden in them, so if there is a function type the answer is no.
 pub(crate) fn may_hide_lifetimes<'a>(types: impl Iterator<Item = &'a Type>) -> bool {
     const WITHOUT: [&str; 7] = ["Self", "String", "Vec", "Option", "Result", "Box", "Arc"];
     #[derive(Default)]
@@ -118,16 +117,17 @@ pub(crate) fn is_mut_reference(ty: &Type) -> bool {
     matches!(ty, Type::Reference(reference) if reference.mutability.is_some())
 }
 
-/// Gives a name to each lifetime that was left out, and collects the names.
+/// Names each elided lifetime.
 #[derive(Default)]
 pub(crate) struct NameLifetimes {
     /// The new names, in order.
     pub(crate) named: Vec<Lifetime>,
-    /// All lifetimes that occur, each once.
+    /// All lifetimes of the types, each once.
     pub(crate) found: Vec<Lifetime>,
-    /// In a result: the one lifetime of the arguments, which stands for all that are left out.
+    /// In a result: the lifetime that replaces the elided ones.
     pub(crate) elided: Option<Lifetime>,
-    /// A result whose lifetimes cannot be told; rustc says so at the function itself.
+    /// Whether the type is a result. If `elided` is `None`, its elided lifetimes stay: rustc reports them at the
+    /// function.
     pub(crate) result: bool,
 }
 
@@ -161,12 +161,12 @@ impl VisitMut for NameLifetimes {
         }
     }
 
-    // Function types bind the lifetimes that are left out in them themselves.
+    // Function types bind the lifetimes that are elided in them.
     fn visit_type_fn_ptr_mut(&mut self, _: &mut TypeFnPtr) {}
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut ParenthesizedGenericArguments) {}
 }
 
-/// Turns every lifetime, left out or not, into `'static`, but those that a `for<'a>` or a function type binds.
+/// Replaces every lifetime, named or elided, by `'static`, except those that a `for<'a>` or a function type binds.
 #[derive(Default)]
 pub(crate) struct MakeStatic {
     bound: Vec<Lifetime>,
@@ -174,8 +174,8 @@ pub(crate) struct MakeStatic {
 }
 
 impl MakeStatic {
-    /// Visits what stands behind a `for<..>`.
-    fn behind(&mut self, binder: Option<&BoundLifetimes>, visit: impl FnOnce(&mut Self)) {
+    /// Visits the scope of a `for<..>`.
+    fn in_binder(&mut self, binder: Option<&BoundLifetimes>, visit: impl FnOnce(&mut Self)) {
         let before = self.bound.len();
         self.bound.extend(binder.into_iter().flat_map(|binder| &binder.lifetimes).filter_map(|param| match param {
             GenericParam::Lifetime(param) => Some(param.lifetime.clone()),
@@ -208,18 +208,18 @@ impl VisitMut for MakeStatic {
     }
 
     fn visit_type_impl_trait_mut(&mut self, ty: &mut TypeImplTrait) {
-        // What it captures, as told by `use<..>`, are lifetimes and all types: `'static` and all types, now.
+        // A `use<..>` names lifetimes and all types. The lifetimes are `'static` now, and all types are the default.
         ty.bounds = ty.bounds.iter().filter(|b| !matches!(b, TypeParamBound::PreciseCapture(_))).cloned().collect();
         visit_mut::visit_type_impl_trait_mut(self, ty);
         ty.bounds.push(static_bound());
     }
 
     fn visit_trait_bound_mut(&mut self, bound: &mut TraitBound) {
-        self.behind(bound.lifetimes.as_ref(), |this| this.visit_path_mut(&mut bound.path));
+        self.in_binder(bound.lifetimes.as_ref(), |this| this.visit_path_mut(&mut bound.path));
     }
 
     fn visit_predicate_type_mut(&mut self, predicate: &mut PredicateType) {
-        self.behind(predicate.lifetimes.as_ref(), |this| {
+        self.in_binder(predicate.lifetimes.as_ref(), |this| {
             this.visit_type_mut(&mut predicate.bounded_ty);
             predicate.bounds.iter_mut().for_each(|bound| this.visit_type_param_bound_mut(bound));
         });
@@ -227,7 +227,7 @@ impl VisitMut for MakeStatic {
 
     fn visit_type_fn_ptr_mut(&mut self, function: &mut TypeFnPtr) {
         let binder = function.lifetimes.take();
-        self.behind(binder.as_ref(), |this| this.inside(|this| visit_mut::visit_type_fn_ptr_mut(this, function)));
+        self.in_binder(binder.as_ref(), |this| this.inside(|this| visit_mut::visit_type_fn_ptr_mut(this, function)));
         function.lifetimes = binder;
     }
 
@@ -236,7 +236,7 @@ impl VisitMut for MakeStatic {
     }
 }
 
-/// Adds parameters to each `use<..>`, which must name all that there are.
+/// Adds type parameters to each `use<..>`, which must name all that are in scope.
 pub(crate) struct CaptureAlso(pub(crate) Vec<Ident>);
 
 impl VisitMut for CaptureAlso {
@@ -245,14 +245,14 @@ impl VisitMut for CaptureAlso {
     }
 }
 
-/// Turns each `impl Trait` into a type parameter.
+/// Replaces each `impl Trait` by a type parameter.
 #[derive(Default)]
 pub(crate) struct NameImpls {
     pub(crate) params: Vec<GenericParam>,
 }
 
 impl NameImpls {
-    /// A name that tells what it stands for, as messages will show it: `ImplFn`, `ImplIterator2`.
+    /// The parameter's name, which error messages show: `ImplFn`, `ImplIterator2`.
     fn name(&self, bounds: &Punctuated<TypeParamBound, Token![+]>, place: Span) -> Ident {
         let named = bounds.iter().find_map(|bound| match bound {
             TypeParamBound::Trait(bound) => bound.path.segments.last(),
@@ -283,7 +283,7 @@ impl VisitMut for NameImpls {
             }));
             *ty = parse_quote!(#ident);
         }
-        // `&(impl A + B)` needs its parentheses, `&I` does not.
+        // `&(impl A + B)` needs the parentheses, `&ImplA` does not.
         if let Type::Paren(inner) = ty
             && matches!(&*inner.elem, Type::Path(_))
         {

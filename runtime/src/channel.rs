@@ -1,4 +1,4 @@
-//! [`channel`]: values from one function to another, whether those run on threads or in processes.
+//! [`channel`]: a bounded channel between functions on threads and in processes.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -10,27 +10,28 @@ use std::time::{Duration, Instant};
 use crate::pool::{self, block_in_place};
 use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, write_value};
 
-/// Makes a channel: what [`Sender`]s send, [`Receiver`]s receive, each value once and in order.
+/// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
-/// Both ends can be cloned, moved to threads, and given to functions of any kind, also `kind = "process"`. Values cross
-/// as bytes, so they are serde's. The channel is bounded: it holds some hundred small values, or about 200 kB; a sender
-/// waits for room beyond that.
+/// Both ends can be cloned, moved to threads, and passed to functions of any kind, also `kind = "process"`. Values are
+/// sent as bytes, so their types implement serde's traits. The channel is bounded: it holds some hundred small values,
+/// or about 200 kB; a sender waits while it is full.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
-/// their thread there: with the feature `tokio`, another one takes its place meanwhile on a Tokio runtime of several
-/// threads, and on one of a single thread they panic where they would wait.
+/// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
+/// runtime; on a current-thread one they panic if they would have to wait.
 ///
 /// Functions in processes that send to each other need a worker each at the same time: a worker process that waits on a
-/// channel makes no room for another one. A pool of two cannot run three that wait for one another.
+/// channel still counts as running. A pool of two cannot run three functions that wait for one another.
 ///
-/// When the last sender is dropped, wherever it is, and when its process ends, receivers get what is left and then see
-/// the channel closed; senders see that there is no receiver any more. An end that is an argument of a process function
-/// is that function's alone once it runs; with `retries` the caller keeps a copy, for the next try, until it is through.
-/// One call may have 200 ends among its arguments; each takes an open file here and one in the worker.
+/// The channel is closed when the last sender, in any process, is dropped or its process has ended: receivers then get
+/// the remaining values, and [`ChannelError::Closed`] after them. Senders get that error once there is no receiver. An
+/// end that is passed to a process function belongs to that function alone once it runs; with `retries` the caller
+/// keeps a copy for the next try until the call is done. A call may have up to 200 ends among its arguments; each takes
+/// a file descriptor here and one in the worker.
 ///
 /// # Panics
 ///
-/// If the system has no sockets left.
+/// If no socket can be opened, such as at the limit of open files (`RLIMIT_NOFILE`).
 ///
 /// # Examples
 ///
@@ -39,7 +40,7 @@ use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, wr
 ///
 /// #[parallel(kind = "process")]
 /// fn produce(numbers: Sender<u64>) {
-///     (1..=100).for_each(|n| numbers.send(n).expect("somebody receives"));
+///     (1..=100).for_each(|n| numbers.send(n).expect("the receiver is open"));
 /// }
 ///
 /// #[parallel(kind = "io")]
@@ -56,9 +57,12 @@ use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, wr
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "mpsc")]
+#[doc(alias = "Queue")]
 #[must_use]
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
-    let (send, receive) = End::pair().unwrap_or_else(|error| panic!("a channel could not be made: {error}"));
+    let (send, receive) =
+        End::pair().unwrap_or_else(|error| panic!("no socket for a channel: {error} (RLIMIT_NOFILE reached?)"));
     (Sender { end: send, values: PhantomData }, Receiver { end: receive, values: PhantomData })
 }
 
@@ -78,20 +82,20 @@ pub struct Receiver<T> {
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelError {
-    /// There is nobody on the other side any more, and nothing left.
+    /// There is no end left on the other side, and no value.
     Closed,
-    /// Time ran out.
+    /// The time limit is over.
     TimedOut,
-    /// The value cannot be sent to another process, or what came is none: why.
+    /// The value cannot be serialized, or the received bytes cannot be deserialized.
     #[non_exhaustive]
     Wire {
-        /// What is wrong with it.
+        /// Why.
         message: String,
     },
-    /// The system refused: why.
+    /// A system call failed.
     #[non_exhaustive]
     System {
-        /// The system's words.
+        /// The operating system's message.
         message: String,
     },
 }
@@ -124,19 +128,20 @@ impl From<Misfit> for ChannelError {
     }
 }
 
-/// Waits for the other side.
+/// Blocks until the other side acts; a worker thread releases its permit meanwhile.
 #[track_caller]
 fn waiting<T>(wait: impl FnOnce() -> T) -> T {
     pool::wait_by(|| block_in_place::on_channel(wait))
 }
 
 impl<T: Wire> Sender<T> {
-    /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker
-    /// process does not.
+    /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker process
+    /// does not.
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if every receiver is gone, and [`ChannelError::Wire`] if serde cannot write the value.
+    /// [`ChannelError::Closed`] if there is no receiver left, and [`ChannelError::Wire`] if the value cannot be
+    /// serialized.
     ///
     /// # Panics
     ///
@@ -152,8 +157,8 @@ impl<T: Wire> Sender<T> {
         Ok(waiting(|| self.end.send(&bytes, true))?)
     }
 
-    /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it is
-    /// dropped before it is ready. Any executor can poll it.
+    /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it
+    /// is dropped before it is ready. Any executor can poll it.
     ///
     /// # Errors
     ///
@@ -177,7 +182,7 @@ impl<T: Wire> Sender<T> {
             let mut _watched = None;
             poll_fn(|context| match self.end.send(&bytes, false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Looked at before: what makes room after that wakes the task.
+                    // The channel was full just before. A receive after that wakes the task.
                     _watched = None;
                     match self.end.watch(true, context.waker()) {
                         Ok(watched) => _watched = Some(watched),
@@ -198,7 +203,7 @@ impl<T: Wire> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if nothing is left and every sender is gone.
+    /// [`ChannelError::Closed`] if there is no value left and no sender.
     ///
     /// # Panics
     ///
@@ -210,8 +215,8 @@ impl<T: Wire> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Self::recv), for async code: no thread is blocked until a value comes. No value is lost if it is dropped
-    /// before it is ready. Any executor can poll it.
+    /// As [`recv`](Self::recv), for async code: no thread is blocked until a value comes. No value is lost if it is
+    /// dropped before it is ready. Any executor can poll it.
     ///
     /// # Errors
     ///
@@ -231,7 +236,7 @@ impl<T: Wire> Receiver<T> {
         let mut _watched = None;
         poll_fn(|context| match self.try_recv() {
             Ok(None) => {
-                // Looked at before: what comes after that wakes the task.
+                // The channel was empty just before. A send after that wakes the task.
                 _watched = None;
                 match self.end.watch(false, context.waker()) {
                     Ok(watched) => _watched = Some(watched),
@@ -245,7 +250,7 @@ impl<T: Wire> Receiver<T> {
         .await
     }
 
-    /// Receives the next value if there is one now.
+    /// Receives the next value, or `None` if there is none now.
     ///
     /// # Errors
     ///
@@ -282,7 +287,7 @@ impl<T: Wire> Receiver<T> {
     ///
     /// # Panics
     ///
-    /// In `next()`, if what comes cannot be read, and as [`recv`](Self::recv).
+    /// In `next()`, if a value cannot be deserialized, and as [`recv`](Self::recv).
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| match self.recv() {
             Ok(value) => Some(value),
@@ -297,7 +302,7 @@ impl<T: Wire> Receiver<T> {
     }
 }
 
-/// So that a function that sends and receives may return what went wrong.
+/// A process function can return its channel's error.
 impl Direct for ChannelError {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
         out.value(&match self {
@@ -322,14 +327,16 @@ impl Direct for ChannelError {
 macro_rules! end {
     ($end:ident) => {
         impl<T> Clone for $end<T> {
-            /// Another handle to the same end; a value goes to one of several receivers.
+            /// Another handle to the same end. A value goes to one of several receivers.
             ///
             /// # Panics
             ///
-            /// If the system has no descriptor left.
+            /// At the limit of open files (`RLIMIT_NOFILE`).
             fn clone(&self) -> Self {
                 let end = self.end.try_clone();
-                let end = end.unwrap_or_else(|error| panic!("an end of a channel could not be cloned: {error}"));
+                let end = end.unwrap_or_else(|error| {
+                    panic!("no file descriptor for the clone of a channel's end: {error} (RLIMIT_NOFILE reached?)")
+                });
                 Self { end, values: PhantomData }
             }
         }
@@ -340,7 +347,7 @@ macro_rules! end {
             }
         }
 
-        /// The other process gets a handle of its own.
+        /// The other process gets its own handle.
         impl<T> Direct for $end<T> {
             fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
                 Direct::write(&self.end, out)

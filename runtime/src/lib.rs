@@ -20,31 +20,33 @@
 //!
 //! # A tour
 //!
-//! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument;
-//!   `timeout`, `retries` and per-worker state (`init`) are options of it.
-//! - [`Task`] is a call that runs elsewhere: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop
-//!   it to let it go on.
-//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that borrow.
-//! - [`Map`] runs a function on many items, and stays on the calling thread while sharing would not pay. End it with
-//!   `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, so many items in flight at most.
-//! - [`Split`] is what can be cut into chunks, [`Gather`] what chunk results are put together into; both can be
-//!   implemented for types of your own.
-//! - [`Pool`] is where functions run: a default one for each kind, `static` ones and owned ones. [`configure`], or
-//!   `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the default ones' sizes;
-//!   `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
+//! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument.
+//!   Further options are `timeout`, `retries` and per-worker state (`init`).
+//! - [`Task`] is a submitted call: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop it, which
+//!   detaches it.
+//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that
+//!   borrow.
+//! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
+//!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, with a bounded number of
+//!   items in flight.
+//! - [`Split`] is the trait of arguments that can be cut into chunks, [`Gather`] that of results that can be combined
+//!   from those of chunks. Both can be implemented for your own types.
+//! - [`Pool`] runs functions: there is a default pool for each kind, and there are `static` and owned pools.
+//!   [`configure`], or `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the sizes of the
+//!   default pools; `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
 //! - With the feature `tokio`, an `async fn` of `kind = "io"` is awaited as before, submitted to a runtime, and mapped
-//!   over many items with so many futures in flight at most (`AsyncMap`).
+//!   over many items with a bounded number of futures in flight (`AsyncMap`).
 //! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
 //!   killed: `init` says how programs start them, `channel` connects functions in processes and on threads.
 //! - With the feature `tracing`, tasks and maps run inside the span that they were called in.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
-//!   and stacks the results; or maps it row by row, as values of a type of yours. With `polars-lazy`, `scan_parquet` and
+//!   and stacks the results; or maps it row by row, as values of your own type. With `polars-lazy`, `scan_parquet` and
 //!   its like do so with files larger than memory.
 //! - [`TaskError`] says why a task has no result.
 //!
 //! # Features
 //!
-//! None is on by default. For frames, in `Cargo.toml`, with the Polars that Fanfold is built with:
+//! None is on by default. Frames need the Polars version that Fanfold is built with:
 //!
 //! ```toml
 //! [dependencies]
@@ -60,14 +62,19 @@
 //! | `process` | `kind = "process"`, and `channel` |
 //! | `tracing` | tasks inside the span of their caller |
 //! | `progress` | progress bars |
-//! | `full` | all of them |
+//! | `full` | all features |
 //!
 //! # How it works
 //!
-//! Data flows one way: the attribute's code calls an entry (`call.rs`), which makes a task or a map, which goes to
-//! a pool, whose workers run it, and whose results are gathered. A call that waits may lend what it borrows to the
-//! workers, because it does not return before all of them have let go; one small module (`lend.rs`) holds that
-//! proof. Arguments and results are checked once, where the user wrote their types (`sent.rs`).
+//! The code that the attribute emits makes a task or a map of a call and hands it to a pool, whose workers run it.
+//! Workers of `kind = "cpu"` steal work from each other; those of `kind = "io"` are threads that the pool starts as
+//! jobs come, up to its limit; those of `kind = "process"` are threads that each drive one worker process.
+//!
+//! A direct call and a map may borrow, although workers run them: neither returns, or unwinds, before the last worker
+//! is done with the borrowed values. The same holds for [`scope`]. The compiler checks that arguments and results may
+//! move to another thread once, at the types in the function's signature.
+//!
+//! The layers of the source are described in `docs/architecture.md` of the repository.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
@@ -116,7 +123,7 @@ pub use task::{JoinTimeout, Task};
 pub use fanfold_macros::main;
 pub use fanfold_macros::parallel;
 
-/// What most programs need: `use fanfold::prelude::*`.
+/// The names that most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "polars")]
     pub use super::{ParallelFrame, ParallelSeries, with_polars_threads};
@@ -125,11 +132,11 @@ pub mod prelude {
     pub use super::{Task, parallel, zip};
 }
 
-/// The whole vocabulary of the attribute's code. Not for use by hand: it changes with the attribute.
+/// Everything that the code emitted by the attribute names. It changes with the attribute: do not use it by hand.
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "tokio")]
-    pub use crate::async_fn::{AsyncMap, MapFuture};
+    pub use crate::async_fn::MapFuture;
     #[cfg(feature = "tokio")]
     pub use crate::attribute::async_call::{
         call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
@@ -148,8 +155,7 @@ pub mod __private {
     pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
-    pub use crate::pool::Pool;
+    pub use crate::map::{Closure, Detach, MapFn, On, Source};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{
@@ -165,7 +171,7 @@ pub mod __private {
     pub use std::sync::Arc;
 }
 
-/// The README's example is a test.
+/// Runs the README's examples as tests.
 #[cfg(all(doctest, feature = "polars"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -377,20 +377,20 @@ fn open_files_that_nobody_asked_for_do_not_pile_up() {
     assert!(open_files() < before + 350, "{before} before, {} now", open_files());
 }
 
-/// A sequence of numbers that is the same in every run (`SplitMix64`).
-struct Random(u64);
+/// Random numbers that depend on the seed alone.
+struct Random(fastrand::Rng);
 
 impl Random {
+    fn new(seed: u64) -> Self {
+        Self(fastrand::Rng::with_seed(seed))
+    }
+
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).unwrap_or(0)
+        self.0.usize(..end)
     }
 }
 
@@ -399,7 +399,7 @@ const WILD: usize = 40;
 
 /// Writes at random to all that is shared with the parent, for some milliseconds: the sequence is that of the number.
 fn scribble(n: u64) {
-    let mut random = Random(n);
+    let mut random = Random::new(n);
     if random.below(WILD) != 0 {
         return;
     }

@@ -1,5 +1,5 @@
-//! Programs that use `#[parallel]`: those in `tests/pass` compile and run, those in `tests/fail` do not compile, and
-//! each says why in the `.stderr` file beside it.
+//! Programs that use `#[parallel]`. Those in `tests/pass` compile and run. Those in `tests/fail` do not compile; the
+//! compiler's message is in the `.stderr` file beside each.
 //!
 //! To add one, write a `.rs` file in the folder of its topic. `TRYBUILD=overwrite cargo test -p fanfold-ui-tests`
-//! writes the `.stderr` files; read what they say before you keep them.
+//! writes the `.stderr` files: read them before you commit them.

@@ -103,8 +103,8 @@ fn call_for_type(plan: &Plan) -> TokenStream {
 pub(super) fn checked_call(plan: &Plan) -> TokenStream {
     let call = plan.path("__call");
     let impls = plan.turbofish(plan.impls());
-    // SAFETY of the emitted code: `__call` has checked the type that `serial` returns, and each entry that is given this
-    // proof calls `serial`, or the future of it.
+    // SAFETY of the emitted code: `__call` has checked the type that `serial` returns, and each entry that is given
+    // this proof calls `serial`, or the future of it.
     if plan.is_opaque { quote!(unsafe { #call #impls().with_result() }) } else { quote!(#call #impls()) }
 }
 

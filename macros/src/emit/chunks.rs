@@ -48,8 +48,8 @@ pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
     }
 }
 
-/// `chunks = N` as a `Cut`. The compiler checks that `N` is at least 1: in a `const` item, or for each instance where `N`
-/// names a generic.
+/// `chunks = N` as a `Cut`. The compiler checks that `N` is at least 1: in a `const` item, or for each instance where
+/// `N` names a generic.
 fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
     let private = &plan.private;
     let (variant, number, what) = match cut {

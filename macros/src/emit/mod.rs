@@ -136,14 +136,22 @@ fn replace_path(code: TokenStream, path: &[TokenTree], found: &mut usize) -> Tok
         rest = behind;
         replaced.push(match token {
             TokenTree::Group(group) => {
-                let mut new = Group::new(group.delimiter(), replace_path(group.stream(), path, found));
-                new.set_span(group.span());
-                new.into()
+                let before = *found;
+                let inner = replace_path(group.stream(), path, found);
+                // A group without the path, such as the user's body, keeps the spans of its two delimiters.
+                if *found == before { token.clone() } else { regroup(group, inner) }
             }
             other => other.clone(),
         });
     }
     replaced.into_iter().collect()
+}
+
+/// A group with the same delimiters and other tokens.
+fn regroup(group: &Group, inner: TokenStream) -> TokenTree {
+    let mut new = Group::new(group.delimiter(), inner);
+    new.set_span(group.span());
+    new.into()
 }
 
 /// Generated tokens at a user's span, where errors point.

@@ -1,5 +1,5 @@
-//! A function of `kind = "process"`: its entry in the table of functions that a worker process can run, and the codec of
-//! each of its types.
+//! A function of `kind = "process"`: its entry in the table of functions that a worker process can run, and the codec
+//! of each of its types.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};

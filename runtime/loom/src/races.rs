@@ -5,7 +5,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::cell::TaskCell;
-use crate::sys::small_vec::Few;
+use crate::sys::small_vec::SmallVec;
 
 /// Counts how often it is told.
 type Bell = Arc<AtomicUsize>;
@@ -36,7 +36,7 @@ fn cancel(cell: &Cell) -> bool {
     true
 }
 
-fn ring(bells: Few<Bell>) {
+fn ring(bells: SmallVec<Bell>) {
     bells.for_each(|bell| {
         bell.fetch_add(1, Ordering::SeqCst);
     });

@@ -1,4 +1,4 @@
-//! [`AsyncMap`]: an async function over many items, so many futures in flight at most.
+//! [`AsyncMap`]: an async function over many items, with a bounded number of futures in flight.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -16,7 +16,7 @@ use crate::error::TaskError;
 use crate::map::progress::Bar;
 use crate::map::{Collect, Source};
 
-/// Futures in flight, unless the user says.
+/// The default bound of futures in flight.
 const BUFFER: usize = 256;
 
 /// An async function, as a map calls it.
@@ -28,7 +28,7 @@ const BUFFER: usize = 256;
     note = "what it holds across an `.await` must be `Send`"
 )]
 pub trait MapFuture<A>: Send + Sync {
-    /// What its future gives.
+    /// The output of its future.
     type Out;
     /// Its future.
     type Future: Future<Output = Self::Out> + Send;
@@ -52,7 +52,7 @@ where
 /// A lazy run of an async function over many items; `name::map(items)` of an annotated `async fn` makes one.
 ///
 /// Its futures are polled where it is ended, by the thread or task that ends it, [`buffer`](Self::buffer) of them at
-/// once: so items may borrow, and waiting costs no threads. What computes belongs into a function of `kind = "cpu"`,
+/// once: so items may borrow, and waiting costs no threads. Heavy computation belongs in a function of `kind = "cpu"`,
 /// whose task an async function can await. In async code end it with [`stream`](Self::stream); elsewhere with
 /// [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating it.
 ///
@@ -63,7 +63,7 @@ where
 ///
 /// #[parallel(kind = "io")]
 /// async fn fetch(page: usize) -> String {
-///     // here an HTTP client would await its answer
+///     // an HTTP client would await its response here
 ///     format!("page {page}")
 /// }
 ///
@@ -89,32 +89,34 @@ where
         Self { source, function, unordered: false, buffer: BUFFER, label, _items: PhantomData }
     }
 
-    /// Lets `futures` be in flight at most: made, and their results not yet given out. 256 unless said.
+    /// Sets the most futures in flight: those started whose results were not yet returned. The default is 256.
     ///
     /// # Panics
     ///
     /// If `futures` is 0.
+    #[doc(alias = "buffer_unordered")]
+    #[doc(alias = "max_concurrency")]
     pub fn buffer(mut self, futures: usize) -> Self {
         assert!(futures > 0, "with 0 futures in flight nothing would ever run: give `buffer` at least 1");
         self.buffer = futures;
         self
     }
 
-    /// Gives results as they end, whichever comes first, when the map is iterated or streamed. `collect` keeps input
+    /// Returns results in the order in which calls end, when the map is iterated or streamed. `collect` keeps input
     /// order.
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
     }
 
-    /// Shows a bar with this label, on a terminal and with the feature `progress`.
+    /// Shows a progress bar with this label, on a terminal and with the feature `progress`.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
     }
 
-    /// Gives each item `limit`, from its first poll: an item that takes longer is dropped, and gives
-    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut) in its place.
+    /// Limits each call to `limit`, counted from its first poll. The future of a call that takes longer is dropped, and
+    /// its result is [`TaskError::TimedOut`](crate::TaskError::TimedOut).
     pub fn timeout(self, limit: Duration) -> AsyncMap<S, TimedFn<F>, A> {
         AsyncMap {
             source: self.source,
@@ -126,8 +128,8 @@ where
         }
     }
 
-    /// The results as a stream, for async code: in input order, or with [`unordered`](Self::unordered) as they end.
-    /// Dropping it drops what is in flight.
+    /// The results as a stream, for async code: in input order, or with [`unordered`](Self::unordered) in order of
+    /// their end. Dropping the stream drops the futures in flight.
     ///
     /// # Examples
     ///
@@ -147,9 +149,9 @@ where
     /// ```
     pub fn stream(self) -> AsyncStream<S::Iter, F> {
         let in_flight = if self.unordered {
-            InFlight::Unordered(FuturesUnordered::new())
+            FuturesInFlight::Unordered(FuturesUnordered::new())
         } else {
-            InFlight::Ordered(FuturesOrdered::new())
+            FuturesInFlight::Ordered(FuturesOrdered::new())
         };
         let bar = Bar::new(self.label, self.source.count());
         AsyncStream {
@@ -162,12 +164,12 @@ where
     }
 
     /// Waits for all results, in input order. Into a `Result` or `Option`, the first failure in input order ends the
-    /// map: what is in flight is dropped, and no further item is pulled.
+    /// map: futures in flight are dropped, and no further item is pulled.
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics, and on the only thread of an async runtime, which must not wait:
-    /// use [`stream`](Self::stream) there.
+    /// With the function's own payload if it panics. On the only thread of an async runtime, which must not block: use
+    /// [`stream`](Self::stream) there.
     pub fn collect<C: Collect<F::Out>>(mut self) -> C {
         self.unordered = false;
         let mut results = self.stream();
@@ -181,8 +183,8 @@ where
         C::finish(kept)
     }
 
-    /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) as they
-    /// end.
+    /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in order
+    /// of their end.
     ///
     /// # Panics
     ///
@@ -197,8 +199,7 @@ where
     }
 }
 
-/// Gives the results as they come, waiting in `next()`; input is pulled there too, as far as
-/// [`buffer`](AsyncMap::buffer) allows.
+/// Iterates over the results. `next()` waits for one, and pulls items as far as [`buffer`](AsyncMap::buffer) allows.
 ///
 /// # Panics
 ///
@@ -222,13 +223,13 @@ impl<S, F, A> fmt::Debug for AsyncMap<S, F, A> {
     }
 }
 
-/// Futures that were made and have not given their results.
-enum InFlight<Fut: Future> {
+/// The futures in flight.
+enum FuturesInFlight<Fut: Future> {
     Ordered(FuturesOrdered<Fut>),
     Unordered(FuturesUnordered<Fut>),
 }
 
-impl<Fut: Future> InFlight<Fut> {
+impl<Fut: Future> FuturesInFlight<Fut> {
     fn len(&self) -> usize {
         match self {
             Self::Ordered(futures) => futures.len(),
@@ -256,7 +257,7 @@ impl<Fut: Future> InFlight<Fut> {
 pub struct AsyncStream<I: Iterator, F: MapFuture<I::Item>> {
     source: Fuse<I>,
     function: F,
-    in_flight: InFlight<F::Future>,
+    in_flight: FuturesInFlight<F::Future>,
     buffer: usize,
     bar: Option<Bar>,
 }
@@ -280,7 +281,7 @@ impl<I: Iterator, F: MapFuture<I::Item>> AsyncStream<I, F> {
     }
 }
 
-// Nothing in it is pinned but its futures, which stand on the heap.
+// The futures are pinned on the heap; nothing else is pinned.
 impl<I: Iterator, F: MapFuture<I::Item>> Unpin for AsyncStream<I, F> {}
 
 impl<I: Iterator, F: MapFuture<I::Item>> Stream for AsyncStream<I, F> {
@@ -297,7 +298,7 @@ impl<I: Iterator, F: MapFuture<I::Item>> fmt::Debug for AsyncStream<I, F> {
     }
 }
 
-/// The results of an async map, as they come; made by iterating an [`AsyncMap`].
+/// The results of an async map, as an iterator; made by iterating an [`AsyncMap`].
 pub struct AsyncIter<I: Iterator, F: MapFuture<I::Item>>(AsyncStream<I, F>);
 
 impl<I: Iterator, F: MapFuture<I::Item>> Iterator for AsyncIter<I, F> {
@@ -316,7 +317,7 @@ impl<I: Iterator, F: MapFuture<I::Item>> fmt::Debug for AsyncIter<I, F> {
     }
 }
 
-/// An async function whose calls can run out of time; [`AsyncMap::timeout`] makes one.
+/// An async function whose calls have a time limit; [`AsyncMap::timeout`] makes one.
 #[derive(Debug)]
 pub struct TimedFn<F> {
     function: F,

@@ -1,8 +1,8 @@
-//! Async functions of `kind = "io"` (feature `tokio`): their maps, their tasks, and the runtime that polls them.
+//! `async fn` with `kind = "io"` (feature `tokio`): maps, tasks, and the runtime that polls them.
 //!
-//! A direct call and a map are polled where they are awaited, so they may borrow. A submitted one is a task of the
-//! caller's Tokio runtime if there is one, else of Fanfold's own. What waits for a task of a runtime of one
-//! thread first sees that a thread drives it.
+//! A direct call and a map are polled where they are awaited, so they may borrow. A submitted call is a task of the
+//! caller's Tokio runtime, or of Fanfold's own outside of one. A current-thread runtime runs tasks only while a thread
+//! drives it, so a thread that waits for such a task drives the runtime first.
 
 mod map;
 mod runtime;

@@ -1,4 +1,4 @@
-//! The runtime that polls futures: the caller's Tokio runtime, else Fanfold's own.
+//! The Tokio runtime that polls futures: the caller's, or else Fanfold's own.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -10,31 +10,31 @@ use crate::error::panics;
 use crate::pool::block_in_place;
 use crate::sys::cpu;
 use crate::sys::fork;
-use crate::sys::try_once::TryOnce;
+use crate::sys::try_once::TryOnceLock;
 
-struct Own {
+struct OwnRuntime {
     runtime: Runtime,
-    /// The forks before its threads started.
-    forks: u32,
+    /// The fork generation in which its threads were started.
+    generation: u32,
 }
 
-/// Fanfold's own runtime: one thread a core. It starts when a future is polled outside of every other.
+/// Fanfold's own runtime, with one thread per core. It starts at the first poll of a future outside of any runtime.
 fn own() -> &'static Runtime {
-    static OWN: TryOnce<Own> = TryOnce::new();
-    let built = OWN.get_or_fill(|| {
-        let forks = fork::count();
+    static OWN: TryOnceLock<OwnRuntime> = TryOnceLock::new();
+    let built = OWN.get_or_try_init(|| {
+        let generation = fork::generation();
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(cpu::cores())
             .thread_name("fanfold-async")
             .on_thread_start(block_in_place::is_own_runtime);
         #[cfg(feature = "process")]
-        builder.on_thread_park(crate::sys::owner::end_copy_of_worker);
+        builder.on_thread_park(crate::sys::owner::exit_if_forked_worker);
         let mut built = None;
-        // Tokio panics if its first thread is refused, and does with fewer than it asked for otherwise.
+        // Tokio panics if its first thread cannot be started, and works with fewer threads if a later one cannot.
         let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
         match built {
-            Some(Ok(runtime)) => Ok(Own { runtime, forks }),
+            Some(Ok(runtime)) => Ok(OwnRuntime { runtime, generation }),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("no thread could be started".to_owned()),
         }
@@ -42,23 +42,23 @@ fn own() -> &'static Runtime {
     let own = built.unwrap_or_else(|why| {
         panic!("the operating system refused the async runtime's threads ({why}): close other threads or files")
     });
-    fork::check(own.forks);
+    fork::check(own.generation);
     &own.runtime
 }
 
-/// Whether a runtime has threads of its own that poll its tasks.
+/// Whether the runtime has worker threads (`multi_thread`).
 pub(super) fn has_threads(runtime: &Handle) -> bool {
     runtime.runtime_flavor() == RuntimeFlavor::MultiThread
 }
 
 thread_local! {
-    /// The last runtime of one thread that this thread was seen to drive: the question costs a panic.
+    /// The last current-thread runtime that this thread was seen to drive. The check costs a caught panic.
     static DRIVEN: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
-/// Whether a runtime polls its tasks though this thread does not wait for them: it has threads for that, or this thread
-/// is inside of its `block_on`. One of a single thread that was only entered may never be driven.
-fn is_at_work(runtime: &Handle) -> bool {
+/// Whether the runtime polls its tasks without this thread's help: it has worker threads, or this thread is inside its
+/// `block_on`. A current-thread runtime that was only entered (`Handle::enter`) may never be driven.
+fn is_driven(runtime: &Handle) -> bool {
     if has_threads(runtime) {
         return true;
     }
@@ -66,29 +66,29 @@ fn is_at_work(runtime: &Handle) -> bool {
     if DRIVEN.get() == Some(id) {
         return true;
     }
-    let inside = !block_in_place::may_block();
-    if inside {
+    let is_inside_block_on = !block_in_place::may_block();
+    if is_inside_block_on {
         DRIVEN.set(Some(id));
     }
-    inside
+    is_inside_block_on
 }
 
-/// The runtime that this thread is in, else Fanfold's own.
+/// The runtime that this thread is in, or else Fanfold's own.
 pub(super) fn current() -> Handle {
     Handle::try_current().unwrap_or_else(|_| own().handle().clone())
 }
 
-/// Whether this thread is in a runtime that polls what it is given.
+/// Whether this thread is in a runtime that polls its tasks.
 pub(super) fn is_inside() -> bool {
-    Handle::try_current().is_ok_and(|here| is_at_work(&here))
+    Handle::try_current().is_ok_and(|here| is_driven(&here))
 }
 
-/// Makes Fanfold's own runtime this thread's, if it is in none: sockets and timers want one.
+/// Enters Fanfold's own runtime if this thread is in none: Tokio's sockets and timers need one.
 pub(super) fn enter() -> Option<EnterGuard<'static>> {
     (!is_inside()).then(|| own().enter())
 }
 
-/// A future that can use sockets and timers whoever polls it.
+/// Polls a future inside a runtime, so that it can use Tokio's sockets and timers in any executor.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -98,7 +98,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// Runs a future on this thread, and waits for it.
+/// Runs a future on this thread until it is ready.
 ///
 /// # Panics
 ///
@@ -106,7 +106,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 #[track_caller]
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     match Handle::try_current() {
-        Ok(handle) if is_at_work(&handle) => block_in_place::aside(|| handle.block_on(future)),
+        Ok(handle) if is_driven(&handle) => block_in_place::aside(|| handle.block_on(future)),
         Ok(_) => block_in_place::aside(|| own().block_on(future)),
         Err(_) => own().block_on(future),
     }

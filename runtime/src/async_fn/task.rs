@@ -1,4 +1,4 @@
-//! Submitted async calls: one task slot each, polled by a runtime instead of run by a worker.
+//! Submitted async calls: each is a task slot whose future a Tokio runtime polls.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,11 +21,11 @@ use crate::task::Task;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, TaskOptions, Work};
 
-/// The future of a task that nobody has polled.
-pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
+/// The work of an async task before its first poll.
+pub(crate) struct QueuedFuture<Fut>(Pin<Box<Fut>>);
 
-/// Only its runtime runs it.
-impl<Fut, T> Work<T> for Polled<Fut> {
+// Workers and joiners cannot run it: only its runtime polls it.
+impl<Fut, T> Work<T> for QueuedFuture<Fut> {
     const QUEUED: bool = false;
 
     fn run_if_queued(_: &Slot<Self, T>) -> bool {
@@ -33,43 +33,49 @@ impl<Fut, T> Work<T> for Polled<Fut> {
     }
 }
 
-/// Gives the future to the caller's runtime, or to Fanfold's own.
-pub(crate) fn spawn<Fut>(core: &Arc<Core>, function: &'static str, terms: TaskOptions, future: Fut) -> Task<Fut::Output>
+/// Spawns a future on the caller's runtime, or on Fanfold's own.
+pub(crate) fn spawn<Fut>(
+    core: &Arc<Core>,
+    function: &'static str,
+    options: TaskOptions,
+    future: Fut,
+) -> Task<Fut::Output>
 where
     Fut: Future + Send + 'static,
     Fut::Output: 'static,
 {
     core.check_fork();
-    let work = Polled(Box::pin(future));
-    // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
+    let work = QueuedFuture(Box::pin(future));
+    // SAFETY: the future is `Send`. Its output is the result that the `CheckedCall` of `submit_async`, the only caller,
+    // covers.
     let proof = unsafe { CallProof::vouched() };
-    let slot = Slot::new(Arc::clone(core), function, terms, work, proof);
-    let running = Running { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
+    let slot = Slot::new(Arc::clone(core), function, options, work, proof);
+    let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
     if core.is_closed() {
         slot.end_unbegun(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
         runtime::block_on(running);
         return Task::of(slot);
     }
-    let home = runtime::current();
-    let abort = home.spawn(running).abort_handle();
-    Task::of(Arc::new(Spawned { slot, abort, home }))
+    let runtime = runtime::current();
+    let abort = runtime.spawn(running).abort_handle();
+    Task::of(Arc::new(SpawnedHandle { slot, abort, runtime }))
 }
 
-/// A task's handle to its future.
-struct Spawned<Fut, T> {
-    slot: Arc<Slot<Polled<Fut>, T>>,
+/// The handle of a spawned task.
+struct SpawnedHandle<Fut, T> {
+    slot: Arc<Slot<QueuedFuture<Fut>, T>>,
     abort: AbortHandle,
-    /// The runtime that polls it.
-    home: Runtime,
+    /// The runtime that polls the future.
+    runtime: Runtime,
 }
 
-impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
+impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
     fn cancel(&self) -> bool {
-        let unbegun = self.slot.cancel();
-        // One that was begun is dropped where it awaits.
+        let was_queued = self.slot.cancel();
+        // A future that was polled before is dropped at its `.await`.
         self.abort.abort();
-        unbegun
+        was_queued
     }
 
     fn is_polled(&self) -> bool {
@@ -77,10 +83,10 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
     }
 
     fn blocked(&self) -> Blocked {
-        if !runtime::has_threads(&self.home) {
-            return Blocked::Driver(self.home.clone());
+        if !runtime::has_threads(&self.runtime) {
+            return Blocked::Driver(self.runtime.clone());
         }
-        let is_here = Runtime::try_current().is_ok_and(|here| here.id() == self.home.id());
+        let is_here = Runtime::try_current().is_ok_and(|here| here.id() == self.runtime.id());
         if is_here { Blocked::OneThread } else { Blocked::Nothing }
     }
 
@@ -133,44 +139,44 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
     }
 }
 
-/// What the runtime polls: the future, and where its outcome goes.
-struct Running<Fut: Future> {
-    slot: Arc<Slot<Polled<Fut>, Fut::Output>>,
-    /// Once it was begun, until it has ended.
-    future: Option<Limited<Fut>>,
+/// The future that the runtime polls, with the slot that gets its outcome.
+struct RunningFuture<Fut: Future> {
+    slot: Arc<Slot<QueuedFuture<Fut>, Fut::Output>>,
+    /// Set from the first poll until the future has ended.
+    future: Option<TaskFuture<Fut>>,
     _alive: Alive,
 }
 
-/// With the task's time limit, or without one.
-enum Limited<Fut> {
-    Free(Pin<Box<Fut>>),
+/// The future with the task's time limit, or without one.
+enum TaskFuture<Fut> {
+    Unlimited(Pin<Box<Fut>>),
     Timed(TimedFuture<Pin<Box<Fut>>>),
 }
 
-impl<Fut: Future> Limited<Fut> {
+impl<Fut: Future> TaskFuture<Fut> {
     fn new(future: Pin<Box<Fut>>, limit: Option<Duration>) -> Self {
         match limit {
             Some(limit) => Self::Timed(TimedFuture::new(future, limit)),
-            None => Self::Free(future),
+            None => Self::Unlimited(future),
         }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Fut::Output, TaskError>> {
         match self {
-            Self::Free(future) => future.as_mut().poll(context).map(Ok),
+            Self::Unlimited(future) => future.as_mut().poll(context).map(Ok),
             Self::Timed(future) => Pin::new(future).poll(context),
         }
     }
 }
 
-impl<Fut: Future> Future for Running<Fut> {
+impl<Fut: Future> Future for RunningFuture<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.future.is_none() {
-            let Some(Polled(future)) = this.slot.begin() else { return Poll::Ready(()) };
-            this.future = Some(Limited::new(future, this.slot.terms().timeout));
+            let Some(QueuedFuture(future)) = this.slot.begin() else { return Poll::Ready(()) };
+            this.future = Some(TaskFuture::new(future, this.slot.terms().timeout));
         }
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let current = this.slot.enter();
@@ -181,15 +187,15 @@ impl<Fut: Future> Future for Running<Fut> {
             Ok(Poll::Ready(outcome)) => outcome,
             Err(panicked) => Err(panicked),
         };
-        // What it borrowed or locked is let go of before anybody hears of the end.
+        // Drops the future, with its borrows and locks, before the task is seen as done.
         unwind::discard(this.future.take());
         this.slot.end(outcome);
         Poll::Ready(())
     }
 }
 
-/// Dropped before its end: aborted, or its runtime has shut down.
-impl<Fut: Future> Drop for Running<Fut> {
+/// A drop before the end means that the future was aborted, or that its runtime was shut down.
+impl<Fut: Future> Drop for RunningFuture<Fut> {
     fn drop(&mut self) {
         match self.future.take() {
             Some(future) => {

@@ -1,4 +1,4 @@
-//! A future with a time limit: when time is up it is dropped.
+//! [`TimedFuture`]: a future with a time limit, which is dropped when its time is up.
 
 use std::fmt;
 use std::future::Future;
@@ -11,19 +11,19 @@ use tokio::time::{Sleep, sleep};
 use super::runtime;
 use crate::error::TaskError;
 
-/// A future that ends as [`TaskError::TimedOut`] once `limit` is over, counted from its first poll. What it was
-/// polling is dropped then.
+/// A future that ends with [`TaskError::TimedOut`] once `limit` is over, counted from its first poll. The inner future
+/// is dropped then.
 pub struct TimedFuture<Fut> {
     limit: Duration,
-    /// `None` once it has ended.
+    /// `None` after its end.
     future: Option<Pin<Box<Fut>>>,
-    /// Starts with the first poll.
-    clock: Option<Pin<Box<Sleep>>>,
+    /// The timer; set at the first poll.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<Fut: Future> TimedFuture<Fut> {
     pub(crate) fn new(future: Fut, limit: Duration) -> Self {
-        Self { limit, future: Some(Box::pin(future)), clock: None }
+        Self { limit, future: Some(Box::pin(future)), timer: None }
     }
 }
 
@@ -34,14 +34,14 @@ impl<Fut: Future> Future for TimedFuture<Fut> {
         let this = &mut *self;
         let _entered = runtime::enter();
         let future = this.future.as_mut().expect("this future was polled after it gave its result");
-        // The clock first: a future that never lets go of the thread must not hide that its time has begun.
-        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(this.limit)));
+        // The timer starts before the future is polled: a long first poll counts.
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.limit)));
         let result = match future.as_mut().poll(context) {
             Poll::Ready(result) => Ok(result),
-            Poll::Pending if clock.as_mut().poll(context).is_ready() => Err(TaskError::TimedOut { after: this.limit }),
+            Poll::Pending if timer.as_mut().poll(context).is_ready() => Err(TaskError::TimedOut { after: this.limit }),
             Poll::Pending => return Poll::Pending,
         };
-        // What the future holds is let go of before anybody hears of the end.
+        // Drops the future, with its borrows and locks, before the end is seen.
         this.future = None;
         Poll::Ready(result)
     }

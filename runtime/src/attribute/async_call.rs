@@ -122,8 +122,8 @@ where
     T::Receiver: Receiver,
     F: Fn(T) -> Fut + Send + Sync,
 {
-    // SAFETY: the `CheckedCall` of `map_async_on` and `map_async_timed_on`, the only callers, covers the receiver. Threads
-    // share it through `&`, and clone it: a `Receiver` that is `Send` is `Sync`.
+    // SAFETY: the `CheckedCall` of `map_async_on` and `map_async_timed_on`, the only callers, covers the receiver.
+    // Threads share it through `&`, and clone it: a `Receiver` that is `Send` is `Sync`.
     let receiver = unsafe { AssertSend::new(receiver) };
     move |rest| function(T::join(receiver.get().clone(), rest))
 }

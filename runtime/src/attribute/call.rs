@@ -35,7 +35,9 @@ pub fn call<A, R>(CheckedCall { site, .. }: CheckedCall<A, R>, args: A, function
     });
     match done {
         Ok(result) => result.into_inner(),
-        Err(scoped::Abandoned) => panic!("`{}` cannot run: its pool was closed", site.function),
+        Err(scoped::Abandoned) => {
+            panic!("`{}` cannot run: its pool was closed: call it before `shutdown`, or on another pool", site.function)
+        }
     }
 }
 

@@ -75,7 +75,8 @@ impl CallSite {
         self
     }
 
-    /// Whether a call runs on the calling thread: it is a worker of the pool, or runs a job of it, or all calls are serial.
+    /// Whether a call runs on the calling thread: it is a worker of the pool, or runs a job of it, or all calls are
+    /// serial.
     #[track_caller]
     pub(crate) fn runs_in_place(&self) -> bool {
         let core = self.core();
@@ -165,10 +166,12 @@ impl<A, R> CheckedCall<A, R> {
     ///
     /// # Safety
     ///
-    /// The closure captures nothing but values of the types in `A`, or references to such values that end with the call.
+    /// The closure captures nothing but values of the types in `A`, or references to such values that end with the
+    /// call.
     #[must_use]
     pub unsafe fn for_closure<F: FnOnce() -> R>(self, _: &F) -> CheckedCall<F, R> {
-        // SAFETY: the caller of `for_closure` upholds that the closure consists of the arguments that this proof covers.
+        // SAFETY: the caller of `for_closure` upholds that the closure consists of the arguments that this proof
+        // covers.
         CheckedCall { site: self.site, proof: unsafe { CallProof::vouched() } }
     }
 }
@@ -180,7 +183,8 @@ where
     /// The call of a task that holds an `Arc` of the receiver.
     #[must_use]
     pub fn with_arc_receiver(self) -> CheckedCall<A::Args, R> {
-        // SAFETY: the bounds make the `Arc` of the receiver `Send`; this proof covers the other arguments and the result.
+        // SAFETY: the bounds make the `Arc` of the receiver `Send`; this proof covers the other arguments and the
+        // result.
         CheckedCall { site: self.site, proof: unsafe { CallProof::vouched() } }
     }
 }

@@ -1,7 +1,7 @@
 //! The entry for functions with `chunks`: it cuts the arguments, runs each piece and gathers the results.
 //!
-//! [`cutter`] and [`gatherer`] have the bounds, and the attribute calls them where the user wrote the types, so that one
-//! bad type is one error. They return the trait's functions as pointers.
+//! [`cutter`] and [`gatherer`] have the bounds, and the attribute calls them where the user wrote the types, so that
+//! one bad type is one error. They return the trait's functions as pointers.
 
 use std::sync::Arc;
 
@@ -260,8 +260,8 @@ pub const fn at_least_one(number: usize, what: &str) -> usize {
     number
 }
 
-/// The pool that chunks run on. Chunks of Polars data run on plain threads: those of the frame pool, or those that belong
-/// to the pool that the user chose.
+/// The pool that chunks run on. Chunks of Polars data run on plain threads: those of the frame pool, or those that
+/// belong to the pool that the user chose.
 #[cfg(feature = "polars")]
 fn chunk_core(site: CallSite, polars: bool) -> &'static Arc<Core> {
     let own = site.core();

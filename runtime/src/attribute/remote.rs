@@ -17,8 +17,8 @@ use crate::process::worker_slot::{self, Calls};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
-/// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch while
-/// the next is written.
+/// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch
+/// while the next is written.
 const BATCH_BYTES: usize = 1 << 15;
 /// The most calls in a batch.
 const BATCH_CALLS: usize = 1 << 14;
@@ -27,14 +27,14 @@ const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// The encoded arguments of several calls, which are sent in one request.
 #[derive(Default)]
-struct Batch {
+struct CallBatch {
     bytes: Vec<u8>,
     /// The offset of each call's arguments.
     starts: Vec<usize>,
 }
 
 /// The reason that a batch takes no more calls.
-enum BatchEnd<A> {
+enum CallBatchEnd<A> {
     /// The batch is full.
     Full,
     /// These arguments need a request of their own.
@@ -104,7 +104,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
-    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker killed.
+    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker
+    /// killed.
     pub(crate) fn with_timeout(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
         self.start_series = start_limit::series();
@@ -158,9 +159,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         (self.local)(args)
     }
 
-    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all tries
-    /// together. A try takes the arguments out if they are not needed again, as the worker then owns the channel ends in
-    /// them.
+    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all
+    /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
+    /// ends in them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
         let end = self.limit.map(|limit| (limit, Instant::now()));
         let left = || match end {
@@ -224,28 +225,28 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
     }
 
-    /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give` in
-    /// order, until that breaks; a panic ends the run.
+    /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give`
+    /// in order, until that breaks; a panic ends the run.
     pub(crate) fn call_all(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut batch = Batch::default();
+        let mut batch = CallBatch::default();
         loop {
             let alone = self.fill_batch(next, &mut batch);
             self.call_batch(&mut batch, give)?;
             match alone {
-                BatchEnd::Full => {}
-                BatchEnd::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
-                BatchEnd::Refused(error) => give(Err(error))?,
-                BatchEnd::Done => return ControlFlow::Continue(()),
+                CallBatchEnd::Full => {}
+                CallBatchEnd::Alone(args) => give(self.call(&RefCell::new(Some(args))))?,
+                CallBatchEnd::Refused(error) => give(Err(error))?,
+                CallBatchEnd::Done => return ControlFlow::Continue(()),
             }
         }
     }
 
     /// Fills a batch with the arguments of the next calls.
-    fn fill_batch(&self, next: &mut dyn FnMut() -> Option<A>, batch: &mut Batch) -> BatchEnd<A> {
+    fn fill_batch(&self, next: &mut dyn FnMut() -> Option<A>, batch: &mut CallBatch) -> CallBatchEnd<A> {
         batch.bytes.clear();
         batch.starts.clear();
         // One `catch` for the batch: one for each call would take as long as a short call.
@@ -254,28 +255,28 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             Ok(packing) => packing,
             Err(error) if writing => {
                 batch.bytes.truncate(start);
-                BatchEnd::Refused(self.not_sent(&Misfit::new(error)))
+                CallBatchEnd::Refused(self.not_sent(&Misfit::new(error)))
             }
             // The iterator of the items has panicked, which is the caller's panic.
             Err(error) => panic!("{}", error.resume()),
         }
     }
 
-    /// Writes calls until the batch is full. `start` is the offset of the last call, and `writing` whether a panic is that
-    /// of its arguments.
+    /// Writes calls until the batch is full. `start` is the offset of the last call, and `writing` whether a panic is
+    /// that of its arguments.
     fn fill(
         &self,
         next: &mut dyn FnMut() -> Option<A>,
-        batch: &mut Batch,
+        batch: &mut CallBatch,
         start: &mut usize,
         writing: &mut bool,
-    ) -> BatchEnd<A> {
+    ) -> CallBatchEnd<A> {
         let most = worker_slot::room();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
-            let Some(args) = next() else { return BatchEnd::Done };
+            let Some(args) = next() else { return CallBatchEnd::Done };
             if self.limit.is_some() {
-                return BatchEnd::Alone(args);
+                return CallBatchEnd::Alone(args);
             }
             *start = begin_part(&mut batch.bytes);
             let mut blocks = Vec::new();
@@ -294,17 +295,17 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             };
             batch.bytes.truncate(*start);
             return match error {
-                Some(misfit) => BatchEnd::Refused(self.not_sent(&misfit)),
-                None => BatchEnd::Alone(args),
+                Some(misfit) => CallBatchEnd::Refused(self.not_sent(&misfit)),
+                None => CallBatchEnd::Alone(args),
             };
         }
-        BatchEnd::Full
+        CallBatchEnd::Full
     }
 
     /// Runs the calls of a batch; if the worker dies, the calls without an answer are retried.
     fn call_batch(
         &self,
-        batch: &mut Batch,
+        batch: &mut CallBatch,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (mut first, mut retries, mut backoff) = (0, self.retries, Backoff::new(self.backoff));
@@ -372,36 +373,36 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// In the worker process: runs the calls of a request.
     pub fn serve(self, serving: &mut Serving<'_>) {
-        let mut step = Step::Read;
+        let mut step = CallStep::Read;
         while serving.replies.left > 0 {
             // One `catch` for all calls, as in `fill_batch`. After a panic the loop goes on with the next call.
             let panicked = panics::catch(self.function, || self.serve_all(serving, &mut step)).err();
             match (panicked, step) {
                 (None, _) => return,
-                (Some(error), Step::Read) => serving.refuse(&not_read(&error)),
-                (Some(error), Step::Run) => serving.fail(&error),
-                (Some(error), Step::Write) => serving.refuse(&not_written(&error)),
+                (Some(error), CallStep::Read) => serving.refuse(&not_read(&error)),
+                (Some(error), CallStep::Run) => serving.fail(&error),
+                (Some(error), CallStep::Write) => serving.refuse(&not_written(&error)),
                 // The result's destructor has panicked; the result was sent before.
-                (Some(error), Step::Drop) => unwind::discard(error),
+                (Some(error), CallStep::Drop) => unwind::discard(error),
             }
         }
     }
 
     /// Runs calls until all are answered, or one cannot be.
-    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut Step) {
+    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut CallStep) {
         while serving.replies.left > 0 {
-            *step = Step::Read;
+            *step = CallStep::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
                 Err(misfit) => return serving.refuse(&not_read(&misfit)),
             };
-            *step = Step::Run;
+            *step = CallStep::Run;
             let result = (self.local)(args);
-            *step = Step::Write;
+            *step = CallStep::Write;
             if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
                 return serving.refuse(&not_written(&misfit));
             }
-            *step = Step::Drop;
+            *step = CallStep::Drop;
         }
     }
 
@@ -423,7 +424,12 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             (error, Some(on_error)) => on_error(error),
             // Without the panic hook's message: the cancel was asked for.
             (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
-            (TaskError::PoolClosed, None) => panic!("`{}` cannot run: its pool was closed", self.function),
+            (TaskError::PoolClosed, None) => {
+                panic!(
+                    "`{}` cannot run: its pool was closed: call it before `shutdown`, or on another pool",
+                    self.function
+                )
+            }
             (error, None) => panic!("{error}"),
         }
     }
@@ -431,7 +437,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
 /// The step of a call that the worker is in.
 #[derive(Clone, Copy)]
-enum Step {
+enum CallStep {
     Read,
     Run,
     Write,

@@ -1,4 +1,4 @@
-//! Cutting arguments into chunks, and gathering what the chunks give.
+//! Splitting arguments into chunks, and gathering the results of chunks.
 
 pub(crate) mod gather;
 pub(crate) mod split;

@@ -1,25 +1,25 @@
-//! Finding out, inside a generic function, that a type is a certain one.
+//! Compares types inside a generic function, a form of specialization.
 
 use std::mem::ManuallyDrop;
 
-/// Whether `A` and `B` are the same type, lifetimes apart.
+/// Whether `A` and `B` are the same type, ignoring lifetimes.
 #[inline]
 pub(crate) fn same_type<A: ?Sized, B: ?Sized>() -> bool {
     typeid::of::<A>() == typeid::of::<B>()
 }
 
-/// Gives a value its other name.
+/// Casts a value to its own type under another name.
 ///
-/// Keep to types without lifetimes, or with `'static` alone in `A`: type ids do not tell lifetimes apart.
+/// The types of `A` have no lifetime but `'static`, as type ids ignore lifetimes.
 ///
 /// # Panics
 ///
 /// If the types differ.
 #[inline]
 pub(crate) fn cast<A: 'static, B>(value: A) -> B {
-    assert!(same_type::<A, B>(), "the caller has compared the types");
+    assert!(same_type::<A, B>(), "cast to another type: callers compare the types first");
     let value = ManuallyDrop::new(value);
-    // SAFETY: both are the same type; `A` is `'static`, so no lifetime in `B` outlives its data; and the
-    // original is never used or dropped again.
+    // SAFETY: the assertion holds, so both are the same type up to lifetimes; `A: 'static`, so no lifetime in `B`
+    // outlives its data. `ManuallyDrop` keeps the original from being used or dropped again.
     unsafe { std::mem::transmute_copy::<ManuallyDrop<A>, B>(&value) }
 }

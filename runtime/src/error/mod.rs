@@ -1,4 +1,4 @@
-//! What can keep a task from giving its result.
+//! [`TaskError`]: why a task has no result.
 
 pub(crate) mod panics;
 
@@ -33,27 +33,27 @@ pub enum TaskError {
         message: String,
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
-        /// Where it panicked, as `file:line:column`; `None` if another panic hook was set since Fanfold's first task, and
-        /// if the panic came from another thread: from a call that the function waited for.
+        /// Where it panicked, as `file:line:column`. `None` if another panic hook was set after Fanfold's first task,
+        /// or if the panic came from a call on another thread, which the function waited for.
         location: Option<String>,
-        /// What the function panicked with; [`TaskError::resume`] throws it again. From a worker process only text comes:
-        /// the message, as a `String`.
+        /// The panic's payload; [`TaskError::resume`] resumes the panic with it. That of a worker process is the
+        /// message, as a `String`.
         payload: Payload,
     },
-    /// The task was cancelled before it gave a result.
+    /// The task was cancelled before it had a result.
     Cancelled,
-    /// The task ran longer than it may.
+    /// The task ran longer than its time limit.
     TimedOut {
-        /// The limit: of the function, counted from the start of the run on its worker; or of the wait, where
-        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout)
-        /// gave up. While the operating system refuses the pool a thread and none of its jobs end, a function's time
-        /// counts from its submission.
+        /// The limit of the function, counted from the start of the run on its worker; or that of
+        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout),
+        /// counted from the start of the wait. While the operating system refuses the pool a thread and none of its
+        /// jobs end, a function's time counts from its submission.
         after: Duration,
     },
     /// The worker could not make the state that the function needs (`init = path`).
     #[non_exhaustive]
     Init {
-        /// The function, and what its initializer returned or panicked with.
+        /// The function, and the error or the panic of its initializer.
         message: String,
     },
     /// The pool was closed before the task started.
@@ -63,20 +63,20 @@ pub enum TaskError {
     WorkerDied {
         /// The path of the function that ran, as `module::name`.
         function: &'static str,
-        /// What became of the process.
+        /// How the process ended.
         message: String,
-        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. Where another part of the
-        /// program has waited for it, or `SIGCHLD` is ignored, only Linux 6.15 and newer still tell signal and code.
+        /// The number of the signal that killed it, if one did: 9 is `SIGKILL`, 11 `SIGSEGV`. If other code of the
+        /// program reaps it, or `SIGCHLD` is ignored, signal and code are known on Linux 6.15 and newer only.
         signal: Option<i32>,
-        /// The code that it exited with, if it did.
+        /// Its exit code, if it exited.
         code: Option<i32>,
     },
-    /// An argument or the result could not be sent to another process, or read there.
+    /// An argument or the result could not be serialized, or could not be deserialized on the other side.
     #[non_exhaustive]
     Wire {
         /// The path of the function that was called, as `module::name`.
         function: &'static str,
-        /// What could not be sent, and why.
+        /// Which value, and why.
         message: String,
     },
 }
@@ -96,11 +96,11 @@ impl TaskError {
         Self::Wire { function, message }
     }
 
-    /// Throws a panic that happened in a task on to the caller; gives any other error back.
+    /// Resumes the panic of a task on this thread. Returns any other error.
     ///
     /// # Panics
     ///
-    /// With the task's own payload, where the error is [`TaskError::Panicked`].
+    /// With the task's own payload, if the error is [`TaskError::Panicked`].
     ///
     /// # Examples
     ///
@@ -115,7 +115,7 @@ impl TaskError {
     /// let payload = std::panic::catch_unwind(|| error.resume()).unwrap_err();
     /// assert_eq!(payload.downcast_ref(), Some(&7_u8));
     /// ```
-    #[must_use = "an error that is no panic comes back"]
+    #[must_use = "an error other than a panic is returned"]
     pub fn resume(self) -> Self {
         match self {
             Self::Panicked { payload, .. } => std::panic::resume_unwind(payload.0),
@@ -149,13 +149,13 @@ impl fmt::Display for TaskError {
 
 impl Error for TaskError {}
 
-/// What a task panicked with, safe to share between threads because only its owner can look inside.
+/// A panic's payload. It can be shared between threads, as only its owner can access the value.
 pub struct Payload(Box<dyn Any + Send>);
 
-// SAFETY: a shared `&Payload` gives no access to what is inside: no method takes `&self`.
+// SAFETY: a `&Payload` gives no access to the value: `into_inner` takes `self`, and `Debug` does not read the value.
 unsafe impl Sync for Payload {}
 
-// What it holds is only ever moved out whole: no half-changed state can be seen through it.
+// The value is only moved out as a whole, so no broken invariant of it can be observed.
 impl std::panic::UnwindSafe for Payload {}
 impl std::panic::RefUnwindSafe for Payload {}
 
@@ -165,7 +165,7 @@ impl Payload {
         Self(payload)
     }
 
-    /// The payload, as `std::panic::catch_unwind` would give it.
+    /// The payload, as `std::panic::catch_unwind` returns it.
     #[must_use]
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0
@@ -178,7 +178,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The text of a panic, where it has one.
+/// The message of a panic.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         (*text).to_owned()

@@ -1,7 +1,7 @@
-//! The panic policy: a panic in a task is caught, and told of with its message, its place and its function.
+//! Panics in tasks: they are caught and become a [`TaskError`] with message, location and function.
 //!
-//! A payload does not say where it was thrown; only a panic hook hears that. Ours notes the place for threads that
-//! run a task, and passes every panic on to the hook that was there before.
+//! A panic payload does not contain the location; only a panic hook is given it. Fanfold's hook stores the location on
+//! threads that run a task, and calls the previous hook for every panic.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -13,47 +13,48 @@ use std::time::{Duration, Instant};
 use super::TaskError;
 
 thread_local! {
-    /// How many tasks this thread is inside of.
-    static INSIDE: Cell<usize> = const { Cell::new(0) };
-    /// Whether a panic of this thread is expected, and nobody's to read of.
+    /// The number of tasks that this thread is inside of.
+    static TASK_DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Whether a panic of this thread is expected, so that the previous hook does not print it.
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    /// The function whose task this thread runs, and which catches what it unwinds with.
-    static CATCHES: Cell<&'static str> = const { Cell::new("") };
+    /// The function whose task this thread runs in the innermost [`catch`].
+    static CAUGHT_FUNCTION: Cell<&'static str> = const { Cell::new("") };
     /// Whether this thread belongs to a pool.
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
-    /// Where the last panic inside a task happened.
-    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The location of the last panic inside a task.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What a task with a worker's state unwinds with when its initializer fails: a `TaskError::Init`, once it is caught.
+/// The payload of a failed initializer of a worker's state. [`catch`] turns it into `TaskError::Init`.
 struct InitFailed(String);
 
 /// Runs `work`; a panic becomes an error that names `function`.
 pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Result<T, TaskError> {
     install();
-    INSIDE.set(INSIDE.get() + 1);
-    let outer = CATCHES.replace(function);
+    TASK_DEPTH.set(TASK_DEPTH.get() + 1);
+    let outer = CAUGHT_FUNCTION.replace(function);
     let result = catch_unwind(AssertUnwindSafe(work));
-    CATCHES.set(outer);
-    INSIDE.set(INSIDE.get() - 1);
+    CAUGHT_FUNCTION.set(outer);
+    TASK_DEPTH.set(TASK_DEPTH.get() - 1);
     result.map_err(|payload| panicked(function, payload))
 }
 
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
-    init_error(payload)
-        .unwrap_or_else(|payload| TaskError::panicked(function, PLACE.try_with(RefCell::take).unwrap_or(None), payload))
+    init_error(payload).unwrap_or_else(|payload| {
+        TaskError::panicked(function, LOCATION.try_with(RefCell::take).unwrap_or(None), payload)
+    })
 }
 
-/// Ends a call of a function whose initializer has failed: for a task of it that is an error like any other, and for all
-/// others a panic that the hook tells of.
+/// Ends a call of a function whose initializer has failed: a task of the function by `TaskError::Init`, any other call
+/// by a panic that the hook prints.
 pub(crate) fn init_failed(function: &'static str, why: String) -> ! {
-    if CATCHES.get() == function {
+    if CAUGHT_FUNCTION.get() == function {
         resume_unwind(Box::new(InitFailed(why)));
     }
     panic!("{why}")
 }
 
-/// Unwinds with what a call has unwound with elsewhere, on its caller's thread.
+/// Resumes the panic of a call on its caller's thread.
 pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
     match payload.downcast::<InitFailed>() {
         Ok(failed) => panic!("{}", failed.0),
@@ -61,17 +62,17 @@ pub(crate) fn resume(payload: Box<dyn Any + Send>) -> ! {
     }
 }
 
-/// Whether that is a failed initializer's.
+/// Whether the payload is that of a failed initializer.
 pub(crate) fn is_init(payload: &Box<dyn Any + Send>) -> bool {
     (**payload).is::<InitFailed>()
 }
 
-/// Why the initializer of a call has failed, if that is what it unwound with.
+/// The payload of a failed initializer as an error; any other payload is returned.
 pub(crate) fn init_error(payload: Box<dyn Any + Send>) -> Result<TaskError, Box<dyn Any + Send>> {
     payload.downcast::<InitFailed>().map(|failed| TaskError::Init { message: failed.0 })
 }
 
-/// Runs what answers by a panic, and keeps the panic to itself.
+/// Runs a function that may panic, and hides the panic. Returns whether it did not panic.
 #[cfg(feature = "tokio")]
 pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
     install();
@@ -81,96 +82,97 @@ pub(crate) fn quietly(ask: impl FnOnce()) -> Result<(), ()> {
     answer.map_err(drop)
 }
 
-/// Sees to it that the panic hook notes places.
+/// Installs the panic hook, at the first task.
 ///
-/// Setting a hook waits for every hook that runs, and a hook may wait for this very thread: for the task that it is about
-/// to run, or the first use of a pool. So a thread of its own sets it, and is waited for up to [`GRACE`] only; until it is
-/// set, panics are told of without a place.
+/// `set_hook` waits until no hook runs, and a running hook may wait for this thread: for the task that it is about to
+/// run, or for the first use of a pool. So a separate thread sets the hook, and this waits for it up to
+/// [`INSTALL_WAIT`] only. Until the hook is set, panics have no location.
 #[inline]
 pub(crate) fn install() {
     if HOOK.load(Ordering::Acquire) != INSTALLED {
-        start_installing();
+        install_by_thread();
     }
 }
 
-/// Work is about to be handed to another thread by this one, which may be inside of a panic hook that waits for it.
+/// Called before this thread submits work. It may do so inside a panic hook, which then waits for the work.
 #[inline]
 pub(crate) fn before_handing_over() {
     if HOOK.load(Ordering::Relaxed) != INSTALLED {
-        heed_hooks();
+        update_hook_use();
     }
 }
 
-/// Says that this thread belongs to a pool, or does not any more.
+/// Sets whether this thread belongs to a pool.
 pub(crate) fn set_worker(is_worker: bool) {
     IS_WORKER.set(is_worker);
 }
 
-/// What has become of the panic hook: one of the numbers below.
-static HOOK: AtomicU8 = AtomicU8::new(UNTOUCHED);
-const UNTOUCHED: u8 = 0;
-/// A thread that panics has handed work over: workers leave the hook alone, until another thread hands something over.
+/// The state of the panic hook: one of the constants below.
+static HOOK: AtomicU8 = AtomicU8::new(NOT_INSTALLED);
+const NOT_INSTALLED: u8 = 0;
+/// A thread that panics has submitted work. Workers do not set the hook until another thread submits work.
 const IN_USE: u8 = 1;
-/// A thread is setting it.
-const UNDERWAY: u8 = 2;
+/// A thread is setting the hook.
+const INSTALLING: u8 = 2;
 const INSTALLED: u8 = 3;
 
-/// When the first thread began to set the hook.
-static BEGUN: Mutex<Option<Instant>> = Mutex::new(None);
-/// Notified once the hook is set.
-static SET: Condvar = Condvar::new();
-/// How long tasks wait for the hook to be set, in all. It takes some 100 microseconds, unless another hook runs.
-const GRACE: Duration = Duration::from_millis(200);
+/// The time at which the first thread began to set the hook.
+static STARTED: Mutex<Option<Instant>> = Mutex::new(None);
+/// Notified when the hook is set.
+static IS_INSTALLED: Condvar = Condvar::new();
+/// The time that tasks wait for the hook to be set, all tasks together. Setting it takes some 100 us, unless another
+/// hook runs.
+const INSTALL_WAIT: Duration = Duration::from_millis(200);
 
 #[cold]
-fn heed_hooks() {
+fn update_hook_use() {
     if std::thread::panicking() {
-        let _ = HOOK.compare_exchange(UNTOUCHED, IN_USE, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = HOOK.compare_exchange(NOT_INSTALLED, IN_USE, Ordering::Relaxed, Ordering::Relaxed);
     } else if !IS_WORKER.get() && HOOK.load(Ordering::Relaxed) == IN_USE {
-        let _ = HOOK.compare_exchange(IN_USE, UNTOUCHED, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = HOOK.compare_exchange(IN_USE, NOT_INSTALLED, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 #[cold]
-fn start_installing() {
-    // A hook that this thread is inside of would be waited for: the next task sets it.
+fn install_by_thread() {
+    // This thread may be inside a hook, which setting one would wait for. The next task sets it.
     if std::thread::panicking() || HOOK.load(Ordering::Relaxed) == IN_USE {
         return;
     }
-    if HOOK.compare_exchange(UNTOUCHED, UNDERWAY, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        begun().get_or_insert_with(Instant::now);
-        if std::thread::Builder::new().name("fanfold-hook".into()).spawn(set_hook).is_err() {
-            // No thread now: another task tries again.
-            return HOOK.store(UNTOUCHED, Ordering::Relaxed);
+    if HOOK.compare_exchange(NOT_INSTALLED, INSTALLING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        started().get_or_insert_with(Instant::now);
+        if std::thread::Builder::new().name("fanfold-hook".into()).spawn(install_hook).is_err() {
+            // No thread could be started. Another task tries again.
+            return HOOK.store(NOT_INSTALLED, Ordering::Relaxed);
         }
     }
-    let mut begun = begun();
-    while HOOK.load(Ordering::Acquire) == UNDERWAY {
-        let left = begun.map_or(GRACE, |begun| GRACE.saturating_sub(begun.elapsed()));
+    let mut started = started();
+    while HOOK.load(Ordering::Acquire) == INSTALLING {
+        let left = started.map_or(INSTALL_WAIT, |started| INSTALL_WAIT.saturating_sub(started.elapsed()));
         if left.is_zero() {
             return;
         }
-        begun = SET.wait_timeout(begun, left).unwrap_or_else(PoisonError::into_inner).0;
+        started = IS_INSTALLED.wait_timeout(started, left).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
-pub(crate) fn begun() -> MutexGuard<'static, Option<Instant>> {
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn started() -> MutexGuard<'static, Option<Instant>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn set_hook() {
+fn install_hook() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if INSIDE.get() > 0 {
-            // In the destructor of a thread-local it may be gone.
-            let _ = PLACE.try_with(|place| place.replace(info.location().map(ToString::to_string)));
+        if TASK_DEPTH.get() > 0 {
+            // The thread-local may be destroyed if this is in a destructor of another one.
+            let _ = LOCATION.try_with(|place| place.replace(info.location().map(ToString::to_string)));
         }
         if !QUIET.get() {
             before(info);
         }
     }));
     HOOK.store(INSTALLED, Ordering::Release);
-    // Taking the lock orders this after a waiter that has looked at `HOOK` and does not sleep yet.
-    drop(begun());
-    SET.notify_all();
+    // A waiter checks `HOOK` under this lock and then waits, so after the lock was taken here it hears the notify.
+    drop(started());
+    IS_INSTALLED.notify_all();
 }

@@ -14,7 +14,7 @@ use super::schedule::{Grain, Hands, Plan, drive};
 use super::source::{Source, Visitor};
 use crate::pool::Core;
 use crate::pool::scoped::Abandoned;
-use crate::sys::drop_all::Kept;
+use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::{AssertSend, CallProof};
 
 /// What the results of a map can be collected into: `Vec<R>` and the other collections of the standard library,
@@ -27,29 +27,29 @@ use crate::task::send_proof::{AssertSend, CallProof};
 pub trait Collect<R>: sealed::Sealed {
     /// What is kept of a result.
     #[doc(hidden)]
-    type Kept;
+    type DropEach;
     /// What ends the map early.
     #[doc(hidden)]
     type Stop;
     #[doc(hidden)]
-    fn keep(result: R) -> Result<Self::Kept, Self::Stop>;
+    fn keep(result: R) -> Result<Self::DropEach, Self::Stop>;
     #[doc(hidden)]
-    fn finish(results: Result<Vec<Self::Kept>, Self::Stop>) -> Self;
+    fn finish(results: Result<Vec<Self::DropEach>, Self::Stop>) -> Self;
 }
 
-/// `Kept` is made on workers and put together on the caller's thread: only types of which the proof that results may
+/// `DropEach` is made on workers and put together on the caller's thread: only types of which the proof that results may
 /// cross says enough can be collected into.
 ///
 /// ```compile_fail,E0277
 /// struct Mine;
 ///
 /// impl fanfold::Collect<u64> for Mine {
-///     type Kept = std::rc::Rc<u64>; // would cross threads without anybody's leave
+///     type DropEach = std::rc::Rc<u64>; // would cross threads without anybody's leave
 ///     type Stop = ();
-///     fn keep(result: u64) -> Result<Self::Kept, ()> {
+///     fn keep(result: u64) -> Result<Self::DropEach, ()> {
 ///         Ok(result.into())
 ///     }
-///     fn finish(_: Result<Vec<Self::Kept>, ()>) -> Self {
+///     fn finish(_: Result<Vec<Self::DropEach>, ()>) -> Self {
 ///         Mine
 ///     }
 /// }
@@ -70,18 +70,18 @@ impl<C: sealed::Sealed> sealed::Sealed for Option<C> {
 }
 
 impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
-    type Kept = C::Kept;
+    type DropEach = C::DropEach;
     type Stop = Result<C::Stop, E>;
 
     #[inline]
-    fn keep(result: Result<T, E>) -> Result<C::Kept, Self::Stop> {
+    fn keep(result: Result<T, E>) -> Result<C::DropEach, Self::Stop> {
         match result {
             Ok(value) => C::keep(value).map_err(Ok),
             Err(error) => Err(Err(error)),
         }
     }
 
-    fn finish(results: Result<Vec<C::Kept>, Self::Stop>) -> Self {
+    fn finish(results: Result<Vec<C::DropEach>, Self::Stop>) -> Self {
         match results {
             Ok(kept) => Ok(C::finish(Ok(kept))),
             Err(Ok(inner)) => Ok(C::finish(Err(inner))),
@@ -91,18 +91,18 @@ impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
 }
 
 impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
-    type Kept = C::Kept;
+    type DropEach = C::DropEach;
     type Stop = Option<C::Stop>;
 
     #[inline]
-    fn keep(result: Option<T>) -> Result<C::Kept, Self::Stop> {
+    fn keep(result: Option<T>) -> Result<C::DropEach, Self::Stop> {
         match result {
             Some(value) => C::keep(value).map_err(Some),
             None => Err(None),
         }
     }
 
-    fn finish(results: Result<Vec<C::Kept>, Self::Stop>) -> Self {
+    fn finish(results: Result<Vec<C::DropEach>, Self::Stop>) -> Self {
         match results {
             Ok(kept) => Some(C::finish(Ok(kept))),
             Err(Some(inner)) => Some(C::finish(Err(inner))),
@@ -118,7 +118,7 @@ macro_rules! from_vec {
         }
 
         impl<$($generics)*> Collect<$item> for $type {
-            type Kept = $item;
+            type DropEach = $item;
             type Stop = Infallible;
 
             #[inline]
@@ -162,7 +162,7 @@ const STOPPING_WINDOW: usize = 1 << 20;
 /// What a run has given so far.
 struct Gathering<'r, 'a, F, K, T, E> {
     run: &'r Run<'a, F, K>,
-    kept: Result<Kept<T>, E>,
+    kept: Result<DropEach<T>, E>,
     /// Whether the pool was closed before all items had run.
     abandoned: bool,
 }
@@ -196,7 +196,7 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())), abandoned: false };
+        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())), abandoned: false };
         source.visit(&mut gathering);
         gathering.end()
     }
@@ -212,7 +212,7 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(Kept(Vec::new())), abandoned: false };
+        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())), abandoned: false };
         let _ = gathering.window(items);
         match gathering.end() {
             Ok(results) => results,
@@ -233,7 +233,7 @@ pub(crate) fn pool_was_closed(name: &str, core: &Core) -> ! {
 
 impl<F, K, T, E> Gathering<'_, '_, F, K, T, E> {
     fn end(self) -> Result<Result<Vec<T>, E>, Abandoned> {
-        if self.abandoned { Err(Abandoned) } else { Ok(self.kept.map(Kept::into_vec)) }
+        if self.abandoned { Err(Abandoned) } else { Ok(self.kept.map(DropEach::into_vec)) }
     }
 }
 

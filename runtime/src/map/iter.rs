@@ -20,7 +20,7 @@ use super::{Detach, Map};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::{self, Core, Kind};
-use crate::sys::drop_all::{Rest, drop_all};
+use crate::sys::drop_all::{DropRest, drop_all};
 use crate::task::Task;
 use crate::task::completions::Completions;
 use crate::task::send_proof::CallProof;
@@ -56,7 +56,7 @@ pub struct MapIter<I: Iterator, R> {
 }
 
 /// Results that were not given out.
-type Results<R> = Rest<std::vec::IntoIter<R>>;
+type Results<R> = DropRest<std::vec::IntoIter<R>>;
 
 /// Submits a task of several items.
 type Spawn<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
@@ -191,7 +191,7 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
             if let Some(payload) = self.panic.take() {
                 match (panics::init_error(payload), self.late) {
                     (Ok(error), Some(late)) => {
-                        self.results = Rest(vec![late(error)].into_iter());
+                        self.results = DropRest(vec![late(error)].into_iter());
                         continue;
                     }
                     (Ok(error), None) => panic!("{error}"),
@@ -209,7 +209,8 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                         self.panic.as_ref().is_some_and(|panic| self.late.is_none() || !panics::is_init(panic));
                 }
                 Err(error @ TaskError::TimedOut { .. }) if self.late.is_some() => {
-                    self.results = Rest(self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter());
+                    self.results =
+                        DropRest(self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter());
                 }
                 Err(error) => panic!("the map cannot go on: {error}"),
             }
@@ -290,7 +291,7 @@ where
                 _ => 1,
             },
             one_by_one: io || terms.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
-            results: Rest(Vec::new().into_iter()),
+            results: DropRest(Vec::new().into_iter()),
             late: None,
             panic: None,
             bar,
@@ -311,7 +312,7 @@ fn submit<A: 'static, R: 'static>(
         let start = Instant::now();
         let mut results = Vec::with_capacity(items.len());
         let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
-        Batch { results: Rest(results.into_iter()), took: start.elapsed(), panic }
+        Batch { results: DropRest(results.into_iter()), took: start.elapsed(), panic }
     };
     // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
     let proof = unsafe { CallProof::vouched() };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::sys::drop_all::Drops;
+use crate::sys::drop_all::DropSequence;
 use crate::sys::reserve;
 
 /// Places for results. What was written and never made into a vector is dropped exactly once.
@@ -61,7 +61,7 @@ impl<R> Slots<R> {
     /// A block is whole.
     fn filled(&self, block: Range<usize>) {
         if needs_drop::<R>() {
-            let mut written = reserve::lock_with_room(|| self.written(), |written| written, 1);
+            let mut written = reserve::lock_with_capacity(|| self.written(), |written| written, 1);
             match written.last_mut() {
                 Some(last) if last.end == block.start => last.end = block.end,
                 _ => written.push(block),
@@ -93,12 +93,12 @@ impl<R> Drop for Slots<R> {
     fn drop(&mut self) {
         if needs_drop::<R>() {
             let written = std::mem::take(self.written.get_mut().unwrap_or_else(PoisonError::into_inner));
-            let mut drops = Drops::default();
+            let mut drops = DropSequence::default();
             for index in written.into_iter().flatten() {
                 // SAFETY: the block that holds this place was written whole.
-                drops.each(|| unsafe { (*self.first.add(index)).assume_init_drop() });
+                drops.run(|| unsafe { (*self.first.add(index)).assume_init_drop() });
             }
-            drops.end();
+            drops.finish();
         }
     }
 }
@@ -190,11 +190,11 @@ struct Written<R> {
 impl<R> Drop for Written<R> {
     #[inline]
     fn drop(&mut self) {
-        let mut drops = Drops::default();
+        let mut drops = DropSequence::default();
         for place in 0..self.count {
             // SAFETY: it was written, and is not again.
-            drops.each(|| unsafe { (*self.first.add(place)).assume_init_drop() });
+            drops.run(|| unsafe { (*self.first.add(place)).assume_init_drop() });
         }
-        drops.end();
+        drops.finish();
     }
 }

@@ -16,7 +16,7 @@ use super::schedule::Grain;
 use super::source::{Source, Visitor};
 use crate::pool::Core;
 use crate::pool::scoped;
-use crate::sys::drop_all::Kept;
+use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
 
 /// How long a block is to take: much longer than a request's way there and back.
@@ -49,9 +49,9 @@ impl<A, R, K> BatchRun<'_, A, R, K> {
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(Kept(Vec::new())) };
+        let mut windows = Windows { run: self, kept: Ok(DropEach(Vec::new())) };
         source.visit(&mut windows);
-        windows.kept.map(Kept::into_vec)
+        windows.kept.map(DropEach::into_vec)
     }
 
     /// As [`collect`](Self::collect), for items that are one window.
@@ -59,15 +59,15 @@ impl<A, R, K> BatchRun<'_, A, R, K> {
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(Kept(Vec::new())) };
+        let mut windows = Windows { run: self, kept: Ok(DropEach(Vec::new())) };
         let _ = windows.window(items);
-        windows.kept.map(Kept::into_vec)
+        windows.kept.map(DropEach::into_vec)
     }
 }
 
 struct Windows<'r, 'a, A, R, K, T, E> {
     run: &'r BatchRun<'a, A, R, K>,
-    kept: Result<Kept<T>, E>,
+    kept: Result<DropEach<T>, E>,
 }
 
 impl<A, R, K, T, E> Visitor<A> for Windows<'_, '_, A, R, K, T, E>

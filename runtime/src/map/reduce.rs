@@ -16,7 +16,7 @@ use super::process::BatchRun;
 use super::progress::Bar;
 use super::source::{Source, Visitor};
 use super::{Grain, Hands, Map, MapFn, Run};
-use crate::sys::drop_all::Kept;
+use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::CallProof;
 
 /// The blocks: so many items are cut into blocks of so many, then the next ones.
@@ -95,7 +95,7 @@ where
             function: &self.function,
             fold,
             seen: 0,
-            folded: Kept(Vec::new()),
+            folded: DropEach(Vec::new()),
         };
         self.source.visit(&mut blocks);
         blocks.folded.into_vec()
@@ -143,7 +143,7 @@ struct Blocks<'a, F, G, T> {
     bar: Option<&'a Bar>,
     /// Items of earlier windows.
     seen: usize,
-    folded: Kept<T>,
+    folded: DropEach<T>,
 }
 
 impl<A, F, G> Visitor<A> for Blocks<'_, F, G, G::Folded>

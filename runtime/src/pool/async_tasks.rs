@@ -17,7 +17,7 @@ pub(crate) struct Futures {
 
 pub(crate) fn alive() -> MutexGuard<'static, Futures> {
     let mut futures = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    let forks = fork::count();
+    let forks = fork::generation();
     if futures.forks != forks {
         *futures = Futures { alive: 0, forks };
     }

@@ -246,7 +246,7 @@ fn rest<'a>(
         }
         if state.sleeping.0.len() == state.sleeping.0.capacity() {
             drop(state);
-            state = reserve::lock_with_room(|| core.queue.lock(), |state| &mut state.sleeping.0, 1);
+            state = reserve::lock_with_capacity(|| core.queue.lock(), |state| &mut state.sleeping.0, 1);
             continue;
         }
         // One that stays sleeps without a clock; others may leave, and it may then be the last.

@@ -123,7 +123,7 @@ impl Drop for CpuSeat {
 ///
 /// Whoever makes it hold must then wake this thread's [`park::waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
-    if park::look(&done) {
+    if park::spin(&done) {
         return;
     }
     sleep_until(done);
@@ -137,7 +137,7 @@ pub(crate) fn sleep_until(done: impl Fn() -> bool) {
 
 /// As [`wait_until`], with a deadline; whether it holds in time.
 pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: std::time::Instant) -> bool {
-    if park::look(&done) {
+    if park::spin(&done) {
         return true;
     }
     let _aside = Aside::step();

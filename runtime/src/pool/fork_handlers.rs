@@ -28,7 +28,7 @@ impl Locks {
             _timer: timer::lock(),
             _pools: registry::lock(),
             _settings: config::settings(),
-            _hook: panics::begun(),
+            _hook: panics::started(),
             #[cfg(feature = "tokio")]
             _futures: async_tasks::alive(),
         }

@@ -20,7 +20,7 @@ impl Core {
         let threads = Some(self.threads);
         let limits = Limits { memory: None, tasks: None };
         let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
-        let started = self.frames.get_or_fill(|| Core::start(spec));
+        let started = self.frames.get_or_try_init(|| Core::start(spec));
         let crew =
             started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
         // Not while others wait for the cell: its threads run the user's hooks as they end.

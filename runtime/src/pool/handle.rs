@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{BuildError, Core, Hooks, Kind, Limits, Spec};
-use crate::sys::try_once::TryOnce;
+use crate::sys::try_once::TryOnceLock;
 
 /// A pool of worker threads.
 ///
@@ -39,7 +39,7 @@ use crate::sys::try_once::TryOnce;
 /// ```
 pub struct Pool {
     spec: Spec,
-    core: TryOnce<Arc<Core>>,
+    core: TryOnceLock<Arc<Core>>,
 }
 
 impl Pool {
@@ -53,7 +53,7 @@ impl Pool {
                 hooks: Hooks { start: None, stop: None },
                 limits: Limits { memory: None, tasks: None },
             },
-            core: TryOnce::new(),
+            core: TryOnceLock::new(),
         }
     }
 
@@ -232,7 +232,7 @@ impl Pool {
     /// ```
     pub fn build(mut self) -> Result<Self, BuildError> {
         let core = Core::start(self.spec)?;
-        self.core = TryOnce::filled(core);
+        self.core = TryOnceLock::with_value(core);
         Ok(self)
     }
 
@@ -347,7 +347,7 @@ impl Pool {
         // A panic in a closure does not say who called: the message does.
         let place = Location::caller();
         super::watch_forks();
-        let started = self.core.get_or_fill(|| Core::start(self.spec));
+        let started = self.core.get_or_try_init(|| Core::start(self.spec));
         started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
     }
 }

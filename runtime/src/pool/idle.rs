@@ -43,7 +43,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { look: park::LOOK, looked: Moment::from_ticks(0), together: 0, enough: TOGETHER }
+        Self { look: park::SPIN, looked: Moment::from_ticks(0), together: 0, enough: TOGETHER }
     }
 
     /// Whether it should look at all. A worker whose job took long has kept nobody waiting who would be back at once.
@@ -51,9 +51,9 @@ impl Patience {
     pub(super) fn is_to_look(&mut self, ring: Ring) -> bool {
         let now = Moment::now();
         let before = std::mem::replace(&mut self.looked, now);
-        park::see_crowd();
+        park::count_other_waits();
         now.since(before) <= park::COLD_NS
-            && (!shares_core(ring) || (self.together >= self.enough && !park::is_crowded()))
+            && (!shares_core(ring) || (self.together >= self.enough && !park::is_oversubscribed()))
     }
 
     /// Looks whether there is a job.
@@ -62,11 +62,11 @@ impl Patience {
             && shares_core(ring)
         {
             queue.expect_from_afar(MOVING);
-            cpu::leave(shared);
+            cpu::leave_core(shared);
             self.together = 0;
             self.enough = (2 * self.enough).min(OFTEN_TOGETHER);
         }
-        park::look_up_to(self.look, || queue.looks_busy());
+        park::spin_up_to(self.look, || queue.looks_busy());
     }
 
     /// It has slept since then, and was called.
@@ -74,7 +74,7 @@ impl Patience {
     pub(super) fn slept(&mut self, since: Moment, ring: Ring) {
         let is_short = ring.at.since(since) < MOMENT_NS;
         let came_after = Duration::from_nanos(Moment::now().since(ring.at));
-        self.look = if is_short { (2 * came_after).clamp(park::LOOK, LONGEST) } else { park::LOOK };
+        self.look = if is_short { (2 * came_after).clamp(park::SPIN, LONGEST) } else { park::SPIN };
         if is_short && shares_core(ring) {
             self.together += 1;
         } else {
@@ -85,5 +85,5 @@ impl Patience {
 
 /// Whether this thread is on the core of the one that called it.
 fn shares_core(ring: Ring) -> bool {
-    ring.from.is_some() && ring.from == cpu::core()
+    ring.from.is_some() && ring.from == cpu::current_core()
 }

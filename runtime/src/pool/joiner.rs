@@ -9,17 +9,17 @@ impl Core {
     #[inline]
     pub(crate) fn look(&self, done: impl Fn() -> bool) -> bool {
         // A thread that has not waited for long may be of a large crowd.
-        done() || if park::begin() { self.look_on(done) } else { park::give_way(done) }
+        done() || if park::begin_wait() { self.look_on(done) } else { park::yield_once(done) }
     }
 
     fn look_on(&self, done: impl Fn() -> bool) -> bool {
         if let Some(time) = self.queue.still_moves()
-            && park::look_up_to(time, &done)
+            && park::spin_up_to(time, &done)
         {
             return true;
         }
         // Among many that wait for one of many, looking only keeps a worker from its core.
-        let is_far_back = park::is_crowded() && self.queue.waiting() > cpu::cores();
-        (!is_far_back && park::look_up_to(park::LOOK, &done)) || park::give_way(done)
+        let is_far_back = park::is_oversubscribed() && self.queue.waiting() > cpu::cores();
+        (!is_far_back && park::spin_up_to(park::SPIN, &done)) || park::yield_once(done)
     }
 }

@@ -51,7 +51,7 @@ use crate::error::panics;
 use crate::process;
 use crate::sys::fork;
 #[cfg(feature = "polars")]
-use crate::sys::try_once::TryOnce;
+use crate::sys::try_once::TryOnceLock;
 use crate::sys::unwind;
 
 pub(crate) use at_work::at_work;
@@ -100,7 +100,7 @@ pub(crate) struct Core {
     cancelled: AtomicBool,
     /// Its plain threads for DataFrame chunks, once some were asked for.
     #[cfg(feature = "polars")]
-    frames: TryOnce<Arc<Core>>,
+    frames: TryOnceLock<Arc<Core>>,
     /// The forks before its threads started.
     forks: u32,
     demand: Demand,
@@ -139,8 +139,8 @@ impl Core {
             queue: Queue::new(threads),
             cancelled: AtomicBool::new(false),
             #[cfg(feature = "polars")]
-            frames: TryOnce::new(),
-            forks: fork::count(),
+            frames: TryOnceLock::new(),
+            forks: fork::generation(),
             demand: Demand::new(spec.default && spec.kind == Kind::Cpu),
             looks: Looks::new(core),
             #[cfg(feature = "process")]
@@ -208,7 +208,7 @@ impl Core {
         let ran = job.run();
         // A worker's thread that waited for jobs here would keep a copy of the worker alive.
         #[cfg(feature = "process")]
-        crate::sys::owner::end_copy_of_worker();
+        crate::sys::owner::exit_if_forked_worker();
         drop(holding);
         if ran == JobEnd::Helped {
             self.demand.helped();

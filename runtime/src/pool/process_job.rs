@@ -44,7 +44,7 @@ impl Supply<Arc<dyn Job>> for Line<'_> {
 
     fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Job>>>>) {
         let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
-        let mut state = self.core.queue.lock_with_room(jobs.len());
+        let mut state = self.core.queue.lock_with_capacity(jobs.len());
         // Under the lock: from the moment that the pool is cancelled its queue stays empty.
         if self.core.is_cancelled() {
             drop(state);

@@ -30,17 +30,17 @@ pub(crate) fn lock() -> MutexGuard<'static, Started> {
 pub(super) fn add(core: &Arc<Core>) {
     let mut ended = Vec::new();
     if lock().is_crowded() {
-        let mut started = reserve::lock_to_copy(lock, |started| started.pools.len(), &mut ended);
+        let mut started = reserve::lock_with_buffer(lock, |started| started.pools.len(), &mut ended);
         ended.extend(started.pools.extract_if(.., |core| core.strong_count() == 0));
         started.crowded = (2 * started.pools.len()).max(LEAST);
     }
-    reserve::lock_with_room(lock, |started| &mut started.pools, 1).pools.push(Arc::downgrade(core));
+    reserve::lock_with_capacity(lock, |started| &mut started.pools, 1).pools.push(Arc::downgrade(core));
 }
 
 /// Every pool that has started and not ended.
 pub(crate) fn all() -> Vec<Arc<Core>> {
     let mut pools = Vec::new();
-    let started = reserve::lock_to_copy(lock, |started| started.pools.len(), &mut pools);
+    let started = reserve::lock_with_buffer(lock, |started| started.pools.len(), &mut pools);
     pools.extend(started.pools.iter().filter_map(Weak::upgrade));
     drop(started);
     pools

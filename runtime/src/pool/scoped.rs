@@ -193,12 +193,12 @@ impl<W: Work> Job for Lease<W> {
             // SAFETY: this worker is counted in.
             unsafe { self.work.work() };
         };
-        let forks = fork::seen();
+        let forks = fork::watched_generation();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(in_context)) {
             self.keep(payload);
         }
         if fork::is_child(forks) {
-            fork::end_child();
+            fork::exit_child();
         }
         // The last use of anything of the caller's. The waker is ours.
         let before = self.state.fetch_sub(INSIDE, Ordering::AcqRel);
@@ -257,7 +257,7 @@ fn serve<W: Work>(
     job: impl Fn() -> Arc<dyn Job>,
 ) -> Result<(), Bad> {
     let along = lease.along;
-    let forks = fork::count();
+    let forks = fork::generation();
     // From here on nothing unwinds before the lease is closed.
     let pushed = catch_unwind(AssertUnwindSafe(|| {
         if helpers > 0 {
@@ -278,7 +278,7 @@ fn serve<W: Work>(
             let now = lease.state.load(Ordering::Acquire);
             now & ABANDONED != 0 || (now & ENTERED != 0 && now < INSIDE)
         };
-        if !park::look(done) {
+        if !park::spin(done) {
             if core.is_frames() {
                 wait_until_begun(core, lease, &job);
             }
@@ -298,7 +298,7 @@ fn serve<W: Work>(
         core.retract(&job());
     }
     // Each worker inside is at its last block, and may wait there for the permit that this thread gives back meanwhile.
-    if before >= INSIDE && !park::look_for(LAST_BLOCK, || lease.nobody_inside()) {
+    if before >= INSIDE && !park::spin_for(LAST_BLOCK, || lease.nobody_inside()) {
         pool::wait_by(|| lease.sleep(|| lease.nobody_inside()));
     }
     if let Some(payload) = lease.take_panic() {

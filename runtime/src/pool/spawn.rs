@@ -110,11 +110,11 @@ impl Core {
     /// Keeps a thread's handle until the pool ends.
     pub(super) fn keep_handle(&self, handle: JoinHandle<()>) {
         let mut ended = Vec::new();
-        let mut state = reserve::lock_with_room(|| self.queue.lock(), |state| &mut state.handles, 1);
+        let mut state = reserve::lock_with_capacity(|| self.queue.lock(), |state| &mut state.handles, 1);
         state.handles.push(handle);
         if state.handles.len() > 2 * state.threads {
             drop(state);
-            let mut state = reserve::lock_to_copy(|| self.queue.lock(), |state| state.handles.len(), &mut ended);
+            let mut state = reserve::lock_with_buffer(|| self.queue.lock(), |state| state.handles.len(), &mut ended);
             ended.extend(state.handles.extract_if(.., |old| old.is_finished()));
         }
         // Handles of threads that have ended are freed here, while the lock is free.

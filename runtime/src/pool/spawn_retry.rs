@@ -192,7 +192,7 @@ impl Core {
     /// Queued jobs with a time limit.
     fn limited_jobs(&self) -> Vec<(Arc<dyn Job>, Duration)> {
         let mut limited = Vec::new();
-        let state = reserve::lock_to_copy(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
+        let state = reserve::lock_with_buffer(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
         limited.extend(state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))));
         drop(state);
         limited
@@ -204,7 +204,7 @@ fn tell_of_refusal() {
     REFUSALS.fetch_add(1, Ordering::AcqRel);
     for core in registry::all() {
         let mut waiting = Vec::new();
-        let state = reserve::lock_to_copy(|| core.queue.lock(), |state| state.waiters.len(), &mut waiting);
+        let state = reserve::lock_with_buffer(|| core.queue.lock(), |state| state.waiters.len(), &mut waiting);
         waiting.extend(state.waiters.iter().cloned());
         drop(state);
         waiting.into_iter().for_each(Waker::wake);

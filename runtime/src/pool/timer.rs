@@ -102,18 +102,18 @@ fn with_room<'a>(queue: MutexGuard<'a, Queue>, lock: impl Fn() -> MutexGuard<'a,
     drop(queue);
     if is_crowded {
         let mut ended = Vec::new();
-        let mut queue = reserve::lock_to_copy(&lock, |queue| queue.entries.len(), &mut ended);
+        let mut queue = reserve::lock_with_buffer(&lock, |queue| queue.entries.len(), &mut ended);
         queue.prune(&mut ended);
         drop(queue);
         // Freed while the lock is free.
         drop(ended);
     }
-    reserve::lock_with_room(lock, |queue| &mut queue.entries, 1)
+    reserve::lock_with_capacity(lock, |queue| &mut queue.entries, 1)
 }
 
 /// Starts the thread if none watches. Refused once, it may be had later.
 pub(crate) fn start() -> io::Result<()> {
-    let forks = fork::count();
+    let forks = fork::generation();
     let mut queue = lock();
     let of_parent = queue.forget_parent(forks);
     let alone = queue.watchers == 0;
@@ -130,7 +130,7 @@ pub(crate) fn start() -> io::Result<()> {
 /// If no pool has started and the thread is refused: without it nothing would ever time out. Where the thread is there,
 /// and is calling back, the entry waits for its return.
 pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
-    let forks = fork::count();
+    let forks = fork::generation();
     let Some(at) = Instant::now().checked_add(limit) else {
         return; // Longer than the clock can count.
     };

@@ -153,14 +153,14 @@ impl Host {
 
     /// Wakes the worker for what was posted.
     pub(super) fn call(&self) {
-        if self.owner.is_here() {
+        if self.owner.is_this_process() {
             self.shared.call_worker();
         }
     }
 
     /// Callers run the user's code between the steps of a call, and that may fork.
     fn check_owner(&self) -> Result<(), Cause> {
-        if self.owner.is_here() { Ok(()) } else { Err(Cause::Forked) }
+        if self.owner.is_this_process() { Ok(()) } else { Err(Cause::Forked) }
     }
 
     /// Whether the worker has begun the request of this number.
@@ -259,7 +259,7 @@ impl Host {
 
     /// Takes the results that a worker had finished of a reply when it ended; how many.
     pub(super) fn last_words(&self, payload: &mut Vec<u8>) -> u32 {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return 0;
         }
         self.shared.take_open(payload).unwrap_or(0)
@@ -272,7 +272,7 @@ impl Host {
 
     /// Gives memory back that is not in use, here and there.
     pub(super) fn tidy(&mut self) {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return;
         }
         self.mail.outbox.tidy();
@@ -287,7 +287,7 @@ impl Host {
 
     /// Tells a worker that has nothing to do to end; one that a signal has stopped goes on, to do so.
     pub(super) fn ask_to_close(&self) {
-        if self.owner.is_here() {
+        if self.owner.is_this_process() {
             self.shared.order(CLOSE);
             self.process.go_on();
         }
@@ -301,7 +301,7 @@ impl Host {
 
     /// Waits until a worker that was asked to close has ended, until the deadline at most; then it is killed.
     pub(super) fn close_by(mut self, deadline: Instant) {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return;
         }
         while let Ok(Waited::Socket) = self.process.listen(&self.mail.socket, Some(deadline)) {
@@ -319,7 +319,7 @@ impl Host {
     /// Sees to it that the process has ended, and says how it has.
     pub(super) fn bury(self, cause: Cause) -> Death {
         let pid = self.process.id();
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return Death { pid, exit: None, cause: Cause::Forked, terms: self.terms };
         }
         let by_itself = match cause {

@@ -63,7 +63,7 @@ impl Stable {
 
     /// Takes a seat back.
     fn put(&self, seat: Box<Seat>) {
-        let mut free = reserve::lock_with_room(|| self.lock(), |free| &mut free.seats, 1);
+        let mut free = reserve::lock_with_capacity(|| self.lock(), |free| &mut free.seats, 1);
         // Workers that waited for others in the midst of a call may have made one too many.
         let spare =
             seat.host.is_some() && free.seats.iter().filter(|seat| seat.host.is_some()).count() >= self.terms.workers;

@@ -48,7 +48,7 @@ impl Readiness {
 impl Drop for Readiness {
     fn drop(&mut self) {
         // In a forked process the poller is still the parent's.
-        if self.reactor.forks == fork::count() {
+        if self.reactor.forks == fork::generation() {
             self.reactor.poller.remove(&self.socket);
         }
         // The waker is dropped after the lock is released: it is not ours.
@@ -63,7 +63,7 @@ impl Reactor {
         // The child of a fork does not have the thread, and starts one of its own.
         static REACTOR: PerProcess<Mutex<Option<&Reactor>>> = PerProcess::new();
         let mut reactor = REACTOR.get().lock().unwrap_or_else(PoisonError::into_inner);
-        let forks = fork::count();
+        let forks = fork::generation();
         if let Some(started) = *reactor
             && started.forks == forks
         {

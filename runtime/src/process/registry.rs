@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use linkme::distributed_slice;
 
 use super::serve::Serving;
-use crate::sys::try_once::get_or_make;
+use crate::sys::try_once::get_or_init_unlocked;
 
 /// All entries of the program.
 #[distributed_slice]
@@ -51,7 +51,7 @@ pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
 /// A number that two processes share only if they run the same build of the same program.
 pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
-    *get_or_make(&FINGERPRINT, || {
+    *get_or_init_unlocked(&FINGERPRINT, || {
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         // Programs lie anywhere in memory, but the distances within one are its build's.

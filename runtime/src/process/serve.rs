@@ -7,7 +7,7 @@ use super::message::{Mail, pack};
 use crate::error::TaskError;
 use crate::process::transport::ring::{Corrupt, LARGEST, Place, Shared, Words};
 use crate::sys::clock::Moment;
-use crate::sys::owner::{end_copy_of_worker, end_now, end_vfork_of_worker};
+use crate::sys::owner::{exit_if_forked_worker, exit_if_vforked_worker, exit_now};
 
 /// How often a worker looks whether its parent has taken some of many large results.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -110,7 +110,7 @@ pub(crate) struct Replies<'a> {
 impl Replies<'_> {
     /// Answers one call.
     pub(crate) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
-        end_copy_of_worker();
+        exit_if_forked_worker();
         if self.mail.outbox.is_crowded() {
             self.wait_for_blocks();
         }
@@ -120,7 +120,7 @@ impl Replies<'_> {
         let written =
             write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) });
         // Writing runs the user's code, too.
-        end_copy_of_worker();
+        exit_if_forked_worker();
         let packed = match written {
             Ok(()) if blocks.is_empty() && self.scratch.len() <= LARGEST => {
                 end_part(&mut self.scratch[start..]);
@@ -135,7 +135,7 @@ impl Replies<'_> {
             Ok(word) => {
                 self.flush();
                 if self.mail.introduce(&blocks).is_err() {
-                    end_now(); // The parent is gone.
+                    exit_now(); // The parent is gone.
                 }
                 self.post(status::DONE, word);
                 self.left -= 1;
@@ -185,7 +185,7 @@ impl Replies<'_> {
                 Ok(Some(taken)) => return taken,
                 Ok(None) => {}
                 // The task has written where it must not, and nothing here can be believed any more.
-                Err(_) => end_now(),
+                Err(_) => exit_now(),
             }
             call_parent(self.shared, self.mail);
             self.shared.wait_for_room(room);
@@ -204,9 +204,9 @@ impl Replies<'_> {
 
     /// Ends this process if it is not the worker's.
     fn end_copies(&self) {
-        end_copy_of_worker();
+        exit_if_forked_worker();
         if Moment::now().since(self.begun) > VFORK_NS {
-            end_vfork_of_worker();
+            exit_if_vforked_worker();
         }
     }
 
@@ -239,6 +239,6 @@ impl Replies<'_> {
 /// Wakes the parent's thread if it sleeps.
 pub(crate) fn call_parent(shared: &Shared, mail: &Mail) {
     if shared.must_call_parent() && mail.ring().is_err() {
-        end_now(); // The parent is gone.
+        exit_now(); // The parent is gone.
     }
 }

@@ -15,7 +15,7 @@ use super::foreign::Connected;
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
 use crate::process::os::refusal::{Refused, Step};
-use crate::sys::owner::end_copy_of_worker;
+use crate::sys::owner::exit_if_forked_worker;
 
 /// The longest message that goes inline.
 const INLINE: usize = 1 << 16;
@@ -61,7 +61,7 @@ impl End {
 
     /// Sends a message; waits while the channel is full if it may.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
-        end_copy_of_worker();
+        exit_if_forked_worker();
         if bytes.len() <= INLINE {
             return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
@@ -72,7 +72,7 @@ impl End {
 
     /// Receives a message; `None` when the other end is closed and nothing is left.
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
-        end_copy_of_worker();
+        exit_if_forked_worker();
         let mut bytes = vec![0; INLINE + 1];
         let mut descriptors = VecDeque::new();
         let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;

@@ -192,11 +192,11 @@ impl Starts {
     /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
     pub(crate) fn keep(&self, process: &Arc<Process>) -> bool {
         let mut ended = Vec::new();
-        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut ended);
+        let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.processes.len(), &mut ended);
         ended.extend(state.processes.extract_if(.., |process| process.strong_count() == 0));
         drop(state);
         drop(ended);
-        let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.processes, 1);
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.processes, 1);
         state.processes.push(Arc::downgrade(process));
         !state.cancelled
     }
@@ -204,7 +204,7 @@ impl Starts {
     /// Kills the pool's processes but those of these numbers, and those that start from now on.
     pub(crate) fn cancel(&self, but: &[u32]) {
         let mut processes = Vec::new();
-        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut processes);
+        let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.processes.len(), &mut processes);
         state.cancelled = true;
         processes.extend(state.processes.iter().filter_map(Weak::upgrade));
         drop(state);

@@ -19,7 +19,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{os, worker};
-use crate::sys::owner::end_now;
+use crate::sys::owner::exit_now;
 
 /// The variable that tells a program that it was started as a worker: its parent's process id.
 pub(super) const VARIABLE: &str = "FANFOLD_WORKER_OF";
@@ -51,10 +51,10 @@ pub(super) fn serve_if_worker() {
 fn serve(parent: u32) -> ! {
     match check(parent) {
         Ok(()) => worker::run(parent),
-        Err(Refusal::Orphan) => end_now(),
+        Err(Refusal::Orphan) => exit_now(),
         Err(Refusal::Stranger(why)) => {
             eprintln!("{VARIABLE}={parent} starts this program as a worker process of a Fanfold pool, but {why}");
-            end_now()
+            exit_now()
         }
     }
 }

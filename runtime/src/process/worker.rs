@@ -14,7 +14,7 @@ use super::serve::{Replies, Serving, call_parent};
 use crate::process::transport::doorbell::{CLOSE, TIDY};
 use crate::process::transport::ring::{Frame, Shared};
 use crate::sys::clock::Moment;
-use crate::sys::owner::{Owner, end_now};
+use crate::sys::owner::{Owner, exit_now};
 
 /// Replies to shorter requests wait for the next ones', while there are any.
 const SHORT_NS: u64 = 20_000;
@@ -41,7 +41,7 @@ pub(super) fn run(parent: u32) -> ! {
     let served = serve(parent);
     if let Err(error) = &served {
         if os::parent_id() != Some(parent) {
-            end_now(); // There is nobody to tell.
+            exit_now(); // There is nobody to tell.
         }
         eprintln!("a fanfold worker process cannot start: {error}");
     }
@@ -58,7 +58,7 @@ struct Worker {
 fn serve(parent: u32) -> io::Result<()> {
     Owner::this_process().become_worker();
     if !os::end_with_parent(parent) {
-        end_now();
+        exit_now();
     }
     os::leave_signals_to_parent();
     let mut worker = meet()?;
@@ -93,7 +93,7 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Shared> {
     if hello != own {
         // The parent compares the two as well, and tells its user.
         let _ = socket.write_all(&own.to_bytes());
-        end_now();
+        exit_now();
     }
     let shared = Shared::open(&memory)?;
     if hello.memory_limit > 0 {
@@ -115,7 +115,7 @@ impl Worker {
                 Ok(Some(frame)) => return Some(frame),
                 Ok(None) => {}
                 // The memory of the two is not what it must be: nothing that it says can be believed.
-                Err(_) => end_now(),
+                Err(_) => exit_now(),
             }
             call_parent(&self.shared, &self.mail);
             if self.shared.take_order(TIDY) {
@@ -138,7 +138,7 @@ impl Worker {
         serving.refuse(&format!("the worker process could not receive its arguments: {error}"));
         serving.replies.flush();
         call_parent(&self.shared, &self.mail);
-        end_now()
+        exit_now()
     }
 
     /// Runs a request, and replies.

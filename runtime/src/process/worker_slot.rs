@@ -280,7 +280,7 @@ impl Seat {
 
     /// This seat's worker; started if there is none.
     pub(crate) fn host(&mut self, function: &'static str, caller: &mut Caller<'_>) -> Result<Host, TaskError> {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             let why = "this process was forked from the one whose pool it is, and has no workers of it: start the program \
                        anew (exec) after a fork, or make a pool of its own";
             return Err(TaskError::worker_died(function, why.into(), None, None));
@@ -511,7 +511,7 @@ pub(crate) struct Running(usize);
 
 impl Running {
     pub(crate) fn enter(task: usize, process: &Arc<Process>) -> Self {
-        reserve::lock_with_room(running, |running| running, 1).push((task, Arc::clone(process)));
+        reserve::lock_with_capacity(running, |running| running, 1).push((task, Arc::clone(process)));
         Self(task)
     }
 }

@@ -1,11 +1,11 @@
-//! A clock that is cheap to read: the processor's time-stamp counter where it counts at one rate, else the system's.
+//! A cheap clock: the processor's time-stamp counter if that has a constant rate, else the system's monotonic clock.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::try_once::get_or_make;
+use super::try_once::get_or_init_unlocked;
 
-/// A moment, in ticks of this machine.
+/// A point in time, in ticks.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment(u64);
 
@@ -23,13 +23,13 @@ impl Moment {
         self.0
     }
 
-    /// So much later.
+    /// The moment that is `time` later.
     pub(crate) fn after(self, time: Duration) -> Self {
         let ticks = (time.as_nanos() << SHIFT) / u128::from(clock().rate);
         Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)))
     }
 
-    /// Nanoseconds from `earlier` to this moment; 0 if another core's counter says otherwise.
+    /// Nanoseconds from `earlier` to this moment; 0 if it is not earlier, as the counters of two cores may differ.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
         let ticks = self.0.saturating_sub(earlier.0);
@@ -38,9 +38,9 @@ impl Moment {
 }
 
 struct Clock {
-    /// When the system's clock is read: ticks are nanoseconds since then.
+    /// Set if the system's clock is used: ticks are nanoseconds since this instant.
     start: Option<Instant>,
-    /// Nanoseconds a tick, times 2 to the power of [`SHIFT`].
+    /// Nanoseconds per tick, times 2 to the power of [`SHIFT`].
     rate: u64,
 }
 
@@ -50,18 +50,18 @@ static CLOCK: OnceLock<Clock> = OnceLock::new();
 
 #[inline]
 fn clock() -> &'static Clock {
-    get_or_make(&CLOCK, measure)
+    get_or_init_unlocked(&CLOCK, measure)
 }
 
 #[cold]
 fn measure() -> Clock {
     if has_counter() {
-        // Long enough for a rate that is right to some per cent: what it decides is no finer.
-        let (start, first) = both();
+        // 20 us give the rate to some per cent, which is enough for every decision that depends on it.
+        let (start, first) = read_both();
         while start.elapsed() < Duration::from_micros(20) {
             std::hint::spin_loop();
         }
-        let (end, last) = both();
+        let (end, last) = read_both();
         let nanoseconds = u64::try_from((end - start).as_nanos()).unwrap_or(u64::MAX);
         if let Some(rate) = (nanoseconds << SHIFT).checked_div(last.saturating_sub(first)) {
             return Clock { start: None, rate: rate.max(1) };
@@ -70,9 +70,9 @@ fn measure() -> Clock {
     Clock { start: Some(Instant::now()), rate: 1 << SHIFT }
 }
 
-/// Both clocks at one moment: of several readings the one that took the least, as this thread may lose its core between
-/// the two, and the rate would be wrong for good.
-fn both() -> (Instant, u64) {
+/// Reads both clocks at the same time. Of 8 readings it returns the shortest: a thread that loses its core between the
+/// two clocks would make the rate wrong for good.
+fn read_both() -> (Instant, u64) {
     let read = |_| {
         let before = counter();
         let now = Instant::now();
@@ -96,12 +96,12 @@ fn ticks() -> u64 {
     }
 }
 
-/// Whether the counter is there, and runs at one rate whatever the processor does.
+/// Whether the processor has a counter of constant rate (invariant TSC).
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn has_counter() -> bool {
     use std::arch::x86_64::__cpuid;
     const POWER: u32 = 0x8000_0007;
-    // Whoever knows of extended leaves has the first of them.
+    // The leaf 0x8000_0000, which tells the highest extended leaf, exists on every x86-64 processor.
     __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & (1 << 8) != 0
 }
 
@@ -113,7 +113,7 @@ fn has_counter() -> bool {
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline]
 fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and systems leave it to programs.
+    // SAFETY: every x86-64 processor has `rdtsc`, and no supported system disables it (`CR4.TSD`).
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
@@ -127,8 +127,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_tell_nanoseconds() {
-        // Sets the clock.
+    fn ticks_convert_to_nanoseconds() {
+        // Initializes the clock.
         let _ = Moment::now();
         let (before, first, after) = (Instant::now(), Moment::now(), Instant::now());
         while after.elapsed() < Duration::from_millis(5) {
@@ -136,7 +136,7 @@ mod tests {
         }
         let (until, last, end) = (Instant::now(), Moment::now(), Instant::now());
         let by_ticks = Duration::from_nanos(last.since(first));
-        // Whatever came in between: the ticks lie between what lies inside of them and what lies around them.
+        // However long this thread was preempted: the ticks span more than the inner instants and less than the outer.
         let (least, most) = (until - after, end - before);
         assert!(by_ticks > least.mul_f64(0.9) && by_ticks < most.mul_f64(1.1), "{by_ticks:?} in {least:?}..{most:?}");
     }

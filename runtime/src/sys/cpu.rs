@@ -1,42 +1,42 @@
-//! How many cores the process may use, and which one a thread runs on.
+//! The number of cores that the process may use, the core that a thread runs on, and moving a thread off it.
 //!
-//! The kernel likes to put a woken thread on the core of the thread that woke it, and with
-//! both at work there they take turns, while another core is idle, until it notices some milliseconds later. Miri has no
-//! cores to ask for.
+//! Linux tends to place a woken thread on the core of the thread that woke it. If both have work they share that core,
+//! while another one idles, until the load balancer notices after some milliseconds. Miri has no cores to ask for.
 
 use std::sync::OnceLock;
 
-use super::try_once::get_or_make;
+use super::try_once::get_or_init_unlocked;
 
-/// Cores this process may use; respects affinity and cgroup limits.
+/// The number of cores that this process may use, within its affinity and cgroup limits.
 pub(crate) fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
-    *get_or_make(&CORES, || std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    *get_or_init_unlocked(&CORES, || std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
-/// The core that this thread runs on, if the system says.
+/// The core that this thread runs on, if the system tells.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(crate) fn core() -> Option<usize> {
-    // SAFETY: it only looks.
+pub(crate) fn current_core() -> Option<usize> {
+    // SAFETY: `sched_getcpu` takes no arguments and changes no state.
     usize::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
-/// Moves this thread to another core than `core`, if it may run on one. Takes some ten microseconds.
+/// Moves this thread off `core`, if it may run on another one. Takes some 10 us.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(crate) fn leave(core: usize) {
+pub(crate) fn leave_core(core: usize) {
     const SIZE: usize = size_of::<libc::cpu_set_t>();
-    // SAFETY: a set of cores is plain bits, and none of them set is one.
+    // SAFETY: `cpu_set_t` is an array of integers, for which all zeros is a valid value: the empty set.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: writes the set of this thread, of the size that is given.
+    // SAFETY: `allowed` is writable and of the size that is passed.
     let known = unsafe { libc::sched_getaffinity(0, SIZE, &raw mut allowed) } == 0;
-    // SAFETY: only counts.
+    // SAFETY: `allowed` is an initialized set, which `CPU_COUNT` reads.
     if !known || core >= 8 * SIZE || unsafe { libc::CPU_COUNT(&allowed) } < 2 {
         return;
     }
     let mut others = allowed;
-    // SAFETY: the core's bit is within the set.
+    // SAFETY: `core` is below the number of bits of the set, as checked above.
     unsafe { libc::CPU_CLR(core, &mut others) };
-    // SAFETY: both sets are whole; the second call gives back what the first has taken, without moving the thread.
+    // SAFETY: both sets are initialized and of the size that is passed. The second call restores the thread's affinity,
+    // and does not move it.
     unsafe {
         libc::sched_setaffinity(0, SIZE, &raw const others);
         libc::sched_setaffinity(0, SIZE, &raw const allowed);
@@ -44,26 +44,26 @@ pub(crate) fn leave(core: usize) {
 }
 
 #[cfg(any(not(target_os = "linux"), miri))]
-pub(crate) fn core() -> Option<usize> {
+pub(crate) fn current_core() -> Option<usize> {
     None
 }
 
 #[cfg(any(not(target_os = "linux"), miri))]
-pub(crate) fn leave(_: usize) {}
+pub(crate) fn leave_core(_: usize) {}
 
 #[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_leaves_a_core_and_may_come_back() {
+    fn leave_core_restores_the_affinity() {
         let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let before = core().expect("Linux says");
-        leave(before);
+        let before = current_core().expect("Linux tells the core");
+        leave_core(before);
         if allowed > 1 {
-            // It may be moved back at any time, but not for good: what is allowed is as before.
+            // The kernel may move the thread back at any time, so the affinity is checked, not the core.
             assert_eq!(std::thread::available_parallelism().map_or(1, std::num::NonZero::get), allowed);
         }
-        leave(usize::MAX);
+        leave_core(usize::MAX);
     }
 }

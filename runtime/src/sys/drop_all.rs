@@ -1,7 +1,7 @@
-//! Dropping many of the user's values: one whose destructor panics does not keep the others from being dropped.
+//! Drops many of the user's values, all of them even if some destructors panic.
 //!
-//! The standard library drops the rest of a vector after one panic too, but ends the program at a second one, and at the
-//! first where the vector is dropped by a panic.
+//! The standard library also drops the rest of a vector after a panic. But it aborts at a second panic, and at the
+//! first if the vector is dropped while the thread unwinds.
 
 use std::any::Any;
 use std::mem::{needs_drop, take};
@@ -9,16 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::unwind;
 
-/// Drops values one by one.
+/// Drops of several values, of which the first panic is kept.
 #[derive(Default)]
-pub(crate) struct Drops {
+pub(crate) struct DropSequence {
     first_panic: Option<Box<dyn Any + Send>>,
 }
 
-impl Drops {
-    /// Drops what `one` drops.
-    pub(crate) fn each(&mut self, one: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(one)) {
+impl DropSequence {
+    /// Runs one drop.
+    pub(crate) fn run(&mut self, drop_one: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(drop_one)) {
             match &self.first_panic {
                 None => self.first_panic = Some(payload),
                 Some(_) => unwind::discard(payload),
@@ -26,8 +26,8 @@ impl Drops {
         }
     }
 
-    /// Goes on with the first panic, unless this thread unwinds with another already.
-    pub(crate) fn end(self) {
+    /// Resumes the first panic, unless the thread unwinds already.
+    pub(crate) fn finish(self) {
         match self.first_panic {
             Some(payload) if std::thread::panicking() => unwind::discard(payload),
             Some(payload) => resume_unwind(payload),
@@ -36,40 +36,40 @@ impl Drops {
     }
 }
 
-/// Drops all that an iterator gives.
+/// Drops all values of an iterator.
 pub(crate) fn drop_all(values: impl Iterator) {
-    drop(Rest(values));
+    drop(DropRest(values));
 }
 
-/// Values that are given one by one; the rest is dropped with it.
-pub(crate) struct Rest<I: Iterator>(pub(crate) I);
+/// An iterator whose remaining values are all dropped with it.
+pub(crate) struct DropRest<I: Iterator>(pub(crate) I);
 
-impl<I: Iterator> Drop for Rest<I> {
+impl<I: Iterator> Drop for DropRest<I> {
     #[inline]
     fn drop(&mut self) {
         if needs_drop::<I::Item>()
             && let Some(first) = self.0.next()
         {
-            let mut drops = Drops::default();
-            drops.each(|| drop(first));
+            let mut drops = DropSequence::default();
+            drops.run(|| drop(first));
             for value in &mut self.0 {
-                drops.each(|| drop(value));
+                drops.run(|| drop(value));
             }
-            drops.end();
+            drops.finish();
         }
     }
 }
 
-/// A vector whose values are all dropped with it.
-pub(crate) struct Kept<T>(pub(crate) Vec<T>);
+/// A vector whose values are all dropped with it, even if destructors panic.
+pub(crate) struct DropEach<T>(pub(crate) Vec<T>);
 
-impl<T> Kept<T> {
+impl<T> DropEach<T> {
     pub(crate) fn into_vec(mut self) -> Vec<T> {
         take(&mut self.0)
     }
 }
 
-impl<T> Drop for Kept<T> {
+impl<T> Drop for DropEach<T> {
     fn drop(&mut self) {
         if needs_drop::<T>() {
             drop_all(take(&mut self.0).into_iter());

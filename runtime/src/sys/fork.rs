@@ -1,59 +1,62 @@
-//! Noticing a fork: the child has the parent's pools in memory, and none of their threads.
+//! Fork detection: the child of a fork has its parent's pools in memory, but none of their threads.
 
 #[cfg(all(unix, not(miri)))]
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How often this process, and those before it, were forked.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// The number of forks between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// The number of forks that lie behind; another one later means that the threads of before are gone.
-pub(crate) fn count() -> u32 {
+/// The fork generation of this process. If it changes, the process is the child of a fork, and the threads that existed
+/// before are gone. The first call installs the handler that counts forks.
+pub(crate) fn generation() -> u32 {
     watch();
-    FORKS.load(Ordering::Relaxed)
+    GENERATION.load(Ordering::Relaxed)
 }
 
 #[cfg(all(unix, not(miri)))]
 fn watch() {
     static WATCH: Once = Once::new();
     extern "C" fn in_child() {
-        FORKS.fetch_add(1, Ordering::Relaxed);
+        GENERATION.fetch_add(1, Ordering::Relaxed);
     }
-    // SAFETY: the handler only adds to an atomic, which is allowed in a child of a process with several threads.
+    // SAFETY: the handler adds to an atomic and does nothing else, so it is async-signal-safe, as the child of a
+    // process with several threads requires.
     WATCH.call_once(|| unsafe {
         libc::pthread_atfork(None, None, Some(in_child));
     });
 }
 
-// Miri forks nothing.
+// Miri has no fork.
 #[cfg(any(not(unix), miri))]
 fn watch() {}
 
-/// The number of forks without asking for them to be counted: for what a pool runs, which has asked.
+/// [`generation`] without the check for the handler, for code that runs on a pool, which has installed it.
 #[inline]
-pub(crate) fn seen() -> u32 {
-    FORKS.load(Ordering::Relaxed)
+pub(crate) fn watched_generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether this is a process that was forked since `count` was taken. The pools of before have no threads here, and
-/// their locks may be held for ever, by threads that exist in the parent alone.
+/// Whether the process was forked since `generation` was read. Pools from before the fork have no threads here, and
+/// their locks may be held for ever by threads that exist in the parent only.
 #[inline]
-pub(crate) fn is_child(count: u32) -> bool {
-    FORKS.load(Ordering::Relaxed) != count
+pub(crate) fn is_child(generation: u32) -> bool {
+    GENERATION.load(Ordering::Relaxed) != generation
 }
 
-/// Ends a forked child whose worker has run its function to the end. There is nobody to take the result: that thread is
-/// the only one of the process, and the thread that waits is in the parent.
+/// Ends a forked child after its only thread, the copy of a worker, has returned from its function. The thread that
+/// waits for the result exists in the parent only.
 #[cold]
-pub(crate) fn end_child() -> ! {
+pub(crate) fn exit_child() -> ! {
     #[cfg(all(unix, not(miri)))]
     {
-        const WHY: &str = "a function that ran on a worker thread forked the process, and returned in the child, where no \
+        const MESSAGE: &str = "a function that ran on a worker thread forked the process, and returned in the child, where no \
                            thread waits for it: end the child by `exec` or `_exit`\n";
-        // SAFETY: writes the text to the standard error without a lock, which another thread may have held, and ends the
-        // process without its parent's exit handlers.
+        // SAFETY: `write` and `_exit` are async-signal-safe; the pointer and the length are those of `MESSAGE`. Locks,
+        // such as that of `std::io::stderr`, may be held by a thread that does not exist here, and exit handlers are
+        // the parent's.
         unsafe {
-            libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
+            libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
             libc::_exit(101);
         }
     }
@@ -61,19 +64,19 @@ pub(crate) fn end_child() -> ! {
     std::process::abort()
 }
 
-/// Panics in a process that was forked since `count` was taken, in place of waiting for ever.
+/// Panics if the process was forked since `generation` was read, instead of waiting for ever.
 #[inline]
 #[track_caller]
-pub(crate) fn check(count: u32) {
-    if is_child(count) {
-        refuse();
+pub(crate) fn check(generation: u32) {
+    if is_child(generation) {
+        panic_in_child();
     }
 }
 
-/// As [`check`], in a process that was forked.
+/// The panic of [`check`].
 #[cold]
 #[track_caller]
-pub(crate) fn refuse() -> ! {
+pub(crate) fn panic_in_child() -> ! {
     panic!(
         "this process was forked from one whose pools had threads, and they do not exist here: start the program anew \
          (exec) after a fork, or fork before the first use of Fanfold"

@@ -1,4 +1,4 @@
-//! Below all of Fanfold: clocks, cores, forks, parking, and containers. Nothing here knows of tasks or pools.
+//! The lowest layer: clock, cores, fork detection, thread parking, containers. It knows neither tasks nor pools.
 
 pub(crate) mod clock;
 pub(crate) mod cpu;

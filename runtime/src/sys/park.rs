@@ -1,11 +1,11 @@
-//! How a thread waits: it looks for a moment, then sleeps until it is woken.
+//! Waiting: a thread spins for 2 us, then parks until it is woken.
 //!
-//! Where more threads wait than there are cores, looking only keeps a core from those who are awaited, and sleeping costs
-//! two calls of the system for each wait: one to sleep, one to be woken. Giving way costs one, if the wait is over when
-//! this thread's turn comes again. So a thread whose last wait showed that such a crowd is served briskly gives way
-//! once before it sleeps.
+//! If more threads wait than there are cores (oversubscription), spinning only takes cores from the threads that are
+//! waited for. Parking costs two system calls for each wait: one to park, one to be woken. Yielding costs one, if the
+//! wait is over when the scheduler returns to this thread. So a thread yields once before it parks, provided that its
+//! last wait has shown that waits end fast under oversubscription ([`YIELD_NS`]).
 //!
-//! Each thread has a parker of its own, apart from `std::thread::park`, whose token belongs to the user.
+//! Each thread has its own parker: the token of `std::thread::park` belongs to the user.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -17,206 +17,207 @@ use std::time::{Duration, Instant};
 use super::clock::Moment;
 use super::cpu;
 
-/// How long a waiting thread looks before it sleeps. About what a hot worker takes for an empty task;
-/// looking longer keeps the other side's core from its work.
-pub(crate) const LOOK: Duration = Duration::from_micros(2);
-/// Who has not waited for so long finds the other side asleep, most likely. A kernel that wakes it on this very core
-/// lets it begin when this thread sleeps.
+/// The time that a waiting thread spins before it parks: about what a hot worker takes for an empty task. A longer spin
+/// keeps the core that the waker may need.
+pub(crate) const SPIN: Duration = Duration::from_micros(2);
+/// After 1 ms without waiting, assume that the peer is parked, and skip spinning: the kernel may wake the peer on this
+/// thread's core, where it starts only when this thread parks.
 pub(crate) const COLD_NS: u64 = 1_000_000;
 
-/// A crowd is served briskly if one of it has what it waits for every so many nanoseconds, or sooner. With longer jobs a
-/// thread that gives way would get in line behind whoever computes, and be late for its result.
-const BRISK_NS: u64 = 10_000;
+/// Yield only if waits end at least every 10 us. With longer jobs a thread that yields is queued behind threads that
+/// compute, and resumes late.
+const YIELD_NS: u64 = 10_000;
 
 const EMPTY: u32 = 0;
-const WOKEN: u32 = 1;
-const ASLEEP: u32 = 2;
+const NOTIFIED: u32 = 1;
+const PARKED: u32 = 2;
 
-/// Where a thread sleeps: `wake` before or during `sleep` ends it.
-struct Parker {
+/// The state of one thread's parker. A `wake` before or during [`park`](Self::park) ends it.
+struct ParkState {
     state: AtomicU32,
     lock: Mutex<()>,
-    bell: Condvar,
+    condvar: Condvar,
 }
 
-impl Parker {
-    /// Sleeps until it is woken, or until the deadline.
+impl ParkState {
+    /// Parks until a `wake`, or until the deadline.
     #[inline]
-    fn sleep(&self, deadline: Option<Instant>) {
-        // The threads that would wake this one are missing in a copy of a worker: the wait would keep the copy for ever.
+    fn park(&self, deadline: Option<Instant>) {
+        // A forked copy of a worker process has no other threads, so nothing would ever wake this one.
         #[cfg(feature = "process")]
-        super::owner::end_copy_of_worker();
+        super::owner::exit_if_forked_worker();
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.compare_exchange(EMPTY, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            while self.state.load(Ordering::Acquire) == ASLEEP {
+        if self.state.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            while self.state.load(Ordering::Acquire) == PARKED {
                 let Some(deadline) = deadline else {
-                    guard = self.bell.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                    guard = self.condvar.wait(guard).unwrap_or_else(PoisonError::into_inner);
                     continue;
                 };
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
                 }
-                guard = self.bell.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+                guard = self.condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
-        // Not a mere store: it may take a `WOKEN` away that came this moment, and whoever sent it must be seen to have
-        // made true what this thread looks for next.
+        // Swap, not store: this may overwrite a racing `NOTIFIED`, and the writes before that `wake` must be acquired,
+        // as the caller checks its condition next.
         self.state.swap(EMPTY, Ordering::AcqRel);
     }
 }
 
-impl Wake for Parker {
+impl Wake for ParkState {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
-            // The sleeper holds the lock until it waits, so the bell cannot ring before.
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
+            // The parked thread holds the lock until it waits, so this notify cannot come before the wait.
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.bell.notify_one();
+            self.condvar.notify_one();
         }
     }
 }
 
 thread_local! {
-    static PARKER: Bed = Bed::new();
-    /// For destructors of thread-locals that wait when the other one is gone. It has none itself, and is leaked.
-    static LAST: ManuallyDrop<Bed> = ManuallyDrop::new(Bed::new());
+    static PARKER: ThreadParker = ThreadParker::new();
+    /// For destructors of thread-locals that wait after `PARKER` was destroyed. It is leaked, so it has no destructor.
+    static LAST_PARKER: ManuallyDrop<ThreadParker> = ManuallyDrop::new(ThreadParker::new());
 }
 
 /// A thread's parker, and the waker that wakes it.
-struct Bed {
-    parker: Arc<Parker>,
+struct ThreadParker {
+    state: Arc<ParkState>,
     waker: Waker,
 }
 
-impl Bed {
+impl ThreadParker {
     fn new() -> Self {
-        let parker = Arc::new(Parker { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() });
-        let waker = Waker::from(Arc::clone(&parker));
-        Self { parker, waker }
+        let state = Arc::new(ParkState { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), condvar: Condvar::new() });
+        let waker = Waker::from(Arc::clone(&state));
+        Self { state, waker }
     }
 
-    /// This thread's.
+    /// Runs `run` with this thread's parker.
     #[inline]
-    fn with<T>(look: impl Fn(&Self) -> T) -> T {
-        PARKER.try_with(&look).unwrap_or_else(|_| LAST.with(|bed| look(bed)))
+    fn with<T>(run: impl Fn(&Self) -> T) -> T {
+        PARKER.try_with(&run).unwrap_or_else(|_| LAST_PARKER.with(|parker| run(parker)))
     }
 }
 
 /// The waker of this thread's [`wait_until`].
 #[inline]
 pub(crate) fn waker() -> Waker {
-    Bed::with(|bed| bed.waker.clone())
+    ThreadParker::with(|parker| parker.waker.clone())
 }
 
-/// Threads that look at this moment. With more than there are cores, they would keep the others from their work.
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
+/// The number of threads that spin now. More than there are cores would keep other threads from their work.
+static SPINNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Waits that have begun. How many did since a thread last asked tells it how large the crowd is that it is one of:
-/// those who wait for something long are none of it.
+/// The number of waits that have begun. The difference between two readings of a thread tells how many other threads
+/// wait as often as it does. Threads in one long wait do not count.
 static WAITS: AtomicUsize = AtomicUsize::new(0);
 
-/// A wait that has ended. What it means is worked out when somebody asks.
+/// A wait that has ended.
 #[derive(Clone, Copy)]
-struct Wait {
-    /// In ticks.
+struct WaitRecord {
+    /// In ticks, as `ended`.
     began: u64,
     ended: u64,
-    /// How many others began meanwhile.
+    /// The number of other waits that began meanwhile.
     others: usize,
 }
 
-impl Wait {
-    /// What it took, shared out among all that waited, in nanoseconds.
-    fn pace(self) -> u64 {
+impl WaitRecord {
+    /// The time between two ends of waits, in nanoseconds: the wait's duration divided by the number of waits.
+    fn ns_per_wait(self) -> u64 {
         Moment::from_ticks(self.ended).since(Moment::from_ticks(self.began)) / (self.others as u64 + 1)
     }
 }
 
 thread_local! {
-    /// When this thread began to wait, in ticks.
-    static BEGAN: Cell<u64> = const { Cell::new(0) };
-    /// What [`WAITS`] was when it last asked.
-    static SEEN: Cell<usize> = const { Cell::new(0) };
-    /// How many waits of others had begun then since it asked before.
-    static OTHERS: Cell<usize> = const { Cell::new(0) };
-    /// The last time that it slept or gave way.
-    static LAST_WAIT: Cell<Wait> = const { Cell::new(Wait { began: 0, ended: u64::MAX, others: 0 }) };
+    /// The start of this thread's last wait, in ticks.
+    static WAIT_BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// The value of [`WAITS`] that this thread read last.
+    static WAITS_SEEN: Cell<usize> = const { Cell::new(0) };
+    /// The number of waits of other threads between its last two readings.
+    static OTHER_WAITS: Cell<usize> = const { Cell::new(0) };
+    /// Its last wait that parked or yielded.
+    static LAST_WAIT: Cell<WaitRecord> = const { Cell::new(WaitRecord { began: 0, ended: u64::MAX, others: 0 }) };
 }
 
-/// A wait begins; whether looking is of use: this thread has not waited for long otherwise.
+/// Begins a wait. Returns whether to spin: false if this thread's last wait began more than [`COLD_NS`] ago.
 #[inline]
-pub(crate) fn begin() -> bool {
-    count_others(WAITS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+pub(crate) fn begin_wait() -> bool {
+    set_other_waits(WAITS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
     let now = Moment::now();
-    let before = BEGAN.replace(now.ticks());
+    let before = WAIT_BEGAN.replace(now.ticks());
     now.since(Moment::from_ticks(before)) <= COLD_NS
 }
 
-/// Sees how large a crowd waits for this thread, which waits for nobody itself.
+/// Counts the waits of other threads, for a worker that does not begin a wait itself.
 #[inline]
-pub(crate) fn see_crowd() {
-    count_others(WAITS.load(Ordering::Relaxed));
+pub(crate) fn count_other_waits() {
+    set_other_waits(WAITS.load(Ordering::Relaxed));
 }
 
-/// Of the waits since this thread last asked, one is its own, or of the one that it works for. Who asks for the first
-/// time counts all there ever were, but knows nothing of how they are served, and so does not give way.
+/// Stores the number of waits since the last reading, less one: this thread's own wait, or that of the thread it works
+/// for. The first reading counts all waits since the start, which does no harm: without a last wait a thread does not
+/// yield.
 #[inline]
-fn count_others(waits: usize) {
-    OTHERS.set(waits.wrapping_sub(SEEN.replace(waits)).saturating_sub(1));
+fn set_other_waits(waits: usize) {
+    OTHER_WAITS.set(waits.wrapping_sub(WAITS_SEEN.replace(waits)).saturating_sub(1));
 }
 
-/// Whether this thread has seen more threads wait than there are cores.
+/// Whether at least as many other threads wait as there are cores.
 #[inline]
-pub(crate) fn is_crowded() -> bool {
-    OTHERS.get() >= cpu::cores()
+pub(crate) fn is_oversubscribed() -> bool {
+    OTHER_WAITS.get() >= cpu::cores()
 }
 
-/// A wait has ended.
+/// Records the end of a wait.
 #[inline]
-fn end() {
-    let others = WAITS.load(Ordering::Relaxed).wrapping_sub(SEEN.get());
-    LAST_WAIT.set(Wait { began: BEGAN.get(), ended: Moment::now().ticks(), others });
+fn end_wait() {
+    let others = WAITS.load(Ordering::Relaxed).wrapping_sub(WAITS_SEEN.get());
+    LAST_WAIT.set(WaitRecord { began: WAIT_BEGAN.get(), ended: Moment::now().ticks(), others });
 }
 
-/// Lets other threads go first, once, if there is a crowd of waiting threads and it is served briskly; whether `done`
-/// holds then.
-pub(crate) fn give_way(done: impl Fn() -> bool) -> bool {
-    if !is_crowded() || LAST_WAIT.get().pace() > BRISK_NS {
+/// Yields once, if the cores are oversubscribed and waits end fast. Returns whether `done` holds then.
+pub(crate) fn yield_once(done: impl Fn() -> bool) -> bool {
+    if !is_oversubscribed() || LAST_WAIT.get().ns_per_wait() > YIELD_NS {
         return false;
     }
     std::thread::yield_now();
     let seen = done();
     if seen {
-        end();
+        end_wait();
     }
     seen
 }
 
-/// Looks for up to [`LOOK`] whether `done` holds, unless this thread has not waited for long.
-pub(crate) fn look(done: impl Fn() -> bool) -> bool {
-    done() || (begin() && look_up_to(LOOK, done))
+/// Begins a wait, and spins for up to [`SPIN`] unless this thread is cold ([`COLD_NS`]). Returns whether `done` holds.
+pub(crate) fn spin(done: impl Fn() -> bool) -> bool {
+    done() || (begin_wait() && spin_up_to(SPIN, done))
 }
 
-/// Looks for up to `time` whether `done` holds; only once if enough other threads look already.
-pub(crate) fn look_up_to(time: Duration, done: impl Fn() -> bool) -> bool {
-    let others = LOOKING.fetch_add(1, Ordering::Relaxed);
-    // With many who wait for a core, no longer than anybody.
-    let time = if is_crowded() { time.min(LOOK) } else { time };
-    let seen = others < cpu::cores() && look_for(time, done);
-    LOOKING.fetch_sub(1, Ordering::Relaxed);
+/// Spins for up to `time`, but not at all if as many threads spin already as there are cores. Returns whether `done`
+/// was seen to hold.
+pub(crate) fn spin_up_to(time: Duration, done: impl Fn() -> bool) -> bool {
+    let others = SPINNING.fetch_add(1, Ordering::Relaxed);
+    // Under oversubscription no thread spins longer than the shortest time.
+    let time = if is_oversubscribed() { time.min(SPIN) } else { time };
+    let seen = others < cpu::cores() && spin_for(time, done);
+    SPINNING.fetch_sub(1, Ordering::Relaxed);
     seen
 }
 
-/// Looks for up to `time` whether `done` holds.
-pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
+/// Spins for up to `time`. Returns whether `done` was seen to hold.
+pub(crate) fn spin_for(time: Duration, done: impl Fn() -> bool) -> bool {
     let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let start = Moment::now();
     loop {
-        // A pause is some 50 cycles and up: looking after many of them would make most waits that much longer.
+        // A pause instruction takes 50 cycles or more, so `done` is checked after every second one.
         for _ in 0..8 {
             for _ in 0..2 {
                 std::hint::spin_loop();
@@ -231,21 +232,21 @@ pub(crate) fn look_for(time: Duration, done: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Sleeps until this thread is woken, or until the deadline.
+/// Parks this thread until it is woken, or until the deadline.
 #[inline]
-fn sleep(deadline: Option<Instant>) {
-    Bed::with(|bed| bed.parker.sleep(deadline));
-    end();
+fn park(deadline: Option<Instant>) {
+    ThreadParker::with(|parker| parker.state.park(deadline));
+    end_wait();
 }
 
-/// Sleeps until `done` holds. Whoever makes it hold must then wake this thread's [`waker`].
+/// Parks until `done` holds. The thread that makes it hold must then wake this thread's [`waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
     while !done() {
-        sleep(None);
+        park(None);
     }
 }
 
-/// As [`wait_until`], until the deadline at most; whether `done` holds.
+/// As [`wait_until`], until the deadline at most. Returns whether `done` holds.
 pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) -> bool {
     loop {
         if done() {
@@ -254,7 +255,7 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) ->
         if Instant::now() >= deadline {
             return false;
         }
-        sleep(Some(deadline));
+        park(Some(deadline));
     }
 }
 
@@ -263,16 +264,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_has_seen_a_brisk_crowd_gives_way() {
-        let crowd = cpu::cores();
-        OTHERS.set(crowd);
-        assert!(!give_way(|| panic!("this thread has never waited")));
-        LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });
-        assert!(give_way(|| true), "its last wait was short");
-        LAST_WAIT.set(Wait { began: 7, ended: u64::MAX, others: crowd });
-        assert!(!give_way(|| panic!("its last wait took long")));
-        LAST_WAIT.set(Wait { began: 7, ended: 7, others: 0 });
-        OTHERS.set(crowd - 1);
-        assert!(!give_way(|| panic!("there is no crowd")));
+    fn yields_only_if_waits_end_fast_under_oversubscription() {
+        let cores = cpu::cores();
+        OTHER_WAITS.set(cores);
+        assert!(!yield_once(|| panic!("this thread has never waited")));
+        LAST_WAIT.set(WaitRecord { began: 7, ended: 7, others: 0 });
+        assert!(yield_once(|| true), "its last wait was short");
+        LAST_WAIT.set(WaitRecord { began: 7, ended: u64::MAX, others: cores });
+        assert!(!yield_once(|| panic!("its last wait took long")));
+        LAST_WAIT.set(WaitRecord { began: 7, ended: 7, others: 0 });
+        OTHER_WAITS.set(cores - 1);
+        assert!(!yield_once(|| panic!("fewer threads wait than there are cores")));
     }
 }

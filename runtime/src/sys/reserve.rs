@@ -1,24 +1,25 @@
-//! Lists behind a lock, whose memory is allocated and freed while the lock is free: a program's global allocator may call
-//! Fanfold, and would wait for the lock that its own thread holds.
+//! Collections behind a lock that allocate and free memory only while the lock is released.
+//!
+//! The program's global allocator may itself call Fanfold. If it did while its thread held the lock, it would deadlock.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::DerefMut;
 
-/// A list with a capacity.
-pub(crate) trait List: Sized {
+/// A collection with a capacity, such as `Vec`.
+pub(crate) trait Growable: Sized {
     fn with_capacity(capacity: usize) -> Self;
     fn len(&self) -> usize;
     fn capacity(&self) -> usize;
-    /// Moves all entries of `from` behind its own. There is room for them.
+    /// Moves all entries of `from` to the end. The capacity suffices.
     fn append(&mut self, from: &mut Self);
 }
 
-/// Locks a list that has room for `more` entries.
+/// Locks a collection and ensures that it can take `more` entries without allocating.
 #[inline]
-pub(crate) fn lock_with_room<G, L>(lock: impl Fn() -> G, list: impl Fn(&mut G::Target) -> &mut L, more: usize) -> G
+pub(crate) fn lock_with_capacity<G, L>(lock: impl Fn() -> G, list: impl Fn(&mut G::Target) -> &mut L, more: usize) -> G
 where
     G: DerefMut,
-    L: List,
+    L: Growable,
 {
     let mut guard = lock();
     let entries = list(&mut guard);
@@ -28,12 +29,12 @@ where
     grow_and_lock(guard, lock, list, more)
 }
 
-/// Gives a list room while its lock is free, and locks it again. Other threads may fill that room first.
+/// Grows the collection while it is unlocked, and locks it again; repeats if other threads have used the capacity up.
 #[cold]
 fn grow_and_lock<G, L>(mut guard: G, lock: impl Fn() -> G, list: impl Fn(&mut G::Target) -> &mut L, more: usize) -> G
 where
     G: DerefMut,
-    L: List,
+    L: Growable,
 {
     loop {
         let full = list(&mut guard);
@@ -42,21 +43,21 @@ where
             return guard;
         }
         drop(guard);
-        replace(&lock, &list, capacity, 2 * (len + more).max(2));
+        replace_buffer(&lock, &list, capacity, 2 * (len + more).max(2));
         guard = lock();
     }
 }
 
-/// Gives a list another buffer, unless it has changed its own, of this capacity, meanwhile. The lock is free now.
+/// Replaces the buffer of a collection that is not locked, unless its capacity is no longer `before`.
 #[cold]
-pub(crate) fn replace<G, L>(
+pub(crate) fn replace_buffer<G, L>(
     lock: impl Fn() -> G,
     list: impl Fn(&mut G::Target) -> &mut L,
     before: usize,
     capacity: usize,
 ) where
     G: DerefMut,
-    L: List,
+    L: Growable,
 {
     let mut other = L::with_capacity(capacity);
     let mut guard = lock();
@@ -66,24 +67,24 @@ pub(crate) fn replace<G, L>(
         std::mem::swap(current, &mut other);
     }
     drop(guard);
-    // The buffer that is not used any more is freed here.
+    // The unused buffer is freed here, after the unlock.
     drop(other);
 }
 
-/// Locks a list of which all entries fit into `copies`.
-pub(crate) fn lock_to_copy<G, T>(lock: impl Fn() -> G, len: impl Fn(&G) -> usize, copies: &mut Vec<T>) -> G {
+/// Locks a collection, with a `buffer` that has capacity for copies of all its entries.
+pub(crate) fn lock_with_buffer<G, T>(lock: impl Fn() -> G, len: impl Fn(&G) -> usize, buffer: &mut Vec<T>) -> G {
     loop {
         let guard = lock();
         let len = len(&guard);
-        if copies.capacity() - copies.len() >= len {
+        if buffer.capacity() - buffer.len() >= len {
             return guard;
         }
         drop(guard);
-        copies.reserve(len + len / 2);
+        buffer.reserve(len + len / 2);
     }
 }
 
-impl<T> List for Vec<T> {
+impl<T> Growable for Vec<T> {
     fn with_capacity(capacity: usize) -> Self {
         Self::with_capacity(capacity)
     }
@@ -103,7 +104,7 @@ impl<T> List for Vec<T> {
     }
 }
 
-impl<T> List for VecDeque<T> {
+impl<T> Growable for VecDeque<T> {
     fn with_capacity(capacity: usize) -> Self {
         Self::with_capacity(capacity)
     }
@@ -123,7 +124,7 @@ impl<T> List for VecDeque<T> {
     }
 }
 
-impl<T: Ord> List for BinaryHeap<T> {
+impl<T: Ord> Growable for BinaryHeap<T> {
     fn with_capacity(capacity: usize) -> Self {
         Self::with_capacity(capacity)
     }
@@ -139,7 +140,7 @@ impl<T: Ord> List for BinaryHeap<T> {
     }
 
     fn append(&mut self, from: &mut Self) {
-        // `BinaryHeap::append` keeps the buffer of the longer heap.
+        // Not `BinaryHeap::append`, which keeps the buffer of the longer heap.
         self.extend(from.drain());
     }
 }
@@ -151,28 +152,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_grows_and_keeps_its_entries() {
+    fn lock_with_capacity_grows_and_keeps_the_entries() {
         let list = Mutex::new(VecDeque::new());
         let lock = || list.lock().unwrap_or_else(PoisonError::into_inner);
         for n in 0..1_000 {
-            let mut guard = lock_with_room(lock, |list| list, 1 + n % 3);
+            let mut guard = lock_with_capacity(lock, |list| list, 1 + n % 3);
             let capacity = guard.capacity();
             assert!(capacity - guard.len() > n % 3);
             guard.push_back(n);
             assert_eq!(guard.capacity(), capacity, "pushing allocates nothing");
         }
         assert!(lock().iter().copied().eq(0..1_000));
-        let mut copies = vec![7];
-        let guard = lock_to_copy(lock, |list| list.len(), &mut copies);
-        let capacity = copies.capacity();
-        copies.extend(guard.iter().copied());
-        assert_eq!((copies.len(), copies.capacity()), (1_001, capacity));
+        let mut buffer = vec![7];
+        let guard = lock_with_buffer(lock, |list| list.len(), &mut buffer);
+        let capacity = buffer.capacity();
+        buffer.extend(guard.iter().copied());
+        assert_eq!((buffer.len(), buffer.capacity()), (1_001, capacity));
     }
 
     #[test]
-    fn a_heap_gets_the_larger_buffer() {
+    fn a_heap_grows_into_the_larger_buffer() {
         let heap = Mutex::new(BinaryHeap::from([3, 1, 2]));
-        let guard = lock_with_room(|| heap.lock().unwrap_or_else(PoisonError::into_inner), |heap| heap, 100);
+        let guard = lock_with_capacity(|| heap.lock().unwrap_or_else(PoisonError::into_inner), |heap| heap, 100);
         assert!(guard.capacity() >= 103 && guard.peek() == Some(&3) && guard.len() == 3);
     }
 }

@@ -1,15 +1,15 @@
-//! A list that mostly holds one: that needs no memory of its own.
+//! [`SmallVec`]: a vector that stores one element inline, for the listeners of a task.
 
-use super::reserve::List;
+use super::reserve::Growable;
 
-/// None, one, or more.
-pub(crate) enum Few<T> {
+/// A vector that allocates from its second element on.
+pub(crate) enum SmallVec<T> {
     None,
     One(T),
     More(Vec<T>),
 }
 
-impl<T> Few<T> {
+impl<T> SmallVec<T> {
     #[inline]
     pub(crate) fn push(&mut self, item: T) {
         match std::mem::replace(self, Self::None) {
@@ -31,7 +31,7 @@ impl<T> Few<T> {
         }
     }
 
-    /// Takes the first one out that `is` holds for.
+    /// Removes and returns the first element for which `is` holds.
     pub(crate) fn remove(&mut self, is: impl Fn(&T) -> bool) -> Option<T> {
         match std::mem::replace(self, Self::None) {
             Self::One(item) if is(&item) => Some(item),
@@ -71,7 +71,7 @@ impl<T> Few<T> {
     }
 }
 
-impl<T> List for Few<T> {
+impl<T> Growable for SmallVec<T> {
     fn with_capacity(capacity: usize) -> Self {
         Self::More(Vec::with_capacity(capacity))
     }
@@ -96,23 +96,23 @@ impl<T> List for Few<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Few;
+    use super::SmallVec;
 
     #[test]
-    fn any_number_goes_in_and_comes_out() {
+    fn elements_are_pushed_removed_and_taken() {
         for count in 0..5 {
-            let mut few = Few::None;
-            (0..count).for_each(|item| few.push(item));
-            assert_eq!((few.len(), few.as_mut_slice().len()), (count, count));
-            let removed = few.remove(|&item| item == 1);
+            let mut items = SmallVec::None;
+            (0..count).for_each(|item| items.push(item));
+            assert_eq!((items.len(), items.as_mut_slice().len()), (count, count));
+            let removed = items.remove(|&item| item == 1);
             assert_eq!(removed.is_some(), count > 1);
-            assert_eq!(few.remove(|&item| item == 9), None);
+            assert_eq!(items.remove(|&item| item == 9), None);
             let mut seen = removed.into_iter().collect::<Vec<_>>();
-            few.take().for_each(|item| seen.push(item));
-            assert!(seen.iter().skip(usize::from(count > 1)).is_sorted(), "in the order of their coming");
+            items.take().for_each(|item| seen.push(item));
+            assert!(seen.iter().skip(usize::from(count > 1)).is_sorted(), "elements keep their order");
             seen.sort_unstable();
             assert_eq!(seen, (0..count).collect::<Vec<_>>());
-            assert_eq!(few.len(), 0);
+            assert_eq!(items.len(), 0);
         }
     }
 }

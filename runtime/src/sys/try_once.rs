@@ -1,15 +1,18 @@
-//! [`TryOnce`]: a cell for what is started at its first use and may be refused, as a pool or a runtime. A failure is told
-//! of once the cell is free again: the panic hook that hears of it may use the same cell.
+//! [`TryOnceLock`]: a `OnceLock` with a fallible initializer, for pools and runtimes that start at their first use.
+//!
+//! It returns an error after it has released its lock: the caller may panic with it, and the panic hook may use the
+//! same cell.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 
 use super::fork;
 
-/// The value, made if there is none. It is made without a lock: the program's allocator may ask for it meanwhile, and a
-/// fork may leave a lock that another thread holds.
+/// The value, initialized if there is none. No lock is held while `make` runs: the program's global allocator may ask
+/// for the same value, and a fork would leave a lock that another thread holds locked for ever. `make` may run more
+/// than once.
 #[inline]
-pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
+pub(crate) fn get_or_init_unlocked<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
     loop {
         match cell.get() {
             Some(value) => return value,
@@ -18,21 +21,21 @@ pub(crate) fn get_or_make<T>(cell: &OnceLock<T>, make: impl Fn() -> T) -> &T {
     }
 }
 
-/// As [`OnceLock`], with an initializer that can fail.
-pub(crate) struct TryOnce<T> {
+/// A [`OnceLock`] whose initializer can fail.
+pub(crate) struct TryOnceLock<T> {
     value: OnceLock<T>,
-    filling: Mutex<()>,
-    /// The forks before a thread last began to fill it.
-    forks: AtomicU32,
+    lock: Mutex<()>,
+    /// The fork generation in which a thread last took `lock`.
+    generation: AtomicU32,
 }
 
-impl<T> TryOnce<T> {
+impl<T> TryOnceLock<T> {
     pub(crate) const fn new() -> Self {
-        Self { value: OnceLock::new(), filling: Mutex::new(()), forks: AtomicU32::new(0) }
+        Self { value: OnceLock::new(), lock: Mutex::new(()), generation: AtomicU32::new(0) }
     }
 
-    pub(crate) fn filled(value: T) -> Self {
-        Self { value: OnceLock::from(value), filling: Mutex::new(()), forks: AtomicU32::new(0) }
+    pub(crate) fn with_value(value: T) -> Self {
+        Self { value: OnceLock::from(value), lock: Mutex::new(()), generation: AtomicU32::new(0) }
     }
 
     #[inline]
@@ -40,38 +43,40 @@ impl<T> TryOnce<T> {
         self.value.get()
     }
 
-    /// The value; `fill` makes it if there is none, one thread at a time.
+    /// The value, initialized by one thread at a time if there is none.
     ///
     /// # Errors
     ///
-    /// That of `fill`. The next one who asks tries again.
+    /// Those of `init`. The next call tries again.
     ///
     /// # Panics
     ///
-    /// In the child of a fork, if a thread of the parent was filling it at the fork.
+    /// In the child of a fork, if a thread of the parent was initializing the value at the fork.
     #[inline]
-    pub(crate) fn get_or_fill<E>(&self, fill: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+    pub(crate) fn get_or_try_init<E>(&self, init: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
         match self.value.get() {
             Some(value) => Ok(value),
-            None => self.fill(fill),
+            None => self.init(init),
         }
     }
 
     #[cold]
-    fn fill<E>(&self, fill: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
-        let forks = fork::count();
-        let _alone = match self.filling.try_lock() {
+    fn init<E>(&self, init: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        let generation = fork::generation();
+        let _alone = match self.lock.try_lock() {
             Ok(alone) => alone,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // A thread of the parent's holds it, which does not exist here.
-            Err(TryLockError::WouldBlock) if self.forks.load(Ordering::Relaxed) != forks => fork::refuse(),
-            Err(TryLockError::WouldBlock) => self.filling.lock().unwrap_or_else(PoisonError::into_inner),
+            // A thread that exists in the parent only holds the lock.
+            Err(TryLockError::WouldBlock) if self.generation.load(Ordering::Relaxed) != generation => {
+                fork::panic_in_child()
+            }
+            Err(TryLockError::WouldBlock) => self.lock.lock().unwrap_or_else(PoisonError::into_inner),
         };
-        self.forks.store(forks, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Relaxed);
         if let Some(value) = self.value.get() {
             return Ok(value);
         }
-        let value = fill()?;
+        let value = init()?;
         Ok(self.value.get_or_init(|| value))
     }
 }

@@ -1,16 +1,16 @@
-//! Running and dropping what the user wrote, where nothing may unwind.
+//! Runs and drops the user's code where no panic may unwind further.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Drops a value whose destructor may panic, where nothing may unwind.
+/// Drops a value and catches a panic of its destructor.
 pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Its destructor may panic again: there is no end to that but a leak.
+        // The payload's destructor may panic in turn, so the payload is leaked.
         std::mem::forget(payload);
     }
 }
 
-/// Runs the user's part of something that must go on whatever it does; the panic hook tells of a panic.
+/// Runs the user's code and catches a panic, which the panic hook has reported.
 #[inline]
 pub(crate) fn contain(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {

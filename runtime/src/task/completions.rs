@@ -38,7 +38,7 @@ struct State {
 impl Relay for Shared {
     fn ended(&self, key: usize, failed: bool) {
         let waiter = {
-            let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.ended, 1);
+            let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.ended, 1);
             state.ended.push_back(key);
             if failed {
                 state.enough = 1;
@@ -65,7 +65,7 @@ impl Shared {
 
 impl Completions {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default() }), forks: fork::count() }
+        Self { shared: Arc::new(Shared { state: Mutex::default() }), forks: fork::generation() }
     }
 
     /// Has the task tell its key here when it has ended; at once if it has.
@@ -135,7 +135,7 @@ impl Completions {
         let waits = !state.has_enough() && (state.left_to_parent || fork::is_child(self.forks));
         drop(state);
         if waits {
-            fork::refuse();
+            fork::panic_in_child();
         }
     }
 

@@ -54,14 +54,14 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         _tasks: PhantomData,
         _env: PhantomData,
     };
-    let forks = fork::count();
+    let forks = fork::generation();
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     let shared = &scope.shared;
     // In a forked child nobody runs them, and nothing borrows any more.
     if shared.pending.load(Ordering::Acquire) > 0 && fork::is_child(forks) {
         match result {
             Err(payload) => resume_unwind(payload),
-            Ok(_) => fork::refuse(),
+            Ok(_) => fork::panic_in_child(),
         }
     }
     shared.run_unstarted(Task::claim);
@@ -121,11 +121,11 @@ impl Unstarted {
     fn add(unstarted: &Mutex<Self>, task: &Task<()>) {
         let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gone = Vec::new();
-        let mut this = reserve::lock_with_room(lock, |this| &mut this.tasks, 1);
+        let mut this = reserve::lock_with_capacity(lock, |this| &mut this.tasks, 1);
         this.tasks.push(task.downgrade());
         if this.tasks.len() > this.crowded.max(Self::LEAST) {
             drop(this);
-            let mut this = reserve::lock_to_copy(lock, |this| this.tasks.len(), &mut gone);
+            let mut this = reserve::lock_with_buffer(lock, |this| this.tasks.len(), &mut gone);
             gone.extend(this.tasks.extract_if(.., |task| task.strong_count() == 0));
             this.crowded = 2 * this.tasks.len();
         }
@@ -154,7 +154,7 @@ impl Shared {
         }
         // For another attempt, if the operating system refuses them a thread.
         let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
-        reserve::lock_with_room(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
+        reserve::lock_with_capacity(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
     }
 }
 

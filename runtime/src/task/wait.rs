@@ -14,7 +14,7 @@ use super::completions::Completions;
 use crate::error::TaskError;
 use crate::pool;
 use crate::pool::timer::{self, Expire};
-use crate::sys::drop_all::{Kept, drop_all};
+use crate::sys::drop_all::{DropEach, drop_all};
 
 /// Gives the results of tasks in the order in which they end, each with its place among the tasks.
 ///
@@ -351,7 +351,7 @@ pub fn wait<T>(tasks: &[Task<T>], until: Until, limit: Option<Duration>) -> (Vec
 pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError> {
     let mut ended = as_completed(tasks);
     ended.all_at_once = true;
-    let mut results: Kept<Option<T>> = Kept(ended.tasks.iter().map(|_| None).collect());
+    let mut results: DropEach<Option<T>> = DropEach(ended.tasks.iter().map(|_| None).collect());
     while let Some((key, outcome)) = ended.next() {
         match outcome {
             Ok(result) => results.0[key] = Some(result),

@@ -1,4 +1,4 @@
-//! Collections of the standard library.
+//! [`Gather`] for collections of the standard library and for tuples.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
@@ -9,12 +9,12 @@ impl<T> Gather for Vec<T> {
     fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
         let length = parts.iter().map(Vec::len).sum::<usize>();
         let mut parts = parts.into_iter();
-        let mut whole = parts.next().unwrap_or_default();
-        whole.reserve_exact(length - whole.len());
+        let mut all = parts.next().unwrap_or_default();
+        all.reserve_exact(length - all.len());
         for mut part in parts {
-            whole.append(&mut part);
+            all.append(&mut part);
         }
-        Ok(whole)
+        Ok(all)
     }
 }
 
@@ -77,7 +77,7 @@ macro_rules! tuples {
                 false $(|| self.$index.is_failure())*
             }
 
-            #[allow(non_snake_case, reason = "each type's name serves for its column of parts")]
+            #[allow(non_snake_case, reason = "a type's name also names the vector of its parts")]
             fn gather(parts: Vec<Self>) -> Result<Self, GatherError> {
                 $(let mut $name = Vec::with_capacity(parts.len());)*
                 for part in parts {
@@ -88,9 +88,12 @@ macro_rules! tuples {
         }
     };
 }
-tuples!(A.0);
-tuples!(A.0, B.1);
-tuples!(A.0, B.1, C.2);
-tuples!(A.0, B.1, C.2, D.3);
-tuples!(A.0, B.1, C.2, D.3, E.4);
-tuples!(A.0, B.1, C.2, D.3, E.4, F.5);
+/// Implements the trait for the tuple of the bracketed types, and for each longer one.
+macro_rules! tuples_from {
+    ([$($done:tt)*]) => { tuples!($($done)*); };
+    ([$($done:tt)*] $next:ident . $index:tt $($rest:tt)*) => {
+        tuples!($($done)*);
+        tuples_from!([$($done)*, $next.$index] $($rest)*);
+    };
+}
+tuples_from!([A.0] B.1 C.2 D.3 E.4 F.5);

@@ -1,17 +1,23 @@
-//! [`Gather`]: what the results of chunks are put together into.
+//! [`Gather`]: combines the results of chunks, in chunk order.
 
 mod collections;
 mod outcome;
 
 use std::fmt;
 
-/// A result that can be put together from the results of chunks, in chunk order.
+/// A result that can be combined from the results of chunks, in chunk order.
 ///
-/// A `#[parallel(chunks = ..)]` function returns one: `Vec<U>`, `VecDeque<U>`, `String`, `()`, sets (their
-/// union), maps (values of an equal key are gathered in turn, so they are `Gather` themselves: `HashMap<K, Vec<V>>`, but
-/// not one of numbers), tuples of such, `Option` and `Result` (the first
-/// failing chunk in order wins, and chunks after it are not started), and with the feature `polars` `DataFrame`,
-/// `Series` and `Column`. Numbers say how they are joined: `reduce = path`.
+/// A `#[parallel(chunks = ..)]` function returns one of these types, or one that implements this trait:
+///
+/// - `Vec<U>`, `VecDeque<U>`, `String` and `()`;
+/// - sets, of which the union is returned;
+/// - maps, in which the values of equal keys are gathered in turn: `HashMap<K, Vec<V>>`, but not a map of numbers;
+/// - tuples of such types;
+/// - `Option` and `Result` of such types: the first failing chunk in order is returned, and chunks after it are not
+///   started;
+/// - with the feature `polars`, `DataFrame`, `Series` and `Column`.
+///
+/// Numbers need `reduce = path`, a function that combines two of them.
 ///
 /// # Examples
 ///
@@ -48,41 +54,42 @@ use std::fmt;
     label = "cannot be put together from chunk results",
     note = "say how with `reduce = path::to::function`, return a `Vec`, `String`, set, a map of such values, or a `Result` of one (with fanfold's feature `polars` also a `DataFrame`), or implement `fanfold::Gather`"
 )]
+#[doc(alias = "concat")]
 pub trait Gather: Sized {
-    /// Whether this part makes the whole a failure, so that later chunks need not start.
+    /// Whether this part makes the result a failure, so that later chunks need not start.
     fn is_failure(&self) -> bool {
         false
     }
 
-    /// A whole that says what is wrong, where the type has a way to.
+    /// The error as a result of this type, if that can hold it.
     #[doc(hidden)]
-    fn refuse(misfit: GatherError) -> Result<Self, GatherError> {
-        Err(misfit)
+    fn refuse(error: GatherError) -> Result<Self, GatherError> {
+        Err(error)
     }
 
-    /// Puts the parts together. They come in chunk order, there is at least one, and after a failure none.
+    /// Combines the parts. They are in chunk order, there is at least one, and none follows a failure.
     ///
     /// # Errors
     ///
-    /// [`GatherError`] where the parts do not fit each other.
+    /// [`GatherError`] if the parts do not fit each other.
     fn gather(parts: Vec<Self>) -> Result<Self, GatherError>;
 }
 
 /// Why chunk results do not fit each other.
 #[derive(Debug)]
 pub struct GatherError {
-    /// Nothing where it is about the whole.
+    /// `None` if the error concerns all chunks.
     chunk: Option<usize>,
     reason: String,
 }
 
 impl GatherError {
-    /// Chunk number `chunk`, counted from 0, does not fit those before it.
+    /// The error that chunk number `chunk`, counted from 0, does not fit those before it.
     pub fn new(chunk: usize, reason: impl Into<String>) -> Self {
         Self { chunk: Some(chunk), reason: reason.into() }
     }
 
-    /// There are no chunks at all.
+    /// An error that concerns all chunks.
     #[cfg(feature = "polars")]
     pub(crate) fn whole(reason: impl Into<String>) -> Self {
         Self { chunk: None, reason: reason.into() }
@@ -94,7 +101,7 @@ impl GatherError {
         self.chunk.unwrap_or(0)
     }
 
-    /// What is wrong with it.
+    /// Why it does not fit.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason

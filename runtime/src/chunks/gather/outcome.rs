@@ -1,4 +1,4 @@
-//! `Result` and `Option`: the first failing chunk in order wins.
+//! [`Gather`] for `Result` and `Option`: the first failing chunk in order is the result.
 
 use super::{Gather, GatherError};
 use crate::chunks::type_eq;
@@ -29,24 +29,24 @@ impl<T: Gather, E> Gather for Result<T, E> {
         T::gather(parts).map(Ok).or_else(Self::refuse)
     }
 
-    fn refuse(misfit: GatherError) -> Result<Self, GatherError> {
-        into_error(misfit).map(Err)
+    fn refuse(error: GatherError) -> Result<Self, GatherError> {
+        into_error(error).map(Err)
     }
 }
 
-/// A misfit as the function's own error, where that is a type we know how to make.
-fn into_error<E>(misfit: GatherError) -> Result<E, GatherError> {
+/// The error as the function's own error type, if that is `PolarsError`, `GatherError` or a boxed error.
+fn into_error<E>(error: GatherError) -> Result<E, GatherError> {
     #[cfg(feature = "polars")]
     if type_eq::same_type::<E, polars::error::PolarsError>() {
-        let error = polars::error::PolarsError::SchemaMismatch(misfit.to_string().into());
-        return Ok(type_eq::cast(error));
+        let mismatch = polars::error::PolarsError::SchemaMismatch(error.to_string().into());
+        return Ok(type_eq::cast(mismatch));
     }
     if type_eq::same_type::<E, GatherError>() {
-        return Ok(type_eq::cast(misfit));
+        return Ok(type_eq::cast(error));
     }
     if type_eq::same_type::<E, Box<dyn std::error::Error + Send + Sync>>() {
-        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(misfit);
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
         return Ok(type_eq::cast(boxed));
     }
-    Err(misfit)
+    Err(error)
 }

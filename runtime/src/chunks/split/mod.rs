@@ -1,4 +1,4 @@
-//! [`Split`]: what can be cut into chunks; and [`Cut`]: into how many.
+//! [`Split`]: values that can be cut into chunks; and [`Cut`]: the number of chunks.
 
 mod range;
 mod sequence;
@@ -10,7 +10,7 @@ pub use zip::{Zip, zip};
 /// A value that can be cut into pieces of its own type, in order.
 ///
 /// A `#[parallel(chunks = ..)]` function takes one: the attribute cuts it, runs the function on each piece, and
-/// puts the results together. The standard implementations cut `Vec<T>`, `&[T]`, `&mut [T]`, `VecDeque<T>`,
+/// gathers the results. The standard implementations cut `Vec<T>`, `&[T]`, `&mut [T]`, `VecDeque<T>`,
 /// ranges of every integer, `&str` and `String` (in lines, at line ends), [`zip`]s, and with the feature
 /// `polars` `DataFrame`, `Series` and `Column`, and references to them (in rows, without a copy).
 ///
@@ -50,15 +50,16 @@ pub use zip::{Zip, zip};
     label = "cannot be cut into chunks",
     note = "`chunks` cuts the first argument, or those marked `#[chunk]`: a `Vec`, a slice (`&[T]`, not `&Vec<T>`), a range, a string, with fanfold's feature `polars` a `DataFrame` or `&DataFrame`, or your own `fanfold::Split` type"
 )]
+#[doc(alias = "par_chunks")]
 pub trait Split: Sized {
-    /// Its pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
+    /// Whether pieces hold Polars data: they run on Fanfold's own plain threads, with Polars' inner threads off.
     #[doc(hidden)]
     const POLARS: bool = false;
 
-    /// How many items it holds: elements, numbers, lines, rows.
+    /// The number of its items: elements, numbers, lines or rows.
     fn size(&self) -> usize;
 
-    /// How many pieces `chunks = "auto"` makes of it.
+    /// The number of pieces for `chunks = "auto"`.
     #[doc(hidden)]
     fn auto_chunks(&self, workers: usize) -> usize {
         workers * PIECES_PER_WORKER
@@ -68,10 +69,10 @@ pub trait Split: Sized {
     #[must_use]
     fn cut(self, at: usize) -> (Self, Self);
 
-    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size). Another number of pieces than of
-    /// sizes is a panic.
+    /// Cuts it into pieces of the given sizes, which add up to [`size`](Self::size). The call panics if the number of
+    /// pieces is not that of the sizes.
     ///
-    /// Implement it where that is cheaper than cutting in two again and again, from the back.
+    /// The default cuts in two repeatedly, from the back. Implement it if there is a cheaper way.
     #[must_use]
     fn cut_all(self, sizes: &[usize]) -> Vec<Self> {
         let mut pieces = Vec::with_capacity(sizes.len());
@@ -89,23 +90,23 @@ pub trait Split: Sized {
     }
 }
 
-/// Into how many pieces a value is cut.
+/// The number or the size of the pieces that a value is cut into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// So many pieces, balanced: their sizes differ by one at most.
+    /// This many pieces, balanced: their sizes differ by one at most.
     Chunks(usize),
-    /// Pieces of so many items; the last may be shorter.
+    /// Pieces of this many items; the last may be shorter.
     Size(usize),
-    /// A few pieces a worker.
+    /// A few pieces per worker.
     Auto,
 }
 
-/// Pieces a worker, where the user leaves the number to us: enough that a slow piece does not leave the others
-/// idle for long, few enough that the cost of a piece does not show.
+/// The pieces per worker for `Cut::Auto`: enough that one slow piece does not leave the other workers idle for long,
+/// and few enough that the cost of a piece does not matter.
 const PIECES_PER_WORKER: usize = 4;
 
 impl Cut {
-    /// The pieces' sizes for `size` items. Never empty, and no piece is, unless there is nothing to cut.
+    /// The sizes of the pieces for `size` items: at least one, and none is 0 unless `size` is 0.
     #[must_use]
     pub(crate) fn sizes(self, size: usize, workers: usize) -> Vec<usize> {
         let chunks = match self {
@@ -124,7 +125,8 @@ impl Cut {
     }
 }
 
-/// `size` items in `chunks` pieces: each gets the quotient, the first ones one more.
+/// The sizes of `chunks` pieces of `size` items: each is the quotient, and the first ones, as many as the remainder,
+/// have one item more.
 pub(crate) fn balanced(size: usize, chunks: usize) -> Vec<usize> {
     let chunks = chunks.clamp(1, size.max(1));
     let (each, more) = (size / chunks, size % chunks);

@@ -1,6 +1,6 @@
-//! Ranges of every integer type.
+//! [`Split`] for ranges of every integer type.
 //!
-//! A range longer than `usize::MAX` counts as that long; its last piece gets the rest.
+//! The size of a range is at most `usize::MAX`; the last piece of a longer range gets the rest.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -25,7 +25,7 @@ macro_rules! ranges {
         }
 
         #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, clippy::cast_lossless, reason = "the numbers stay between the range's ends")]
-        #[allow(clippy::reversed_empty_ranges, reason = "the empty range is meant")]
+        #[allow(clippy::reversed_empty_ranges, reason = "`1..=0` is the empty range")]
         impl Split for RangeInclusive<$int> {
             fn size(&self) -> usize {
                 if self.is_empty() {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_type_ranges_are_cut_without_overflow() {
+    fn ranges_of_a_whole_type_are_cut_without_overflow() {
         let pieces = (u8::MIN..=u8::MAX).cut_all(&[100, 100, 56]);
         assert_eq!(pieces, [0..=99, 100..=199, 200..=255]);
         let (low, high) = (i8::MIN..i8::MAX).cut(200);
@@ -67,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::reversed_empty_ranges, reason = "an empty range is what is tested")]
-    fn backward_ranges_are_empty() {
+    #[allow(clippy::reversed_empty_ranges, reason = "the test is about empty ranges")]
+    fn reversed_ranges_are_empty() {
         assert_eq!((9..3_u8).size(), 0);
         assert_eq!((9..=3_i64).size(), 0);
         let (empty, all) = (3..=9_u8).cut(0);

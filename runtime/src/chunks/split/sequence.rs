@@ -1,4 +1,4 @@
-//! Sequences: vectors and slices.
+//! [`Split`] for vectors and slices.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Text, counted in lines and cut at line ends.
+//! [`Split`] for text, which is counted in lines and cut at line ends.
 
 use super::Split;
 
@@ -12,7 +12,7 @@ impl Split for &str {
     }
 
     fn cut_all(self, sizes: &[usize]) -> Vec<Self> {
-        // From the front: each line is looked at once.
+        // From the front, so that each line is scanned once.
         let mut rest = self;
         let mut pieces = Vec::with_capacity(sizes.len());
         for &size in &sizes[..sizes.len().saturating_sub(1)] {
@@ -40,7 +40,7 @@ impl Split for String {
     }
 }
 
-/// The byte behind the first `lines` lines.
+/// The byte offset after the first `lines` lines.
 fn end_of_line(text: &str, lines: usize) -> usize {
     text.split_inclusive('\n').take(lines).map(str::len).sum()
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_behind_line_ends() {
+    fn text_is_cut_after_line_ends() {
         let text = "one\r\ntwo\n\nfour";
         assert_eq!(text.size(), 4);
         assert_eq!(text.cut_all(&[1, 2, 1]), ["one\r\n", "two\n\n", "four"]);

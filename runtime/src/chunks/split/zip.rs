@@ -1,4 +1,4 @@
-//! Two values cut alike.
+//! [`Zip`]: two values that are cut at the same places.
 
 use super::Split;
 
@@ -7,14 +7,14 @@ use super::Split;
 pub struct Zip<A, B>(
     /// The first value.
     pub A,
-    /// The second one.
+    /// The second value.
     pub B,
 );
 
 /// Puts two values side by side, to be cut at the same places, or mapped over in pairs.
 ///
-/// To be cut they must be of equal size. A map's pairs end with the shorter one, as those of `Iterator::zip`, so that
-/// one may be endless.
+/// To be cut, both must have the same size. The pairs of a map end with the shorter one, as those of `Iterator::zip`,
+/// so one may be endless.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ pub struct Zip<A, B>(
 /// assert_eq!(tail, zip(vec![3], "c"));
 /// ```
 ///
-/// Values of unequal size panic when they are cut, and say both:
+/// Cutting values of unequal sizes panics with both sizes:
 ///
 /// ```should_panic
 /// use fanfold::{Split, zip};

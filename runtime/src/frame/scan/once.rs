@@ -1,6 +1,6 @@
 //! [`Once`]: a cell for a decoded column, which the first worker that needs it decodes. The others give their permits back
 //! while they wait, unlike with [`OnceLock`]; and after a panic of the first the next one tries, so that nothing can fail
-//! for good. What may fail with an error, and is short, is made in a `TryOnce` (`runtime/src/once.rs`).
+//! for good. What may fail with an error, and is short, is made in a `TryOnceLock` (`runtime/src/once.rs`).
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 

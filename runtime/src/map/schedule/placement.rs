@@ -39,7 +39,7 @@ pub(crate) struct Cores {
 impl Cores {
     /// For a map of the current thread's.
     pub(crate) fn here(workers: usize) -> Self {
-        Self { caller: this_thread(), home: cpu::core(), workers, came: AtomicUsize::new(0) }
+        Self { caller: this_thread(), home: cpu::current_core(), workers, came: AtomicUsize::new(0) }
     }
 
     /// A worker comes, with so many nanoseconds of work left; `None` if it is of no use.
@@ -47,12 +47,12 @@ impl Cores {
         let is_caller = this_thread() == self.caller;
         if let Some(home) = self.home
             && !is_caller
-            && cpu::core() == self.home
+            && cpu::current_core() == self.home
         {
             if left_ns() < WORTH_MOVING_NS {
                 return None;
             }
-            cpu::leave(home);
+            cpu::leave_core(home);
         }
         let index = self.came.fetch_add(1, Ordering::Relaxed);
         (index < self.workers).then(|| Worker { cores: self, index, is_caller, since: Moment::now(), late: LATE_NS })

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::placement::Cores;
 use super::stop::Stop;
 use crate::sys::clock::Moment;
-use crate::sys::drop_all::Drops;
+use crate::sys::drop_all::DropSequence;
 
 /// What a chunk is to take: short enough that the others wait little at the end.
 const CHUNK_NS: u64 = 25_000;
@@ -134,14 +134,14 @@ fn chunk(rest: usize, rate: u64) -> usize {
 impl<D: Fn(Range<usize>)> Drop for Ranges<'_, D> {
     fn drop(&mut self) {
         // Everybody has left: what is held now nobody started on.
-        let mut drops = Drops::default();
+        let mut drops = DropSequence::default();
         for held in &mut self.held {
             let left = unpack(*held.0.get_mut());
             if !left.is_empty() {
-                drops.each(|| (self.discard)(left));
+                drops.run(|| (self.discard)(left));
             }
         }
-        drops.end();
+        drops.finish();
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn serve<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -
         }
         state.lingering += 1;
         drop(state);
-        let seen = core.demand.while_looking(|| park::look_for(LINGER, || core.queue.looks_busy()));
+        let seen = core.demand.while_looking(|| park::spin_for(LINGER, || core.queue.looks_busy()));
         state = core.queue.lock();
         state.lingering -= 1;
         // What came for nothing does not look again.

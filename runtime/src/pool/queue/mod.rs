@@ -72,7 +72,7 @@ impl Queue {
     /// the pool is closed.
     #[inline]
     pub(super) fn add(&self, job: Arc<dyn Job>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Job>> {
-        let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.jobs, copies);
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.jobs, copies);
         if state.closed {
             return Err(job);
         }
@@ -130,11 +130,11 @@ impl Queue {
 
     /// Locks the queue once it has room for so many jobs more: nothing is allocated under the lock.
     #[cfg(feature = "process")]
-    pub(super) fn lock_with_room(&self, jobs: usize) -> MutexGuard<'_, State> {
-        reserve::lock_with_room(|| self.lock(), |state| &mut state.jobs, jobs)
+    pub(super) fn lock_with_capacity(&self, jobs: usize) -> MutexGuard<'_, State> {
+        reserve::lock_with_capacity(|| self.lock(), |state| &mut state.jobs, jobs)
     }
 
-    /// Puts jobs back in front of all others, in their order; there is [room](Self::lock_with_room) for them.
+    /// Puts jobs back in front of all others, in their order; there is [room](Self::lock_with_capacity) for them.
     #[cfg(feature = "process")]
     pub(super) fn put_back(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Job>>) {
         jobs.drain(..).rev().for_each(|job| state.jobs.push_front(job));
@@ -237,7 +237,7 @@ impl Queue {
     pub(super) fn step_aside(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
         // Before the lock is taken: the thread's first waker is allocated.
         let waker = park::waker();
-        let mut state = reserve::lock_with_room(|| self.lock(), |state| &mut state.waiters, 1);
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.waiters, 1);
         if permit::is_gone(permit) {
             return None;
         }

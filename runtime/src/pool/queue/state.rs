@@ -21,7 +21,7 @@ pub(crate) struct Ring {
 
 impl Ring {
     fn now() -> Self {
-        Self { from: cpu::core(), at: Moment::now() }
+        Self { from: cpu::current_core(), at: Moment::now() }
     }
 }
 

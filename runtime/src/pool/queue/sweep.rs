@@ -37,7 +37,7 @@ impl Queue {
     /// Takes dead jobs out, to be dropped without the lock.
     fn take_dead(&self) -> Vec<Arc<dyn Job>> {
         let mut dead = Vec::new();
-        let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.jobs.len(), &mut dead);
+        let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.jobs.len(), &mut dead);
         state.stale = 0;
         state.jobs.retain(|job| {
             let is_dead = job.is_dead();
@@ -52,7 +52,7 @@ impl Queue {
         let (len, capacity) = (state.jobs.len(), state.jobs.capacity());
         drop(state);
         if capacity > 4 * len.max(LEAST) {
-            reserve::replace(|| self.lock(), |state| &mut state.jobs, capacity, 2 * len);
+            reserve::replace_buffer(|| self.lock(), |state| &mut state.jobs, capacity, 2 * len);
         }
         dead
     }

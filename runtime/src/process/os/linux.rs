@@ -20,7 +20,7 @@ pub(crate) use std::os::unix::net::UnixStream;
 
 use super::refusal::{Refused, Step};
 use crate::process::foreign::Foreign;
-use crate::sys::owner::end_now;
+use crate::sys::owner::exit_now;
 
 /// Why there can be no worker processes on this system.
 pub(crate) const OBSTACLE: Option<&str> = None;
@@ -480,7 +480,7 @@ pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()
                 0 => {}
                 // Closed on this side, by a task, is for the parent to see.
                 1.. if entry.revents & libc::POLLNVAL != 0 => return,
-                1.. => end_now(),
+                1.. => exit_now(),
                 // A signal; or a task that has forbidden itself all files, which makes `poll` fail each time.
                 _ => std::thread::sleep(Duration::from_millis(PERIOD.unsigned_abs().into())),
             }
@@ -491,7 +491,7 @@ pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()
                                 system call `exit`); return from the task instead\n";
                 // SAFETY: bytes that are alive.
                 unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
-                end_now();
+                exit_now();
             }
         }
     });

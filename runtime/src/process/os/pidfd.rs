@@ -113,7 +113,7 @@ impl Child {
     /// How it has ended; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<Exit> {
         // The lock may have been held when this process was forked.
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return Some(Exit::Unknown);
         }
         self.collect(&mut self.lock())
@@ -167,7 +167,7 @@ impl Child {
     }
 
     fn signal(&self, signal: libc::c_int) {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             return;
         }
         let mut exit = self.lock();

@@ -175,6 +175,10 @@ impl Shared {
         if at != ring.ends.written.0.load(Ordering::Acquire) || count == 0 {
             return Ok(0);
         }
+        // The word has room for 15 bytes more than a frame.
+        if len as usize > LARGEST {
+            return Err(Corrupt);
+        }
         let place = Ring::place(at, HEADER + len).ok_or(Corrupt)?;
         payload.clear();
         ring.copy(place + HEADER, len, payload);

@@ -69,12 +69,13 @@ impl Segment {
 
     /// Takes a free segment for its maker to fill, its receiver to read, or nobody.
     fn advance(&self, from: u32, to: u32) -> bool {
-        self.owner.is_here() && self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.owner.is_this_process()
+            && self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Lets the maker of the segment fill it again.
     fn free(&self) {
-        if self.owner.is_here() {
+        if self.owner.is_this_process() {
             self.state().store(FREE, Ordering::Release);
         }
     }

@@ -15,7 +15,7 @@
 use std::sync::PoisonError;
 
 use crate::sys::reserve;
-use crate::sys::small_vec::Few;
+use crate::sys::small_vec::SmallVec;
 use crate::task::cancel::STOP;
 use crate::task::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
 
@@ -31,7 +31,7 @@ const WAITED: u32 = 4;
 /// Work of type `F`, its outcome of type `R`, and listeners of type `L` who wait for it.
 pub(super) struct TaskCell<F, R, L> {
     state: AtomicU32,
-    listeners: Mutex<Few<L>>,
+    listeners: Mutex<SmallVec<L>>,
     work: UnsafeCell<Option<F>>,
     outcome: UnsafeCell<Option<R>>,
 }
@@ -51,7 +51,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     pub(super) unsafe fn new(work: F) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
-            listeners: Mutex::new(Few::None),
+            listeners: Mutex::new(SmallVec::None),
             work: UnsafeCell::new(Some(work)),
             outcome: UnsafeCell::new(None),
         }
@@ -142,11 +142,11 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// This thread holds `FINISHING`: its [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not
     /// published yet.
     #[inline]
-    pub(super) unsafe fn publish(&self, outcome: R, tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
+    pub(super) unsafe fn publish(&self, outcome: R, tell: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
         // SAFETY: only the holder of `FINISHING` reaches the outcome. There was none, so there is nothing to be dropped.
         self.outcome.with_mut(|place| unsafe { place.write(Some(outcome)) });
         if self.finish() {
-            return Few::None;
+            return SmallVec::None;
         }
         // SAFETY: the caller's promise is the same.
         unsafe { self.tell_and_finish(tell) }
@@ -172,8 +172,8 @@ impl<F, R, L> TaskCell<F, R, L> {
     ///
     /// As [`publish`](Self::publish), which has written the outcome.
     #[inline(never)]
-    unsafe fn tell_and_finish(&self, mut tell: impl FnMut(&R, L) -> Option<L>) -> Few<L> {
-        let mut later = Few::None;
+    unsafe fn tell_and_finish(&self, mut tell: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
+        let mut later = SmallVec::None;
         loop {
             let listeners = {
                 let mut listeners = self.lock_listeners();
@@ -206,7 +206,7 @@ impl<F, R, L> TaskCell<F, R, L> {
 
     /// Adds a listener in the place that `find` says, or at the end.
     fn add(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
-        let mut listeners = reserve::lock_with_room(|| self.lock_listeners(), |listeners| listeners, 1);
+        let mut listeners = reserve::lock_with_capacity(|| self.lock_listeners(), |listeners| listeners, 1);
         // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
         // which is locked until the listener is in it.
         if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
@@ -234,7 +234,7 @@ impl<F, R, L> TaskCell<F, R, L> {
         drop(found);
     }
 
-    fn lock_listeners(&self) -> MutexGuard<'_, Few<L>> {
+    fn lock_listeners(&self) -> MutexGuard<'_, SmallVec<L>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -167,7 +167,7 @@ where
             work()
         });
         if self.core.is_of_parent() && !config::serial() {
-            fork::end_child();
+            fork::exit_child();
         }
         if self.cell.seal() {
             self.core.expect_me();

@@ -12,16 +12,10 @@ use crate::process::codec::{Arrived, Block};
 use crate::process::os::Mapping;
 use crate::process::transport::segments::{Inbox, Outbox};
 
-/// The numbers of a sequence that is the same in every run (`SplitMix64`).
+/// Random numbers that depend on the seed alone.
 fn random(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed;
-    move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    move || random.u64(..)
 }
 
 /// A worker's memory and its parent's view of it.
