@@ -13,8 +13,8 @@ use super::{TimedFuture, runtime};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::Core;
-use crate::pool::async_tasks::Alive;
-use crate::pool::block_in_place::Blocked;
+use crate::pool::async_tasks::LiveFuture;
+use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::config;
 use crate::sys::unwind;
 use crate::task::Task;
@@ -44,7 +44,7 @@ where
     // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
     let proof = unsafe { CallProof::vouched() };
     let slot = Slot::new(Arc::clone(core), function, terms, work, proof);
-    let running = Running { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
+    let running = Running { slot: Arc::clone(&slot), future: None, _alive: LiveFuture::new() };
     if core.is_closed() {
         slot.end_unbegun(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
@@ -76,12 +76,12 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         true
     }
 
-    fn blocked(&self) -> Blocked {
+    fn blocked(&self) -> BlockedRuntime {
         if !runtime::has_threads(&self.home) {
-            return Blocked::Driver(self.home.clone());
+            return BlockedRuntime::Driver(self.home.clone());
         }
         let is_here = Runtime::try_current().is_ok_and(|here| here.id() == self.home.id());
-        if is_here { Blocked::OneThread } else { Blocked::Nothing }
+        if is_here { BlockedRuntime::Worker } else { BlockedRuntime::None }
     }
 
     fn run_if_queued(&self) -> bool {
@@ -138,7 +138,7 @@ struct Running<Fut: Future> {
     slot: Arc<Slot<Polled<Fut>, Fut::Output>>,
     /// Once it was begun, until it has ended.
     future: Option<Limited<Fut>>,
-    _alive: Alive,
+    _alive: LiveFuture,
 }
 
 /// With the task's time limit, or without one.

@@ -1,333 +1,337 @@
-//! Which pool the current thread works for, and what follows from it when it has to wait.
+//! The pool that the current thread works for, and [`blocking_section`], in which a worker gives its permit back.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::at_work::{self, AtWork};
 use super::block_in_place;
-use super::{Core, closing};
+use super::load::{self, ComputingGuard};
+use super::queue::permit::{Permit, PermitState};
+use super::{Core, shutdown};
 use crate::error::panics;
-use crate::pool::queue::permit::{Permit, Place};
 use crate::sys::park;
 
-/// A thread-local that outlives the destructors of the others, which may wait and call pools. What it holds is taken out
-/// by [`leave`].
-type Lasting<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
+/// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and call
+/// pools. [`exit`] takes its content out.
+type LeakedCell<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
 
 thread_local! {
-    /// The pool whose job this thread runs, if it is a worker.
-    static CORE: Lasting<Core> = const { ManuallyDrop::new(RefCell::new(None)) };
-    /// Its number, to be looked up without a borrow; 0 is none.
-    static ID: Cell<u64> = const { Cell::new(0) };
-    /// The number of the pool that the thread belongs to, also while it runs a job of another; 0 is none.
-    static HOME: Cell<u64> = const { Cell::new(0) };
-    /// Whether it has one of the pool's permits: inside a job, and not in what it runs before its first and after its
-    /// last one.
-    static HOLDS: Cell<bool> = const { Cell::new(false) };
-    /// The permit of its job, if that has a time limit and may lose it.
-    static PERMIT: Lasting<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
-    /// Whether it takes its pool's next job as soon as the one that it runs has told its outcome.
-    static RETURNS: Cell<bool> = const { Cell::new(false) };
-    /// Whether the pool counts on that.
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
-    /// Whether the thread does the default cpu pool's work: as a DataFrame worker, or as a caller that works along.
-    /// A nested call then runs in place instead of asking for one more thread.
-    static CPU_WORK: Cell<bool> = const { Cell::new(false) };
+    /// The pool whose worker this thread is. On a borrowed permit this is the lender.
+    static CORE: LeakedCell<Core> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// The id of that pool, which is compared without a borrow; 0 for none.
+    static POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// The id of the pool that started this thread, also while it works for another; 0 for none.
+    static OWN_POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// Whether this thread is inside of a job, and so has a permit unless that was revoked or given back. Hooks run
+    /// outside of jobs.
+    static IN_JOB: Cell<bool> = const { Cell::new(false) };
+    /// The permit of the job that runs here, if the job has a time limit: it may be revoked.
+    static PERMIT: LeakedCell<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// Whether this thread takes its pool's next job as soon as the present job has published its outcome.
+    static TAKES_NEXT_JOB: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread has announced that to the queue.
+    static IS_ANNOUNCED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread does the default cpu pool's work, as a frame worker or as a caller that computes along. A
+    /// nested call then runs in place and wakes no thread.
+    static DOES_CPU_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the current thread a worker, until it [leaves](leave).
-pub(super) fn take(core: &Arc<Core>) {
-    CORE.with(|seat| seat.replace(Some(Arc::clone(core))));
-    ID.set(core.id);
-    HOME.set(core.id);
-    CPU_WORK.set(core.is_frames());
+/// Makes the current thread a worker of its own pool, until [`exit`].
+pub(super) fn enter(core: &Arc<Core>) {
+    CORE.with(|cell| cell.replace(Some(Arc::clone(core))));
+    POOL_ID.set(core.id);
+    OWN_POOL_ID.set(core.id);
+    DOES_CPU_WORK.set(core.is_frames());
     panics::set_worker(true);
 }
 
-/// Ends the current thread's time as a worker: the destructors of its thread-locals run on a thread like any other.
-pub(super) fn leave() {
-    ID.set(0);
-    CPU_WORK.set(false);
+/// The current thread is no worker from here on: the destructors of its thread-locals run as on any other thread.
+pub(super) fn exit() {
+    POOL_ID.set(0);
+    DOES_CPU_WORK.set(false);
     panics::set_worker(false);
-    drop(CORE.with(|seat| seat.take()));
+    drop(CORE.with(|cell| cell.take()));
 }
 
-/// In a forked child: this thread works for nobody.
+/// In a forked child: this thread is no worker. It only writes to thread-locals without destructors and to atomics.
 #[cfg(all(unix, not(miri)))]
 pub(super) fn forget_parent() {
-    ID.set(0);
-    HOLDS.set(false);
-    RETURNS.set(false);
-    EXPECTED.set(false);
-    CPU_WORK.set(false);
+    POOL_ID.set(0);
+    IN_JOB.set(false);
+    TAKES_NEXT_JOB.set(false);
+    IS_ANNOUNCED.set(false);
+    DOES_CPU_WORK.set(false);
     panics::set_worker(false);
-    at_work::forget_parent();
+    load::forget_parent();
 }
 
-/// Whether the current thread is a worker of this very pool.
+/// Whether the current thread is a worker of this pool, on a permit of its own or a borrowed one.
 #[inline]
 pub(super) fn is_worker_of(core: &Core) -> bool {
-    ID.get() == core.id
+    POOL_ID.get() == core.id
 }
 
-/// Whether the current thread is a worker of this very pool, and one of its own threads.
+/// Whether the current thread is a worker of this pool, and was started by it.
 #[inline]
 pub(super) fn is_own_worker_of(core: &Core) -> bool {
-    is_worker_of(core) && HOME.get() == core.id
+    is_worker_of(core) && OWN_POOL_ID.get() == core.id
 }
 
-/// Whether the current thread is a worker of any pool. One that is being taken down, and runs the last destructors of
-/// its thread-locals, is none any more.
+/// Whether the current thread is a worker of any pool. A thread that runs the last destructors of its thread-locals is
+/// none any more.
 #[inline]
 pub(crate) fn is_worker() -> bool {
-    ID.get() != 0
+    POOL_ID.get() != 0
 }
 
-/// Whether the job that this thread runs is of a pool that was closed with its running tasks asked to stop.
+/// Whether the pool of the job that runs here was shut down with [`Pending::Cancel`](crate::Pending::Cancel).
 #[inline]
 pub(crate) fn is_cancelled_here() -> bool {
-    closing::any_cancelled()
-        && HOLDS.get()
+    shutdown::any_cancelled()
+        && IN_JOB.get()
         && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
 }
 
-/// Whether the current thread is inside of a job of this very pool.
+/// Whether the current thread is inside of a job of this pool.
 #[inline]
 pub(super) fn is_inside(core: &Core) -> bool {
-    is_worker_of(core) && HOLDS.get()
+    is_worker_of(core) && IN_JOB.get()
 }
 
 /// Whether the current thread does the default cpu pool's work.
 pub(super) fn does_cpu_work() -> bool {
-    CPU_WORK.get()
+    DOES_CPU_WORK.get()
 }
 
-/// Lets the current thread do the default cpu pool's work until the guard is dropped.
-pub(crate) fn cpu_seat() -> CpuSeat {
-    CpuSeat { before: CPU_WORK.replace(true) }
+/// Marks the current thread as doing the default cpu pool's work until the guard is dropped.
+pub(crate) fn mark_cpu_work() -> CpuWorkGuard {
+    CpuWorkGuard { before: DOES_CPU_WORK.replace(true) }
 }
 
-/// Gives the seat before back when dropped.
-pub(crate) struct CpuSeat {
+/// Restores the mark of [`mark_cpu_work`] when dropped.
+pub(crate) struct CpuWorkGuard {
     before: bool,
 }
 
-impl Drop for CpuSeat {
+impl Drop for CpuWorkGuard {
     fn drop(&mut self) {
-        CPU_WORK.set(self.before);
+        DOES_CPU_WORK.set(self.before);
     }
 }
 
-/// Waits until `done` holds. A worker gives its permit back meanwhile.
+/// Spins, then parks until `done` holds. A worker gives its permit back before it parks.
 ///
-/// Whoever makes it hold must then wake this thread's [`park::waker`].
+/// The thread that makes `done` hold must then wake this thread's [`park::waker`].
 pub(crate) fn wait_until(done: impl Fn() -> bool) {
     if park::look(&done) {
         return;
     }
-    sleep_until(done);
+    park_until(done);
 }
 
-/// As [`wait_until`], for those who have looked already.
-pub(crate) fn sleep_until(done: impl Fn() -> bool) {
-    let _aside = Aside::step();
-    block_in_place::giving_way(|| park::wait_until(done));
+/// As [`wait_until`], without spinning.
+pub(crate) fn park_until(done: impl Fn() -> bool) {
+    blocking_section(|| park::wait_until(done));
 }
 
-/// As [`wait_until`], with a deadline; whether it holds in time.
-pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: std::time::Instant) -> bool {
-    if park::look(&done) {
-        return true;
-    }
-    let _aside = Aside::step();
-    block_in_place::giving_way(|| park::wait_until_deadline(done, deadline))
+/// As [`wait_until`], until the deadline at most. Returns whether `done` holds.
+pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) -> bool {
+    park::look(&done) || blocking_section(|| park::wait_until_deadline(done, deadline))
 }
 
-/// Waits in a way of the caller's. A worker gives its permit back meanwhile.
-pub(crate) fn wait_by<T>(wait: impl FnOnce() -> T) -> T {
-    let _aside = Aside::step();
-    block_in_place::giving_way(wait)
+/// Runs `wait`, which blocks. A worker gives its permit back before and waits for one after it, so that another thread
+/// goes on with the queue meanwhile.
+pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
+    let _section = BlockingSection::enter();
+    block_in_place::with_replacement_thread(wait)
 }
 
-/// A worker that has given its permit back; it takes one again when dropped.
-struct Aside {
-    permit: Option<(Arc<Core>, Option<Arc<Permit>>)>,
-    _waits: AtWork,
+/// A worker without its permit. It waits for a permit when this is dropped.
+struct BlockingSection {
+    /// `None` if the thread had no permit to give back.
+    released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
+    _blocked: ComputingGuard,
 }
 
-impl Aside {
+impl BlockingSection {
     #[inline]
-    fn step() -> Self {
-        let waits = at_work::waiting();
-        if !HOLDS.get() {
-            return Self { permit: None, _waits: waits };
+    fn enter() -> Self {
+        let blocked = load::mark_blocked();
+        if !IN_JOB.get() {
+            return Self { released: None, _blocked: blocked };
         }
         let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
-        let permit = core.filter(|core| core.step_aside(permit.as_deref())).map(|core| (core, permit));
-        Self { permit, _waits: waits }
+        let released = core.filter(|core| core.begin_blocking(permit.as_deref())).map(|core| (core, permit));
+        Self { released, _blocked: blocked }
     }
 }
 
-impl Drop for Aside {
+impl Drop for BlockingSection {
     #[inline]
     fn drop(&mut self) {
-        if let Some((core, permit)) = &self.permit
-            && let Some(state) = core.queue.step_back(permit.as_deref(), core.is_frames())
+        if let Some((core, permit)) = &self.released
+            && let Some(state) = core.queue.end_blocking(permit.as_deref(), core.is_frames())
         {
-            core.rouse(state);
+            core.wake_workers(state);
         }
     }
 }
 
 impl Core {
-    /// Gives this worker's permit back; `false` if it has none.
-    fn step_aside(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
-        let Some(state) = self.queue.step_aside(permit) else { return false };
-        // A destructor or an allocator that waits after the outcome was told.
-        is_here(self);
-        self.rouse(state);
+    /// Gives this worker's permit back; `false` if it was revoked.
+    fn begin_blocking(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
+        let Some(state) = self.queue.begin_blocking(permit) else { return false };
+        // The job has published its outcome, and its destructor or the allocator waits: the announcement does not hold.
+        has_returned(self);
+        self.wake_workers(state);
         true
     }
 }
 
-/// Notes that this thread has a permit of its pool, and takes its next job when this one has ended, until the guard is
-/// dropped.
+/// Marks this thread as inside of a job, with a permit, and about to take the next job when this one has ended, until the
+/// guard is dropped.
 #[inline]
-pub(super) fn hold() -> Holding {
-    // One that waits for rayon inside a job may run another one meanwhile.
-    Holding { holds: HOLDS.replace(true), returns: RETURNS.replace(true), permit: PERMIT.with(|place| place.take()) }
+pub(super) fn enter_job() -> JobContext {
+    // The values before are kept: a thread that waits for rayon inside of a job may run another one meanwhile.
+    JobContext {
+        in_job: IN_JOB.replace(true),
+        takes_next_job: TAKES_NEXT_JOB.replace(true),
+        permit: PERMIT.with(|cell| cell.take()),
+    }
 }
 
-/// See [`hold`].
-pub(super) struct Holding {
-    holds: bool,
-    returns: bool,
+/// Restores what [`enter_job`] has replaced when dropped.
+pub(super) struct JobContext {
+    in_job: bool,
+    takes_next_job: bool,
     permit: Option<Arc<Permit>>,
 }
 
-impl Drop for Holding {
+impl Drop for JobContext {
     #[inline]
     fn drop(&mut self) {
-        HOLDS.set(self.holds);
-        RETURNS.set(self.returns);
-        // The job's own is back where it came from.
+        IN_JOB.set(self.in_job);
+        TAKES_NEXT_JOB.set(self.takes_next_job);
+        // The job's own permit was put back by `with_permit`.
         if let Some(permit) = self.permit.take() {
-            drop(PERMIT.with(|place| place.replace(Some(permit))));
+            drop(PERMIT.with(|cell| cell.replace(Some(permit))));
         }
     }
 }
 
 impl Core {
-    /// This thread is about to tell the outcome of its job, and will be at the queue within a microsecond or, with
-    /// somebody to wake, some ten. Nobody else needs to be called for a job that comes meanwhile.
+    /// This thread is about to publish the outcome of its job. It will be at the queue within a microsecond, or some ten
+    /// if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
     #[inline]
-    pub(crate) fn expect_me(&self) {
-        if RETURNS.get() && is_worker_of(self) && !EXPECTED.replace(true) {
-            self.queue.expect();
+    pub(crate) fn announce_return(&self) {
+        if TAKES_NEXT_JOB.get() && is_worker_of(self) && !IS_ANNOUNCED.replace(true) {
+            self.queue.announce_arrival();
         }
     }
 
-    /// It takes longer.
-    pub(crate) fn do_not_expect_me(self: &Arc<Self>) {
-        if EXPECTED.replace(false) {
+    /// Takes [`announce_return`](Self::announce_return) back: this thread is about to run something that may take long.
+    pub(crate) fn withdraw_return(self: &Arc<Self>) {
+        if IS_ANNOUNCED.replace(false) {
             let state = self.queue.lock();
-            self.queue.unexpect();
-            self.rouse(state);
+            self.queue.end_arrival();
+            self.wake_workers(state);
         }
     }
 }
 
-/// The thread is at the queue, or is about to wait; the queue is locked.
+/// Ends the announcement of a thread that is at the queue, or about to block. The caller holds the queue's lock.
 #[inline]
-pub(super) fn is_here(core: &Core) {
-    if EXPECTED.replace(false) {
-        core.queue.unexpect();
+pub(super) fn has_returned(core: &Core) {
+    if IS_ANNOUNCED.replace(false) {
+        core.queue.end_arrival();
     }
 }
 
-/// Runs a job with a time limit: whoever waits inside of it gives this permit back.
+/// Runs a job with a time limit. Blocking sections inside of it give this permit back.
 pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> T {
-    let before = PERMIT.with(|place| place.replace(Some(Arc::clone(permit))));
+    let before = PERMIT.with(|cell| cell.replace(Some(Arc::clone(permit))));
     let result = work();
-    drop(PERMIT.with(|place| place.replace(before)));
+    drop(PERMIT.with(|cell| cell.replace(before)));
     result
 }
 
 /// Runs a job on a worker of its own pool that has no permit, and so none to give back.
 pub(super) fn without_permit<T>(work: impl FnOnce() -> T) -> T {
-    let before = HOLDS.replace(true);
-    let result = with_permit(&Arc::new(Permit::gone()), work);
-    HOLDS.set(before);
+    let before = IN_JOB.replace(true);
+    let result = with_permit(&Arc::new(Permit::revoked()), work);
+    IN_JOB.set(before);
     result
 }
 
-/// Whether this thread has a permit of `core` at this moment.
+/// Whether this thread has a permit of `core` now.
 #[inline]
 fn has_permit_of(core: &Core) -> bool {
-    is_inside(core) && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.place() != Place::Gone))
+    is_inside(core)
+        && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.state() != PermitState::Revoked))
 }
 
-/// Runs `work` as a worker of `core`, on one of its permits, though the thread is another pool's worker, or has no
-/// permit; `None` if none is free. Its own permit is given back meanwhile.
+/// Runs `work` on a permit of `core`: on this thread's own, if it has one of `core`, else on a free one that it borrows.
+/// `None` if no permit is free. A worker of another pool gives its own permit back meanwhile.
 #[inline]
-pub(crate) fn work_for<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
-    let before = RETURNS.replace(false);
-    let result = if has_permit_of(core) { Some(work()) } else { on_a_lent_permit(core, work) };
-    RETURNS.set(before);
+pub(crate) fn run_as_worker<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
+    let before = TAKES_NEXT_JOB.replace(false);
+    let result = if has_permit_of(core) { Some(work()) } else { on_borrowed_permit(core, work) };
+    TAKES_NEXT_JOB.set(before);
     result
 }
 
-/// Runs a task of `core` on this thread, if `core` has a permit to spare and its hooks have run here; whether it ran. A
-/// thread inside a panic hook runs none: a panic of the task would end the program.
+/// Runs a task of `core` on this thread, if `core` has a free permit and its hooks have run here. Returns whether it ran.
+/// A thread inside of a panic hook runs none: a panic of the task would abort the program.
 #[inline]
 pub(crate) fn run_claimed(core: &Arc<Core>, run: impl FnOnce() -> bool) -> bool {
-    !std::thread::panicking() && (!core.has_hooks() || core.is_own_worker()) && work_for(core, run) == Some(true)
+    !std::thread::panicking() && (!core.has_hooks() || core.is_own_worker()) && run_as_worker(core, run) == Some(true)
 }
 
-/// As [`work_for`], on a permit that `core` has free.
+/// Runs `work` as a worker of `core` on a free permit; `None` if none is free.
 #[inline(never)]
-fn on_a_lent_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
+fn on_borrowed_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     if !core.queue.lock().try_permit() {
         return None;
     }
-    let aside = Aside::step();
-    let lent = Lent {
-        before: CORE.with(|seat| seat.replace(Some(Arc::clone(core)))),
-        permit: PERMIT.with(|place| place.take()),
-        held: HOLDS.replace(true),
-        cpu_work: CPU_WORK.replace(core.is_frames()),
-        core: Arc::clone(core),
-        aside: Some(aside),
+    let section = BlockingSection::enter();
+    let borrowed = BorrowedPermit {
+        core_before: CORE.with(|cell| cell.replace(Some(Arc::clone(core)))),
+        permit_before: PERMIT.with(|cell| cell.take()),
+        in_job_before: IN_JOB.replace(true),
+        cpu_work_before: DOES_CPU_WORK.replace(core.is_frames()),
+        lender: Arc::clone(core),
+        section: Some(section),
     };
-    ID.set(core.id);
+    POOL_ID.set(core.id);
     let result = work();
-    drop(lent);
+    drop(borrowed);
     Some(result)
 }
 
-/// A worker lent to another pool; it goes back when dropped.
-struct Lent {
-    before: Option<Arc<Core>>,
-    permit: Option<Arc<Permit>>,
-    held: bool,
-    cpu_work: bool,
-    core: Arc<Core>,
-    /// Dropped last: the worker's own permit, which it waits for.
-    aside: Option<Aside>,
+/// A permit of another pool, under which the current thread is that pool's worker. When dropped it goes back, and the
+/// thread is what it was before.
+struct BorrowedPermit {
+    core_before: Option<Arc<Core>>,
+    permit_before: Option<Arc<Permit>>,
+    in_job_before: bool,
+    cpu_work_before: bool,
+    lender: Arc<Core>,
+    /// Dropped last, when the thread is its own pool's worker again: it waits for that pool's permit.
+    section: Option<BlockingSection>,
 }
 
-impl Drop for Lent {
+impl Drop for BorrowedPermit {
     fn drop(&mut self) {
-        let mut state = self.core.queue.lock();
-        self.core.queue.release(&mut state);
-        self.core.rouse(state);
-        let before = self.before.take();
-        ID.set(before.as_ref().map_or(0, |own| own.id));
-        CPU_WORK.set(self.cpu_work);
-        HOLDS.set(self.held);
-        drop(PERMIT.with(|place| place.replace(self.permit.take())));
-        drop(CORE.with(|seat| seat.replace(before)));
-        drop(self.aside.take());
+        let mut state = self.lender.queue.lock();
+        self.lender.queue.release_permit(&mut state);
+        self.lender.wake_workers(state);
+        let before = self.core_before.take();
+        POOL_ID.set(before.as_ref().map_or(0, |own| own.id));
+        DOES_CPU_WORK.set(self.cpu_work_before);
+        IN_JOB.set(self.in_job_before);
+        drop(PERMIT.with(|cell| cell.replace(self.permit_before.take())));
+        drop(CORE.with(|cell| cell.replace(before)));
+        drop(self.section.take());
     }
 }

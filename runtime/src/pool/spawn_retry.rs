@@ -30,54 +30,54 @@ use crate::pool::queue::state::State;
 use crate::sys::reserve;
 
 /// The first pause after a refusal.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest one.
-const LONGEST: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at a pool whose starts are held back.
-pub(super) const STANDSTILL: Duration = Duration::from_millis(10);
+pub(super) const CAPPED_PAUSE: Duration = Duration::from_millis(10);
 /// How long no job of a pool ends before it has one thread more, though other jobs run.
-const PATIENCE: Duration = Duration::from_millis(100);
+const STALL_TIME: Duration = Duration::from_millis(100);
 
 /// What a pool knows of a start that is deferred.
-pub(super) struct Deferred {
+pub(super) struct SpawnRetry {
     /// Until the next look.
     pause: Duration,
     /// Whether the operating system refused the last start.
     refused: bool,
-    /// The queue's count of retakes at the last look.
-    retakes: u64,
+    /// The queue's count of jobs_finished at the last look.
+    jobs_finished: u64,
     /// When a look saw that count change, or had one thread more start.
-    moved: Instant,
+    progress_at: Instant,
 }
 
 /// How many threads of a pool may stand in for workers that wait, before more of them are held back: as many as the pool
 /// has permits, and 64 at least.
-pub(super) fn spares(limit: usize) -> usize {
+pub(super) fn default_spares(limit: usize) -> usize {
     limit.max(64)
 }
 
 impl State {
-    /// Defers the start of a thread. Whether the first look must be [arranged](Core::look_later).
-    pub(super) fn defer(&mut self, refused: bool) -> bool {
-        let is_first = self.deferred.is_none();
-        let retakes = self.retakes;
-        let first = || Deferred { pause: SHORTEST, refused, retakes, moved: Instant::now() };
-        self.deferred.get_or_insert_with(first).refused |= refused;
+    /// Defers the start of a thread. Whether the first look must be [arranged](Core::retry_spawns_after).
+    pub(super) fn defer_spawn(&mut self, refused: bool) -> bool {
+        let is_first = self.spawn_retry.is_none();
+        let jobs_finished = self.jobs_finished;
+        let first = || SpawnRetry { pause: FIRST_PAUSE, refused, jobs_finished, progress_at: Instant::now() };
+        self.spawn_retry.get_or_insert_with(first).refused |= refused;
         is_first
     }
 
     /// How many threads may exist.
-    pub(super) fn most_threads(&self, limit: usize) -> usize {
-        limit + self.aside.min(self.spares) + self.lost
+    pub(super) fn max_threads(&self, limit: usize) -> usize {
+        limit + self.blocked.min(self.max_spares) + self.written_off
     }
 
     /// Allows one thread more than there are.
-    fn allow_one_more(&mut self) {
-        self.spares = (self.threads + 1).saturating_sub(self.limit + self.lost).max(self.spares);
+    fn raise_thread_limit(&mut self) {
+        self.max_spares = (self.threads + 1).saturating_sub(self.limit + self.written_off).max(self.max_spares);
     }
 }
 
-/// Looks that found a pool without a thread that the operating system refuses.
+/// RetryTimer that found a pool without a thread that the operating system refuses.
 static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
 /// A number that changes when a worker that waits should try to run what it waits for.
@@ -87,7 +87,7 @@ pub(crate) fn refusals() -> u64 {
 }
 
 /// The timer thread's way to a pool.
-pub(super) struct Looks {
+pub(super) struct RetryTimer {
     core: Weak<Core>,
     /// Queued jobs with a time limit, by address, and when a look found each first. Only the timer thread uses it.
     limited: Mutex<HashMap<usize, Seen>>,
@@ -96,13 +96,13 @@ pub(super) struct Looks {
 /// A job, and when a look found it first.
 type Seen = (Arc<dyn Job>, Instant);
 
-impl Looks {
+impl RetryTimer {
     pub(super) fn new(core: &Weak<Core>) -> Arc<Self> {
         Arc::new(Self { core: Weak::clone(core), limited: Mutex::default() })
     }
 
     /// Ends queued jobs that have waited for a thread as long as they may run.
-    fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
+    fn time_out_queued_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
         let now = Instant::now();
         let lock = || self.limited.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *lock());
@@ -114,78 +114,78 @@ impl Looks {
         let before = std::mem::replace(&mut *lock(), known);
         drop(before);
         for (job, _) in queued {
-            job.end_late();
+            job.time_out_queued();
         }
     }
 }
 
-impl Expire for Looks {
+impl Expire for RetryTimer {
     fn expire(&self, _: Duration) {
         if let Some(core) = self.core.upgrade() {
-            core.look_after_threads();
+            core.retry_spawns();
         }
     }
 }
 
 impl Core {
     /// Has the timer thread look at the pool after a while; without the queue's lock.
-    pub(super) fn look_later(&self, pause: Duration) {
-        let looks = Arc::downgrade(&self.looks);
+    pub(super) fn retry_spawns_after(&self, pause: Duration) {
+        let looks = Arc::downgrade(&self.retry_timer);
         timer::after(pause, looks);
     }
 
     /// Whether the operating system refuses a thread that the pool wants.
-    pub(crate) fn is_refused_threads(&self) -> bool {
-        self.queue.lock().deferred.as_ref().is_some_and(|deferred| deferred.refused)
+    pub(crate) fn has_refused_spawn(&self) -> bool {
+        self.queue.lock().spawn_retry.as_ref().is_some_and(|deferred| deferred.refused)
     }
 
     /// Tries a deferred start again; arranges the next look if a thread is missing still.
-    fn look_after_threads(self: &Arc<Self>) {
-        if self.queue.dead() > 0 {
+    fn retry_spawns(self: &Arc<Self>) {
+        if self.queue.dead_tasks() > 0 {
             // They need no thread.
             self.queue.sweep();
         }
         let nothing_runs = registry::all().iter().all(|core| core.queue.lock().running == 0);
         let mut state = self.queue.lock();
-        let retakes = state.retakes;
-        let Some(deferred) = &mut state.deferred else { return };
+        let jobs_finished = state.jobs_finished;
+        let Some(deferred) = &mut state.spawn_retry else { return };
         deferred.refused = false;
-        let moves = std::mem::replace(&mut deferred.retakes, retakes) != retakes;
-        let stands = !moves && (nothing_runs || deferred.moved.elapsed() >= PATIENCE);
-        if moves || stands {
-            deferred.moved = Instant::now();
+        let has_progress = std::mem::replace(&mut deferred.jobs_finished, jobs_finished) != jobs_finished;
+        let is_stalled = !has_progress && (nothing_runs || deferred.progress_at.elapsed() >= STALL_TIME);
+        if has_progress || is_stalled {
+            deferred.progress_at = Instant::now();
         }
-        if stands {
-            state.allow_one_more();
+        if is_stalled {
+            state.raise_thread_limit();
         }
-        self.rouse(state);
-        let (refused, pause) = self.settle(self.queue.lock());
+        self.wake_workers(state);
+        let (refused, pause) = self.update_spawn_retry(self.queue.lock());
         if refused {
-            tell_of_refusal();
+            announce_refusal();
         }
         // While jobs end, the turn of each will come.
-        let limited = if refused && !moves { self.limited_jobs() } else { Vec::new() };
-        self.looks.end_late_jobs(limited);
+        let limited = if refused && !has_progress { self.limited_jobs() } else { Vec::new() };
+        self.retry_timer.time_out_queued_jobs(limited);
         if let Some(pause) = pause {
-            self.look_later(pause);
+            self.retry_spawns_after(pause);
         }
     }
 
     /// Whether the last start was refused, and the pause until the next look, if there must be one.
-    fn settle(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
-        let is_missing = self.queue.wanted(&state) > 0;
-        let Some(deferred) = &mut state.deferred else { return (false, None) };
+    fn update_spawn_retry(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
+        let is_missing = self.queue.missing_workers(&state) > 0;
+        let Some(deferred) = &mut state.spawn_retry else { return (false, None) };
         if !is_missing {
-            state.deferred = None;
-            state.spares = spares(state.limit);
+            state.spawn_retry = None;
+            state.max_spares = default_spares(state.limit);
             return (false, None);
         }
         if !deferred.refused {
-            deferred.pause = SHORTEST;
-            return (false, Some(STANDSTILL));
+            deferred.pause = FIRST_PAUSE;
+            return (false, Some(CAPPED_PAUSE));
         }
         let pause = deferred.pause;
-        deferred.pause = (2 * pause).min(LONGEST);
+        deferred.pause = (2 * pause).min(MAX_PAUSE);
         (true, Some(pause))
     }
 
@@ -200,12 +200,12 @@ impl Core {
 }
 
 /// Wakes the workers that wait, of all pools, as each may wait for a job of the one that is refused a thread.
-fn tell_of_refusal() {
+fn announce_refusal() {
     REFUSALS.fetch_add(1, Ordering::AcqRel);
     for core in registry::all() {
         let mut waiting = Vec::new();
-        let state = reserve::lock_to_copy(|| core.queue.lock(), |state| state.waiters.len(), &mut waiting);
-        waiting.extend(state.waiters.iter().cloned());
+        let state = reserve::lock_to_copy(|| core.queue.lock(), |state| state.blocked_wakers.len(), &mut waiting);
+        waiting.extend(state.blocked_wakers.iter().cloned());
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -106,7 +106,7 @@ fn borrow_with_room(states: &RefCell<States>) -> RefMut<'_, States> {
 
 /// Drops what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a
 /// task may, which the thread's own end would be too late for.
-pub(crate) fn end() {
+pub(crate) fn drop_all() {
     // One at a time, outside of the borrow: a destructor may call us, and make another.
     while let Some(state) =
         STATES.with_borrow_mut(|states| states.keys().next().copied().and_then(|key| states.remove(&key)))

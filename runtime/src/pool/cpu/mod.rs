@@ -1,8 +1,8 @@
 //! The cpu pool: rayon's work-stealing threads, in a pool of our own, as the global one may be taken.
 //!
-//! Jobs wait in our own queue. The first of rayon's threads, the [porter](resident), waits at that queue; the others
-//! are rayon's, and get [tickets](inject). So a job can be counted, whoever waits for it can run it first, and a
-//! burst of jobs costs rayon as many tickets as it has threads. When rayon's threads wait inside jobs, plain threads stand
+//! Jobs wait in our own queue. The first of rayon's threads, the [resident](resident), waits at that queue; the others
+//! are rayon's, and get [injected](inject). So a job can be counted, whoever waits for it can run it first, and a
+//! burst of jobs costs rayon as many injected as it has threads. When rayon's threads wait inside jobs, plain threads stand
 //! in for them.
 
 pub(super) mod inject;
@@ -27,14 +27,14 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     match built {
         Ok(pool) => {
             state.threads = core.threads;
-            state.next_index = core.threads;
+            state.next_thread_index = core.threads;
             state.rayon = Some(pool);
             Ok(())
         }
         Err(error) => {
-            // The porter may be there already.
+            // The resident may be there already.
             state.closed = true;
-            core.queue.porter.notify_one();
+            core.queue.resident.notify_one();
             drop(state);
             Err(BuildError::Spawn(std::io::Error::other(error)))
         }
@@ -44,10 +44,10 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 /// What a thread does before it is rayon's; the first one stays until the pool ends.
 fn enter(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
-        current_worker::take(&core);
+        current_worker::enter(&core);
         core.on_start();
         if index == 0 {
-            resident::work(&core);
+            resident::run(&core);
         }
     }
 }
@@ -59,32 +59,32 @@ fn leave(core: &Weak<Core>) {
         let mut state = core.queue.lock();
         state.threads = state.threads.saturating_sub(1);
         drop(state);
-        core.queue.gone.notify_all();
+        core.queue.drain_progress.notify_all();
     }
 }
 
 #[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
-        Ok(state) => inject::rouse(core, state),
+        Ok(state) => inject::wake_workers(core, state),
         Err(job) => job.abandon(false),
     }
 }
 
-pub(super) fn finish(core: &Core) {
+pub(super) fn close_and_join(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    core.queue.porter.notify_one();
-    state.call_all();
+    core.queue.resident.notify_one();
+    state.wake_all();
     drop(state);
     let own = current_worker::is_worker_of(core);
     if !own {
         core.drain(None);
     }
-    // Rayon runs the tickets it has before its threads end.
+    // Rayon runs the injected it has before its threads end.
     let rayon = core.queue.lock().rayon.take();
     drop(rayon);
     if !own {
-        current_worker::wait_by(|| core.queue.join());
+        current_worker::blocking_section(|| core.queue.join());
     }
 }

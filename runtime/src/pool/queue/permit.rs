@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Where the permit is. Changed under the queue's lock alone, so each change is seen whole.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Place {
+pub(crate) enum PermitState {
     /// The job's worker has it.
-    Here,
+    Held,
     /// The worker waits, and has given it back for a while.
-    Aside,
+    Released,
     /// The worker has waited, and needs one again.
-    Returning,
+    Reacquiring,
     /// Time was up: the worker has none any more, and goes on without.
-    Gone,
+    Revoked,
 }
 
 /// The permit of one run of a job.
@@ -22,36 +22,36 @@ pub(crate) struct Permit(AtomicU8);
 impl Permit {
     /// One that the worker has.
     pub(crate) fn held() -> Self {
-        Self(AtomicU8::new(Place::Here as u8))
+        Self(AtomicU8::new(PermitState::Held as u8))
     }
 
     /// One that the worker has lost.
-    pub(crate) fn gone() -> Self {
-        Self(AtomicU8::new(Place::Gone as u8))
+    pub(crate) fn revoked() -> Self {
+        Self(AtomicU8::new(PermitState::Revoked as u8))
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn state(&self) -> PermitState {
         match self.0.load(Ordering::Relaxed) {
-            0 => Place::Here,
-            1 => Place::Aside,
-            2 => Place::Returning,
-            _ => Place::Gone,
+            0 => PermitState::Held,
+            1 => PermitState::Released,
+            2 => PermitState::Reacquiring,
+            _ => PermitState::Revoked,
         }
     }
 
-    pub(crate) fn set(&self, place: Place) {
-        self.0.store(place as u8, Ordering::Relaxed);
+    pub(crate) fn set(&self, state: PermitState) {
+        self.0.store(state as u8, Ordering::Relaxed);
     }
 }
 
 /// Whether a permit is there to be lost, and was.
-pub(crate) fn is_gone(permit: Option<&Permit>) -> bool {
-    permit.is_some_and(|permit| permit.place() == Place::Gone)
+pub(crate) fn is_revoked(permit: Option<&Permit>) -> bool {
+    permit.is_some_and(|permit| permit.state() == PermitState::Revoked)
 }
 
 /// Notes where the permit of a job with a time limit is.
-pub(crate) fn note(permit: Option<&Permit>, place: Place) {
+pub(crate) fn set_state(permit: Option<&Permit>, state: PermitState) {
     if let Some(permit) = permit {
-        permit.set(place);
+        permit.set(state);
     }
 }

@@ -5,94 +5,94 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use super::sleepers::{Called, Sleepers};
+use super::sleepers::{PendingWakes, Sleepers};
 use crate::pool::job::Job;
-use crate::pool::spawn_retry::{self, Deferred};
+use crate::pool::spawn_retry::{self, SpawnRetry};
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
 
 /// Who called a sleeping worker last, and when.
 #[derive(Clone, Copy)]
-pub(crate) struct Ring {
+pub(crate) struct LastWake {
     /// The caller's core.
-    pub(crate) from: Option<usize>,
+    pub(crate) from_cpu: Option<usize>,
     pub(crate) at: Moment,
 }
 
-impl Ring {
+impl LastWake {
     fn now() -> Self {
-        Self { from: cpu::core(), at: Moment::now() }
+        Self { from_cpu: cpu::core(), at: Moment::now() }
     }
 }
 
-/// What the cpu pool's porter does.
+/// What the cpu pool's resident does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Porter {
+pub(crate) enum ResidentState {
     /// It serves the queue, or is about to.
-    Busy,
+    Active,
     /// It sleeps, and nobody has called it.
-    Asleep,
+    Parked,
 }
 
 /// The jobs, and who is where: what the queue's lock guards.
 pub(crate) struct State {
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
     /// Copies of a map's job among them that nobody will enter, at most.
-    pub(crate) stale: usize,
+    pub(crate) closed_copies: usize,
     /// Permits in all.
     pub(crate) limit: usize,
     /// Permits in use: workers that run a job and do not wait.
     pub(crate) running: usize,
     /// Workers inside a job that have given their permit back for a while.
-    pub(crate) aside: usize,
+    pub(crate) blocked: usize,
     /// What wakes those workers.
-    pub(crate) waiters: Vec<Waker>,
+    pub(crate) blocked_wakers: Vec<Waker>,
     /// Workers inside a job that has timed out; their permits are gone to others.
-    pub(crate) lost: usize,
+    pub(crate) written_off: usize,
     /// Workers that have waited and need a permit again. They go before new jobs.
-    pub(crate) returning: usize,
+    pub(crate) reacquiring: usize,
     /// How often a permit was given back while a worker needed one, or was overdrawn.
-    pub(crate) given_back: u64,
+    pub(crate) handoffs: u64,
     /// Threads that exist or are being started, rayon's apart.
     pub(crate) threads: usize,
-    /// Threads among them that look for a job, and will see it without a bell.
-    pub(crate) looking: usize,
-    /// Threads among them that sleep until their bell rings.
-    pub(crate) sleeping: Sleepers,
+    /// Threads among them that look for a job, and will see it without a sleeper.
+    pub(crate) spinning: usize,
+    /// Threads among them that sleep until their sleeper rings.
+    pub(crate) sleepers: Sleepers,
     /// Sleeping threads that were called and have not come yet.
-    pub(crate) rung: usize,
+    pub(crate) woken: usize,
     /// The last call of a sleeping thread.
-    pub(crate) ring: Ring,
+    pub(crate) last_wake: LastWake,
     /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
-    pub(crate) lingering: usize,
+    pub(crate) rayon_spinning: usize,
     /// Threads that are on their way to the queue.
-    pub(crate) coming: usize,
+    pub(crate) starting: usize,
     /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
-    pub(crate) hooked: usize,
+    pub(crate) in_start_hook: usize,
     /// Rayon's tickets that nobody has used yet.
-    pub(crate) tickets: usize,
-    /// Rayon's threads that serve the queue, the porter apart.
-    pub(crate) inside: usize,
-    /// What the cpu pool's porter does.
-    pub(crate) porter: Porter,
+    pub(crate) injected: usize,
+    /// Rayon's threads that serve the queue, the resident apart.
+    pub(crate) rayon_serving: usize,
+    /// What the cpu pool's resident does.
+    pub(crate) resident: ResidentState,
     /// How many threads may stand in for workers that wait.
-    pub(crate) spares: usize,
+    pub(crate) max_spares: usize,
     /// A start of a thread that is to be tried again.
-    pub(crate) deferred: Option<Deferred>,
+    pub(crate) spawn_retry: Option<SpawnRetry>,
     /// How often a worker has come back for another job.
-    pub(crate) retakes: u64,
-    /// What `retakes` was when a thread was last called.
-    pub(crate) called_at: u64,
+    pub(crate) jobs_finished: u64,
+    /// What `jobs_finished` was when a thread was last called.
+    pub(crate) jobs_finished_at_wake: u64,
     /// Whether a thread watches the queue for a standstill.
-    pub(crate) watched: bool,
+    pub(crate) has_watcher: bool,
     /// Whether there is something to be given back since the threads rest.
     #[cfg(feature = "process")]
-    pub(crate) untidy: bool,
+    pub(crate) needs_cleanup: bool,
     /// The number in the next thread's name.
-    pub(crate) next_index: usize,
+    pub(crate) next_thread_index: usize,
     pub(crate) closed: bool,
     /// Threads that `threads` does not count, as each runs one job and ends: see `extra.rs`.
-    pub(crate) extra: usize,
+    pub(crate) overflow_threads: usize,
     /// Plain threads, to be joined at the end.
     pub(crate) handles: Vec<JoinHandle<()>>,
     /// The cpu pool's threads, until it closes.
@@ -103,35 +103,35 @@ impl State {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
-            stale: 0,
+            closed_copies: 0,
             limit,
             running: 0,
-            aside: 0,
-            waiters: Vec::new(),
-            lost: 0,
-            returning: 0,
-            given_back: 0,
+            blocked: 0,
+            blocked_wakers: Vec::new(),
+            written_off: 0,
+            reacquiring: 0,
+            handoffs: 0,
             threads: 0,
-            looking: 0,
-            sleeping: Sleepers::default(),
-            rung: 0,
-            ring: Ring::now(),
-            lingering: 0,
-            coming: 0,
-            hooked: 0,
-            tickets: 0,
-            inside: 0,
-            porter: Porter::Busy,
-            spares: spawn_retry::spares(limit),
-            deferred: None,
-            retakes: 0,
-            called_at: 0,
-            watched: false,
+            spinning: 0,
+            sleepers: Sleepers::default(),
+            woken: 0,
+            last_wake: LastWake::now(),
+            rayon_spinning: 0,
+            starting: 0,
+            in_start_hook: 0,
+            injected: 0,
+            rayon_serving: 0,
+            resident: ResidentState::Active,
+            max_spares: spawn_retry::default_spares(limit),
+            spawn_retry: None,
+            jobs_finished: 0,
+            jobs_finished_at_wake: 0,
+            has_watcher: false,
             #[cfg(feature = "process")]
-            untidy: false,
-            next_index: 0,
+            needs_cleanup: false,
+            next_thread_index: 0,
             closed: false,
-            extra: 0,
+            overflow_threads: 0,
             handles: Vec::new(),
             rayon: None,
         }
@@ -152,33 +152,33 @@ impl State {
 
     #[inline]
     pub(crate) fn has_permit(&self) -> bool {
-        self.running + self.returning < self.limit
+        self.running + self.reacquiring < self.limit
     }
 
-    /// Calls sleeping threads, `wanted` at most, and no more than [`CHAIN`](super::sleepers::CHAIN).
+    /// Calls sleeping threads, `wanted` at most, and no more than [`WAKE_FANOUT`](super::sleepers::WAKE_FANOUT).
     #[inline]
-    pub(crate) fn call(&mut self, wanted: usize) -> Called {
-        let called = self.sleeping.call(wanted);
+    pub(crate) fn begin_wake(&mut self, wanted: usize) -> PendingWakes {
+        let called = self.sleepers.begin_wake(wanted);
         if called.len() > 0 {
-            self.rung += called.len();
-            self.ring = Ring::now();
+            self.woken += called.len();
+            self.last_wake = LastWake::now();
         }
         called
     }
 
     /// Calls all that sleep, and wakes them.
-    pub(crate) fn call_all(&mut self) {
-        self.rung += self.sleeping.call_all();
+    pub(crate) fn wake_all(&mut self) {
+        self.woken += self.sleepers.wake_all();
     }
 
-    /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
+    /// Calls the resident if it sleeps; whether it does. Its sleeper must last_wake then, once the lock is free.
     #[inline]
-    pub(crate) fn call_porter(&mut self) -> bool {
-        let sleeps = self.porter == Porter::Asleep;
+    pub(crate) fn begin_wake_resident(&mut self) -> bool {
+        let sleeps = self.resident == ResidentState::Parked;
         if sleeps {
-            self.porter = Porter::Busy;
-            self.coming += 1;
-            self.ring = Ring::now();
+            self.resident = ResidentState::Active;
+            self.woken += 1;
+            self.last_wake = LastWake::now();
         }
         sleeps
     }
@@ -188,7 +188,7 @@ impl State {
     }
 
     /// Whether nothing is left to do, and nobody is at it, but for so many.
-    pub(crate) fn is_done_but(&self, own: usize) -> bool {
-        self.jobs.is_empty() && self.running + self.returning + self.aside <= own
+    pub(crate) fn is_done_except(&self, own: usize) -> bool {
+        self.jobs.is_empty() && self.running + self.reacquiring + self.blocked <= own
     }
 }

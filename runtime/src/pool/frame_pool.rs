@@ -1,32 +1,32 @@
-//! The plain threads beside a pool that run its DataFrame chunks.
+//! The frame pool of a pool: plain threads beside it that run its DataFrame chunks.
 
 use std::sync::Arc;
 
 use super::{Core, Kind, Limits, Spec};
 
 impl Core {
-    /// The crew that runs DataFrame chunks for this pool: as many plain threads as it has, with its name and hooks.
+    /// The pool that runs DataFrame chunks for this pool: as many plain threads, with the same name and hooks.
     ///
     /// # Panics
     ///
-    /// If the first of them cannot be started.
+    /// If its first thread cannot be started.
     pub(crate) fn frames(self: &Arc<Self>) -> &Arc<Self> {
         if self.is_frames() {
             return self;
         }
-        if let Some(crew) = self.frames.get() {
-            return crew;
+        if let Some(frame_pool) = self.frame_pool.get() {
+            return frame_pool;
         }
         let threads = Some(self.threads);
         let limits = Limits { memory: None, tasks: None };
         let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
-        let started = self.frames.get_or_fill(|| Core::start(spec));
-        let crew =
+        let started = self.frame_pool.get_or_fill(|| Core::start(spec));
+        let frame_pool =
             started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
-        // Not while others wait for the cell: its threads run the user's hooks as they end.
+        // Outside of `get_or_fill`: the threads run the user's hooks as they end, and other threads may wait for the cell.
         if self.is_closed() {
-            crew.finish(false);
+            frame_pool.close_and_join(false);
         }
-        crew
+        frame_pool
     }
 }
