@@ -28,8 +28,8 @@ impl BlockedRuntime {
     }
 }
 
-/// Waits for tasks, until the deadline at most. If this thread is one of several of the runtime that polls them, another
-/// thread takes its place meanwhile.
+/// Waits for tasks, until the deadline at most. If this thread is one of several of the runtime that polls them,
+/// another thread takes its place meanwhile.
 ///
 /// # Panics
 ///
@@ -47,8 +47,8 @@ pub(crate) fn wait<T>(blocked: BlockedRuntime, deadline: Option<Instant>, wait: 
             }
             assert!(
                 super::runtime_driver::is_driven(&runtime, deadline),
-                "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the task \
-                 inside of its `block_on`, or submit it where that runtime is not entered"
+                "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the \
+                 task inside of its `block_on`, or submit it where that runtime is not entered"
             );
             wait()
         }
@@ -99,8 +99,8 @@ pub(crate) fn mark_own_runtime_thread() {
     IS_OWN_RUNTIME.set(true);
 }
 
-/// Waits. If this thread belongs to Fanfold's own async runtime or to Polars' streaming engine, another thread takes its
-/// place meanwhile: the runtime or the engine may have to run what this thread waits for.
+/// Waits. If this thread belongs to Fanfold's own async runtime or to Polars' streaming engine, another thread takes
+/// its place meanwhile: the runtime or the engine may have to run what this thread waits for.
 pub(crate) fn with_replacement_thread<T>(wait: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
     if IS_OWN_RUNTIME.get() && can_block() {

@@ -62,8 +62,8 @@ pub(super) fn lock() -> MutexGuard<'static, DefaultSizes> {
     DEFAULT_SIZES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The size of a pool that starts now and has no size of its own. If it is the default pool, `configure` cannot change its
-/// size from now on.
+/// The size of a pool that starts now and has no size of its own. If it is the default pool, `configure` cannot change
+/// its size from now on.
 pub(super) fn threads(setting: Setting, default: usize, is_default: bool) -> Result<usize, BadVariable> {
     let configured = setting.size_in(&mut lock()).threads;
     // Without the lock: reading the environment allocates.

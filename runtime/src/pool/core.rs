@@ -184,8 +184,8 @@ impl Core {
         &self.load
     }
 
-    /// Writes a worker off whose job has run out of time: its permit goes to another worker. `is_late` is asked under the
-    /// queue's lock; `false` from it changes nothing. Returns its answer.
+    /// Writes a worker off whose job has run out of time: its permit goes to another worker. `is_late` is asked under
+    /// the queue's lock; `false` from it changes nothing. Returns its answer.
     pub(crate) fn write_off(self: &Arc<Self>, permit: &Permit, is_late: impl FnOnce() -> bool) -> bool {
         let Some(state) = self.queue.write_off(permit, is_late) else { return false };
         self.wake_workers(state);
@@ -323,8 +323,8 @@ impl fmt::Debug for Core {
     }
 }
 
-/// A map's reference to its pool. A static pool is borrowed, not counted: with maps inside maps, all threads would write
-/// to its one reference count.
+/// A map's reference to its pool. A static pool is borrowed, not counted: with maps inside maps, all threads would
+/// write to its one reference count.
 pub(crate) enum CoreRef {
     Static(&'static Arc<Core>),
     Owned(Arc<Core>),

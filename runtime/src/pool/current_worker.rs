@@ -12,8 +12,8 @@ use super::{Core, shutdown};
 use crate::error::panics;
 use crate::sys::park;
 
-/// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and call
-/// pools. [`exit`] takes its content out.
+/// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and
+/// call pools. [`exit`] takes its content out.
 type LeakedCell<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
 
 thread_local! {
@@ -189,8 +189,8 @@ impl Core {
     }
 }
 
-/// Marks this thread as inside of a job, with a permit, and about to take the next job when this one has ended, until the
-/// guard is dropped.
+/// Marks this thread as inside of a job, with a permit, and about to take the next job when this one has ended, until
+/// the guard is dropped.
 #[inline]
 pub(super) fn enter_job() -> JobContext {
     // The values before are kept: a thread that waits for rayon inside of a job may run another one meanwhile.
@@ -221,8 +221,8 @@ impl Drop for JobContext {
 }
 
 impl Core {
-    /// This thread is about to publish the outcome of its job. It will be at the queue within a microsecond, or some ten
-    /// if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
+    /// This thread is about to publish the outcome of its job. It will be at the queue within a microsecond, or some
+    /// ten if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
     #[inline]
     pub(crate) fn announce_return(&self) {
         if TAKES_NEXT_JOB.get() && is_worker_of(self) && !IS_ANNOUNCED.replace(true) {
@@ -271,8 +271,8 @@ fn has_permit_of(core: &Core) -> bool {
         && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.state() != PermitState::Revoked))
 }
 
-/// Runs `work` on a permit of `core`: on this thread's own, if it has one of `core`, else on a free one that it borrows.
-/// `None` if no permit is free. A worker of another pool gives its own permit back meanwhile.
+/// Runs `work` on a permit of `core`: on this thread's own, if it has one of `core`, else on a free one that it
+/// borrows. `None` if no permit is free. A worker of another pool gives its own permit back meanwhile.
 #[inline]
 pub(crate) fn run_as_worker<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
     let before = TAKES_NEXT_JOB.replace(false);
@@ -281,8 +281,8 @@ pub(crate) fn run_as_worker<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Op
     result
 }
 
-/// Runs a task of `core` on this thread, if `core` has a free permit and its hooks have run here. Returns whether it ran.
-/// A thread inside of a panic hook runs none: a panic of the task would abort the program.
+/// Runs a task of `core` on this thread, if `core` has a free permit and its hooks have run here. Returns whether it
+/// ran. A thread inside of a panic hook runs none: a panic of the task would abort the program.
 #[inline]
 pub(crate) fn run_claimed(core: &Arc<Core>, run: impl FnOnce() -> bool) -> bool {
     !std::thread::panicking() && (!core.has_hooks() || core.is_own_worker()) && run_as_worker(core, run) == Some(true)

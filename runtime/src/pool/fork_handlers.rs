@@ -1,5 +1,5 @@
-//! `pthread_atfork` handlers: a thread that forks holds all process-wide locks of Fanfold across the fork, so that in the
-//! child none of them is held by a thread that does not exist there.
+//! `pthread_atfork` handlers: a thread that forks holds all process-wide locks of Fanfold across the fork, so that in
+//! the child none of them is held by a thread that does not exist there.
 
 use std::cell::UnsafeCell;
 use std::sync::{MutexGuard, Once};
@@ -10,8 +10,8 @@ use super::async_tasks;
 use super::{config, current_worker, registry, timer};
 use crate::error::panics;
 
-/// All process-wide locks. Every other thread holds one of them at a time, mostly for less than a microsecond, and calls
-/// nothing under it that may fork. Threads that fork take them in one order. So taking them cannot deadlock.
+/// All process-wide locks. Every other thread holds one of them at a time, mostly for less than a microsecond, and
+/// calls nothing under it that may fork. Threads that fork take them in one order. So taking them cannot deadlock.
 struct AllLocks {
     _timer: MutexGuard<'static, timer::TimerQueue>,
     _registry: MutexGuard<'static, registry::Registry>,
@@ -38,8 +38,8 @@ impl AllLocks {
 struct ForkLocks(UnsafeCell<Option<AllLocks>>);
 
 // SAFETY: only `before_fork` and `release` use the content. A thread that runs them holds all of the locks, so no other
-// thread is between the two. The guards are dropped by the thread that made them, or in the child by its only thread, the
-// copy of that thread.
+// thread is between the two. The guards are dropped by the thread that made them, or in the child by its only thread,
+// the copy of that thread.
 unsafe impl Sync for ForkLocks {}
 
 static FORK_LOCKS: ForkLocks = ForkLocks(UnsafeCell::new(None));
@@ -51,8 +51,8 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn release() {
-    // SAFETY: this thread has run `before_fork`, and holds all locks until the guards are dropped, which is after the last
-    // use of the cell.
+    // SAFETY: this thread has run `before_fork`, and holds all locks until the guards are dropped, which is after the
+    // last use of the cell.
     let locks = unsafe { (*FORK_LOCKS.0.get()).take() };
     drop(locks);
 }

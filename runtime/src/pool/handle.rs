@@ -1,7 +1,7 @@
 //! [`Pool`]: the public handle of a pool of worker threads or processes.
 //!
-//! One type serves every kind: a const-built `static`, which starts at first use, or the owned result of [`Pool::build`].
-//! The running pool behind it is a [`Core`].
+//! One type serves every kind: a const-built `static`, which starts at first use, or the owned result of
+//! [`Pool::build`]. The running pool behind it is a [`Core`].
 
 use std::fmt;
 use std::panic::Location;
@@ -12,8 +12,8 @@ use crate::sys::try_once::TryOnce;
 
 /// A pool of worker threads or worker processes.
 ///
-/// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]. A pool of your own limits one kind of
-/// work apart from all other work, such as the calls to one database.
+/// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]. A pool of your own limits one kind
+/// of work apart from all other work, such as the calls to one database.
 ///
 /// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
 /// worker process runs functions on its main thread, whose stack the system sizes: 8 MiB on most.
@@ -86,11 +86,11 @@ impl Pool {
     ///
     /// A worker that waits for another task lets a spare thread run in its place. There are up to as many spare threads
     /// as this limit, and up to 64 where the limit is lower. Beyond that they start one by one, each after 100 ms in
-    /// which none of the pool's tasks has ended, or after 10 ms if no other pool runs a task either. So waits may nest to
-    /// any depth, and thousands of tasks that wait for a busy pool share a few threads.
+    /// which none of the pool's tasks has ended, or after 10 ms if no other pool runs a task either. So waits may nest
+    /// to any depth, and thousands of tasks that wait for a busy pool share a few threads.
     ///
-    /// While the operating system refuses a thread, the pool goes on with the threads that it has, and tries again until
-    /// it gets one. A worker that waits for a task which no other thread can run then runs it itself.
+    /// While the operating system refuses a thread, the pool goes on with the threads that it has, and tries again
+    /// until it gets one. A worker that waits for a task which no other thread can run then runs it itself.
     #[doc(alias = "max_workers")]
     #[doc(alias = "num_threads")]
     #[must_use]
@@ -104,9 +104,9 @@ impl Pool {
     /// thread, where no hook has run.) In a pool of processes these are the parent's threads that wait for workers;
     /// nothing runs in the worker processes.
     ///
-    /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other than
-    /// by [`Task::join`](crate::Task::join), which runs them on the spot: the next thread would wait in the same hook.
-    /// Nor may the hooks of two pools wait for tasks of one another.
+    /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other
+    /// than by [`Task::join`](crate::Task::join), which runs them on the spot: the next thread would wait in the same
+    /// hook. Nor may the hooks of two pools wait for tasks of one another.
     #[doc(alias = "initializer")]
     #[doc(alias = "start_handler")]
     #[doc(alias = "on_thread_start")]
@@ -158,8 +158,8 @@ impl Pool {
         &CPU
     }
 
-    /// The pool of `kind = "io"`: up to 256 threads, as many as the work needs, unless [`configure`](crate::configure) or
-    /// `FANFOLD_IO_THREADS` says otherwise.
+    /// The pool of `kind = "io"`: up to 256 threads, as many as the work needs, unless [`configure`](crate::configure)
+    /// or `FANFOLD_IO_THREADS` says otherwise.
     #[must_use]
     pub fn io_default() -> &'static Self {
         static IO: Pool = Pool::io("io").default();
@@ -178,12 +178,12 @@ impl Pool {
     ///
     /// With [`Pending::Cancel`] running tasks are asked to stop: [`cancelled()`](crate::cancelled) becomes `true` for
     /// them. Worker processes that run a task are killed, and their calls end as
-    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). Idle worker processes drop their state and exit; those that
-    /// have not exited after 5 s, counted once for all, are killed.
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). Idle worker processes drop their state and exit; those
+    /// that have not exited after 5 s, counted once for all, are killed.
     ///
     /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
-    /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map that
-    /// is collected or folded, and a chunked call, still run, on the calling thread alone.
+    /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map
+    /// that is collected or folded, and a chunked call, still run, on the calling thread alone.
     ///
     /// Called on one of the pool's own workers, `shutdown` closes the pool and does not wait. In a forked child, which
     /// has none of the pool's threads, `shutdown` and dropping the pool do nothing.

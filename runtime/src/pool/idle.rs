@@ -1,15 +1,15 @@
-//! How long a thread spins before it parks: [`IdlePolicy`] for a worker without a job, [`Core::spin_until`] for a thread
-//! that joins a task.
+//! How long a thread spins before it parks: [`IdlePolicy`] for a worker without a job, [`Core::spin_until`] for a
+//! thread that joins a task.
 //!
 //! A caller that waits for each task before it submits the next one comes back when it has been woken. That takes a few
-//! microseconds on some machines and 30 on others. A worker that has parked by then must be woken too, round after round.
-//! So a worker that was parked only for a short time spins longer the next time: about as long as waking it takes. (This
-//! is the ski-rental rule: spin for as long as a park would cost. See Karlin et al., "Competitive randomized algorithms
-//! for nonuniform problems", 1990.)
+//! microseconds on some machines and 30 on others. A worker that has parked by then must be woken too, round after
+//! round. So a worker that was parked only for a short time spins longer the next time: about as long as waking it
+//! takes. (This is the ski-rental rule: spin for as long as a park would cost. See Karlin et al., "Competitive
+//! randomized algorithms for nonuniform problems", 1990.)
 //!
-//! A worker that runs on the cpu of the thread that woke it does not spin at all: the next thread to submit a job may need
-//! that cpu. If this goes on although no other thread waits, the two take turns on one cpu while another may be idle. The
-//! worker then migrates to another cpu.
+//! A worker that runs on the cpu of the thread that woke it does not spin at all: the next thread to submit a job may
+//! need that cpu. If this goes on although no other thread waits, the two take turns on one cpu while another may be
+//! idle. The worker then migrates to another cpu.
 
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ impl IdlePolicy {
         }
     }
 
-    /// Whether the worker spins at all. After a long job it does not: no caller was kept waiting that will be back soon.
+    /// Whether the worker spins at all. After a long job it does not: no caller was kept waiting that will be back
+    /// soon.
     #[inline]
     pub(super) fn should_spin(&mut self, last_wake: LastWake) -> bool {
         let now = Moment::now();

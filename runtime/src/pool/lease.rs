@@ -1,8 +1,8 @@
 //! [`Lease`]: a job that borrows from its caller's stack, for as long as the caller waits.
 //!
 //! The caller opens a lease when it makes one, and closes it. A worker *enters* the lease before it uses the borrowed
-//! closure, and *leaves* it afterwards. The lease counts the workers inside in one atomic word, together with its flags.
-//! A worker that comes to a closed lease does not enter, and does not touch the closure. So after
+//! closure, and *leaves* it afterwards. The lease counts the workers inside in one atomic word, together with its
+//! flags. A worker that comes to a closed lease does not enter, and does not touch the closure. So after
 //! [`close`](Lease::close), once no worker is inside, no thread can reach the closure any more, and the caller's frame
 //! may end. Copies of the job that are still queued then are dead.
 //!
@@ -135,8 +135,8 @@ impl<W> Lease<W> {
         }
     }
 
-    /// Closes the lease: no worker enters any more. Returns the state before. Everything that the workers which have left
-    /// did is visible.
+    /// Closes the lease: no worker enters any more. Returns the state before. Everything that the workers which have
+    /// left did is visible.
     pub(super) fn close(&self) -> LeaseState {
         let now = self.state.load(Ordering::Acquire);
         // A read first: the cache line is the worker's, and only a write would have to fetch it exclusively.

@@ -9,8 +9,8 @@ use crate::sys::clock::Moment;
 
 /// The least work that is worth sharing while a helper spins.
 const HOT_NS: u64 = 3_000;
-/// The least work that is worth sharing if a helper has worked in the last [`RECENT_NS`]: its core is not in a deep idle
-/// state yet.
+/// The least work that is worth sharing if a helper has worked in the last [`RECENT_NS`]: its core is not in a deep
+/// idle state yet.
 const WARM_NS: u64 = 20_000;
 /// The least work that is worth sharing in any case: several times what waking a thread takes.
 const COLD_NS: u64 = 500_000;
@@ -53,8 +53,8 @@ impl Load {
         }
     }
 
-    /// How many helpers to wake, `most` at most, for an estimated rest of `rest_ns`, which was estimated after `seen_ns`
-    /// of the map's work. `None` if the rest is not worth sharing.
+    /// How many helpers to wake, `most` at most, for an estimated rest of `rest_ns`, which was estimated after
+    /// `seen_ns` of the map's work. `None` if the rest is not worth sharing.
     pub(crate) fn helpers(&self, rest_ns: u64, seen_ns: u64, most: usize, now: Moment) -> Option<usize> {
         let most = self.with_free_core(most);
         if most == 0 || rest_ns < HOT_NS {

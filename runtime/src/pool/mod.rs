@@ -3,8 +3,8 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `handle.rs`, `process_pool.rs`, `stats.rs` | [`Pool`], the public handle; its part for worker processes; [`Stats`] |
-//! | `spec.rs`, `config.rs` | options of one pool; sizes of the default pools ([`config::configure`], the environment) |
+//! | `handle.rs`, `process_pool.rs`, `stats.rs` | [`Pool`], the public handle; its methods for processes; [`Stats`] |
+//! | `spec.rs`, `config.rs` | the options of one pool; the sizes of the default pools |
 //! | `core.rs` | [`Core`], a running pool: start, push, run a job |
 //! | `kind_check.rs` | panics where a function is given a pool of the wrong kind |
 //! | `job.rs`, `process_job.rs` | the trait [`Job`]; jobs that are pipelined to a worker process |
@@ -17,7 +17,7 @@
 //! | `current_worker.rs` | the pool of the current thread, and [`blocking_section`], which gives its permit back |
 //! | `block_in_place.rs`, `runtime_driver.rs` | blocking a thread of an async runtime |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
-//! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks; Polars' own parallelism, switched off there |
+//! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
 //! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the caller's `tracing` span |
 //! | `timer.rs`, `async_tasks.rs` | the timer thread; the count of submitted futures |
 //! | `registry.rs`, `shutdown.rs`, `fork_handlers.rs` | all pools; their end; `fork` |

@@ -1,9 +1,10 @@
-//! A thread more for one job of frames, where all of the pool's workers wait in ways that Fanfold does not see.
+//! Overflow workers: a thread for one job of a frame pool, where all of its workers wait in ways that Fanfold does not
+//! see.
 //!
-//! A worker that waits for tasks gives its permit back meanwhile. One that joins a thread, or waits for rayon or for
-//! Polars' streaming engine, keeps it. With all of them waiting so for a call that only they could serve, that call would
-//! never end. So its caller [asks](Core::spawn_overflow_worker) for one thread that runs that call's job alone, without a permit.
-//! Each call has a worker or such a thread of its own then, so what the innermost of them waits for ends.
+//! A worker that waits for tasks gives its permit back meanwhile. A worker that joins a thread, or waits for rayon or
+//! for Polars' streaming engine, keeps it. If all workers wait so for a call that only they could run, that call would
+//! never end. So the caller [asks](Core::spawn_overflow_worker) for a thread that runs only the job of that call,
+//! without a permit. Then each call has a worker or such a thread, and the innermost of the waits ends.
 
 use std::io;
 use std::sync::Arc;
@@ -16,18 +17,19 @@ use super::{Core, Job, current_worker};
 pub(crate) const STALL_CHECK: Duration = Duration::from_millis(50);
 
 impl Core {
-    /// How often a worker has come back for another job; `None` while a permit is free, as a worker will come then.
-    pub(crate) fn jobs_finished_if_full(&self) -> Option<u64> {
+    /// The number of jobs that workers have finished; `None` if a permit is free, because a worker will take the job
+    /// then.
+    pub(super) fn jobs_finished_if_full(&self) -> Option<u64> {
         let state = self.queue.lock();
         (!state.has_permit()).then_some(state.jobs_finished)
     }
 
-    /// Starts a thread that runs this job and ends. [`finish`](Self::finish) waits for it.
+    /// Spawns a thread that runs this job and ends. [`close_and_join`](Self::close_and_join) waits for it.
     ///
     /// # Errors
     ///
     /// If the operating system refuses the thread.
-    pub(crate) fn spawn_overflow_worker(self: &Arc<Self>, job: Arc<dyn Job>) -> io::Result<()> {
+    pub(super) fn spawn_overflow_worker(self: &Arc<Self>, job: Arc<dyn Job>) -> io::Result<()> {
         let mut state = self.queue.lock();
         state.overflow_threads += 1;
         let index = state.next_thread_index;

@@ -1,6 +1,6 @@
 //! Switching off Polars' own parallelism on a thread. This is the one file that uses internals of Polars: the flag
-//! [`ALLOW_RAYON_THREADS`] is not part of its public interface and may move between minor versions, so the manifest pins
-//! all Polars crates to one minor version.
+//! [`ALLOW_RAYON_THREADS`] is not part of its public interface and may move between minor versions, so the manifest
+//! pins all Polars crates to one minor version.
 //!
 //! With the flag set, N chunks on N threads each use Polars' own N threads. Without it, a sort inside of a chunk takes
 //! about 0.4 times the CPU time: nothing is handed to threads that are busy with other chunks anyway.
@@ -18,9 +18,9 @@ pub(crate) struct SerialPolars {
 
 /// Has Polars use only this thread until the guard is dropped.
 ///
-/// Only for threads of frame pools. On a thread of a rayon pool Polars would panic, as a thread belongs to one rayon pool
-/// at most. And a plain thread becomes, at its first Polars call with the flag off and for good, the one thread of a rayon
-/// pool of its own: a user's `par_iter` on it would run serially from then on.
+/// Only for threads of frame pools. On a thread of a rayon pool Polars would panic, as a thread belongs to one rayon
+/// pool at most. And a plain thread becomes, at its first Polars call with the flag off and for good, the one thread of
+/// a rayon pool of its own: a user's `par_iter` on it would run serially from then on.
 pub(crate) fn serial_polars() -> SerialPolars {
     let before = ALLOW_RAYON_THREADS.replace(false);
     SerialPolars { before, _not_send: PhantomData }

@@ -1,5 +1,5 @@
-//! Jobs of process pools. Several short jobs are sent to a worker process at once (*pipelined*), so that it does not wait
-//! for its parent between them.
+//! Jobs of process pools. Several short jobs are sent to a worker process at once (*pipelined*), so that it does not
+//! wait for its parent between them.
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ impl Supply<Arc<dyn Job>> for QueueSupply<'_> {
 }
 
 impl Core {
-    /// Runs `work` on this thread with a worker process of the pool, without a job, if a worker process is idle and no job
-    /// is queued.
+    /// Runs `work` on this thread with a worker process of the pool, without a job, if a worker process is idle and no
+    /// job is queued.
     pub(crate) fn try_directly<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> Option<T> {
         fork::check(self.forks);
         if self.has_hooks() || self.queue.queued() > 0 || current_worker::is_worker_of(self) || self.is_closed() {

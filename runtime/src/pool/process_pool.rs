@@ -10,8 +10,8 @@ impl Pool {
     /// Workers share the machine: each sees `POLARS_MAX_THREADS`, `RAYON_NUM_THREADS` and `FANFOLD_CPU_THREADS` as its
     /// share of the cores, where these variables are not set.
     ///
-    /// Direct calls and `submit` use the `static` that `pool = PATH` names. It may be a `LazyLock<Pool>`, where the size
-    /// is known at run time only. A map also runs on an owned pool: `name::map(items).on(&pool)`.
+    /// Direct calls and `submit` use the `static` that `pool = PATH` names. It may be a `LazyLock<Pool>`, where the
+    /// size is known at run time only. A map also runs on an owned pool: `name::map(items).on(&pool)`.
     ///
     /// # What a worker sees
     ///
@@ -23,8 +23,8 @@ impl Pool {
     /// - None of the signals that are sent to a whole process group or service: a worker ignores `SIGINT`, `SIGQUIT`,
     ///   `SIGHUP`, `SIGTERM`, `SIGUSR1` and `SIGUSR2`. The parent decides: a program that handles `SIGTERM` may let its
     ///   workers finish, and the workers of one that a signal ends are ended too. `SIGKILL` ends a worker.
-    /// - No workers of its own: a process function that a worker calls runs in that worker. The `timeout` of direct calls
-    ///   and maps is not enforced there, nor are the limits of the called function's pool.
+    /// - No workers of its own: a process function that a worker calls runs in that worker. The `timeout` of direct
+    ///   calls and maps is not enforced there, nor are the limits of the called function's pool.
     ///
     /// # Depth of values, and panics
     ///
@@ -35,11 +35,11 @@ impl Pool {
     ///
     /// # When a worker does not start
     ///
-    /// A start is tried again if it fails for want of processes, files or memory, or if the worker ends before it begins
-    /// a call. The pause before is 20 ms at first and doubles each time, up to 1 s, for the whole pool. After five
-    /// failures in a row the waiting calls end as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), which says
-    /// what was refused and what to do; a later call tries once more. A worker has 30 s to become ready. For a call with
-    /// `timeout` it has that time, but at least 1 s.
+    /// A start is tried again if it fails for want of processes, files or memory, or if the worker ends before it
+    /// begins a call. The pause before is 20 ms at first and doubles each time, up to 1 s, for the whole pool. After
+    /// five failures in a row the waiting calls end as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), which
+    /// says what was refused and what to do; a later call tries once more. A worker has 30 s to become ready. For a
+    /// call with `timeout` it has that time, but at least 1 s.
     ///
     /// # Processes that outlive a worker
     ///

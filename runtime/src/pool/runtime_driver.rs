@@ -29,9 +29,9 @@ pub(super) fn is_driven(runtime: &Handle, deadline: Option<Instant>) -> bool {
     wait_until_deadline(|| is_polled.load(Ordering::Acquire), limit)
 }
 
-/// Whether this thread runs a closure of the runtime's `spawn_blocking`. Such a closure is a task, and the only kind that
-/// is polled outside of every `block_on`. A worker of another runtime that has entered this one also runs a task, but
-/// inside of a `block_on`.
+/// Whether this thread runs a closure of the runtime's `spawn_blocking`. Such a closure is a task, and the only kind
+/// that is polled outside of every `block_on`. A worker of another runtime that has entered this one also runs a task,
+/// but inside of a `block_on`.
 fn is_blocking_thread_of(runtime: &Handle) -> bool {
     let is_task_here = tokio::task::try_id().is_some();
     is_task_here

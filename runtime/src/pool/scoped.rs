@@ -4,10 +4,10 @@
 //! This is the one place where a borrow crosses threads. It is sound for these reasons:
 //!
 //! - Workers reach the closure only through a [`Lease`], and are counted inside of it around every use.
-//! - [`serve`] closes the lease before it returns, and then waits until no worker is inside. It does so on every path: a
-//!   panic of the caller's own share is caught, and resumed only after that.
-//! - A worker that comes to a closed lease does not touch the closure. So jobs that no worker has started are simply left
-//!   in the queue, and the caller never waits for a worker that is busy with another job.
+//! - [`serve`] closes the lease before it returns, and then waits until no worker is inside. It does so on every path:
+//!   a panic of the caller's own share is caught, and resumed only after that.
+//! - A worker that comes to a closed lease does not touch the closure. So jobs that no worker has started are simply
+//!   left in the queue, and the caller never waits for a worker that is busy with another job.
 //! - A lease for a single worker is closed by that worker as it enters, in the same step.
 
 use std::any::Any;
@@ -30,11 +30,11 @@ pub(crate) struct Abandoned;
 /// A closure on the caller's stack. Valid while the lease is open or a worker is inside.
 struct BorrowedClosure(*const (dyn Fn() + Sync));
 
-// SAFETY: the closure behind the pointer is `Sync`, so any thread may call it through a shared reference. It is only called
-// by threads inside of the lease, for which `serve` keeps it alive.
+// SAFETY: the closure behind the pointer is `Sync`, so any thread may call it through a shared reference. It is only
+// called by threads inside of the lease, for which `serve` keeps it alive.
 unsafe impl Send for BorrowedClosure {}
-// SAFETY: the closure behind the pointer is `Sync`, so several threads may call it at once. It is only called by threads
-// inside of the lease, for which `serve` keeps it alive.
+// SAFETY: the closure behind the pointer is `Sync`, so several threads may call it at once. It is only called by
+// threads inside of the lease, for which `serve` keeps it alive.
 unsafe impl Sync for BorrowedClosure {}
 
 impl BorrowedWork for BorrowedClosure {
@@ -51,14 +51,14 @@ struct SingleCall<F, T> {
     result: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: `F` and `T` move to another thread and back, so they are `Send`. A single lease lets one thread in, and the caller
-// uses the cells only when the lease is closed and empty: they are never used by two threads at once.
+// SAFETY: `F` and `T` move to another thread and back, so they are `Send`. A single lease lets one thread in, and the
+// caller uses the cells only when the lease is closed and empty: they are never used by two threads at once.
 unsafe impl<F: Send, T: Send> Sync for SingleCall<F, T> {}
 
 impl<F: FnOnce() -> T + Send, T: Send> BorrowedWork for SingleCall<F, T> {
     unsafe fn call(&self) {
-        // SAFETY: the contract of `call` says that this thread is the one worker inside of a single lease. The caller uses
-        // the cells only after it has left.
+        // SAFETY: the contract of `call` says that this thread is the one worker inside of a single lease. The caller
+        // uses the cells only after it has left.
         let work = unsafe { (*self.work.get()).take() };
         let value = work.map(|work| work());
         // SAFETY: this thread is still the one worker inside of the lease.
@@ -69,8 +69,8 @@ impl<F: FnOnce() -> T + Send, T: Send> BorrowedWork for SingleCall<F, T> {
 /// Runs `work` on up to `helpers` workers of the pool at once, and on this thread as well if `caller_computes`. Returns
 /// when no thread runs it any more.
 ///
-/// Each thread calls `work` once: it takes shares of the work until none is left, and returns. Without `caller_computes`
-/// at least one worker has done so, unless the pool is closed.
+/// Each thread calls `work` once: it takes shares of the work until none is left, and returns. Without
+/// `caller_computes` at least one worker has done so, unless the pool is closed.
 ///
 /// # Errors
 ///
@@ -85,15 +85,15 @@ pub(crate) fn lend(
     caller_computes: bool,
     work: &(dyn Fn() + Sync),
 ) -> Result<(), Abandoned> {
-    // SAFETY: only the lifetime changes. The pointer is used by threads inside of the lease, and `serve` returns when the
-    // lease is closed and empty.
+    // SAFETY: only the lifetime changes. The pointer is used by threads inside of the lease, and `serve` returns when
+    // the lease is closed and empty.
     let work = BorrowedClosure(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
     let lease = Arc::new(Lease::new(work, helpers == 1 && !caller_computes, caller_computes, false));
     finish(serve(core, helpers, &lease, || Arc::clone(&lease) as _))
 }
 
-/// Runs `work` on a worker of the pool and returns its result. With `may_run_on_caller`, a worker that waits runs it itself
-/// if the operating system refuses the pool a thread.
+/// Runs `work` on a worker of the pool and returns its result. With `may_run_on_caller`, a worker that waits runs it
+/// itself if the operating system refuses the pool a thread.
 ///
 /// # Errors
 ///
@@ -111,8 +111,8 @@ pub(crate) fn run_on<T: Send>(
     let lease = Arc::new(Lease::new(call, true, false, may_run_on_caller));
     let job = || {
         let job: Arc<dyn Job + '_> = Arc::clone(&lease) as _;
-        // SAFETY: only the lifetime changes. The closure and the result are taken out below, before this function returns
-        // or unwinds: a worker that holds the job longer holds an empty one.
+        // SAFETY: only the lifetime changes. The closure and the result are taken out below, before this function
+        // returns or unwinds: a worker that holds the job longer holds an empty one.
         unsafe { std::mem::transmute::<Arc<dyn Job + '_>, Arc<dyn Job>>(job) }
     };
     let ended = serve(core, 1, &lease, job);
@@ -136,8 +136,8 @@ fn finish(ended: Result<(), Failure>) -> Result<(), Abandoned> {
     })
 }
 
-/// Has up to `helpers` workers enter the lease. When this returns the lease is closed and no worker is inside. It does not
-/// unwind.
+/// Has up to `helpers` workers enter the lease. When this returns the lease is closed and no worker is inside. It does
+/// not unwind.
 fn serve<W: BorrowedWork>(
     core: &Arc<Core>,
     helpers: usize,
@@ -155,7 +155,8 @@ fn serve<W: BorrowedWork>(
     if let Err(payload) = pushed {
         lease.keep_panic(payload);
     } else if caller_computes {
-        // SAFETY: the lease is open, so what the work borrows is alive. It is not a single lease, as the caller computes.
+        // SAFETY: the lease is open, so what the work borrows is alive. It is not a single lease, as the caller
+        // computes.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| unsafe { lease.work.call() })) {
             lease.keep_panic(payload);
         }
@@ -206,8 +207,8 @@ fn wait_until_run<W: BorrowedWork>(core: &Arc<Core>, lease: &Lease<W>, job: impl
     }
 }
 
-/// Waits until a worker has entered the lease, or the job is abandoned. If all workers are inside of other jobs and none
-/// of these ends, each of them may wait for this very job: then an overflow worker runs it.
+/// Waits until a worker has entered the lease, or the job is abandoned. If all workers are inside of other jobs and
+/// none of these ends, each of them may wait for this very job: then an overflow worker runs it.
 fn wait_until_entered<W: BorrowedWork>(core: &Arc<Core>, lease: &Lease<W>, job: impl Fn() -> Arc<dyn Job>) {
     let has_begun = || {
         let now = lease.state();

@@ -17,12 +17,12 @@ pub enum Pending {
     Cancel,
 }
 
-/// Closes every pool that has started, and waits until their queued tasks have run, for `limit` at most. Returns whether
-/// all of them have run.
+/// Closes every pool that has started, and waits until their queued tasks have run, for `limit` at most. Returns
+/// whether all of them have run.
 ///
 /// The threads of `static` pools end with the process, in the middle of what they run: call this at the end of `main`
-/// where that matters. Later calls find the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown). A pool that
-/// is first used after this call starts as usual. Nothing is cancelled, not even when `limit` is over:
+/// where that matters. Later calls find the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown). A pool
+/// that is first used after this call starts as usual. Nothing is cancelled, not even when `limit` is over:
 /// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`](crate::Pending::Cancel) does that.
 ///
 /// It may be called in an exit handler, and on a worker: it does not wait for the task that calls it. In a forked child
@@ -87,8 +87,8 @@ impl Core {
         !self.is_from_parent() && self.queue.lock().closed
     }
 
-    /// Closes the pool, and waits until all jobs have ended, until the deadline at most. Returns whether they have. If a
-    /// job of the pool calls this, its own end is not waited for.
+    /// Closes the pool, and waits until all jobs have ended, until the deadline at most. Returns whether they have. If
+    /// a job of the pool calls this, its own end is not waited for.
     pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
         if self.is_from_parent() {
             return true;
@@ -122,8 +122,9 @@ impl Core {
         true
     }
 
-    /// Closes the pool, waits until queued jobs have run or, with `cancel`, are cancelled, and joins the threads, except
-    /// those whose job has timed out. With `cancel`, running jobs are asked to stop. Does nothing in a forked child.
+    /// Closes the pool, waits until queued jobs have run or, with `cancel`, are cancelled, and joins the threads,
+    /// except those whose job has timed out. With `cancel`, running jobs are asked to stop. Does nothing in a forked
+    /// child.
     pub(crate) fn close_and_join(&self, cancel: bool) {
         if self.is_from_parent() {
             return;

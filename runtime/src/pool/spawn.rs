@@ -1,7 +1,7 @@
-//! Calling workers of a pool: those that sleep, else new ones.
+//! Waking and spawning worker threads: [`WakePlan`].
 //!
-//! Who is called is settled under the queue's lock, so that nobody is called twice. Ringing bells and starting threads
-//! takes microseconds, and happens without it.
+//! Which threads are woken or spawned is decided and counted under the queue's lock, so that no two threads are woken
+//! for one job. Notifying and spawning them takes microseconds, and happens without the lock.
 
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
@@ -12,55 +12,57 @@ use crate::pool::queue::sleepers::PendingWakes;
 use crate::pool::queue::state::State;
 use crate::sys::reserve;
 
-/// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
-/// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
+/// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
+/// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
 const DECODE_STACK: usize = 64 << 20;
 
-/// What a thread does from its start to its end; it is told what the queue's count was when it was called.
+/// The main function of a thread. Its second argument is the queue's count of finished jobs when the thread was
+/// planned.
 pub(super) type ThreadMain = fn(&Arc<Core>, u64);
 
-/// Workers that are called and do not know it yet.
-#[must_use = "they must be sent for"]
+/// Workers that are counted as woken or starting, and neither notified nor spawned yet.
+#[must_use = "the threads are counted, and must be woken and spawned"]
 pub(super) struct WakePlan {
-    sleeping: PendingWakes,
+    woken: PendingWakes,
     new: NewThreads,
 }
 
 impl WakePlan {
-    /// Up to `count` workers, as far as there are jobs that nobody else is on the way for.
+    /// Plans up to `count` workers, as far as jobs need more. Parked ones come first.
     #[inline]
     pub(super) fn new(core: &Core, state: &mut State, count: usize) -> Self {
-        let wanted = core.queue.missing_workers(state);
-        let sleeping = state.begin_wake(wanted.min(count));
+        let missing = core.queue.missing_workers(state);
+        let woken = state.begin_wake(missing.min(count));
         state.jobs_finished_at_wake = state.jobs_finished;
-        // Those in their start hook will come, and sooner than another new one.
-        let missing = (wanted - sleeping.len()).saturating_sub(state.in_start_hook);
-        let new = NewThreads::reserve(core, state, missing.min(count - sleeping.len()));
-        Self { sleeping, new }
+        // Threads in their start hook will serve the queue, and sooner than a new thread.
+        let missing = (missing - woken.len()).saturating_sub(state.in_start_hook);
+        let new = NewThreads::reserve(core, state, missing.min(count - woken.len()));
+        Self { woken, new }
     }
 
-    /// Has them come; new ones begin this main.
+    /// Notifies the parked workers and spawns the new ones with that main function.
     #[inline]
     pub(super) fn execute(self, core: &Arc<Core>, main: ThreadMain) {
-        self.sleeping.notify();
+        self.woken.notify();
         if self.new.is_capped || !self.new.indices.is_empty() {
-            // One that is refused is deferred.
-            let _ = self.new.start(core, main);
+            // A refused thread is left to the timer thread: see `spawn_retry.rs`.
+            let _ = self.new.spawn(core, main);
         }
     }
 }
 
-/// Threads that are counted and not started yet.
+/// Threads that are counted and not spawned yet.
 struct NewThreads {
     indices: Range<usize>,
-    /// What the queue's count was when they were called.
+    /// The queue's count of finished jobs when they were planned.
     jobs_finished: u64,
-    /// Whether more are held back, and somebody must look after that.
+    /// Whether the limit of spare threads allowed fewer than wanted, and the timer thread must be asked to look.
     is_capped: bool,
 }
 
 impl NewThreads {
-    /// Up to `count`, as far as the limit allows; those that step aside do not count.
+    /// Counts up to `count` threads, as far as the limit allows. Blocked workers do not count towards the limit, as far
+    /// as spare threads may run in their place.
     #[inline]
     fn reserve(core: &Core, state: &mut State, count: usize) -> Self {
         let wanted = count;
@@ -73,7 +75,7 @@ impl NewThreads {
         Self { indices: first..first + count, jobs_finished: state.jobs_finished, is_capped }
     }
 
-    fn start(self, core: &Arc<Core>, main: ThreadMain) -> std::io::Result<()> {
+    fn spawn(self, core: &Arc<Core>, main: ThreadMain) -> std::io::Result<()> {
         let Self { indices, jobs_finished, is_capped } = self;
         if is_capped {
             core.retry_spawns_after(spawn_retry::CAPPED_PAUSE);
@@ -107,7 +109,7 @@ impl NewThreads {
 }
 
 impl Core {
-    /// Keeps a thread's handle until the pool ends.
+    /// Keeps a thread's handle until the pool is shut down.
     pub(super) fn keep_join_handle(&self, handle: JoinHandle<()>) {
         let mut ended = Vec::new();
         let mut state = reserve::lock_with_room(|| self.queue.lock(), |state| &mut state.handles, 1);
@@ -122,7 +124,11 @@ impl Core {
     }
 }
 
-/// Starts up to `count` threads, as far as the limit allows.
+/// Spawns up to `count` threads, as far as the limit allows.
+///
+/// # Errors
+///
+/// If the operating system refuses one. It is then left to the timer thread: see `spawn_retry.rs`.
 pub(super) fn spawn_threads(
     core: &Arc<Core>,
     mut state: MutexGuard<'_, State>,
@@ -131,5 +137,5 @@ pub(super) fn spawn_threads(
 ) -> std::io::Result<()> {
     let new = NewThreads::reserve(core, &mut state, count);
     drop(state);
-    new.start(core, main)
+    new.spawn(core, main)
 }

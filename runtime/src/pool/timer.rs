@@ -103,8 +103,8 @@ fn with_room<'a>(
     if queue.entries.len() < queue.prune_at.min(queue.entries.capacity()) {
         return queue;
     }
-    // A long limit must not keep the entries of a million short calls. At least half of the entries are new each time, so
-    // pruning costs each a few nanoseconds.
+    // A long limit must not keep the entries of a million short calls. At least half of the entries are new each time,
+    // so pruning costs each a few nanoseconds.
     let must_be_pruned = queue.must_be_pruned();
     drop(queue);
     if must_be_pruned {
@@ -155,8 +155,8 @@ pub(crate) fn after(limit: Duration, target: Weak<dyn Expire>) {
     drop(queue);
     drop(of_parent);
     if is_missing {
-        // Only a panic can report this: there is no thread that could end the task. The lock is free: the panic hook may
-        // add an entry.
+        // Only a panic can report this: there is no thread that could end the task. The lock is free: the panic hook
+        // may add an entry.
         if let Err(error) = start_watcher()
             && !is_served()
         {

@@ -1,4 +1,4 @@
-//! The books of a pool: its jobs, who runs one, who is on the way, and who sleeps.
+//! [`State`]: what the queue's lock guards, which is the jobs and the number of threads in each state.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::pool::spawn_retry::{self, SpawnRetry};
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
 
-/// Who called a sleeping worker last, and when.
+/// The last time that a parked worker was woken for a job.
 #[derive(Clone, Copy)]
 pub(crate) struct LastWake {
-    /// The caller's core.
+    /// The cpu of the thread that woke it, where the system tells.
     pub(crate) from_cpu: Option<usize>,
     pub(crate) at: Moment,
 }
@@ -25,77 +25,79 @@ impl LastWake {
     }
 }
 
-/// What the cpu pool's resident does.
+/// What the resident worker of a cpu pool does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResidentState {
-    /// It serves the queue, or is about to.
+    /// It serves the queue, or was woken to do so.
     Active,
-    /// It sleeps, and nobody has called it.
+    /// It is parked, and was not woken.
     Parked,
 }
 
-/// The jobs, and who is where: what the queue's lock guards.
+/// The jobs, and how many threads are in each state.
+///
+/// A thread that is on its way to the queue is counted in one of `woken`, `starting` and `injected`. It leaves that
+/// count when it takes the lock.
 pub(crate) struct State {
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
-    /// Copies of a map's job among them that nobody will enter, at most.
+    /// Upper bound of the queued copies of closed leases, which are dead.
     pub(crate) closed_copies: usize,
     /// Permits in all.
     pub(crate) limit: usize,
-    /// Permits in use: workers that run a job and do not wait.
+    /// Permits in use: workers that run a job and are not blocked.
     pub(crate) running: usize,
-    /// Workers inside a job that have given their permit back for a while.
+    /// Workers inside of a job that are in a blocking section, and have given their permit back.
     pub(crate) blocked: usize,
-    /// What wakes those workers.
+    /// One waker for each of those workers.
     pub(crate) blocked_wakers: Vec<Waker>,
-    /// Workers inside a job that has timed out; their permits are gone to others.
+    /// Workers inside of a job that has timed out. Their permits were given to other workers.
     pub(crate) written_off: usize,
-    /// Workers that have waited and need a permit again. They go before new jobs.
+    /// Workers that have left a blocking section and wait for a permit. They have priority over queued jobs.
     pub(crate) reacquiring: usize,
-    /// How often a permit was given back while a worker needed one, or was overdrawn.
+    /// How often a permit was returned while a worker waited for one, or was overdrawn.
     pub(crate) handoffs: u64,
-    /// Threads that exist or are being started, rayon's apart.
+    /// Threads that exist or are being started. In a cpu pool: rayon's threads, and the spare threads.
     pub(crate) threads: usize,
-    /// Threads among them that look for a job, and will see it without a sleeper.
+    /// Plain threads that spin. They see a new job without being woken.
     pub(crate) spinning: usize,
-    /// Threads among them that sleep until their sleeper rings.
+    /// Plain threads that are parked, and not woken.
     pub(crate) sleepers: Sleepers,
-    /// Sleeping threads that were called and have not come yet.
+    /// Threads that were parked and woken, and have not taken the lock yet.
     pub(crate) woken: usize,
-    /// The last call of a sleeping thread.
     pub(crate) last_wake: LastWake,
-    /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
+    /// Rayon's threads that serve the queue and spin. They see a new job without being woken.
     pub(crate) rayon_spinning: usize,
-    /// Threads that are on their way to the queue.
+    /// Threads that were spawned, and have not taken the lock yet.
     pub(crate) starting: usize,
-    /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
+    /// Threads that run the pool's start hook, for an unknown time. They serve the queue when it has ended.
     pub(crate) in_start_hook: usize,
-    /// Rayon's tickets that nobody has used yet.
+    /// Requests to serve the queue that were injected into rayon, and that no thread of rayon's has taken yet.
     pub(crate) injected: usize,
-    /// Rayon's threads that serve the queue, the resident apart.
+    /// Rayon's threads that serve the queue, without the resident worker.
     pub(crate) rayon_serving: usize,
-    /// What the cpu pool's resident does.
     pub(crate) resident: ResidentState,
-    /// How many threads may stand in for workers that wait.
+    /// How many spare threads may run in the place of blocked workers.
     pub(crate) max_spares: usize,
-    /// A start of a thread that is to be tried again.
+    /// Thread starts that are to be tried again.
     pub(crate) spawn_retry: Option<SpawnRetry>,
-    /// How often a worker has come back for another job.
+    /// How many jobs workers have finished. Each of them then looks for another job.
     pub(crate) jobs_finished: u64,
-    /// What `jobs_finished` was when a thread was last called.
+    /// `jobs_finished` when a thread was last woken.
     pub(crate) jobs_finished_at_wake: u64,
-    /// Whether a thread watches the queue for a standstill.
+    /// Whether a thread watches the queue for a stall.
     pub(crate) has_watcher: bool,
-    /// Whether there is something to be given back since the threads rest.
+    /// Whether a worker process became idle without a thread of the pool, and holds memory that is to be released.
     #[cfg(feature = "process")]
     pub(crate) needs_cleanup: bool,
     /// The number in the next thread's name.
     pub(crate) next_thread_index: usize,
+    /// Whether the pool takes no more jobs.
     pub(crate) closed: bool,
-    /// Threads that `threads` does not count, as each runs one job and ends: see `extra.rs`.
+    /// Overflow workers, which `threads` does not count: each runs one job and ends.
     pub(crate) overflow_threads: usize,
     /// Plain threads, to be joined at the end.
     pub(crate) handles: Vec<JoinHandle<()>>,
-    /// The cpu pool's threads, until it closes.
+    /// Rayon's threads of a cpu pool, until it is shut down.
     pub(crate) rayon: Option<Arc<rayon::ThreadPool>>,
 }
 
@@ -137,11 +139,11 @@ impl State {
         }
     }
 
-    /// Takes a permit without a job.
+    /// Takes a permit without a job; `false` if none is free.
     pub(crate) fn try_permit(&mut self) -> bool {
-        let free = self.has_permit();
-        self.running += usize::from(free);
-        free
+        let is_free = self.has_permit();
+        self.running += usize::from(is_free);
+        is_free
     }
 
     /// Whether there is a job, and a permit to run it.
@@ -150,44 +152,42 @@ impl State {
         !self.jobs.is_empty() && self.has_permit()
     }
 
+    /// Whether a permit is free for a job.
     #[inline]
     pub(crate) fn has_permit(&self) -> bool {
         self.running + self.reacquiring < self.limit
     }
 
-    /// Calls sleeping threads, `wanted` at most, and no more than [`WAKE_FANOUT`](super::sleepers::WAKE_FANOUT).
+    /// Marks up to `count` parked threads as woken, [`WAKE_FANOUT`](super::sleepers::WAKE_FANOUT) at most.
     #[inline]
-    pub(crate) fn begin_wake(&mut self, wanted: usize) -> PendingWakes {
-        let called = self.sleepers.begin_wake(wanted);
-        if called.len() > 0 {
-            self.woken += called.len();
+    pub(crate) fn begin_wake(&mut self, count: usize) -> PendingWakes {
+        let woken = self.sleepers.begin_wake(count);
+        if woken.len() > 0 {
+            self.woken += woken.len();
             self.last_wake = LastWake::now();
         }
-        called
+        woken
     }
 
-    /// Calls all that sleep, and wakes them.
+    /// Wakes all parked threads.
     pub(crate) fn wake_all(&mut self) {
         self.woken += self.sleepers.wake_all();
     }
 
-    /// Calls the resident if it sleeps; whether it does. Its sleeper must last_wake then, once the lock is free.
+    /// Marks the resident worker as woken if it is parked. Returns whether it is: then its condition variable must be
+    /// notified once the lock is free.
     #[inline]
     pub(crate) fn begin_wake_resident(&mut self) -> bool {
-        let sleeps = self.resident == ResidentState::Parked;
-        if sleeps {
+        let is_parked = self.resident == ResidentState::Parked;
+        if is_parked {
             self.resident = ResidentState::Active;
             self.woken += 1;
             self.last_wake = LastWake::now();
         }
-        sleeps
+        is_parked
     }
 
-    pub(crate) fn busy(&self) -> usize {
-        self.running
-    }
-
-    /// Whether nothing is left to do, and nobody is at it, but for so many.
+    /// Whether no job is queued, and no more than `own` workers are inside of one.
     pub(crate) fn is_done_except(&self, own: usize) -> bool {
         self.jobs.is_empty() && self.running + self.reacquiring + self.blocked <= own
     }
