@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::{Core, Job, current_worker};
 
-/// How often a call that no worker has begun looks at the pool. It asks for a thread if all permits are in use at two
-/// looks in a row and no job has ended in between: after 100 ms at the soonest.
+/// How often a call that no worker has begun checks the pool. It asks for a thread if all permits are in use at two
+/// checks in a row and no job has ended in between: after 100 ms at the soonest.
 pub(crate) const STALL_CHECK: Duration = Duration::from_millis(50);
 
 impl Core {

@@ -2,8 +2,8 @@
 //!
 //! A pool needs a thread when there is a job with a free permit and no thread to take it. It does not get one in two
 //! cases: the operating system refuses the thread, or the pool has [many](default_spares) spare threads already. Then
-//! no other thread may be able to try again: the workers wait, for that very job perhaps. So the timer thread looks at
-//! the pool until no thread is missing.
+//! no other thread may be able to try again: the workers wait, for that very job perhaps. So the timer thread
+//! checks the pool until no thread is missing.
 //!
 //! *Refused* threads are asked for again after 1 ms, and then each time after twice the pause before, up to 100 ms. If
 //! a thread is refused again,
@@ -13,7 +13,7 @@
 //!
 //! *Capped* spare threads bound the threads of a pool whose jobs wait for another, busy pool: with one thread per job
 //! all of them would wait at once. While jobs end, their workers return to the queue. If no job of the pool has ended
-//! since the last look, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job may
+//! since the last check, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job may
 //! wait for one that is queued behind it, and every 100 ms otherwise.
 
 use std::collections::HashMap;
@@ -33,20 +33,20 @@ use crate::sys::reserve;
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause after a refusal.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The pause between two looks at a pool whose spare threads are capped.
+/// The pause between two checks at a pool whose spare threads are capped.
 pub(super) const CAPPED_PAUSE: Duration = Duration::from_millis(10);
 /// How long no job of a pool ends before it gets one more spare thread, while other pools run jobs.
 const STALL_TIME: Duration = Duration::from_millis(100);
 
 /// What a pool records while it does not get the threads that it needs.
 pub(super) struct SpawnRetry {
-    /// The pause until the next look.
+    /// The pause until the next check.
     pause: Duration,
     /// Whether the operating system refused the last start.
     is_refused: bool,
-    /// The queue's count of finished jobs at the last look.
+    /// The queue's count of finished jobs at the last check.
     jobs_finished: u64,
-    /// When a look last saw that count change, or started one more spare thread.
+    /// When a check last saw that count change, or started one more spare thread.
     progress_at: Instant,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn default_spares(limit: usize) -> usize {
 }
 
 impl State {
-    /// Records that a thread is needed and was not started. Returns whether a first look must be
+    /// Records that a thread is needed and was not started. Returns whether a first check must be
     /// [requested](Core::retry_spawns_after).
     pub(super) fn defer_spawn(&mut self, is_refused: bool) -> bool {
         let is_first = self.spawn_retry.is_none();
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// How often a look has found a pool whose threads the operating system refuses.
+/// How often a check has found a pool whose threads the operating system refuses.
 static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
 /// A counter. When it changes, each blocked worker should try to run the job that it waits for.
@@ -87,14 +87,14 @@ pub(crate) fn refusals() -> u64 {
     REFUSALS.load(Ordering::Acquire)
 }
 
-/// A pool's entry in the timer: looks at the pool's missing threads.
+/// A pool's entry in the timer: checks for missing threads.
 pub(super) struct RetryTimer {
     core: Weak<Core>,
     /// Queued jobs with a time limit, by address. Only the timer thread uses it.
     limited_jobs: Mutex<HashMap<usize, SeenJob>>,
 }
 
-/// A job, and when a look first found it in the queue.
+/// A job, and when a check first found it in the queue.
 type SeenJob = (Arc<dyn Job>, Instant);
 
 impl RetryTimer {
@@ -129,7 +129,7 @@ impl Expire for RetryTimer {
 }
 
 impl Core {
-    /// Has the timer thread look at the pool after a pause. Called without the queue's lock.
+    /// Has the timer thread check the pool after a pause. Called without the queue's lock.
     pub(super) fn retry_spawns_after(&self, pause: Duration) {
         let timer = Arc::downgrade(&self.retry_timer);
         timer::after(pause, timer);
@@ -140,7 +140,7 @@ impl Core {
         self.queue.lock().spawn_retry.as_ref().is_some_and(|retry| retry.is_refused)
     }
 
-    /// Tries to start missing threads. Requests the next look if one is missing still.
+    /// Tries to start missing threads. Requests the next check if one is missing still.
     fn retry_spawns(self: &Arc<Self>) {
         if self.queue.dead_tasks() > 0 {
             // Dead tasks need no thread.
@@ -172,7 +172,7 @@ impl Core {
         }
     }
 
-    /// Returns whether the last start was refused, and the pause until the next look, if there must be one.
+    /// Returns whether the last start was refused, and the pause until the next check, if there must be one.
     fn update_spawn_retry(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
         let is_missing = self.queue.missing_workers(&state) > 0;
         let Some(retry) = &mut state.spawn_retry else { return (false, None) };
