@@ -11,14 +11,13 @@ use super::queue::state::State;
 use super::spawn_retry::RetryTimer;
 use super::stats::Counts;
 use super::{BuildError, Hooks, Job, JobEnd, Kind, Permit, Spec};
-use super::{blocking, cpu, current_worker, registry, timer, worker_state};
+use super::{blocking, cpu, current_worker, registry, timer};
 use crate::error::panics;
 #[cfg(feature = "process")]
 use crate::process;
 use crate::sys::fork;
 #[cfg(feature = "polars")]
 use crate::sys::try_once::TryOnce;
-use crate::sys::unwind;
 
 /// A running pool.
 pub(crate) struct Core {
@@ -31,7 +30,7 @@ pub(crate) struct Core {
     /// Worker threads, and permits: jobs that run at once.
     pub(super) threads: usize,
     pub(super) hooks: Hooks,
-    has_hooks: bool,
+    pub(super) has_hooks: bool,
     counts: Counts,
     pub(super) queue: Queue,
     /// Whether running jobs are asked to stop. [`close_and_join`](Self::close_and_join) sets it.
@@ -192,12 +191,6 @@ impl Core {
         true
     }
 
-    /// Whether only the pool's own threads may run its jobs, because no other thread has run its hooks.
-    #[inline]
-    pub(crate) fn has_hooks(&self) -> bool {
-        self.has_hooks
-    }
-
     /// Whether another thread of the pool can begin a job now: a permit is free, and a thread exists or can be spawned.
     pub(crate) fn has_thread_for_more(&self) -> bool {
         let state = self.queue.lock();
@@ -212,15 +205,6 @@ impl Core {
         idle > 0 || rayon || state.threads < self.threads + spares + state.written_off
     }
 
-    pub(super) fn has_start_hook(&self) -> bool {
-        self.hooks.start.is_some()
-    }
-
-    /// Runs the start hook, first on each thread.
-    pub(super) fn on_start(&self) {
-        run_hook(self.hooks.start);
-    }
-
     /// Whether idle workers hold resources that are released after a while: worker processes.
     pub(super) fn cleans_up_when_idle(&self) -> bool {
         self.kind == Kind::Process
@@ -231,15 +215,6 @@ impl Core {
     pub(super) fn clean_up_idle(&self) {
         #[cfg(feature = "process")]
         self.process_slots.tidy();
-    }
-
-    /// Drops the worker's state and runs the stop hook, last on each thread.
-    pub(super) fn on_stop(&self) {
-        worker_state::drop_all();
-        run_hook(self.hooks.stop);
-        #[cfg(feature = "process")]
-        self.process_slots.close();
-        current_worker::exit();
     }
 
     /// Threads that stay however long they are idle.
@@ -308,13 +283,6 @@ pub(super) fn watch_forks() {
     // Miri has no `pthread_atfork`.
     #[cfg(all(unix, not(miri)))]
     super::fork_handlers::register();
-}
-
-/// Runs a user's hook. A panic in it is reported by the panic hook, and the worker goes on.
-fn run_hook(hook: Option<fn()>) {
-    if let Some(hook) = hook {
-        unwind::contain(hook);
-    }
 }
 
 impl fmt::Debug for Core {

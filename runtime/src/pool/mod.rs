@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `handle.rs`, `process_pool.rs`, `stats.rs` | [`Pool`], the public handle; its methods for processes; [`Stats`] |
 //! | `spec.rs`, `config.rs` | the options of one pool; the sizes of the default pools |
-//! | `core.rs` | [`Core`], a running pool: start, push, run a job |
+//! | `core.rs`, `hooks.rs` | [`Core`], a running pool: start, push, run a job; the hooks of its threads |
 //! | `kind_check.rs` | panics where a function is given a pool of the wrong kind |
 //! | `job.rs`, `process_job.rs` | the trait [`Job`]; jobs that are pipelined to a worker process |
 //! | `queue/` | the queue, its lock, permits, sleeping threads, removal of dead jobs |
@@ -14,7 +14,7 @@
 //! | `idle.rs` | how long a worker, or a thread that joins a task, spins before it parks |
 //! | `spawn.rs`, `spawn_retry.rs`, `overflow_worker.rs` | waking and spawning threads; retries; a thread for one job |
 //! | `load.rs` | whether a map wakes helpers, and how many threads compute |
-//! | `current_worker.rs` | the pool of the current thread, and [`blocking_section`], which gives its permit back |
+//! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
 //! | `block_in_place.rs`, `runtime_driver.rs` | blocking a thread of an async runtime |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
@@ -35,6 +35,7 @@ mod fork_handlers;
 #[cfg(feature = "polars")]
 mod frame_pool;
 pub(crate) mod handle;
+mod hooks;
 mod idle;
 mod job;
 mod kind_check;

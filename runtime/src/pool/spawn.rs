@@ -56,7 +56,8 @@ struct NewThreads {
     indices: Range<usize>,
     /// The queue's count of finished jobs when they were planned.
     jobs_finished: u64,
-    /// Whether the limit of spare threads allowed fewer than wanted, and the timer thread must be asked to check the pool.
+    /// Whether the limit of spare threads allowed fewer than wanted, and the timer thread must be asked to check the
+    /// pool.
     is_capped: bool,
 }
 

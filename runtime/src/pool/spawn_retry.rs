@@ -13,8 +13,8 @@
 //!
 //! *Capped* spare threads bound the threads of a pool whose jobs wait for another, busy pool: with one thread per job
 //! all of them would wait at once. While jobs end, their workers return to the queue. If no job of the pool has ended
-//! since the last check, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job may
-//! wait for one that is queued behind it, and every 100 ms otherwise.
+//! since the last check, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job
+//! may wait for one that is queued behind it, and every 100 ms otherwise.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
