@@ -45,7 +45,7 @@ impl Pool {
     ///
     /// The child processes of a worker go on when the worker is killed. A task may fork: a copy of the worker that
     /// returns from the task ends there, without exit handlers. It also ends where it would use a
-    /// [`channel`](crate::channel).
+    /// [`channel`](fn@crate::channel).
     ///
     /// # Examples
     ///

@@ -23,7 +23,7 @@ pub enum Pending {
 /// The threads of `static` pools end with the process, in the middle of what they run: call this at the end of `main`
 /// where that matters. Later calls find the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown). A pool
 /// that is first used after this call starts as usual. Nothing is cancelled, not even when `limit` is over:
-/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`](crate::Pending::Cancel) does that.
+/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`] does that.
 ///
 /// It may be called in an exit handler, and on a worker: it does not wait for the task that calls it. In a forked child
 /// the parent's pools have no threads and are left alone.
