@@ -131,7 +131,7 @@ impl From<Misfit> for ChannelError {
 /// Blocks until the other side acts; a worker thread releases its permit meanwhile.
 #[track_caller]
 fn waiting<T>(wait: impl FnOnce() -> T) -> T {
-    pool::wait_by(|| block_in_place::on_channel(wait))
+    pool::blocking_section(|| block_in_place::wait_on_channel(wait))
 }
 
 impl<T: Wire> Sender<T> {

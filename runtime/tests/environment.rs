@@ -113,7 +113,7 @@ fn variables_set_the_sizes_of_the_pools() {
     passes("child_sizes_unset", &[("FANFOLD_IO_THREADS", ""), ("FANFOLD_SERIAL", "")]);
     for bad in ["0", "-1", "many", " "] {
         let (success, text) = child("child_sizes", &[("FANFOLD_CPU_THREADS", bad)]);
-        let wanted = format!("FANFOLD_CPU_THREADS is `{bad}`, which is no number of threads");
+        let wanted = format!("FANFOLD_CPU_THREADS is `{bad}`, which is not a positive integer");
         assert!(!success && text.contains(&wanted), "{text}");
     }
 }

@@ -27,7 +27,7 @@ fn own() -> &'static Runtime {
         builder
             .worker_threads(cpu::cores())
             .thread_name("fanfold-async")
-            .on_thread_start(block_in_place::is_own_runtime);
+            .on_thread_start(block_in_place::mark_own_runtime_thread);
         #[cfg(feature = "process")]
         builder.on_thread_park(crate::sys::owner::exit_if_forked_worker);
         let mut built = None;
@@ -66,7 +66,7 @@ fn is_driven(runtime: &Handle) -> bool {
     if DRIVEN.get() == Some(id) {
         return true;
     }
-    let is_inside_block_on = !block_in_place::may_block();
+    let is_inside_block_on = !block_in_place::can_block();
     if is_inside_block_on {
         DRIVEN.set(Some(id));
     }
@@ -106,8 +106,8 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 #[track_caller]
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     match Handle::try_current() {
-        Ok(handle) if is_driven(&handle) => block_in_place::aside(|| handle.block_on(future)),
-        Ok(_) => block_in_place::aside(|| own().block_on(future)),
+        Ok(handle) if is_driven(&handle) => block_in_place::in_place(|| handle.block_on(future)),
+        Ok(_) => block_in_place::in_place(|| own().block_on(future)),
         Err(_) => own().block_on(future),
     }
 }

@@ -13,8 +13,8 @@ use super::{TimedFuture, runtime};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::Core;
-use crate::pool::async_tasks::Alive;
-use crate::pool::block_in_place::Blocked;
+use crate::pool::async_tasks::LiveFuture;
+use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::config;
 use crate::sys::unwind;
 use crate::task::Task;
@@ -50,7 +50,7 @@ where
     // covers.
     let proof = unsafe { CallProof::vouched() };
     let slot = Slot::new(Arc::clone(core), function, options, work, proof);
-    let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
+    let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: LiveFuture::new() };
     if core.is_closed() {
         slot.end_unbegun(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
@@ -82,12 +82,12 @@ impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
         true
     }
 
-    fn blocked(&self) -> Blocked {
+    fn blocked(&self) -> BlockedRuntime {
         if !runtime::has_threads(&self.runtime) {
-            return Blocked::Driver(self.runtime.clone());
+            return BlockedRuntime::Driver(self.runtime.clone());
         }
         let is_here = Runtime::try_current().is_ok_and(|here| here.id() == self.runtime.id());
-        if is_here { Blocked::OneThread } else { Blocked::Nothing }
+        if is_here { BlockedRuntime::Worker } else { BlockedRuntime::None }
     }
 
     fn run_if_queued(&self) -> bool {
@@ -144,7 +144,7 @@ struct RunningFuture<Fut: Future> {
     slot: Arc<Slot<QueuedFuture<Fut>, Fut::Output>>,
     /// Set from the first poll until the future has ended.
     future: Option<TaskFuture<Fut>>,
-    _alive: Alive,
+    _alive: LiveFuture,
 }
 
 /// The future with the task's time limit, or without one.

@@ -16,7 +16,7 @@ use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Job, JobEnd, Ship};
+use crate::pool::{Core, Job, JobEnd, PreparedJob};
 use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
 use crate::sys::unwind;
 use crate::task::Task;
@@ -180,21 +180,21 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     fn run(self: Arc<Self>) -> JobEnd {
         let ran = RemoteWork::run_if_queued(&self);
         unwind::discard(self);
-        if ran { JobEnd::Here } else { JobEnd::Dead }
+        if ran { JobEnd::Ran } else { JobEnd::Dead }
     }
 
     fn is_dead(&self) -> bool {
         Slot::is_dead(self)
     }
 
-    fn can_be_shipped(&self) -> bool {
+    fn can_be_pipelined(&self) -> bool {
         true
     }
 
-    fn ship(self: Arc<Self>) -> Ship {
+    fn prepare_for_process(self: Arc<Self>) -> PreparedJob {
         let Some(work) = self.begin() else {
             self.exhume();
-            return Ship::Gone;
+            return PreparedJob::Ended;
         };
         let encoded = if work.remote.can_be_pipelined() {
             panics::catch(work.remote.function(), || work.remote.encode(&work.args))
@@ -202,16 +202,18 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
             Ok(None)
         };
         match encoded {
-            Ok(Some(Ok(bytes))) => Ship::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None })),
+            Ok(Some(Ok(bytes))) => {
+                PreparedJob::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None }))
+            }
             Ok(None) => {
                 // SAFETY: this thread's `begin` above took the work, and nothing has ended the task since.
                 unsafe { self.put_back(work) };
-                Ship::Alone
+                PreparedJob::TooLarge
             }
             Ok(Some(Err(error))) | Err(error) => {
                 unwind::discard(work);
                 self.end(Err(error));
-                Ship::Gone
+                PreparedJob::Ended
             }
         }
     }

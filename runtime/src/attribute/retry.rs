@@ -80,7 +80,7 @@ impl Backoff {
         let pause = jittered(self.0).min(most.unwrap_or(Duration::MAX));
         self.0 = self.0.saturating_mul(2);
         if !pause.is_zero() {
-            pool::wait_by(|| sleep_unless_cancelled(pause));
+            pool::blocking_section(|| sleep_unless_cancelled(pause));
         }
     }
 }

@@ -1,57 +1,59 @@
-//! How many submitted futures have not ended: what the end of the program waits for, beside the pools.
+//! The count of submitted futures that have not ended, for which [`shutdown`](super::shutdown::shutdown) waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sys::fork;
 
-/// How many submitted futures have not ended.
-static ALIVE: Mutex<Futures> = Mutex::new(Futures { alive: 0, forks: 0 });
-static NONE_ALIVE: Condvar = Condvar::new();
+static LIVE: Mutex<LiveCount> = Mutex::new(LiveCount { live: 0, forks: 0 });
+/// Notified when the count is 0.
+static NONE_LIVE: Condvar = Condvar::new();
 
-pub(crate) struct Futures {
-    alive: usize,
-    /// The forks before they were submitted: in a forked child nobody polls those of its parent.
+pub(crate) struct LiveCount {
+    /// Submitted futures that have not ended.
+    live: usize,
+    /// [`fork::count`] when they were submitted: in a forked child no thread polls its parent's futures.
     forks: u32,
 }
 
-pub(crate) fn alive() -> MutexGuard<'static, Futures> {
-    let mut futures = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
+/// Locks the count, which starts from 0 in a forked child.
+pub(super) fn lock() -> MutexGuard<'static, LiveCount> {
+    let mut count = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
     let forks = fork::generation();
-    if futures.forks != forks {
-        *futures = Futures { alive: 0, forks };
+    if count.forks != forks {
+        *count = LiveCount { live: 0, forks };
     }
-    futures
+    count
 }
 
-/// One submitted future, until it is dropped.
-pub(crate) struct Alive;
+/// Counts one submitted future until it is dropped.
+pub(crate) struct LiveFuture;
 
-impl Alive {
+impl LiveFuture {
     pub(crate) fn new() -> Self {
-        alive().alive += 1;
+        lock().live += 1;
         Self
     }
 }
 
-impl Drop for Alive {
+impl Drop for LiveFuture {
     fn drop(&mut self) {
-        let mut futures = alive();
-        futures.alive = futures.alive.saturating_sub(1);
-        if futures.alive == 0 {
-            NONE_ALIVE.notify_all();
+        let mut count = lock();
+        count.live = count.live.saturating_sub(1);
+        if count.live == 0 {
+            NONE_LIVE.notify_all();
         }
     }
 }
 
-/// Waits until no submitted future is left, until the deadline at most; whether none is.
+/// Waits until all submitted futures have ended, until the deadline at most. Returns whether they have.
 pub(super) fn drain(deadline: Option<Instant>) -> bool {
-    let mut left = alive();
-    while left.alive > 0 {
-        left = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+    let mut count = lock();
+    while count.live > 0 {
+        count = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => return false,
-            Some(time) => NONE_ALIVE.wait_timeout(left, time).unwrap_or_else(PoisonError::into_inner).0,
-            None => NONE_ALIVE.wait(left).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => NONE_LIVE.wait_timeout(count, time).unwrap_or_else(PoisonError::into_inner).0,
+            None => NONE_LIVE.wait(count).unwrap_or_else(PoisonError::into_inner),
         };
     }
     true

@@ -1,58 +1,74 @@
-//! Blocking a thread that may belong to an async runtime.
+//! Blocking a thread that may belong to an async runtime, as `tokio::task::block_in_place` does.
 
 use std::time::Instant;
 
-/// What a thread blocks that waits for a task.
+/// The async runtime that a thread blocks while it waits for a task, as far as the task needs that runtime.
 #[derive(Clone, Default)]
-pub(crate) enum Blocked {
-    /// Nothing that the task needs.
+pub(crate) enum BlockedRuntime {
+    /// None that polls the task.
     #[default]
-    Nothing,
-    /// One of several threads of the async runtime that polls the task.
+    None,
+    /// One of several worker threads of the runtime that polls the task.
     #[cfg(feature = "tokio")]
-    OneThread,
-    /// The only thread of this runtime, which is to poll the task; or nothing, if another thread drives it.
+    Worker,
+    /// The runtime polls the task on one thread only. The waiting thread may be that one, or another thread drives it.
     #[cfg(feature = "tokio")]
     Driver(tokio::runtime::Handle),
 }
 
-impl Blocked {
-    /// What matters more of both.
+impl BlockedRuntime {
+    /// The one of both that matters more: `Driver`, then `Worker`.
     #[cfg_attr(not(feature = "tokio"), allow(clippy::needless_pass_by_value, reason = "there is one value only"))]
     pub(crate) fn or(self, other: Self) -> Self {
         match (&self, &other) {
             #[cfg(feature = "tokio")]
-            (_, Self::Driver(_)) | (Self::Nothing, _) => other,
+            (_, Self::Driver(_)) | (Self::None, _) => other,
             _ => self,
         }
     }
 }
 
-/// Waits for tasks, until the deadline at most. On an async runtime of several threads that polls one of them, another
-/// one takes this thread's place meanwhile.
+/// Waits for tasks, until the deadline at most. If this thread is one of several of the runtime that polls them,
+/// another thread takes its place meanwhile.
 ///
 /// # Panics
 ///
-/// On the thread of a runtime of one thread, which would wait for itself, and if no thread drives that runtime.
+/// On the only thread of that runtime, which would wait for itself, and if no thread drives that runtime.
 #[cfg(feature = "tokio")]
 #[track_caller]
-pub(crate) fn on<T>(blocked: Blocked, deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
+pub(crate) fn wait<T>(blocked: BlockedRuntime, deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
     match blocked {
-        Blocked::Nothing => wait(),
-        Blocked::OneThread => aside(wait),
-        Blocked::Driver(runtime) => {
+        BlockedRuntime::None => wait(),
+        BlockedRuntime::Worker => in_place(wait),
+        BlockedRuntime::Driver(runtime) => {
             let is_inside = || tokio::runtime::Handle::try_current().is_ok_and(|here| here.id() == runtime.id());
-            if is_inside() && !may_block() {
+            if is_inside() && !can_block() {
                 refuse();
             }
             assert!(
                 super::runtime_driver::is_driven(&runtime, deadline),
-                "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the task \
-                 inside of its `block_on`, or submit it where that runtime is not entered"
+                "no thread drives the async runtime of one thread that is to run what this waits for: `.await` the \
+                 task inside of its `block_on`, or submit it where that runtime is not entered"
             );
             wait()
         }
     }
+}
+
+#[cfg(not(feature = "tokio"))]
+pub(crate) fn wait<T>(_: BlockedRuntime, _: Option<Instant>, wait: impl FnOnce() -> T) -> T {
+    wait()
+}
+
+/// Waits on a thread of an async runtime. Another thread takes its place meanwhile.
+///
+/// # Panics
+///
+/// On the only thread of a runtime.
+#[cfg(feature = "tokio")]
+#[track_caller]
+pub(crate) fn in_place<T>(wait: impl FnOnce() -> T) -> T {
+    if can_block() { tokio::task::block_in_place(wait) } else { refuse() }
 }
 
 #[cfg(feature = "tokio")]
@@ -64,62 +80,51 @@ fn refuse() -> ! {
     )
 }
 
+/// Whether this thread may block: it is not inside of the `block_on` of a runtime of one thread.
+#[cfg(feature = "tokio")]
+pub(crate) fn can_block() -> bool {
+    // Tokio has no query for this. Its `block_in_place` panics where it is not allowed.
+    crate::error::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok()
+}
+
 #[cfg(feature = "tokio")]
 thread_local! {
-    /// Whether this thread is one of Fanfold's own async runtime.
-    static OWN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// Whether this thread belongs to Fanfold's own async runtime.
+    static IS_OWN_RUNTIME: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Notes that this thread is one of Fanfold's own async runtime.
+/// Notes that this thread belongs to Fanfold's own async runtime.
 #[cfg(feature = "tokio")]
-pub(crate) fn is_own_runtime() {
-    OWN.set(true);
+pub(crate) fn mark_own_runtime_thread() {
+    IS_OWN_RUNTIME.set(true);
 }
 
-/// Waits. A thread of Fanfold's own async runtime or of Polars' streaming engine may be needed for what it waits for:
-/// another one takes its place meanwhile.
-pub(crate) fn giving_way<T>(wait: impl FnOnce() -> T) -> T {
+/// Waits. If this thread belongs to Fanfold's own async runtime or to Polars' streaming engine, another thread takes
+/// its place meanwhile: the runtime or the engine may have to run what this thread waits for.
+pub(crate) fn with_replacement_thread<T>(wait: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
-    if OWN.get() && may_block() {
+    if IS_OWN_RUNTIME.get() && can_block() {
         return tokio::task::block_in_place(wait);
     }
     #[cfg(feature = "polars")]
-    return super::polars_threads::leaving_polars(wait);
+    return super::polars_threads::polars_block_in_place(wait);
     #[cfg(not(feature = "polars"))]
     wait()
 }
 
-#[cfg(not(feature = "tokio"))]
-pub(crate) fn on<T>(_: Blocked, _: Option<Instant>, wait: impl FnOnce() -> T) -> T {
-    wait()
-}
-
-#[cfg(feature = "tokio")]
-#[track_caller]
-pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
-    if may_block() { tokio::task::block_in_place(wait) } else { refuse() }
-}
-
-/// Whether this thread is not the only one of an async runtime, inside of its `block_on`.
-#[cfg(feature = "tokio")]
-pub(crate) fn may_block() -> bool {
-    // Tokio alone knows, and says so by a panic.
-    crate::error::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok()
-}
-
-/// Waits for the other side of a channel, which may be a task of this thread's async runtime, if it has one: on a
-/// runtime of several threads another one takes this thread's place meanwhile.
+/// Waits for the other side of a channel, which may be a task of the async runtime that this thread is in. On a runtime
+/// of several threads another thread takes this thread's place meanwhile.
 ///
 /// # Panics
 ///
-/// On the thread of a runtime of one thread.
+/// On the only thread of a runtime.
 #[cfg(feature = "process")]
 #[track_caller]
-pub(crate) fn on_channel<T>(wait: impl FnOnce() -> T) -> T {
+pub(crate) fn wait_on_channel<T>(wait: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
     if tokio::runtime::Handle::try_current().is_ok() {
         assert!(
-            may_block(),
+            can_block(),
             "this would block the only thread of an async runtime, and with it whatever is to come through the channel \
              from there: use `recv_async` or `send_async`"
         );

@@ -1,104 +1,110 @@
-//! A crew: named threads that take jobs from one queue, and may block.
+//! The worker threads of io, frame and process pools: named threads that take jobs from one queue, and may block, as
+//! the threads behind tokio's `spawn_blocking` do. The spare threads of cpu pools run this code, too.
 //!
-//! # Who is called
+//! # Which thread is woken
 //!
-//! A job that finds nobody on the way, and nobody who looks, calls one thread: one that sleeps, else a new one. Whoever
-//! arrives and finds more jobs calls two more, so a crew of hundreds is at work within milliseconds when all of them
-//! block. But when, while it was on its way, others came back for another job, then jobs are short, and more threads
-//! would only be in the way: it then watches the queue instead, and joins in only when nothing moves for a while, or
-//! when jobs take long. (That is for jobs that anybody may submit. Worker processes and chunks of frames come by
-//! number.)
+//! A push wakes at most one thread, and none if a thread is on its way to the queue or spins. It wakes a parked thread,
+//! else spawns one. Each thread that arrives and finds more jobs than its own wakes up to two more. So a pool of
+//! hundreds of threads is at work within milliseconds when all of its jobs block.
 //!
-//! A thread that has done its job looks for another one for a moment, and then sleeps; after [`IDLE_LIMIT`] it ends.
+//! There is one exception, in io pools. If other workers have finished jobs while a thread was on its way, then jobs
+//! are short, and more threads would only get in the way. Such a thread watches the queue instead ([`watch`]): it
+//! becomes a worker when no job ends for a while, or when jobs take long. If there is a watcher already, it parks
+//! again. (Worker processes and frames are different: their number of jobs is chosen to use all threads.)
+//!
+//! A thread without a job spins for a moment, parks, and ends after [`IDLE_LIMIT`], except the last
+//! [`min_idle_threads`](Core::min_idle_threads).
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::idle::Patience;
+use super::idle::IdlePolicy;
 use super::job::Job;
-use super::spawn::{self, Summons};
+use super::spawn::{self, WakePlan};
 use super::{BuildError, Core, Kind, current_worker};
-use crate::pool::queue::sleepers::{Bell, CHAIN};
+use crate::pool::queue::sleepers::{Sleeper, WAKE_FANOUT};
 use crate::pool::queue::state::State;
 use crate::sys::clock::Moment;
 use crate::sys::reserve;
 
-/// How long a thread stays without work.
+/// How long a thread stays without a job.
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
-/// How often the watching thread looks at the queue.
-const WATCH: Duration = Duration::from_micros(500);
-/// How often it does when the others have served it well for some time.
-const RELAXED: Duration = Duration::from_millis(2);
-/// So many jobs, while a thread comes or in that time, and those who are awake will be at the next one soon.
-const BRISK: u64 = 4;
-/// Jobs shorter than this gain nothing from more threads than there are: to wake one and to let it go takes as long.
-const SHORT: Duration = Duration::from_micros(20);
+/// How often the watcher looks at the queue at first.
+const WATCH_PAUSE: Duration = Duration::from_micros(500);
+/// How often it looks when others have served the queue well for some time.
+const MAX_WATCH_PAUSE: Duration = Duration::from_millis(2);
+/// The number of jobs finished, while a thread was on its way or in one pause of the watcher, from which on the workers
+/// that are awake will take the next job soon.
+const BUSY_JOBS: u64 = 4;
+/// Jobs shorter than this gain nothing from more threads: waking a thread and parking it takes as long.
+const SHORT_JOB: Duration = Duration::from_micros(20);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
-    // The first thread starts now: a pool that cannot have one must not be built.
-    spawn::start_threads(core, core.queue.lock(), 1, work).map_err(BuildError::Spawn)
+    // The first thread is spawned now: a pool that cannot have one must not be built.
+    spawn::spawn_threads(core, core.queue.lock(), 1, run_worker).map_err(BuildError::Spawn)
 }
 
 #[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
         Ok(mut state) if copies > 1 => {
-            // A map has found that it is worth several threads: whoever watches is one of them.
-            if std::mem::take(&mut state.watched) {
-                core.queue.clock.notify_one();
+            // A map has found that it is worth several threads. The watcher is one of them.
+            if std::mem::take(&mut state.has_watcher) {
+                core.queue.watcher.notify_one();
             }
-            call(core, state, CHAIN);
+            wake(core, state, WAKE_FANOUT);
         }
-        Ok(state) => rouse(core, state),
+        Ok(state) => wake_workers(core, state),
         Err(job) => job.abandon(false),
     }
 }
 
-/// Calls a worker for jobs that could run, if nobody is on the way.
+/// Wakes one worker for queued jobs that have a free permit, if none is on its way.
 #[inline]
-pub(super) fn rouse(core: &Arc<Core>, state: MutexGuard<'_, State>) {
-    if core.queue.wanted(&state) == 0 || state.rung + state.coming > 0 {
+pub(super) fn wake_workers(core: &Arc<Core>, state: MutexGuard<'_, State>) {
+    if core.queue.missing_workers(&state) == 0 || state.woken + state.starting > 0 {
         return;
     }
-    // Who watches sees to it that the others are at it, if there are others.
-    if !state.watched || state.busy() == 0 {
-        call(core, state, 1);
+    // A watcher makes sure that other workers take the jobs, if there are any.
+    if !state.has_watcher || state.running == 0 {
+        wake(core, state, 1);
     }
 }
 
-/// Calls up to `count` workers.
+/// Wakes up to `count` workers.
 #[inline]
-fn call(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
-    let called = Summons::of(core, &mut state, count);
+fn wake(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
+    let plan = WakePlan::new(core, &mut state, count);
     drop(state);
-    called.send(core, work);
+    plan.execute(core, run_worker);
 }
 
-/// A crew thread's life. `called_at` is the queue's count of retakes when it was called.
-pub(super) fn work(core: &Arc<Core>, called_at: u64) {
-    current_worker::take(core);
-    let bell = Arc::new(Bell::default());
+/// The main function of a worker thread. `finished_at_wake` is the queue's count of finished jobs when the thread was
+/// planned.
+pub(super) fn run_worker(core: &Arc<Core>, finished_at_wake: u64) {
+    current_worker::enter(core);
+    let sleeper = Arc::new(Sleeper::default());
     let mut state = core.queue.lock();
-    state.coming -= 1;
+    state.starting -= 1;
     if core.has_start_hook() {
-        // Who sleeps must not wait for a hook.
-        state.hooked += 1;
-        rouse(core, state);
+        // The hook may take long. Parked threads are woken for the job meanwhile.
+        state.in_start_hook += 1;
+        wake_workers(core, state);
         core.on_start();
         state = core.queue.lock();
-        state.hooked -= 1;
+        state.in_start_hook -= 1;
     }
-    let (mut state, mut needed) = arrive(core, state, called_at);
-    let mut others = if needed { summon_others(core, &mut state) } else { None };
-    let mut patience = Patience::new();
+    let (mut state, mut is_needed) = arrive(core, state, finished_at_wake);
+    let mut others = if is_needed { plan_more_wakes(core, &mut state) } else { None };
+    let mut idle_policy = IdlePolicy::new();
     loop {
         if let Some(others) = others.take() {
-            // Before it takes a job, which would wait for these calls.
+            // Before this worker takes a job: they would be woken only after it.
             drop(state);
-            others.send(core, work);
+            others.execute(core, run_worker);
             state = core.queue.lock();
         }
-        if needed && let Some(job) = core.queue.take(&mut state) {
+        if is_needed && let Some(job) = core.queue.take(&mut state) {
             drop(state);
             (state, _) = core.run_job(job);
             continue;
@@ -106,27 +112,27 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
         if state.closed && state.jobs.is_empty() {
             break;
         }
-        let rested;
-        (state, rested) = rest(core, state, needed, &bell, &mut patience);
-        match rested {
-            Rested::Saw => {
-                needed = true;
-                // Who watches calls others if this one's job takes long.
-                if !state.watched {
-                    others = summon_others(core, &mut state);
+        let wakeup;
+        (state, wakeup) = wait_for_job(core, state, is_needed, &sleeper, &mut idle_policy);
+        match wakeup {
+            Wakeup::FoundJob => {
+                is_needed = true;
+                // A watcher wakes others if this worker's job takes long.
+                if !state.has_watcher {
+                    others = plan_more_wakes(core, &mut state);
                 }
             }
-            Rested::Called => {
-                let called_at = state.called_at;
-                (state, needed) = arrive(core, state, called_at);
-                if needed {
-                    others = summon_others(core, &mut state);
+            Wakeup::Woken => {
+                let finished_at_wake = state.jobs_finished_at_wake;
+                (state, is_needed) = arrive(core, state, finished_at_wake);
+                if is_needed {
+                    others = plan_more_wakes(core, &mut state);
                 }
             }
-            Rested::Enough => {
+            Wakeup::IdleTooLong => {
                 drop(state);
                 core.on_stop();
-                return core.queue.gone.notify_all();
+                return core.queue.drain_progress.notify_all();
             }
         }
     }
@@ -134,17 +140,21 @@ pub(super) fn work(core: &Arc<Core>, called_at: u64) {
     core.on_stop();
     let mut state = core.queue.lock();
     state.threads -= 1;
-    core.queue.gone.notify_all();
+    core.queue.drain_progress.notify_all();
 }
 
-/// A worker that was called decides what it is good for: to work and call more, to watch, or nothing at all; `false`
-/// then.
+/// Decides whether a worker that was woken is needed: `true` if it is to take jobs and wake more workers. It may watch
+/// the queue for a time before it returns. `false` if it is to park again, because another thread watches the queue.
 #[inline]
-fn arrive<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, called_at: u64) -> (MutexGuard<'a, State>, bool) {
-    let retakes = state.retakes - called_at;
-    let few = (state.jobs.is_empty() && retakes < BRISK) || (state.jobs.len() == 1 && retakes == 0);
-    if !few && !state.closed && retakes > 0 && state.busy() > 0 && core.kind == Kind::Io {
-        if state.watched {
+fn arrive<'a>(
+    core: &'a Core,
+    mut state: MutexGuard<'a, State>,
+    finished_at_wake: u64,
+) -> (MutexGuard<'a, State>, bool) {
+    let finished = state.jobs_finished - finished_at_wake;
+    let is_quiet = (state.jobs.is_empty() && finished < BUSY_JOBS) || (state.jobs.len() == 1 && finished == 0);
+    if !is_quiet && !state.closed && finished > 0 && state.running > 0 && core.kind == Kind::Io {
+        if state.has_watcher {
             return (state, false);
         }
         state = watch(core, state);
@@ -152,141 +162,143 @@ fn arrive<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, called_at: u64) 
     (state, true)
 }
 
-/// Whom a worker that is about to take a job calls if there are others.
+/// The workers that a worker wakes before it takes a job, if there are more jobs.
 #[inline]
-fn summon_others(core: &Core, state: &mut State) -> Option<Summons> {
-    let others = core.queue.wanted(state).saturating_sub(1);
-    (others > 0).then(|| Summons::of(core, state, others.min(CHAIN)))
+fn plan_more_wakes(core: &Core, state: &mut State) -> Option<WakePlan> {
+    let others = core.queue.missing_workers(state).saturating_sub(1);
+    (others > 0).then(|| WakePlan::new(core, state, others.min(WAKE_FANOUT)))
 }
 
-/// Looks after a queue that others serve well, until they have little to do, it stands still, or its jobs are long.
+/// Watches a queue that other workers serve well. Returns when they have little to do, when they finish no job in a
+/// pause, or when their jobs are long.
 fn watch<'a>(core: &'a Core, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    state.watched = true;
-    let mut pause = WATCH;
-    while state.watched && !state.closed {
-        let before = state.retakes;
-        state = core.queue.clock.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        let moves = state.retakes - before;
+    state.has_watcher = true;
+    let mut pause = WATCH_PAUSE;
+    while state.has_watcher && !state.closed {
+        let before = state.jobs_finished;
+        state = core.queue.watcher.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        let finished = state.jobs_finished - before;
         if state.jobs.is_empty() {
-            if moves < BRISK {
+            if finished < BUSY_JOBS {
                 break;
             }
-            pause = (2 * pause).min(RELAXED);
+            pause = (2 * pause).min(MAX_WATCH_PAUSE);
             continue;
         }
-        let jobs = u32::try_from(moves).unwrap_or(u32::MAX);
-        let busy = u32::try_from(state.busy().max(1)).unwrap_or(u32::MAX);
-        // What a job takes is what those who work did in this time, shared out.
-        if (pause * busy).checked_div(jobs).is_none_or(|each| each >= SHORT) {
+        let jobs = u32::try_from(finished).unwrap_or(u32::MAX);
+        let running = u32::try_from(state.running.max(1)).unwrap_or(u32::MAX);
+        // The average length of a job: the time of all running workers, divided by the jobs that they finished.
+        if (pause * running).checked_div(jobs).is_none_or(|each| each >= SHORT_JOB) {
             break;
         }
-        pause = (2 * pause).min(RELAXED);
+        pause = (2 * pause).min(MAX_WATCH_PAUSE);
     }
-    state.watched = false;
+    state.has_watcher = false;
     state
 }
 
-/// How a worker's rest ended.
-enum Rested {
-    /// It saw a job itself.
-    Saw,
-    /// It was called.
-    Called,
-    /// It has waited long enough, and may go.
-    Enough,
+/// Why a worker's wait for a job has ended.
+enum Wakeup {
+    /// It found a job without being woken.
+    FoundJob,
+    /// It was woken.
+    Woken,
+    /// It was idle for [`IDLE_LIMIT`], and is to end. `threads` does not count it any more.
+    IdleTooLong,
 }
 
-/// Waits for a job: looks for a moment, then sleeps.
+/// Waits for a job: spins for a moment, then parks.
 ///
-/// One that was not `needed` sleeps though there are jobs: others serve them, and one of them watches.
-fn rest<'a>(
+/// A worker that is not needed parks although there are jobs: other workers take them, and a watcher looks after that.
+fn wait_for_job<'a>(
     core: &'a Core,
     mut state: MutexGuard<'a, State>,
-    needed: bool,
-    bell: &Arc<Bell>,
-    patience: &mut Patience,
-) -> (MutexGuard<'a, State>, Rested) {
-    let mut called = false;
-    let ring = state.ring;
-    if needed && patience.is_to_look(ring) {
-        state.looking += 1;
+    is_needed: bool,
+    sleeper: &Arc<Sleeper>,
+    idle_policy: &mut IdlePolicy,
+) -> (MutexGuard<'a, State>, Wakeup) {
+    let mut was_woken = false;
+    let last_wake = state.last_wake;
+    if is_needed && idle_policy.should_spin(last_wake) {
+        state.spinning += 1;
         drop(state);
-        patience.look(&core.queue, ring);
+        idle_policy.spin(&core.queue, last_wake);
         state = core.queue.lock();
-        state.looking -= 1;
+        state.spinning -= 1;
     }
-    // The clock is read when it is needed: reading it takes as long as much of the rest of this.
+    // Set at first use: reading the clock takes as long as much of the rest of this function.
     let mut until = None;
-    let mut tidy = !core.has_to_tidy();
-    let mut patient = !needed && state.watched;
-    let rested = loop {
-        if (state.is_ready() && !patient) || (state.closed && state.jobs.is_empty()) {
-            break if called { Rested::Called } else { Rested::Saw };
+    let mut is_clean = !core.cleans_up_when_idle();
+    let mut ignores_jobs = !is_needed && state.has_watcher;
+    let wakeup = loop {
+        if (state.is_ready() && !ignores_jobs) || (state.closed && state.jobs.is_empty()) {
+            break if was_woken { Wakeup::Woken } else { Wakeup::FoundJob };
         }
         #[cfg(feature = "process")]
-        if std::mem::take(&mut state.untidy) {
+        if std::mem::take(&mut state.needs_cleanup) {
             until = None;
-            tidy = false;
+            is_clean = false;
         }
-        // The last thread stays: with none, a refused start would leave a job to nobody.
-        let stays = state.threads <= core.threads_that_stay();
-        let has_time = stays && tidy;
-        let left = if has_time { IDLE_LIMIT } else { left_until(&mut until) };
+        // The last thread stays: without any, a refused thread start would leave a job that no thread runs.
+        let stays = state.threads <= core.min_idle_threads();
+        let has_no_deadline = stays && is_clean;
+        let left = if has_no_deadline { IDLE_LIMIT } else { left_until(&mut until) };
         if left.is_zero() && !stays {
-            // From here on it serves nobody: a job that comes now needs another thread.
+            // From here on a job that is pushed needs another thread.
             state.threads -= 1;
-            break Rested::Enough;
+            break Wakeup::IdleTooLong;
         }
-        if left.is_zero() && !tidy {
+        if left.is_zero() && !is_clean {
             drop(state);
-            core.tidy();
-            tidy = true;
+            core.clean_up_idle();
+            is_clean = true;
             state = core.queue.lock();
             continue;
         }
-        if state.sleeping.0.len() == state.sleeping.0.capacity() {
+        if state.sleepers.0.len() == state.sleepers.0.capacity() {
             drop(state);
-            state = reserve::lock_with_capacity(|| core.queue.lock(), |state| &mut state.sleeping.0, 1);
+            state = reserve::lock_with_capacity(|| core.queue.lock(), |state| &mut state.sleepers.0, 1);
             continue;
         }
-        // One that stays sleeps without a clock; others may leave, and it may then be the last.
-        state.sleeping.push(bell);
-        let asleep = Moment::now();
-        state = if has_time {
-            bell.condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
+        // A thread that stays parks without a deadline. Others may end, and it may then be the last.
+        state.sleepers.push(sleeper);
+        let parked_at = Moment::now();
+        state = if has_no_deadline {
+            sleeper.condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
         } else {
-            bell.condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            sleeper.condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
         };
-        if !state.sleeping.remove(bell) {
-            // The call is answered, though a busy thread may have taken the job.
-            state.rung -= 1;
-            patience.slept(asleep, state.ring);
-            called = true;
+        if !state.sleepers.remove(sleeper) {
+            // It was woken, although a running worker may have taken the job meanwhile.
+            state.woken -= 1;
+            idle_policy.record_sleep(parked_at, state.last_wake);
+            was_woken = true;
         }
-        patient = false;
+        ignores_jobs = false;
     };
-    (state, rested)
+    (state, wakeup)
 }
 
-/// What is left of the time that a thread stays without work.
+/// What is left of [`IDLE_LIMIT`], which begins at the first call.
 fn left_until(until: &mut Option<Instant>) -> Duration {
     let now = Instant::now();
     until.get_or_insert(now + IDLE_LIMIT).saturating_duration_since(now)
 }
 
-pub(super) fn finish(core: &Core) {
+/// Closes the pool, and waits until its queue is empty and its threads have ended.
+pub(super) fn close_and_join(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    state.call_all();
-    core.queue.clock.notify_all();
+    state.wake_all();
+    core.queue.watcher.notify_all();
     drop(state);
     if !current_worker::is_worker_of(core) {
-        // What it waits for may wait for this worker's pool.
-        current_worker::wait_by(|| {
+        // The jobs may wait for the pool that this thread works for, so this thread gives its permit back.
+        current_worker::blocking_section(|| {
             core.queue.join();
             if core.kind == Kind::Process {
-                // Callers may still use worker processes without a thread of the pool.
-                core.queue.wait_until_unused();
+                // Callers may still run calls on worker processes directly, without a thread of the pool.
+                core.queue.wait_until_no_permit_is_held();
             }
         });
     }

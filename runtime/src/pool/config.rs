@@ -1,10 +1,10 @@
-//! How many threads pools have that do not say it themselves: [`configure`], else the environment, else the machine.
+//! The sizes of the default pools: [`configure`], else the environment, else the number of cores. And `FANFOLD_SERIAL`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A default pool whose size can be set.
+/// A default pool whose size can be set. Pools of the same kind without a size of their own have that size, too.
 #[derive(Clone, Copy)]
 pub(crate) enum Setting {
     Cpu,
@@ -29,50 +29,52 @@ impl Setting {
         }
     }
 
-    fn of(self, settings: &mut Settings) -> &mut Known {
+    fn size_in(self, sizes: &mut DefaultSizes) -> &mut DefaultSize {
         match self {
-            Setting::Cpu => &mut settings.cpu,
-            Setting::Io => &mut settings.io,
-            Setting::Process => &mut settings.process,
+            Setting::Cpu => &mut sizes.cpu,
+            Setting::Io => &mut sizes.io,
+            Setting::Process => &mut sizes.process,
         }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct DefaultSize {
     threads: Option<usize>,
-    /// The default pool has asked: from then on the number stands.
-    used: bool,
+    /// Whether the default pool has started: its size cannot change any more.
+    is_used: bool,
 }
 
-impl Known {
-    const NEW: Self = Self { threads: None, used: false };
+impl DefaultSize {
+    const NEW: Self = Self { threads: None, is_used: false };
 }
 
-pub(crate) struct Settings {
-    cpu: Known,
-    io: Known,
-    process: Known,
+pub(super) struct DefaultSizes {
+    cpu: DefaultSize,
+    io: DefaultSize,
+    process: DefaultSize,
 }
 
-static SETTINGS: Mutex<Settings> = Mutex::new(Settings { cpu: Known::NEW, io: Known::NEW, process: Known::NEW });
+static DEFAULT_SIZES: Mutex<DefaultSizes> =
+    Mutex::new(DefaultSizes { cpu: DefaultSize::NEW, io: DefaultSize::NEW, process: DefaultSize::NEW });
 
-pub(crate) fn settings() -> MutexGuard<'static, Settings> {
-    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock() -> MutexGuard<'static, DefaultSizes> {
+    DEFAULT_SIZES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The size of a pool that starts now and does not say its own. From then on that of a default one stands.
-pub(crate) fn threads(setting: Setting, default: usize, is_default: bool) -> Result<usize, BadVariable> {
-    let configured = setting.of(&mut settings()).threads;
-    // Reading the environment allocates: not under the lock.
+/// The size of a pool that starts now and has no size of its own. If it is the default pool, `configure` cannot change
+/// its size from now on.
+pub(super) fn threads(setting: Setting, default: usize, is_default: bool) -> Result<usize, BadVariable> {
+    let configured = setting.size_in(&mut lock()).threads;
+    // Without the lock: reading the environment allocates.
     let threads = match configured {
         Some(threads) => threads,
         None => from_environment(setting.variable())?.unwrap_or(default),
     };
-    let mut settings = settings();
-    let known = setting.of(&mut settings);
-    known.used |= is_default;
-    Ok(known.threads.unwrap_or(threads))
+    let mut sizes = lock();
+    let size = setting.size_in(&mut sizes);
+    size.is_used |= is_default;
+    Ok(size.threads.unwrap_or(threads))
 }
 
 fn from_environment(name: &'static str) -> Result<Option<usize>, BadVariable> {
@@ -81,7 +83,7 @@ fn from_environment(name: &'static str) -> Result<Option<usize>, BadVariable> {
     number.map(Some).ok_or_else(|| BadVariable { name, value: value.to_string_lossy().into_owned() })
 }
 
-/// An environment variable that is no number of threads.
+/// An environment variable that should hold a number of threads, and does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadVariable {
     name: &'static str,
@@ -92,7 +94,7 @@ impl fmt::Display for BadVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the environment variable {} is `{}`, which is no number of threads: set it to 1 or more, or unset it",
+            "the environment variable {} is `{}`, which is not a positive integer: set it to 1 or more, or unset it",
             self.name, self.value
         )
     }
@@ -100,12 +102,12 @@ impl fmt::Display for BadVariable {
 
 impl std::error::Error for BadVariable {}
 
-/// What `FANFOLD_SERIAL` says, once it was read: 0 before.
+/// [`IS_SERIAL`] or [`IS_PARALLEL`] once `FANFOLD_SERIAL` was read; 0 before.
 static SERIAL: AtomicU8 = AtomicU8::new(0);
 const IS_SERIAL: u8 = 1;
 const IS_PARALLEL: u8 = 2;
 
-/// Whether everything runs on the caller's thread: `FANFOLD_SERIAL=1`, for debugging.
+/// Whether everything runs on the caller's thread, for debugging: `FANFOLD_SERIAL=1`.
 #[inline]
 pub(crate) fn serial() -> bool {
     match SERIAL.load(Ordering::Relaxed) {
@@ -126,11 +128,12 @@ fn read_serial() -> bool {
     serial
 }
 
-/// Sets the sizes of the default pools, before their first use. It beats `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS`
-/// and `FANFOLD_PROCESSES`.
+/// Sets the sizes of the default pools, before their first use. It overrides the environment variables
+/// `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`.
 ///
-/// `FANFOLD_SERIAL` is no size: `1` or `true` runs everything on the caller's thread, `0`, `false` or nothing does not,
-/// and the first call panics on anything else.
+/// There is one more environment variable, which is no size: with `FANFOLD_SERIAL=1` or `true` everything runs on the
+/// caller's thread. With `0`, `false`, an empty value or without the variable it does not. The first call panics on any
+/// other value.
 ///
 /// # Examples
 ///
@@ -140,15 +143,17 @@ fn read_serial() -> bool {
 /// assert_eq!(fanfold::Pool::cpu_default().stats().threads, 4);
 ///
 /// let late = fanfold::configure().cpu_threads(2).apply();
-/// assert!(late.is_err()); // it has started
+/// assert!(late.is_err()); // the pool has started
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "build_global")]
+#[doc(alias = "RAYON_NUM_THREADS")]
 pub fn configure() -> Configure {
     Configure { cpu: None, io: None, process: None }
 }
 
-/// Sizes about to be set; [`configure`] makes one, [`apply`](Self::apply) sets them.
+/// Sizes of default pools. [`configure`] makes a `Configure`, and [`apply`](Self::apply) sets the sizes.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is set before `apply`"]
 pub struct Configure {
@@ -158,58 +163,58 @@ pub struct Configure {
 }
 
 impl Configure {
-    /// Threads of the cpu pool, and of the crew of DataFrame chunks; one a core unless set.
+    /// Threads of the default cpu pool, and of the pool of DataFrame chunks. Unless set: one per core.
     pub fn cpu_threads(mut self, threads: usize) -> Self {
         self.cpu = Some(threads);
         self
     }
 
-    /// Threads of the io pool at most; 256 unless set.
+    /// The most threads of the default io pool. Unless set: 256.
     pub fn io_threads(mut self, threads: usize) -> Self {
         self.io = Some(threads);
         self
     }
 
-    /// Worker processes; one a core unless set.
+    /// Worker processes of the default process pool. Unless set: one per core.
     pub fn processes(mut self, processes: usize) -> Self {
         self.process = Some(processes);
         self
     }
 
-    /// Sets what was named; nothing if any of it cannot be set.
+    /// Sets the sizes that were given; none of them if any cannot be set.
     ///
     /// # Errors
     ///
-    /// [`ConfigureError`] if a number is 0, or its pool has started.
+    /// [`ConfigureError`] if a size is 0, or if its pool has started.
     pub fn apply(self) -> Result<(), ConfigureError> {
-        let mut settings = settings();
+        let mut sizes = lock();
         let wanted = [(Setting::Cpu, self.cpu), (Setting::Io, self.io), (Setting::Process, self.process)];
         for (setting, threads) in wanted {
             let pool = setting.pool();
             match threads {
                 Some(0) => return Err(ConfigureError::NoThreads { pool }),
-                Some(_) if setting.of(&mut settings).used => return Err(ConfigureError::Started { pool }),
+                Some(_) if setting.size_in(&mut sizes).is_used => return Err(ConfigureError::Started { pool }),
                 _ => {}
             }
         }
         for (setting, threads) in wanted {
-            let known = setting.of(&mut settings);
-            known.threads = threads.or(known.threads);
+            let size = setting.size_in(&mut sizes);
+            size.threads = threads.or(size.threads);
         }
         Ok(())
     }
 }
 
-/// Why a pool's size could not be set.
+/// Why [`Configure::apply`] set no size.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigureError {
-    /// No pool can have 0 threads.
+    /// A size was 0.
     NoThreads {
         /// The pool: `cpu`, `io` or `process`.
         pool: &'static str,
     },
-    /// The pool has started, and its size stands.
+    /// The pool has started, and its size cannot change any more.
     Started {
         /// The pool: `cpu`, `io` or `process`.
         pool: &'static str,

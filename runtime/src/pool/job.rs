@@ -1,4 +1,4 @@
-//! What a worker runs, and how that may end.
+//! [`Job`]: what a worker takes from the queue and runs, and [`JobEnd`]: how that ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,56 +6,57 @@ use std::time::Duration;
 #[cfg(feature = "process")]
 use crate::process::Shipment;
 
-/// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
+/// An entry of a pool's queue: a task, or a share of a scoped call. A panic stays inside: `run` and `abandon` do not
+/// unwind.
 pub(crate) trait Job: Send + Sync {
-    /// Runs the job, unless another thread was first.
+    /// Runs the job, unless another thread has started it.
     fn run(self: Arc<Self>) -> JobEnd;
-    /// Whether the job may be sent to a worker process that has others to run before it.
+    /// Whether the job may be sent to a worker process that has other jobs to run before it.
     #[cfg(feature = "process")]
-    fn can_be_shipped(&self) -> bool {
+    fn can_be_pipelined(&self) -> bool {
         false
     }
-    /// Makes it ready to be sent.
+    /// Encodes the job for a worker process.
     #[cfg(feature = "process")]
-    fn ship(self: Arc<Self>) -> Ship {
-        Ship::Gone
+    fn prepare_for_process(self: Arc<Self>) -> PreparedJob {
+        PreparedJob::Ended
     }
-    /// Whether nothing would come of running it.
+    /// Whether the job has ended while it is queued, so that running it does nothing.
     fn is_dead(&self) -> bool;
-    /// Whether it is a task, which is counted when it dies in the queue.
+    /// Whether the job is a task, which is counted when it ends in the queue.
     fn is_task(&self) -> bool {
         true
     }
-    /// The time that the job has once it runs.
+    /// How long the job may run.
     fn time_limit(&self) -> Option<Duration> {
         None
     }
-    /// Ends a job that no thread came for in its time.
-    fn end_late(&self) {}
-    /// Tells whoever waits that the job will never run: it was cancelled, or the pool is closed.
+    /// Ends a queued job as timed out, because no thread could be had for it within its time limit.
+    fn time_out_queued(&self) {}
+    /// Ends a job that will never run. `cancelled` says why: it was cancelled, or else the pool is closed.
     fn abandon(&self, cancelled: bool);
 }
 
-/// A job that is to be sent to a worker process.
+/// A job for a worker process, after [`Job::prepare_for_process`].
 #[cfg(feature = "process")]
-pub(crate) enum Ship {
-    /// It is ready.
+pub(crate) enum PreparedJob {
+    /// It is encoded.
     Ready(Box<dyn Shipment<Arc<dyn Job>>>),
-    /// It is too large to be one of many.
-    Alone,
-    /// Nothing is to be done any more.
-    Gone,
+    /// It is too large to be pipelined.
+    TooLarge,
+    /// It has ended.
+    Ended,
 }
 
-/// How a run ended, for the pool's books.
+/// How a run of a job ended, as far as the permit and the counters are concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobEnd {
-    /// In time.
-    Here,
-    /// In time, and it was a share of a map: more of them may come at once.
-    Helped,
-    /// A task that had ended: nothing was run.
+    /// It ran.
+    Ran,
+    /// It ran, and was a share of a map: the next map may follow at once.
+    RanMapShare,
+    /// It was a task that had ended in the queue: nothing was run.
     Dead,
-    /// So late that the pool had given the thread up, and its permit to another.
+    /// It ran for so long that its worker was written off, and the worker's permit went to another.
     WrittenOff,
 }

@@ -1,122 +1,192 @@
-//! Whether a map's work is worth calling helpers for: that depends on how awake they are.
+//! [`Load`]: whether a map wakes helpers, which depends on how awake they are, and how many threads compute now.
+//!
+//! A *helper* is a worker that computes a share of a map beside the map's caller.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::at_work;
 use crate::sys::clock::Moment;
 
-/// Worth it when a helper looks for work at this moment.
+/// The least work that is worth sharing while a helper spins.
 const HOT_NS: u64 = 3_000;
-/// Worth it when one has worked just now, and does not sleep deeply.
+/// The least work that is worth sharing if a helper has worked in the last [`RECENT_NS`]: its core is not in a deep
+/// idle state yet.
 const WARM_NS: u64 = 20_000;
-/// Worth it in any case: several times what waking a thread takes.
+/// The least work that is worth sharing in any case: several times what waking a thread takes.
 const COLD_NS: u64 = 500_000;
-/// So much in maps that each were not worth waking anybody, in close succession, is worth it.
-const ALONE_NS: u64 = 250_000;
-/// What was seen of the work must be such a part of what makes it worth sharing: its start tells little while caches
-/// are cold, and a helper that is woken in vain costs as much as one that is not.
-const EVIDENCE: u64 = 32;
-/// What counts as just now.
+/// Maps that are too short to wake a helper wake one together once they have run for this long in close succession.
+const UNSHARED_NS: u64 = 250_000;
+/// A map must have run for 1/32 of the least work above before its estimate counts: its first items tell little while
+/// caches are cold, and a helper that is woken in vain costs as much as one that is not.
+const MIN_SEEN_FRACTION: u64 = 32;
+/// How long ago a recent event may be.
 const RECENT_NS: u64 = 1_000_000;
-/// Maps in close succession: a helper takes about as long to come.
+/// Maps that begin within this time of one another are in close succession: a helper takes about as long to wake.
 const SUCCESSION_NS: u64 = 100_000;
-/// The least share that is worth a helper of its own, by how awake they are.
+/// The least share of work that is worth one more spinning helper.
 const HOT_SHARE_NS: u64 = 1_500;
+/// The least share of work that is worth waking one more helper.
 const COLD_SHARE_NS: u64 = 50_000;
 
-/// What helpers of a pool do, and what they missed.
-pub(crate) struct Demand {
-    /// Whether its callers work along, beside as many workers as there are cores.
-    counts: bool,
-    /// Helpers that look for work.
-    looking: AtomicUsize,
-    /// When a helper last ended its share, in ticks.
+/// What the helpers of one pool do, and how much work maps have done without them.
+pub(crate) struct Load {
+    /// Whether callers compute beside as many workers as there are cores: only in the default cpu pool.
+    callers_compute: bool,
+    /// Helpers that spin for the next map.
+    spinning: AtomicUsize,
+    /// When a helper last finished its share, in ticks.
     helped_at: AtomicU64,
-    /// When a map last ended alone that was worth sharing, in ticks.
-    alone_at: AtomicU64,
-    /// Nanoseconds of such maps, in close succession.
-    alone: AtomicU64,
+    /// When a map that was worth sharing last ended without help, in ticks.
+    unshared_at: AtomicU64,
+    /// Nanoseconds that such maps took, in close succession.
+    unshared_ns: AtomicU64,
 }
 
-impl Demand {
-    pub(super) fn new(counts: bool) -> Self {
+impl Load {
+    pub(super) fn new(callers_compute: bool) -> Self {
         Self {
-            counts,
-            looking: AtomicUsize::new(0),
+            callers_compute,
+            spinning: AtomicUsize::new(0),
             helped_at: AtomicU64::new(0),
-            alone_at: AtomicU64::new(0),
-            alone: AtomicU64::new(0),
+            unshared_at: AtomicU64::new(0),
+            unshared_ns: AtomicU64::new(0),
         }
     }
 
-    /// How many of up to `most` helpers to call for so much work, after so much of it; `None` if it is not worth one.
+    /// How many helpers to wake, `most` at most, for an estimated rest of `rest_ns`, which was estimated after
+    /// `seen_ns` of the map's work. `None` if the rest is not worth sharing.
     pub(crate) fn helpers(&self, rest_ns: u64, seen_ns: u64, most: usize, now: Moment) -> Option<usize> {
-        let most = self.free(most);
+        let most = self.with_free_core(most);
         if most == 0 || rest_ns < HOT_NS {
             return None;
         }
-        let worth = |least: u64| rest_ns >= least && seen_ns >= least / EVIDENCE;
-        let looking = self.looking.load(Ordering::Relaxed);
-        let share = if looking > 0 {
+        let worth = |least: u64| rest_ns >= least && seen_ns >= least / MIN_SEEN_FRACTION;
+        let spinning = self.spinning.load(Ordering::Relaxed);
+        let share = if spinning > 0 {
             HOT_SHARE_NS
         } else if worth(COLD_NS)
-            || (worth(WARM_NS) && self.recently(&self.helped_at, now))
-            || (self.recently(&self.alone_at, now) && self.alone.load(Ordering::Relaxed) >= ALONE_NS)
+            || (worth(WARM_NS) && is_recent(&self.helped_at, now))
+            || (is_recent(&self.unshared_at, now) && self.unshared_ns.load(Ordering::Relaxed) >= UNSHARED_NS)
         {
-            self.alone.store(0, Ordering::Relaxed);
-            self.alone_at.store(now.ticks(), Ordering::Relaxed);
+            self.unshared_ns.store(0, Ordering::Relaxed);
+            self.unshared_at.store(now.ticks(), Ordering::Relaxed);
             if rest_ns >= COLD_NS { COLD_SHARE_NS } else { WARM_NS / 2 }
         } else {
             return None;
         };
-        // Those that look come for next to nothing; more of them must be woken.
+        // Spinning helpers join at next to no cost. More of them must be woken, and need larger shares.
         let shares = usize::try_from(rest_ns / share).unwrap_or(usize::MAX);
         let woken = usize::try_from(rest_ns / COLD_SHARE_NS).unwrap_or(usize::MAX);
-        Some(shares.min(looking.max(woken)).clamp(1, most))
+        Some(shares.min(spinning.max(woken)).clamp(1, most))
     }
 
-    /// Whether it would be worth sharing with up to `most` helpers if they looked.
-    pub(crate) fn is_worth(&self, rest_ns: u64, most: usize) -> bool {
-        rest_ns >= HOT_NS && self.has_free(most)
+    /// Whether the rest would be worth sharing with up to `most` helpers if one of them were spinning.
+    pub(crate) fn is_worth_sharing(&self, rest_ns: u64, most: usize) -> bool {
+        rest_ns >= HOT_NS && self.has_free_core(most)
     }
 
     /// Whether there is a core for one of so many helpers.
-    pub(crate) fn has_free(&self, helpers: usize) -> bool {
-        self.free(helpers) > 0
+    pub(crate) fn has_free_core(&self, helpers: usize) -> bool {
+        self.with_free_core(helpers) > 0
     }
 
-    /// Those of so many helpers that there is a core for.
-    fn free(&self, helpers: usize) -> usize {
-        if self.counts { helpers.saturating_sub(at_work::others()) } else { helpers }
+    /// How many of so many helpers have a core.
+    fn with_free_core(&self, helpers: usize) -> usize {
+        if self.callers_compute { helpers.saturating_sub(other_computing_threads()) } else { helpers }
     }
 
-    /// A map that was worth sharing ended without help. Several of them in a row call a helper, who then stays awake.
-    pub(crate) fn went_alone(&self, took_ns: u64, now: Moment) {
-        let before = if self.recently(&self.alone_at, now) { self.alone.load(Ordering::Relaxed) } else { 0 };
-        self.alone.store(before.saturating_add(took_ns), Ordering::Relaxed);
-        self.alone_at.store(now.ticks(), Ordering::Relaxed);
+    /// A map that was worth sharing ended without help. After several of them in a row [`helpers`](Self::helpers) wakes
+    /// a helper, which then spins for the next map.
+    pub(crate) fn ran_unshared(&self, took_ns: u64, now: Moment) {
+        let before = if is_recent(&self.unshared_at, now) { self.unshared_ns.load(Ordering::Relaxed) } else { 0 };
+        self.unshared_ns.store(before.saturating_add(took_ns), Ordering::Relaxed);
+        self.unshared_at.store(now.ticks(), Ordering::Relaxed);
     }
 
-    fn recently(&self, when: &AtomicU64, now: Moment) -> bool {
-        let _ = self;
-        now.since(Moment::from_ticks(when.load(Ordering::Relaxed))) < RECENT_NS
+    /// Whether maps that want help follow one another: a helper that was too late for one then spins for the next.
+    pub(super) fn expects_more_maps(&self) -> bool {
+        Moment::now().since(Moment::from_ticks(self.unshared_at.load(Ordering::Relaxed))) < SUCCESSION_NS
     }
 
-    /// Whether maps that want help come one after the other: a helper who was too late for one looks for the next.
-    pub(super) fn expects_more(&self) -> bool {
-        Moment::now().since(Moment::from_ticks(self.alone_at.load(Ordering::Relaxed))) < SUCCESSION_NS
-    }
-
-    /// A helper has ended its share of a map.
-    pub(super) fn helped(&self) {
+    /// A helper has finished its share of a map.
+    pub(super) fn helper_finished(&self) {
         self.helped_at.store(Moment::now().ticks(), Ordering::Relaxed);
     }
 
-    /// A helper looks for more, while `look` runs.
-    pub(super) fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
-        self.looking.fetch_add(1, Ordering::Relaxed);
-        let found = look();
-        self.looking.fetch_sub(1, Ordering::Relaxed);
+    /// Counts a helper as spinning while `spin` runs.
+    pub(super) fn while_spinning<T>(&self, spin: impl FnOnce() -> T) -> T {
+        self.spinning.fetch_add(1, Ordering::Relaxed);
+        let found = spin();
+        self.spinning.fetch_sub(1, Ordering::Relaxed);
         found
     }
+}
+
+/// Whether a time, in ticks, is at most [`RECENT_NS`] before `now`.
+fn is_recent(when: &AtomicU64, now: Moment) -> bool {
+    now.since(Moment::from_ticks(when.load(Ordering::Relaxed))) < RECENT_NS
+}
+
+/// Threads that compute in maps: inside of a share of a map of the default cpu pool or of frames, and not blocked.
+///
+/// The caller of a map computes beside its pool's workers, so there is one thread more than there are cores. While all
+/// cores compute, a map inside a map must not wake that last thread: it would find no free core.
+static COMPUTING: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether [`COMPUTING`] counts this thread.
+    static IS_COMPUTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How many other threads compute, if this one does: then its map is inside of another. Otherwise 0.
+fn other_computing_threads() -> usize {
+    if IS_COMPUTING.get() { COMPUTING.load(Ordering::Relaxed).saturating_sub(1) } else { 0 }
+}
+
+/// In a forked child: no other thread exists.
+#[cfg(all(unix, not(miri)))]
+pub(super) fn forget_parent() {
+    COMPUTING.store(usize::from(IS_COMPUTING.get()), Ordering::Relaxed);
+}
+
+/// Counts this thread as computing until the guard is dropped.
+pub(crate) fn mark_computing() -> ComputingGuard {
+    ComputingGuard::set(true)
+}
+
+/// Does not count this thread as computing until the guard is dropped: it is blocked.
+#[inline]
+pub(super) fn mark_blocked() -> ComputingGuard {
+    ComputingGuard::set(false)
+}
+
+/// Restores whether this thread counts as computing when dropped.
+pub(crate) struct ComputingGuard {
+    before: bool,
+}
+
+impl ComputingGuard {
+    #[inline]
+    fn set(to: bool) -> Self {
+        Self { before: set_computing(to) }
+    }
+}
+
+impl Drop for ComputingGuard {
+    #[inline]
+    fn drop(&mut self) {
+        set_computing(self.before);
+    }
+}
+
+/// Sets whether this thread counts as computing; returns whether it did.
+#[inline]
+fn set_computing(to: bool) -> bool {
+    let before = IS_COMPUTING.replace(to);
+    match (before, to) {
+        (false, true) => COMPUTING.fetch_add(1, Ordering::Relaxed),
+        (true, false) => COMPUTING.fetch_sub(1, Ordering::Relaxed),
+        _ => 0,
+    };
+    before
 }

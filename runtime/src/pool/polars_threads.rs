@@ -1,29 +1,29 @@
-//! Polars' inner parallelism, switched off on a thread. The one file that touches Polars' internals: the flag
-//! is not part of its public interface and may move between minor versions, so all three crates are pinned to
-//! the same one.
+//! Switching off Polars' own parallelism on a thread. This is the one file that uses internals of Polars: the flag
+//! [`ALLOW_RAYON_THREADS`] is not part of its public interface and may move between minor versions, so the manifest
+//! pins all Polars crates to one minor version.
 //!
-//! Without it, N chunks on N threads each call Polars' own N threads. With it a sort inside a chunk takes about
-//! 0.4 times the CPU, as nothing is handed to other threads that are busy with chunks anyway.
+//! With the flag set, N chunks on N threads each use Polars' own N threads. Without it, a sort inside of a chunk takes
+//! about 0.4 times the CPU time: nothing is handed to threads that are busy with other chunks anyway.
 
 use std::marker::PhantomData;
 
 use polars_async::executor::{ALLOW_RAYON_THREADS, block_in_place};
 
-/// Gives the flag before back when dropped.
+/// Restores the flag when dropped.
 pub(crate) struct SerialPolars {
     before: bool,
-    /// The flag is this thread's.
-    _here: PhantomData<*const ()>,
+    /// Not `Send`: the flag is a thread-local.
+    _not_send: PhantomData<*const ()>,
 }
 
-/// Lets Polars use this thread alone until the guard is dropped.
+/// Has Polars use only this thread until the guard is dropped.
 ///
-/// Only for threads of the frame crew. On a rayon thread Polars would panic, as a thread serves one rayon pool at
-/// most; and a plain thread becomes, at its first guarded Polars call and for good, the one thread of a rayon pool
-/// of its own, so that a user's `par_iter` there would run serially ever after.
+/// Only for threads of frame pools. On a thread of a rayon pool Polars would panic, as a thread belongs to one rayon
+/// pool at most. And a plain thread becomes, at its first Polars call with the flag off and for good, the one thread of
+/// a rayon pool of its own: a user's `par_iter` on it would run serially from then on.
 pub(crate) fn serial_polars() -> SerialPolars {
     let before = ALLOW_RAYON_THREADS.replace(false);
-    SerialPolars { before, _here: PhantomData }
+    SerialPolars { before, _not_send: PhantomData }
 }
 
 impl Drop for SerialPolars {
@@ -32,19 +32,19 @@ impl Drop for SerialPolars {
     }
 }
 
-/// Whether Polars uses this thread alone already: it belongs to its streaming engine, or runs a chunk.
+/// Whether Polars already uses only this thread: it belongs to Polars' streaming engine, or runs a chunk.
 pub(crate) fn is_serial_polars() -> bool {
     !ALLOW_RAYON_THREADS.get()
 }
 
-/// Waits; if this thread belongs to Polars' streaming engine, another one takes its place meanwhile.
-pub(crate) fn leaving_polars<T>(wait: impl FnOnce() -> T) -> T {
+/// Waits. If this thread belongs to Polars' streaming engine, another thread takes its place meanwhile.
+pub(crate) fn polars_block_in_place<T>(wait: impl FnOnce() -> T) -> T {
     block_in_place(wait)
 }
 
-/// Gives Polars its own threads back inside a chunk, for as long as `work` runs.
+/// Lets Polars use its own threads inside of a chunk while `work` runs.
 ///
-/// Worth it where few chunks are left and one of them has a large sort or join to do.
+/// This is worth it where few chunks are left and one of them has a large sort or join to do.
 ///
 /// # Examples
 ///
@@ -63,6 +63,6 @@ pub(crate) fn leaving_polars<T>(wait: impl FnOnce() -> T) -> T {
 /// ```
 pub fn with_polars_threads<T>(work: impl FnOnce() -> T) -> T {
     let before = ALLOW_RAYON_THREADS.replace(true);
-    let _restore = SerialPolars { before, _here: PhantomData };
+    let _restore = SerialPolars { before, _not_send: PhantomData };
     work()
 }

@@ -1,47 +1,48 @@
-//! The pools of this process.
+//! The registry of all running pools of this process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Core;
 use crate::sys::reserve;
 
-static STARTED: Mutex<Started> = Mutex::new(Started { pools: Vec::new(), crowded: LEAST });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { pools: Vec::new(), prune_at: MIN_PRUNE });
 
-/// Fewer pools are no crowd.
-const LEAST: usize = 16;
+/// Shorter lists are not pruned.
+const MIN_PRUNE: usize = 16;
 
-pub(crate) struct Started {
+pub(crate) struct Registry {
     pools: Vec<Weak<Core>>,
-    /// With so many pools those that have ended are taken off the list. Half of them at least are new each time.
-    crowded: usize,
+    /// The length at which pools that have ended are removed: twice what was left the last time, so that the cost per
+    /// pool stays constant.
+    prune_at: usize,
 }
 
-impl Started {
-    fn is_crowded(&self) -> bool {
-        self.pools.len() >= self.crowded
+impl Registry {
+    fn must_be_pruned(&self) -> bool {
+        self.pools.len() >= self.prune_at
     }
 }
 
-pub(crate) fn lock() -> MutexGuard<'static, Started> {
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One more pool has started.
+/// Adds a pool that has started.
 pub(super) fn add(core: &Arc<Core>) {
     let mut ended = Vec::new();
-    if lock().is_crowded() {
-        let mut started = reserve::lock_with_buffer(lock, |started| started.pools.len(), &mut ended);
-        ended.extend(started.pools.extract_if(.., |core| core.strong_count() == 0));
-        started.crowded = (2 * started.pools.len()).max(LEAST);
+    if lock().must_be_pruned() {
+        let mut registry = reserve::lock_with_buffer(lock, |registry| registry.pools.len(), &mut ended);
+        ended.extend(registry.pools.extract_if(.., |core| core.strong_count() == 0));
+        registry.prune_at = (2 * registry.pools.len()).max(MIN_PRUNE);
     }
-    reserve::lock_with_capacity(lock, |started| &mut started.pools, 1).pools.push(Arc::downgrade(core));
+    reserve::lock_with_capacity(lock, |registry| &mut registry.pools, 1).pools.push(Arc::downgrade(core));
 }
 
 /// Every pool that has started and not ended.
-pub(crate) fn all() -> Vec<Arc<Core>> {
+pub(super) fn all() -> Vec<Arc<Core>> {
     let mut pools = Vec::new();
-    let started = reserve::lock_with_buffer(lock, |started| started.pools.len(), &mut pools);
-    pools.extend(started.pools.iter().filter_map(Weak::upgrade));
-    drop(started);
+    let registry = reserve::lock_with_buffer(lock, |registry| registry.pools.len(), &mut pools);
+    pools.extend(registry.pools.iter().filter_map(Weak::upgrade));
+    drop(registry);
     pools
 }

@@ -1,18 +1,32 @@
-//! The end of a program: every pool, of every kind, is closed and drained.
+//! Shutdown: [`shutdown`] for all pools, and for one pool closing it, draining its queue and joining its threads.
 
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::pool;
+use super::current_worker::{self, blocking_section};
+use super::{Core, Kind, blocking, cpu, registry};
+use crate::sys::unwind;
 
-/// Closes every pool that has started, and waits until what was queued has run, for `limit` at most; whether it has.
+/// What becomes of queued tasks when a pool is shut down with [`Pool::shutdown`](crate::Pool::shutdown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// They run.
+    Run,
+    /// They end as [`TaskError::Cancelled`](crate::TaskError::Cancelled), and running tasks are asked to stop.
+    Cancel,
+}
+
+/// Closes every pool that has started, and waits until their queued tasks have run, for `limit` at most. Returns
+/// whether all of them have run.
 ///
-/// The threads of `static` pools end with the process, in the midst of what they do: call this at the end of `main`
-/// where that matters. What comes later finds the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown); a
-/// pool that is used for the first time after this starts as ever. Nothing is cancelled, also when time is over:
-/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`](crate::Pending::Cancel) does that.
+/// The threads of `static` pools end with the process, in the middle of what they run: call this at the end of `main`
+/// where that matters. Later calls find the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown). A pool
+/// that is first used after this call starts as usual. Nothing is cancelled, not even when `limit` is over:
+/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`] does that.
 ///
-/// It may be called in an exit handler, and on a worker: for the end of the very function that calls it nobody waits. In a
-/// forked child, the pools of the parent have no threads and are left alone.
+/// It may be called in an exit handler, and on a worker: it does not wait for the task that calls it. In a forked child
+/// the parent's pools have no threads and are left alone.
 ///
 /// # Examples
 ///
@@ -28,9 +42,103 @@ use crate::pool;
 #[allow(clippy::must_use_candidate, reason = "a program that ends has no use for the answer")]
 pub fn shutdown(limit: Duration) -> bool {
     let deadline = Instant::now().checked_add(limit);
-    // Not cut short: every pool is closed, even if an earlier one is late.
-    let drained: Vec<bool> = pool::all().iter().map(|core| core.drain(deadline)).collect();
+    // Collected first: `all` stops at the first `false`, and every pool must be closed.
+    let drained: Vec<bool> = registry::all().iter().map(|core| core.drain(deadline)).collect();
     #[cfg(feature = "tokio")]
     let drained = drained.into_iter().chain([super::async_tasks::drain(deadline)]);
     drained.into_iter().all(|done| done)
+}
+
+/// Whether any pool was shut down with [`Pending::Cancel`].
+static ANY_CANCELLED: AtomicBool = AtomicBool::new(false);
+
+/// Whether any pool was shut down with [`Pending::Cancel`]: while none was, `cancelled()` looks at no pool.
+#[inline]
+pub(super) fn any_cancelled() -> bool {
+    ANY_CANCELLED.load(Ordering::Relaxed)
+}
+
+impl Core {
+    /// Whether the pool was shut down with [`Pending::Cancel`].
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Closes the pool, cancels queued jobs, asks running jobs to stop, and kills the worker processes that run one.
+    fn cancel_all(&self) {
+        let mut state = self.queue.lock();
+        // All under one lock: a job that is asked to stop may end at once, and its thread must find an empty queue.
+        state.closed = true;
+        self.cancelled.store(true, Ordering::Release);
+        ANY_CANCELLED.store(true, Ordering::Release);
+        let jobs = self.queue.take_all(&mut state);
+        drop(state);
+        #[cfg(feature = "process")]
+        self.process_slots.cancel();
+        for job in jobs {
+            job.abandon(true);
+            // This may be the last reference to its caller's span, whose subscriber is the user's code and may panic.
+            unwind::discard(job);
+        }
+    }
+
+    /// Whether the pool takes no more jobs.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.is_from_parent() && self.queue.lock().closed
+    }
+
+    /// Closes the pool, and waits until all jobs have ended, until the deadline at most. Returns whether they have. If
+    /// a job of the pool calls this, its own end is not waited for.
+    pub(crate) fn drain(&self, deadline: Option<Instant>) -> bool {
+        if self.is_from_parent() {
+            return true;
+        }
+        let own = usize::from(current_worker::is_inside(self));
+        let mut state = self.queue.lock();
+        state.closed = true;
+        state.wake_all();
+        let done = state.is_done_except(own);
+        drop(state);
+        if done {
+            return true;
+        }
+        // The jobs may wait for the pool that this thread works for, so this thread gives its permit back.
+        blocking_section(|| self.wait_until_done(own, deadline))
+    }
+
+    fn wait_until_done(&self, own: usize, deadline: Option<Instant>) -> bool {
+        let mut state = self.queue.lock();
+        while !state.is_done_except(own) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return false;
+            }
+            let progress = &self.queue.drain_progress;
+            state = match left {
+                Some(left) => progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => progress.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
+    }
+
+    /// Closes the pool, waits until queued jobs have run or, with `cancel`, are cancelled, and joins the threads,
+    /// except those whose job has timed out. With `cancel`, running jobs are asked to stop. Does nothing in a forked
+    /// child.
+    pub(crate) fn close_and_join(&self, cancel: bool) {
+        if self.is_from_parent() {
+            return;
+        }
+        if cancel {
+            self.cancel_all();
+        }
+        #[cfg(feature = "polars")]
+        if let Some(frame_pool) = self.frame_pool.get() {
+            frame_pool.close_and_join(cancel);
+        }
+        match self.kind {
+            Kind::Cpu => cpu::close_and_join(self),
+            Kind::Io | Kind::Frame | Kind::Process => blocking::close_and_join(self),
+        }
+    }
 }

@@ -1,14 +1,14 @@
-//! What goes along with a call to its worker: the span that the caller is in (feature `tracing`).
+//! [`CallerSpan`]: the `tracing` span of a call's caller, which the worker enters (feature `tracing`).
 
-/// The caller's span.
+/// The span that the caller was in.
 pub(crate) struct CallerSpan {
-    /// Boxed, as most tasks of most programs have none, and all would have room for it.
+    /// Boxed: most tasks of most programs have none, and the space for it would be in each task.
     #[cfg(feature = "tracing")]
     span: Option<Box<tracing::Span>>,
 }
 
 impl CallerSpan {
-    /// That of this thread, now.
+    /// The current span of this thread.
     pub(crate) fn here() -> Self {
         Self {
             #[cfg(feature = "tracing")]
@@ -16,19 +16,19 @@ impl CallerSpan {
         }
     }
 
-    /// Makes it this thread's, until the guard is dropped.
+    /// Enters the span on this thread until the guard is dropped.
     pub(crate) fn enter(&self) -> EnteredSpan<'_> {
         EnteredSpan {
             #[cfg(feature = "tracing")]
-            _span: self.span.as_ref().map(|span| span.enter()),
-            _context: self,
+            _entered: self.span.as_ref().map(|span| span.enter()),
+            _span: self,
         }
     }
 }
 
-/// A thread inside of a caller's context.
+/// Exits the span when dropped.
 pub(crate) struct EnteredSpan<'a> {
     #[cfg(feature = "tracing")]
-    _span: Option<tracing::span::Entered<'a>>,
-    _context: &'a CallerSpan,
+    _entered: Option<tracing::span::Entered<'a>>,
+    _span: &'a CallerSpan,
 }

@@ -1,102 +1,105 @@
-//! Calling workers of a crew: those that sleep, else new ones.
+//! Waking and spawning worker threads: [`WakePlan`].
 //!
-//! Who is called is settled under the queue's lock, so that nobody is called twice. Ringing bells and starting threads
-//! takes microseconds, and happens without it.
+//! Which threads are woken or spawned is decided and counted under the queue's lock, so that no two threads are woken
+//! for one job. Notifying and spawning them takes microseconds, and happens without the lock.
 
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 
 use super::{Core, Kind, spawn_retry};
-use crate::pool::queue::sleepers::Called;
+use crate::pool::queue::sleepers::PendingWakes;
 use crate::pool::queue::state::State;
 use crate::sys::reserve;
 
-/// Bytes of stack of a thread that reads what a worker process has made, which may be nested as deep as that process'
-/// own stack allows. Reading takes more of it than writing. What is not used costs no memory.
-const READING_STACK: usize = 64 << 20;
+/// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
+/// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
+const DECODE_STACK: usize = 64 << 20;
 
-/// What a thread does from its start to its end; it is told what the queue's count was when it was called.
-pub(super) type Life = fn(&Arc<Core>, u64);
+/// The main function of a thread. Its second argument is the queue's count of finished jobs when the thread was
+/// planned.
+pub(super) type ThreadMain = fn(&Arc<Core>, u64);
 
-/// Workers that are called and do not know it yet.
-#[must_use = "they must be sent for"]
-pub(super) struct Summons {
-    sleeping: Called,
-    new: Recruits,
+/// Workers that are counted as woken or starting, and neither notified nor spawned yet.
+#[must_use = "the threads are counted, and must be woken and spawned"]
+pub(super) struct WakePlan {
+    woken: PendingWakes,
+    new: NewThreads,
 }
 
-impl Summons {
-    /// Up to `count` workers, as far as there are jobs that nobody else is on the way for.
+impl WakePlan {
+    /// Plans up to `count` workers, as far as jobs need more. Parked ones come first.
     #[inline]
-    pub(super) fn of(core: &Core, state: &mut State, count: usize) -> Self {
-        let wanted = core.queue.wanted(state);
-        let sleeping = state.call(wanted.min(count));
-        state.called_at = state.retakes;
-        // Those in their start hook will come, and sooner than another new one.
-        let missing = (wanted - sleeping.len()).saturating_sub(state.hooked);
-        let new = Recruits::of(core, state, missing.min(count - sleeping.len()));
-        Self { sleeping, new }
+    pub(super) fn new(core: &Core, state: &mut State, count: usize) -> Self {
+        let missing = core.queue.missing_workers(state);
+        let woken = state.begin_wake(missing.min(count));
+        state.jobs_finished_at_wake = state.jobs_finished;
+        // Threads in their start hook will serve the queue, and sooner than a new thread.
+        let missing = (missing - woken.len()).saturating_sub(state.in_start_hook);
+        let new = NewThreads::reserve(core, state, missing.min(count - woken.len()));
+        Self { woken, new }
     }
 
-    /// Has them come; new ones begin this life.
+    /// Notifies the parked workers and spawns the new ones with that main function.
     #[inline]
-    pub(super) fn send(self, core: &Arc<Core>, life: Life) {
-        self.sleeping.ring();
-        if self.new.held_back || !self.new.indices.is_empty() {
-            // One that is refused is deferred.
-            let _ = self.new.start(core, life);
+    pub(super) fn execute(self, core: &Arc<Core>, main: ThreadMain) {
+        self.woken.notify();
+        if self.new.is_capped || !self.new.indices.is_empty() {
+            // A refused thread is left to the timer thread: see `spawn_retry.rs`.
+            let _ = self.new.spawn(core, main);
         }
     }
 }
 
-/// Threads that are counted and not started yet.
-struct Recruits {
+/// Threads that are counted and not spawned yet.
+struct NewThreads {
     indices: Range<usize>,
-    /// What the queue's count was when they were called.
-    retakes: u64,
-    /// Whether more are held back, and somebody must look after that.
-    held_back: bool,
+    /// The queue's count of finished jobs when they were planned.
+    jobs_finished: u64,
+    /// Whether the limit of spare threads allowed fewer than wanted, and the timer thread must be asked to check the
+    /// pool.
+    is_capped: bool,
 }
 
-impl Recruits {
-    /// Up to `count`, as far as the limit allows; those that step aside do not count.
+impl NewThreads {
+    /// Counts up to `count` threads, as far as the limit allows. Blocked workers do not count towards the limit, as far
+    /// as spare threads may run in their place.
     #[inline]
-    fn of(core: &Core, state: &mut State, count: usize) -> Self {
+    fn reserve(core: &Core, state: &mut State, count: usize) -> Self {
         let wanted = count;
-        let count = wanted.min(state.most_threads(core.spare_limit()).saturating_sub(state.threads));
-        let held_back = count < wanted && state.aside > state.spares && state.defer(false);
-        let first = state.next_index;
+        let count = wanted.min(state.max_threads(core.threads).saturating_sub(state.threads));
+        let is_capped = count < wanted && state.blocked > state.max_spares && state.defer_spawn(false);
+        let first = state.next_thread_index;
         state.threads += count;
-        state.coming += count;
-        state.next_index += count;
-        Self { indices: first..first + count, retakes: state.retakes, held_back }
+        state.starting += count;
+        state.next_thread_index += count;
+        Self { indices: first..first + count, jobs_finished: state.jobs_finished, is_capped }
     }
 
-    fn start(self, core: &Arc<Core>, life: Life) -> std::io::Result<()> {
-        let Self { indices, retakes, held_back } = self;
-        if held_back {
-            core.look_later(spawn_retry::STANDSTILL);
+    fn spawn(self, core: &Arc<Core>, main: ThreadMain) -> std::io::Result<()> {
+        let Self { indices, jobs_finished, is_capped } = self;
+        if is_capped {
+            core.retry_spawns_after(spawn_retry::CAPPED_PAUSE);
         }
         for index in indices.clone() {
-            let crew = Arc::clone(core);
+            let pool = Arc::clone(core);
             let mut thread = std::thread::Builder::new().name(core.thread_name(index));
             if core.kind == Kind::Process {
-                thread = thread.stack_size(READING_STACK);
+                thread = thread.stack_size(DECODE_STACK);
             }
-            let spawned = thread.spawn(move || life(&crew, retakes));
+            let spawned = thread.spawn(move || main(&pool, jobs_finished));
             match spawned {
-                Ok(handle) => core.keep_handle(handle),
+                Ok(handle) => core.keep_join_handle(handle),
                 Err(error) => {
                     let mut state = core.queue.lock();
                     let refused = indices.end - index;
                     state.threads -= refused;
-                    state.coming -= refused;
-                    core.queue.gone.notify_all();
-                    let is_first = state.defer(true);
+                    state.starting -= refused;
+                    core.queue.drain_progress.notify_all();
+                    let is_first = state.defer_spawn(true);
                     drop(state);
                     if is_first {
-                        core.look_later(spawn_retry::SHORTEST);
+                        core.retry_spawns_after(spawn_retry::FIRST_PAUSE);
                     }
                     return Err(error);
                 }
@@ -107,8 +110,8 @@ impl Recruits {
 }
 
 impl Core {
-    /// Keeps a thread's handle until the pool ends.
-    pub(super) fn keep_handle(&self, handle: JoinHandle<()>) {
+    /// Keeps a thread's handle until the pool is shut down.
+    pub(super) fn keep_join_handle(&self, handle: JoinHandle<()>) {
         let mut ended = Vec::new();
         let mut state = reserve::lock_with_capacity(|| self.queue.lock(), |state| &mut state.handles, 1);
         state.handles.push(handle);
@@ -122,14 +125,18 @@ impl Core {
     }
 }
 
-/// Starts up to `count` threads, as far as the limit allows.
-pub(super) fn start_threads(
+/// Spawns up to `count` threads, as far as the limit allows.
+///
+/// # Errors
+///
+/// If the operating system refuses one. It is then left to the timer thread: see `spawn_retry.rs`.
+pub(super) fn spawn_threads(
     core: &Arc<Core>,
     mut state: MutexGuard<'_, State>,
     count: usize,
-    life: Life,
+    main: ThreadMain,
 ) -> std::io::Result<()> {
-    let new = Recruits::of(core, &mut state, count);
+    let new = NewThreads::reserve(core, &mut state, count);
     drop(state);
-    new.start(core, life)
+    new.spawn(core, main)
 }

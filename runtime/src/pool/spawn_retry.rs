@@ -1,20 +1,20 @@
-//! Starts of threads that a pool wants and did not get, and that are tried again.
+//! Thread starts that a pool needs and did not get. The timer thread tries them again.
 //!
-//! A pool wants a thread when there is a job and a permit, and no thread to take it. Such a start is *deferred* when the
-//! operating system refuses the thread, or when the pool has [many](spares) that stand in for workers that wait.
-//! Then nobody may be left to try again: the workers wait, for that very job perhaps. So the timer thread looks at the
-//! pool until no thread is missing.
+//! A pool needs a thread when there is a job with a free permit and no thread to take it. It does not get one in two
+//! cases: the operating system refuses the thread, or the pool has [many](default_spares) spare threads already. Then
+//! no other thread may be able to try again: the workers wait, for that very job perhaps. So the timer thread
+//! checks the pool until no thread is missing.
 //!
-//! *Refused* starts are tried again after 1 ms and then after twice the pause before, up to 100 ms. If that is refused
-//! too,
+//! *Refused* threads are asked for again after 1 ms, and then each time after twice the pause before, up to 100 ms. If
+//! a thread is refused again,
 //!
-//! - workers that wait wake, and run what they wait for themselves where they may (`Task::claim_refused`);
-//! - a queued task with a time limit that no thread came for during that time ends as timed out.
+//! - blocked workers are woken, and run the job that they wait for themselves where they may (`Task::claim_refused`);
+//! - a queued task with a time limit that no thread could be had for during that time ends as timed out.
 //!
-//! *Held back* starts bound the threads of a pool whose jobs wait for another, busy pool: one thread a job would have
-//! them all wait at once. While jobs end, those that have waited come to the queue. When no job of the pool has ended
-//! since the last look, one more thread starts: every 10 ms if no pool of the process runs anything, as each job may wait
-//! for one that is queued behind it, and every 100 ms else.
+//! *Capped* spare threads bound the threads of a pool whose jobs wait for another, busy pool: with one thread per job
+//! all of them would wait at once. While jobs end, their workers return to the queue. If no job of the pool has ended
+//! since the last check, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job
+//! may wait for one that is queued behind it, and every 100 ms otherwise.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,166 +30,167 @@ use crate::pool::queue::state::State;
 use crate::sys::reserve;
 
 /// The first pause after a refusal.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest one.
-const LONGEST: Duration = Duration::from_millis(100);
-/// Between two looks at a pool whose starts are held back.
-pub(super) const STANDSTILL: Duration = Duration::from_millis(10);
-/// How long no job of a pool ends before it has one thread more, though other jobs run.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// The longest pause after a refusal.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// The pause between two checks at a pool whose spare threads are capped.
+pub(super) const CAPPED_PAUSE: Duration = Duration::from_millis(10);
+/// How long no job of a pool ends before it gets one more spare thread, while other pools run jobs.
+const STALL_TIME: Duration = Duration::from_millis(100);
 
-/// What a pool knows of a start that is deferred.
-pub(super) struct Deferred {
-    /// Until the next look.
+/// What a pool records while it does not get the threads that it needs.
+pub(super) struct SpawnRetry {
+    /// The pause until the next check.
     pause: Duration,
     /// Whether the operating system refused the last start.
-    refused: bool,
-    /// The queue's count of retakes at the last look.
-    retakes: u64,
-    /// When a look saw that count change, or had one thread more start.
-    moved: Instant,
+    is_refused: bool,
+    /// The queue's count of finished jobs at the last check.
+    jobs_finished: u64,
+    /// When a check last saw that count change, or started one more spare thread.
+    progress_at: Instant,
 }
 
-/// How many threads of a pool may stand in for workers that wait, before more of them are held back: as many as the pool
-/// has permits, and 64 at least.
-pub(super) fn spares(limit: usize) -> usize {
+/// How many spare threads may run in the place of blocked workers before more of them are capped: as many as the pool
+/// has permits, and at least 64.
+pub(super) fn default_spares(limit: usize) -> usize {
     limit.max(64)
 }
 
 impl State {
-    /// Defers the start of a thread. Whether the first look must be [arranged](Core::look_later).
-    pub(super) fn defer(&mut self, refused: bool) -> bool {
-        let is_first = self.deferred.is_none();
-        let retakes = self.retakes;
-        let first = || Deferred { pause: SHORTEST, refused, retakes, moved: Instant::now() };
-        self.deferred.get_or_insert_with(first).refused |= refused;
+    /// Records that a thread is needed and was not started. Returns whether a first check must be
+    /// [requested](Core::retry_spawns_after).
+    pub(super) fn defer_spawn(&mut self, is_refused: bool) -> bool {
+        let is_first = self.spawn_retry.is_none();
+        let jobs_finished = self.jobs_finished;
+        let first = || SpawnRetry { pause: FIRST_PAUSE, is_refused, jobs_finished, progress_at: Instant::now() };
+        self.spawn_retry.get_or_insert_with(first).is_refused |= is_refused;
         is_first
     }
 
-    /// How many threads may exist.
-    pub(super) fn most_threads(&self, limit: usize) -> usize {
-        limit + self.aside.min(self.spares) + self.lost
+    /// How many threads may exist, in a pool of `limit` threads.
+    pub(super) fn max_threads(&self, limit: usize) -> usize {
+        limit + self.blocked.min(self.max_spares) + self.written_off
     }
 
     /// Allows one thread more than there are.
-    fn allow_one_more(&mut self) {
-        self.spares = (self.threads + 1).saturating_sub(self.limit + self.lost).max(self.spares);
+    fn raise_max_spares(&mut self) {
+        self.max_spares = (self.threads + 1).saturating_sub(self.limit + self.written_off).max(self.max_spares);
     }
 }
 
-/// Looks that found a pool without a thread that the operating system refuses.
+/// How often a check has found a pool whose threads the operating system refuses.
 static REFUSALS: AtomicU64 = AtomicU64::new(0);
 
-/// A number that changes when a worker that waits should try to run what it waits for.
+/// A counter. When it changes, each blocked worker should try to run the job that it waits for.
 #[inline]
 pub(crate) fn refusals() -> u64 {
     REFUSALS.load(Ordering::Acquire)
 }
 
-/// The timer thread's way to a pool.
-pub(super) struct Looks {
+/// A pool's entry in the timer: checks for missing threads.
+pub(super) struct RetryTimer {
     core: Weak<Core>,
-    /// Queued jobs with a time limit, by address, and when a look found each first. Only the timer thread uses it.
-    limited: Mutex<HashMap<usize, Seen>>,
+    /// Queued jobs with a time limit, by address. Only the timer thread uses it.
+    limited_jobs: Mutex<HashMap<usize, SeenJob>>,
 }
 
-/// A job, and when a look found it first.
-type Seen = (Arc<dyn Job>, Instant);
+/// A job, and when a check first found it in the queue.
+type SeenJob = (Arc<dyn Job>, Instant);
 
-impl Looks {
+impl RetryTimer {
     pub(super) fn new(core: &Weak<Core>) -> Arc<Self> {
-        Arc::new(Self { core: Weak::clone(core), limited: Mutex::default() })
+        Arc::new(Self { core: Weak::clone(core), limited_jobs: Mutex::default() })
     }
 
-    /// Ends queued jobs that have waited for a thread as long as they may run.
-    fn end_late_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
+    /// Ends queued jobs that have waited for a thread for as long as they may run.
+    fn time_out_queued_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
         let now = Instant::now();
-        let lock = || self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.limited_jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *lock());
         let address = |job: &Arc<dyn Job>| Arc::as_ptr(job).addr();
         let since = |job: &Arc<dyn Job>| before.get(&address(job)).map_or(now, |(_, since)| *since);
-        let known = queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))).collect();
+        let seen = queued.iter().map(|(job, _)| (address(job), (Arc::clone(job), since(job)))).collect();
         queued.retain(|(job, limit)| now.duration_since(since(job)) >= *limit);
         drop(before);
-        let before = std::mem::replace(&mut *lock(), known);
+        let before = std::mem::replace(&mut *lock(), seen);
         drop(before);
         for (job, _) in queued {
-            job.end_late();
+            job.time_out_queued();
         }
     }
 }
 
-impl Expire for Looks {
+impl Expire for RetryTimer {
     fn expire(&self, _: Duration) {
         if let Some(core) = self.core.upgrade() {
-            core.look_after_threads();
+            core.retry_spawns();
         }
     }
 }
 
 impl Core {
-    /// Has the timer thread look at the pool after a while; without the queue's lock.
-    pub(super) fn look_later(&self, pause: Duration) {
-        let looks = Arc::downgrade(&self.looks);
-        timer::after(pause, looks);
+    /// Has the timer thread check the pool after a pause. Called without the queue's lock.
+    pub(super) fn retry_spawns_after(&self, pause: Duration) {
+        let timer = Arc::downgrade(&self.retry_timer);
+        timer::after(pause, timer);
     }
 
-    /// Whether the operating system refuses a thread that the pool wants.
-    pub(crate) fn is_refused_threads(&self) -> bool {
-        self.queue.lock().deferred.as_ref().is_some_and(|deferred| deferred.refused)
+    /// Whether the operating system refuses a thread that the pool needs.
+    pub(crate) fn has_refused_spawn(&self) -> bool {
+        self.queue.lock().spawn_retry.as_ref().is_some_and(|retry| retry.is_refused)
     }
 
-    /// Tries a deferred start again; arranges the next look if a thread is missing still.
-    fn look_after_threads(self: &Arc<Self>) {
-        if self.queue.dead() > 0 {
-            // They need no thread.
+    /// Tries to start missing threads. Requests the next check if one is missing still.
+    fn retry_spawns(self: &Arc<Self>) {
+        if self.queue.dead_tasks() > 0 {
+            // Dead tasks need no thread.
             self.queue.sweep();
         }
-        let nothing_runs = registry::all().iter().all(|core| core.queue.lock().running == 0);
+        let no_job_runs = registry::all().iter().all(|core| core.queue.lock().running == 0);
         let mut state = self.queue.lock();
-        let retakes = state.retakes;
-        let Some(deferred) = &mut state.deferred else { return };
-        deferred.refused = false;
-        let moves = std::mem::replace(&mut deferred.retakes, retakes) != retakes;
-        let stands = !moves && (nothing_runs || deferred.moved.elapsed() >= PATIENCE);
-        if moves || stands {
-            deferred.moved = Instant::now();
+        let jobs_finished = state.jobs_finished;
+        let Some(retry) = &mut state.spawn_retry else { return };
+        retry.is_refused = false;
+        let has_progress = std::mem::replace(&mut retry.jobs_finished, jobs_finished) != jobs_finished;
+        let is_stalled = !has_progress && (no_job_runs || retry.progress_at.elapsed() >= STALL_TIME);
+        if has_progress || is_stalled {
+            retry.progress_at = Instant::now();
         }
-        if stands {
-            state.allow_one_more();
+        if is_stalled {
+            state.raise_max_spares();
         }
-        self.rouse(state);
-        let (refused, pause) = self.settle(self.queue.lock());
-        if refused {
-            tell_of_refusal();
+        self.wake_workers(state);
+        let (is_refused, pause) = self.update_spawn_retry(self.queue.lock());
+        if is_refused {
+            announce_refusal();
         }
-        // While jobs end, the turn of each will come.
-        let limited = if refused && !moves { self.limited_jobs() } else { Vec::new() };
-        self.looks.end_late_jobs(limited);
+        // While jobs end, each queued job will have its turn.
+        let limited = if is_refused && !has_progress { self.limited_jobs() } else { Vec::new() };
+        self.retry_timer.time_out_queued_jobs(limited);
         if let Some(pause) = pause {
-            self.look_later(pause);
+            self.retry_spawns_after(pause);
         }
     }
 
-    /// Whether the last start was refused, and the pause until the next look, if there must be one.
-    fn settle(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
-        let is_missing = self.queue.wanted(&state) > 0;
-        let Some(deferred) = &mut state.deferred else { return (false, None) };
+    /// Returns whether the last start was refused, and the pause until the next check, if there must be one.
+    fn update_spawn_retry(&self, mut state: MutexGuard<'_, State>) -> (bool, Option<Duration>) {
+        let is_missing = self.queue.missing_workers(&state) > 0;
+        let Some(retry) = &mut state.spawn_retry else { return (false, None) };
         if !is_missing {
-            state.deferred = None;
-            state.spares = spares(state.limit);
+            state.spawn_retry = None;
+            state.max_spares = default_spares(state.limit);
             return (false, None);
         }
-        if !deferred.refused {
-            deferred.pause = SHORTEST;
-            return (false, Some(STANDSTILL));
+        if !retry.is_refused {
+            retry.pause = FIRST_PAUSE;
+            return (false, Some(CAPPED_PAUSE));
         }
-        let pause = deferred.pause;
-        deferred.pause = (2 * pause).min(LONGEST);
+        let pause = retry.pause;
+        retry.pause = (2 * pause).min(MAX_PAUSE);
         (true, Some(pause))
     }
 
-    /// Queued jobs with a time limit.
+    /// The queued jobs with a time limit.
     fn limited_jobs(&self) -> Vec<(Arc<dyn Job>, Duration)> {
         let mut limited = Vec::new();
         let state = reserve::lock_with_buffer(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
@@ -199,14 +200,14 @@ impl Core {
     }
 }
 
-/// Wakes the workers that wait, of all pools, as each may wait for a job of the one that is refused a thread.
-fn tell_of_refusal() {
+/// Wakes the blocked workers of all pools: each may wait for a job of the pool that is refused a thread.
+fn announce_refusal() {
     REFUSALS.fetch_add(1, Ordering::AcqRel);
     for core in registry::all() {
-        let mut waiting = Vec::new();
-        let state = reserve::lock_with_buffer(|| core.queue.lock(), |state| state.waiters.len(), &mut waiting);
-        waiting.extend(state.waiters.iter().cloned());
+        let mut wakers = Vec::new();
+        let state = reserve::lock_with_buffer(|| core.queue.lock(), |state| state.blocked_wakers.len(), &mut wakers);
+        wakers.extend(state.blocked_wakers.iter().cloned());
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

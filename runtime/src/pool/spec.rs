@@ -1,4 +1,4 @@
-//! [`Spec`]: what a pool is to be, and [`BuildError`]: why it cannot.
+//! [`Spec`]: the options of a pool, and [`BuildError`]: why a pool cannot be built.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use super::config::{self, BadVariable, Setting};
 use crate::process;
 use crate::sys::cpu;
 
-/// What a pool's workers are made for.
+/// The kind of a pool's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Work-stealing threads, one a core.
+    /// Work-stealing threads of rayon's, one per core.
     Cpu,
-    /// Threads that may block; their number grows with demand.
+    /// Threads that may block. Their number grows with the work.
     Io,
-    /// Plain threads for DataFrame chunks, one a core, none of them rayon's.
-    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "made by the frames alone"))]
+    /// Plain threads for DataFrame chunks, one per core. Polars panics in a chunk on a thread of another rayon pool.
+    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames make it"))]
     Frame,
-    /// Threads that have a worker process each.
-    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "made by that feature alone"))]
+    /// Threads that drive one worker process each.
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "only that feature makes it"))]
     Process,
 }
 
@@ -32,7 +32,11 @@ impl Kind {
         }
     }
 
-    /// Threads at most, where the user did not say.
+    /// The number of threads, where the user gave none.
+    ///
+    /// # Errors
+    ///
+    /// If the environment variable for it is not a positive integer.
     pub(super) fn default_threads(self, is_default: bool) -> Result<usize, BadVariable> {
         let (setting, default) = match self {
             Kind::Io => (Setting::Io, 256),
@@ -43,12 +47,12 @@ impl Kind {
     }
 }
 
-/// What a pool is to be.
+/// The options of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
     pub(crate) name: &'static str,
-    /// Threads at most; the kind's own number where the user did not say.
+    /// The most threads; [`Kind::default_threads`] if `None`.
     pub(crate) threads: Option<usize>,
     /// Whether this is the pool that the attribute uses where none is named.
     pub(crate) default: bool,
@@ -57,7 +61,7 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// What can be known to be wrong.
+    /// Checks the options.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         if self.name.contains('\0') {
             return Err(BuildError::BadName);
@@ -76,44 +80,44 @@ impl Spec {
     }
 }
 
-/// What each worker process may have and do, where there are processes.
+/// Limits of each worker process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Bytes of private memory.
     pub(crate) memory: Option<u64>,
-    /// Tasks, before another one takes its place.
+    /// Tasks, before the process is replaced.
     pub(crate) tasks: Option<u64>,
 }
 
-/// What each thread of a pool runs first and last.
+/// What each thread of a pool runs first and last: `Pool::on_start` and `Pool::on_stop`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hooks {
     pub(crate) start: Option<fn()>,
     pub(crate) stop: Option<fn()>,
 }
 
-/// Why a pool could not be made.
+/// Why a pool could not be built.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum BuildError {
-    /// `threads(0)`: nothing would ever run.
+    /// `threads(0)`: no task would ever run.
     NoThreads,
     /// The operating system refused a thread.
     Spawn(std::io::Error),
-    /// An environment variable says no number.
+    /// An environment variable that sets a default size is not a positive integer.
     Environment(BadVariable),
-    /// There can be no worker processes here: why.
+    /// Worker processes are not available here. The text says why.
     NoProcesses(&'static str),
-    /// A name with a NUL in it, which no thread can have.
+    /// The name contains a NUL byte, which a thread's name cannot.
     BadName,
-    /// A limit for worker processes that is 0, or that was given to a pool of threads.
+    /// A limit for worker processes is 0, or was given to a pool of threads.
     BadLimit,
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoThreads => f.write_str("a pool of 0 threads would never run anything: give it at least 1"),
+            Self::NoThreads => f.write_str("a pool of 0 threads cannot run a task: give it at least 1"),
             Self::Spawn(cause) => write!(
                 f,
                 "the operating system refused a worker thread ({cause}): close other threads, or raise its limit"
@@ -121,7 +125,7 @@ impl fmt::Display for BuildError {
             Self::Environment(bad) => bad.fmt(f),
             Self::NoProcesses(why) => f.write_str(why),
             Self::BadName => {
-                f.write_str("a pool's name is that of its threads, which cannot hold a NUL: leave it away")
+                f.write_str("a pool's name must not contain NUL, as it names the pool's threads: remove the NUL")
             }
             Self::BadLimit => f.write_str(
                 "`memory_limit` and `max_tasks_per_worker` are for pools of processes, and at least 1: make the pool \

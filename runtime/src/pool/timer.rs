@@ -1,6 +1,8 @@
-//! The thread that ends tasks whose time is up, and looks after pools that want a thread they could not start
-//! (`workers/deferred.rs`). It starts with the first pool, while threads can be had, and sleeps until the next entry.
-//! What is called back then may wait for other tasks, so a second thread watches meanwhile.
+//! The timer thread: it ends tasks whose time limit is over, and calls pools that retry a refused thread start
+//! (`spawn_retry.rs`).
+//!
+//! It starts with the first pool, while threads can be had, and sleeps until the next entry is due. A callback may wait
+//! for other tasks, so a second thread watches the entries while the first one runs a callback.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,16 +13,16 @@ use std::time::{Duration, Instant};
 use crate::sys::unwind;
 use crate::sys::{fork, reserve};
 
-/// Something that ends when its time is up, unless it has ended before.
+/// Called back by the timer thread when its time limit is over, if it still exists.
 pub(crate) trait Expire: Send + Sync {
-    /// Called once the limit, `after`, is over.
-    fn expire(&self, after: Duration);
+    /// Called once `limit` is over.
+    fn expire(&self, limit: Duration);
 }
 
 struct Entry {
     at: Instant,
     limit: Duration,
-    what: Weak<dyn Expire>,
+    target: Weak<dyn Expire>,
 }
 
 impl PartialEq for Entry {
@@ -40,67 +42,72 @@ impl Ord for Entry {
     }
 }
 
-/// What is to end, the next one first.
-pub(crate) struct Queue {
+/// The entries, and the threads that serve them.
+pub(super) struct TimerQueue {
+    /// The entry that is due next comes first.
     entries: BinaryHeap<Reverse<Entry>>,
-    /// With so many entries those of what has ended in time are thrown out.
-    crowded: usize,
+    /// The length at which entries are removed whose target has ended in time.
+    prune_at: usize,
     /// Threads that wait for the next entry.
     watchers: usize,
-    /// Threads that call back what is due, and wait for the next entry after that.
-    ending: usize,
-    /// The forks before they were started: a forked child has none of them.
+    /// Threads that run a callback, and wait for the next entry after that.
+    in_callback: usize,
+    /// [`fork::count`] when these threads were started: a forked child has none of them.
     forks: u32,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
-static BELL: Condvar = Condvar::new();
+static QUEUE: Mutex<TimerQueue> = Mutex::new(TimerQueue::new());
+/// Notified when an entry is added that is due before all others.
+static EARLIER_ENTRY: Condvar = Condvar::new();
 
-/// Fewer entries are no crowd.
-const LEAST: usize = 1 << 10;
+/// Shorter queues are not pruned.
+const MIN_PRUNE: usize = 1 << 10;
 
-impl Queue {
+impl TimerQueue {
     const fn new() -> Self {
-        Self { entries: BinaryHeap::new(), crowded: LEAST, watchers: 0, ending: 0, forks: 0 }
+        Self { entries: BinaryHeap::new(), prune_at: MIN_PRUNE, watchers: 0, in_callback: 0, forks: 0 }
     }
 
-    /// In a forked child: takes out what its parent's tasks have left, which nobody runs here.
+    /// In a forked child: takes the entries of its parent's tasks out, which do not run here.
     fn forget_parent(&mut self, forks: u32) -> BinaryHeap<Reverse<Entry>> {
         if self.forks == forks {
             return BinaryHeap::new();
         }
-        (self.forks, self.watchers, self.ending) = (forks, 0, 0);
+        (self.forks, self.watchers, self.in_callback) = (forks, 0, 0);
         std::mem::take(&mut self.entries)
     }
 
-    fn is_crowded(&self) -> bool {
-        self.entries.len() >= self.crowded
+    fn must_be_pruned(&self) -> bool {
+        self.entries.len() >= self.prune_at
     }
 
-    /// Throws out what has ended in time. It is freed with `ended`, which has room for all entries.
+    /// Removes entries whose target has ended. Their memory is freed with `ended`, which has room for all entries.
     fn prune(&mut self, ended: &mut Vec<Weak<dyn Expire>>) {
         self.entries.retain(|Reverse(entry)| {
-            let lives = entry.what.strong_count() > 0;
-            if !lives {
-                ended.push(Weak::clone(&entry.what));
+            let is_live = entry.target.strong_count() > 0;
+            if !is_live {
+                ended.push(Weak::clone(&entry.target));
             }
-            lives
+            is_live
         });
-        self.crowded = (2 * self.entries.len()).max(LEAST);
+        self.prune_at = (2 * self.entries.len()).max(MIN_PRUNE);
     }
 }
 
-/// Makes room for one more entry, if need be while the lock is free.
+/// Makes room for one more entry. The lock is free while memory is allocated.
 #[inline]
-fn with_room<'a>(queue: MutexGuard<'a, Queue>, lock: impl Fn() -> MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-    if queue.entries.len() < queue.crowded.min(queue.entries.capacity()) {
+fn with_room<'a>(
+    queue: MutexGuard<'a, TimerQueue>,
+    lock: impl Fn() -> MutexGuard<'a, TimerQueue>,
+) -> MutexGuard<'a, TimerQueue> {
+    if queue.entries.len() < queue.prune_at.min(queue.entries.capacity()) {
         return queue;
     }
-    // A long limit must not keep the entries of a million short calls. Half of them at least are new each time, so that
-    // this costs each a few nanoseconds.
-    let is_crowded = queue.is_crowded();
+    // A long limit must not keep the entries of a million short calls. At least half of the entries are new each time,
+    // so pruning costs each a few nanoseconds.
+    let must_be_pruned = queue.must_be_pruned();
     drop(queue);
-    if is_crowded {
+    if must_be_pruned {
         let mut ended = Vec::new();
         let mut queue = reserve::lock_with_buffer(&lock, |queue| queue.entries.len(), &mut ended);
         queue.prune(&mut ended);
@@ -111,25 +118,29 @@ fn with_room<'a>(queue: MutexGuard<'a, Queue>, lock: impl Fn() -> MutexGuard<'a,
     reserve::lock_with_capacity(lock, |queue| &mut queue.entries, 1)
 }
 
-/// Starts the thread if none watches. Refused once, it may be had later.
-pub(crate) fn start() -> io::Result<()> {
+/// Starts the timer thread if there is none.
+///
+/// # Errors
+///
+/// If the operating system refuses the thread. A later call may succeed.
+pub(super) fn start() -> io::Result<()> {
     let forks = fork::generation();
     let mut queue = lock();
     let of_parent = queue.forget_parent(forks);
-    let alone = queue.watchers == 0;
-    queue.watchers += usize::from(alone);
+    let is_missing = queue.watchers == 0;
+    queue.watchers += usize::from(is_missing);
     drop(queue);
     drop(of_parent);
-    if alone { start_watcher() } else { Ok(()) }
+    if is_missing { start_watcher() } else { Ok(()) }
 }
 
-/// Calls `what` once `limit` is over, if it still exists then.
+/// Calls `target` once `limit` is over, if it still exists then.
 ///
 /// # Panics
 ///
-/// If no pool has started and the thread is refused: without it nothing would ever time out. Where the thread is there,
-/// and is calling back, the entry waits for its return.
-pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
+/// If there is no timer thread and the operating system refuses one: without it nothing would ever time out. If the one
+/// timer thread is in a callback, the entry waits for the end of that callback.
+pub(crate) fn after(limit: Duration, target: Weak<dyn Expire>) {
     let forks = fork::generation();
     let Some(at) = Instant::now().checked_add(limit) else {
         return; // Longer than the clock can count.
@@ -137,26 +148,26 @@ pub(crate) fn after(limit: Duration, what: Weak<dyn Expire>) {
     let mut queue = lock();
     let of_parent = queue.forget_parent(forks);
     let mut queue = with_room(queue, lock);
-    let first = queue.entries.peek().is_none_or(|Reverse(entry)| at < entry.at);
-    queue.entries.push(Reverse(Entry { at, limit, what }));
-    let alone = queue.watchers == 0;
-    queue.watchers += usize::from(alone);
+    let is_first = queue.entries.peek().is_none_or(|Reverse(entry)| at < entry.at);
+    queue.entries.push(Reverse(Entry { at, limit, target }));
+    let is_missing = queue.watchers == 0;
+    queue.watchers += usize::from(is_missing);
     drop(queue);
     drop(of_parent);
-    if alone {
-        // Without any thread nothing would ever time out, and nothing could say so but a panic. The lock is free: the
-        // panic hook may ask for a time limit.
+    if is_missing {
+        // Only a panic can report this: there is no thread that could end the task. The lock is free: the panic hook
+        // may add an entry.
         if let Err(error) = start_watcher()
             && !is_served()
         {
             panic!("the operating system refused the thread that `timeout` needs ({error}): close other threads");
         }
-    } else if first {
-        BELL.notify_one();
+    } else if is_first {
+        EARLIER_ENTRY.notify_one();
     }
 }
 
-/// Starts a thread that was counted as a watcher. Refused once, it may be had later.
+/// Starts a thread that is already counted as a watcher.
 fn start_watcher() -> io::Result<()> {
     let spawned = std::thread::Builder::new().name("fanfold-timer".into()).spawn(run);
     if spawned.is_err() {
@@ -165,40 +176,41 @@ fn start_watcher() -> io::Result<()> {
     spawned.map(drop)
 }
 
-/// Whether a thread waits for the next entry, or will.
+/// Whether a thread waits for the next entry, or will after its callback.
 fn is_served() -> bool {
     let queue = lock();
-    queue.watchers + queue.ending > 0
+    queue.watchers + queue.in_callback > 0
 }
 
-pub(crate) fn lock() -> MutexGuard<'static, Queue> {
+pub(super) fn lock() -> MutexGuard<'static, TimerQueue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The main function of a timer thread.
 fn run() {
     let mut queue = lock();
     loop {
         let now = Instant::now();
         queue = match queue.entries.peek() {
-            None => BELL.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            None => EARLIER_ENTRY.wait(queue).unwrap_or_else(PoisonError::into_inner),
             Some(Reverse(entry)) if entry.at > now => {
                 let left = entry.at - now;
-                BELL.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                EARLIER_ENTRY.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
             }
-            Some(_) => match queue.entries.pop().map(|Reverse(entry)| (entry.what.upgrade(), entry)) {
-                Some((Some(what), entry)) => {
-                    end(queue, what, entry.limit);
+            Some(_) => match queue.entries.pop().map(|Reverse(entry)| (entry.target.upgrade(), entry)) {
+                Some((Some(target), entry)) => {
+                    call_back(queue, target, entry.limit);
                     let mut queue = lock();
-                    // A callback that forks returns in the child too, where the count has begun anew.
-                    queue.ending = queue.ending.saturating_sub(1);
-                    // One watches, and one is there to take its place.
+                    // Saturating: a callback that forks returns in the child too, where the count has begun anew.
+                    queue.in_callback = queue.in_callback.saturating_sub(1);
+                    // Two threads are enough: one watches, the other takes its place during a callback.
                     if queue.watchers >= 2 {
                         return;
                     }
                     queue.watchers += 1;
                     queue
                 }
-                // The entry may be the last of what has ended: it is freed while the lock is free.
+                // The entry may be the last reference to the memory of its target. It is freed while the lock is free.
                 ended => {
                     drop(queue);
                     drop(ended);
@@ -209,20 +221,21 @@ fn run() {
     }
 }
 
-/// Ends what is due, while another thread watches: callbacks may wait for what has a time limit too.
-fn end(mut queue: MutexGuard<'static, Queue>, what: Arc<dyn Expire>, limit: Duration) {
+/// Runs the callback of an entry that is due, while another thread watches: the callback may wait for a task that has a
+/// time limit itself.
+fn call_back(mut queue: MutexGuard<'_, TimerQueue>, target: Arc<dyn Expire>, limit: Duration) {
     queue.watchers -= 1;
-    queue.ending += 1;
-    let alone = queue.watchers == 0;
-    queue.watchers += usize::from(alone);
+    queue.in_callback += 1;
+    let is_missing = queue.watchers == 0;
+    queue.watchers += usize::from(is_missing);
     drop(queue);
-    if alone {
-        // If it is refused, time limits wait for the callbacks of this one.
+    if is_missing {
+        // If the thread is refused, further entries wait for the end of this callback.
         let _ = start_watcher();
     }
-    unwind::contain(|| what.expire(limit));
-    // It may be the last of a result, whose destructor may panic.
-    unwind::discard(what);
+    unwind::contain(|| target.expire(limit));
+    // This may be the last reference to a task's result, whose destructor may panic.
+    unwind::discard(target);
 }
 
 #[cfg(test)]
@@ -230,25 +243,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_ended_in_time_is_not_kept_until_its_time_is_up() {
-        struct Nothing;
-        impl Expire for Nothing {
+    fn entries_of_ended_targets_are_pruned_before_they_are_due() {
+        struct Target;
+        impl Expire for Target {
             fn expire(&self, _: Duration) {}
         }
-        let queue = Mutex::new(Queue::new());
+        let queue = Mutex::new(TimerQueue::new());
         let add = |entry| {
             let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
             with_room(lock(), lock).entries.push(Reverse(entry));
         };
-        let (limit, alive) = (Duration::from_hours(1), Arc::new(Nothing));
+        let (limit, live) = (Duration::from_hours(1), Arc::new(Target));
         let at = Instant::now() + limit;
-        add(Entry { at, limit, what: Arc::downgrade(&alive) as Weak<dyn Expire> });
+        add(Entry { at, limit, target: Arc::downgrade(&live) as Weak<dyn Expire> });
         for _ in 0..100_000 {
-            let over = Arc::new(Nothing);
-            add(Entry { at, limit, what: Arc::downgrade(&over) as Weak<dyn Expire> });
+            let ended = Arc::new(Target);
+            add(Entry { at, limit, target: Arc::downgrade(&ended) as Weak<dyn Expire> });
         }
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
-        assert!(queue.entries.len() <= LEAST + 1, "{} entries", queue.entries.len());
-        assert!(queue.entries.iter().any(|Reverse(entry)| entry.what.strong_count() > 0), "the living one stays");
+        assert!(queue.entries.len() <= MIN_PRUNE + 1, "{} entries", queue.entries.len());
+        assert!(queue.entries.iter().any(|Reverse(entry)| entry.target.strong_count() > 0), "the live one stays");
     }
 }

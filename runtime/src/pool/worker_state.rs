@@ -1,8 +1,8 @@
-//! Per-worker state: `init = path` makes it once a worker, and the function's `#[worker]` parameter is `&mut` to it.
+//! Per-worker state: `init = path` makes it once per worker, and the function's `#[worker]` parameter is `&mut` to it.
 //!
-//! The state lives in a thread-local of its worker, so it need not be `Send`, and it is dropped when the worker ends.
-//! It is taken out while a call uses it: a nested call on the same worker finds none and makes a second one, so there
-//! is never a second `&mut`.
+//! The state lives in a thread-local of its worker. So it need not be `Send`, and it is dropped when the worker ends.
+//! It is taken out of the thread-local while a call uses it. A nested call on the same worker finds none and makes a
+//! second one, so there are never two `&mut` to one state.
 
 use std::any::{Any, TypeId};
 use std::cell::{RefCell, RefMut};
@@ -14,8 +14,8 @@ use crate::error::panic_message;
 use crate::error::panics;
 use crate::sys::unwind;
 
-/// The function, as its path and the type that it belongs to, and the type of its state: functions of the same name
-/// in other blocks have states of their own, and generic functions one a type.
+/// The type that the function belongs to, the function's path, and the type of its state. So functions of one name in
+/// different `impl` blocks have separate states, and a generic function has one state per type.
 type Key = (TypeId, &'static str, TypeId);
 
 type States = HashMap<Key, Box<dyn Any>>;
@@ -24,20 +24,20 @@ thread_local! {
     static STATES: RefCell<States> = RefCell::default();
 }
 
-/// What an initializer may return: the state, or a `Result` of it. `M` only tells the two apart.
+/// What an initializer may return: the state, or a `Result` of it. The marker `M` tells the two implementations apart.
 #[diagnostic::on_unimplemented(
     message = "an initializer that returns `{Self}` does not make the `#[worker]` state `{S}`",
     label = "does not make the `#[worker]` state",
     note = "`init` takes the path of a function without arguments that returns the state, or a `Result` of it whose error can be displayed"
 )]
 pub trait IntoState<S, M> {
-    /// The state, or why there is none.
+    /// Returns the state, or the error's text.
     fn into_state(self) -> Result<S, String>;
 }
 
-/// Marks an initializer that returns the state.
+/// Marker: the initializer returns the state.
 pub struct Plain;
-/// Marks an initializer that returns a `Result`.
+/// Marker: the initializer returns a `Result`.
 pub struct Fallible;
 
 impl<S> IntoState<S, Plain> for S {
@@ -52,7 +52,7 @@ impl<S, E: Display> IntoState<S, Fallible> for Result<S, E> {
     }
 }
 
-/// Calls `work` with this worker's state of the function, made by `init` if there is none.
+/// Calls `work` with this worker's state of the function. `init` makes the state if there is none.
 ///
 /// # Panics
 ///
@@ -68,46 +68,46 @@ where
     O: IntoState<S, M>,
 {
     let key = (typeid::of::<Owner>(), function, TypeId::of::<S>());
-    // In a destructor of a thread-local the map may be gone: a state is made for this call alone then.
-    let kept = STATES.try_with(|states| states.borrow_mut().remove(&key)).ok().flatten();
-    let state = match kept.map(Box::<dyn Any>::downcast::<S>) {
+    // In a destructor of a thread-local, `STATES` may be gone. Then a state is made for this call alone.
+    let stored = STATES.try_with(|states| states.borrow_mut().remove(&key)).ok().flatten();
+    let mut state = match stored.map(Box::<dyn Any>::downcast::<S>) {
         Some(Ok(state)) => state,
         _ => Box::new(make(function, init)),
     };
-    // A call that panics leaves the state behind: it may be half-changed.
-    let mut state = state;
+    // If this panics, the state is dropped, because it may be inconsistent.
     let result = work(&mut state);
     let mut state = Some(state as Box<dyn Any>);
     let _ =
         STATES.try_with(|states| state = state.take().and_then(|state| borrow_with_room(states).insert(key, state)));
-    // A nested call's second state, dropped outside of the borrow: its destructor may call us.
+    // A second state that a nested call has stored is dropped outside of the borrow: its destructor may call this.
     drop(state);
     result
 }
 
-/// A map with room for one more state. It grows outside of the borrow: the program's allocator may run a task here.
+/// Borrows the map when it has room for one more state. It grows outside of the borrow: the program's allocator may run
+/// a task, which may use a state.
 fn borrow_with_room(states: &RefCell<States>) -> RefMut<'_, States> {
     loop {
-        let kept = states.borrow_mut();
-        let len = kept.len();
-        if len < kept.capacity() {
-            return kept;
+        let map = states.borrow_mut();
+        let len = map.len();
+        if len < map.capacity() {
+            return map;
         }
-        drop(kept);
+        drop(map);
         let mut larger = States::with_capacity(2 * len + 1);
-        let mut kept = states.borrow_mut();
-        if kept.len() < larger.capacity() {
-            larger.extend(kept.drain());
-            std::mem::swap(&mut *kept, &mut larger);
+        let mut map = states.borrow_mut();
+        if map.len() < larger.capacity() {
+            larger.extend(map.drain());
+            std::mem::swap(&mut *map, &mut larger);
         }
-        drop(kept);
+        drop(map);
     }
 }
 
-/// Drops what this worker keeps, at its end: a destructor that panics costs nothing but itself, and one that waits for a
-/// task may, which the thread's own end would be too late for.
-pub(crate) fn end() {
-    // One at a time, outside of the borrow: a destructor may call us, and make another.
+/// Drops this worker's states, before the thread ends. Their destructors may panic, and may wait for tasks: in the
+/// destructor of the thread-local they could not.
+pub(crate) fn drop_all() {
+    // One at a time, outside of the borrow: a destructor may make another state.
     while let Some(state) =
         STATES.with_borrow_mut(|states| states.keys().next().copied().and_then(|key| states.remove(&key)))
     {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Task;
 use super::slot::Relay;
-use crate::pool::block_in_place::Blocked;
+use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::{self, block_in_place};
 use crate::sys::{fork, park, reserve};
 
@@ -30,7 +30,7 @@ struct State {
     /// How many there must be for it to be woken: fewer if one of them has no result.
     enough: usize,
     /// What a thread blocks that waits for the tasks.
-    blocked: Blocked,
+    blocked: BlockedRuntime,
     /// Whether one of the tasks was left to the parent by a fork before it was watched.
     left_to_parent: bool,
 }
@@ -112,7 +112,7 @@ impl Completions {
             self.check_fork();
             let ended = || self.shared.lock().has_enough();
             let blocked = self.shared.lock().blocked.clone();
-            block_in_place::on(blocked, deadline, || match deadline {
+            block_in_place::wait(blocked, deadline, || match deadline {
                 Some(deadline) => drop(pool::wait_until_deadline(ended, deadline)),
                 None => pool::wait_until(|| ended() || pool::refusals() != refusals),
             });

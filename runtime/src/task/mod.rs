@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
-use crate::pool::block_in_place::Blocked;
+use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::{self, Core, Job};
 use crate::pool::{block_in_place, config};
 use crate::sys::park;
@@ -121,7 +121,7 @@ impl<T> Task<T> {
         let mut refusals = pool::refusals();
         while self.tell_this_thread() {
             let wakes = || self.slot.is_done() || pool::refusals() != refusals;
-            block_in_place::on(self.blocked(), None, || pool::sleep_until(wakes));
+            block_in_place::wait(self.blocked(), None, || pool::park_until(wakes));
             refusals = pool::refusals();
             if self.slot.is_done() || self.claim_refused() {
                 return;
@@ -135,7 +135,7 @@ impl<T> Task<T> {
     }
 
     /// What this thread blocks if it waits for the task.
-    pub(crate) fn blocked(&self) -> Blocked {
+    pub(crate) fn blocked(&self) -> BlockedRuntime {
         self.slot.blocked()
     }
 
@@ -172,14 +172,14 @@ impl<T> Task<T> {
         let core = self.slot.core();
         pool::is_worker()
             && (self.slot.may_be_claimed() || (self.slot.may_be_claimed_by_own() && core.is_own_worker()))
-            && core.is_refused_threads()
+            && core.has_refused_spawn()
             && self.run_here()
     }
 
     /// Looks for a moment whether the task is done; if not, has this thread woken when it is.
     fn tell_this_thread(&self) -> bool {
         let core = self.slot.core();
-        if core.look(|| self.slot.is_done()) {
+        if core.spin_until(|| self.slot.is_done()) {
             return false;
         }
         core.check_fork();
@@ -203,7 +203,7 @@ impl<T> Task<T> {
 
     /// Whether this is a forked child, and the task is its parent's.
     pub(crate) fn is_left_to_parent(&self) -> bool {
-        self.slot.core().is_of_parent()
+        self.slot.core().is_from_parent()
     }
 
     /// Tells a relay no more that was to be told this key.
@@ -257,7 +257,7 @@ impl<T> Task<T> {
         };
         let done = || self.slot.is_done();
         !self.tell_this_thread()
-            || block_in_place::on(self.blocked(), Some(deadline), || pool::wait_until_deadline(done, deadline))
+            || block_in_place::wait(self.blocked(), Some(deadline), || pool::wait_until_deadline(done, deadline))
     }
 
     /// Whether the result is there, or will never be.

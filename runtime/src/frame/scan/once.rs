@@ -34,7 +34,7 @@ impl<T> Once<T> {
                 continue;
             }
             drop(making);
-            pool::wait_by(|| drop(self.made.wait_while(self.making(), |making| *making)));
+            pool::blocking_section(|| drop(self.made.wait_while(self.making(), |making| *making)));
         }
     }
 

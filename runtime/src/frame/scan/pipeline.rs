@@ -243,7 +243,7 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
             }
             drop(state);
             let must_wait = |state: &mut State<P>| !state.is_over() && !state.may_take(self.window);
-            pool::wait_by(|| drop(self.moved.wait_while(self.state(), must_wait)));
+            pool::blocking_section(|| drop(self.moved.wait_while(self.state(), must_wait)));
         }
     }
 

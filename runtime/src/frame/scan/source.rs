@@ -117,7 +117,7 @@ impl Batches {
             }
             let Some(messages) = &self.messages else { return Ok(None) };
             // A worker gives its permit back while it waits: the query may call functions that use Fanfold.
-            let message = messages.try_recv().or_else(|_| pool::wait_by(|| messages.recv()));
+            let message = messages.try_recv().or_else(|_| pool::blocking_section(|| messages.recv()));
             let message = message.unwrap_or_else(|_| Message::Failed(stopped()));
             let last = match message {
                 Message::Rows(batch) => {
@@ -141,7 +141,7 @@ impl Drop for Batches {
         // A query that waits to hand a batch over learns from this that nobody will take it.
         self.messages = None;
         if let Some(query) = self.query.take() {
-            let _ = pool::wait_by(|| query.join());
+            let _ = pool::blocking_section(|| query.join());
         }
     }
 }

@@ -65,7 +65,7 @@ impl Suspects {
                 finder.ok()?.join().ok()?
             })
         };
-        match pool::wait_by(find) {
+        match pool::blocking_section(find) {
             Some(path) => of_file(&renamed(&error, path), path.as_std_path()),
             None => error,
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Kind, at_work, cpu_seat};
+use crate::pool::{Core, Kind, mark_computing, mark_cpu_work};
 use cost_history::Prior;
 use guided::{Block, Handout};
 use malloc_cache::Aside;
@@ -137,13 +137,13 @@ where
         }
     };
     // While the caller does a cpu pool's work, nested calls stay on it.
-    let _seat = hands.does_cpu_work().then(cpu_seat);
+    let _seat = hands.does_cpu_work().then(mark_cpu_work);
     let handout = Handout::new(unstarted.give(), block, discard);
     let blocks = handout.blocks();
     let helpers = hands.helpers.min(if hands.along { blocks.saturating_sub(1) } else { blocks });
     let cores = hands.along.then(|| Cores::here(helpers + 1));
     let share = || {
-        let _at_work = hands.does_cpu_work().then(at_work);
+        let _at_work = hands.does_cpu_work().then(mark_computing);
         handout.work(cores.as_ref(), body);
     };
     scoped::lend(hands.core, helpers, hands.along, &share)
@@ -160,10 +160,10 @@ where
     D: Fn(Range<usize>) + Sync,
 {
     let Hands { core, helpers, .. } = plan.hands;
-    let _seat = plan.hands.does_cpu_work().then(cpu_seat);
+    let _seat = plan.hands.does_cpu_work().then(mark_cpu_work);
     let prior = Prior::of(plan.name);
     let least_ns = if plan.owned { OWNED_NS } else { 0 };
-    let Probed::Share { rate, helpers } = probe(unstarted, core.demand(), helpers, least_ns, prior, body) else {
+    let Probed::Share { rate, helpers } = probe(unstarted, core.load(), helpers, least_ns, prior, body) else {
         return Ok(());
     };
     let items = unstarted.give();
@@ -171,7 +171,7 @@ where
     if plan.stops || items.end > Ranges::<D>::MOST {
         let handout = Handout::new(items, Block::Guided { per_item_ns: rate, workers: helpers + 1 }, discard);
         let share = || {
-            let _at_work = plan.hands.does_cpu_work().then(at_work);
+            let _at_work = plan.hands.does_cpu_work().then(mark_computing);
             let _aside = plan.owned.then(Aside::new);
             handout.work(Some(&cores), body);
         };
@@ -179,7 +179,7 @@ where
     }
     let ranges = Ranges::new(&items, cores, discard);
     let share = || {
-        let _at_work = plan.hands.does_cpu_work().then(at_work);
+        let _at_work = plan.hands.does_cpu_work().then(mark_computing);
         let _aside = plan.owned.then(Aside::new);
         prior.remember(ranges.work(rate, body));
     };

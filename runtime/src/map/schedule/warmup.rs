@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use super::cost_history::Prior;
-use crate::pool::Demand;
+use crate::pool::Load;
 use crate::sys::clock::Moment;
 
 /// A batch at most, before the clock is looked at again.
@@ -66,7 +66,7 @@ pub(crate) enum Probed {
 /// Works on the items until they are worth sharing with `helpers` workers, or done. Less than `least_ns` is not.
 pub(crate) fn probe<D: Fn(Range<usize>)>(
     unstarted: &mut Unstarted<'_, D>,
-    demand: &Demand,
+    load: &Load,
     helpers: usize,
     least_ns: u64,
     prior: Prior,
@@ -77,7 +77,7 @@ pub(crate) fn probe<D: Fn(Range<usize>)>(
         alone(unstarted, body);
         return Probed::Done;
     }
-    if !demand.has_free(helpers) && prior.is_short() {
+    if !load.has_free_core(helpers) && prior.is_short() {
         for _ in 0..2 {
             if body(unstarted.take(UNSEEN / 2)).is_break() || unstarted.left.is_empty() {
                 return Probed::Done;
@@ -88,7 +88,7 @@ pub(crate) fn probe<D: Fn(Range<usize>)>(
     let start = Moment::now();
     if let Some(rate) = prior.long()
         && let Some(rest) = Some(rate.saturating_mul(all as u64)).filter(|rest| *rest >= least_ns)
-        && let Some(helpers) = demand.helpers(rest, u64::MAX, helpers, start)
+        && let Some(helpers) = load.helpers(rest, u64::MAX, helpers, start)
     {
         return Probed::Share { rate, helpers };
     }
@@ -110,7 +110,7 @@ pub(crate) fn probe<D: Fn(Range<usize>)>(
         let rate = took.div_ceil(items);
         if left == 0 {
             if worth {
-                demand.went_alone(now.since(start), now);
+                load.ran_unshared(now.since(start), now);
             }
             prior.remember(now.since(start) / all as u64);
             return Probed::Done;
@@ -120,14 +120,14 @@ pub(crate) fn probe<D: Fn(Range<usize>)>(
             let rest = left.saturating_mul(took) / items;
             if rest < least_ns {
                 // Nothing to share.
-            } else if let Some(helpers) = demand.helpers(rest, now.since(start), helpers, now) {
+            } else if let Some(helpers) = load.helpers(rest, now.since(start), helpers, now) {
                 prior.remember(rate);
                 return Probed::Share { rate, helpers };
             } else {
-                worth |= demand.is_worth(rest, helpers);
+                worth |= load.is_worth_sharing(rest, helpers);
             }
         }
-        let longest = if demand.has_free(helpers) { BATCH_NS } else { LONE_BATCH_NS };
+        let longest = if load.has_free_core(helpers) { BATCH_NS } else { LONE_BATCH_NS };
         batch = next_batch(items, took, left, longest);
     }
 }

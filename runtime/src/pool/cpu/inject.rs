@@ -1,100 +1,104 @@
-//! How rayon's threads come to serve the cpu pool's queue: each gets a ticket, "serve the queue", and takes jobs until
-//! there are none.
+//! Injection into rayon: a request to serve our queue is spawned on rayon's pool, and the thread that runs it takes
+//! jobs until none is left.
 
 use std::cell::Cell;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::pool::job::JobEnd;
-use crate::pool::queue::sleepers::CHAIN;
+use crate::pool::queue::sleepers::WAKE_FANOUT;
 use crate::pool::queue::state::State;
 use crate::pool::{Core, blocking, spawn};
 use crate::sys::park;
 
-/// How long a thread that has helped looks for more.
-const LINGER: Duration = Duration::from_micros(50);
+/// How long a thread that has computed a share of a map spins for the next one.
+const SPIN_FOR_MORE: Duration = Duration::from_micros(50);
 
-/// Calls workers for jobs that could run: the porter, then rayon's that are free, else those that stand in.
-pub(crate) fn rouse(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
-    let mut wanted = core.queue.wanted(&state);
-    if wanted == 0 {
+/// Wakes workers for queued jobs that have a free permit: the resident worker first, then free threads of rayon's, then
+/// spare threads, which are parked or spawned.
+pub(crate) fn wake_workers(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
+    let mut missing = core.queue.missing_workers(&state);
+    if missing == 0 {
         return;
     }
-    let porter = usize::from(state.call_porter());
-    wanted -= porter;
-    let free = if state.rayon.is_some() { core.threads.saturating_sub(1 + state.inside + state.tickets) } else { 0 };
-    let tickets = wanted.min(free).min(CHAIN - porter);
-    state.tickets += tickets;
-    wanted -= tickets;
-    let called = state.call(wanted);
-    // Those that sleep still are called by those that are called.
-    wanted = if state.sleeping.len() > 0 { 0 } else { (wanted - called.len()).saturating_sub(state.hooked) };
-    let rayon = (tickets > 0).then(|| state.rayon.clone()).flatten();
-    if wanted > 0 && state.aside + state.lost > 0 {
-        // One that is refused is deferred.
-        let _ = spawn::start_threads(core, state, wanted, blocking::work);
+    let resident = usize::from(state.begin_wake_resident());
+    missing -= resident;
+    // One of rayon's threads is the resident worker.
+    let free =
+        if state.rayon.is_some() { core.threads.saturating_sub(1 + state.rayon_serving + state.injected) } else { 0 };
+    let injected = missing.min(free).min(WAKE_FANOUT - resident);
+    state.injected += injected;
+    missing -= injected;
+    let woken = state.begin_wake(missing);
+    // While spare threads are still parked, those that are woken now wake them.
+    missing = if state.sleepers.len() > 0 { 0 } else { (missing - woken.len()).saturating_sub(state.in_start_hook) };
+    let rayon = (injected > 0).then(|| state.rayon.clone()).flatten();
+    if missing > 0 && state.blocked + state.written_off > 0 {
+        // A refused thread is left to the timer thread: see `spawn_retry.rs`.
+        let _ = spawn::spawn_threads(core, state, missing, blocking::run_worker);
     } else {
         drop(state);
     }
-    if porter > 0 {
-        core.queue.porter.notify_one();
+    if resident > 0 {
+        core.queue.resident.notify_one();
     }
-    called.ring();
+    woken.notify();
     if let Some(rayon) = rayon {
-        for _ in 0..tickets {
+        for _ in 0..injected {
             let core = Arc::clone(core);
-            rayon.spawn(move || use_ticket(&core));
+            rayon.spawn(move || run_injected(&core));
         }
     }
 }
 
 thread_local! {
-    /// Whether this thread serves the queue already: the porter, and one that waits for rayon's work inside a job, use
-    /// tickets as well.
-    static SERVES: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread serves the queue. Such a thread may run an injected request, too: the resident worker when
+    /// it runs rayon's work, and a thread that waits for rayon's work inside of a job.
+    static IS_SERVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes that this thread serves the queue; whether it did.
-pub(crate) fn begin_to_serve() -> bool {
-    SERVES.replace(true)
+/// Marks this thread as serving the queue; returns whether it was marked before.
+pub(crate) fn mark_serving() -> bool {
+    IS_SERVING.replace(true)
 }
 
-fn use_ticket(core: &Arc<Core>) {
-    let before = begin_to_serve();
+/// Runs an injected request on a thread of rayon's.
+fn run_injected(core: &Arc<Core>) {
+    let before = mark_serving();
     let mut state = core.queue.lock();
-    state.tickets -= 1;
-    state.inside += usize::from(!before);
-    serve(core, state).inside -= usize::from(!before);
-    SERVES.set(before);
+    state.injected -= 1;
+    state.rayon_serving += usize::from(!before);
+    serve_queue(core, state).rayon_serving -= usize::from(!before);
+    IS_SERVING.set(before);
 }
 
-/// Takes jobs until there are none, or no permit for one. Whoever has helped with a map looks for more for a while: maps
-/// often come one after the other, and waking a thread takes longer than many of them.
-pub(crate) fn serve<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    if core.queue.wanted(&state) > 1 {
-        // One job is this thread's own: the others are called in a chain, not all of them by one thread.
-        rouse(core, state);
+/// Takes jobs until none is left, or no permit for one. A thread that has computed a share of a map then spins for the
+/// next one for a while: maps often follow one another, and waking a thread takes longer than many maps.
+pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    if core.queue.missing_workers(&state) > 1 {
+        // One of the jobs is for this thread. The others are woken in a tree, not one after the other by one thread.
+        wake_workers(core, state);
         state = core.queue.lock();
     }
-    let mut helped = state.jobs.is_empty() && core.demand.expects_more();
+    let mut should_spin = state.jobs.is_empty() && core.load.expects_more_maps();
     loop {
         while let Some(job) = core.queue.take(&mut state) {
             drop(state);
             let ran;
             (state, ran) = core.run_job(job);
-            helped = ran == JobEnd::Helped;
+            should_spin = ran == JobEnd::RanMapShare;
         }
         // One core is left to the caller.
-        if !std::mem::take(&mut helped) || state.closed || state.lingering + 1 >= core.threads.max(2) {
+        if !std::mem::take(&mut should_spin) || state.closed || state.rayon_spinning + 1 >= core.threads.max(2) {
             break;
         }
-        state.lingering += 1;
+        state.rayon_spinning += 1;
         drop(state);
-        let seen = core.demand.while_looking(|| park::spin_for(LINGER, || core.queue.looks_busy()));
+        let found = core.load.while_spinning(|| park::spin_for(SPIN_FOR_MORE, || core.queue.has_queued_jobs()));
         state = core.queue.lock();
-        state.lingering -= 1;
-        // What came for nothing does not look again.
-        helped = seen && state.jobs.is_empty();
+        state.rayon_spinning -= 1;
+        // A thread that found a job which another took spins once more. One that found none does not.
+        should_spin = found && state.jobs.is_empty();
     }
     state
 }

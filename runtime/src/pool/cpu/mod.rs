@@ -1,9 +1,10 @@
-//! The cpu pool: rayon's work-stealing threads, in a pool of our own, as the global one may be taken.
+//! The worker threads of cpu pools: rayon's work-stealing threads, in a rayon pool of our own, as the program may use
+//! the global one.
 //!
-//! Jobs wait in our own queue. The first of rayon's threads, the [porter](resident), waits at that queue; the others
-//! are rayon's, and get [tickets](inject). So a job can be counted, whoever waits for it can run it first, and a
-//! burst of jobs costs rayon as many tickets as it has threads. When rayon's threads wait inside jobs, plain threads stand
-//! in for them.
+//! Jobs wait in our queue, not in rayon's. The first of rayon's threads, the [resident worker](resident), waits at this
+//! queue. The others wait in rayon's main loop, and are given requests to serve the queue ([`inject`]). So jobs can be
+//! counted, a thread that waits for a job can run it first, and a burst of jobs costs rayon at most one request per
+//! thread. While rayon's threads are blocked inside of jobs, plain threads run in their place.
 
 pub(super) mod inject;
 pub(super) mod resident;
@@ -14,77 +15,78 @@ use super::job::Job;
 use super::{BuildError, Core, current_worker};
 
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
-    // Weak handles: the threads must not keep alive the pool whose end they wait for.
+    // Weak references: the threads must not keep the pool alive, whose end they wait for.
     let (name, entered, left) = (Arc::downgrade(core), Arc::downgrade(core), Arc::downgrade(core));
     let built = rayon::ThreadPoolBuilder::new()
         .num_threads(core.threads)
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
-        .start_handler(move |index| enter(&entered, index))
-        .exit_handler(move |_| leave(&left))
+        .start_handler(move |index| on_thread_start(&entered, index))
+        .exit_handler(move |_| on_thread_exit(&left))
         .build()
         .map(Arc::new);
     let mut state = core.queue.lock();
     match built {
         Ok(pool) => {
             state.threads = core.threads;
-            state.next_index = core.threads;
+            state.next_thread_index = core.threads;
             state.rayon = Some(pool);
             Ok(())
         }
         Err(error) => {
-            // The porter may be there already.
+            // The resident worker may have started.
             state.closed = true;
-            core.queue.porter.notify_one();
+            core.queue.resident.notify_one();
             drop(state);
             Err(BuildError::Spawn(std::io::Error::other(error)))
         }
     }
 }
 
-/// What a thread does before it is rayon's; the first one stays until the pool ends.
-fn enter(core: &Weak<Core>, index: usize) {
+/// What a thread runs before rayon's main loop. The first thread returns from it when the pool is shut down.
+fn on_thread_start(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
-        current_worker::take(&core);
+        current_worker::enter(&core);
         core.on_start();
         if index == 0 {
-            resident::work(&core);
+            resident::run(&core);
         }
     }
 }
 
-fn leave(core: &Weak<Core>) {
+fn on_thread_exit(core: &Weak<Core>) {
     if let Some(core) = core.upgrade() {
         core.on_stop();
-        // Threads of a pool that could not be built were never counted.
+        // Saturating: threads of a pool that could not be built were never counted.
         let mut state = core.queue.lock();
         state.threads = state.threads.saturating_sub(1);
         drop(state);
-        core.queue.gone.notify_all();
+        core.queue.drain_progress.notify_all();
     }
 }
 
 #[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
-        Ok(state) => inject::rouse(core, state),
+        Ok(state) => inject::wake_workers(core, state),
         Err(job) => job.abandon(false),
     }
 }
 
-pub(super) fn finish(core: &Core) {
+/// Closes the pool, and waits until its queue is empty and its threads have ended.
+pub(super) fn close_and_join(core: &Core) {
     let mut state = core.queue.lock();
     state.closed = true;
-    core.queue.porter.notify_one();
-    state.call_all();
+    core.queue.resident.notify_one();
+    state.wake_all();
     drop(state);
-    let own = current_worker::is_worker_of(core);
-    if !own {
+    let is_own = current_worker::is_worker_of(core);
+    if !is_own {
         core.drain(None);
     }
-    // Rayon runs the tickets it has before its threads end.
+    // Rayon runs the injected requests that it has before its threads end.
     let rayon = core.queue.lock().rayon.take();
     drop(rayon);
-    if !own {
-        current_worker::wait_by(|| core.queue.join());
+    if !is_own {
+        current_worker::blocking_section(|| core.queue.join());
     }
 }

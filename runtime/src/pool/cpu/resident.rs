@@ -1,90 +1,95 @@
-//! The porter of the cpu pool: the one of rayon's threads that waits at our own queue.
+//! The resident worker of a cpu pool: the one of rayon's threads that waits at our queue.
 //!
-//! Rayon wakes its threads in a chain, each of which looks for a while before it sleeps again. That suits work that
-//! branches. For a single task it is several times what the task costs, on cores that the caller may want. So the first
-//! thread of the pool never gets as far as rayon's main loop: it stays in the handler that rayon calls at its start, where
-//! it is a worker of rayon's like the others (what it runs may split itself, and the others steal from it), and sleeps
-//! at our bell.
+//! Rayon wakes its threads in a chain, and each of them searches for work for a while before it sleeps again. That
+//! suits work that branches. For a single task it costs several times what the task takes, on cores that the caller may
+//! want. So the first thread of the pool never enters rayon's main loop: it stays in the handler that rayon calls at
+//! its start. There it is a worker of rayon's like the others, so what it runs may split itself, and the others steal
+//! from it. But it parks at our condition variable.
 //!
-//! What rayon has for it (the others' work to steal, a broadcast) it learns by asking: before it sleeps, and now and then
-//! while others are at work. So what a task has left behind in rayon may want this thread, for a broadcast or as the only
-//! one that is free, up to a minute before it comes.
+//! It learns by polling whether rayon has work for it, such as the other threads' work to steal, or a broadcast: before
+//! it parks, and now and then while others serve the queue. So work that a task has left behind in rayon may wait up to
+//! a minute for this thread: a broadcast, or any work where this is the only free thread.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::inject;
 use crate::pool::Core;
-use crate::pool::idle::Patience;
-use crate::pool::queue::state::{Porter, State};
+use crate::pool::idle::IdlePolicy;
+use crate::pool::queue::state::{ResidentState, State};
 use crate::sys::clock::Moment;
 
-/// How soon it asks rayon again while others serve the queue; then after twice that time, and so on.
-const SOON: Duration = Duration::from_millis(1);
-/// The longest pause while others serve it.
-const SELDOM: Duration = Duration::from_millis(16);
-/// How soon it asks when nobody serves the queue. What runs then was left behind by a task: that is rare, and asking is
-/// to cost next to nothing.
-const LATER: Duration = Duration::from_secs(10);
-/// The longest pause then.
-const LAST: Duration = Duration::from_mins(1);
+/// The first pause between two polls of rayon while others serve the queue. It doubles each time.
+const FIRST_POLL: Duration = Duration::from_millis(1);
+/// The longest pause while others serve the queue.
+const MAX_POLL_BUSY: Duration = Duration::from_millis(16);
+/// The shortest pause while no thread serves the queue. Any work in rayon was left behind by a task then. That is rare,
+/// and polling is to cost next to nothing.
+const MIN_POLL_IDLE: Duration = Duration::from_secs(10);
+/// The longest pause while no thread serves the queue.
+const MAX_POLL_IDLE: Duration = Duration::from_mins(1);
 
-/// The porter's life, from the pool's start to its end.
-pub(crate) fn work(core: &Arc<Core>) {
-    let mut patience = Patience::new();
-    inject::begin_to_serve();
+/// Serves the queue until the pool is closed and its queue is empty.
+pub(crate) fn run(core: &Arc<Core>) {
+    let mut idle_policy = IdlePolicy::new();
+    inject::mark_serving();
     let mut state = core.queue.lock();
     loop {
-        state = inject::serve(core, state);
+        state = inject::serve_queue(core, state);
         if has_ended(&state) {
             return;
         }
-        state = rest(core, state, &mut patience);
+        state = wait_for_work(core, state, &mut idle_policy);
     }
 }
 
-/// Whether nothing will be left to do.
+/// Whether no job will come any more.
 fn has_ended(state: &State) -> bool {
     state.closed && state.jobs.is_empty()
 }
 
-/// Waits for a job, or for something to do for rayon.
-fn rest<'a>(core: &'a Core, mut state: MutexGuard<'a, State>, patience: &mut Patience) -> MutexGuard<'a, State> {
-    let ring = state.ring;
-    if patience.is_to_look(ring) {
-        state.lingering += 1;
+/// Waits for a job, and runs rayon's work meanwhile.
+fn wait_for_work<'a>(
+    core: &'a Core,
+    mut state: MutexGuard<'a, State>,
+    idle_policy: &mut IdlePolicy,
+) -> MutexGuard<'a, State> {
+    let last_wake = state.last_wake;
+    if idle_policy.should_spin(last_wake) {
+        state.rayon_spinning += 1;
         drop(state);
-        patience.look(&core.queue, ring);
+        idle_policy.spin(&core.queue, last_wake);
         state = core.queue.lock();
-        state.lingering -= 1;
+        state.rayon_spinning -= 1;
     }
-    let mut pause = SOON;
+    let mut pause = FIRST_POLL;
     while !state.is_ready() && !has_ended(&state) {
         drop(state);
-        if help_rayon() {
-            pause = SOON;
+        if run_rayon_work() {
+            pause = FIRST_POLL;
         }
         state = core.queue.lock();
         if state.is_ready() || has_ended(&state) {
             break;
         }
-        pause = if state.inside + state.tickets > 0 { pause.min(SELDOM) } else { pause.max(LATER) };
-        state.porter = Porter::Asleep;
-        let asleep = Moment::now();
-        state = core.queue.porter.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
-        if state.porter == Porter::Busy {
-            // Called, and here.
-            state.coming -= 1;
-            patience.slept(asleep, state.ring);
+        let is_served = state.rayon_serving + state.injected > 0;
+        pause = if is_served { pause.min(MAX_POLL_BUSY) } else { pause.max(MIN_POLL_IDLE) };
+        state.resident = ResidentState::Parked;
+        let parked_at = Moment::now();
+        state = core.queue.resident.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        if state.resident == ResidentState::Active {
+            // It was woken for a job.
+            state.woken -= 1;
+            idle_policy.record_sleep(parked_at, state.last_wake);
         }
-        state.porter = Porter::Busy;
-        pause = (2 * pause).min(LAST);
+        state.resident = ResidentState::Active;
+        pause = (2 * pause).min(MAX_POLL_IDLE);
     }
     state
 }
 
-/// Runs what rayon has for this thread; whether that was anything.
-fn help_rayon() -> bool {
+/// Runs the work that rayon has for this thread; returns whether there was any.
+fn run_rayon_work() -> bool {
     let mut found = false;
     while rayon::yield_now() == Some(rayon::Yield::Executed) {
         found = true;

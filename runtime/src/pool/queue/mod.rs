@@ -1,11 +1,12 @@
-//! The queue of a pool: jobs in order, and the books on who may run them.
+//! The queue of a pool: jobs in order of submission, permits, and the counts of threads in each state.
 //!
-//! A worker needs a *permit* to run a job, and a pool has as many as it has threads. A worker that waits for
-//! something gives its permit back, so that another thread can go on with the queue, and asks for one again before
-//! it goes on itself. So waiting never uses up a pool, and no more threads run than the user said.
+//! A worker needs a *permit* to run a job, and a pool has as many permits as its number of threads. A worker that
+//! blocks gives its permit back, so that another thread can go on with the queue, and waits for a permit before it goes
+//! on itself. So waiting never uses up a pool, and no more jobs run at once than the user allowed.
 //!
-//! A worker of a crew of frames may wait for a thread of the user's, and keep its permit. If what that thread cuts has been
-//! begun by a worker that needs a permit to go on, no permit would ever be free: it [overdraws](Queue::step_back) then.
+//! There is one exception. A frame worker may join a thread of the user's and keep its permit, because Fanfold does not
+//! see that wait. If a frame that this thread cuts was begun by a worker that waits for a permit, no permit would ever
+//! be free. So that worker [overdraws](Queue::end_blocking).
 
 pub(super) mod permit;
 pub(super) mod sleepers;
@@ -19,47 +20,43 @@ use std::time::Duration;
 
 use super::job::Job;
 use crate::sys::clock::Moment;
-use crate::sys::{park, reserve};
-use permit::{Permit, Place};
+use crate::sys::reserve;
 use state::State;
 
-/// How long a worker that has waited stands in line while no other gives its permit back, before it goes on without one.
-/// Longer than most chunks take: where those that have the permits compute, it is one too many.
-const RETURNS_WITHIN: Duration = Duration::from_secs(1);
-
-/// Jobs in order. One lock: it is held for some ten nanoseconds at a time.
+/// The queue. It has one lock, which is held for about ten nanoseconds at a time. Nothing is allocated or freed under
+/// it.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// How many jobs there are, for threads that look without the lock.
-    waiting: AtomicUsize,
-    /// Tasks among them that have ended: see `sweep.rs`.
-    pub(super) dead: AtomicIsize,
-    /// Workers that will take a job at once, though they have not ended their last one.
-    expected: AtomicUsize,
-    /// Until when a worker may be on its way to another core, in ticks.
-    moving: AtomicU64,
-    /// Rings for the cpu pool's porter when a job comes, and when the pool closes.
-    pub(super) porter: Condvar,
-    /// The watching thread's clock. It rings when a map wants that thread, and at the end.
-    pub(super) clock: Condvar,
-    /// Rings for a worker that has waited and needs a permit again.
-    permit: Condvar,
-    /// Rings when a worker leaves, or a job ends while somebody drains the pool.
-    pub(super) gone: Condvar,
+    /// The number of jobs, for threads that look without the lock.
+    queued: AtomicUsize,
+    /// Queued tasks that have ended: see `sweep.rs`.
+    dead_tasks: AtomicIsize,
+    /// Workers that are about to return from a job and take the next one.
+    arriving: AtomicUsize,
+    /// Until when a worker may be migrating to another cpu, in ticks.
+    migrating_until: AtomicU64,
+    /// Wakes the resident worker of a cpu pool: for a job, and when the pool closes.
+    pub(super) resident: Condvar,
+    /// Wakes the thread that watches the queue: for a map that needs it, and when the pool closes.
+    pub(super) watcher: Condvar,
+    /// Wakes a worker that waits for a permit.
+    permit_returned: Condvar,
+    /// Wakes threads that drain or join the pool: when a thread has ended, and when a job of a closed pool has.
+    pub(super) drain_progress: Condvar,
 }
 
 impl Queue {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             state: Mutex::new(State::new(limit)),
-            waiting: AtomicUsize::new(0),
-            dead: AtomicIsize::new(0),
-            expected: AtomicUsize::new(0),
-            moving: AtomicU64::new(0),
-            porter: Condvar::new(),
-            clock: Condvar::new(),
-            permit: Condvar::new(),
-            gone: Condvar::new(),
+            queued: AtomicUsize::new(0),
+            dead_tasks: AtomicIsize::new(0),
+            arriving: AtomicUsize::new(0),
+            migrating_until: AtomicU64::new(0),
+            resident: Condvar::new(),
+            watcher: Condvar::new(),
+            permit_returned: Condvar::new(),
+            drain_progress: Condvar::new(),
         }
     }
 
@@ -68,8 +65,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job `copies` times, and gives the locked state for what else there is to do; gives the job back if
-    /// the pool is closed.
+    /// Adds a job `copies` times. Returns the locked state, under which the caller decides which workers to wake; or
+    /// the job, if the pool is closed.
     #[inline]
     pub(super) fn add(&self, job: Arc<dyn Job>, copies: usize) -> Result<MutexGuard<'_, State>, Arc<dyn Job>> {
         let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.jobs, copies);
@@ -80,7 +77,7 @@ impl Queue {
             state.jobs.push_back(Arc::clone(&job));
         }
         state.jobs.push_back(job);
-        self.waiting.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.jobs.len(), Ordering::Release);
         Ok(state)
     }
 
@@ -91,96 +88,98 @@ impl Queue {
             return None;
         }
         let job = state.jobs.pop_front()?;
-        self.waiting.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.jobs.len(), Ordering::Release);
         state.running += 1;
         Some(job)
     }
 
-    /// Takes copies of the last job back.
-    pub(super) fn retract(&self, job: &Arc<dyn Job>) {
+    /// Takes the copies of a job back that are last in the queue, and counts the others as dead.
+    pub(super) fn retract_copies(&self, job: &Arc<dyn Job>) {
         let mut state = self.lock();
         while state.jobs.back().is_some_and(|last| Arc::ptr_eq(last, job)) {
             state.jobs.pop_back();
         }
-        // Two are the caller's; others are in the queue, or with workers that are about to drop them.
+        // The caller holds two references. The others are in the queue, or with workers that are about to drop them.
         let left = Arc::strong_count(job).saturating_sub(2);
-        let is_crowded = left > 0 && self.leave(&mut state, left);
-        self.has_fewer_jobs(&mut state);
+        let must_sweep = left > 0 && self.count_closed_copies(&mut state, left);
+        self.after_removal(&mut state);
         drop(state);
-        if is_crowded {
+        if must_sweep {
             self.sweep();
         }
     }
 
-    /// Jobs were taken out that nobody runs.
-    pub(super) fn has_fewer_jobs(&self, state: &mut State) {
-        self.waiting.store(state.jobs.len(), Ordering::Release);
-        self.tell_of_end(state);
+    /// Publishes the number of jobs, after jobs were removed that no worker runs.
+    fn after_removal(&self, state: &mut State) {
+        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.notify_drain(state);
     }
 
-    /// Takes the next job if it is one to be sent along with others; on the taker's own permit.
+    /// Takes the next job if it can be pipelined. It needs no permit: it runs under that of the worker which takes it.
     #[cfg(feature = "process")]
-    pub(super) fn take_along(&self) -> Option<Arc<dyn Job>> {
+    pub(super) fn take_pipelined(&self) -> Option<Arc<dyn Job>> {
         let mut state = self.lock();
-        state.jobs.front()?.can_be_shipped().then_some(())?;
+        state.jobs.front()?.can_be_pipelined().then_some(())?;
         let job = state.jobs.pop_front();
-        self.waiting.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.jobs.len(), Ordering::Release);
         job
     }
 
-    /// Locks the queue once it has room for so many jobs more: nothing is allocated under the lock.
+    /// Locks the queue when it has room for so many more jobs.
     #[cfg(feature = "process")]
     pub(super) fn lock_with_capacity(&self, jobs: usize) -> MutexGuard<'_, State> {
         reserve::lock_with_capacity(|| self.lock(), |state| &mut state.jobs, jobs)
     }
 
-    /// Puts jobs back in front of all others, in their order; there is [room](Self::lock_with_capacity) for them.
+    /// Puts jobs back before all others, in their order. The queue has [room](Self::lock_with_room) for them.
     #[cfg(feature = "process")]
-    pub(super) fn put_back(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Job>>) {
+    pub(super) fn requeue_front(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Job>>) {
         jobs.drain(..).rev().for_each(|job| state.jobs.push_front(job));
-        self.waiting.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.jobs.len(), Ordering::Release);
     }
 
-    /// Has a thread that rests look after what is to be given back, in a while.
+    /// Has a parked thread release the memory of idle worker processes after a while.
     #[cfg(feature = "process")]
-    pub(super) fn ask_to_tidy(&self) {
+    pub(super) fn request_cleanup(&self) {
         let mut state = self.lock();
-        if !std::mem::replace(&mut state.untidy, true) {
-            state.sleeping.nudge();
+        if !std::mem::replace(&mut state.needs_cleanup, true) {
+            state.sleepers.notify_last();
         }
     }
 
-    /// Workers that there are jobs and permits for, and that nobody has called yet.
+    /// How many more workers are needed: jobs that have a permit, less the workers that are on their way to the queue
+    /// or spin.
     #[inline]
-    pub(super) fn wanted(&self, state: &State) -> usize {
-        let expected = self.expected.load(Ordering::Relaxed);
-        // Those who are expected give their permits back before they take a job.
-        let permits = (state.limit + expected).saturating_sub(state.running + state.returning);
-        let on_the_way = expected + state.rung + state.coming + state.tickets;
-        state.jobs.len().min(permits).saturating_sub(on_the_way + state.looking + state.lingering)
+    pub(super) fn missing_workers(&self, state: &State) -> usize {
+        let arriving = self.arriving.load(Ordering::Relaxed);
+        // Workers that arrive return their permits before they take a job.
+        let permits = (state.limit + arriving).saturating_sub(state.running + state.reacquiring);
+        let on_the_way = arriving + state.woken + state.starting + state.injected;
+        state.jobs.len().min(permits).saturating_sub(on_the_way + state.spinning + state.rayon_spinning)
     }
 
-    /// A worker will be here at once; its permit will be free then.
+    /// Announces a worker that will be at the queue at once, and return its permit.
     #[inline]
-    pub(super) fn expect(&self) {
-        self.expected.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn announce_arrival(&self) {
+        self.arriving.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It is here, or not expected any more; under the lock, so that whoever counted on it has added a job before.
+    /// Ends the announcement: the worker has arrived, or will not. The caller holds the lock: a thread that counted on
+    /// the worker has added its job before, and the worker sees that job.
     #[inline]
-    pub(super) fn unexpect(&self) {
-        self.expected.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn end_arrival(&self) {
+        self.arriving.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A worker is about to move to another core, and will be at the queue in that time.
-    pub(super) fn expect_from_afar(&self, time: Duration) {
-        self.moving.store(Moment::now().after(time).ticks(), Ordering::Relaxed);
+    /// Announces a worker that migrates to another cpu, and will be at the queue within that time.
+    pub(super) fn announce_migration(&self, time: Duration) {
+        self.migrating_until.store(Moment::now().after(time).ticks(), Ordering::Relaxed);
     }
 
-    /// How long a worker may still take that moves to another core.
+    /// How long a migrating worker may still take.
     #[inline]
-    pub(super) fn still_moves(&self) -> Option<Duration> {
-        let until = self.moving.load(Ordering::Relaxed);
+    pub(super) fn migration_time_left(&self) -> Option<Duration> {
+        let until = self.migrating_until.load(Ordering::Relaxed);
         if until == 0 {
             return None;
         }
@@ -188,152 +187,50 @@ impl Queue {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Jobs that wait, seen without the lock.
+    /// The number of queued jobs, read without the lock.
     #[inline]
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Acquire)
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// Whether a job is queued, read without the lock.
+    pub(super) fn has_queued_jobs(&self) -> bool {
+        self.queued() > 0
     }
 
     /// Takes all jobs out.
-    pub(super) fn clear(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
-        self.waiting.store(0, Ordering::Release);
+    pub(super) fn take_all(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
+        self.queued.store(0, Ordering::Release);
         std::mem::take(&mut state.jobs)
     }
 
-    /// Whether there is a job, seen without the lock.
-    pub(super) fn looks_busy(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
-    }
-
-    /// A job has ended: its permit goes to a worker that returns, or back to the pool.
+    /// Wakes the threads that drain or join a closed pool, and the workers that wait for a job which will not come.
     #[inline]
-    pub(super) fn release(&self, state: &mut State) {
-        state.running -= 1;
-        if state.returning > 0 {
-            state.given_back += 1;
-            self.permit.notify_one();
-        }
-        self.tell_of_end(state);
-    }
-
-    /// Wakes those who wait for the end of a closed pool, or for a job that will not come.
-    #[inline]
-    fn tell_of_end(&self, state: &mut State) {
+    fn notify_drain(&self, state: &mut State) {
         if state.closed {
-            self.ring_for_end(state);
+            self.notify_drain_cold(state);
         }
     }
 
     #[cold]
-    fn ring_for_end(&self, state: &mut State) {
-        self.gone.notify_all();
-        self.porter.notify_one();
+    fn notify_drain_cold(&self, state: &mut State) {
+        self.drain_progress.notify_all();
+        self.resident.notify_one();
         if state.jobs.is_empty() {
-            state.call_all();
+            state.wake_all();
         }
     }
 
-    /// Gives the current worker's permit back while it waits; `None` if it has lost it.
-    pub(super) fn step_aside(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
-        // Before the lock is taken: the thread's first waker is allocated.
-        let waker = park::waker();
-        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.waiters, 1);
-        if permit::is_gone(permit) {
-            return None;
-        }
-        permit::note(permit, Place::Aside);
-        state.aside += 1;
-        state.waiters.push(waker);
-        self.release(&mut state);
-        Some(state)
-    }
-
-    /// Waits for a permit for a worker that has waited, unless it has lost its own. If it loses that meanwhile, somebody
-    /// must be called for what nobody could begin while it stood first in line.
-    ///
-    /// With `overdraws` it takes one more than there are when none is given back for [`RETURNS_WITHIN`].
-    pub(super) fn step_back(&self, permit: Option<&Permit>, overdraws: bool) -> Option<MutexGuard<'_, State>> {
-        let waker = park::waker();
-        let mut state = self.lock();
-        if let Some(place) = state.waiters.iter().rposition(|waiter| waiter.will_wake(&waker)) {
-            state.waiters.swap_remove(place);
-        }
-        if permit::is_gone(permit) {
-            return None;
-        }
-        state.aside -= 1;
-        if !state.has_permit() {
-            permit::note(permit, Place::Returning);
-            state.returning += 1;
-            while state.running >= state.limit && !permit::is_gone(permit) {
-                if !overdraws {
-                    state = self.permit.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                }
-                let before = state.given_back;
-                let waited = self.permit.wait_timeout(state, RETURNS_WITHIN).unwrap_or_else(PoisonError::into_inner);
-                state = waited.0;
-                if waited.1.timed_out() && state.given_back == before {
-                    // The next one that overdraws waits for as long again.
-                    state.given_back += 1;
-                    break;
-                }
-            }
-            state.returning -= 1;
-            if permit::is_gone(permit) {
-                // The bell may have rung for another.
-                self.permit.notify_one();
-                if state.closed {
-                    self.gone.notify_all();
-                }
-                return Some(state);
-            }
-        }
-        permit::note(permit, Place::Here);
-        state.running += 1;
-        None
-    }
-
-    /// Waits until nobody has a permit any more.
-    pub(super) fn wait_until_unused(&self) {
-        let mut state = self.lock();
-        while state.running > 0 {
-            state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Gives up a worker whose job has run out of time, if `is_late` says so still: another may have its permit.
-    ///
-    /// The question is asked under the lock, so that a worker that hears of it finds the books in order.
-    pub(super) fn write_off(&self, permit: &Permit, is_late: impl FnOnce() -> bool) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        if !is_late() {
-            return None;
-        }
-        state.lost += 1;
-        match permit.place() {
-            Place::Here => self.release(&mut state),
-            Place::Aside => state.aside -= 1,
-            Place::Returning => self.permit.notify_all(),
-            Place::Gone => {}
-        }
-        permit.set(Place::Gone);
-        if state.closed {
-            self.gone.notify_all();
-        }
-        Some(state)
-    }
-
-    /// Waits until the last thread has left, but those that are lost, and joins the plain ones.
+    /// Waits until all threads have ended, except those that are written off, and joins the plain ones.
     pub(super) fn join(&self) {
         let mut state = self.lock();
-        while state.threads > state.lost || state.extra > 0 {
-            state = self.gone.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.threads > state.written_off || state.overflow_threads > 0 {
+            state = self.drain_progress.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let (lost, handles) = (state.lost, std::mem::take(&mut state.handles));
+        let (written_off, handles) = (state.written_off, std::mem::take(&mut state.handles));
         drop(state);
         for handle in handles {
-            if lost == 0 || handle.is_finished() {
+            if written_off == 0 || handle.is_finished() {
                 let _ = handle.join();
             }
         }

@@ -1,57 +1,172 @@
-//! The permit of a job with a time limit: when time is up it goes to another worker, wherever it is then.
+//! Permits: giving one back, waiting for one, and revoking the permit of a job that has run out of time.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Where the permit is. Changed under the queue's lock alone, so each change is seen whole.
+use super::Queue;
+use super::state::State;
+use crate::sys::{park, reserve};
+
+/// How long a frame worker waits for a permit while none is returned, before it goes on without one. This is longer
+/// than most chunks take: where the workers with permits compute, one more is one too many.
+const OVERDRAW_AFTER: Duration = Duration::from_secs(1);
+
+/// Where the permit of a job with a time limit is. Changed only under the queue's lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Place {
+pub(crate) enum PermitState {
     /// The job's worker has it.
-    Here,
-    /// The worker waits, and has given it back for a while.
-    Aside,
-    /// The worker has waited, and needs one again.
-    Returning,
-    /// Time was up: the worker has none any more, and goes on without.
-    Gone,
+    Held,
+    /// The worker is blocked, and has given it back meanwhile.
+    Released,
+    /// The worker was blocked, and waits for a permit.
+    Reacquiring,
+    /// The job has run out of time. The worker has no permit any more, and goes on without one.
+    Revoked,
 }
 
-/// The permit of one run of a job.
+/// The permit of one run of a job with a time limit. It can be revoked at any moment of the job, so its state is
+/// recorded.
 pub(crate) struct Permit(AtomicU8);
 
 impl Permit {
-    /// One that the worker has.
     pub(crate) fn held() -> Self {
-        Self(AtomicU8::new(Place::Here as u8))
+        Self(AtomicU8::new(PermitState::Held as u8))
     }
 
-    /// One that the worker has lost.
-    pub(crate) fn gone() -> Self {
-        Self(AtomicU8::new(Place::Gone as u8))
+    pub(crate) fn revoked() -> Self {
+        Self(AtomicU8::new(PermitState::Revoked as u8))
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn state(&self) -> PermitState {
         match self.0.load(Ordering::Relaxed) {
-            0 => Place::Here,
-            1 => Place::Aside,
-            2 => Place::Returning,
-            _ => Place::Gone,
+            0 => PermitState::Held,
+            1 => PermitState::Released,
+            2 => PermitState::Reacquiring,
+            _ => PermitState::Revoked,
         }
     }
 
-    pub(crate) fn set(&self, place: Place) {
-        self.0.store(place as u8, Ordering::Relaxed);
+    pub(crate) fn set(&self, state: PermitState) {
+        self.0.store(state as u8, Ordering::Relaxed);
     }
 }
 
-/// Whether a permit is there to be lost, and was.
-pub(crate) fn is_gone(permit: Option<&Permit>) -> bool {
-    permit.is_some_and(|permit| permit.place() == Place::Gone)
+/// Whether the permit was revoked. Jobs without a time limit have no [`Permit`], and theirs is never revoked.
+fn is_revoked(permit: Option<&Permit>) -> bool {
+    permit.is_some_and(|permit| permit.state() == PermitState::Revoked)
 }
 
-/// Notes where the permit of a job with a time limit is.
-pub(crate) fn note(permit: Option<&Permit>, place: Place) {
+/// Records where the permit is, for a job with a time limit.
+fn set_state(permit: Option<&Permit>, state: PermitState) {
     if let Some(permit) = permit {
-        permit.set(place);
+        permit.set(state);
+    }
+}
+
+impl Queue {
+    /// Returns a permit, to a worker that waits for one or else to the pool.
+    #[inline]
+    pub(crate) fn release_permit(&self, state: &mut State) {
+        state.running -= 1;
+        if state.reacquiring > 0 {
+            state.handoffs += 1;
+            self.permit_returned.notify_one();
+        }
+        self.notify_drain(state);
+    }
+
+    /// Gives the current worker's permit back while it blocks; `None` if it was revoked.
+    pub(crate) fn begin_blocking(&self, permit: Option<&Permit>) -> Option<MutexGuard<'_, State>> {
+        // Without the lock: a thread's first waker is allocated.
+        let waker = park::waker();
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.blocked_wakers, 1);
+        if is_revoked(permit) {
+            return None;
+        }
+        set_state(permit, PermitState::Released);
+        state.blocked += 1;
+        state.blocked_wakers.push(waker);
+        self.release_permit(&mut state);
+        Some(state)
+    }
+
+    /// Waits for a permit for a worker that has blocked, unless its permit was revoked. Returns the locked state if the
+    /// permit was revoked during this wait: then a worker must be woken for the jobs over which this one had priority.
+    ///
+    /// With `can_overdraw` the worker takes one more permit than there are if none is returned for [`OVERDRAW_AFTER`].
+    pub(crate) fn end_blocking(&self, permit: Option<&Permit>, can_overdraw: bool) -> Option<MutexGuard<'_, State>> {
+        let waker = park::waker();
+        let mut state = self.lock();
+        if let Some(index) = state.blocked_wakers.iter().rposition(|other| other.will_wake(&waker)) {
+            state.blocked_wakers.swap_remove(index);
+        }
+        if is_revoked(permit) {
+            return None;
+        }
+        state.blocked -= 1;
+        if !state.has_permit() {
+            set_state(permit, PermitState::Reacquiring);
+            state.reacquiring += 1;
+            while state.running >= state.limit && !is_revoked(permit) {
+                if !can_overdraw {
+                    state = self.permit_returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let before = state.handoffs;
+                let waited =
+                    self.permit_returned.wait_timeout(state, OVERDRAW_AFTER).unwrap_or_else(PoisonError::into_inner);
+                state = waited.0;
+                if waited.1.timed_out() && state.handoffs == before {
+                    // Counted as a handoff, so that the next worker which overdraws waits for as long again.
+                    state.handoffs += 1;
+                    break;
+                }
+            }
+            state.reacquiring -= 1;
+            if is_revoked(permit) {
+                // This worker may have consumed the notification that another one waits for.
+                self.permit_returned.notify_one();
+                if state.closed {
+                    self.drain_progress.notify_all();
+                }
+                return Some(state);
+            }
+        }
+        set_state(permit, PermitState::Held);
+        state.running += 1;
+        None
+    }
+
+    /// Waits until no permit is in use.
+    pub(crate) fn wait_until_no_permit_is_held(&self) {
+        let mut state = self.lock();
+        while state.running > 0 {
+            state = self.drain_progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Writes off a worker whose job has run out of time, and revokes its permit; `None` if `is_late` says that the job
+    /// is in time after all.
+    ///
+    /// `is_late` is called under the lock: a worker that learns of it finds the counts changed.
+    pub(crate) fn write_off(&self, permit: &Permit, is_late: impl FnOnce() -> bool) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        if !is_late() {
+            return None;
+        }
+        state.written_off += 1;
+        match permit.state() {
+            PermitState::Held => self.release_permit(&mut state),
+            PermitState::Released => state.blocked -= 1,
+            PermitState::Reacquiring => self.permit_returned.notify_all(),
+            PermitState::Revoked => {}
+        }
+        permit.set(PermitState::Revoked);
+        if state.closed {
+            self.drain_progress.notify_all();
+        }
+        Some(state)
     }
 }

@@ -1,93 +1,95 @@
-//! Threads of a pool that sleep until they are called.
+//! The parked threads of a pool.
 //!
-//! The one that went to sleep last is called first: its core and its caches are the warmest, and those below it end for
-//! want of work. (In the order of their coming a trickle of jobs would keep all of them alive.)
+//! The thread that parked last is woken first: its cpu and caches are the warmest, and the threads below it end for
+//! want of work. (If they were woken in the order in which they parked, a trickle of jobs would keep all of them
+//! alive.)
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
 
-/// Where one thread sleeps.
+/// Where one thread parks.
 #[derive(Default)]
-pub(crate) struct Bell {
+pub(crate) struct Sleeper {
     /// Waits under the queue's lock.
     pub(crate) condvar: Condvar,
-    /// Whether the thread was called and has not noticed yet. Under the queue's lock.
-    called: AtomicBool,
+    /// Whether the thread was woken and has not noticed yet. Changed under the queue's lock.
+    is_woken: AtomicBool,
 }
 
-impl Bell {
-    fn call(self: Arc<Self>) -> Arc<Self> {
-        self.called.store(true, Ordering::Relaxed);
+impl Sleeper {
+    fn mark_woken(self: Arc<Self>) -> Arc<Self> {
+        self.is_woken.store(true, Ordering::Relaxed);
         self
     }
 }
 
-/// Those who sleep, and have not been called.
+/// The threads that are parked and not woken, in the order in which they parked.
 #[derive(Default)]
-pub(crate) struct Sleepers(pub(crate) Vec<Arc<Bell>>);
+pub(crate) struct Sleepers(pub(crate) Vec<Arc<Sleeper>>);
 
-/// Threads that one call takes, at most; they call the next ones.
-pub(crate) const CHAIN: usize = 2;
+/// The most threads that one wake-up takes. Each of them wakes the next ones.
+pub(crate) const WAKE_FANOUT: usize = 2;
 
 impl Sleepers {
     #[inline]
-    pub(crate) fn push(&mut self, bell: &Arc<Bell>) {
-        self.0.push(Arc::clone(bell));
+    pub(crate) fn push(&mut self, sleeper: &Arc<Sleeper>) {
+        self.0.push(Arc::clone(sleeper));
     }
 
-    /// Takes a thread out that has woken; `false` if it was called.
+    /// Removes a thread whose wait has ended; `false` if it was woken, and so removed before.
     #[inline]
-    pub(crate) fn remove(&mut self, bell: &Arc<Bell>) -> bool {
-        if bell.called.swap(false, Ordering::Relaxed) {
+    pub(crate) fn remove(&mut self, sleeper: &Arc<Sleeper>) -> bool {
+        if sleeper.is_woken.swap(false, Ordering::Relaxed) {
             return false;
         }
-        let place = self.0.iter().rposition(|other| Arc::ptr_eq(other, bell));
-        place.map(|place| self.0.remove(place)).is_some()
+        let index = self.0.iter().rposition(|other| Arc::ptr_eq(other, sleeper));
+        index.map(|index| self.0.remove(index)).is_some()
     }
 
-    /// How many sleep.
+    /// The number of threads.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Takes up to `count` threads out, and [`CHAIN`] at most, to be [rung](Called::ring) for.
+    /// Removes up to `count` threads, [`WAKE_FANOUT`] at most, and marks them as woken. They must be
+    /// [notified](PendingWakes::notify).
     #[inline]
-    pub(crate) fn call(&mut self, count: usize) -> Called {
-        let mut called = [const { None }; CHAIN];
-        for place in called.iter_mut().take(count) {
-            *place = self.0.pop().map(Bell::call);
+    pub(crate) fn begin_wake(&mut self, count: usize) -> PendingWakes {
+        let mut woken = [const { None }; WAKE_FANOUT];
+        for slot in woken.iter_mut().take(count) {
+            *slot = self.0.pop().map(Sleeper::mark_woken);
         }
-        Called(called)
+        PendingWakes(woken)
     }
 
-    /// Wakes all of them; how many.
-    pub(crate) fn call_all(&mut self) -> usize {
+    /// Wakes all of them; returns how many.
+    pub(crate) fn wake_all(&mut self) -> usize {
         let count = self.0.len();
-        self.0.drain(..).for_each(|bell| bell.call().condvar.notify_one());
+        self.0.drain(..).for_each(|sleeper| sleeper.mark_woken().condvar.notify_one());
         count
     }
 
-    /// Wakes one of them, which goes back to sleep if there is nothing to do.
+    /// Has one of them look at the state again. It parks again if there is nothing to do.
     #[cfg(feature = "process")]
-    pub(crate) fn nudge(&self) {
-        if let Some(bell) = self.0.last() {
-            bell.condvar.notify_one();
+    pub(crate) fn notify_last(&self) {
+        if let Some(sleeper) = self.0.last() {
+            sleeper.condvar.notify_one();
         }
     }
 }
 
-/// Threads that were called, and sleep still.
-#[must_use = "they sleep until their bells ring"]
-pub(crate) struct Called([Option<Arc<Bell>>; CHAIN]);
+/// Threads that are marked as woken, and still wait for their condition variables.
+#[must_use = "the threads wait until they are notified"]
+pub(crate) struct PendingWakes([Option<Arc<Sleeper>>; WAKE_FANOUT]);
 
-impl Called {
+impl PendingWakes {
     pub(crate) fn len(&self) -> usize {
         self.0.iter().flatten().count()
     }
 
-    /// Wakes them; not under the lock, which they want at once.
+    /// Wakes the threads. Called without the queue's lock, which they take at once.
     #[inline]
-    pub(crate) fn ring(self) {
-        self.0.iter().flatten().for_each(|bell| bell.condvar.notify_one());
+    pub(crate) fn notify(self) {
+        self.0.iter().flatten().for_each(|sleeper| sleeper.condvar.notify_one());
     }
 }

@@ -1,101 +1,103 @@
-//! The books of a pool: its jobs, who runs one, who is on the way, and who sleeps.
+//! [`State`]: what the queue's lock guards, which is the jobs and the number of threads in each state.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use super::sleepers::{Called, Sleepers};
+use super::sleepers::{PendingWakes, Sleepers};
 use crate::pool::job::Job;
-use crate::pool::spawn_retry::{self, Deferred};
+use crate::pool::spawn_retry::{self, SpawnRetry};
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
 
-/// Who called a sleeping worker last, and when.
+/// The last time that a parked worker was woken for a job.
 #[derive(Clone, Copy)]
-pub(crate) struct Ring {
-    /// The caller's core.
-    pub(crate) from: Option<usize>,
+pub(crate) struct LastWake {
+    /// The cpu of the thread that woke it, where the system tells.
+    pub(crate) from_cpu: Option<usize>,
     pub(crate) at: Moment,
 }
 
-impl Ring {
+impl LastWake {
     fn now() -> Self {
-        Self { from: cpu::current_core(), at: Moment::now() }
+        Self { from_cpu: cpu::current_core(), at: Moment::now() }
     }
 }
 
-/// What the cpu pool's porter does.
+/// What the resident worker of a cpu pool does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Porter {
-    /// It serves the queue, or is about to.
-    Busy,
-    /// It sleeps, and nobody has called it.
-    Asleep,
+pub(crate) enum ResidentState {
+    /// It serves the queue, or was woken to do so.
+    Active,
+    /// It is parked, and was not woken.
+    Parked,
 }
 
-/// The jobs, and who is where: what the queue's lock guards.
+/// The jobs, and how many threads are in each state.
+///
+/// A thread that is on its way to the queue is counted in one of `woken`, `starting` and `injected`. It leaves that
+/// count when it takes the lock.
 pub(crate) struct State {
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
-    /// Copies of a map's job among them that nobody will enter, at most.
-    pub(crate) stale: usize,
+    /// Upper bound of the queued copies of closed leases, which are dead.
+    pub(crate) closed_copies: usize,
     /// Permits in all.
     pub(crate) limit: usize,
-    /// Permits in use: workers that run a job and do not wait.
+    /// Permits in use: workers that run a job and are not blocked.
     pub(crate) running: usize,
-    /// Workers inside a job that have given their permit back for a while.
-    pub(crate) aside: usize,
-    /// What wakes those workers.
-    pub(crate) waiters: Vec<Waker>,
-    /// Workers inside a job that has timed out; their permits are gone to others.
-    pub(crate) lost: usize,
-    /// Workers that have waited and need a permit again. They go before new jobs.
-    pub(crate) returning: usize,
-    /// How often a permit was given back while a worker needed one, or was overdrawn.
-    pub(crate) given_back: u64,
-    /// Threads that exist or are being started, rayon's apart.
+    /// Workers inside of a job that are in a blocking section, and have given their permit back.
+    pub(crate) blocked: usize,
+    /// One waker for each of those workers.
+    pub(crate) blocked_wakers: Vec<Waker>,
+    /// Workers inside of a job that has timed out. Their permits were given to other workers.
+    pub(crate) written_off: usize,
+    /// Workers that have left a blocking section and wait for a permit. They have priority over queued jobs.
+    pub(crate) reacquiring: usize,
+    /// How often a permit was returned while a worker waited for one, or was overdrawn.
+    pub(crate) handoffs: u64,
+    /// Threads that exist or are being started. In a cpu pool: rayon's threads, and the spare threads.
     pub(crate) threads: usize,
-    /// Threads among them that look for a job, and will see it without a bell.
-    pub(crate) looking: usize,
-    /// Threads among them that sleep until their bell rings.
-    pub(crate) sleeping: Sleepers,
-    /// Sleeping threads that were called and have not come yet.
-    pub(crate) rung: usize,
-    /// The last call of a sleeping thread.
-    pub(crate) ring: Ring,
-    /// Rayon's threads that serve the queue and look for more, and will see a job without a ticket.
-    pub(crate) lingering: usize,
-    /// Threads that are on their way to the queue.
-    pub(crate) coming: usize,
-    /// Threads that run the pool's start hook. They come when it has ended, whenever that is.
-    pub(crate) hooked: usize,
-    /// Rayon's tickets that nobody has used yet.
-    pub(crate) tickets: usize,
-    /// Rayon's threads that serve the queue, the porter apart.
-    pub(crate) inside: usize,
-    /// What the cpu pool's porter does.
-    pub(crate) porter: Porter,
-    /// How many threads may stand in for workers that wait.
-    pub(crate) spares: usize,
-    /// A start of a thread that is to be tried again.
-    pub(crate) deferred: Option<Deferred>,
-    /// How often a worker has come back for another job.
-    pub(crate) retakes: u64,
-    /// What `retakes` was when a thread was last called.
-    pub(crate) called_at: u64,
-    /// Whether a thread watches the queue for a standstill.
-    pub(crate) watched: bool,
-    /// Whether there is something to be given back since the threads rest.
+    /// Plain threads that spin. They see a new job without being woken.
+    pub(crate) spinning: usize,
+    /// Plain threads that are parked, and not woken.
+    pub(crate) sleepers: Sleepers,
+    /// Threads that were parked and woken, and have not taken the lock yet.
+    pub(crate) woken: usize,
+    pub(crate) last_wake: LastWake,
+    /// Rayon's threads that serve the queue and spin. They see a new job without being woken.
+    pub(crate) rayon_spinning: usize,
+    /// Threads that were spawned, and have not taken the lock yet.
+    pub(crate) starting: usize,
+    /// Threads that run the pool's start hook, for an unknown time. They serve the queue when it has ended.
+    pub(crate) in_start_hook: usize,
+    /// Requests to serve the queue that were injected into rayon, and that no thread of rayon's has taken yet.
+    pub(crate) injected: usize,
+    /// Rayon's threads that serve the queue, without the resident worker.
+    pub(crate) rayon_serving: usize,
+    pub(crate) resident: ResidentState,
+    /// How many spare threads may run in the place of blocked workers.
+    pub(crate) max_spares: usize,
+    /// Thread starts that are to be tried again.
+    pub(crate) spawn_retry: Option<SpawnRetry>,
+    /// How many jobs workers have finished. Each of them then looks for another job.
+    pub(crate) jobs_finished: u64,
+    /// `jobs_finished` when a thread was last woken.
+    pub(crate) jobs_finished_at_wake: u64,
+    /// Whether a thread watches the queue for a stall.
+    pub(crate) has_watcher: bool,
+    /// Whether a worker process became idle without a thread of the pool, and holds memory that is to be released.
     #[cfg(feature = "process")]
-    pub(crate) untidy: bool,
+    pub(crate) needs_cleanup: bool,
     /// The number in the next thread's name.
-    pub(crate) next_index: usize,
+    pub(crate) next_thread_index: usize,
+    /// Whether the pool takes no more jobs.
     pub(crate) closed: bool,
-    /// Threads that `threads` does not count, as each runs one job and ends: see `extra.rs`.
-    pub(crate) extra: usize,
+    /// Overflow workers, which `threads` does not count: each runs one job and ends.
+    pub(crate) overflow_threads: usize,
     /// Plain threads, to be joined at the end.
     pub(crate) handles: Vec<JoinHandle<()>>,
-    /// The cpu pool's threads, until it closes.
+    /// Rayon's threads of a cpu pool, until it is shut down.
     pub(crate) rayon: Option<Arc<rayon::ThreadPool>>,
 }
 
@@ -103,45 +105,45 @@ impl State {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
-            stale: 0,
+            closed_copies: 0,
             limit,
             running: 0,
-            aside: 0,
-            waiters: Vec::new(),
-            lost: 0,
-            returning: 0,
-            given_back: 0,
+            blocked: 0,
+            blocked_wakers: Vec::new(),
+            written_off: 0,
+            reacquiring: 0,
+            handoffs: 0,
             threads: 0,
-            looking: 0,
-            sleeping: Sleepers::default(),
-            rung: 0,
-            ring: Ring::now(),
-            lingering: 0,
-            coming: 0,
-            hooked: 0,
-            tickets: 0,
-            inside: 0,
-            porter: Porter::Busy,
-            spares: spawn_retry::spares(limit),
-            deferred: None,
-            retakes: 0,
-            called_at: 0,
-            watched: false,
+            spinning: 0,
+            sleepers: Sleepers::default(),
+            woken: 0,
+            last_wake: LastWake::now(),
+            rayon_spinning: 0,
+            starting: 0,
+            in_start_hook: 0,
+            injected: 0,
+            rayon_serving: 0,
+            resident: ResidentState::Active,
+            max_spares: spawn_retry::default_spares(limit),
+            spawn_retry: None,
+            jobs_finished: 0,
+            jobs_finished_at_wake: 0,
+            has_watcher: false,
             #[cfg(feature = "process")]
-            untidy: false,
-            next_index: 0,
+            needs_cleanup: false,
+            next_thread_index: 0,
             closed: false,
-            extra: 0,
+            overflow_threads: 0,
             handles: Vec::new(),
             rayon: None,
         }
     }
 
-    /// Takes a permit without a job.
+    /// Takes a permit without a job; `false` if none is free.
     pub(crate) fn try_permit(&mut self) -> bool {
-        let free = self.has_permit();
-        self.running += usize::from(free);
-        free
+        let is_free = self.has_permit();
+        self.running += usize::from(is_free);
+        is_free
     }
 
     /// Whether there is a job, and a permit to run it.
@@ -150,45 +152,43 @@ impl State {
         !self.jobs.is_empty() && self.has_permit()
     }
 
+    /// Whether a permit is free for a job.
     #[inline]
     pub(crate) fn has_permit(&self) -> bool {
-        self.running + self.returning < self.limit
+        self.running + self.reacquiring < self.limit
     }
 
-    /// Calls sleeping threads, `wanted` at most, and no more than [`CHAIN`](super::sleepers::CHAIN).
+    /// Marks up to `count` parked threads as woken, [`WAKE_FANOUT`](super::sleepers::WAKE_FANOUT) at most.
     #[inline]
-    pub(crate) fn call(&mut self, wanted: usize) -> Called {
-        let called = self.sleeping.call(wanted);
-        if called.len() > 0 {
-            self.rung += called.len();
-            self.ring = Ring::now();
+    pub(crate) fn begin_wake(&mut self, count: usize) -> PendingWakes {
+        let woken = self.sleepers.begin_wake(count);
+        if woken.len() > 0 {
+            self.woken += woken.len();
+            self.last_wake = LastWake::now();
         }
-        called
+        woken
     }
 
-    /// Calls all that sleep, and wakes them.
-    pub(crate) fn call_all(&mut self) {
-        self.rung += self.sleeping.call_all();
+    /// Wakes all parked threads.
+    pub(crate) fn wake_all(&mut self) {
+        self.woken += self.sleepers.wake_all();
     }
 
-    /// Calls the porter if it sleeps; whether it does. Its bell must ring then, once the lock is free.
+    /// Marks the resident worker as woken if it is parked. Returns whether it is: then its condition variable must be
+    /// notified once the lock is free.
     #[inline]
-    pub(crate) fn call_porter(&mut self) -> bool {
-        let sleeps = self.porter == Porter::Asleep;
-        if sleeps {
-            self.porter = Porter::Busy;
-            self.coming += 1;
-            self.ring = Ring::now();
+    pub(crate) fn begin_wake_resident(&mut self) -> bool {
+        let is_parked = self.resident == ResidentState::Parked;
+        if is_parked {
+            self.resident = ResidentState::Active;
+            self.woken += 1;
+            self.last_wake = LastWake::now();
         }
-        sleeps
+        is_parked
     }
 
-    pub(crate) fn busy(&self) -> usize {
-        self.running
-    }
-
-    /// Whether nothing is left to do, and nobody is at it, but for so many.
-    pub(crate) fn is_done_but(&self, own: usize) -> bool {
-        self.jobs.is_empty() && self.running + self.returning + self.aside <= own
+    /// Whether no job is queued, and no more than `own` workers are inside of one.
+    pub(crate) fn is_done_except(&self, own: usize) -> bool {
+        self.jobs.is_empty() && self.running + self.reacquiring + self.blocked <= own
     }
 }

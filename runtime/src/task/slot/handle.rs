@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::listener::{Listener, Relay, tell};
 use super::{Slot, TaskId};
 use crate::error::TaskError;
-use crate::pool::block_in_place::Blocked;
+use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::{self, Core};
 
 /// The handle's side of a slot.
@@ -48,8 +48,8 @@ pub(crate) trait Handle<T>: Send + Sync {
         false
     }
     /// What the thread that asks blocks if it waits for the task.
-    fn blocked(&self) -> Blocked {
-        Blocked::Nothing
+    fn blocked(&self) -> BlockedRuntime {
+        BlockedRuntime::None
     }
 }
 
@@ -140,7 +140,7 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     fn run_if_queued(&self) -> bool {
         let ran = F::run_if_queued(self);
         if ran && F::QUEUED {
-            self.core.bury();
+            self.core.count_dead_task();
         }
         ran
     }

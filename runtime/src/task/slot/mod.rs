@@ -98,7 +98,7 @@ impl<F, T> Slot<F, T> {
         let first = |outcome: &Result<T, Box<TaskError>>, listener| {
             // A callback takes what it takes.
             if matches!(listener, Listener::Call(_)) {
-                self.core.do_not_expect_me();
+                self.core.withdraw_return();
             }
             tell(outcome, listener)
         };
@@ -107,7 +107,7 @@ impl<F, T> Slot<F, T> {
         wakers.for_each(|listener| {
             // Nobody knows what another's waker does.
             if !matches!(listener, Listener::Wake(_)) {
-                self.core.do_not_expect_me();
+                self.core.withdraw_return();
             }
             listener.wake(failed);
         });
@@ -134,7 +134,7 @@ impl<F: Work<T>, T> Slot<F, T> {
     fn end_in_queue(&self, why: impl FnOnce() -> TaskError) -> bool {
         let ended = self.end_queued(why);
         if ended && F::QUEUED {
-            self.core.bury();
+            self.core.count_dead_task();
         }
         ended
     }
@@ -148,7 +148,7 @@ impl<F: Work<T>, T> Slot<F, T> {
     /// A worker has taken it out of the queue when it had ended.
     #[cfg(feature = "process")]
     pub(crate) fn exhume(&self) {
-        self.core.exhume();
+        self.core.removed_dead_task();
     }
 }
 
@@ -166,14 +166,14 @@ where
             let _inside = self.enter();
             work()
         });
-        if self.core.is_of_parent() && !config::serial() {
+        if self.core.is_from_parent() && !config::serial() {
             fork::exit_child();
         }
         if self.cell.seal() {
-            self.core.expect_me();
+            self.core.announce_return();
             // SAFETY: sealed just now.
             unsafe { self.publish(outcome.map_err(Box::new)) };
-            return Some(JobEnd::Here);
+            return Some(JobEnd::Ran);
         }
         // The timer was first.
         unwind::discard(outcome);
@@ -255,7 +255,7 @@ where
         };
         // A detached task's result goes with the slot, and its destructor may panic, or wait for something.
         if let Some(slot) = Arc::into_inner(self) {
-            slot.core.do_not_expect_me();
+            slot.core.withdraw_return();
             unwind::discard(slot);
         }
         ran.unwrap_or(JobEnd::Dead)
@@ -269,7 +269,7 @@ where
         self.terms.timeout
     }
 
-    fn end_late(&self) {
+    fn time_out_queued(&self) {
         if let Some(after) = self.terms.timeout {
             self.end_in_queue(|| TaskError::TimedOut { after });
         }

@@ -1,11 +1,11 @@
-//! Which pools a function may be given to.
+//! Panics where a function is given a pool of the wrong kind.
 
 use std::sync::Arc;
 
 use super::{Core, Kind};
 
 impl Core {
-    /// Itself, for `what` runs on threads of this process.
+    /// Returns the pool itself, for `what`, which runs on threads of this process.
     ///
     /// # Panics
     ///
@@ -19,7 +19,7 @@ impl Core {
         self
     }
 
-    /// Itself, for a function that other processes run.
+    /// Returns the pool itself, for a function that runs in other processes.
     ///
     /// # Panics
     ///

@@ -1,0 +1,323 @@
+//! [`Core`]: a running pool, which is a queue of jobs and the worker threads that take from it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
+
+use super::load::Load;
+use super::queue::Queue;
+use super::queue::state::State;
+use super::spawn_retry::RetryTimer;
+use super::stats::Counts;
+use super::{BuildError, Hooks, Job, JobEnd, Kind, Permit, Spec};
+use super::{blocking, cpu, current_worker, registry, timer};
+use crate::error::panics;
+#[cfg(feature = "process")]
+use crate::process;
+use crate::sys::fork;
+#[cfg(feature = "polars")]
+use crate::sys::try_once::TryOnceLock;
+
+/// A running pool.
+pub(crate) struct Core {
+    /// Unique in this process, and not 0.
+    pub(super) id: u64,
+    pub(super) kind: Kind,
+    pub(super) name: &'static str,
+    /// Whether this is the pool that the attribute uses where none is named.
+    pub(super) default: bool,
+    /// Worker threads, and permits: jobs that run at once.
+    pub(super) threads: usize,
+    pub(super) hooks: Hooks,
+    pub(super) has_hooks: bool,
+    counts: Counts,
+    pub(super) queue: Queue,
+    /// Whether running jobs are asked to stop. [`close_and_join`](Self::close_and_join) sets it.
+    pub(super) cancelled: AtomicBool,
+    /// The frame pool beside this pool, once frames were run on it.
+    #[cfg(feature = "polars")]
+    pub(super) frame_pool: TryOnceLock<Arc<Core>>,
+    /// [`fork::count`] when the threads were started.
+    pub(super) forks: u32,
+    pub(super) load: Load,
+    /// Called by the timer thread to spawn threads again that could not be spawned.
+    pub(super) retry_timer: Arc<RetryTimer>,
+    /// The idle worker processes.
+    #[cfg(feature = "process")]
+    pub(super) process_slots: process::Stable,
+}
+
+impl Core {
+    /// Starts a pool.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if the options are wrong, or if a thread is refused that the pool cannot do without: the timer
+    /// thread, all threads of a cpu pool, the first thread of others.
+    pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        watch_forks();
+        spec.check()?;
+        let threads = match spec.threads {
+            Some(threads) => threads,
+            None => spec.kind.default_threads(spec.default).map_err(BuildError::Environment)?,
+        };
+        if threads == 0 {
+            return Err(BuildError::NoThreads);
+        }
+        // Rayon's limit, 65,535 on 64-bit targets. It also keeps sums of thread counts from overflowing.
+        let threads = threads.min(rayon::max_num_threads());
+        // The timer thread ends tasks at their deadlines and retries refused thread starts. Without it both could hang.
+        timer::start().map_err(BuildError::Spawn)?;
+        let core = Arc::new_cyclic(|core| Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            kind: spec.kind,
+            name: spec.name,
+            default: spec.default,
+            threads,
+            hooks: spec.hooks,
+            has_hooks: spec.hooks.start.is_some() || spec.hooks.stop.is_some(),
+            counts: Counts::default(),
+            queue: Queue::new(threads),
+            cancelled: AtomicBool::new(false),
+            #[cfg(feature = "polars")]
+            frame_pool: TryOnceLock::new(),
+            forks: fork::generation(),
+            load: Load::new(spec.default && spec.kind == Kind::Cpu),
+            retry_timer: RetryTimer::new(core),
+            #[cfg(feature = "process")]
+            process_slots: process::Stable::new(process::Terms {
+                memory_limit: spec.limits.memory,
+                max_tasks: spec.limits.tasks,
+                workers: threads,
+            }),
+        });
+        match spec.kind {
+            Kind::Cpu => cpu::start(&core)?,
+            Kind::Io | Kind::Frame | Kind::Process => blocking::start(&core)?,
+        }
+        registry::add(&core);
+        Ok(core)
+    }
+
+    /// Queues a job, and wakes or spawns a worker for it if none is on its way to the queue.
+    #[inline]
+    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
+        self.push_copies(job, 1);
+    }
+
+    /// Queues one job several times, for as many workers.
+    #[inline]
+    pub(crate) fn push_copies(self: &Arc<Self>, job: Arc<dyn Job>, copies: usize) {
+        fork::check(self.forks);
+        panics::before_handing_over();
+        match self.kind {
+            Kind::Cpu => cpu::push(self, job, copies),
+            Kind::Io | Kind::Frame | Kind::Process => blocking::push(self, job, copies),
+        }
+    }
+
+    /// Panics in a forked child, where the pool's threads do not exist.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn check_fork(&self) {
+        fork::check(self.forks);
+    }
+
+    /// Whether this process is a forked child, and the pool's threads are its parent's.
+    #[inline]
+    pub(crate) fn is_from_parent(&self) -> bool {
+        fork::is_child(self.forks)
+    }
+
+    /// Wakes or spawns workers for queued jobs that have a free permit.
+    pub(super) fn wake_workers(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        match self.kind {
+            Kind::Cpu => cpu::inject::wake_workers(self, state),
+            Kind::Io | Kind::Frame | Kind::Process => blocking::wake_workers(self, state),
+        }
+    }
+
+    /// Runs a job whose permit is taken, and gives the permit back.
+    #[inline]
+    pub(super) fn run_job(self: &Arc<Self>, job: Arc<dyn Job>) -> (MutexGuard<'_, State>, JobEnd) {
+        let context = current_worker::enter_job();
+        // The job is passed by value: this thread must not keep its captures alive while it is parked.
+        #[cfg(feature = "process")]
+        let ran = if self.kind == Kind::Process {
+            self.process_slots.seated(|| super::process_job::run(self, job))
+        } else {
+            job.run()
+        };
+        #[cfg(not(feature = "process"))]
+        let ran = job.run();
+        // In a forked copy of a worker process this thread would wait for jobs, and keep the copy alive.
+        #[cfg(feature = "process")]
+        crate::sys::owner::exit_if_forked_worker();
+        drop(context);
+        if ran == JobEnd::RanMapShare {
+            self.load.helper_finished();
+        }
+        let mut state = self.queue.lock();
+        current_worker::has_returned(self);
+        match ran {
+            JobEnd::Ran | JobEnd::RanMapShare => self.queue.release_permit(&mut state),
+            JobEnd::Dead => {
+                self.queue.removed_dead_task();
+                self.queue.release_permit(&mut state);
+            }
+            JobEnd::WrittenOff => state.written_off -= 1,
+        }
+        state.jobs_finished += 1;
+        (state, ran)
+    }
+
+    /// Takes the copies of a job back that are last in the queue.
+    pub(crate) fn retract_copies(&self, job: &Arc<dyn Job>) {
+        self.queue.retract_copies(job);
+    }
+
+    /// Decides whether a map wakes helpers.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// Writes a worker off whose job has run out of time: its permit goes to another worker. `is_late` is asked under
+    /// the queue's lock; `false` from it changes nothing. Returns its answer.
+    pub(crate) fn write_off(self: &Arc<Self>, permit: &Permit, is_late: impl FnOnce() -> bool) -> bool {
+        let Some(state) = self.queue.write_off(permit, is_late) else { return false };
+        self.wake_workers(state);
+        true
+    }
+
+    /// Whether another thread of the pool can begin a job now: a permit is free, and a thread exists or can be spawned.
+    pub(crate) fn has_thread_for_more(&self) -> bool {
+        let state = self.queue.lock();
+        if !state.has_permit() || state.spawn_retry.is_some() {
+            return false;
+        }
+        let idle = state.sleepers.len() + state.spinning + state.rayon_spinning + state.woken + state.starting;
+        let rayon = state.rayon.is_some() && state.rayon_serving + state.injected < self.threads;
+        // The calling worker counts as blocked: it is about to wait.
+        let blocks = usize::from(current_worker::is_worker_of(self));
+        let spares = (state.blocked + blocks).min(state.max_spares);
+        idle > 0 || rayon || state.threads < self.threads + spares + state.written_off
+    }
+
+    /// Whether idle workers hold resources that are released after a while: worker processes.
+    pub(super) fn cleans_up_when_idle(&self) -> bool {
+        self.kind == Kind::Process
+    }
+
+    /// Releases those resources.
+    #[cfg_attr(not(feature = "process"), allow(clippy::unused_self, reason = "only process pools clean up"))]
+    pub(super) fn clean_up_idle(&self) {
+        #[cfg(feature = "process")]
+        self.process_slots.tidy();
+    }
+
+    /// Threads that stay however long they are idle.
+    pub(super) fn min_idle_threads(&self) -> usize {
+        match self.kind {
+            Kind::Cpu => self.threads,
+            Kind::Io | Kind::Frame => 1,
+            // All of them: a worker process may hold state that was expensive to make.
+            Kind::Process => usize::MAX,
+        }
+    }
+
+    /// Whether the current thread is a worker of this pool, or does the default cpu pool's work and this is that pool.
+    pub(crate) fn is_current(&self) -> bool {
+        current_worker::is_worker_of(self) || (current_worker::does_cpu_work() && self.is_default_cpu())
+    }
+
+    /// Whether the current thread is one of this pool's own threads, which may use its worker state and has run its
+    /// hooks. A thread of another pool that runs a job of this one on a borrowed permit is not.
+    pub(crate) fn is_own_worker(&self) -> bool {
+        current_worker::is_own_worker_of(self)
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether this is the pool of `kind = "cpu"`, whose callers compute along with its workers.
+    pub(crate) fn is_default_cpu(&self) -> bool {
+        self.default && self.kind == Kind::Cpu
+    }
+
+    /// Whether this is a pool of worker processes.
+    #[cfg(feature = "polars")]
+    pub(crate) fn is_process(&self) -> bool {
+        self.kind == Kind::Process
+    }
+
+    /// Whether this is a pool of threads for DataFrame chunks.
+    pub(crate) fn is_frames(&self) -> bool {
+        self.kind == Kind::Frame
+    }
+
+    /// Whether this is the pool of DataFrame chunks that are given no pool.
+    #[cfg(feature = "polars")]
+    pub(crate) fn is_default_frames(&self) -> bool {
+        self.default && self.is_frames()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Such as `fanfold-io-3`, with the pool's name in the middle.
+    pub(super) fn thread_name(&self, index: usize) -> String {
+        format!("fanfold-{}-{index}", self.name)
+    }
+}
+
+/// Registers the fork handlers, before the first lock of a pool is used.
+pub(super) fn watch_forks() {
+    // Miri has no `pthread_atfork`.
+    #[cfg(all(unix, not(miri)))]
+    super::fork_handlers::register();
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pool `{}`", self.kind.label(), self.name)
+    }
+}
+
+/// A map's reference to its pool. A static pool is borrowed, not counted: with maps inside maps, all threads would
+/// write to its one reference count.
+pub(crate) enum CoreRef {
+    Static(&'static Arc<Core>),
+    Owned(Arc<Core>),
+}
+
+impl Deref for CoreRef {
+    type Target = Arc<Core>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Core> {
+        match self {
+            Self::Static(core) => core,
+            Self::Owned(core) => core,
+        }
+    }
+}
+
+impl From<&'static Arc<Core>> for CoreRef {
+    fn from(core: &'static Arc<Core>) -> Self {
+        Self::Static(core)
+    }
+}
+
+impl From<Arc<Core>> for CoreRef {
+    fn from(core: Arc<Core>) -> Self {
+        Self::Owned(core)
+    }
+}

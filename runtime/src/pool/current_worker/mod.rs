@@ -1,0 +1,269 @@
+//! The pool that the current thread works for, and [`blocking_section`], in which a worker gives its permit back.
+
+mod borrowed;
+
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::block_in_place;
+use super::load::{self, ComputingGuard};
+use super::queue::permit::Permit;
+use super::{Core, shutdown};
+use crate::error::panics;
+use crate::sys::park;
+
+pub(crate) use borrowed::{run_as_worker, run_claimed};
+
+/// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and
+/// call pools. [`exit`] takes its content out.
+type LeakedCell<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
+
+thread_local! {
+    /// The pool whose worker this thread is. On a borrowed permit this is the lender.
+    static CORE: LeakedCell<Core> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// The id of that pool, which is compared without a borrow; 0 for none.
+    static POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// The id of the pool that started this thread, also while it works for another; 0 for none.
+    static OWN_POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// Whether this thread is inside of a job, and so has a permit unless that was revoked or given back. Hooks run
+    /// outside of jobs.
+    static IN_JOB: Cell<bool> = const { Cell::new(false) };
+    /// The permit of the job that runs here, if the job has a time limit: it may be revoked.
+    static PERMIT: LeakedCell<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// Whether this thread takes its pool's next job as soon as the present job has published its outcome.
+    static TAKES_NEXT_JOB: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread has announced that to the queue.
+    static IS_ANNOUNCED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread does the default cpu pool's work, as a frame worker or as a caller that computes along. A
+    /// nested call then runs in place and wakes no thread.
+    static DOES_CPU_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes the current thread a worker of its own pool, until [`exit`].
+pub(super) fn enter(core: &Arc<Core>) {
+    CORE.with(|cell| cell.replace(Some(Arc::clone(core))));
+    POOL_ID.set(core.id);
+    OWN_POOL_ID.set(core.id);
+    DOES_CPU_WORK.set(core.is_frames());
+    panics::set_worker(true);
+}
+
+/// The current thread is no worker from here on: the destructors of its thread-locals run as on any other thread.
+pub(super) fn exit() {
+    POOL_ID.set(0);
+    DOES_CPU_WORK.set(false);
+    panics::set_worker(false);
+    drop(CORE.with(|cell| cell.take()));
+}
+
+/// In a forked child: this thread is no worker. It only writes to thread-locals without destructors and to atomics.
+#[cfg(all(unix, not(miri)))]
+pub(super) fn forget_parent() {
+    POOL_ID.set(0);
+    IN_JOB.set(false);
+    TAKES_NEXT_JOB.set(false);
+    IS_ANNOUNCED.set(false);
+    DOES_CPU_WORK.set(false);
+    panics::set_worker(false);
+    load::forget_parent();
+}
+
+/// Whether the current thread is a worker of this pool, on a permit of its own or a borrowed one.
+#[inline]
+pub(super) fn is_worker_of(core: &Core) -> bool {
+    POOL_ID.get() == core.id
+}
+
+/// Whether the current thread is a worker of this pool, and was started by it.
+#[inline]
+pub(super) fn is_own_worker_of(core: &Core) -> bool {
+    is_worker_of(core) && OWN_POOL_ID.get() == core.id
+}
+
+/// Whether the current thread is a worker of any pool. A thread that runs the last destructors of its thread-locals is
+/// none any more.
+#[inline]
+pub(crate) fn is_worker() -> bool {
+    POOL_ID.get() != 0
+}
+
+/// Whether the pool of the job that runs here was shut down with [`Pending::Cancel`](crate::Pending::Cancel).
+#[inline]
+pub(crate) fn is_cancelled_here() -> bool {
+    shutdown::any_cancelled()
+        && IN_JOB.get()
+        && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
+}
+
+/// Whether the current thread is inside of a job of this pool.
+#[inline]
+pub(super) fn is_inside(core: &Core) -> bool {
+    is_worker_of(core) && IN_JOB.get()
+}
+
+/// Whether the current thread does the default cpu pool's work.
+pub(super) fn does_cpu_work() -> bool {
+    DOES_CPU_WORK.get()
+}
+
+/// Marks the current thread as doing the default cpu pool's work until the guard is dropped.
+pub(crate) fn mark_cpu_work() -> CpuWorkGuard {
+    CpuWorkGuard { before: DOES_CPU_WORK.replace(true) }
+}
+
+/// Restores the mark of [`mark_cpu_work`] when dropped.
+pub(crate) struct CpuWorkGuard {
+    before: bool,
+}
+
+impl Drop for CpuWorkGuard {
+    fn drop(&mut self) {
+        DOES_CPU_WORK.set(self.before);
+    }
+}
+
+/// Spins, then parks until `done` holds. A worker gives its permit back before it parks.
+///
+/// The thread that makes `done` hold must then wake this thread's [`park::waker`].
+pub(crate) fn wait_until(done: impl Fn() -> bool) {
+    if park::spin(&done) {
+        return;
+    }
+    park_until(done);
+}
+
+/// As [`wait_until`], without spinning.
+pub(crate) fn park_until(done: impl Fn() -> bool) {
+    blocking_section(|| park::wait_until(done));
+}
+
+/// As [`wait_until`], until the deadline at most. Returns whether `done` holds.
+pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) -> bool {
+    park::spin(&done) || blocking_section(|| park::wait_until_deadline(done, deadline))
+}
+
+/// Runs `wait`, which blocks. A worker gives its permit back before and waits for one after it, so that another thread
+/// goes on with the queue meanwhile.
+pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
+    let _section = BlockingSection::enter();
+    block_in_place::with_replacement_thread(wait)
+}
+
+/// A worker without its permit. It waits for a permit when this is dropped.
+struct BlockingSection {
+    /// `None` if the thread had no permit to give back.
+    released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
+    _blocked: ComputingGuard,
+}
+
+impl BlockingSection {
+    #[inline]
+    fn enter() -> Self {
+        let blocked = load::mark_blocked();
+        if !IN_JOB.get() {
+            return Self { released: None, _blocked: blocked };
+        }
+        let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
+        let released = core.filter(|core| core.begin_blocking(permit.as_deref())).map(|core| (core, permit));
+        Self { released, _blocked: blocked }
+    }
+}
+
+impl Drop for BlockingSection {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some((core, permit)) = &self.released
+            && let Some(state) = core.queue.end_blocking(permit.as_deref(), core.is_frames())
+        {
+            core.wake_workers(state);
+        }
+    }
+}
+
+impl Core {
+    /// Gives this worker's permit back; `false` if it was revoked.
+    fn begin_blocking(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
+        let Some(state) = self.queue.begin_blocking(permit) else { return false };
+        // The job has published its outcome, and its destructor or the allocator waits: the announcement does not hold.
+        has_returned(self);
+        self.wake_workers(state);
+        true
+    }
+}
+
+/// Marks this thread as inside of a job, with a permit, and about to take the next job when this one has ended, until
+/// the guard is dropped.
+#[inline]
+pub(super) fn enter_job() -> JobContext {
+    // The values before are kept: a thread that waits for rayon inside of a job may run another one meanwhile.
+    JobContext {
+        in_job: IN_JOB.replace(true),
+        takes_next_job: TAKES_NEXT_JOB.replace(true),
+        permit: PERMIT.with(|cell| cell.take()),
+    }
+}
+
+/// Restores what [`enter_job`] has replaced when dropped.
+pub(super) struct JobContext {
+    in_job: bool,
+    takes_next_job: bool,
+    permit: Option<Arc<Permit>>,
+}
+
+impl Drop for JobContext {
+    #[inline]
+    fn drop(&mut self) {
+        IN_JOB.set(self.in_job);
+        TAKES_NEXT_JOB.set(self.takes_next_job);
+        // The job's own permit was put back by `with_permit`.
+        if let Some(permit) = self.permit.take() {
+            drop(PERMIT.with(|cell| cell.replace(Some(permit))));
+        }
+    }
+}
+
+impl Core {
+    /// This thread is about to publish the outcome of its job. It will be at the queue within a microsecond, or some
+    /// ten if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
+    #[inline]
+    pub(crate) fn announce_return(&self) {
+        if TAKES_NEXT_JOB.get() && is_worker_of(self) && !IS_ANNOUNCED.replace(true) {
+            self.queue.announce_arrival();
+        }
+    }
+
+    /// Takes [`announce_return`](Self::announce_return) back: this thread is about to run something that may take long.
+    pub(crate) fn withdraw_return(self: &Arc<Self>) {
+        if IS_ANNOUNCED.replace(false) {
+            let state = self.queue.lock();
+            self.queue.end_arrival();
+            self.wake_workers(state);
+        }
+    }
+}
+
+/// Ends the announcement of a thread that is at the queue, or about to block. The caller holds the queue's lock.
+#[inline]
+pub(super) fn has_returned(core: &Core) {
+    if IS_ANNOUNCED.replace(false) {
+        core.queue.end_arrival();
+    }
+}
+
+/// Runs a job with a time limit. Blocking sections inside of it give this permit back.
+pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> T {
+    let before = PERMIT.with(|cell| cell.replace(Some(Arc::clone(permit))));
+    let result = work();
+    drop(PERMIT.with(|cell| cell.replace(before)));
+    result
+}
+
+/// Runs a job on a worker of its own pool that has no permit, and so none to give back.
+pub(super) fn without_permit<T>(work: impl FnOnce() -> T) -> T {
+    let before = IN_JOB.replace(true);
+    let result = with_permit(&Arc::new(Permit::revoked()), work);
+    IN_JOB.set(before);
+    result
+}

@@ -1,0 +1,60 @@
+//! Overflow workers: a thread for one job of a frame pool, where all of its workers wait in ways that Fanfold does not
+//! see.
+//!
+//! A worker that waits for tasks gives its permit back meanwhile. A worker that joins a thread, or waits for rayon or
+//! for Polars' streaming engine, keeps it. If all workers wait so for a call that only they could run, that call would
+//! never end. So the caller [asks](Core::spawn_overflow_worker) for a thread that runs only the job of that call,
+//! without a permit. Then each call has a worker or such a thread, and the innermost of the waits ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Core, Job, current_worker};
+
+/// How often a call that no worker has begun checks the pool. It asks for a thread if all permits are in use at two
+/// checks in a row and no job has ended in between: after 100 ms at the soonest.
+pub(crate) const STALL_CHECK: Duration = Duration::from_millis(50);
+
+impl Core {
+    /// The number of jobs that workers have finished; `None` if a permit is free, because a worker will take the job
+    /// then.
+    pub(super) fn jobs_finished_if_full(&self) -> Option<u64> {
+        let state = self.queue.lock();
+        (!state.has_permit()).then_some(state.jobs_finished)
+    }
+
+    /// Spawns a thread that runs this job and ends. [`close_and_join`](Self::close_and_join) waits for it.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the thread.
+    pub(super) fn spawn_overflow_worker(self: &Arc<Self>, job: Arc<dyn Job>) -> io::Result<()> {
+        let mut state = self.queue.lock();
+        state.overflow_threads += 1;
+        let index = state.next_thread_index;
+        state.next_thread_index += 1;
+        drop(state);
+        let core = Arc::clone(self);
+        let spawned = std::thread::Builder::new().name(self.thread_name(index)).spawn(move || {
+            current_worker::enter(&core);
+            core.on_start();
+            current_worker::without_permit(|| job.run());
+            core.on_stop();
+            core.end_overflow_worker();
+        });
+        match spawned {
+            Ok(handle) => self.keep_join_handle(handle),
+            Err(error) => {
+                self.end_overflow_worker();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_overflow_worker(&self) {
+        self.queue.lock().overflow_threads -= 1;
+        self.queue.drain_progress.notify_all();
+    }
+}

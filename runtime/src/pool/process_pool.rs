@@ -1,0 +1,104 @@
+//! [`Pool::process`] and the limits of worker processes.
+
+use super::{Kind, Pool};
+
+impl Pool {
+    /// A pool of worker processes for functions of `kind = "process"`. It has as many as the default process pool (one
+    /// per core, unless [`configure`](crate::configure) or `FANFOLD_PROCESSES` says otherwise), or the number that
+    /// [`threads`](Self::threads) sets. Each worker starts with the first call that needs it, and stays.
+    ///
+    /// Workers share the machine: each sees `POLARS_MAX_THREADS`, `RAYON_NUM_THREADS` and `FANFOLD_CPU_THREADS` as its
+    /// share of the cores, where these variables are not set.
+    ///
+    /// Direct calls and `submit` use the `static` that `pool = PATH` names. It may be a `LazyLock<Pool>`, where the
+    /// size is known at run time only. A map also runs on an owned pool: `name::map(items).on(&pool)`.
+    ///
+    /// # What a worker sees
+    ///
+    /// - The program from its start: statics have their initial values, and `std::env::args()` is the program's name
+    ///   alone.
+    /// - The environment and the working directory that the parent had when the worker started. The worker does not see
+    ///   later calls of `set_var` and `set_current_dir` in the parent.
+    /// - The signal mask of the thread whose call started the program's first worker.
+    /// - None of the signals that are sent to a whole process group or service: a worker ignores `SIGINT`, `SIGQUIT`,
+    ///   `SIGHUP`, `SIGTERM`, `SIGUSR1` and `SIGUSR2`. The parent decides: a program that handles `SIGTERM` may let its
+    ///   workers finish, and the workers of one that a signal ends are ended too. `SIGKILL` ends a worker.
+    /// - No workers of its own: a process function that a worker calls runs in that worker. The `timeout` of direct
+    ///   calls and maps is not enforced there, nor are the limits of the called function's pool.
+    ///
+    /// # Depth of values, and panics
+    ///
+    /// Values are encoded and decoded by recursion. A value that is nested thousands deep needs as much stack where it
+    /// is decoded as where it was made, and more. In the parent a stack overflow ends the program. The pool's threads
+    /// have 64 MiB of stack for that; a direct call that finds an idle worker decodes its result on the caller's own
+    /// stack. A panic's payload that is not text arrives as a text that says so.
+    ///
+    /// # When a worker does not start
+    ///
+    /// A start is tried again if it fails for want of processes, files or memory, or if the worker ends before it
+    /// begins a call. The pause before is 20 ms at first and doubles each time, up to 1 s, for the whole pool. After
+    /// five failures in a row the waiting calls end as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), which
+    /// says what was refused and what to do; a later call tries once more. A worker has 30 s to become ready. For a
+    /// call with `timeout` it has that time, but at least 1 s.
+    ///
+    /// # Processes that outlive a worker
+    ///
+    /// The child processes of a worker go on when the worker is killed. A task may fork: a copy of the worker that
+    /// returns from the task ends there, without exit handlers. It also ends where it would use a
+    /// [`channel`](fn@crate::channel).
+    ///
+    /// # Examples
+    ///
+    /// ```standalone_crate
+    /// use fanfold::{Pool, TaskError, parallel};
+    ///
+    /// static PARSERS: Pool = Pool::process("parsers").threads(2).memory_limit(1 << 30);
+    ///
+    /// #[parallel(kind = "process", pool = PARSERS)]
+    /// fn parse(text: String) -> Result<usize, TaskError> {
+    ///     if text.is_empty() {
+    ///         std::process::abort(); // what a library in C may do
+    ///     }
+    ///     Ok(text.len())
+    /// }
+    ///
+    /// #[fanfold::main]
+    /// fn main() {
+    ///     assert!(matches!(parse(String::new()), Err(TaskError::WorkerDied { signal: Some(6), .. })));
+    ///     assert_eq!(parse("text".into()).unwrap(), 4);
+    /// }
+    /// ```
+    #[doc(alias = "ProcessPoolExecutor")]
+    #[doc(alias = "multiprocessing")]
+    #[must_use]
+    pub const fn process(name: &'static str) -> Self {
+        Self::new(Kind::Process, name)
+    }
+
+    /// Limits the private memory of each worker process, in bytes: heap, stacks and writable mappings, but not the
+    /// program itself nor memory that it shares with its parent. An allocation beyond the limit fails, which ends most
+    /// programs: the task then ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), and the parent goes on.
+    #[doc(alias = "rlimit")]
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.spec.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Replaces each worker process after this many tasks, for libraries that leak memory.
+    #[doc(alias = "max_tasks_per_child")]
+    #[doc(alias = "maxtasksperchild")]
+    #[must_use]
+    pub const fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.spec.limits.tasks = Some(tasks);
+        self
+    }
+
+    /// The pool of `kind = "process"`: one worker process per core, unless [`configure`](crate::configure) or
+    /// `FANFOLD_PROCESSES` says otherwise.
+    #[must_use]
+    pub fn process_default() -> &'static Self {
+        static PROCESSES: Pool = Pool::process("process").default();
+        &PROCESSES
+    }
+}
