@@ -109,8 +109,7 @@ pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
-pub use task::wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
-pub use task::{JoinTimeout, Task};
+pub use task::{AsCompleted, Completed, JoinTimeout, Task, Until, as_completed, first, join_all, wait};
 
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;
@@ -148,7 +147,7 @@ pub mod __private {
     pub use crate::attribute::site::{Call, Site};
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, Items, Map, MapFn, On, Source, TimedMap};
+    pub use crate::map::{Closure, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
     pub use crate::pool::Pool;
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]

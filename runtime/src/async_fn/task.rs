@@ -19,14 +19,14 @@ use crate::pool::config;
 use crate::sys::unwind;
 use crate::task::Task;
 use crate::task::send_proof::CallProof;
-use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, TaskOptions, Work};
+use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
 
 /// The future of a task that nobody has polled.
 pub(crate) struct Polled<Fut>(Pin<Box<Fut>>);
 
 /// Only its runtime runs it.
-impl<Fut, T> Work<T> for Polled<Fut> {
-    const QUEUED: bool = false;
+impl<Fut, T> TaskWork<T> for Polled<Fut> {
+    const IN_POOL_QUEUE: bool = false;
 
     fn run_if_queued(_: &Slot<Self, T>) -> bool {
         false
@@ -42,18 +42,18 @@ where
     core.check_fork();
     let work = Polled(Box::pin(future));
     // SAFETY: the future is `Send`; its output is the call's result, for which the caller's proof stands.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     let slot = Slot::new(Arc::clone(core), function, terms, work, proof);
     let running = Running { slot: Arc::clone(&slot), future: None, _alive: Alive::new() };
     if core.is_closed() {
-        slot.end_unbegun(TaskError::PoolClosed);
+        slot.end_unstarted(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
         runtime::block_on(running);
-        return Task::of(slot);
+        return Task::from_handle(slot);
     }
     let home = runtime::current();
     let abort = home.spawn(running).abort_handle();
-    Task::of(Arc::new(Spawned { slot, abort, home }))
+    Task::from_handle(Arc::new(Spawned { slot, abort, home }))
 }
 
 /// A task's handle to its future.
@@ -88,7 +88,7 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         false
     }
 
-    fn may_be_claimed(&self) -> bool {
+    fn is_claimable(&self) -> bool {
         false
     }
 
@@ -112,12 +112,12 @@ impl<Fut: Send, T> Handle<T> for Spawned<Fut, T> {
         self.slot.listen(listener)
     }
 
-    fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
-        self.slot.forget(relay, key);
+    fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize) {
+        self.slot.remove_sink(sink, key);
     }
 
-    fn tell(&self, listener: Listener) {
-        self.slot.tell(listener);
+    fn notify_now(&self, listener: Listener) {
+        self.slot.notify_now(listener);
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {
@@ -169,8 +169,8 @@ impl<Fut: Future> Future for Running<Fut> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.future.is_none() {
-            let Some(Polled(future)) = this.slot.begin() else { return Poll::Ready(()) };
-            this.future = Some(Limited::new(future, this.slot.terms().timeout));
+            let Some(Polled(future)) = this.slot.claim_work() else { return Poll::Ready(()) };
+            this.future = Some(Limited::new(future, this.slot.options().timeout));
         }
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let current = this.slot.enter();
@@ -183,7 +183,7 @@ impl<Fut: Future> Future for Running<Fut> {
         };
         // What it borrowed or locked is let go of before anybody hears of the end.
         unwind::discard(this.future.take());
-        this.slot.end(outcome);
+        this.slot.finish(outcome);
         Poll::Ready(())
     }
 }
@@ -194,9 +194,9 @@ impl<Fut: Future> Drop for Running<Fut> {
         match self.future.take() {
             Some(future) => {
                 unwind::discard(future);
-                self.slot.end(Err(TaskError::Cancelled));
+                self.slot.finish(Err(TaskError::Cancelled));
             }
-            None => drop(self.slot.end_unbegun(TaskError::Cancelled)),
+            None => drop(self.slot.end_unstarted(TaskError::Cancelled)),
         }
     }
 }

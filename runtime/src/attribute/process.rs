@@ -13,7 +13,7 @@ use super::remote::Remote;
 use super::site::{Call, Site};
 use crate::error::TaskError;
 use crate::error::panics;
-use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
+use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
@@ -21,9 +21,9 @@ use crate::pool::{Core, Job, JobEnd, Ship};
 use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
 use crate::sys::unwind;
 use crate::task::Task;
-use crate::task::cancel::{Current, cancelled};
+use crate::task::cancel::{CurrentTask, cancelled};
 use crate::task::send_proof::{AssertSend, CallProof};
-use crate::task::slot::{Slot, TaskOptions, Work};
+use crate::task::slot::{Slot, TaskOptions, TaskWork};
 
 /// Whether process functions run in this very process.
 fn at_home() -> bool {
@@ -55,7 +55,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: Site, remote: Remote<A, 
     let args = RefCell::new(Some(args));
     let directly = || {
         // The call is not the task that this thread runs: nobody can cancel it.
-        let _no_task = Current::none();
+        let _no_task = CurrentTask::none();
         remote.call(&args)
     };
     if let Some(outcome) = core.try_directly(directly) {
@@ -89,17 +89,17 @@ where
     let remote = remote.limit(site.terms.timeout);
     if at_home() {
         // SAFETY: a `Code` stands for types that are `Send`; the rest is function pointers.
-        let proof = unsafe { CallProof::vouched() };
+        let proof = unsafe { CallProof::new_unchecked() };
         let work = move || remote.here(args);
         return Task::start(core, Slot::new(Arc::clone(core), site.function, site.terms, work, proof));
     }
     // SAFETY: as above.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     // Only workers of the pool run it; its time is kept where its worker is.
     let terms = TaskOptions { own_worker: true, ..TaskOptions::default() };
     let slot = Slot::new(Arc::clone(core), site.function, terms, Sending { remote, args }, proof);
     core.push(Arc::clone(&slot) as Arc<dyn Job>);
-    Task::of(slot)
+    Task::from_handle(slot)
 }
 
 /// `name::map`; `wrap` makes the arguments of an item.
@@ -142,7 +142,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     let here = at_home();
     let remote = remote.limit(site.terms.timeout);
     // SAFETY: a `Code` stands for types that are `Send`.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     // SAFETY: function pointers.
     let remote = unsafe { AssertSend::new(remote) };
     let function = move |args| {
@@ -161,16 +161,16 @@ struct Sending<A, R, C, D> {
 
 type SendingSlot<A, R, C, D> = Slot<Sending<A, R, C, D>, R>;
 
-impl<A, R, C: Code<A>, D: Code<R>> Work<R> for Sending<A, R, C, D> {
+impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for Sending<A, R, C, D> {
     fn run_if_queued(slot: &SendingSlot<A, R, C, D>) -> bool {
-        let Some(Sending { remote, args }) = slot.begin() else { return false };
+        let Some(Sending { remote, args }) = slot.claim_work() else { return false };
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // What writes the arguments is the user's, too.
         let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
         drop(inside);
         unwind::discard(args);
-        slot.end(outcome);
+        slot.finish(outcome);
         true
     }
 }
@@ -183,7 +183,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 
     fn is_dead(&self) -> bool {
-        Slot::is_dead(self)
+        self.is_claimed()
     }
 
     fn can_be_shipped(&self) -> bool {
@@ -191,8 +191,8 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 
     fn ship(self: Arc<Self>) -> Ship {
-        let Some(work) = self.begin() else {
-            self.exhume();
+        let Some(work) = self.claim_work() else {
+            self.note_dequeued();
             return Ship::Gone;
         };
         let encoded = if work.remote.travels() {
@@ -209,14 +209,14 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
             }
             Ok(Some(Err(error))) | Err(error) => {
                 unwind::discard(work);
-                self.end(Err(error));
+                self.finish(Err(error));
                 Ship::Gone
             }
         }
     }
 
     fn abandon(&self, cancelled: bool) {
-        self.end_unbegun(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+        self.end_unstarted(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }
 }
 
@@ -255,7 +255,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn is_stopped(&self) -> bool {
-        self.slot.is_stopped() || cancelled()
+        self.slot.is_stop_requested() || cancelled()
     }
 
     fn has_callback(&self) -> bool {
@@ -276,7 +276,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         let Self { slot, work, outcome, .. } = *self;
         let function = work.remote.function();
         unwind::discard(work);
-        slot.end(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
+        slot.finish(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
         unwind::discard(slot);
     }
 
@@ -284,7 +284,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         let Self { slot, work, .. } = *self;
         // SAFETY: `ship` began it, and nothing has come of it.
         unsafe { slot.put_back(work) };
-        if slot.is_stopped() && slot.end_unbegun(TaskError::Cancelled) {
+        if slot.is_stop_requested() && slot.end_unstarted(TaskError::Cancelled) {
             return None;
         }
         Some(slot)
@@ -313,19 +313,19 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for Abroad<A, T, R, C, D> {
 
     fn call_proof(&self) -> CallProof<A, R> {
         // SAFETY: a `Code` stands for types that are `Send`.
-        unsafe { CallProof::vouched() }
+        unsafe { CallProof::new_unchecked() }
     }
 
-    fn batches(&self) -> Option<&dyn Batches<A, R>> {
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, R>> {
         if self.here { None } else { Some(self) }
     }
 
-    fn is_abroad(&self) -> Option<bool> {
+    fn runs_in_processes(&self) -> Option<bool> {
         (!self.here).then_some(true)
     }
 }
 
-impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
+impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for Abroad<A, T, R, C, D> {
     fn name(&self) -> &'static str {
         self.remote.function()
     }
@@ -337,7 +337,7 @@ impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for Abroad<A, T, R, C, D> {
 }
 
 impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for Abroad<A, T, R, C, D> {
-    fn detach(self) -> Batched<A, R>
+    fn detach(self) -> BatchFn<A, R>
     where
         A: 'static,
     {

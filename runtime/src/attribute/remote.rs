@@ -15,7 +15,7 @@ use crate::process::start_limit;
 use crate::process::transport::ring::LARGEST;
 use crate::process::worker_slot::{self, Calls};
 use crate::sys::unwind;
-use crate::task::cancel::{cancelled, current};
+use crate::task::cancel::{cancelled, current_task_key};
 
 /// Bytes of arguments in a request of several calls, about: a part of the ring, as the worker reads while this is filled
 /// again.
@@ -203,7 +203,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             entry: self.entry,
             count: 1,
             limit,
-            task: current(),
+            task: current_task_key(),
             cancelled,
             since: self.since,
             write: &write,
@@ -315,7 +315,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 entry: self.entry,
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
-                task: current(),
+                task: current_task_key(),
                 cancelled,
                 since: self.since,
                 write: &|out| {

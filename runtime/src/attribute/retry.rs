@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::pool;
-use crate::task::cancel::{cancelled, current};
+use crate::task::cancel::{cancelled, current_task_key};
 
 /// How often to try again, how long to wait before the first time, and what a failure is.
 pub struct Retry<R> {
@@ -87,7 +87,7 @@ impl Pauses {
 
 /// Sleeps, but not for long after the task was told to stop: nobody wakes a task that runs.
 fn sleep(pause: Duration) {
-    if current().is_none() && !pool::is_worker() {
+    if current_task_key().is_none() && !pool::is_worker() {
         // Nobody can cancel it: neither the task nor the pool.
         return thread::sleep(pause);
     }

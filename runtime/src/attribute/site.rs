@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::map::method::Counted;
+use crate::map::method::ArcReceiver;
 #[cfg(feature = "tokio")]
 use crate::map::method::Method;
 use crate::pool::Core;
@@ -148,7 +148,7 @@ impl<A> Call<A, ()> {
     #[must_use]
     pub unsafe fn returns<R>(self) -> Call<A, R> {
         // SAFETY: the arguments are those of this proof, and the caller stands for the result.
-        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
@@ -161,11 +161,11 @@ impl<A, R> Call<A, R> {
     #[must_use]
     pub unsafe fn captured<F: FnOnce() -> R>(self, _: &F) -> Call<F, R> {
         // SAFETY: the caller promises that the closure is made of the arguments of this proof.
-        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
-impl<A: Counted, R> Call<A, R>
+impl<A: ArcReceiver, R> Call<A, R>
 where
     A::Target: Send + Sync,
 {
@@ -173,14 +173,14 @@ where
     #[must_use]
     pub fn counted(self) -> Call<A::Args, R> {
         // SAFETY: an `Arc` of what is `Send` and `Sync` is `Send`; the other arguments are those of this proof.
-        Call { site: self.site, proof: unsafe { CallProof::vouched() } }
+        Call { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
 #[cfg(feature = "tokio")]
 impl<A: Method, R> Call<A, R> {
     /// The call without the receiver.
-    pub(crate) fn rest(self) -> Call<A::Rest, R> {
-        Call { site: self.site, proof: self.proof.rest() }
+    pub(crate) fn rest(self) -> Call<A::Others, R> {
+        Call { site: self.site, proof: self.proof.without_receiver() }
     }
 }

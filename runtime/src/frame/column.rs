@@ -12,7 +12,7 @@ use polars_core::utils::arrow::array::PrimitiveArray;
 use super::error::{BadCut, ChunkError};
 use crate::error::panics;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run};
+use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool::Core;
 use crate::pool::Pool;
 use crate::task::send_proof::CallProof;
@@ -114,16 +114,16 @@ where
     A: Send,
     B: Send,
 {
-    let run = Run {
-        hands: Hands::of(core, false),
+    let run = CollectRun {
+        workers: MapWorkers::of(core, false),
         name: std::any::type_name_of_val(&f),
         grain: Grain::Adaptive,
         bar,
         call: f,
-        keep: Ok::<B, std::convert::Infallible>,
-        stops: false,
+        accept: Ok::<B, std::convert::Infallible>,
+        can_stop: false,
     };
-    let Ok(results) = run.collect(items.into_source(), CallProof::by_bounds());
+    let Ok(results) = run.collect(items.into_source(), CallProof::from_bounds());
     results
 }
 

@@ -1,4 +1,5 @@
-//! [`Map`]: the builder behind `f::map(items)`.
+//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce` or `sum`, or
+//! iterated. `README.md` describes how one runs.
 
 mod collect;
 mod first_error;
@@ -28,30 +29,33 @@ use progress::Bar;
 
 pub use collect::Collect;
 #[cfg(feature = "process")]
-pub(crate) use function::Batched;
-pub use function::{Closure, Detach, MapFn, On};
+pub(crate) use function::BatchFn;
+pub use function::{Closure, Detach, MapFn, MethodFn};
 pub use iter::MapIter;
 #[cfg(feature = "process")]
-pub(crate) use process::Batches;
+pub(crate) use process::ProcessBatches;
 pub use source::{Items, PoolItems, Source};
 pub use timeout::TimedMap;
 
-pub(crate) use collect::Run;
-pub(crate) use schedule::{Grain, Hands};
+pub(crate) use collect::CollectRun;
+pub(crate) use schedule::{Grain, MapWorkers};
 
-use function::Bare;
+use function::AnnotatedFn;
 #[cfg(feature = "process")]
-use process::BatchRun;
+use process::ProcessRun;
 
-/// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
+/// A parallel map: a function to run on many items. `name::map(items)` of an annotated function returns one, and so does
+/// [`Pool::map`](crate::Pool::map).
 ///
-/// Nothing runs until it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
-/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
-/// and calls the pool only when there is work worth sharing, so a short map costs what a loop costs.
+/// A map is lazy. It runs when it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
+/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order.
 ///
-/// `collect` and its like read an iterator that is no range ahead: 1,024 items, then twice as many each time, up to
-/// 65,536. Where items come slowly, or depend on earlier results, iterate the map instead, with a
-/// [`buffer`](Self::buffer).
+/// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
+/// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.
+///
+/// `collect`, `for_each`, `reduce` and `sum` read ahead from an iterator other than a range of integers: 1,024 items, then
+/// twice as many each time, up to 65,536. If items come slowly, or depend on earlier results, iterate the map instead,
+/// with a [`buffer`](Self::buffer).
 ///
 /// # Examples
 ///
@@ -76,17 +80,19 @@ use process::BatchRun;
 /// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
 /// assert!(bad.is_err());
 /// ```
+#[doc(alias = "par_iter")]
+#[doc(alias = "imap")]
 #[must_use = "a map is lazy: end it with `collect`, `for_each`, `reduce` or `sum`, or iterate it"]
 pub struct Map<S, F, A> {
     core: CoreRef,
-    /// The function's path, for errors.
+    /// The function's name, for errors and the cost history.
     name: &'static str,
     source: S,
     function: F,
     grain: Grain,
     unordered: bool,
     buffer: Option<usize>,
-    terms: TaskOptions,
+    options: TaskOptions,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
 }
@@ -103,7 +109,7 @@ where
     S: Source<Item = A>,
     F: Fn(A) -> R + Send + Sync,
 {
-    Map::new(core, name, source, Bare::new(function, proof))
+    Map::new(core, name, source, AnnotatedFn::new(function, proof))
 }
 
 /// A map of an annotated method, on one receiver.
@@ -114,18 +120,18 @@ pub(crate) fn of_method<S, F, T, R>(
     receiver: T::Receiver,
     source: S,
     function: F,
-) -> Map<S, On<T, F, R>, T::Rest>
+) -> Map<S, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    S: Source<Item = T::Rest>,
+    S: Source<Item = T::Others>,
     F: Fn(T) -> R + Send + Sync,
 {
-    Map::new(core, name, source, On::new(receiver, function, proof))
+    Map::new(core, name, source, MethodFn::new(receiver, function, proof))
 }
 
 impl<S, F, A> Map<S, F, A> {
-    /// A map on a pool, of the function with this name.
+    /// A map of the function with this name, on a pool.
     pub(crate) fn new(core: impl Into<CoreRef>, name: &'static str, source: S, function: F) -> Self {
         Self {
             core: core.into(),
@@ -135,20 +141,20 @@ impl<S, F, A> Map<S, F, A> {
             grain: Grain::Adaptive,
             unordered: false,
             buffer: None,
-            terms: TaskOptions::default(),
+            options: TaskOptions::default(),
             label: None,
             _items: PhantomData,
         }
     }
 
-    /// Has each item run on a worker that keeps state for the function.
+    /// Makes each item run on a worker that has state for the function.
     pub(crate) fn stateful(mut self) -> Self {
-        self.terms.own_worker = true;
+        self.options.own_worker = true;
         self
     }
 
-    fn with_limit(mut self, limit: Duration) -> Self {
-        self.terms = TaskOptions { timeout: Some(limit), own_worker: true };
+    fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.options = TaskOptions { timeout: Some(limit), own_worker: true };
         self
     }
 }
@@ -158,11 +164,11 @@ where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    /// Hands out `items` at a time, instead of finding the number at run time.
+    /// Makes a worker take `items` items at a time, instead of finding the number at run time.
     ///
-    /// Fewer where less is there: of an iterator that is no range, what is read ahead; and when the map is iterated with
-    /// a [`buffer`](Self::buffer), that divided by twice the number of workers, so that all of them have some. `reduce`
-    /// and `sum` have blocks of their own.
+    /// It takes fewer where there are fewer. An iterator other than a range of integers is limited to the items read
+    /// ahead. A map that is iterated with a [`buffer`](Self::buffer) is limited to the buffer divided by twice the number
+    /// of workers, so that each worker has some. `reduce` and `sum` have blocks of their own.
     ///
     /// # Examples
     ///
@@ -182,10 +188,10 @@ where
         self
     }
 
-    /// Hands the items out in `chunks` balanced pieces.
+    /// Cuts the items into `chunks` balanced chunks.
     ///
-    /// An iterator that is no range has no known length: there, each part that is read ahead is cut so. It changes
-    /// nothing when the map is iterated, nor for `reduce` and `sum`.
+    /// The length of an iterator other than a range of integers is not known, so each part that is read ahead is cut into
+    /// `chunks` chunks. This changes nothing when the map is iterated, nor for `reduce` and `sum`.
     ///
     /// # Panics
     ///
@@ -196,7 +202,7 @@ where
         self
     }
 
-    /// Gives results as they end, whichever comes first, when the map is iterated. `collect` keeps input order.
+    /// When the map is iterated, gives results in the order of completion. `collect` keeps input order.
     ///
     /// # Examples
     ///
@@ -207,13 +213,14 @@ where
     /// lengths.sort_unstable(); // in any order
     /// assert_eq!(lengths, [1, 3]);
     /// ```
+    #[doc(alias = "imap_unordered")]
     pub fn unordered(mut self) -> Self {
         self.unordered = true;
         self
     }
 
-    /// When the map is iterated, lets `items` be in flight: pulled from the source, and their results not yet taken.
-    /// Unless said, as many as keep the workers busy.
+    /// When the map is iterated, limits the items in flight to `items`: those that were pulled from the source and whose
+    /// results were not yet taken. By default as many are in flight as keep the workers busy.
     ///
     /// # Panics
     ///
@@ -234,13 +241,13 @@ where
         self
     }
 
-    /// Shows a bar with this label, on a terminal and with the feature `progress`.
+    /// Shows a progress bar with this label, if stderr is a terminal and the feature `progress` is on.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
     }
 
-    /// The same map with another function.
+    /// This map with another function.
     fn with_function<G>(self, wrap: impl FnOnce(F) -> G) -> Map<S, G, A> {
         Map {
             core: self.core,
@@ -250,15 +257,15 @@ where
             grain: self.grain,
             unordered: self.unordered,
             buffer: self.buffer,
-            terms: self.terms,
+            options: self.options,
             label: self.label,
             _items: PhantomData,
         }
     }
 
-    /// The same map on another pool's core.
+    /// This map on another pool.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
-        let core = match self.function.is_abroad() {
+        let core = match self.function.runs_in_processes() {
             Some(true) => core.with_processes(self.name),
             Some(false) => core.with_threads(self.name),
             None => core,
@@ -269,34 +276,35 @@ where
 
     /// Runs the function on all items and collects the results, in input order.
     ///
-    /// Into a `Result` or `Option`, the first failure in input order is what comes back; items behind it that
-    /// workers had begun by then may have run, a block for each worker at most.
+    /// Into a `Result` or `Option`, returns the first failure in input order. Items behind it may have run: at most one
+    /// block a worker.
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics: no further item is started, and what had been computed is
-    /// dropped. And if the pool is closed before all items have run.
+    /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. And if
+    /// the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
         #[cfg(feature = "process")]
-        if let Some(function) = self.function.batches() {
-            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep: C::keep };
+        if let Some(function) = self.function.process_batches() {
+            let run =
+                ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept: C::accept };
             return C::finish(run.collect(self.source));
         }
-        let run = Run {
-            hands: Hands::of(&self.core, self.terms.own_worker),
+        let run = CollectRun {
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep: C::keep,
-            stops: C::STOPS,
+            accept: C::accept,
+            can_stop: C::CAN_STOP,
         };
         C::finish(run.collect(self.source, proof))
     }
 
-    /// Runs the function on all items, and `op` on each result: on the worker that has it, in no order.
+    /// Runs the function on all items and `op` on each result, on the worker that has it, in no particular order.
     ///
     /// # Panics
     ///
@@ -317,24 +325,24 @@ where
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
-        let keep = |result| {
+        let accept = |result| {
             op(result);
             Ok::<(), std::convert::Infallible>(())
         };
         #[cfg(feature = "process")]
-        if let Some(function) = self.function.batches() {
-            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep };
+        if let Some(function) = self.function.process_batches() {
+            let run = ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept };
             let Ok(_) = run.collect(self.source);
             return;
         }
-        let run = Run {
-            hands: Hands::of(&self.core, self.terms.own_worker),
+        let run = CollectRun {
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep,
-            stops: false,
+            accept,
+            can_stop: false,
         };
         let Ok(_) = run.collect(self.source, proof);
     }
