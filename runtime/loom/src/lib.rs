@@ -1,7 +1,7 @@
 //! The task cell under loom, which runs each model in every order in which its threads can interleave.
 //!
-//! The models run the library's own source, `runtime/src/task/slot/cell.rs` and the modules of `sys` that it uses. Only the
-//! atomics, locks and cells are loom's in place of the standard library's.
+//! The models run the library's own source, `runtime/src/task/slot/cell.rs` and the modules of `sys` that it uses. Only
+//! the atomics, locks and cells are loom's in place of the standard library's.
 #![cfg(test)]
 
 #[path = "."]

@@ -166,8 +166,8 @@ struct CollectVisitor<'r, 'a, F, K, T, E> {
 }
 
 impl<F, K> CollectRun<'_, F, K> {
-    /// Runs `call` on every item and `accept` on every result. `Err` is the reason of the first item in input order whose
-    /// result was refused; at most one block a worker behind that item has run then.
+    /// Runs `call` on every item and `accept` on every result. `Err` is the reason of the first item in input order
+    /// whose result was refused; at most one block a worker behind that item has run then.
     ///
     /// # Panics
     ///

@@ -135,8 +135,8 @@ where
     T::Receiver: Receiver,
 {
     pub(super) fn new(receiver: T::Receiver, function: F, proof: CallProof<T, R>) -> Self {
-        // SAFETY: the receiver is one of the arguments of the `CallProof`, so it may move between threads. Threads share
-        // it to clone it, for which `Receiver` guarantees `Sync`.
+        // SAFETY: the receiver is one of the arguments of the `CallProof`, so it may move between threads. Threads
+        // share it to clone it, for which `Receiver` guarantees `Sync`.
         Self { receiver: unsafe { AssertSend::new(receiver) }, function, proof }
     }
 }

@@ -10,8 +10,8 @@ use crate::sys::drop_all::drop_all;
 ///
 /// # Safety
 ///
-/// Implementations must allow `take` and `discard` of disjoint indexes from several threads at once, if items may be sent
-/// to another thread.
+/// Implementations must allow `take` and `discard` of disjoint indexes from several threads at once, if items may be
+/// sent to another thread.
 pub unsafe trait Indexed {
     /// One item.
     type Item;

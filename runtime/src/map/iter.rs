@@ -259,8 +259,8 @@ where
 
     /// An iterator over the results: in input order, or with [`unordered`](Map::unordered) in the order of completion.
     ///
-    /// Input is pulled inside `next()`, as far as [`buffer`](Map::buffer) allows, so an infinite source works in constant
-    /// memory. Items and results must be owned, because an iterator can be forgotten while workers run.
+    /// Input is pulled inside `next()`, as far as [`buffer`](Map::buffer) allows, so an infinite source works in
+    /// constant memory. Items and results must be owned, because an iterator can be forgotten while workers run.
     ///
     /// # Panics
     ///
@@ -316,8 +316,8 @@ fn submit_batch<A: 'static, R: 'static>(
         let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
         Batch { results: Rest(results.into_iter()), took: start.elapsed(), panic }
     };
-    // SAFETY: the map was made with a `CallProof` that items and results may cross threads; the task's closure is made of
-    // those items and of a `BatchFn`, which is `Send`, and its result of those results, a time and a `Send` payload.
+    // SAFETY: the map was made with a `CallProof` that items and results may cross threads; the task's closure is made
+    // of those items and of a `BatchFn`, which is `Send`, and its result of those results, a time and a `Send` payload.
     let proof = unsafe { CallProof::new_unchecked() };
     Task::start(core, Slot::new(Arc::clone(core), name, options, work, proof))
 }

@@ -1,5 +1,5 @@
-//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce` or `sum`, or
-//! iterated. `README.md` describes how one runs.
+//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce` or `sum`,
+//! or iterated. `README.md` describes how one runs.
 
 mod collect;
 mod first_error;
@@ -44,8 +44,8 @@ use function::AnnotatedFn;
 #[cfg(feature = "process")]
 use process::ProcessRun;
 
-/// A parallel map: a function to run on many items. `name::map(items)` of an annotated function returns one, and so does
-/// [`Pool::map`](crate::Pool::map).
+/// A parallel map: a function to run on many items. `name::map(items)` of an annotated function returns one, and so
+/// does [`Pool::map`](crate::Pool::map).
 ///
 /// A map is lazy. It runs when it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
 /// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order.
@@ -53,9 +53,9 @@ use process::ProcessRun;
 /// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
 /// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.
 ///
-/// `collect`, `for_each`, `reduce` and `sum` read ahead from an iterator other than a range of integers: 1,024 items, then
-/// twice as many each time, up to 65,536. If items come slowly, or depend on earlier results, iterate the map instead,
-/// with a [`buffer`](Self::buffer).
+/// `collect`, `for_each`, `reduce` and `sum` read ahead from an iterator other than a range `a..b` of integers: 1,024
+/// items, then twice as many each time, up to 65,536. If items come slowly, or depend on earlier results, iterate the
+/// map instead, with a [`buffer`](Self::buffer).
 ///
 /// # Examples
 ///
@@ -166,9 +166,9 @@ where
 {
     /// Makes a worker take `items` items at a time, instead of finding the number at run time.
     ///
-    /// It takes fewer where there are fewer. An iterator other than a range of integers is limited to the items read
-    /// ahead. A map that is iterated with a [`buffer`](Self::buffer) is limited to the buffer divided by twice the number
-    /// of workers, so that each worker has some. `reduce` and `sum` have blocks of their own.
+    /// It takes fewer where there are fewer. An iterator other than a range `a..b` of integers is limited to the items
+    /// read ahead. A map that is iterated with a [`buffer`](Self::buffer) is limited to the buffer divided by twice the
+    /// number of workers, so that each worker has some. `reduce` and `sum` have blocks of their own.
     ///
     /// # Examples
     ///
@@ -190,8 +190,8 @@ where
 
     /// Cuts the items into `chunks` balanced chunks.
     ///
-    /// The length of an iterator other than a range of integers is not known, so each part that is read ahead is cut into
-    /// `chunks` chunks. This changes nothing when the map is iterated, nor for `reduce` and `sum`.
+    /// The length of an iterator other than a range `a..b` of integers is not known, so each part that is read ahead is
+    /// cut into `chunks` chunks. This changes nothing when the map is iterated, nor for `reduce` and `sum`.
     ///
     /// # Panics
     ///
@@ -219,8 +219,8 @@ where
         self
     }
 
-    /// When the map is iterated, limits the items in flight to `items`: those that were pulled from the source and whose
-    /// results were not yet taken. By default as many are in flight as keep the workers busy.
+    /// When the map is iterated, limits the items in flight to `items`: those that were pulled from the source and
+    /// whose results were not yet taken. By default as many are in flight as keep the workers busy.
     ///
     /// # Panics
     ///

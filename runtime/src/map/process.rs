@@ -91,9 +91,9 @@ where
         let unstarted = DiscardUnstarted { items: &items, started: &started };
         let output = MapOutput::new(len);
         let stop = FirstRefused::new();
-        // SAFETY: the function's own proof says that arguments and results may cross threads. Shared through `get`, each
-        // block takes the items of its own indexes, writes the elements of its own indexes, and reaches `stop` under
-        // its lock.
+        // SAFETY: the function's own proof says that arguments and results may cross threads. Shared through `get`,
+        // each block takes the items of its own indexes, writes the elements of its own indexes, and reaches `stop`
+        // under its lock.
         let shared = unsafe { AssertSend::new((&items, &output, &stop, function)) };
         let work = || {
             let (items, output, stop, function) = *shared.get();

@@ -35,8 +35,8 @@ where
 {
     /// Runs the function on all items and folds the results, each block of items from `identity()`.
     ///
-    /// `identity` must be neutral, as 0 is for `+`: it is folded into each block once, and once more into the whole. The
-    /// number of blocks depends only on the number of items; [`chunk_size`](Self::chunk_size) and
+    /// `identity` must be neutral, as 0 is for `+`: it is folded into each block once, and once more into the whole.
+    /// The number of blocks depends only on the number of items; [`chunk_size`](Self::chunk_size) and
     /// [`chunks`](Self::chunks) change nothing here.
     ///
     /// The same items give the same result, to the last bit of a float, on every run and any number of threads.

@@ -161,8 +161,8 @@ pub struct ByNothing;
 /// No type implements it.
 pub trait NoItems {}
 
-// This implementation could apply to every type and never does. Without it rustc assumes that an argument of a wrong type
-// is meant to be an iterator, and reports an error about iterators.
+// This implementation could apply to every type and never does. Without it rustc assumes that an argument of a wrong
+// type is meant to be an iterator, and reports an error about iterators.
 #[diagnostic::do_not_recommend]
 impl<I: NoItems, A> Items<A, ByNothing> for I {
     type Source = IterSource<std::iter::Empty<A>>;

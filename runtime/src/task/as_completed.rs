@@ -85,8 +85,8 @@ pub(super) struct TimeLimit {
 }
 
 impl<T> AsCompleted<T> {
-    /// Limits the wait to `limit` from now. Once it is over, each task that is pending gives [`TaskError::TimedOut`], in
-    /// the order of the tasks, and goes on by itself.
+    /// Limits the wait to `limit` from now. Once it is over, each task that is pending gives [`TaskError::TimedOut`],
+    /// in the order of the tasks, and goes on by itself.
     ///
     /// # Examples
     ///

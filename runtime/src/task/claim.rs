@@ -10,14 +10,14 @@ use super::Task;
 use crate::pool;
 
 impl<T> Task<T> {
-    /// Runs the task here if this thread is a worker, the task is queued, and its pool has a free permit. For a wait for
-    /// this task alone. A pool with hooks runs its tasks on its own threads, as no other thread has run the hooks.
+    /// Runs the task here if this thread is a worker, the task is queued, and its pool has a free permit. For a wait
+    /// for this task alone. A pool with hooks runs its tasks on its own threads, as no other thread has run the hooks.
     pub(crate) fn claim(&self) -> bool {
         pool::is_worker() && self.slot.claim()
     }
 
-    /// As [`claim`](Self::claim), if the task's pool has no other thread for it. For a wait in which another task may end
-    /// first.
+    /// As [`claim`](Self::claim), if the task's pool has no other thread for it. For a wait in which another task may
+    /// end first.
     pub(crate) fn claim_if_no_other_thread(&self) -> bool {
         pool::is_worker() && self.slot.is_claimable() && !self.slot.core().has_thread_for_more() && self.try_run_here()
     }

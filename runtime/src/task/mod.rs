@@ -63,15 +63,16 @@ pub use wait::{Until, wait};
 ///
 /// # Waiting on a worker
 ///
-/// While a worker joins a task, another thread of its pool may run in its place. A worker that joins a task which has not
-/// started runs it on the spot, unless the task belongs to another pool that has hooks (`on_start`, `on_stop`). A worker
-/// that waits for several tasks runs one itself only where no other thread can, and while none of the others runs.
+/// While a worker joins a task, another thread of its pool may run in its place. A worker that joins a task which has
+/// not started runs it on the spot, unless the task belongs to another pool that has hooks (`on_start`, `on_stop`). A
+/// worker that waits for several tasks runs one itself only where no other thread can, and while none of the others
+/// runs.
 ///
-/// So a function may submit to its own pool and join, at any pool size, and as deep as its stack goes: some 1,000 nested
-/// joins use up the 2 MiB of a thread's stack (`RUST_MIN_STACK=bytes` gives it more).
+/// So a function may submit to its own pool and join, at any pool size, and as deep as its stack goes: some 1,000
+/// nested joins use up the 2 MiB of a thread's stack (`RUST_MIN_STACK=bytes` gives it more).
 ///
-/// Three things still deadlock: a lock held across a wait, two tasks that wait for each other, and a worker that waits by
-/// other means, such as `block_on(task)`, which keeps its place in the pool. On a worker, use [`join`](Self::join).
+/// Three things still deadlock: a lock held across a wait, two tasks that wait for each other, and a worker that waits
+/// by other means, such as `block_on(task)`, which keeps its place in the pool. On a worker, use [`join`](Self::join).
 #[doc(alias = "JoinHandle")]
 #[doc(alias = "AsyncResult")]
 #[must_use = "dropping a task detaches it: join or await it to see its result"]
@@ -113,18 +114,18 @@ impl<T> Task<T> {
     /// - [`TaskError::PoolClosed`] if the pool was closed before the task ran.
     /// - [`TaskError::Init`] if its worker could not make the function's state (`init`).
     ///
-    /// For a function of `kind = "process"`, [`TaskError::WorkerDied`] if its process ended or could not be started, and
-    /// [`TaskError::Wire`] if an argument or the result could not cross to the process or back.
+    /// For a function of `kind = "process"`, [`TaskError::WorkerDied`] if its process ended or could not be started,
+    /// and [`TaskError::Wire`] if an argument or the result could not cross to the process or back.
     ///
     /// # Panics
     ///
     /// If the result was already taken by awaiting this very task.
     ///
     /// For an `async fn` that is polled by the runtime of the calling thread: a runtime of several threads polls it on
-    /// another thread meanwhile; on a runtime of a single thread the wait would never end, so it panics. It panics at once
-    /// inside the runtime's `block_on`. Where the runtime was only entered, or its `block_on` has ended, it panics if the
-    /// runtime polls no task for 3 s: no thread drives it then, or the one that does computes all the time. The same holds
-    /// for all other waits for such a task that have no shorter limit.
+    /// another thread meanwhile; on a runtime of a single thread the wait would never end, so it panics. It panics at
+    /// once inside the runtime's `block_on`. Where the runtime was only entered, or its `block_on` has ended, it panics
+    /// if the runtime polls no task for 3 s: no thread drives it then, or the one that does computes all the time. The
+    /// same holds for all other waits for such a task that have no shorter limit.
     pub fn join(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
@@ -277,9 +278,9 @@ impl<T> Task<T> {
     /// [`TaskError::Cancelled`].
     ///
     /// A function that runs on a thread sees [`cancelled()`](crate::cancelled) become `true`, and joining gives what it
-    /// returns; a pause between its retries ends. An `async fn` that runs is dropped at its next `.await`. The worker of a
-    /// function of `kind = "process"` is killed, if the call has reached the worker or the worker starts for the call.
-    /// Joining either of the last two gives [`TaskError::Cancelled`], unless the result was there first.
+    /// returns; a pause between its retries ends. An `async fn` that runs is dropped at its next `.await`. The worker
+    /// of a function of `kind = "process"` is killed, if the call has reached the worker or the worker starts for the
+    /// call. Joining either of the last two gives [`TaskError::Cancelled`], unless the result was there first.
     ///
     /// # Examples
     ///
@@ -310,11 +311,11 @@ impl<T> Task<T> {
     }
 
     /// Calls `callback` when the task has ended: on the thread that ended it, before threads that join it go on; or at
-    /// once, on this thread, if the task has ended already. A panic of the callback is reported by the panic hook and goes
-    /// no further.
+    /// once, on this thread, if the task has ended already. A panic of the callback is reported by the panic hook and
+    /// goes no further.
     ///
-    /// Keep it short: threads that join the task wait for the callback, and a callback that joined its own task would wait
-    /// for itself. It may submit and join other tasks.
+    /// Keep it short: threads that join the task wait for the callback, and a callback that joined its own task would
+    /// wait for itself. It may submit and join other tasks.
     ///
     /// # Examples
     ///

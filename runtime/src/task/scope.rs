@@ -1,8 +1,8 @@
 //! [`scope`]: scoped tasks, which borrow from the caller as threads of `std::thread::scope` do.
 //!
-//! Why the borrows are sound: [`scope`] does not return or unwind before every task of the scope has ended and the task's
-//! closure and result are dropped. A task's closure has its lifetime erased. The slot drops the closure before it
-//! notifies the listeners of the task's end, and the scope's own listener counts the task down only then.
+//! Why the borrows are sound: [`scope`] does not return or unwind before every task of the scope has ended and the
+//! task's closure and result are dropped. A task's closure has its lifetime erased. The slot drops the closure before
+//! it notifies the listeners of the task's end, and the scope's own listener counts the task down only then.
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -206,8 +206,8 @@ impl<'scope> Scope<'scope, '_> {
             // Dropped before the task ends, because this may be the last owner of the result.
             drop(theirs);
         });
-        // SAFETY: only the lifetime changes. `scope` waits until `pending` is 0, and the task counts itself down when it
-        // has ended. The slot has dropped the closure by then: it ran, or the task was cancelled or its pool closed.
+        // SAFETY: only the lifetime changes. `scope` waits until `pending` is 0, and the task counts itself down when
+        // it has ended. The slot has dropped the closure by then: it ran, or the task was cancelled or its pool closed.
         let run = unsafe {
             std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(run)
         };

@@ -1,8 +1,8 @@
 //! [`SendProof`] and [`CallProof`]: the compile-time check of the types that cross to a worker.
 //!
-//! The attribute's code makes one proof for each type, at the place where the user wrote the type: [`sent`] and [`shared`]
-//! compile only for types that may cross. The runtime's functions take the proofs in place of `Send` bounds of their own,
-//! so one bad type causes one compile error.
+//! The attribute's code makes one proof for each type, at the place where the user wrote the type: [`sent`] and
+//! [`shared`] compile only for types that may cross. The runtime's functions take the proofs in place of `Send` bounds
+//! of their own, so one bad type causes one compile error.
 
 use std::marker::PhantomData;
 
@@ -15,8 +15,8 @@ use std::marker::PhantomData;
 pub trait Worker {}
 impl<T: Send + ?Sized> Worker for T {}
 
-/// As [`Worker`], for a type that names a trait object. Without it rustc's error names the trait object only, and not the
-/// bound to write.
+/// As [`Worker`], for a type that names a trait object. Without it rustc's error names the trait object only, and not
+/// the bound to write.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker thread",
     label = "cannot be sent to a worker thread",

@@ -1,8 +1,8 @@
 //! The scheduler of a map: which thread runs which items.
 //!
 //! Without a chunk size the calling thread starts at once and times its own work (`warmup.rs`). It calls helpers only
-//! when the items left are worth sharing, and then works along with them: on ranges with stealing (`steal.rs`), or, where
-//! the map may stop early, on blocks in index order from one counter (`guided.rs`). `map/README.md` describes the
+//! when the items left are worth sharing, and then works along with them: on ranges with stealing (`steal.rs`), or,
+//! where the map may stop early, on blocks in index order from one counter (`guided.rs`). `map/README.md` describes the
 //! protocol and gives the figures.
 
 mod cost_history;

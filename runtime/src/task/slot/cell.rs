@@ -10,9 +10,9 @@
 //! for a queued task, one gets it; of a worker that has a result and a timer that expires, one seals the outcome.
 //!
 //! The thread that moved the state away from `QUEUED` owns the work. The thread that moved it to `FINISHING` owns the
-//! outcome until it publishes it. After `DONE` the outcome belongs to the one [`Task`](crate::Task) handle. The models in
-//! `runtime/loom` check the races in every order; `README.md` in the folder above lists states, transitions and memory
-//! orders.
+//! outcome until it publishes it. After `DONE` the outcome belongs to the one [`Task`](crate::Task) handle. The models
+//! in `runtime/loom` check the races in every order; `README.md` in the folder above lists states, transitions and
+//! memory orders.
 
 use std::sync::PoisonError;
 
@@ -122,15 +122,15 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.state.load(Ordering::Acquire) & HAS_LISTENERS != 0 && self.lock_listeners().as_mut_slice().iter().any(is)
     }
 
-    /// Takes the work to end the task without running it; `None` if the state is not `QUEUED`. The caller must then publish
-    /// the outcome.
+    /// Takes the work to end the task without running it; `None` if the state is not `QUEUED`. The caller must then
+    /// publish the outcome.
     pub(super) fn revoke(&self) -> Option<F> {
         if self.advance(QUEUED, FINISHING) { self.take_work() } else { None }
     }
 
     fn take_work(&self) -> Option<F> {
-        // SAFETY: only the thread whose compare-and-swap moved the state away from `QUEUED` calls this, and no other thread
-        // accesses the work in any other state.
+        // SAFETY: only the thread whose compare-and-swap moved the state away from `QUEUED` calls this, and no other
+        // thread accesses the work in any other state.
         self.work.with_mut(|work| unsafe { (*work).take() })
     }
 
@@ -139,8 +139,8 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.advance(RUNNING, FINISHING)
     }
 
-    /// Writes the outcome and moves to `DONE`. `notify` is called with each listener before `DONE`, when the handle cannot
-    /// take the outcome yet. The listeners that it returns are returned, for the caller to notify after `DONE`.
+    /// Writes the outcome and moves to `DONE`. `notify` is called with each listener before `DONE`, when the handle
+    /// cannot take the outcome yet. The listeners that it returns are returned, for the caller to notify after `DONE`.
     ///
     /// # Safety
     ///
@@ -153,7 +153,8 @@ impl<F, R, L> TaskCell<F, R, L> {
         if self.try_finish() {
             return Few::None;
         }
-        // SAFETY: by this function's contract the state is `FINISHING` by this thread's transition; the outcome is written.
+        // SAFETY: by this function's contract the state is `FINISHING` by this thread's transition; the outcome is
+        // written.
         unsafe { self.notify_and_finish(notify) }
     }
 
@@ -186,8 +187,8 @@ impl<F, R, L> TaskCell<F, R, L> {
                 listeners.take()
             };
             listeners.for_each(|listener| {
-                // SAFETY: the state is `FINISHING` by this thread's transition: before `DONE` no other thread accesses the
-                // outcome.
+                // SAFETY: the state is `FINISHING` by this thread's transition: before `DONE` no other thread accesses
+                // the outcome.
                 let unnotified =
                     self.outcome.with(|cell| unsafe { (*cell).as_ref() }.map(|outcome| notify(outcome, listener)));
                 if let Some(listener) = unnotified.flatten() {
@@ -213,8 +214,8 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Registers a listener at the index that `find` returns, or at the end.
     fn insert_listener(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
         let mut listeners = reserve::lock_with_room(|| self.lock_listeners(), |listeners| listeners, 1);
-        // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and locks the list, which is
-        // locked here until the listener is in it.
+        // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and locks the list,
+        // which is locked here until the listener is in it.
         if self.state.fetch_or(HAS_LISTENERS, Ordering::AcqRel) & STATE_MASK == DONE {
             return Some(listener);
         }

@@ -37,7 +37,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
     /// Whether the task is queued and may run on a worker of any pool.
     fn is_claimable(&self) -> bool;
-    /// Whether the task is queued and may run on a worker of its own pool that waits, where the pool gets no other thread.
+    /// Whether the task is queued and may run on a worker of its own pool that waits, where the pool gets no other
+    /// thread.
     fn is_claimable_by_own_worker(&self) -> bool {
         self.is_claimable()
     }
@@ -53,8 +54,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
 }
 
-/// The work of a slot: a closure, which any thread may run; a future, which only its runtime polls; or a call for a worker
-/// process.
+/// The work of a slot: a closure, which any thread may run; a future, which only its runtime polls; or a call for a
+/// worker process.
 pub(crate) trait TaskWork<T>: Sized {
     /// Whether it waits in its pool's queue, not with an async runtime.
     const IN_POOL_QUEUE: bool = true;
@@ -83,8 +84,8 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn has_failed(&self) -> bool {
-        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by value
-        // or through `&mut`.
+        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by
+        // value or through `&mut`.
         let failed = unsafe { self.cell.peek(Result::is_err) };
         failed == Some(true)
     }
@@ -107,8 +108,8 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn notify_now(&self, listener: Listener) {
-        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by value
-        // or through `&mut`.
+        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by
+        // value or through `&mut`.
         let notified = unsafe { self.cell.peek(|outcome| (run_callback(outcome, listener), outcome.is_err())) };
         if let Some((Some(listener), failed)) = notified {
             listener.notify(failed);

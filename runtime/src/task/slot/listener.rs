@@ -6,7 +6,8 @@ use std::task::Waker;
 use crate::error::TaskError;
 use crate::sys::unwind;
 
-/// How a task ended, as the callback of [`Task::on_done`](crate::Task::on_done) sees it. The result stays with the task.
+/// How a task ended, as the callback of [`Task::on_done`](crate::Task::on_done) sees it. The result stays with the
+/// task.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     error: Option<&'a TaskError>,
@@ -32,7 +33,8 @@ pub(crate) enum Listener {
     Thread(Waker),
     /// Adds the task's key to a queue of completions.
     Sink(Arc<dyn CompletionSink>, usize),
-    /// Wakes the async task that polled this one last. Each poll replaces it, as executors may bring a new waker each time.
+    /// Wakes the async task that polled this one last. Each poll replaces it, as executors may bring a new waker each
+    /// time.
     Poller(Waker),
     Callback(Box<dyn FnOnce(&Outcome<'_>) + Send>),
 }

@@ -1,7 +1,7 @@
 //! [`Slot`]: one `Arc` that owns a task's work, its state and its outcome.
 //!
-//! The state machine is [`TaskCell`] in `cell.rs`. This file connects it to the pool: running a task, notifying listeners,
-//! counting outcomes.
+//! The state machine is [`TaskCell`] in `cell.rs`. This file connects it to the pool: running a task, notifying
+//! listeners, counting outcomes.
 
 mod cell;
 mod handle;
@@ -58,13 +58,14 @@ pub(crate) struct Slot<F, T> {
 pub(crate) struct TaskOptions {
     /// The time limit, from the start of the run.
     pub(crate) timeout: Option<Duration>,
-    /// Whether it must run on a worker of its own pool, because it uses that worker's state or has a time limit. A thread
-    /// that waits may not claim it.
+    /// Whether it must run on a worker of its own pool, because it uses that worker's state or has a time limit. A
+    /// thread that waits may not claim it.
     pub(crate) own_worker: bool,
 }
 
 impl<F, T> Slot<F, T> {
-    /// A slot in the state `QUEUED`. The work is a closure, a future that a runtime polls, or a call for a worker process.
+    /// A slot in the state `QUEUED`. The work is a closure, a future that a runtime polls, or a call for a worker
+    /// process.
     pub(crate) fn new(
         core: Arc<Core>,
         function: &'static str,
@@ -74,8 +75,8 @@ impl<F, T> Slot<F, T> {
     ) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
-            // SAFETY: by the `CallProof` work and result may move between threads. `peek` shares only the `TaskError` of
-            // an outcome, which is `Sync`.
+            // SAFETY: by the `CallProof` work and result may move between threads. `peek` shares only the `TaskError`
+            // of an outcome, which is `Sync`.
             cell: unsafe { TaskCell::new(work) },
             id: TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             function,
@@ -85,8 +86,8 @@ impl<F, T> Slot<F, T> {
         })
     }
 
-    /// Counts the outcome, publishes it, and notifies the listeners: callbacks before the outcome can be taken, wakers and
-    /// sinks after.
+    /// Counts the outcome, publishes it, and notifies the listeners: callbacks before the outcome can be taken, wakers
+    /// and sinks after.
     ///
     /// # Safety
     ///
@@ -164,8 +165,8 @@ where
     /// Runs the task on this thread; `None` if it is not queued any more. `started` is called after the claim.
     fn claim_and_run(&self, started: impl FnOnce()) -> Option<JobEnd> {
         let work = self.cell.claim()?;
-        // `started` and `enter` run inside of the catch: a timer that cannot start, or a span subscriber that panics, must
-        // not leave the slot in `RUNNING`.
+        // `started` and `enter` run inside of the catch: a timer that cannot start, or a span subscriber that panics,
+        // must not leave the slot in `RUNNING`.
         let outcome = panics::catch(self.function, || {
             started();
             let _inside = self.enter();
