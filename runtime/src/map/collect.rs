@@ -44,7 +44,7 @@ pub trait Collect<R>: sealed::Sealed {
 /// struct Mine;
 ///
 /// impl fanfold::Collect<u64> for Mine {
-///     type Kept = std::rc::Rc<u64>; // not `Send`, and nothing checks it
+///     type Value = std::rc::Rc<u64>; // not `Send`, and nothing checks it
 ///     type Stop = ();
 ///     fn accept(result: u64) -> Result<Self::Value, ()> {
 ///         Ok(result.into())

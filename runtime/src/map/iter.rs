@@ -5,26 +5,21 @@
 //! an io pool holds one item, as each may wait for long.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::mem::take;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::function::BatchFn;
+use super::batches::{Batch, BatchResults, BatchesInFlight, submit_batch};
 use super::progress::Bar;
 use super::source::Source;
 use super::{Detach, Map};
 use crate::error::TaskError;
 use crate::error::panics;
-use crate::pool::{self, Core, Kind};
-use crate::sys::drop_all::{Rest, drop_all};
+use crate::pool::Kind;
+use crate::sys::drop_all::Rest;
 use crate::task::Task;
-use crate::task::completions::{CLAIM_LOOKAHEAD, Completions};
-use crate::task::send_proof::CallProof;
-use crate::task::slot::{Slot, TaskOptions};
 
 /// The target of a task of several items.
 const TASK_TARGET: Duration = Duration::from_micros(100);
@@ -46,7 +41,7 @@ pub struct MapIter<I: Iterator, R> {
     batch_len: usize,
     /// Whether `batch_len` does not follow the measured time.
     has_fixed_batch: bool,
-    results: Results<R>,
+    results: BatchResults<R>,
     /// Makes the result of a task that timed out.
     on_timeout: Option<fn(TaskError) -> R>,
     /// To be resumed once `results` were yielded.
@@ -54,81 +49,8 @@ pub struct MapIter<I: Iterator, R> {
     bar: Option<Bar>,
 }
 
-/// Results of one task that were not yet yielded.
-type Results<R> = Rest<std::vec::IntoIter<R>>;
-
 /// Submits a task of several items.
 type SubmitBatch<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
-
-/// The outcome of a task of several items.
-struct Batch<R> {
-    results: Results<R>,
-    took: Duration,
-    /// The payload of a panic of the function, on the item behind the last result.
-    panic: Option<Box<dyn Any + Send>>,
-}
-
-/// Tasks that were submitted and whose outcome was not yet taken.
-enum BatchesInFlight<R> {
-    Ordered(VecDeque<Task<Batch<R>>>),
-    Unordered {
-        tasks: Vec<Option<Task<Batch<R>>>>,
-        free: Vec<usize>,
-        completions: Completions,
-        /// All entries of `tasks` before this index are empty.
-        first: usize,
-    },
-}
-
-impl<R> BatchesInFlight<R> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ordered(tasks) => tasks.len(),
-            Self::Unordered { tasks, free, .. } => tasks.len() - free.len(),
-        }
-    }
-
-    fn add(&mut self, task: Task<Batch<R>>) {
-        match self {
-            Self::Ordered(tasks) => tasks.push_back(task),
-            Self::Unordered { tasks, free, completions, first } => {
-                let key = free.pop().unwrap_or_else(|| {
-                    tasks.push(None);
-                    tasks.len() - 1
-                });
-                completions.watch(key, &task);
-                tasks[key] = Some(task);
-                *first = (*first).min(key);
-            }
-        }
-    }
-
-    /// Waits for the next task: the oldest one, or if unordered the first to complete.
-    fn next(&mut self) -> Option<Result<Batch<R>, TaskError>> {
-        match self {
-            Self::Ordered(tasks) => tasks.pop_front().map(Task::join),
-            Self::Unordered { tasks, free, completions, first } => {
-                if tasks.len() == free.len() {
-                    return None;
-                }
-                // A worker runs the oldest task itself if no other thread can, and no other task is about to complete.
-                if pool::is_worker() && completions.is_empty() {
-                    while tasks.get(*first).is_some_and(Option::is_none) {
-                        *first += 1;
-                    }
-                    let oldest = || tasks[*first..].iter().take(CLAIM_LOOKAHEAD).flatten();
-                    if oldest().all(Task::is_claimable) {
-                        let _ = oldest().next().is_some_and(Task::claim_if_no_other_thread);
-                    }
-                }
-                let key =
-                    completions.wait_next(1, None, || tasks.iter().flatten().any(Task::claim_if_threads_refused))?;
-                free.push(key);
-                tasks[key].take()?.take_outcome()
-            }
-        }
-    }
-}
 
 impl<I: Iterator, R> MapIter<I, R> {
     /// Makes a task that times out give `on_timeout` of its error, instead of a panic.
@@ -224,21 +146,8 @@ impl<I: Iterator, R> FusedIterator for MapIter<I, R> {}
 /// Tasks that have not started are cancelled; those that run are asked to stop and go on by themselves.
 impl<I: Iterator, R> Drop for MapIter<I, R> {
     fn drop(&mut self) {
-        match &mut self.in_flight {
-            BatchesInFlight::Ordered(tasks) => {
-                tasks.iter().for_each(cancel);
-                drop_all(take(tasks).into_iter());
-            }
-            BatchesInFlight::Unordered { tasks, .. } => {
-                tasks.iter().flatten().for_each(cancel);
-                drop_all(take(tasks).into_iter());
-            }
-        }
+        self.in_flight.cancel_all();
     }
-}
-
-fn cancel<T>(task: &Task<T>) {
-    task.request_cancel();
 }
 
 impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {
@@ -273,12 +182,7 @@ where
         let (name, options) = (self.name, self.options);
         let bar = Bar::new(self.label, self.source.count());
         let submit = Box::new(move |items: Vec<A>| submit_batch(&core, name, options, &function, items));
-        let in_flight = if self.unordered {
-            let completions = Completions::new();
-            BatchesInFlight::Unordered { tasks: Vec::new(), free: Vec::new(), completions, first: 0 }
-        } else {
-            BatchesInFlight::Ordered(VecDeque::new())
-        };
+        let in_flight = BatchesInFlight::new(self.unordered);
         MapIter {
             source: self.source.into_iter(),
             exhausted: false,
@@ -299,25 +203,4 @@ where
             bar,
         }
     }
-}
-
-/// Submits a task that runs the function on each item.
-fn submit_batch<A: 'static, R: 'static>(
-    core: &Arc<Core>,
-    name: &'static str,
-    options: TaskOptions,
-    function: &BatchFn<A, R>,
-    items: Vec<A>,
-) -> Task<Batch<R>> {
-    let function = Arc::clone(function);
-    let work = move || {
-        let start = Instant::now();
-        let mut results = Vec::with_capacity(items.len());
-        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
-        Batch { results: Rest(results.into_iter()), took: start.elapsed(), panic }
-    };
-    // SAFETY: the map was made with a `CallProof` that items and results may cross threads; the task's closure is made
-    // of those items and of a `BatchFn`, which is `Send`, and its result of those results, a time and a `Send` payload.
-    let proof = unsafe { CallProof::new_unchecked() };
-    Task::start(core, Slot::new(Arc::clone(core), name, options, work, proof))
 }

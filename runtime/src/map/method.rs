@@ -49,7 +49,7 @@ macro_rules! method {
             type Others = ($($name,)*);
 
             #[inline]
-            #[allow(non_snake_case)]
+            #[allow(non_snake_case, reason = "the variables are named as the types")]
             fn join(receiver: S, ($($name,)*): Self::Others) -> Self {
                 (receiver, $($name,)*)
             }

@@ -14,21 +14,20 @@ pub(crate) mod send_proof;
 pub(crate) mod slot;
 mod submit;
 pub(crate) mod sync;
+mod thread_wait;
 mod wait;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
-use crate::pool::block_in_place::Blocked;
 use crate::pool::{self, Core, Job};
 use crate::pool::{block_in_place, config};
-use crate::sys::park;
-use slot::{CompletionSink, Handle, Listener, Outcome, Slot, TaskId};
+use slot::{Handle, Listener, Outcome, Slot, TaskId};
 
 pub use as_completed::{AsCompleted, as_completed};
 pub use completed_stream::Completed;
@@ -129,83 +128,6 @@ impl<T> Task<T> {
     pub fn join(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
-    }
-
-    /// Waits until the task is done; a worker runs it if it has not started.
-    pub(crate) fn run_or_wait(&self) {
-        if !self.claim() {
-            self.wait_for_end();
-        }
-    }
-
-    /// Waits until the task is done; a worker runs it if its pool is refused a thread.
-    #[inline(never)]
-    fn wait_for_end(&self) {
-        let mut refusals = pool::refusals();
-        while self.spin_or_listen() {
-            let wakes = || self.slot.is_done() || pool::refusals() != refusals;
-            block_in_place::on(self.blocked(), None, || pool::sleep_until(wakes));
-            refusals = pool::refusals();
-            if self.slot.is_done() || self.claim_if_threads_refused() {
-                return;
-            }
-        }
-    }
-
-    /// Whether an async runtime polls the task.
-    pub(crate) fn is_polled(&self) -> bool {
-        self.slot.is_polled()
-    }
-
-    /// What this thread blocks if it waits for the task.
-    pub(crate) fn blocked(&self) -> Blocked {
-        self.slot.blocked()
-    }
-
-    /// Spins for a moment until the task is done; if it is not, registers this thread to be woken at its end. Returns
-    /// whether it registered the thread.
-    fn spin_or_listen(&self) -> bool {
-        let core = self.slot.core();
-        if core.look(|| self.slot.is_done()) {
-            return false;
-        }
-        core.check_fork();
-        self.add_waker(park::waker())
-    }
-
-    /// A weak reference to the task's slot.
-    pub(crate) fn downgrade(&self) -> Weak<dyn Handle<T>> {
-        Arc::downgrade(&self.slot)
-    }
-
-    /// Registers `waker` to be woken once the task is done; `false` if it is done.
-    pub(crate) fn add_waker(&self, waker: std::task::Waker) -> bool {
-        self.slot.listen(Listener::Thread(waker)).is_none()
-    }
-
-    /// Registers `sink` to receive `key` once the task is done; `false` if it is done.
-    pub(crate) fn add_sink(&self, sink: Arc<dyn CompletionSink>, key: usize) -> bool {
-        self.slot.listen(Listener::Sink(sink, key)).is_none()
-    }
-
-    /// Removes the `sink` that was registered with `key`.
-    pub(crate) fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize) {
-        self.slot.remove_sink(sink, key);
-    }
-
-    /// Whether this process is a forked child, and the task is its parent's.
-    pub(crate) fn is_of_parent(&self) -> bool {
-        self.slot.core().is_of_parent()
-    }
-
-    /// The outcome of a task that is done.
-    pub(crate) fn into_outcome(self) -> Result<T, TaskError> {
-        self.take_outcome().expect("the result of this task was taken before, by awaiting it")
-    }
-
-    /// The outcome, the first time this is called after the task is done.
-    pub(crate) fn take_outcome(&self) -> Option<Result<T, TaskError>> {
-        self.slot.take()
     }
 
     /// Waits for the result, for at most `limit`. A wait that times out leaves the task as it is.
@@ -351,7 +273,7 @@ impl<T> Future for Task<T> {
             self.slot.core().check_fork();
             return Poll::Pending;
         }
-        Poll::Ready(self.slot.take().expect("this task was polled after it gave its result"))
+        Poll::Ready(self.slot.take().expect("task was polled after completion: await a task once"))
     }
 }
 

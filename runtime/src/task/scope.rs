@@ -76,9 +76,11 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
     }
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(_) if state.panicked.load(Ordering::Relaxed) => panic!("a task of the scope panicked, and was not joined"),
+        Ok(_) if state.panicked.load(Ordering::Relaxed) => {
+            panic!("a task of the scope panicked and was not joined: join it to get its panic as an error")
+        }
         Ok(_) if state.not_run.load(Ordering::Relaxed) > 0 => {
-            panic!("a task of the scope did not run, as its pool was closed, and it was not joined")
+            panic!("a task of the scope did not run and was not joined: its pool was closed")
         }
         Ok(result) => result,
     }

@@ -84,8 +84,8 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn has_failed(&self) -> bool {
-        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by
-        // value or through `&mut`.
+        // SAFETY: `take` does not run meanwhile: it needs the user's `Task` handle by value or through `&mut`, and the
+        // caller borrows that handle.
         let failed = unsafe { self.cell.peek(Result::is_err) };
         failed == Some(true)
     }
@@ -108,8 +108,8 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn notify_now(&self, listener: Listener) {
-        // SAFETY: `take` does not run meanwhile: it is reached from the one `Task` handle, which the caller borrows, by
-        // value or through `&mut`.
+        // SAFETY: `take` does not run meanwhile: it needs the user's `Task` handle by value or through `&mut`, and the
+        // caller borrows that handle.
         let notified = unsafe { self.cell.peek(|outcome| (run_callback(outcome, listener), outcome.is_err())) };
         if let Some((Some(listener), failed)) = notified {
             listener.notify(failed);
@@ -117,8 +117,8 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {
-        // SAFETY: only the one `Task` handle calls this, by value or through `&mut`, so no other `take` or `peek` runs
-        // meanwhile.
+        // SAFETY: no other `take` or `peek` runs meanwhile: the user's `Task` handle calls this by value or through
+        // `&mut`, and the temporary handles that `scope` makes to claim tasks neither take nor peek.
         let outcome = unsafe { self.cell.take() };
         outcome.map(|outcome| outcome.map_err(|error| *error))
     }
