@@ -116,8 +116,7 @@ pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
-pub use task::wait::{AsCompleted, Completed, Until, as_completed, first, join_all, wait};
-pub use task::{JoinTimeout, Task};
+pub use task::{AsCompleted, Completed, JoinTimeout, Task, Until, as_completed, first, join_all, wait};
 
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;
@@ -155,7 +154,7 @@ pub mod __private {
     pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, MapFn, On, Source};
+    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{

@@ -264,7 +264,10 @@ fn a_panic_of_a_scoped_task_is_seen_once() {
     });
     let payload = std::panic::catch_unwind(|| scope(|s| drop(s.submit(|| panic!("not joined")))));
     let payload = payload.expect_err("the scope tells");
-    assert_eq!(payload.downcast_ref(), Some(&"a task of the scope panicked, and was not joined"));
+    assert_eq!(
+        payload.downcast_ref(),
+        Some(&"a task of the scope panicked and was not joined: join it to get its panic as an error")
+    );
 }
 
 #[test]

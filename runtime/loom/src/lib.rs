@@ -1,22 +1,22 @@
-//! The task cell under loom, which runs each test in every order in which its threads can meet.
+//! The task cell under loom, which runs each model in every order in which its threads can interleave.
 //!
-//! It is the very file that the library uses, `runtime/src/task/slot/cell.rs` (with the modules of `sys` that it uses),
-//! with loom's atomics, locks and cells in the place of the standard library's.
+//! The models run the library's own source, `runtime/src/task/slot/cell.rs` and the modules of `sys` that it uses. Only
+//! the atomics, locks and cells are loom's in place of the standard library's.
 #![cfg(test)]
 
 #[path = "."]
 mod task {
     #[path = "../../src/task/slot/cell.rs"]
-    #[allow(dead_code, reason = "the library uses more of it than the races need")]
+    #[allow(dead_code, reason = "the models do not use all of it")]
     mod cell;
     mod races;
 
-    /// As in the library.
+    /// The part of the library's `task::cancel` that the cell uses.
     pub(crate) mod cancel {
-        pub(crate) const STOP: u32 = 8;
+        pub(crate) const STOP_REQUESTED: u32 = 8;
     }
 
-    /// What the library takes from `std::sync`.
+    /// Loom's types in place of the library's `task::sync`.
     pub(crate) mod sync {
         pub(crate) use loom::cell::UnsafeCell;
         pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
@@ -27,9 +27,9 @@ mod task {
 #[path = "."]
 mod sys {
     #[path = "../../src/sys/reserve.rs"]
-    #[allow(dead_code, reason = "the library uses more of it than the races need")]
+    #[allow(dead_code, reason = "the models do not use all of it")]
     pub(crate) mod reserve;
     #[path = "../../src/sys/small_vec.rs"]
-    #[allow(dead_code, reason = "the library uses more of it than the races need")]
+    #[allow(dead_code, reason = "the models do not use all of it")]
     pub(crate) mod small_vec;
 }

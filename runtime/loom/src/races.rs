@@ -1,4 +1,4 @@
-//! The races of a task, in every order.
+//! Loom models of the task cell: the races between worker, joiner, canceller and timer, in every order.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -7,73 +7,72 @@ use loom::thread;
 use super::cell::TaskCell;
 use crate::sys::small_vec::SmallVec;
 
-/// Counts how often it is told.
-type Bell = Arc<AtomicUsize>;
-type Cell = TaskCell<u32, Result<u32, &'static str>, Bell>;
+/// A listener that counts how often it is notified.
+type Counter = Arc<AtomicUsize>;
+type Cell = TaskCell<u32, Result<u32, &'static str>, Counter>;
 
 fn cell() -> Arc<Cell> {
-    // SAFETY: numbers.
+    // SAFETY: work and outcome are integers and static strings, which are `Send` and `Sync`.
     Arc::new(unsafe { Cell::new(7) })
 }
 
-/// What a worker does.
-fn work(cell: &Cell) -> bool {
+/// Claims the work, and publishes its result, as a worker does. Returns whether the claim succeeded.
+fn run(cell: &Cell) -> bool {
     let Some(work) = cell.claim() else { return false };
     if cell.seal() {
-        // SAFETY: sealed just now.
-        ring(unsafe { cell.publish(Ok(work), |_, bell| Some(bell)) });
+        // SAFETY: `seal` succeeded on this thread, which has not published before.
+        notify(unsafe { cell.publish(Ok(work), |_, listener| Some(listener)) });
     }
     true
 }
 
-/// What a canceller does.
+/// Ends a queued task, as a cancel does. Returns whether it did.
 fn cancel(cell: &Cell) -> bool {
     if cell.revoke().is_none() {
         return false;
     }
-    // SAFETY: revoked just now.
-    ring(unsafe { cell.publish(Err("cancelled"), |_, bell| Some(bell)) });
+    // SAFETY: `revoke` succeeded on this thread, which has not published before.
+    notify(unsafe { cell.publish(Err("cancelled"), |_, listener| Some(listener)) });
     true
 }
 
-fn ring(bells: SmallVec<Bell>) {
-    bells.for_each(|bell| {
-        bell.fetch_add(1, Ordering::SeqCst);
+fn notify(listeners: SmallVec<Counter>) {
+    listeners.for_each(|listener| {
+        listener.fetch_add(1, Ordering::SeqCst);
     });
 }
 
 #[test]
-fn of_a_worker_a_joiner_and_a_canceller_one_gets_the_task() {
+fn one_of_worker_joiner_and_canceller_gets_the_task() {
     loom::model(|| {
         let cell = cell();
-        let (theirs, other) = (Arc::clone(&cell), Arc::clone(&cell));
-        let worker = thread::spawn(move || work(&theirs));
-        let canceller = thread::spawn(move || cancel(&other));
-        let joined = work(&cell);
+        let (for_worker, for_canceller) = (Arc::clone(&cell), Arc::clone(&cell));
+        let worker = thread::spawn(move || run(&for_worker));
+        let canceller = thread::spawn(move || cancel(&for_canceller));
+        let joined = run(&cell);
         let (worked, cancelled) = (worker.join().unwrap(), canceller.join().unwrap());
         assert_eq!(u32::from(joined) + u32::from(worked) + u32::from(cancelled), 1);
-        // SAFETY: the others have ended.
+        // SAFETY: the other threads have ended.
         let outcome = unsafe { cell.take() }.expect("it is done");
         assert_eq!(outcome, if cancelled { Err("cancelled") } else { Ok(7) });
-        // SAFETY: as above.
+        // SAFETY: the other threads have ended.
         assert!(unsafe { cell.take() }.is_none(), "it is taken once");
     });
 }
 
 #[test]
-fn a_listener_is_told_or_sees_the_outcome_however_late_it_comes() {
+fn a_listener_is_notified_or_sees_the_outcome() {
     loom::model(|| {
         let cell = cell();
-        let theirs = Arc::clone(&cell);
-        let worker = thread::spawn(move || work(&theirs));
-        let bell: Bell = Arc::new(AtomicUsize::new(0));
-        let other: Bell = Arc::new(AtomicUsize::new(0));
-        // The second bell replaces nothing: both are told, each once.
-        let early = cell.listen(Arc::clone(&bell), |_, _| false).is_some();
-        let late = cell.listen(Arc::clone(&other), |_, _| false).is_some();
+        let for_worker = Arc::clone(&cell);
+        let worker = thread::spawn(move || run(&for_worker));
+        let (first, second): (Counter, Counter) = Default::default();
+        // The second listener does not replace the first: each is notified once.
+        let first_saw_done = cell.add_or_replace_listener(Arc::clone(&first), |_, _| false).is_some();
+        let second_saw_done = cell.add_or_replace_listener(Arc::clone(&second), |_, _| false).is_some();
         assert!(worker.join().unwrap());
-        for (seen, bell) in [(early, bell), (late, other)] {
-            assert_eq!(usize::from(seen) + bell.load(Ordering::SeqCst), 1);
+        for (saw_done, counter) in [(first_saw_done, first), (second_saw_done, second)] {
+            assert_eq!(usize::from(saw_done) + counter.load(Ordering::SeqCst), 1);
         }
         // SAFETY: the worker has ended.
         assert_eq!(unsafe { cell.take() }, Some(Ok(7)));
@@ -81,32 +80,32 @@ fn a_listener_is_told_or_sees_the_outcome_however_late_it_comes() {
 }
 
 #[test]
-fn a_listener_that_is_taken_back_is_told_once_at_most_and_the_others_are_told() {
+fn a_removed_listener_is_notified_at_most_once_and_others_are_notified() {
     loom::model(|| {
         let cell = cell();
-        let theirs = Arc::clone(&cell);
-        let worker = thread::spawn(move || work(&theirs));
-        let (bell, other): (Bell, Bell) = Default::default();
-        let late = cell.listen(Arc::clone(&bell), |_, _| false).is_some();
-        let other_late = cell.listen(Arc::clone(&other), |_, _| false).is_some();
-        cell.forget(|known| Arc::ptr_eq(known, &bell));
+        let for_worker = Arc::clone(&cell);
+        let worker = thread::spawn(move || run(&for_worker));
+        let (removed, other): (Counter, Counter) = Default::default();
+        let removed_saw_done = cell.add_or_replace_listener(Arc::clone(&removed), |_, _| false).is_some();
+        let other_saw_done = cell.add_or_replace_listener(Arc::clone(&other), |_, _| false).is_some();
+        cell.remove_listener(|known| Arc::ptr_eq(known, &removed));
         assert!(worker.join().unwrap());
-        assert!(usize::from(late) + bell.load(Ordering::SeqCst) <= 1);
-        assert_eq!(usize::from(other_late) + other.load(Ordering::SeqCst), 1);
+        assert!(usize::from(removed_saw_done) + removed.load(Ordering::SeqCst) <= 1);
+        assert_eq!(usize::from(other_saw_done) + other.load(Ordering::SeqCst), 1);
     });
 }
 
 #[test]
-fn a_listener_takes_the_place_of_another_or_sees_the_outcome() {
+fn a_replacing_listener_is_notified_or_sees_the_outcome() {
     loom::model(|| {
         let cell = cell();
-        let theirs = Arc::clone(&cell);
-        let worker = thread::spawn(move || work(&theirs));
-        let (before, after): (Bell, Bell) = Default::default();
-        let _ = cell.listen(before, |_, _| true);
-        let late = cell.listen(Arc::clone(&after), |_, _| true).is_some();
+        let for_worker = Arc::clone(&cell);
+        let worker = thread::spawn(move || run(&for_worker));
+        let (before, after): (Counter, Counter) = Default::default();
+        let _ = cell.add_or_replace_listener(before, |_, _| true);
+        let saw_done = cell.add_or_replace_listener(Arc::clone(&after), |_, _| true).is_some();
         assert!(worker.join().unwrap());
-        assert_eq!(usize::from(late) + after.load(Ordering::SeqCst), 1);
+        assert_eq!(usize::from(saw_done) + after.load(Ordering::SeqCst), 1);
     });
 }
 
@@ -114,39 +113,39 @@ fn a_listener_takes_the_place_of_another_or_sees_the_outcome() {
 fn an_outcome_is_sealed_by_the_worker_or_by_the_timer() {
     loom::model(|| {
         let cell = cell();
-        let theirs = Arc::clone(&cell);
-        let work = cell.claim().expect("nobody else wants it");
+        let for_timer = Arc::clone(&cell);
+        let work = cell.claim().expect("no other thread claims it");
         let timer = thread::spawn(move || {
-            let late = theirs.seal();
-            if late {
-                theirs.ask_to_stop();
-                // SAFETY: sealed just now.
-                ring(unsafe { theirs.publish(Err("timed out"), |_, bell| Some(bell)) });
+            let timed_out = for_timer.seal();
+            if timed_out {
+                for_timer.request_stop();
+                // SAFETY: `seal` succeeded on this thread, which has not published before.
+                notify(unsafe { for_timer.publish(Err("timed out"), |_, listener| Some(listener)) });
             }
-            late
+            timed_out
         });
         let in_time = cell.seal();
         if in_time {
-            // SAFETY: sealed just now.
-            ring(unsafe { cell.publish(Ok(work), |_, bell| Some(bell)) });
+            // SAFETY: `seal` succeeded on this thread, which has not published before.
+            notify(unsafe { cell.publish(Ok(work), |_, listener| Some(listener)) });
         }
-        let late = timer.join().unwrap();
-        assert!(in_time != late);
+        let timed_out = timer.join().unwrap();
+        assert!(in_time != timed_out);
         // SAFETY: the timer has ended.
-        assert_eq!(unsafe { cell.take() }, Some(if late { Err("timed out") } else { Ok(7) }));
+        assert_eq!(unsafe { cell.take() }, Some(if timed_out { Err("timed out") } else { Ok(7) }));
     });
 }
 
 #[test]
-fn a_joiner_that_sees_the_end_sees_the_outcome() {
+fn a_joiner_that_sees_done_sees_the_outcome() {
     loom::model(|| {
         let cell = cell();
-        let theirs = Arc::clone(&cell);
-        let worker = thread::spawn(move || work(&theirs));
+        let for_worker = Arc::clone(&cell);
+        let worker = thread::spawn(move || run(&for_worker));
         if cell.is_done() {
-            // SAFETY: only this thread takes or looks.
+            // SAFETY: only this thread takes or peeks.
             assert_eq!(unsafe { cell.peek(Result::is_ok) }, Some(true));
-            // SAFETY: as above.
+            // SAFETY: only this thread takes or peeks.
             assert_eq!(unsafe { cell.take() }, Some(Ok(7)));
         }
         worker.join().unwrap();
@@ -154,20 +153,20 @@ fn a_joiner_that_sees_the_end_sees_the_outcome() {
 }
 
 #[test]
-fn work_that_is_put_back_goes_to_one_who_claims_or_cancels() {
+fn work_that_is_put_back_is_claimed_or_cancelled_once() {
     loom::model(|| {
         let cell = cell();
-        let (theirs, other) = (Arc::clone(&cell), Arc::clone(&cell));
+        let (for_sender, for_canceller) = (Arc::clone(&cell), Arc::clone(&cell));
         let sender = thread::spawn(move || {
-            let Some(work) = theirs.claim() else { return false };
-            // SAFETY: claimed just now, and nobody seals what nobody runs.
-            unsafe { theirs.put_back(work) };
+            let Some(work) = for_sender.claim() else { return false };
+            // SAFETY: this thread's `claim` returned the work, and no thread seals a cell that it has not claimed.
+            unsafe { for_sender.put_back(work) };
             true
         });
-        let canceller = thread::spawn(move || cancel(&other));
-        let worked = work(&cell);
+        let canceller = thread::spawn(move || cancel(&for_canceller));
+        let worked = run(&cell);
         let (_, cancelled) = (sender.join().unwrap(), canceller.join().unwrap());
-        let late = work(&cell);
-        assert_eq!(u32::from(worked) + u32::from(cancelled) + u32::from(late), 1);
+        let worked_later = run(&cell);
+        assert_eq!(u32::from(worked) + u32::from(cancelled) + u32::from(worked_later), 1);
     });
 }

@@ -176,7 +176,7 @@ where
         let kept = runtime::block_on(async {
             let mut kept = Vec::new();
             while let Some(result) = results.next().await {
-                kept.push(C::keep(result)?);
+                kept.push(C::accept(result)?);
             }
             Ok(kept)
         });

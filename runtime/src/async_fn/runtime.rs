@@ -74,7 +74,7 @@ fn is_driven(runtime: &Handle) -> bool {
 }
 
 /// The runtime that this thread is in, or else Fanfold's own.
-pub(super) fn current() -> Handle {
+pub(super) fn current_runtime() -> Handle {
     Handle::try_current().unwrap_or_else(|_| own().handle().clone())
 }
 

@@ -19,14 +19,14 @@ use crate::pool::config;
 use crate::sys::unwind;
 use crate::task::Task;
 use crate::task::send_proof::CallProof;
-use crate::task::slot::{Handle, Listener, Relay, Slot, TaskId, TaskOptions, Work};
+use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
 
 /// The work of an async task before its first poll.
 pub(crate) struct QueuedFuture<Fut>(Pin<Box<Fut>>);
 
 // Workers and joiners cannot run it: only its runtime polls it.
-impl<Fut, T> Work<T> for QueuedFuture<Fut> {
-    const QUEUED: bool = false;
+impl<Fut, T> TaskWork<T> for QueuedFuture<Fut> {
+    const IN_POOL_QUEUE: bool = false;
 
     fn run_if_queued(_: &Slot<Self, T>) -> bool {
         false
@@ -48,18 +48,18 @@ where
     let work = QueuedFuture(Box::pin(future));
     // SAFETY: the future is `Send`. Its output is the result that the `CheckedCall` of `submit_async`, the only caller,
     // covers.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     let slot = Slot::new(Arc::clone(core), function, options, work, proof);
     let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: LiveFuture::new() };
     if core.is_closed() {
-        slot.end_unbegun(TaskError::PoolClosed);
+        slot.end_unstarted(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
         runtime::block_on(running);
-        return Task::of(slot);
+        return Task::from_handle(slot);
     }
-    let runtime = runtime::current();
+    let runtime = runtime::current_runtime();
     let abort = runtime.spawn(running).abort_handle();
-    Task::of(Arc::new(SpawnedHandle { slot, abort, runtime }))
+    Task::from_handle(Arc::new(SpawnedHandle { slot, abort, runtime }))
 }
 
 /// The handle of a spawned task.
@@ -94,7 +94,7 @@ impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
         false
     }
 
-    fn may_be_claimed(&self) -> bool {
+    fn is_claimable(&self) -> bool {
         false
     }
 
@@ -118,12 +118,12 @@ impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
         self.slot.listen(listener)
     }
 
-    fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
-        self.slot.forget(relay, key);
+    fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize) {
+        self.slot.remove_sink(sink, key);
     }
 
-    fn tell(&self, listener: Listener) {
-        self.slot.tell(listener);
+    fn notify_now(&self, listener: Listener) {
+        self.slot.notify_now(listener);
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {
@@ -175,8 +175,8 @@ impl<Fut: Future> Future for RunningFuture<Fut> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.future.is_none() {
-            let Some(QueuedFuture(future)) = this.slot.begin() else { return Poll::Ready(()) };
-            this.future = Some(TaskFuture::new(future, this.slot.terms().timeout));
+            let Some(QueuedFuture(future)) = this.slot.claim_work() else { return Poll::Ready(()) };
+            this.future = Some(TaskFuture::new(future, this.slot.options().timeout));
         }
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let current = this.slot.enter();
@@ -189,7 +189,7 @@ impl<Fut: Future> Future for RunningFuture<Fut> {
         };
         // Drops the future, with its borrows and locks, before the task is seen as done.
         unwind::discard(this.future.take());
-        this.slot.end(outcome);
+        this.slot.finish(outcome);
         Poll::Ready(())
     }
 }
@@ -200,9 +200,9 @@ impl<Fut: Future> Drop for RunningFuture<Fut> {
         match self.future.take() {
             Some(future) => {
                 unwind::discard(future);
-                self.slot.end(Err(TaskError::Cancelled));
+                self.slot.finish(Err(TaskError::Cancelled));
             }
-            None => drop(self.slot.end_unbegun(TaskError::Cancelled)),
+            None => drop(self.slot.end_unstarted(TaskError::Cancelled)),
         }
     }
 }

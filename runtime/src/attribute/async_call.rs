@@ -86,11 +86,11 @@ pub fn map_async_on<I, M, T, R, F, Fut>(
     receiver: T::Receiver,
     items: I,
     function: F,
-) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+) -> AsyncMap<I::Source, impl MapFuture<T::Others, Out = R> + use<I, M, T, R, F, Fut>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    I: Items<T::Rest, M>,
+    I: Items<T::Others, M>,
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
@@ -104,11 +104,11 @@ pub fn map_async_timed_on<I, M, T, R, F, Fut>(
     receiver: T::Receiver,
     items: I,
     function: F,
-) -> AsyncMap<I::Source, impl MapFuture<T::Rest, Out = R> + use<I, M, T, R, F, Fut>, T::Rest>
+) -> AsyncMap<I::Source, impl MapFuture<T::Others, Out = R> + use<I, M, T, R, F, Fut>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    I: Items<T::Rest, M>,
+    I: Items<T::Others, M>,
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
 {
@@ -116,7 +116,7 @@ where
 }
 
 /// The method as a function of the arguments after its receiver.
-fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Rest) -> Fut + Send + Sync
+fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Others) -> Fut + Send + Sync
 where
     T: Method,
     T::Receiver: Receiver,

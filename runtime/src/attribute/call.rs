@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::call_site::{CallSite, CheckedCall};
 use crate::error::TaskError;
 use crate::map::method::{Method, Receiver};
-use crate::map::{self, Detach, Items, Map, MapFn, On, Source, TimedMap};
+use crate::map::{self, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
 use crate::pool::scoped;
 use crate::task::Task;
 use crate::task::send_proof::{AssertSend, CallProof};
@@ -55,7 +55,7 @@ where
     let core = site.core();
     let work = move || function(args);
     // SAFETY: the `CheckedCall` covers the arguments and the result; the closure is `Send`.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof))
 }
 
@@ -142,11 +142,11 @@ pub fn map_on<I, M, T, R, F>(
     receiver: T::Receiver,
     items: I,
     function: F,
-) -> Map<I::Source, On<T, F, R>, T::Rest>
+) -> Map<I::Source, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    I: Items<T::Rest, M>,
+    I: Items<T::Others, M>,
     F: Fn(T) -> R + Send + Sync,
 {
     let CheckedCall { site, proof } = call;
@@ -160,11 +160,11 @@ pub fn map_timed_on<I, M, T, R, F>(
     receiver: T::Receiver,
     items: I,
     function: F,
-) -> TimedMap<I::Source, On<T, F, R>, T::Rest>
+) -> TimedMap<I::Source, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    I: Items<T::Rest, M>,
+    I: Items<T::Others, M>,
     F: Fn(T) -> R + Send + Sync,
 {
     TimedMap::new(map_on(call, receiver, items, function), call.site.timeout_or_max(), on_timeout)

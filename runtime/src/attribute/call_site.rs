@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::map::method::Counted;
+use crate::map::method::ArcReceiver;
 #[cfg(feature = "tokio")]
 use crate::map::method::Method;
 use crate::pool::Core;
@@ -157,7 +157,7 @@ impl<A> CheckedCall<A, ()> {
     #[must_use]
     pub unsafe fn with_result<R>(self) -> CheckedCall<A, R> {
         // SAFETY: this proof covers the arguments; the caller of `with_result` upholds that `sent_by` has checked `R`.
-        CheckedCall { site: self.site, proof: unsafe { CallProof::vouched() } }
+        CheckedCall { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
@@ -172,11 +172,11 @@ impl<A, R> CheckedCall<A, R> {
     pub unsafe fn for_closure<F: FnOnce() -> R>(self, _: &F) -> CheckedCall<F, R> {
         // SAFETY: the caller of `for_closure` upholds that the closure consists of the arguments that this proof
         // covers.
-        CheckedCall { site: self.site, proof: unsafe { CallProof::vouched() } }
+        CheckedCall { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
-impl<A: Counted, R> CheckedCall<A, R>
+impl<A: ArcReceiver, R> CheckedCall<A, R>
 where
     A::Target: Send + Sync,
 {
@@ -185,14 +185,14 @@ where
     pub fn with_arc_receiver(self) -> CheckedCall<A::Args, R> {
         // SAFETY: the bounds make the `Arc` of the receiver `Send`; this proof covers the other arguments and the
         // result.
-        CheckedCall { site: self.site, proof: unsafe { CallProof::vouched() } }
+        CheckedCall { site: self.site, proof: unsafe { CallProof::new_unchecked() } }
     }
 }
 
 #[cfg(feature = "tokio")]
 impl<A: Method, R> CheckedCall<A, R> {
     /// The call with the arguments after the receiver.
-    pub(crate) fn without_receiver(self) -> CheckedCall<A::Rest, R> {
-        CheckedCall { site: self.site, proof: self.proof.rest() }
+    pub(crate) fn without_receiver(self) -> CheckedCall<A::Others, R> {
+        CheckedCall { site: self.site, proof: self.proof.without_receiver() }
     }
 }

@@ -10,7 +10,7 @@ use super::cuttable::{ChunkStorage, Cuttable};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run};
+use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool::Core;
 #[cfg(feature = "polars")]
 use crate::pool::Pool;
@@ -195,8 +195,8 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
 ) -> R {
     let Chunking { cut, cutter, gatherer } = chunking;
     let core = chunk_core(site, cutter.polars());
-    let hands = Hands::of(core, site.options.own_worker);
-    let pieces = match cutter.pieces(whole, cut, hands.count(), site.function) {
+    let workers = MapWorkers::of(core, site.options.own_worker);
+    let pieces = match cutter.pieces(whole, cut, workers.count(), site.function) {
         Ok(pieces) => pieces,
         Err(error) => return (gatherer.refuse)(error).unwrap_or_else(|error| panic!("`{}`: {error}", site.function)),
     };
@@ -204,8 +204,8 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     let args: Vec<(usize, A)> = pieces.into_iter().map(|(size, piece)| (size, with(piece))).collect();
     let bar = Bar::new(site.progress, Some(sizes.iter().sum::<usize>() as u64));
     let serial_frames = core.is_frames() && !config::serial();
-    let run = Run {
-        hands,
+    let run = CollectRun {
+        workers,
         name: site.function,
         grain: Grain::Size(1),
         bar: None,
@@ -218,11 +218,11 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
             }
             result
         },
-        keep: |result| if (gatherer.is_failure)(&result) { Err(result) } else { Ok(result) },
-        stops: true,
+        accept: |result| if (gatherer.is_failure)(&result) { Err(result) } else { Ok(result) },
+        can_stop: true,
     };
     // SAFETY: the `CheckedCall` covers the arguments and results; the rest of an item is its size, an integer.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     let parts = run.collect(Items::into_source(args), proof).unwrap_or_else(|failure| vec![failure]);
     gatherer.gather(parts, &sizes).unwrap_or_else(|error| panic!("`{}`: {error}", site.function))
 }

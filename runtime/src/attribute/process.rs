@@ -12,7 +12,7 @@ use super::chunks::{Chunking, CutAll, call_chunks};
 use super::remote::Remote;
 use crate::error::TaskError;
 use crate::error::panics;
-use crate::map::{Batched, Batches, Detach, Items, Map, MapFn};
+use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
@@ -20,9 +20,9 @@ use crate::pool::{Core, Job, JobEnd, PreparedJob};
 use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
 use crate::sys::unwind;
 use crate::task::Task;
-use crate::task::cancel::{Current, cancelled};
+use crate::task::cancel::{CurrentTask, cancelled};
 use crate::task::send_proof::{AssertSend, CallProof};
-use crate::task::slot::{Slot, TaskOptions, Work};
+use crate::task::slot::{Slot, TaskOptions, TaskWork};
 
 /// Whether process functions run in this process: it is a worker process, or all calls are serial.
 fn runs_in_this_process() -> bool {
@@ -54,7 +54,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote
     let args = RefCell::new(Some(args));
     let call = || {
         // A direct call is not the task that this thread runs, so cancelling that task does not stop it.
-        let _no_task = Current::none();
+        let _no_task = CurrentTask::none();
         remote.call(&args)
     };
     if let Some(outcome) = core.try_directly(call) {
@@ -89,17 +89,17 @@ where
     let remote = remote.with_timeout(site.options.timeout);
     if runs_in_this_process() {
         // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
-        let proof = unsafe { CallProof::vouched() };
+        let proof = unsafe { CallProof::new_unchecked() };
         let work = move || remote.run_local(args);
         return Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof));
     }
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     // Only the pool's own threads run it. They have no time limit of their own: `Remote` has, and kills the worker.
     let options = TaskOptions { own_worker: true, ..TaskOptions::default() };
     let slot = Slot::new(Arc::clone(core), site.function, options, RemoteWork { remote, args }, proof);
     core.push(Arc::clone(&slot) as Arc<dyn Job>);
-    Task::of(slot)
+    Task::from_handle(slot)
 }
 
 /// `name::map`; `wrap` turns an item into the function's arguments.
@@ -143,7 +143,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     let is_local = runs_in_this_process();
     let remote = remote.with_timeout(site.options.timeout);
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only.
-    let proof = unsafe { CallProof::vouched() };
+    let proof = unsafe { CallProof::new_unchecked() };
     // SAFETY: a `Remote` is plain data and function pointers, which threads may share.
     let remote = unsafe { AssertSend::new(remote) };
     let function = move |args| {
@@ -162,16 +162,16 @@ struct RemoteWork<A, R, C, D> {
 
 type RemoteSlot<A, R, C, D> = Slot<RemoteWork<A, R, C, D>, R>;
 
-impl<A, R, C: Code<A>, D: Code<R>> Work<R> for RemoteWork<A, R, C, D> {
+impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
     fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
-        let Some(RemoteWork { remote, args }) = slot.begin() else { return false };
+        let Some(RemoteWork { remote, args }) = slot.claim_work() else { return false };
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // The user's serialization of the arguments may panic as well.
         let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
         drop(inside);
         unwind::discard(args);
-        slot.end(outcome);
+        slot.finish(outcome);
         true
     }
 }
@@ -184,7 +184,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 
     fn is_dead(&self) -> bool {
-        Slot::is_dead(self)
+        self.is_claimed()
     }
 
     fn can_be_pipelined(&self) -> bool {
@@ -192,8 +192,8 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 
     fn prepare_for_process(self: Arc<Self>) -> PreparedJob {
-        let Some(work) = self.begin() else {
-            self.exhume();
+        let Some(work) = self.claim_work() else {
+            self.note_dequeued();
             return PreparedJob::Ended;
         };
         let encoded = if work.remote.can_be_pipelined() {
@@ -212,14 +212,14 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
             }
             Ok(Some(Err(error))) | Err(error) => {
                 unwind::discard(work);
-                self.end(Err(error));
+                self.finish(Err(error));
                 PreparedJob::Ended
             }
         }
     }
 
     fn abandon(&self, cancelled: bool) {
-        self.end_unbegun(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+        self.end_unstarted(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }
 }
 
@@ -259,7 +259,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
     }
 
     fn is_stopped(&self) -> bool {
-        self.slot.is_stopped() || cancelled()
+        self.slot.is_stop_requested() || cancelled()
     }
 
     fn has_callback(&self) -> bool {
@@ -280,7 +280,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         let Self { slot, work, outcome, .. } = *self;
         let function = work.remote.function();
         unwind::discard(work);
-        slot.end(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
+        slot.finish(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
         unwind::discard(slot);
     }
 
@@ -288,7 +288,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         let Self { slot, work, .. } = *self;
         // SAFETY: `ship` took the work by `begin`, and `finish`, which ends the task, consumes `self` as this does.
         unsafe { slot.put_back(work) };
-        if slot.is_stopped() && slot.end_unbegun(TaskError::Cancelled) {
+        if slot.is_stop_requested() && slot.end_unstarted(TaskError::Cancelled) {
             return None;
         }
         Some(slot)
@@ -321,19 +321,19 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for ProcessMapFn<A, T, R, C, D> {
 
     fn call_proof(&self) -> CallProof<A, R> {
         // SAFETY: `Code<T>`, made of `A`, and `Code<R>` are implemented for `Send` types only.
-        unsafe { CallProof::vouched() }
+        unsafe { CallProof::new_unchecked() }
     }
 
-    fn batches(&self) -> Option<&dyn Batches<A, R>> {
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, R>> {
         if self.is_local { None } else { Some(self) }
     }
 
-    fn is_abroad(&self) -> Option<bool> {
+    fn runs_in_processes(&self) -> Option<bool> {
         (!self.is_local).then_some(true)
     }
 }
 
-impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for ProcessMapFn<A, T, R, C, D> {
+impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for ProcessMapFn<A, T, R, C, D> {
     fn name(&self) -> &'static str {
         self.remote.function()
     }
@@ -345,7 +345,7 @@ impl<A, T, R, C: Code<T>, D: Code<R>> Batches<A, R> for ProcessMapFn<A, T, R, C,
 }
 
 impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for ProcessMapFn<A, T, R, C, D> {
-    fn detach(self) -> Batched<A, R>
+    fn detach(self) -> BatchFn<A, R>
     where
         A: 'static,
     {

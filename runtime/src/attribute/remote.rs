@@ -15,7 +15,7 @@ use crate::process::start_limit;
 use crate::process::transport::ring::LARGEST;
 use crate::process::worker_slot::{self, Calls};
 use crate::sys::unwind;
-use crate::task::cancel::{cancelled, current};
+use crate::task::cancel::{cancelled, current_task_key};
 
 /// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch
 /// while the next is written.
@@ -205,7 +205,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             entry: self.entry,
             count: 1,
             limit,
-            task: current(),
+            task: current_task_key(),
             cancelled,
             since: self.start_series,
             write: &write,
@@ -320,7 +320,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 entry: self.entry,
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
-                task: current(),
+                task: current_task_key(),
                 cancelled,
                 since: self.start_series,
                 write: &|out| {

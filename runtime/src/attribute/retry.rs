@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::pool;
-use crate::task::cancel::{cancelled, current};
+use crate::task::cancel::{cancelled, current_task_key};
 
 /// How often to retry, the first pause, and which results are failures.
 pub struct Retry<R> {
@@ -87,7 +87,7 @@ impl Backoff {
 
 /// Sleeps until the pause is over or the task is cancelled. A cancel wakes no running task, so the flag is polled.
 fn sleep_unless_cancelled(pause: Duration) {
-    if current().is_none() && !pool::is_worker() {
+    if current_task_key().is_none() && !pool::is_worker() {
         // Neither a task nor a closing pool can cancel this sleep.
         return thread::sleep(pause);
     }

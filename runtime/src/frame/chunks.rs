@@ -12,7 +12,7 @@ use super::rows::Rows;
 use crate::chunks::gather::GatherError;
 use crate::error::panics;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run};
+use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::config;
@@ -366,7 +366,7 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
 
     /// Decides on the pieces.
     pub(super) fn pieces(&self) -> Result<P::Pieces, ChunkError> {
-        let workers = Hands::of(self.core(), false).count();
+        let workers = MapWorkers::of(self.core(), false).count();
         Ok(self.plan.pieces(self.whole, workers)?)
     }
 
@@ -401,8 +401,8 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
     {
         let rows = (0..pieces.count()).map(|piece| pieces.height(piece) as u64).sum();
         let bar = Bar::new(self.label, Some(rows));
-        let run = Run {
-            hands: Hands::of(self.core(), false),
+        let run = CollectRun {
+            workers: MapWorkers::of(self.core(), false),
             name,
             grain: Grain::Size(1),
             bar: None,
@@ -418,10 +418,10 @@ impl<S: Rows, P: Plan<S>> FrameChunks<'_, S, P> {
                 };
                 Err(ChunkError::new(chunk, pieces.rows(chunk), cause))
             },
-            keep: |result| result,
-            stops: true,
+            accept: |result| result,
+            can_stop: true,
         };
-        run.collect(Items::into_source(0..pieces.count()), CallProof::by_bounds())
+        run.collect(Items::into_source(0..pieces.count()), CallProof::from_bounds())
     }
 }
 

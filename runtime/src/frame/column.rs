@@ -12,7 +12,7 @@ use polars_core::utils::arrow::array::PrimitiveArray;
 use super::error::{BadCut, ChunkError};
 use crate::error::panics;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run, pool_was_closed};
+use crate::map::{CollectRun, Grain, Items, MapWorkers, panic_pool_closed};
 use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::scoped::Abandoned;
@@ -107,7 +107,7 @@ impl<'a> ColumnMap<'a> {
         let arrays = arrays.collect::<Result<Vec<_>, ChunkError>>()?.into_iter().collect::<Result<Vec<_>, Abandoned>>();
         let arrays = match arrays {
             Ok(arrays) => arrays,
-            Err(Abandoned) => pool_was_closed(std::any::type_name::<F>(), core),
+            Err(Abandoned) => panic_pool_closed(std::any::type_name::<F>(), core),
         };
         let column = ChunkedArray::<B::PolarsType>::from_chunk_iter(series.name().clone(), arrays);
         Ok(column.into_series().into_column())
@@ -126,16 +126,16 @@ where
     A: Send,
     B: Send,
 {
-    let run = Run {
-        hands: Hands::of(core, false),
+    let run = CollectRun {
+        workers: MapWorkers::of(core, false),
         name: std::any::type_name_of_val(&f),
         grain: Grain::Adaptive,
         bar,
         call: f,
-        keep: Ok::<B, std::convert::Infallible>,
-        stops: false,
+        accept: Ok::<B, std::convert::Infallible>,
+        can_stop: false,
     };
-    let Ok(results) = run.try_collect(items.into_source(), CallProof::by_bounds())?;
+    let Ok(results) = run.try_collect(items.into_source(), CallProof::from_bounds())?;
     Ok(results)
 }
 

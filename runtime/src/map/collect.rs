@@ -1,4 +1,4 @@
-//! [`Collect`]: what a map's results are put into; and the run that gets them there.
+//! [`Collect`], the collections that a map can end in, and [`CollectRun`], which runs a map on threads and collects it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -8,10 +8,10 @@ use std::ops::{ControlFlow, Range};
 
 use super::first_error::FirstRefused;
 use super::indexed::Indexed;
-use super::output::Slots;
+use super::output::MapOutput;
 use super::progress::Bar;
-use super::schedule::{Grain, Hands, Plan, drive};
-use super::source::{Source, Visitor};
+use super::schedule::{Grain, MapWorkers, RunPlan, run_blocks};
+use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
 use crate::pool::scoped::Abandoned;
 use crate::sys::drop_all::DropEach;
@@ -25,31 +25,33 @@ use crate::task::send_proof::{AssertSend, CallProof};
     note = "collect into a `Vec`, another collection, or a `Result` or `Option` of one"
 )]
 pub trait Collect<R>: sealed::Sealed {
-    /// What is kept of a result.
+    /// What is stored of one result.
     #[doc(hidden)]
-    type DropEach;
-    /// What ends the map early.
+    type Value;
+    /// The failure that ends the map early.
     #[doc(hidden)]
     type Stop;
+    /// Splits a result into the value to store, or the failure. Runs on workers.
     #[doc(hidden)]
-    fn keep(result: R) -> Result<Self::DropEach, Self::Stop>;
+    fn accept(result: R) -> Result<Self::Value, Self::Stop>;
+    /// Makes the collection of all values in input order, or of the first failure. Runs on the caller.
     #[doc(hidden)]
-    fn finish(results: Result<Vec<Self::DropEach>, Self::Stop>) -> Self;
+    fn finish(results: Result<Vec<Self::Value>, Self::Stop>) -> Self;
 }
 
-/// `DropEach` is made on workers and put together on the caller's thread: only types of which the proof that results may
-/// cross says enough can be collected into.
+/// Implemented in this crate only. `Value` is made on workers and read by the caller, so it may be built only of parts
+/// for which the proof that results may cross threads holds.
 ///
 /// ```compile_fail,E0277
 /// struct Mine;
 ///
 /// impl fanfold::Collect<u64> for Mine {
-///     type DropEach = std::rc::Rc<u64>; // would cross threads without anybody's leave
+///     type Value = std::rc::Rc<u64>; // not `Send`, and nothing checks it
 ///     type Stop = ();
-///     fn keep(result: u64) -> Result<Self::DropEach, ()> {
+///     fn accept(result: u64) -> Result<Self::Value, ()> {
 ///         Ok(result.into())
 ///     }
-///     fn finish(_: Result<Vec<Self::DropEach>, ()>) -> Self {
+///     fn finish(_: Result<Vec<Self::Value>, ()>) -> Self {
 ///         Mine
 ///     }
 /// }
@@ -57,33 +59,33 @@ pub trait Collect<R>: sealed::Sealed {
 mod sealed {
     pub trait Sealed: Sized {
         /// Whether a result can end the map early.
-        const STOPS: bool;
+        const CAN_STOP: bool;
     }
 }
 
 impl<C: sealed::Sealed, E> sealed::Sealed for Result<C, E> {
-    const STOPS: bool = true;
+    const CAN_STOP: bool = true;
 }
 
 impl<C: sealed::Sealed> sealed::Sealed for Option<C> {
-    const STOPS: bool = true;
+    const CAN_STOP: bool = true;
 }
 
 impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
-    type DropEach = C::DropEach;
+    type Value = C::Value;
     type Stop = Result<C::Stop, E>;
 
     #[inline]
-    fn keep(result: Result<T, E>) -> Result<C::DropEach, Self::Stop> {
+    fn accept(result: Result<T, E>) -> Result<C::Value, Self::Stop> {
         match result {
-            Ok(value) => C::keep(value).map_err(Ok),
+            Ok(value) => C::accept(value).map_err(Ok),
             Err(error) => Err(Err(error)),
         }
     }
 
-    fn finish(results: Result<Vec<C::DropEach>, Self::Stop>) -> Self {
+    fn finish(results: Result<Vec<C::Value>, Self::Stop>) -> Self {
         match results {
-            Ok(kept) => Ok(C::finish(Ok(kept))),
+            Ok(values) => Ok(C::finish(Ok(values))),
             Err(Ok(inner)) => Ok(C::finish(Err(inner))),
             Err(Err(error)) => Err(error),
         }
@@ -91,20 +93,20 @@ impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
 }
 
 impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
-    type DropEach = C::DropEach;
+    type Value = C::Value;
     type Stop = Option<C::Stop>;
 
     #[inline]
-    fn keep(result: Option<T>) -> Result<C::DropEach, Self::Stop> {
+    fn accept(result: Option<T>) -> Result<C::Value, Self::Stop> {
         match result {
-            Some(value) => C::keep(value).map_err(Some),
+            Some(value) => C::accept(value).map_err(Some),
             None => Err(None),
         }
     }
 
-    fn finish(results: Result<Vec<C::DropEach>, Self::Stop>) -> Self {
+    fn finish(results: Result<Vec<C::Value>, Self::Stop>) -> Self {
         match results {
-            Ok(kept) => Some(C::finish(Ok(kept))),
+            Ok(values) => Some(C::finish(Ok(values))),
             Err(Some(inner)) => Some(C::finish(Err(inner))),
             Err(None) => None,
         }
@@ -114,15 +116,15 @@ impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
 macro_rules! from_vec {
     ([$($generics:tt)*] $item:ty => $type:ty) => {
         impl<$($generics)*> sealed::Sealed for $type {
-            const STOPS: bool = false;
+            const CAN_STOP: bool = false;
         }
 
         impl<$($generics)*> Collect<$item> for $type {
-            type DropEach = $item;
+            type Value = $item;
             type Stop = Infallible;
 
             #[inline]
-            fn keep(result: $item) -> Result<$item, Infallible> {
+            fn accept(result: $item) -> Result<$item, Infallible> {
                 Ok(result)
             }
 
@@ -143,37 +145,53 @@ from_vec!([K: Ord, V] (K, V) => BTreeMap<K, V>);
 from_vec!([] String => String);
 from_vec!([] () => ());
 
-/// A run of a function over items, whose results go straight to their places.
-pub(crate) struct Run<'a, F, K> {
-    pub(crate) hands: Hands<'a>,
-    /// The function's, by which its last cost is known.
+/// A map on threads, without its items. Workers write each result straight to its element of the output.
+pub(crate) struct CollectRun<'a, F, K> {
+    pub(crate) workers: MapWorkers<'a>,
+    /// The function's name, the key of its cost history.
     pub(crate) name: &'static str,
     pub(crate) grain: Grain,
     pub(crate) bar: Option<&'a Bar>,
     pub(crate) call: F,
-    pub(crate) keep: K,
-    /// Whether `keep` may refuse a result, so that most items may never be needed.
-    pub(crate) stops: bool,
+    pub(crate) accept: K,
+    /// Whether `accept` may refuse a result, so that most items may never run.
+    pub(crate) can_stop: bool,
 }
 
-/// Items whose results are kept at once where the first of them may be the last: a range may be longer than memory.
+/// The largest window where a result may be refused: a range may be longer than memory, and end at its first item.
 const STOPPING_WINDOW: usize = 1 << 20;
 
-/// What a run has given so far.
-struct Gathering<'r, 'a, F, K, T, E> {
-    run: &'r Run<'a, F, K>,
-    kept: Result<DropEach<T>, E>,
+/// The results of the windows so far.
+struct CollectVisitor<'r, 'a, F, K, T, E> {
+    run: &'r CollectRun<'a, F, K>,
+    values: Result<DropEach<T>, E>,
     /// Whether the pool was closed before all items had run.
-    abandoned: bool,
+    is_abandoned: bool,
 }
 
-impl<F, K> Run<'_, F, K> {
-    /// Runs `call` on every item and `keep` on every result; `Err` for the first item in order whose result
-    /// `keep` refuses. Items after that one may have run, as many as there are workers times a block.
+impl<F, K, T, E> CollectVisitor<'_, '_, F, K, T, E> {
+    fn finish(self) -> Result<Result<Vec<T>, E>, Abandoned> {
+        if self.is_abandoned { Err(Abandoned) } else { Ok(self.values.map(DropEach::into_vec)) }
+    }
+}
+
+/// Panics with the names of a function and of its pool.
+#[cold]
+#[track_caller]
+pub(crate) fn panic_pool_closed(name: &str, core: &Core) -> ! {
+    panic!(
+        "`{name}` cannot run on all items: its pool was closed: call it before the {core:?} is shut down, or on another \
+         pool"
+    )
+}
+
+impl<F, K> CollectRun<'_, F, K> {
+    /// Runs `call` on every item and `accept` on every result. `Err` is the reason of the first item in input order
+    /// whose result was refused; at most one block a worker behind that item has run then.
     ///
     /// # Panics
     ///
-    /// With a panic of `call`, and if the pool is closed.
+    /// With the payload of `call` or `accept`; and if the pool is closed.
     #[track_caller]
     pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, proof: CallProof<A, R>) -> Result<Vec<T>, E>
     where
@@ -182,11 +200,11 @@ impl<F, K> Run<'_, F, K> {
     {
         match self.try_collect(source, proof) {
             Ok(results) => results,
-            Err(Abandoned) => pool_was_closed(self.name, self.hands.core),
+            Err(Abandoned) => panic_pool_closed(self.name, self.workers.core),
         }
     }
 
-    /// As [`collect`](Self::collect), and [`Abandoned`] if the pool is closed.
+    /// As [`collect`](Self::collect), but [`Abandoned`] if the pool is closed.
     pub(crate) fn try_collect<A, R, T, E>(
         &self,
         source: impl Source<Item = A>,
@@ -196,12 +214,12 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())), abandoned: false };
-        source.visit(&mut gathering);
-        gathering.end()
+        let mut visitor = CollectVisitor { run: self, values: Ok(DropEach(Vec::new())), is_abandoned: false };
+        source.visit(&mut visitor);
+        visitor.finish()
     }
 
-    /// As [`collect`](Self::collect), for items that are one window.
+    /// As [`collect`](Self::collect), for the items of one window.
     #[track_caller]
     pub(super) fn collect_window<A, R, T, E>(
         &self,
@@ -212,55 +230,40 @@ impl<F, K> Run<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut gathering = Gathering { run: self, kept: Ok(DropEach(Vec::new())), abandoned: false };
-        let _ = gathering.window(items);
-        match gathering.end() {
+        let mut visitor = CollectVisitor { run: self, values: Ok(DropEach(Vec::new())), is_abandoned: false };
+        let _ = visitor.window(items);
+        match visitor.finish() {
             Ok(results) => results,
-            Err(Abandoned) => pool_was_closed(self.name, self.hands.core),
+            Err(Abandoned) => panic_pool_closed(self.name, self.workers.core),
         }
     }
 }
 
-/// Panics with the names of a function and of its pool.
-#[cold]
-#[track_caller]
-pub(crate) fn pool_was_closed(name: &str, core: &Core) -> ! {
-    panic!(
-        "`{name}` cannot run on all items: its pool was closed: call it before the {core:?} is shut down, or on another \
-         pool"
-    )
-}
-
-impl<F, K, T, E> Gathering<'_, '_, F, K, T, E> {
-    fn end(self) -> Result<Result<Vec<T>, E>, Abandoned> {
-        if self.abandoned { Err(Abandoned) } else { Ok(self.kept.map(DropEach::into_vec)) }
-    }
-}
-
-impl<A, R, F, K, T, E> Visitor<A> for Gathering<'_, '_, F, K, T, E>
+impl<A, R, F, K, T, E> WindowVisitor<A> for CollectVisitor<'_, '_, F, K, T, E>
 where
     F: Fn(A) -> R + Sync,
     K: Fn(R) -> Result<T, E> + Sync,
 {
-    fn largest(&self) -> usize {
-        if self.run.stops { STOPPING_WINDOW } else { usize::MAX }
+    fn max_window(&self) -> usize {
+        if self.run.can_stop { STOPPING_WINDOW } else { usize::MAX }
     }
 
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        let Run { hands, name, grain, bar, ref call, ref keep, stops } = *self.run;
+        let CollectRun { workers, name, grain, bar, ref call, ref accept, can_stop } = *self.run;
         let len = items.len();
-        let slots = Slots::new(len);
+        let output = MapOutput::new(len);
         let stop = FirstRefused::new();
-        // SAFETY: `Run::collect` took the proof that arguments and results may cross. Each block takes its own
-        // items, writes its own places, and reaches `stop` under its lock.
-        let shared = unsafe { AssertSend::new((&items, &slots, &stop)) };
+        // SAFETY: the caller of `collect` gave a `CallProof` that items and results may cross threads. Shared through
+        // `get`, each block takes the items of its own indexes, writes the elements of its own indexes, and reaches
+        // `stop` under its lock.
+        let shared = unsafe { AssertSend::new((&items, &output, &stop)) };
         let body = |indexes: Range<usize>| {
-            let (items, slots, stop) = *shared.get();
+            let (items, output, stop) = *shared.get();
             let (start, count) = (indexes.start, indexes.len());
-            // SAFETY: `drive` gives each index to one block.
-            let input = unsafe { items.run(indexes.clone()) };
-            // SAFETY: the same.
-            if let Err(refused) = unsafe { slots.fill(indexes, input, |item| keep(call(item))) } {
+            // SAFETY: `run_blocks` passes each index below `len` once, to `body` or to `discard`.
+            let input = unsafe { items.take(indexes.clone()) };
+            // SAFETY: the block's indexes are below `len` and belong to no other block, for the same reason.
+            if let Err(refused) = unsafe { output.fill(indexes, input, |item| accept(call(item))) } {
                 let index = start + refused.index;
                 stop.refuse(index, refused.reason);
                 return ControlFlow::Break(());
@@ -272,25 +275,27 @@ where
         };
         let discard = |indexes: Range<usize>| {
             let (items, ..) = *shared.get();
-            // SAFETY: no block was started for these.
+            // SAFETY: `run_blocks` passes each index once, to `body` or here, so these were not taken.
             unsafe { items.discard(indexes) };
         };
-        let driven = drive(Plan { hands, grain, stops, name, owned: needs_drop::<T>() }, len, &body, &discard);
-        if driven.is_err() {
-            self.abandoned = true;
+        let done =
+            run_blocks(RunPlan { workers, grain, can_stop, name, owned: needs_drop::<T>() }, len, &body, &discard);
+        if done.is_err() {
+            self.is_abandoned = true;
             return ControlFlow::Break(());
         }
         if let Some(reason) = stop.into_reason() {
-            self.kept = Err(reason);
+            self.values = Err(reason);
             return ControlFlow::Break(());
         }
-        // SAFETY: no block stopped or panicked, so `drive` ran and finished blocks over all of `0..len`.
-        let mut results = unsafe { slots.into_vec() };
-        if let Ok(kept) = &mut self.kept {
-            if kept.0.is_empty() {
-                kept.0 = results;
+        // SAFETY: `run_blocks` returned without a panic and no block stopped, so blocks that cover `0..len` ended, and
+        // each has written its elements.
+        let mut results = unsafe { output.into_vec() };
+        if let Ok(values) = &mut self.values {
+            if values.0.is_empty() {
+                values.0 = results;
             } else {
-                kept.0.append(&mut results);
+                values.0.append(&mut results);
             }
         }
         ControlFlow::Continue(())

@@ -1,4 +1,4 @@
-//! Why a map ends early: the first refused result in input order, whichever comes first.
+//! The failure of a map: of all refused results, the one that is first in input order.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,17 +10,17 @@ impl<E> FirstRefused<E> {
         Self(Mutex::new(None))
     }
 
-    /// Notes that the result of this index was refused.
+    /// Records that the result of this index was refused.
     pub(super) fn refuse(&self, index: usize, reason: E) {
         let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let later = if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
+        let unused = if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
             first.replace((index, reason))
         } else {
             Some((index, reason))
         };
-        // Its destructor is the user's: not under the lock.
+        // Dropping a reason runs user code, so the lock is released first.
         drop(first);
-        drop(later);
+        drop(unused);
     }
 
     pub(super) fn into_reason(self) -> Option<E> {

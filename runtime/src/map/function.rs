@@ -1,53 +1,53 @@
-//! The function of a map, and how it gets into tasks that outlive the call.
+//! [`MapFn`], the function of a map; and [`Detach`], its conversion for tasks that outlive the map's call.
 
 use std::sync::Arc;
 
 use super::method::{Method, Receiver};
 #[cfg(feature = "process")]
-use super::process::Batches;
+use super::process::ProcessBatches;
 use crate::task::send_proof::{AssertSend, CallProof};
 
-/// A function to be applied to items of type `A`.
+/// A function on items of type `A`.
 ///
-/// A trait of its own, because `impl Fn(A) -> impl Trait` cannot be written.
+/// A trait, because `impl Fn(A) -> impl Trait` cannot be written, and because it carries the [`CallProof`].
 pub trait MapFn<A>: Sync {
-    /// What it returns.
+    /// The type of its results.
     type Out;
-    /// Calls it.
+    /// Calls the function.
     fn call(&self, item: A) -> Self::Out;
-    /// The proof that items and results may cross to a worker.
+    /// The proof that items and results may cross to a worker thread.
     fn call_proof(&self) -> CallProof<A, Self::Out>;
-    /// Whether it runs in other processes; `None` if anywhere.
+    /// Whether it runs in worker processes; `None` if any pool can run it.
     #[doc(hidden)]
-    fn is_abroad(&self) -> Option<bool> {
+    fn runs_in_processes(&self) -> Option<bool> {
         Some(false)
     }
-    /// The function on several items at once, where they go to another process.
+    /// The function on several items at once, if they are sent to a worker process.
     #[cfg(feature = "process")]
     #[doc(hidden)]
-    fn batches(&self) -> Option<&dyn Batches<A, Self::Out>> {
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, Self::Out>> {
         None
     }
 }
 
-/// The function on several items, for a task: results are added as they come, so that a panic leaves the earlier ones.
-pub(crate) type Batched<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
+/// The function on several items, for a task. Results are pushed one by one, so that a panic leaves the earlier ones.
+pub(crate) type BatchFn<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
 
-/// A function that tasks may hold when the call that made the map is over.
+/// A function that tasks may own after the call that made the map has returned.
 #[diagnostic::on_unimplemented(
     message = "this map cannot be iterated",
     label = "its function borrows, or cannot be sent",
     note = "an iterator can be forgotten while workers run: what its function captures must be owned; end the map with `collect`, `for_each`, `reduce` or `sum`, or clone what it captures"
 )]
 pub trait Detach<A>: MapFn<A> {
-    /// The function on its own.
-    fn detach(self) -> Batched<A, Self::Out>
+    /// Makes it a function on several items that borrows nothing.
+    fn detach(self) -> BatchFn<A, Self::Out>
     where
         A: 'static,
         Self::Out: 'static;
 }
 
-/// A user's closure.
+/// A closure, as the function of a map.
 pub struct Closure<F, A, R> {
     function: F,
     proof: CallProof<A, R>,
@@ -73,7 +73,7 @@ impl<F: Fn(A) -> R + Sync, A, R> MapFn<A> for Closure<F, A, R> {
 }
 
 impl<F: Fn(A) -> R + Send + Sync + 'static, A, R> Detach<A> for Closure<F, A, R> {
-    fn detach(self) -> Batched<A, R>
+    fn detach(self) -> BatchFn<A, R>
     where
         A: 'static,
         R: 'static,
@@ -83,17 +83,17 @@ impl<F: Fn(A) -> R + Send + Sync + 'static, A, R> Detach<A> for Closure<F, A, R>
     }
 }
 
-/// An annotated function: a closure that captures nothing.
-pub(super) struct Bare<F, A, R>(Closure<F, A, R>);
+/// An annotated function, as the function of a map: a closure that captures nothing.
+pub(super) struct AnnotatedFn<F, A, R>(Closure<F, A, R>);
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> Bare<F, A, R> {
+impl<F: Fn(A) -> R + Send + Sync, A, R> AnnotatedFn<F, A, R> {
     pub(super) fn new(function: F, proof: CallProof<A, R>) -> Self {
         const { assert!(size_of::<F>() == 0, "an annotated function captures nothing") };
         Self(Closure::new(function, proof))
     }
 }
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for Bare<F, A, R> {
+impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for AnnotatedFn<F, A, R> {
     type Out = R;
 
     #[inline]
@@ -106,62 +106,62 @@ impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for Bare<F, A, R> {
     }
 }
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for Bare<F, A, R> {
-    fn detach(self) -> Batched<A, R>
+impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for AnnotatedFn<F, A, R> {
+    fn detach(self) -> BatchFn<A, R>
     where
         A: 'static,
         R: 'static,
     {
-        /// As [`Batched`], for as long as what it captures.
-        type Borrowed<'a, A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync + 'a>;
+        /// A [`BatchFn`] that may borrow.
+        type BorrowingBatchFn<'a, A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync + 'a>;
         let function = self.0.function;
-        let batched: Borrowed<'_, A, R> =
+        let batched: BorrowingBatchFn<'_, A, R> =
             Arc::new(move |items, results| results.extend(items.into_iter().map(&function)));
-        // SAFETY: only the lifetime changes. The closure has no size, so it captures nothing that could end; its type
-        // only names the type of the map's source, which may borrow.
-        unsafe { std::mem::transmute::<Borrowed<'_, A, R>, Batched<A, R>>(batched) }
+        // SAFETY: only the lifetime changes. The closure has size 0 (asserted in `new`), so it captures no reference;
+        // the lifetime comes from its type, which names the type of the map's source.
+        unsafe { std::mem::transmute::<BorrowingBatchFn<'_, A, R>, BatchFn<A, R>>(batched) }
     }
 }
 
-/// An annotated method, with the receiver that all items are given.
-pub struct On<T: Method, F, R> {
+/// An annotated method on one receiver, as the function of a map.
+pub struct MethodFn<T: Method, F, R> {
     receiver: AssertSend<T::Receiver>,
     function: F,
     proof: CallProof<T, R>,
 }
 
-impl<T: Method, F: Fn(T) -> R + Send + Sync, R> On<T, F, R>
+impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MethodFn<T, F, R>
 where
     T::Receiver: Receiver,
 {
     pub(super) fn new(receiver: T::Receiver, function: F, proof: CallProof<T, R>) -> Self {
-        // SAFETY: the receiver is one of the proof's arguments; each thread takes a clone, and a `Receiver` that is
-        // `Send` is `Sync`.
+        // SAFETY: the receiver is one of the arguments of the `CallProof`, so it may move between threads. Threads
+        // share it to clone it, for which `Receiver` guarantees `Sync`.
         Self { receiver: unsafe { AssertSend::new(receiver) }, function, proof }
     }
 }
 
-impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MapFn<T::Rest> for On<T, F, R>
+impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MapFn<T::Others> for MethodFn<T, F, R>
 where
     T::Receiver: Receiver,
 {
     type Out = R;
 
     #[inline]
-    fn call(&self, item: T::Rest) -> R {
+    fn call(&self, item: T::Others) -> R {
         (self.function)(T::join(self.receiver.get().clone(), item))
     }
 
-    fn call_proof(&self) -> CallProof<T::Rest, R> {
-        self.proof.rest()
+    fn call_proof(&self) -> CallProof<T::Others, R> {
+        self.proof.without_receiver()
     }
 }
 
-impl<T: Method + 'static, F: Fn(T) -> R + Send + Sync + 'static, R: 'static> Detach<T::Rest> for On<T, F, R>
+impl<T: Method + 'static, F: Fn(T) -> R + Send + Sync + 'static, R: 'static> Detach<T::Others> for MethodFn<T, F, R>
 where
     T::Receiver: Receiver + 'static,
 {
-    fn detach(self) -> Batched<T::Rest, R> {
+    fn detach(self) -> BatchFn<T::Others, R> {
         Arc::new(move |items, results| results.extend(items.into_iter().map(|item| self.call(item))))
     }
 }

@@ -1,4 +1,4 @@
-//! Items that workers take by index: each a run of them, at its own offset.
+//! [`Indexed`]: items that workers take by index, each worker a contiguous range at its own offset.
 
 use std::mem::{ManuallyDrop, needs_drop, transmute_copy};
 use std::ops::Range;
@@ -6,54 +6,54 @@ use std::slice;
 
 use crate::sys::drop_all::drop_all;
 
-/// Items that can be taken by index.
+/// Items that can be taken by index, once each.
 ///
 /// # Safety
 ///
-/// `run` and `discard` of different indexes may be called from different threads at once; implementations must allow
-/// that for items that may be sent to another thread.
+/// Implementations must allow `take` and `discard` of disjoint indexes from several threads at once, if items may be
+/// sent to another thread.
 pub unsafe trait Indexed {
     /// One item.
     type Item;
-    /// A run of items. It owns them: those that it has not given when it is dropped are dropped with it.
+    /// The items of a range of indexes. It owns them: dropping it drops those that it has not given.
     ///
-    /// A type of its own, without a way back to the source, so that a loop over it is as tight as one over a slice.
-    type Run<'a>: Iterator<Item = Self::Item>
+    /// It holds no reference to the whole source, so that a loop over it compiles as one over a slice does.
+    type Iter<'a>: Iterator<Item = Self::Item>
     where
         Self: 'a;
-    /// How many there are.
+    /// The number of items.
     fn len(&self) -> usize;
-    /// Takes a run of items.
+    /// Takes the items of a range of indexes.
     ///
     /// # Safety
     ///
-    /// The indexes are below `len`, and were neither taken nor discarded before.
-    unsafe fn run(&self, indexes: Range<usize>) -> Self::Run<'_>;
-    /// Drops items that will not be taken.
+    /// The indexes are below `len`, and none of them was taken or discarded before.
+    unsafe fn take(&self, indexes: Range<usize>) -> Self::Iter<'_>;
+    /// DropSequence items that will not be taken.
     ///
     /// # Safety
     ///
-    /// As [`run`](Self::run).
+    /// As [`take`](Self::take).
     unsafe fn discard(&self, indexes: Range<usize>) {
-        // SAFETY: the caller's promise is the same.
-        drop(unsafe { self.run(indexes) });
+        // SAFETY: this function has the contract of `take`.
+        drop(unsafe { self.take(indexes) });
     }
 }
 
-/// Items of a vector; those neither taken nor discarded are leaked, the memory itself is freed.
-pub(super) struct Owned<T>(ManuallyDrop<Vec<T>>);
+/// The items of a vector. Dropping it frees the memory and leaks items that were neither taken nor discarded.
+pub(super) struct OwnedItems<T>(ManuallyDrop<Vec<T>>);
 
-impl<T> Owned<T> {
+impl<T> OwnedItems<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
         Self(ManuallyDrop::new(items))
     }
 }
 
-// SAFETY: items are read out by index, each by one thread.
-unsafe impl<T> Indexed for Owned<T> {
+// SAFETY: by the contract of `take` disjoint ranges are moved out, each by one thread; no item is reached twice.
+unsafe impl<T> Indexed for OwnedItems<T> {
     type Item = T;
-    type Run<'a>
-        = OwnedRun<'a, T>
+    type Iter<'a>
+        = OwnedIter<'a, T>
     where
         T: 'a;
 
@@ -62,16 +62,16 @@ unsafe impl<T> Indexed for Owned<T> {
     }
 
     #[inline]
-    unsafe fn run(&self, indexes: Range<usize>) -> OwnedRun<'_, T> {
+    unsafe fn take(&self, indexes: Range<usize>) -> OwnedIter<'_, T> {
         let items = self.0.as_ptr().cast::<ManuallyDrop<T>>();
-        // SAFETY: in bounds, says the caller; a `ManuallyDrop` has the layout of what it holds.
-        OwnedRun(unsafe { slice::from_raw_parts(items.add(indexes.start), indexes.len()) }.iter())
+        // SAFETY: by the contract of `take` the indexes are below the length; `ManuallyDrop<T>` has the layout of `T`.
+        OwnedIter(unsafe { slice::from_raw_parts(items.add(indexes.start), indexes.len()) }.iter())
     }
 }
 
-impl<T> Drop for Owned<T> {
+impl<T> Drop for OwnedItems<T> {
     fn drop(&mut self) {
-        // SAFETY: the vector is not used again. Its items were taken or discarded, so only memory is left.
+        // SAFETY: `drop` runs once and the vector is not used after it; length 0 is below every capacity.
         unsafe {
             let mut items = ManuallyDrop::take(&mut self.0);
             items.set_len(0);
@@ -79,20 +79,20 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// A run of a vector's items.
-pub(super) struct OwnedRun<'a, T>(slice::Iter<'a, ManuallyDrop<T>>);
+/// Some items of a vector.
+pub(super) struct OwnedIter<'a, T>(slice::Iter<'a, ManuallyDrop<T>>);
 
-impl<T> Iterator for OwnedRun<'_, T> {
+impl<T> Iterator for OwnedIter<'_, T> {
     type Item = T;
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        // SAFETY: the run is this one's alone, and each place of it is read once.
+        // SAFETY: by the contract of `take` no other iterator has these items, and this one reads each of them once.
         self.0.next().map(|item| unsafe { std::ptr::read(&raw const **item) })
     }
 }
 
-impl<T> Drop for OwnedRun<'_, T> {
+impl<T> Drop for OwnedIter<'_, T> {
     fn drop(&mut self) {
         if needs_drop::<T>() {
             drop_all(self);
@@ -101,18 +101,18 @@ impl<T> Drop for OwnedRun<'_, T> {
 }
 
 /// References to the items of a slice.
-pub struct Borrowed<'a, T>(&'a [T]);
+pub struct BorrowedItems<'a, T>(&'a [T]);
 
-impl<'a, T> Borrowed<'a, T> {
+impl<'a, T> BorrowedItems<'a, T> {
     pub(super) fn new(items: &'a [T]) -> Self {
         Self(items)
     }
 }
 
-// SAFETY: shared references may be handed out any number of times.
-unsafe impl<'s, T> Indexed for Borrowed<'s, T> {
+// SAFETY: `take` only makes shared references, so any number of threads may call it.
+unsafe impl<'s, T> Indexed for BorrowedItems<'s, T> {
     type Item = &'s T;
-    type Run<'a>
+    type Iter<'a>
         = slice::Iter<'s, T>
     where
         's: 'a;
@@ -122,13 +122,13 @@ unsafe impl<'s, T> Indexed for Borrowed<'s, T> {
     }
 
     #[inline]
-    unsafe fn run(&self, indexes: Range<usize>) -> slice::Iter<'s, T> {
-        // SAFETY: in bounds, says the caller.
+    unsafe fn take(&self, indexes: Range<usize>) -> slice::Iter<'s, T> {
+        // SAFETY: by the contract of `take` the indexes are below the length.
         unsafe { self.0.get_unchecked(indexes) }.iter()
     }
 }
 
-impl<'a, T> IntoIterator for Borrowed<'a, T> {
+impl<'a, T> IntoIterator for BorrowedItems<'a, T> {
     type Item = &'a T;
     type IntoIter = slice::Iter<'a, T>;
 
@@ -138,18 +138,18 @@ impl<'a, T> IntoIterator for Borrowed<'a, T> {
 }
 
 /// Copies of the items of a slice.
-pub struct Copied<'a, T>(&'a [T]);
+pub struct CopiedItems<'a, T>(&'a [T]);
 
-impl<'a, T> Copied<'a, T> {
+impl<'a, T> CopiedItems<'a, T> {
     pub(super) fn new(items: &'a [T]) -> Self {
         Self(items)
     }
 }
 
-// SAFETY: copies may be made any number of times.
-unsafe impl<'s, T: Copy> Indexed for Copied<'s, T> {
+// SAFETY: `take` only reads the slice, so any number of threads may call it.
+unsafe impl<'s, T: Copy> Indexed for CopiedItems<'s, T> {
     type Item = T;
-    type Run<'a>
+    type Iter<'a>
         = std::iter::Copied<slice::Iter<'s, T>>
     where
         's: 'a;
@@ -159,13 +159,13 @@ unsafe impl<'s, T: Copy> Indexed for Copied<'s, T> {
     }
 
     #[inline]
-    unsafe fn run(&self, indexes: Range<usize>) -> Self::Run<'_> {
-        // SAFETY: in bounds, says the caller.
+    unsafe fn take(&self, indexes: Range<usize>) -> Self::Iter<'_> {
+        // SAFETY: by the contract of `take` the indexes are below the length.
         unsafe { self.0.get_unchecked(indexes) }.iter().copied()
     }
 }
 
-impl<'a, T: Copy> IntoIterator for Copied<'a, T> {
+impl<'a, T: Copy> IntoIterator for CopiedItems<'a, T> {
     type Item = T;
     type IntoIter = std::iter::Copied<slice::Iter<'a, T>>;
 
@@ -174,25 +174,25 @@ impl<'a, T: Copy> IntoIterator for Copied<'a, T> {
     }
 }
 
-/// The numbers of a range, whose type was found to be an integer at run time.
-pub(super) struct Numbers<A> {
+/// The integers of a range; that `A` is an integer type was found at run time.
+pub(super) struct Integers<A> {
     start: A,
     len: usize,
 }
 
-impl<A> Numbers<A> {
-    /// `len` numbers from `start` on.
+impl<A> Integers<A> {
+    /// The `len` integers from `start` on.
     ///
-    /// `A` is an integer type of at most 8 bytes, and all numbers are of the type.
+    /// `A` is an integer type of at most 8 bytes, and all of the integers fit into it.
     pub(super) fn new(start: A, len: usize) -> Self {
         Self { start, len }
     }
 
-    /// Takes the first ones off, `len` at most.
+    /// Removes and returns the first `len` of them, or all if there are fewer.
     pub(super) fn split_off(&mut self, len: usize) -> Self {
         let len = len.min(self.len);
-        let first = Self { start: self.number(0), len };
-        *self = Self { start: self.number(len), len: self.len - len };
+        let first = Self { start: self.at(0), len };
+        *self = Self { start: self.at(len), len: self.len - len };
         first
     }
 
@@ -201,12 +201,12 @@ impl<A> Numbers<A> {
     }
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the sum is a number of the range, or its end")]
-    fn number(&self, index: usize) -> A {
+    #[allow(clippy::cast_possible_truncation, reason = "the sum is an integer of the range, or its end")]
+    fn at(&self, index: usize) -> A {
         macro_rules! add {
             ($int:ident) => {{
-                // SAFETY: `A` is an integer, says whoever made this, and one of this size has the bits of this one;
-                // adding wraps alike for signed and unsigned.
+                // SAFETY: `source::integers` made this with an integer type `A`, and `$int` has its size; every bit
+                // pattern is valid for both. Wrapping addition has the same bits for signed and unsigned integers.
                 unsafe {
                     let start = transmute_copy::<A, $int>(&self.start);
                     transmute_copy::<$int, A>(&start.wrapping_add(index as $int))
@@ -222,11 +222,11 @@ impl<A> Numbers<A> {
     }
 }
 
-// SAFETY: numbers are made, not moved.
-unsafe impl<A> Indexed for Numbers<A> {
+// SAFETY: `take` computes integers from two fields that do not change, so any number of threads may call it.
+unsafe impl<A> Indexed for Integers<A> {
     type Item = A;
-    type Run<'a>
-        = NumbersRun<A>
+    type Iter<'a>
+        = IntegersIter<A>
     where
         A: 'a;
 
@@ -235,30 +235,30 @@ unsafe impl<A> Indexed for Numbers<A> {
     }
 
     #[inline]
-    unsafe fn run(&self, indexes: Range<usize>) -> NumbersRun<A> {
-        let start = self.number(indexes.start);
-        NumbersRun { numbers: Numbers { start, len: indexes.len() }, given: 0 }
+    unsafe fn take(&self, indexes: Range<usize>) -> IntegersIter<A> {
+        let start = self.at(indexes.start);
+        IntegersIter { integers: Integers { start, len: indexes.len() }, given: 0 }
     }
 
     unsafe fn discard(&self, _: Range<usize>) {}
 }
 
-/// A run of numbers.
-pub(super) struct NumbersRun<A> {
-    numbers: Numbers<A>,
+/// Some integers of a range.
+pub(super) struct IntegersIter<A> {
+    integers: Integers<A>,
     given: usize,
 }
 
-impl<A> Iterator for NumbersRun<A> {
+impl<A> Iterator for IntegersIter<A> {
     type Item = A;
 
     #[inline]
     fn next(&mut self) -> Option<A> {
-        if self.given == self.numbers.len {
+        if self.given == self.integers.len {
             return None;
         }
-        let number = self.numbers.number(self.given);
+        let integer = self.integers.at(self.given);
         self.given += 1;
-        Some(number)
+        Some(integer)
     }
 }

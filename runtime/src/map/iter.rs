@@ -1,154 +1,76 @@
-//! Iterating a map: results as they come, input pulled lazily, and so many items in flight at most.
+//! [`MapIter`]: a map as an iterator, which pulls its input lazily and limits the items in flight.
 //!
-//! The calling thread pulls the source inside `next()`, packs items into tasks, and takes results out. Tasks of a cpu
-//! pool hold as many items as fill [`BATCH`], so that cheap items do not pay for a task each; those of an io pool hold
-//! one, as each may wait for long.
+//! The calling thread pulls the source inside `next()`, submits tasks of several items, and takes their results. A task
+//! on a cpu pool holds as many items as take [`TASK_TARGET`], so that cheap items do not pay for a task each. A task on
+//! an io pool holds one item, as each may wait for long.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::mem::take;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::function::Batched;
+use super::batches::{Batch, BatchResults, BatchesInFlight, submit_batch};
 use super::progress::Bar;
 use super::source::Source;
 use super::{Detach, Map};
 use crate::error::TaskError;
 use crate::error::panics;
-use crate::pool::{self, Core, Kind};
-use crate::sys::drop_all::{DropRest, drop_all};
+use crate::pool::Kind;
+use crate::sys::drop_all::DropRest;
 use crate::task::Task;
-use crate::task::completions::Completions;
-use crate::task::send_proof::CallProof;
-use crate::task::slot::{Slot, TaskOptions};
 
-/// Tasks start in about their order: before one is run here, so many are looked at to see that none of them runs.
-const LOOKED_AT: usize = 16;
+/// The target of a task of several items.
+const TASK_TARGET: Duration = Duration::from_micros(100);
+/// The most items in a task.
+const MAX_BATCH: usize = 4_096;
 
-/// How long a task of several items is to take.
-const BATCH: Duration = Duration::from_micros(100);
-/// Items in a task at most.
-const LARGEST: usize = 4_096;
-
-/// The results of a map, as they come; made by iterating a [`Map`].
+/// An iterator over the results of a map; iterating a [`Map`] makes one.
 pub struct MapIter<I: Iterator, R> {
     source: I,
     exhausted: bool,
-    spawn: Spawn<I::Item, R>,
-    in_flight: InFlight<R>,
-    /// Items that were pulled and whose results were not given out.
-    held: usize,
-    /// Items that may be held; `None`: as many as keep the workers busy.
+    submit: SubmitBatch<I::Item, R>,
+    in_flight: BatchesInFlight<R>,
+    /// Items that were pulled and whose results were not yet yielded.
+    pending: usize,
+    /// The limit of `pending`; `None` is as many as keep the workers busy.
     buffer: Option<usize>,
     workers: usize,
-    batch: usize,
-    one_by_one: bool,
-    results: Results<R>,
-    /// What a task that ran out of time gives in its place.
-    late: Option<fn(TaskError) -> R>,
-    /// To be thrown on once `results` are given out.
+    /// The items of the next task.
+    batch_len: usize,
+    /// Whether `batch_len` does not follow the measured time.
+    has_fixed_batch: bool,
+    results: BatchResults<R>,
+    /// Makes the result of a task that timed out.
+    on_timeout: Option<fn(TaskError) -> R>,
+    /// To be resumed once `results` were yielded.
     panic: Option<Box<dyn Any + Send>>,
     bar: Option<Bar>,
 }
 
-/// Results that were not given out.
-type Results<R> = DropRest<std::vec::IntoIter<R>>;
-
 /// Submits a task of several items.
-type Spawn<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
-
-/// What a task gives: its results, and how long they took.
-struct Batch<R> {
-    results: Results<R>,
-    took: Duration,
-    /// What the function panicked with on the item behind the last result.
-    panic: Option<Box<dyn Any + Send>>,
-}
-
-/// Tasks that have been submitted and not taken.
-enum InFlight<R> {
-    Ordered(VecDeque<Task<Batch<R>>>),
-    Unordered {
-        tasks: Vec<Option<Task<Batch<R>>>>,
-        free: Vec<usize>,
-        ended: Completions,
-        /// No task stands before this place.
-        first: usize,
-    },
-}
-
-impl<R> InFlight<R> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ordered(tasks) => tasks.len(),
-            Self::Unordered { tasks, free, .. } => tasks.len() - free.len(),
-        }
-    }
-
-    fn add(&mut self, task: Task<Batch<R>>) {
-        match self {
-            Self::Ordered(tasks) => tasks.push_back(task),
-            Self::Unordered { tasks, free, ended, first } => {
-                let key = free.pop().unwrap_or_else(|| {
-                    tasks.push(None);
-                    tasks.len() - 1
-                });
-                ended.watch(key, &task);
-                tasks[key] = Some(task);
-                *first = (*first).min(key);
-            }
-        }
-    }
-
-    /// Waits for the next task: the oldest, or whichever ends first.
-    fn next(&mut self) -> Option<Result<Batch<R>, TaskError>> {
-        match self {
-            Self::Ordered(tasks) => tasks.pop_front().map(Task::join),
-            Self::Unordered { tasks, free, ended, first } => {
-                if tasks.len() == free.len() {
-                    return None;
-                }
-                // A worker runs what nobody else can, while no other result may come.
-                if pool::is_worker() && ended.is_empty() {
-                    while tasks.get(*first).is_some_and(Option::is_none) {
-                        *first += 1;
-                    }
-                    let oldest = || tasks[*first..].iter().take(LOOKED_AT).flatten();
-                    if oldest().all(Task::may_be_claimed) {
-                        let _ = oldest().next().is_some_and(Task::claim_alone);
-                    }
-                }
-                let key = ended.next_of(1, None, || tasks.iter().flatten().any(Task::claim_refused))?;
-                free.push(key);
-                tasks[key].take()?.take_outcome()
-            }
-        }
-    }
-}
+type SubmitBatch<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
 
 impl<I: Iterator, R> MapIter<I, R> {
-    /// Gives `late` in the place of a task that ran out of time.
-    pub(super) fn with_late(mut self, late: fn(TaskError) -> R) -> Self {
-        self.late = Some(late);
+    /// Makes a task that times out give `on_timeout` of its error, instead of a panic.
+    pub(super) fn with_timeout_result(mut self, on_timeout: fn(TaskError) -> R) -> Self {
+        self.on_timeout = Some(on_timeout);
         self
     }
 
-    /// Pulls and submits as long as there is room.
+    /// Pulls items and submits tasks until the limit of items in flight is reached.
     fn fill(&mut self) {
         loop {
             let room = match self.buffer {
-                Some(buffer) => buffer.saturating_sub(self.held),
-                // Two tasks a worker: one to run, one to take next.
-                None => (2 * self.workers).saturating_sub(self.in_flight.len()).saturating_mul(self.batch),
+                Some(buffer) => buffer.saturating_sub(self.pending),
+                // Two tasks a worker: one that runs, and one to take next.
+                None => (2 * self.workers).saturating_sub(self.in_flight.len()).saturating_mul(self.batch_len),
             };
             let size = match self.buffer {
-                // Small enough that all workers have some of what may be held.
-                Some(buffer) => self.batch.min((buffer / (2 * self.workers)).max(1)).min(room),
-                None => self.batch.min(room),
+                // Small enough that each worker has some of the items in flight.
+                Some(buffer) => self.batch_len.min((buffer / (2 * self.workers)).max(1)).min(room),
+                None => self.batch_len.min(room),
             };
             if self.exhausted || size == 0 {
                 return;
@@ -156,23 +78,23 @@ impl<I: Iterator, R> MapIter<I, R> {
             let items: Vec<_> = self.source.by_ref().take(size).collect();
             self.exhausted = items.len() < size;
             if !items.is_empty() {
-                self.held += items.len();
-                let task = (self.spawn)(items);
+                self.pending += items.len();
+                let task = (self.submit)(items);
                 self.in_flight.add(task);
             }
         }
     }
 
-    /// Fits the size of the next tasks to what this one took.
-    fn fit(&mut self, items: usize, took: Duration) {
-        if self.one_by_one {
+    /// Adjusts the length of the next tasks after one of `items` items that took `took`.
+    fn adjust_batch_len(&mut self, items: usize, took: Duration) {
+        if self.has_fixed_batch {
             return;
         }
         let per_item = took.as_nanos() / (items.max(1) as u128);
-        let fitting = BATCH.as_nanos().checked_div(per_item).unwrap_or(u128::MAX);
-        // At most twice as many as before: one measurement may be far off.
-        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).min(self.batch * 2);
-        self.batch = fitting.clamp(1, LARGEST);
+        let fitting = TASK_TARGET.as_nanos().checked_div(per_item).unwrap_or(u128::MAX);
+        // At most twice the last length: a single measurement may be far off.
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).min(self.batch_len * 2);
+        self.batch_len = fitting.clamp(1, MAX_BATCH);
     }
 }
 
@@ -182,16 +104,16 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
     fn next(&mut self) -> Option<R> {
         loop {
             if let Some(result) = self.results.0.next() {
-                self.held -= 1;
+                self.pending -= 1;
                 if let Some(bar) = &self.bar {
                     bar.advance(1);
                 }
                 return Some(result);
             }
             if let Some(payload) = self.panic.take() {
-                match (panics::init_error(payload), self.late) {
-                    (Ok(error), Some(late)) => {
-                        self.results = DropRest(vec![late(error)].into_iter());
+                match (panics::init_error(payload), self.on_timeout) {
+                    (Ok(error), Some(on_timeout)) => {
+                        self.results = DropRest(vec![on_timeout(error)].into_iter());
                         continue;
                     }
                     (Ok(error), None) => panic!("{error}"),
@@ -201,16 +123,17 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
             self.fill();
             match self.in_flight.next()? {
                 Ok(batch) => {
-                    self.fit(batch.results.0.len(), batch.took);
+                    self.adjust_batch_len(batch.results.0.len(), batch.took);
                     self.results = batch.results;
                     self.panic = batch.panic;
-                    // An item that has a place for its error does not end the map.
+                    // A panic ends the map, except that of a failed `init` where its error can be a result.
                     self.exhausted |=
-                        self.panic.as_ref().is_some_and(|panic| self.late.is_none() || !panics::is_init(panic));
+                        self.panic.as_ref().is_some_and(|panic| self.on_timeout.is_none() || !panics::is_init(panic));
                 }
-                Err(error @ TaskError::TimedOut { .. }) if self.late.is_some() => {
-                    self.results =
-                        DropRest(self.late.map(|late| late(error)).into_iter().collect::<Vec<_>>().into_iter());
+                Err(error @ TaskError::TimedOut { .. }) if self.on_timeout.is_some() => {
+                    self.results = DropRest(
+                        self.on_timeout.map(|on_timeout| on_timeout(error)).into_iter().collect::<Vec<_>>().into_iter(),
+                    );
                 }
                 Err(error) => panic!("the map cannot go on: {error}"),
             }
@@ -220,29 +143,16 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
 
 impl<I: Iterator, R> FusedIterator for MapIter<I, R> {}
 
-/// What is in flight and not begun does not run; what runs goes on by itself.
+/// Tasks that have not started are cancelled; those that run are asked to stop and go on by themselves.
 impl<I: Iterator, R> Drop for MapIter<I, R> {
     fn drop(&mut self) {
-        match &mut self.in_flight {
-            InFlight::Ordered(tasks) => {
-                tasks.iter().for_each(cancel);
-                drop_all(take(tasks).into_iter());
-            }
-            InFlight::Unordered { tasks, .. } => {
-                tasks.iter().flatten().for_each(cancel);
-                drop_all(take(tasks).into_iter());
-            }
-        }
+        self.in_flight.cancel_all();
     }
-}
-
-fn cancel<T>(task: &Task<T>) {
-    task.withdraw();
 }
 
 impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapIter").field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("MapIter").field("pending", &self.pending).finish_non_exhaustive()
     }
 }
 
@@ -256,65 +166,41 @@ where
     type Item = F::Out;
     type IntoIter = MapIter<S::Iter, F::Out>;
 
-    /// Gives the results as they come: in input order, or with [`unordered`](Map::unordered) as they end.
+    /// An iterator over the results: in input order, or with [`unordered`](Map::unordered) in the order of completion.
     ///
-    /// Input is pulled inside `next()`, as far as [`buffer`](Map::buffer) allows; so an infinite source works, in
-    /// constant memory. Items and results are owned: an iterator can be forgotten while workers run.
+    /// Input is pulled inside `next()`, as far as [`buffer`](Map::buffer) allows, so an infinite source works in
+    /// constant memory. Items and results must be owned, because an iterator can be forgotten while workers run.
     ///
     /// # Panics
     ///
-    /// In `next()`, with the function's own payload if it panics.
+    /// In `next()`, with the function's own payload if it panics; and if the pool is closed before all items have run.
     fn into_iter(self) -> Self::IntoIter {
         let function = self.function.detach();
         let core = Arc::clone(&self.core);
         let io = core.kind() == Kind::Io;
         let workers = core.threads();
-        let (name, terms) = (self.name, self.terms);
+        let (name, options) = (self.name, self.options);
         let bar = Bar::new(self.label, self.source.count());
-        let spawn = Box::new(move |items: Vec<A>| submit(&core, name, terms, &function, items));
-        let in_flight = if self.unordered {
-            InFlight::Unordered { tasks: Vec::new(), free: Vec::new(), ended: Completions::new(), first: 0 }
-        } else {
-            InFlight::Ordered(VecDeque::new())
-        };
+        let submit = Box::new(move |items: Vec<A>| submit_batch(&core, name, options, &function, items));
+        let in_flight = BatchesInFlight::new(self.unordered);
         MapIter {
             source: self.source.into_iter(),
             exhausted: false,
-            spawn,
+            submit,
             in_flight,
-            held: 0,
+            pending: 0,
             buffer: self.buffer,
             workers,
-            batch: match self.grain {
-                // Each item has a time of its own.
-                super::Grain::Size(size) if terms.timeout.is_none() => size,
+            batch_len: match self.grain {
+                // With a time limit each item is a task, so that the limit is its own.
+                super::Grain::Size(size) if options.timeout.is_none() => size,
                 _ => 1,
             },
-            one_by_one: io || terms.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
+            has_fixed_batch: io || options.timeout.is_some() || matches!(self.grain, super::Grain::Size(_)),
             results: DropRest(Vec::new().into_iter()),
-            late: None,
+            on_timeout: None,
             panic: None,
             bar,
         }
     }
-}
-
-/// Submits a task that runs the function on each item.
-fn submit<A: 'static, R: 'static>(
-    core: &Arc<Core>,
-    name: &'static str,
-    terms: TaskOptions,
-    function: &Batched<A, R>,
-    items: Vec<A>,
-) -> Task<Batch<R>> {
-    let function = Arc::clone(function);
-    let work = move || {
-        let start = Instant::now();
-        let mut results = Vec::with_capacity(items.len());
-        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
-        Batch { results: DropRest(results.into_iter()), took: start.elapsed(), panic }
-    };
-    // SAFETY: items and results may cross, as the proof says that the map was made with; the function is `Send`.
-    let proof = unsafe { CallProof::vouched() };
-    Task::start(core, Slot::new(Arc::clone(core), name, terms, work, proof))
 }

@@ -1,30 +1,30 @@
-//! Methods: the receiver stands first among the arguments, and a task or all items of a map may share it.
+//! Methods: the receiver is the first argument, which a task owns as an `Arc` or all items of a map share.
 
 use std::sync::Arc;
 
 use crate::task::send_proof::CallProof;
 
-/// The arguments of a method: its receiver and the others.
+/// The arguments of a method, split into the receiver and the others.
 pub trait Method {
-    /// What stands before the dot.
+    /// The type of the receiver.
     type Receiver;
     /// The other argument, or a tuple of them.
-    type Rest;
-    /// All of them.
-    fn join(receiver: Self::Receiver, rest: Self::Rest) -> Self;
+    type Others;
+    /// The whole tuple of arguments.
+    fn join(receiver: Self::Receiver, others: Self::Others) -> Self;
 }
 
-/// The arguments of a method on `&self` as a task keeps them: with an `Arc` in place of the reference.
-pub trait Counted {
-    /// What the reference leads to.
+/// The arguments of a method on `&self`, and those that its task owns: with an `Arc` in place of the reference.
+pub trait ArcReceiver {
+    /// The type behind the reference.
     type Target: ?Sized;
-    /// The arguments with the `Arc`.
+    /// The arguments with the `Arc` in place of the reference.
     type Args;
 }
 
 macro_rules! method {
     ($($name:ident)*) => {
-        impl<S: ?Sized + 'static, $($name),*> Counted for (&'static S, $($name,)*) {
+        impl<S: ?Sized + 'static, $($name),*> ArcReceiver for (&'static S, $($name,)*) {
             type Target = S;
             type Args = (Arc<S>, $($name,)*);
         }
@@ -35,60 +35,55 @@ macro_rules! method {
     (@several $only:ident) => {
         impl<S, $only> Method for (S, $only) {
             type Receiver = S;
-            type Rest = $only;
+            type Others = $only;
 
             #[inline]
-            fn join(receiver: S, rest: $only) -> Self {
-                (receiver, rest)
+            fn join(receiver: S, others: $only) -> Self {
+                (receiver, others)
             }
         }
     };
     (@several $($name:ident)*) => {
         impl<S, $($name),*> Method for (S, $($name,)*) {
             type Receiver = S;
-            type Rest = ($($name,)*);
+            type Others = ($($name,)*);
 
             #[inline]
-            #[allow(non_snake_case)]
-            fn join(receiver: S, ($($name,)*): Self::Rest) -> Self {
+            #[allow(non_snake_case, reason = "the variables are named as the types")]
+            fn join(receiver: S, ($($name,)*): Self::Others) -> Self {
                 (receiver, $($name,)*)
             }
         }
     };
 }
-method!();
-method!(A);
-method!(A B);
-method!(A B C);
-method!(A B C D);
-method!(A B C D E);
-method!(A B C D E F);
-method!(A B C D E F G);
-method!(A B C D E F G H);
-method!(A B C D E F G H I);
-method!(A B C D E F G H I J);
-method!(A B C D E F G H I J K);
-method!(A B C D E F G H I J K L);
-method!(A B C D E F G H I J K L M);
-method!(A B C D E F G H I J K L M N);
-method!(A B C D E F G H I J K L M N O);
 
-/// A receiver that many threads may use at once.
+/// Implements both traits for tuples of the receiver and up to 15 other arguments.
+macro_rules! methods {
+    ($($name:ident)*) => { methods!(@next [] $($name)*); };
+    (@next [$($done:ident)*]) => { method!($($done)*); };
+    (@next [$($done:ident)*] $next:ident $($rest:ident)*) => {
+        method!($($done)*);
+        methods!(@next [$($done)* $next] $($rest)*);
+    };
+}
+methods!(A B C D E F G H I J K L M N O);
+
+/// A receiver that several threads may use at once.
 ///
 /// # Safety
 ///
-/// Where it is `Send` it is `Sync` as well.
+/// If the type is `Send`, it is `Sync` too.
 pub unsafe trait Receiver: Clone {}
-// SAFETY: a reference is `Send` where what it leads to is `Sync`, and then it is `Sync` itself.
+// SAFETY: `&S` is `Send` if and only if `S` is `Sync`, and then `&S` is `Sync`.
 unsafe impl<S: ?Sized> Receiver for &S {}
-// SAFETY: an `Arc` is `Send` where what it leads to is `Send` and `Sync`, and then it is `Sync` itself.
+// SAFETY: `Arc<S>` is `Send` if and only if `S` is `Send` and `Sync`, and then `Arc<S>` is `Sync`.
 unsafe impl<S: ?Sized> Receiver for Arc<S> {}
 
 impl<A: Method, R> CallProof<A, R> {
     /// The proof for the arguments without the receiver.
-    #[allow(clippy::unused_self)] // It is the proof.
-    pub(crate) fn rest(self) -> CallProof<A::Rest, R> {
-        // SAFETY: they are some of those of this proof.
-        unsafe { CallProof::vouched() }
+    #[allow(clippy::unused_self, reason = "owning the proof is what permits it")]
+    pub(crate) fn without_receiver(self) -> CallProof<A::Others, R> {
+        // SAFETY: they are some of the arguments of this proof.
+        unsafe { CallProof::new_unchecked() }
     }
 }

@@ -1,5 +1,7 @@
-//! [`Map`]: the builder behind `f::map(items)`.
+//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce` or `sum`,
+//! or iterated. `README.md` describes how one runs.
 
+mod batches;
 mod collect;
 mod first_error;
 mod function;
@@ -7,6 +9,7 @@ mod indexed;
 mod iter;
 pub(crate) mod method;
 mod on_pool;
+mod options;
 mod output;
 #[cfg(feature = "process")]
 mod process;
@@ -28,32 +31,35 @@ use progress::Bar;
 
 pub use collect::Collect;
 #[cfg(feature = "process")]
-pub(crate) use function::Batched;
-pub use function::{Closure, Detach, MapFn, On};
+pub(crate) use function::BatchFn;
+pub use function::{Closure, Detach, MapFn, MethodFn};
 pub use iter::MapIter;
 #[cfg(feature = "process")]
-pub(crate) use process::Batches;
+pub(crate) use process::ProcessBatches;
 pub use source::{Items, PoolItems, Source};
 pub use timeout::TimedMap;
 
-pub(crate) use collect::Run;
+pub(crate) use collect::CollectRun;
 #[cfg(feature = "polars")]
-pub(crate) use collect::pool_was_closed;
-pub(crate) use schedule::{Grain, Hands};
+pub(crate) use collect::panic_pool_closed;
+pub(crate) use schedule::{Grain, MapWorkers};
 
-use function::Bare;
+use function::AnnotatedFn;
 #[cfg(feature = "process")]
-use process::BatchRun;
+use process::ProcessRun;
 
-/// A function to be applied to many items at once; `name::map(items)` of an annotated function gives one.
+/// A parallel map: a function to run on many items. `name::map(items)` of an annotated function returns one, and so
+/// does [`Pool::map`](crate::Pool::map).
 ///
-/// Nothing runs until it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
-/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order. Without options the size of the pieces is found at run time: the calling thread starts at once,
-/// and calls the pool only when there is work worth sharing, so a short map costs what a loop costs.
+/// A map is lazy. It runs when it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
+/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order.
 ///
-/// `collect` and its like read an iterator that is no range ahead: 1,024 items, then twice as many each time, up to
-/// 65,536. Where items come slowly, or depend on earlier results, iterate the map instead, with a
-/// [`buffer`](Self::buffer).
+/// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
+/// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.
+///
+/// `collect`, `for_each`, `reduce` and `sum` read ahead from an iterator other than a range `a..b` of integers: 1,024
+/// items, then twice as many each time, up to 65,536. If items come slowly, or depend on earlier results, iterate the
+/// map instead, with a [`buffer`](Self::buffer).
 ///
 /// # Examples
 ///
@@ -78,17 +84,19 @@ use process::BatchRun;
 /// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
 /// assert!(bad.is_err());
 /// ```
+#[doc(alias = "par_iter")]
+#[doc(alias = "imap")]
 #[must_use = "a map is lazy: end it with `collect`, `for_each`, `reduce` or `sum`, or iterate it"]
 pub struct Map<S, F, A> {
     core: CoreRef,
-    /// The function's path, for errors.
+    /// The function's name, for errors and the cost history.
     name: &'static str,
     source: S,
     function: F,
     grain: Grain,
     unordered: bool,
     buffer: Option<usize>,
-    terms: TaskOptions,
+    options: TaskOptions,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
 }
@@ -105,7 +113,7 @@ where
     S: Source<Item = A>,
     F: Fn(A) -> R + Send + Sync,
 {
-    Map::new(core, name, source, Bare::new(function, proof))
+    Map::new(core, name, source, AnnotatedFn::new(function, proof))
 }
 
 /// A map of an annotated method, on one receiver.
@@ -116,18 +124,18 @@ pub(crate) fn of_method<S, F, T, R>(
     receiver: T::Receiver,
     source: S,
     function: F,
-) -> Map<S, On<T, F, R>, T::Rest>
+) -> Map<S, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
     T::Receiver: Receiver,
-    S: Source<Item = T::Rest>,
+    S: Source<Item = T::Others>,
     F: Fn(T) -> R + Send + Sync,
 {
-    Map::new(core, name, source, On::new(receiver, function, proof))
+    Map::new(core, name, source, MethodFn::new(receiver, function, proof))
 }
 
 impl<S, F, A> Map<S, F, A> {
-    /// A map on a pool, of the function with this name.
+    /// A map of the function with this name, on a pool.
     pub(crate) fn new(core: impl Into<CoreRef>, name: &'static str, source: S, function: F) -> Self {
         Self {
             core: core.into(),
@@ -137,20 +145,20 @@ impl<S, F, A> Map<S, F, A> {
             grain: Grain::Adaptive,
             unordered: false,
             buffer: None,
-            terms: TaskOptions::default(),
+            options: TaskOptions::default(),
             label: None,
             _items: PhantomData,
         }
     }
 
-    /// Has each item run on a worker that keeps state for the function.
+    /// Makes each item run on a worker that has state for the function.
     pub(crate) fn stateful(mut self) -> Self {
-        self.terms.own_worker = true;
+        self.options.own_worker = true;
         self
     }
 
-    fn with_limit(mut self, limit: Duration) -> Self {
-        self.terms = TaskOptions { timeout: Some(limit), own_worker: true };
+    fn with_time_limit(mut self, limit: Duration) -> Self {
+        self.options = TaskOptions { timeout: Some(limit), own_worker: true };
         self
     }
 }
@@ -160,89 +168,7 @@ where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    /// Hands out `items` at a time, instead of finding the number at run time.
-    ///
-    /// Fewer where less is there: of an iterator that is no range, what is read ahead; and when the map is iterated with
-    /// a [`buffer`](Self::buffer), that divided by twice the number of workers, so that all of them have some. `reduce`
-    /// and `sum` have blocks of their own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::Pool;
-    ///
-    /// let squares: Vec<u64> = Pool::cpu_default().map(0..10_u64, |n| n * n).chunk_size(4).collect();
-    /// assert_eq!(squares[9], 81);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `items` is 0.
-    pub fn chunk_size(mut self, items: usize) -> Self {
-        assert!(items > 0, "a chunk of 0 items would never end: give `chunk_size` at least 1");
-        self.grain = Grain::Size(items);
-        self
-    }
-
-    /// Hands the items out in `chunks` balanced pieces.
-    ///
-    /// An iterator that is no range has no known length: there, each part that is read ahead is cut so. It changes
-    /// nothing when the map is iterated, nor for `reduce` and `sum`.
-    ///
-    /// # Panics
-    ///
-    /// If `chunks` is 0.
-    pub fn chunks(mut self, chunks: usize) -> Self {
-        assert!(chunks > 0, "nothing can be cut into 0 chunks: give `chunks` at least 1");
-        self.grain = Grain::Blocks(chunks);
-        self
-    }
-
-    /// Gives results as they end, whichever comes first, when the map is iterated. `collect` keeps input order.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::Pool;
-    ///
-    /// let mut lengths: Vec<usize> = Pool::io_default().map(["a", "bcd"], str::len).unordered().into_iter().collect();
-    /// lengths.sort_unstable(); // in any order
-    /// assert_eq!(lengths, [1, 3]);
-    /// ```
-    pub fn unordered(mut self) -> Self {
-        self.unordered = true;
-        self
-    }
-
-    /// When the map is iterated, lets `items` be in flight: pulled from the source, and their results not yet taken.
-    /// Unless said, as many as keep the workers busy.
-    ///
-    /// # Panics
-    ///
-    /// If `items` is 0.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::Pool;
-    ///
-    /// // An infinite source, never pulled further than 8 items ahead.
-    /// let squares = Pool::cpu_default().map(0_u64.., |n| n * n).buffer(8);
-    /// assert_eq!(squares.into_iter().take(4).collect::<Vec<_>>(), [0, 1, 4, 9]);
-    /// ```
-    pub fn buffer(mut self, items: usize) -> Self {
-        assert!(items > 0, "with 0 items in flight nothing would ever run: give `buffer` at least 1");
-        self.buffer = Some(items);
-        self
-    }
-
-    /// Shows a bar with this label, on a terminal and with the feature `progress`.
-    pub fn progress(mut self, label: &'static str) -> Self {
-        self.label = Some(label);
-        self
-    }
-
-    /// The same map with another function.
+    /// This map with another function.
     fn with_function<G>(self, wrap: impl FnOnce(F) -> G) -> Map<S, G, A> {
         Map {
             core: self.core,
@@ -252,15 +178,15 @@ where
             grain: self.grain,
             unordered: self.unordered,
             buffer: self.buffer,
-            terms: self.terms,
+            options: self.options,
             label: self.label,
             _items: PhantomData,
         }
     }
 
-    /// The same map on another pool's core.
+    /// This map on another pool.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
-        let core = match self.function.is_abroad() {
+        let core = match self.function.runs_in_processes() {
             Some(true) => core.with_processes(self.name),
             Some(false) => core.with_threads(self.name),
             None => core,
@@ -271,34 +197,35 @@ where
 
     /// Runs the function on all items and collects the results, in input order.
     ///
-    /// Into a `Result` or `Option`, the first failure in input order is what comes back; items behind it that
-    /// workers had begun by then may have run, a block for each worker at most.
+    /// Into a `Result` or `Option`, returns the first failure in input order. Items behind it may have run: at most one
+    /// block a worker.
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics: no further item is started, and what had been computed is
-    /// dropped. And if the pool is closed before all items have run.
+    /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. And if
+    /// the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
         #[cfg(feature = "process")]
-        if let Some(function) = self.function.batches() {
-            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep: C::keep };
+        if let Some(function) = self.function.process_batches() {
+            let run =
+                ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept: C::accept };
             return C::finish(run.collect(self.source));
         }
-        let run = Run {
-            hands: Hands::of(&self.core, self.terms.own_worker),
+        let run = CollectRun {
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep: C::keep,
-            stops: C::STOPS,
+            accept: C::accept,
+            can_stop: C::CAN_STOP,
         };
         C::finish(run.collect(self.source, proof))
     }
 
-    /// Runs the function on all items, and `op` on each result: on the worker that has it, in no order.
+    /// Runs the function on all items and `op` on each result, on the worker that has it, in no particular order.
     ///
     /// # Panics
     ///
@@ -319,24 +246,24 @@ where
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
-        let keep = |result| {
+        let accept = |result| {
             op(result);
             Ok::<(), std::convert::Infallible>(())
         };
         #[cfg(feature = "process")]
-        if let Some(function) = self.function.batches() {
-            let run = BatchRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), keep };
+        if let Some(function) = self.function.process_batches() {
+            let run = ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept };
             let Ok(_) = run.collect(self.source);
             return;
         }
-        let run = Run {
-            hands: Hands::of(&self.core, self.terms.own_worker),
+        let run = CollectRun {
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
             call: |item| self.function.call(item),
-            keep,
-            stops: false,
+            accept,
+            can_stop: false,
         };
         let Ok(_) = run.collect(self.source, proof);
     }

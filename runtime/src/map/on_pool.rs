@@ -1,4 +1,4 @@
-//! [`Pool::map`]: a closure on every item; and [`Map::on`]: another pool for a map.
+//! [`Pool::map`], which maps a closure over items; and [`Map::on`], which chooses another pool for a map.
 
 use std::any::type_name;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::pool::{CoreRef, Pool};
 use crate::task::send_proof::CallProof;
 
 impl Pool {
-    /// Runs a closure on every item; lazy until it is ended. As `name::map` of an annotated function.
+    /// Maps a closure over items on this pool. Lazy, as `name::map` of an annotated function is: see [`Map`].
     ///
     /// # Examples
     ///
@@ -22,6 +22,7 @@ impl Pool {
     /// # Panics
     ///
     /// As [`submit`](Self::submit).
+    #[doc(alias = "par_iter")]
     #[track_caller]
     pub fn map<S, A, M, R, F>(&self, items: S, function: F) -> Map<S::Source, Closure<F, A, R>, A>
     where
@@ -30,9 +31,9 @@ impl Pool {
         R: Send,
         F: Fn(A) -> R + Sync,
     {
-        let function = Closure::new(function, CallProof::by_bounds());
+        let function = Closure::new(function, CallProof::from_bounds());
         let core = self.core().with_threads("closures");
-        // A default pool's handle is that of the static.
+        // The default pool is a static, whose core needs no reference count.
         let handle: CoreRef =
             if core.is_default_cpu() { Self::cpu_default().core().into() } else { Arc::clone(core).into() };
         Map::new(handle, type_name::<F>(), items.into_source(), function)
@@ -44,7 +45,7 @@ where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    /// Runs on this pool instead of the function's own.
+    /// Runs the map on `pool` instead of the function's own pool.
     ///
     /// # Examples
     ///
@@ -64,7 +65,7 @@ where
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`]; and if the function is of `kind = "process"` and the pool is one of threads, or the other way
+    /// As [`Pool::submit`]; and if the function is of `kind = "process"` and the pool has threads, or the other way
     /// round.
     pub fn on(self, pool: &Pool) -> Self {
         self.with_core(pool.core())

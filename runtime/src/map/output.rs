@@ -1,4 +1,4 @@
-//! The output of a map: one place an item, written by whoever has the item.
+//! The output of a map: one uninitialised element for each item, written by the worker that runs the item.
 
 use std::mem::{MaybeUninit, forget, needs_drop};
 use std::ops::Range;
@@ -8,58 +8,61 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::sys::drop_all::DropSequence;
 use crate::sys::reserve;
 
-/// Places for results. What was written and never made into a vector is dropped exactly once.
-pub(super) struct Slots<R> {
-    places: Vec<R>,
-    /// The first of them.
+/// A vector under construction. Elements that were written and never returned by [`into_vec`](Self::into_vec) are
+/// dropped exactly once: those of a finished block here, those of an unfinished block by its [`WrittenPrefix`].
+pub(super) struct MapOutput<R> {
+    /// Owns the memory; its length stays 0.
+    elements: Vec<R>,
+    /// The first element.
     first: *mut MaybeUninit<R>,
     len: usize,
-    /// The blocks that were written whole; kept only where a result has something to drop.
+    /// The index ranges of finished blocks; recorded only if `R` needs a drop.
     written: Mutex<Vec<Range<usize>>>,
 }
 
-impl<R> Slots<R> {
+impl<R> MapOutput<R> {
     pub(super) fn new(len: usize) -> Self {
-        let mut places = Vec::with_capacity(len);
-        let first = places.spare_capacity_mut().as_mut_ptr();
-        Self { places, first, len, written: Mutex::new(Vec::new()) }
+        let mut elements = Vec::with_capacity(len);
+        let first = elements.spare_capacity_mut().as_mut_ptr();
+        Self { elements, first, len, written: Mutex::new(Vec::new()) }
     }
 
-    /// Fills a block's places with the results of as many items; if one is refused, with none.
+    /// Writes the elements of a block from as many items; none of them if one result is refused.
     ///
     /// # Safety
     ///
-    /// Nobody else has the block, or ever had it.
+    /// No index of `block` is, or was, in another call's block.
     #[inline]
     pub(super) unsafe fn fill<A, E>(
         &self,
         block: Range<usize>,
         items: impl Iterator<Item = A>,
         result: impl Fn(A) -> Result<R, E>,
-    ) -> Result<(), Refused<E>> {
+    ) -> Result<(), RefusedResult<E>> {
         assert!(block.end <= self.len, "a block lies within the output");
-        // SAFETY: within the capacity, and nobody else's, says the caller.
-        let places = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
-        fill(places, items, result)?;
-        self.filled(block);
+        // SAFETY: the block is within the capacity (asserted), and by this function's contract no other reference to
+        // these elements exists.
+        let elements = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
+        fill(elements, items, result)?;
+        self.mark_written(block);
         Ok(())
     }
 
-    /// Starts on a block whose results are pushed.
+    /// Starts a block whose results are pushed one by one.
     ///
     /// # Safety
     ///
     /// As [`fill`](Self::fill).
     #[cfg(feature = "process")]
-    pub(super) unsafe fn block(&self, block: Range<usize>) -> Block<'_, R> {
+    pub(super) unsafe fn block(&self, block: Range<usize>) -> OutputBlock<'_, R> {
         assert!(block.end <= self.len, "a block lies within the output");
-        // SAFETY: within the capacity.
+        // SAFETY: the block is within the capacity (asserted).
         let first = unsafe { self.first.add(block.start) };
-        Block { slots: self, places: block, written: Written { first, count: 0 } }
+        OutputBlock { output: self, indexes: block, written: WrittenPrefix { first, count: 0 } }
     }
 
-    /// A block is whole.
-    fn filled(&self, block: Range<usize>) {
+    /// Records a finished block.
+    fn mark_written(&self, block: Range<usize>) {
         if needs_drop::<R>() {
             let mut written = reserve::lock_with_capacity(|| self.written(), |written| written, 1);
             match written.last_mut() {
@@ -77,25 +80,25 @@ impl<R> Slots<R> {
     ///
     /// # Safety
     ///
-    /// Every place was filled.
+    /// Finished blocks cover every index.
     pub(super) unsafe fn into_vec(mut self) -> Vec<R> {
         if needs_drop::<R>() {
             self.written.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        let mut places = std::mem::take(&mut self.places);
-        // SAFETY: the caller says so.
-        unsafe { places.set_len(self.len) };
-        places
+        let mut elements = std::mem::take(&mut self.elements);
+        // SAFETY: by this function's contract all `len` elements are initialised.
+        unsafe { elements.set_len(self.len) };
+        elements
     }
 }
 
-impl<R> Drop for Slots<R> {
+impl<R> Drop for MapOutput<R> {
     fn drop(&mut self) {
         if needs_drop::<R>() {
             let written = std::mem::take(self.written.get_mut().unwrap_or_else(PoisonError::into_inner));
             let mut drops = DropSequence::default();
             for index in written.into_iter().flatten() {
-                // SAFETY: the block that holds this place was written whole.
+                // SAFETY: `written` holds indexes of finished blocks only, each once, so the element is initialised.
                 drops.run(|| unsafe { (*self.first.add(index)).assume_init_drop() });
             }
             drops.finish();
@@ -103,48 +106,49 @@ impl<R> Drop for Slots<R> {
     }
 }
 
-/// A result that was refused.
-pub(super) struct Refused<E> {
-    /// Its place in the block.
+/// A refused result of a block.
+pub(super) struct RefusedResult<E> {
+    /// Its index in the block.
     pub(super) index: usize,
     pub(super) reason: E,
 }
 
-/// Fills places from the front. Those of a block that is refused, or panics, are dropped.
+/// Writes elements from the front. If a result is refused or `result` panics, those that were written are dropped.
 ///
-/// A function of its own for its argument's sake: as nothing else can reach the places, the compiler need not read
-/// anew what the user's closure captured after each result. That holds as long as it is not inlined, and only a guard
-/// that is needed keeps their address.
+/// A function of its own so that `elements` is an argument: nothing else can reach those elements, so the compiler need
+/// not reload what the user's closure captured after each write. That holds as long as this is not inlined, and as long
+/// as the elements' address is stored elsewhere only where a drop guard is needed.
 #[inline(never)]
 fn fill<A, R, E>(
-    places: &mut [MaybeUninit<R>],
+    elements: &mut [MaybeUninit<R>],
     items: impl Iterator<Item = A>,
     result: impl Fn(A) -> Result<R, E>,
-) -> Result<(), Refused<E>> {
-    // The one pointer for all: what the guard drops must not have been written by way of another.
-    let (first, len) = (places.as_mut_ptr(), places.len());
-    let mut written = needs_drop::<R>().then(|| Written { first, count: 0 });
+) -> Result<(), RefusedResult<E>> {
+    // One pointer for the writes and the guard: under Rust's aliasing rules the guard may not drop what was written
+    // through another pointer after its own was made.
+    let (first, len) = (elements.as_mut_ptr(), elements.len());
+    let mut written = needs_drop::<R>().then(|| WrittenPrefix { first, count: 0 });
     let mut count = 0;
     let mut refused = None;
     let mut items = (0..len).zip(items);
-    for (place, item) in items.by_ref() {
+    for (index, item) in items.by_ref() {
         match result(item) {
             Ok(result) => {
-                // SAFETY: within the slice, which this function has alone.
-                unsafe { (*first.add(place)).write(result) };
+                // SAFETY: `index` is below the length of the slice, which is borrowed mutably.
+                unsafe { (*first.add(index)).write(result) };
                 count += 1;
                 if let Some(written) = &mut written {
                     written.count = count;
                 }
             }
             Err(reason) => {
-                refused = Some(Refused { index: count, reason });
+                refused = Some(RefusedResult { index: count, reason });
                 break;
             }
         }
     }
     if let Some(refused) = refused {
-        // Before it is returned: a value that is on its way out is leaked where a destructor panics.
+        // Dropped before the return: a value that is being returned leaks if a destructor panics.
         drop(items);
         drop(written);
         return Err(refused);
@@ -154,46 +158,47 @@ fn fill<A, R, E>(
     Ok(())
 }
 
-/// A block whose results come one by one. Dropped before [`finish`](Self::finish), it drops them.
+/// A block whose results are pushed one by one. Dropped before [`finish`](Self::finish), it drops them.
 #[cfg(feature = "process")]
-pub(super) struct Block<'a, R> {
-    slots: &'a Slots<R>,
-    places: Range<usize>,
-    written: Written<R>,
+pub(super) struct OutputBlock<'a, R> {
+    output: &'a MapOutput<R>,
+    indexes: Range<usize>,
+    written: WrittenPrefix<R>,
 }
 
 #[cfg(feature = "process")]
-impl<R> Block<'_, R> {
-    /// Writes the next place.
+impl<R> OutputBlock<'_, R> {
+    /// Writes the next element.
     pub(super) fn push(&mut self, result: R) {
-        assert!(self.written.count < self.places.len(), "one result an item");
-        // SAFETY: within the block, which is this one's alone.
+        assert!(self.written.count < self.indexes.len(), "one result an item");
+        // SAFETY: the element is within the block (asserted), and by the contract of `MapOutput::block` no other block
+        // has it.
         unsafe { (*self.written.first.add(self.written.count)).write(result) };
         self.written.count += 1;
     }
 
-    /// Leaves the results to the output.
+    /// Hands the results over to the output.
     pub(super) fn finish(self) {
-        let Self { slots, places, written } = self;
-        assert!(written.count == places.len(), "one result an item");
+        let Self { output, indexes, written } = self;
+        assert!(written.count == indexes.len(), "one result an item");
         forget(written);
-        slots.filled(places);
+        output.mark_written(indexes);
     }
 }
 
-/// Places that were written, dropped with it.
-struct Written<R> {
+/// The elements of an unfinished block that were written, from its front. DropSequence them.
+struct WrittenPrefix<R> {
     first: *mut MaybeUninit<R>,
     count: usize,
 }
 
-impl<R> Drop for Written<R> {
+impl<R> Drop for WrittenPrefix<R> {
     #[inline]
     fn drop(&mut self) {
         let mut drops = DropSequence::default();
-        for place in 0..self.count {
-            // SAFETY: it was written, and is not again.
-            drops.run(|| unsafe { (*self.first.add(place)).assume_init_drop() });
+        for index in 0..self.count {
+            // SAFETY: the first `count` elements were written, and nothing reads them after this guard.
+            drops.run(|| unsafe { (*self.first.add(index)).assume_init_drop() });
         }
         drops.finish();
     }

@@ -1,208 +1,214 @@
-//! Maps whose items go to other processes: in blocks, as a request for each would cost more than most items.
+//! Maps whose items run in worker processes: sent in blocks, as one request for each item would cost more than most
+//! items do.
 //!
-//! Blocks are handed out in the order of their indexes. A worker's first one is a single item; then they grow while the
-//! clock says that they are short, up to [`BLOCK`], and not beyond a share of what is left, so that all workers end
-//! together; but not below [`LEAST`], where a request's way would be most of it.
+//! Blocks start in index order, from one counter. A worker's first block is a single item. Later ones grow to
+//! [`BLOCK_TARGET`] by the measured time, limited to a share of the items left, so that all workers end together; but
+//! not below [`LAST_BLOCK_TARGET`], where the round trip would be most of a request.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::first_error::FirstRefused;
 use super::indexed::Indexed;
-use super::output::Slots;
+use super::output::MapOutput;
 use super::progress::Bar;
-use super::schedule::Grain;
-use super::source::{Source, Visitor};
+use super::schedule::{Grain, StopFlag};
+use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
 use crate::pool::scoped;
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
 
-/// How long a block is to take: much longer than a request's way there and back.
-const BLOCK: Duration = Duration::from_micros(500);
-/// How long the last ones are to take.
-const LEAST: Duration = Duration::from_micros(100);
-/// How much longer a block may be than the one before it.
-const GROWTH: usize = 32;
+/// The target of a block: much longer than the round trip of a request.
+const BLOCK_TARGET: Duration = Duration::from_micros(500);
+/// The least target of the last blocks.
+const LAST_BLOCK_TARGET: Duration = Duration::from_micros(100);
+/// How many times longer than the one before a block may be.
+const MAX_GROWTH: usize = 32;
+/// The largest window: a range may be longer than memory, and end at its first item.
+const LARGEST_WINDOW: usize = 1 << 20;
 
-/// A function that runs on several items at once, elsewhere.
-pub trait Batches<A, R>: Sync {
-    /// What it is called.
+/// A function that runs on several items at once in another process.
+pub trait ProcessBatches<A, R>: Sync {
+    /// The function's name.
     fn name(&self) -> &'static str;
     /// Takes items until there are none, or until `give` breaks; gives each result in order.
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>);
 }
 
-/// A run of such a function over items.
-pub(super) struct BatchRun<'a, A, R, K> {
-    pub(super) core: &'a std::sync::Arc<Core>,
-    pub(super) function: &'a dyn Batches<A, R>,
+/// A map in worker processes, without its items.
+pub(super) struct ProcessRun<'a, A, R, K> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) function: &'a dyn ProcessBatches<A, R>,
     pub(super) grain: Grain,
     pub(super) bar: Option<&'a Bar>,
-    pub(super) keep: K,
+    pub(super) accept: K,
 }
 
-impl<A, R, K> BatchRun<'_, A, R, K> {
-    /// As [`Run::collect`](super::Run::collect).
+impl<A, R, K> ProcessRun<'_, A, R, K> {
+    /// As [`CollectRun::collect`](super::CollectRun::collect).
     pub(super) fn collect<T, E>(&self, source: impl Source<Item = A>) -> Result<Vec<T>, E>
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(DropEach(Vec::new())) };
-        source.visit(&mut windows);
-        windows.kept.map(DropEach::into_vec)
+        let mut visitor = ProcessVisitor { run: self, values: Ok(DropEach(Vec::new())) };
+        source.visit(&mut visitor);
+        visitor.values.map(DropEach::into_vec)
     }
 
-    /// As [`collect`](Self::collect), for items that are one window.
+    /// As [`collect`](Self::collect), for the items of one window.
     pub(super) fn collect_window<T, E>(&self, items: impl Indexed<Item = A>) -> Result<Vec<T>, E>
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut windows = Windows { run: self, kept: Ok(DropEach(Vec::new())) };
-        let _ = windows.window(items);
-        windows.kept.map(DropEach::into_vec)
+        let mut visitor = ProcessVisitor { run: self, values: Ok(DropEach(Vec::new())) };
+        let _ = visitor.window(items);
+        visitor.values.map(DropEach::into_vec)
     }
 }
 
-struct Windows<'r, 'a, A, R, K, T, E> {
-    run: &'r BatchRun<'a, A, R, K>,
-    kept: Result<DropEach<T>, E>,
+/// The results of the windows so far.
+struct ProcessVisitor<'r, 'a, A, R, K, T, E> {
+    run: &'r ProcessRun<'a, A, R, K>,
+    values: Result<DropEach<T>, E>,
 }
 
-impl<A, R, K, T, E> Visitor<A> for Windows<'_, '_, A, R, K, T, E>
+impl<A, R, K, T, E> WindowVisitor<A> for ProcessVisitor<'_, '_, A, R, K, T, E>
 where
     K: Fn(R) -> Result<T, E> + Sync,
 {
-    fn largest(&self) -> usize {
-        // A range may be longer than memory, and its first item may be the last.
-        1 << 20
+    fn max_window(&self) -> usize {
+        LARGEST_WINDOW
     }
 
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        let BatchRun { core, function, grain, bar, ref keep } = *self.run;
+        let ProcessRun { core, function, grain, bar, ref accept } = *self.run;
         let len = items.len();
         let started = AtomicUsize::new(0);
-        let handout =
-            Handout { len, workers: core.threads(), grain, started: &started, stopped: AtomicBool::new(false) };
-        let rest = Rest { items: &items, started: &started };
-        let slots = Slots::new(len);
+        let blocks = BlockCounter { len, workers: core.threads(), grain, started: &started, stop: StopFlag::new() };
+        let unstarted = DiscardUnstarted { items: &items, started: &started };
+        let output = MapOutput::new(len);
         let stop = FirstRefused::new();
-        // SAFETY: the function's own proof says that arguments and results may cross. Each block takes its own items,
-        // writes its own places, and reaches `stop` under its lock.
-        let shared = unsafe { AssertSend::new((&items, &slots, &stop, function)) };
+        // SAFETY: the function's own proof says that arguments and results may cross threads. Shared through `get`,
+        // each block takes the items of its own indexes, writes the elements of its own indexes, and reaches `stop`
+        // under its lock.
+        let shared = unsafe { AssertSend::new((&items, &output, &stop, function)) };
         let work = || {
-            let (items, slots, stop, function) = *shared.get();
-            let mut guard = StopOnUnwind(Some(&handout));
-            let mut size = Size { most: 1, least: 1 };
-            while let Some(block) = handout.take(&size) {
+            let (items, output, stop, function) = *shared.get();
+            let stop_on_unwind = blocks.stop.set_on_unwind();
+            let mut sizes = BlockSizes { most: 1, least: 1 };
+            while let Some(block) = blocks.take(&sizes) {
                 let begun = Instant::now();
                 let count = block.len();
+                // SAFETY: the counter gives each index below `len` to one block, and only indexes at or above it are
+                // discarded.
+                let mut input = unsafe { items.take(block.clone()) };
                 // SAFETY: the counter gives each index to one block.
-                let mut input = unsafe { items.run(block.clone()) };
-                // SAFETY: the same.
-                let mut output = unsafe { slots.block(block.clone()) };
+                let mut output = unsafe { output.block(block.clone()) };
                 let mut index = block.start;
-                let mut stopped = false;
+                let mut refused = false;
                 function.run(&mut || input.next(), &mut |result| {
-                    match keep(result) {
+                    match accept(result) {
                         Ok(result) => output.push(result),
                         Err(reason) => {
                             stop.refuse(index, reason);
-                            stopped = true;
+                            refused = true;
                             return ControlFlow::Break(());
                         }
                     }
                     index += 1;
                     ControlFlow::Continue(())
                 });
-                if stopped {
-                    handout.stopped.store(true, Ordering::Relaxed);
+                if refused {
+                    blocks.stop.set();
                     break;
                 }
                 output.finish();
                 if let Some(bar) = bar {
                     bar.advance(count);
                 }
-                size = Size::after(count, begun.elapsed());
+                sizes = BlockSizes::after(count, begun.elapsed());
             }
-            guard.0 = None;
+            stop_on_unwind.disarm();
         };
         if len > 0 {
-            let helpers = core.threads().min(handout.blocks());
+            let helpers = core.threads().min(blocks.count());
             let lent = scoped::lend(core, helpers, false, &work);
             assert!(lent.is_ok(), "`{}` cannot run on all items: its pool was closed", function.name());
         }
-        drop(rest);
+        drop(unstarted);
         if let Some(reason) = stop.into_reason() {
-            self.kept = Err(reason);
+            self.values = Err(reason);
             return ControlFlow::Break(());
         }
-        // SAFETY: no block stopped or panicked, so the blocks that were finished cover all of `0..len`.
-        let mut results = unsafe { slots.into_vec() };
-        match &mut self.kept {
-            // One window, mostly: no need to copy it.
-            Ok(kept) if kept.0.is_empty() => kept.0 = results,
-            Ok(kept) => kept.0.append(&mut results),
+        // SAFETY: `lend` returned without a panic and no result was refused, so blocks that cover `0..len` finished.
+        let mut results = unsafe { output.into_vec() };
+        match &mut self.values {
+            // Most maps have one window: its results are not copied.
+            Ok(values) if values.0.is_empty() => values.0 = results,
+            Ok(values) => values.0.append(&mut results),
             Err(_) => {}
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Items of a worker's next block.
-struct Size {
-    /// Takes about [`BLOCK`].
+/// The limits, in items, of a worker's next block.
+struct BlockSizes {
+    /// Takes about [`BLOCK_TARGET`].
     most: usize,
-    /// Takes about [`LEAST`].
+    /// Takes about [`LAST_BLOCK_TARGET`].
     least: usize,
 }
 
-impl Size {
-    /// By what the last block took.
+impl BlockSizes {
+    /// The limits after a block of `count` items that took `took`.
     fn after(count: usize, took: Duration) -> Self {
         let items_in = |time: Duration| {
             let fitting = time.as_nanos() * count as u128 / took.as_nanos().max(1);
-            usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, count.saturating_mul(GROWTH))
+            usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, count.saturating_mul(MAX_GROWTH))
         };
-        Self { most: items_in(BLOCK), least: items_in(LEAST) }
+        Self { most: items_in(BLOCK_TARGET), least: items_in(LAST_BLOCK_TARGET) }
     }
 }
 
-/// The items of a window that no block was started for: dropped at the end, on every path.
-struct Rest<'a, S: Indexed> {
+/// Discards the items of a window that no block took, on every path out of it.
+struct DiscardUnstarted<'a, S: Indexed> {
     items: &'a S,
     started: &'a AtomicUsize,
 }
 
-impl<S: Indexed> Drop for Rest<'_, S> {
+impl<S: Indexed> Drop for DiscardUnstarted<'_, S> {
     fn drop(&mut self) {
         let started = self.started.load(Ordering::Relaxed).min(self.items.len());
-        // SAFETY: nobody works on the window any more, and no block reached these.
+        // SAFETY: `lend` has returned or unwound, so no worker takes items any more; blocks took only indexes below
+        // `started`.
         unsafe { self.items.discard(started..self.items.len()) };
     }
 }
 
-/// The counter that blocks are taken from.
-struct Handout<'a> {
+/// The counter from which workers take blocks.
+struct BlockCounter<'a> {
     len: usize,
     workers: usize,
     grain: Grain,
-    /// The end of the last block that was started.
+    /// The end of the last block that a worker took.
     started: &'a AtomicUsize,
-    stopped: AtomicBool,
+    stop: StopFlag,
 }
 
-impl Handout<'_> {
-    fn take(&self, size: &Size) -> Option<std::ops::Range<usize>> {
+impl BlockCounter<'_> {
+    fn take(&self, sizes: &BlockSizes) -> Option<Range<usize>> {
         let mut start = self.started.load(Ordering::Relaxed);
         loop {
-            if start >= self.len || self.stopped.load(Ordering::Relaxed) {
+            if start >= self.len || self.stop.is_set() {
                 return None;
             }
             let rest = self.len - start;
             let size = match self.grain {
-                Grain::Adaptive => size.most.min(size.least.max(rest / (2 * self.workers))).min(rest),
+                Grain::Adaptive => sizes.most.min(sizes.least.max(rest / (2 * self.workers))).min(rest),
                 Grain::Size(size) => size.clamp(1, rest),
                 Grain::Blocks(blocks) => {
                     let blocks = blocks.clamp(1, self.len);
@@ -217,23 +223,12 @@ impl Handout<'_> {
         }
     }
 
-    /// Blocks there will be at most.
-    fn blocks(&self) -> usize {
+    /// An upper bound of the number of blocks.
+    fn count(&self) -> usize {
         match self.grain {
             Grain::Adaptive => self.len,
             Grain::Size(size) => self.len.div_ceil(size.max(1)),
             Grain::Blocks(blocks) => blocks.max(1),
-        }
-    }
-}
-
-/// Stops the handout if its thread unwinds.
-struct StopOnUnwind<'a, 'b>(Option<&'a Handout<'b>>);
-
-impl Drop for StopOnUnwind<'_, '_> {
-    fn drop(&mut self) {
-        if let Some(handout) = self.0 {
-            handout.stopped.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Progress bars, drawn by indicatif (feature `progress`).
 //!
-//! A bar appears on a terminal alone; elsewhere, and without the feature, it is nothing.
+//! A bar is drawn only on a terminal. Without the feature, [`Bar::new`] returns `None`.
 
-/// A bar for one run.
+/// The progress bar of one map.
 pub(crate) struct Bar {
     #[cfg(feature = "progress")]
     bar: indicatif::ProgressBar,
@@ -10,7 +10,7 @@ pub(crate) struct Bar {
 
 #[cfg(feature = "progress")]
 impl Bar {
-    /// A bar where there is a label; `total` items, if that is known.
+    /// A bar if there is a label; with a length if `total` items are known.
     pub(crate) fn new(label: Option<&'static str>, total: Option<u64>) -> Option<Self> {
         use indicatif::{ProgressBar, ProgressState, ProgressStyle};
         use std::fmt::Write;
@@ -18,7 +18,7 @@ impl Bar {
         let rate = |state: &ProgressState, f: &mut dyn Write| {
             let _ = write!(f, "{:.0}/s", state.per_sec());
         };
-        // Time left while it runs, time taken once it is done.
+        // The time left while the map runs, the time taken once it is done.
         let time = |state: &ProgressState, f: &mut dyn Write| {
             let _ = if state.is_finished() {
                 write!(f, "in {:.1?}", state.elapsed())
@@ -27,7 +27,7 @@ impl Bar {
             };
         };
         let label = label?;
-        // Given no terminal, indicatif draws nothing.
+        // Without a terminal indicatif draws nothing.
         let (bar, template) = match total {
             Some(total) => (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos}/{human_len} ({rate}, {time})"),
             None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} ({rate})"),
@@ -47,7 +47,7 @@ impl Bar {
 #[cfg(feature = "progress")]
 impl Drop for Bar {
     fn drop(&mut self) {
-        // A bar that a panic leaves behind keeps its last state.
+        // After a panic the bar stays at its last position.
         if std::thread::panicking() {
             self.bar.abandon();
         } else {
@@ -66,7 +66,7 @@ impl Bar {
     pub(crate) fn advance(&self, _: usize) {}
 }
 
-/// Says whether the feature `progress` is on, for the attribute's `progress = ".."`.
+/// Implemented for `()` with the feature `progress`: the check behind the attribute's `progress = ".."`.
 #[diagnostic::on_unimplemented(
     message = "`progress = \"..\"` needs the feature `progress` of fanfold",
     label = "needs the feature `progress`",
@@ -77,7 +77,7 @@ pub trait ProgressFeature {}
 #[cfg(feature = "progress")]
 impl ProgressFeature for () {}
 
-/// The label of a bar; compiles with the feature alone.
+/// The label of a bar; compiles only with the feature `progress`.
 #[must_use]
 pub const fn label<T: ProgressFeature>(label: &'static str) -> &'static str {
     label

@@ -1,9 +1,9 @@
-//! `reduce` and `sum`: folds whose result depends on the items and their order alone.
+//! `reduce` and `sum`: deterministic folds, whose result depends only on the items and their order.
 //!
-//! Floating-point addition is not associative, so a fold that follows the workers' timing gives another sum each
-//! time. Here the items are cut into blocks by their index, whatever the pool: each block is folded from the left,
-//! and the blocks' results are folded in their order. The first blocks are small, as few items may each take long;
-//! later ones are larger, as many items make a block's cost matter.
+//! Floating-point addition is not associative, so a fold in the order of the workers' timing would give another sum on
+//! each run. Here the items are cut into blocks by their index, the same on every pool. Each block is folded from the
+//! left, and the blocks' results are folded in order. The first blocks are small, because few items may each take long;
+//! later ones are larger, because with many items the cost of a block matters.
 
 use std::any::type_name;
 use std::iter::Sum;
@@ -12,19 +12,19 @@ use std::ops::{ControlFlow, Range};
 
 use super::indexed::Indexed;
 #[cfg(feature = "process")]
-use super::process::BatchRun;
+use super::process::ProcessRun;
 use super::progress::Bar;
-use super::source::{Source, Visitor};
-use super::{Grain, Hands, Map, MapFn, Run};
+use super::source::{Source, WindowVisitor};
+use super::{CollectRun, Grain, Map, MapFn, MapWorkers};
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::CallProof;
 
-/// The blocks: so many items are cut into blocks of so many, then the next ones.
+/// Block sizes: items below the first number are cut into blocks of the second.
 const STEPS: [(usize, usize); 4] = [(64, 1), (1 << 10, 8), (1 << 14, 64), (usize::MAX, 1 << 10)];
 
-/// The block that begins at this item, which is the first of one.
+/// The length of the block that begins at item `start`, which is the first item of a block.
 #[inline]
-fn block_at(start: usize) -> usize {
+fn block_len(start: usize) -> usize {
     STEPS.iter().find(|(end, _)| start < *end).map_or(1, |(_, block)| *block)
 }
 
@@ -35,15 +35,16 @@ where
 {
     /// Runs the function on all items and folds the results, each block of items from `identity()`.
     ///
-    /// `identity` must be neutral, as 0 is for `+`: it goes into each block once, and once more into the whole. How many
-    /// blocks there are depends on the number of items alone; [`chunk_size`](Self::chunk_size) and
+    /// `identity` must be neutral, as 0 is for `+`: it is folded into each block once, and once more into the whole.
+    /// The number of blocks depends only on the number of items; [`chunk_size`](Self::chunk_size) and
     /// [`chunks`](Self::chunks) change nothing here.
     ///
     /// The same items give the same result, to the last bit of a float, on every run and any number of threads.
     ///
     /// # Panics
     ///
-    /// With the payload of the function, `identity` or `op` if one panics.
+    /// With the payload of the function, `identity` or `op` if one panics; and if the pool is closed before all items
+    /// have run.
     ///
     /// # Examples
     ///
@@ -58,16 +59,16 @@ where
         I: Fn() -> F::Out + Sync,
         O: Fn(F::Out, F::Out) -> F::Out + Sync,
     {
-        let folded = self.fold_blocks(&Reduce { identity: &identity, op: &op });
+        let folded = self.fold_blocks(&ReduceFold { identity: &identity, op: &op });
         folded.into_iter().fold(identity(), &op)
     }
 
-    /// Runs the function on all items and adds the results up; deterministic as [`reduce`](Self::reduce), and in the
-    /// same blocks.
+    /// Runs the function on all items and adds up the results, in the blocks of [`reduce`](Self::reduce) and as
+    /// deterministically.
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics.
+    /// With the function's own payload if it panics; and if the pool is closed before all items have run.
     ///
     /// # Examples
     ///
@@ -81,17 +82,17 @@ where
     where
         T: Sum<F::Out> + Sum<T> + Send,
     {
-        self.fold_blocks(&Add(PhantomData::<fn() -> T>)).into_iter().sum()
+        self.fold_blocks(&SumFold(PhantomData::<fn() -> T>)).into_iter().sum()
     }
 
     /// The folds of all blocks, in order.
     fn fold_blocks<G: Fold<F::Out>>(self, fold: &G) -> Vec<G::Folded> {
         let bar = Bar::new(self.label, self.source.count());
-        let mut blocks = Blocks {
+        let mut blocks = FoldVisitor {
             bar: bar.as_ref(),
             #[cfg(feature = "process")]
             core: &self.core,
-            hands: Hands::of(&self.core, self.terms.own_worker),
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
             function: &self.function,
             fold,
             seen: 0,
@@ -102,18 +103,18 @@ where
     }
 }
 
-/// What is made of a block's results. A trait of its own, so that the loop over a block is as tight as one by hand.
+/// The fold of one block's results. A trait, so that the loop over a block is compiled for each fold.
 trait Fold<R>: Sync {
     type Folded;
     fn fold(&self, results: impl Iterator<Item = R>) -> Self::Folded;
 }
 
-struct Reduce<'a, I, O> {
+struct ReduceFold<'a, I, O> {
     identity: &'a I,
     op: &'a O,
 }
 
-impl<R, I: Fn() -> R + Sync, O: Fn(R, R) -> R + Sync> Fold<R> for Reduce<'_, I, O> {
+impl<R, I: Fn() -> R + Sync, O: Fn(R, R) -> R + Sync> Fold<R> for ReduceFold<'_, I, O> {
     type Folded = R;
 
     #[inline]
@@ -122,9 +123,9 @@ impl<R, I: Fn() -> R + Sync, O: Fn(R, R) -> R + Sync> Fold<R> for Reduce<'_, I, 
     }
 }
 
-struct Add<T>(PhantomData<fn() -> T>);
+struct SumFold<T>(PhantomData<fn() -> T>);
 
-impl<R, T: Sum<R>> Fold<R> for Add<T> {
+impl<R, T: Sum<R>> Fold<R> for SumFold<T> {
     type Folded = T;
 
     #[inline]
@@ -133,26 +134,26 @@ impl<R, T: Sum<R>> Fold<R> for Add<T> {
     }
 }
 
-/// Folds each window's blocks.
-struct Blocks<'a, F, G, T> {
+/// Folds the blocks of one window after the other.
+struct FoldVisitor<'a, F, G, T> {
     #[cfg(feature = "process")]
     core: &'a std::sync::Arc<crate::pool::Core>,
-    hands: Hands<'a>,
+    workers: MapWorkers<'a>,
     function: &'a F,
     fold: &'a G,
     bar: Option<&'a Bar>,
-    /// Items of earlier windows.
+    /// The number of items in earlier windows.
     seen: usize,
     folded: DropEach<T>,
 }
 
-impl<A, F, G> Visitor<A> for Blocks<'_, F, G, G::Folded>
+impl<A, F, G> WindowVisitor<A> for FoldVisitor<'_, F, G, G::Folded>
 where
     F: MapFn<A>,
     G: Fold<F::Out>,
 {
-    fn largest(&self) -> usize {
-        // A fold of a range longer than memory keeps one result a block.
+    fn max_window(&self) -> usize {
+        // Of each window one result a block is stored, so a range may be longer than memory.
         1 << 24
     }
 
@@ -161,59 +162,59 @@ where
         cuts.push(0);
         let mut start = 0;
         while start < items.len() {
-            start = (start + block_at(self.seen + start)).min(items.len());
+            start = (start + block_len(self.seen + start)).min(items.len());
             cuts.push(start);
         }
         self.seen += items.len();
         #[cfg(feature = "process")]
-        if let Some(function) = self.function.batches() {
-            let keep = Ok::<F::Out, std::convert::Infallible>;
-            let run = BatchRun { core: self.core, function, grain: Grain::Adaptive, bar: self.bar, keep };
+        if let Some(function) = self.function.process_batches() {
+            let accept = Ok::<F::Out, std::convert::Infallible>;
+            let run = ProcessRun { core: self.core, function, grain: Grain::Adaptive, bar: self.bar, accept };
             let Ok(results) = run.collect_window(items);
             let mut results = results.into_iter();
             self.folded.0.extend(cuts.windows(2).map(|cut| self.fold.fold(results.by_ref().take(cut[1] - cut[0]))));
             return ControlFlow::Continue(());
         }
-        let blocks = BlockItems { cuts, items };
-        let run = Run {
-            hands: self.hands,
-            // Its items are blocks, and take as long as many of the function's.
+        let blocks = BlockedItems { cuts, items };
+        let run = CollectRun {
+            workers: self.workers,
+            // The cost history is that of blocks, which take as long as many of the function's items.
             name: type_name::<G>(),
             grain: Grain::Adaptive,
             bar: None,
-            call: |block: S::Run<'_>| {
+            call: |block: S::Iter<'_>| {
                 let Some(bar) = self.bar else { return self.fold.fold(block.map(|item| self.function.call(item))) };
                 let mut items = 0;
                 let folded = self.fold.fold(block.inspect(|_| items += 1).map(|item| self.function.call(item)));
                 bar.advance(items);
                 folded
             },
-            keep: Ok::<G::Folded, std::convert::Infallible>,
-            stops: false,
+            accept: Ok::<G::Folded, std::convert::Infallible>,
+            can_stop: false,
         };
-        // SAFETY: the items and the function's results may cross, as its own proof says; a block is made of items, and
-        // a fold of results.
-        let proof: CallProof<S::Run<'_>, G::Folded> = unsafe { CallProof::vouched() };
-        let Ok(folded) = run.collect_window(BlockRefs(&blocks), proof);
+        // SAFETY: by the function's own proof items and results may cross threads; a block is made of items only, and
+        // its fold of results (a `T` of `sum` is `Send`).
+        let proof: CallProof<S::Iter<'_>, G::Folded> = unsafe { CallProof::new_unchecked() };
+        let Ok(folded) = run.collect_window(FoldBlocks(&blocks), proof);
         self.folded.0.extend(folded);
         ControlFlow::Continue(())
     }
 }
 
-/// A window's items, and where its blocks begin and end.
-struct BlockItems<S> {
+/// The items of a window, and the bounds of its blocks.
+struct BlockedItems<S> {
     cuts: Vec<usize>,
     items: S,
 }
 
-/// The blocks of a window as items of their own.
-struct BlockRefs<'a, S>(&'a BlockItems<S>);
+/// The blocks of a window as the items of a map.
+struct FoldBlocks<'a, S>(&'a BlockedItems<S>);
 
-// SAFETY: different blocks are different items.
-unsafe impl<'s, S: Indexed> Indexed for BlockRefs<'s, S> {
-    type Item = S::Run<'s>;
-    type Run<'a>
-        = BlockRun<'s, S>
+// SAFETY: disjoint ranges of blocks are disjoint ranges of items, whose source is `Indexed` itself.
+unsafe impl<'s, S: Indexed> Indexed for FoldBlocks<'s, S> {
+    type Item = S::Iter<'s>;
+    type Iter<'a>
+        = BlocksIter<'s, S>
     where
         's: 'a;
 
@@ -221,33 +222,33 @@ unsafe impl<'s, S: Indexed> Indexed for BlockRefs<'s, S> {
         self.0.cuts.len() - 1
     }
 
-    unsafe fn run(&self, indexes: Range<usize>) -> BlockRun<'s, S> {
-        BlockRun { blocks: self.0, left: indexes }
+    unsafe fn take(&self, indexes: Range<usize>) -> BlocksIter<'s, S> {
+        BlocksIter { blocks: self.0, left: indexes }
     }
 }
 
-/// A run of blocks; the items of those not given are dropped with it.
-struct BlockRun<'s, S: Indexed> {
-    blocks: &'s BlockItems<S>,
+/// Some blocks of a window. Dropping it drops the items of blocks that it has not given.
+struct BlocksIter<'s, S: Indexed> {
+    blocks: &'s BlockedItems<S>,
     left: Range<usize>,
 }
 
-impl<'s, S: Indexed> Iterator for BlockRun<'s, S> {
-    type Item = S::Run<'s>;
+impl<'s, S: Indexed> Iterator for BlocksIter<'s, S> {
+    type Item = S::Iter<'s>;
 
     #[inline]
-    fn next(&mut self) -> Option<S::Run<'s>> {
+    fn next(&mut self) -> Option<S::Iter<'s>> {
         let block = self.left.next()?;
-        let BlockItems { cuts, items } = self.blocks;
-        // SAFETY: each block is given once, and with it its items.
-        Some(unsafe { items.run(cuts[block]..cuts[block + 1]) })
+        let BlockedItems { cuts, items } = self.blocks;
+        // SAFETY: `left` gives each block once, and by the contract of `take` no other iterator has it.
+        Some(unsafe { items.take(cuts[block]..cuts[block + 1]) })
     }
 }
 
-impl<S: Indexed> Drop for BlockRun<'_, S> {
+impl<S: Indexed> Drop for BlocksIter<'_, S> {
     fn drop(&mut self) {
-        let BlockItems { cuts, items } = self.blocks;
-        // SAFETY: of these blocks none was given.
+        let BlockedItems { cuts, items } = self.blocks;
+        // SAFETY: the blocks in `left` were not given, and by the contract of `take` no other iterator has them.
         unsafe { items.discard(cuts[self.left.start]..cuts[self.left.end]) };
     }
 }
@@ -257,12 +258,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_begin_where_blocks_end_whatever_the_window() {
-        // Each step's length is a number of its blocks, so that no block straddles two steps; windows of iterators
-        // begin at multiples of 1,024.
+    fn no_block_straddles_two_steps_or_two_windows() {
+        // The length of each step is a multiple of its block size. Windows of iterators begin at multiples of 1,024.
         let mut start = 0;
         while start < 1 << 16 {
-            let end = start + block_at(start);
+            let end = start + block_len(start);
             for (step, _) in STEPS {
                 assert!(start >= step || end <= step, "{start}..{end} straddles {step}");
             }

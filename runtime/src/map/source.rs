@@ -1,23 +1,23 @@
-//! [`Items`]: what `f::map` takes, and how its items reach the workers.
+//! [`Items`], the argument of `f::map`, and [`Source`], which gives a map its items.
 //!
-//! Two shapes hide behind it. An [`Indexed`] source is read by the workers at their own offsets, and nothing is
-//! buffered; any other iterator is pulled on the calling thread alone, a window at a time, so it need not be
-//! `Send` and may be longer than memory.
+//! There are two kinds of source. Workers read an [`Indexed`] source (vectors, slices, ranges of integers) at their own
+//! offsets, and nothing is buffered. Any other iterator is pulled on the calling thread only, one window at a time, so
+//! it need not be `Send` and may be longer than memory.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::{ControlFlow, Range};
 
-use super::indexed::{Borrowed, Copied, Indexed, Numbers, Owned};
+use super::indexed::{BorrowedItems, CopiedItems, Indexed, Integers, OwnedItems};
 use crate::chunks::split::Zip;
 use crate::chunks::type_eq::same_type;
 
-/// Something `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `VecDeque<T>`, ranges, and
+/// A value that `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `VecDeque<T>`, ranges, and
 /// [`zip`](crate::zip)s of two of them for functions of two arguments.
 ///
-/// `A` is what the function takes. References to sequences feed functions that take `&T`, and functions that
-/// take a `Copy` `T` by value alike. `M` only tells the implementations apart.
+/// `A` is the function's argument. A reference to a sequence works for a function that takes `&T`, and for one that
+/// takes a `Copy` `T` by value. `M` only tells the implementations apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not give items of type `{A}`",
     label = "does not give items of type `{A}`",
@@ -30,7 +30,7 @@ pub trait Items<A, M> {
     fn into_source(self) -> Self::Source;
 }
 
-/// What [`Pool::map`](crate::Pool::map) takes: [`Items`] that say by themselves what they are items of.
+/// The argument of [`Pool::map`](crate::Pool::map): [`Items`] whose item type follows from their own type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something to map over",
     label = "not something to map over",
@@ -54,40 +54,40 @@ pub struct ByIndex;
 /// Marks items copied out of a sequence, by index.
 pub struct ByCopy;
 
-/// Where a map gets its items.
+/// The items of a map.
 pub trait Source {
     /// One item.
     type Item;
-    /// The items one after the other.
+    /// See [`into_iter`](Self::into_iter).
     type Iter: Iterator<Item = Self::Item>;
-    /// The items one after the other.
+    /// The items in order, for a map that is iterated.
     fn into_iter(self) -> Self::Iter;
-    /// Shows all items to `visitor`, in order and in one or several windows, until it breaks.
-    fn visit(self, visitor: &mut impl Visitor<Self::Item>);
-    /// How many items there are, if that is known beforehand.
+    /// Passes all items to `visitor` in order, in one or several windows, until it breaks.
+    fn visit(self, visitor: &mut impl WindowVisitor<Self::Item>);
+    /// The number of items, if it is known beforehand.
     fn count(&self) -> Option<u64> {
         None
     }
 }
 
-/// What is done with a window of items.
-pub trait Visitor<A> {
-    /// Items in a window at most, where a source can be cut into several.
-    fn largest(&self) -> usize {
+/// Runs a map on one window of its items after the other.
+pub trait WindowVisitor<A> {
+    /// The most items in a window, for a source that can be cut into several.
+    fn max_window(&self) -> usize {
         usize::MAX
     }
-    /// Deals with one window.
+    /// Runs the map on the items of one window.
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
 }
 
 /// Any iterator.
-pub struct Pulled<I>(I);
+pub struct IterSource<I>(I);
 
-/// The first window of an iterator of unknown length; each window is twice the one before.
+/// The first window of an iterator. Each window is twice as long as the one before, up to [`LAST_WINDOW`].
 const FIRST_WINDOW: usize = 1 << 10;
 const LAST_WINDOW: usize = 1 << 16;
 
-impl<I: Iterator> Source for Pulled<I> {
+impl<I: Iterator> Source for IterSource<I> {
     type Item = I::Item;
     type Iter = I;
 
@@ -100,11 +100,11 @@ impl<I: Iterator> Source for Pulled<I> {
         Some(least as u64).filter(|_| most == Some(least))
     }
 
-    fn visit(self, visitor: &mut impl Visitor<I::Item>) {
-        let mut items = match numbers(self.0) {
-            Ok(numbers) => {
-                let mut rest = Some(numbers);
-                while let Some(window) = rest.as_mut().map(|rest| rest.split_off(visitor.largest())) {
+    fn visit(self, visitor: &mut impl WindowVisitor<I::Item>) {
+        let mut items = match integers(self.0) {
+            Ok(integers) => {
+                let mut rest = Some(integers);
+                while let Some(window) = rest.as_mut().map(|rest| rest.split_off(visitor.max_window())) {
                     if visitor.window(window).is_break() {
                         return;
                     }
@@ -118,7 +118,7 @@ impl<I: Iterator> Source for Pulled<I> {
         loop {
             let window: Vec<_> = items.by_ref().take(size).collect();
             let last = window.len() < size;
-            if visitor.window(Owned::new(window)).is_break() || last {
+            if visitor.window(OwnedItems::new(window)).is_break() || last {
                 return;
             }
             size = (size * 2).min(LAST_WINDOW);
@@ -126,19 +126,20 @@ impl<I: Iterator> Source for Pulled<I> {
     }
 }
 
-/// The iterator as numbers, if it is a range of integers.
-fn numbers<I: Iterator>(items: I) -> Result<Numbers<I::Item>, I> {
+/// The iterator as an indexed source, if it is a range of integers.
+fn integers<I: Iterator>(items: I) -> Result<Integers<I::Item>, I> {
     macro_rules! recognise {
         ($($int:ident)*) => {$(
             if same_type::<I, Range<$int>>() {
                 let items = ManuallyDrop::new(items);
-                // SAFETY: the types are the same, have no lifetimes, and need no drop.
+                // SAFETY: `same_type` found that `I` is `Range<$int>`, so `I::Item` is `$int`; neither has lifetimes or
+                // needs a drop, and `items` is not used again.
                 let (range, start) = unsafe {
                     let range = std::mem::transmute_copy::<ManuallyDrop<I>, Range<$int>>(&items);
                     let start = std::mem::transmute_copy::<$int, I::Item>(&range.start);
                     (range, start)
                 };
-                return Ok(Numbers::new(start, crate::chunks::split::Split::size(&range)));
+                return Ok(Integers::new(start, crate::chunks::split::Split::size(&range)));
             }
         )*};
     }
@@ -147,34 +148,34 @@ fn numbers<I: Iterator>(items: I) -> Result<Numbers<I::Item>, I> {
 }
 
 impl<I: Iterator> Items<I::Item, ByIter> for I {
-    type Source = Pulled<I>;
+    type Source = IterSource<I>;
 
-    fn into_source(self) -> Pulled<I> {
-        Pulled(self)
+    fn into_source(self) -> IterSource<I> {
+        IterSource(self)
     }
 }
 
-/// Marks what has no items.
+/// Marks the implementation that never applies.
 pub struct ByNothing;
 
-/// What has no items: nothing implements it.
+/// No type implements it.
 pub trait NoItems {}
 
-// A second implementation that could apply to everything, and never does: with one alone the compiler takes it for
-// granted that items of a wrong type are meant to be an iterator, and goes on from there, in words about iterators.
+// This implementation could apply to every type and never does. Without it rustc assumes that an argument of a wrong
+// type is meant to be an iterator, and reports an error about iterators.
 #[diagnostic::do_not_recommend]
 impl<I: NoItems, A> Items<A, ByNothing> for I {
-    type Source = Pulled<std::iter::Empty<A>>;
+    type Source = IterSource<std::iter::Empty<A>>;
 
     fn into_source(self) -> Self::Source {
-        Pulled(std::iter::empty())
+        IterSource(std::iter::empty())
     }
 }
 
-/// A vector's items, taken apart only when they are visited: a map that is dropped unused drops them.
-pub struct Given<T>(Vec<T>);
+/// A vector, turned into [`OwnedItems`] only when it is visited: a map that is dropped before drops the items.
+pub struct VecSource<T>(Vec<T>);
 
-impl<T> Source for Given<T> {
+impl<T> Source for VecSource<T> {
     type Item = T;
     type Iter = std::vec::IntoIter<T>;
 
@@ -182,8 +183,8 @@ impl<T> Source for Given<T> {
         self.0.into_iter()
     }
 
-    fn visit(self, visitor: &mut impl Visitor<T>) {
-        let _ = visitor.window(Owned::new(self.0));
+    fn visit(self, visitor: &mut impl WindowVisitor<T>) {
+        let _ = visitor.window(OwnedItems::new(self.0));
     }
 
     fn count(&self) -> Option<u64> {
@@ -191,10 +192,10 @@ impl<T> Source for Given<T> {
     }
 }
 
-/// A source that is one window.
-pub struct Whole<S>(S);
+/// An indexed source, visited as one window.
+pub struct IndexedSource<S>(S);
 
-impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S> {
+impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for IndexedSource<S> {
     type Item = <S as Indexed>::Item;
     type Iter = S::IntoIter;
 
@@ -202,7 +203,7 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S>
         self.0.into_iter()
     }
 
-    fn visit(self, visitor: &mut impl Visitor<Self::Item>) {
+    fn visit(self, visitor: &mut impl WindowVisitor<Self::Item>) {
         let _ = visitor.window(self.0);
     }
 
@@ -214,10 +215,10 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for Whole<S>
 macro_rules! owned {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> Items<T, ByIndex> for $type {
-            type Source = Given<T>;
+            type Source = VecSource<T>;
 
             fn into_source(self) -> Self::Source {
-                Given(Vec::from(self))
+                VecSource(Vec::from(self))
             }
         }
     };
@@ -230,10 +231,10 @@ owned!([T, const N: usize] [T; N]);
 macro_rules! borrowed {
     ([$($generics:tt)*] $type:ty) => {
         impl<'a, $($generics)*> Items<&'a T, ByIndex> for &'a $type {
-            type Source = Whole<Borrowed<'a, T>>;
+            type Source = IndexedSource<BorrowedItems<'a, T>>;
 
             fn into_source(self) -> Self::Source {
-                Whole(Borrowed::new(self))
+                IndexedSource(BorrowedItems::new(self))
             }
         }
 
@@ -241,10 +242,10 @@ macro_rules! borrowed {
         where
             T: Copy,
         {
-            type Source = Whole<Copied<'a, T>>;
+            type Source = IndexedSource<CopiedItems<'a, T>>;
 
             fn into_source(self) -> Self::Source {
-                Whole(Copied::new(self))
+                IndexedSource(CopiedItems::new(self))
             }
         }
     };
@@ -253,7 +254,7 @@ borrowed!([T] Vec<T>);
 borrowed!([T][T]);
 borrowed!([T, const N: usize] [T; N]);
 
-/// Marks a zip of two kinds of items.
+/// Marks a zip of items of two kinds.
 pub struct ByPair<M, N>(PhantomData<(M, N)>);
 
 impl<I, J, A, B, M, N> Items<(A, B), ByPair<M, N>> for Zip<I, J>
@@ -261,10 +262,10 @@ where
     I: Items<A, M>,
     J: Items<B, N>,
 {
-    type Source = Pulled<std::iter::Zip<<I::Source as Source>::Iter, <J::Source as Source>::Iter>>;
+    type Source = IterSource<std::iter::Zip<<I::Source as Source>::Iter, <J::Source as Source>::Iter>>;
 
     fn into_source(self) -> Self::Source {
         let (first, second) = (self.0.into_source(), self.1.into_source());
-        Pulled(first.into_iter().zip(second.into_iter()))
+        IterSource(first.into_iter().zip(second.into_iter()))
     }
 }

@@ -1,19 +1,19 @@
-//! Maps whose items have a time limit each.
+//! [`TimedMap`]: a map with a time limit for each item.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::function::Batched;
+use super::function::BatchFn;
 use super::source::Source;
 use super::{Collect, Detach, Map, MapFn, MapIter};
 use crate::error::TaskError;
 use crate::task::send_proof::CallProof;
 
-/// A map whose items have a time limit each, counted from the item's start on its worker.
+/// A map with a time limit for each item, from the item's start on its worker.
 ///
-/// A function of `timeout = ".."` maps to one, and [`Map::timeout`] makes one. An item that takes longer gives a
-/// [`TaskError::TimedOut`] in its place. Its thread is told (see [`cancelled()`](crate::cancelled)) and left behind,
-/// and another takes its place in the pool; so items and results are owned.
+/// `name::map` of a function with `timeout = ".."` returns one, and so does [`Map::timeout`]. An item that takes longer
+/// gives [`TaskError::TimedOut`] as its result. Its function sees [`cancelled()`](crate::cancelled) become `true`; its
+/// thread leaves the pool, which starts another. So items and results must be owned.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ use crate::task::send_proof::CallProof;
 /// let answers: Vec<Result<u32, TaskError>> = Pool::io_default()
 ///     .map([1, 2, 3], |n| {
 ///         while n == 2 && !cancelled() {
-///             std::thread::yield_now(); // never done
+///             std::thread::yield_now(); // never ends by itself
 ///         }
 ///         n * 10
 ///     })
@@ -35,12 +35,12 @@ use crate::task::send_proof::CallProof;
 #[must_use = "a map is lazy: end it with `collect` or `for_each`, or iterate it"]
 pub struct TimedMap<S, F: MapFn<A>, A> {
     map: Map<S, F, A>,
-    late: fn(TaskError) -> F::Out,
+    on_timeout: fn(TaskError) -> F::Out,
 }
 
 impl<S, F: MapFn<A>, A> TimedMap<S, F, A> {
-    pub(crate) fn new(map: Map<S, F, A>, limit: Duration, late: fn(TaskError) -> F::Out) -> Self {
-        Self { map: map.with_limit(limit), late }
+    pub(crate) fn new(map: Map<S, F, A>, limit: Duration, on_timeout: fn(TaskError) -> F::Out) -> Self {
+        Self { map: map.with_time_limit(limit), on_timeout }
     }
 }
 
@@ -77,17 +77,18 @@ where
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics.
+    /// With the function's own payload if it panics; and if the pool is closed before all items have run.
     pub fn collect<C: Collect<F::Out>>(mut self) -> C {
         self.map.unordered = false;
-        C::finish(self.into_iter().map(C::keep).collect())
+        C::finish(self.into_iter().map(C::accept).collect())
     }
 
-    /// Runs `op` on each result, in input order unless [`unordered`](Self::unordered), on the calling thread.
+    /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in the
+    /// order of completion.
     ///
     /// # Panics
     ///
-    /// With the function's own payload, or that of `op`.
+    /// As [`collect`](Self::collect), and with the payload of `op`.
     pub fn for_each(self, op: impl FnMut(F::Out)) {
         self.into_iter().for_each(op);
     }
@@ -104,7 +105,7 @@ where
     type IntoIter = MapIter<S::Iter, F::Out>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.map.into_iter().with_late(self.late)
+        self.map.into_iter().with_timeout_result(self.on_timeout)
     }
 }
 
@@ -114,10 +115,10 @@ impl<S, F: MapFn<A>, A> fmt::Debug for TimedMap<S, F, A> {
     }
 }
 
-/// A function whose calls can run out of time: what it returns, in `Ok`.
-pub struct Tried<F>(F);
+/// A function whose results are wrapped in `Ok`, beside the errors of items that timed out.
+pub struct TriedFn<F>(F);
 
-impl<A, F: MapFn<A>> MapFn<A> for Tried<F> {
+impl<A, F: MapFn<A>> MapFn<A> for TriedFn<F> {
     type Out = Result<F::Out, TaskError>;
 
     fn call(&self, item: A) -> Self::Out {
@@ -125,16 +126,16 @@ impl<A, F: MapFn<A>> MapFn<A> for Tried<F> {
     }
 
     fn call_proof(&self) -> CallProof<A, Self::Out> {
-        // SAFETY: the function's own results may cross, and an error is `Send`.
-        unsafe { CallProof::vouched() }
+        // SAFETY: by the function's own proof its items and results may cross threads, and `TaskError` is `Send`.
+        unsafe { CallProof::new_unchecked() }
     }
 }
 
-impl<A: 'static, F: Detach<A>> Detach<A> for Tried<F>
+impl<A: 'static, F: Detach<A>> Detach<A> for TriedFn<F>
 where
     F::Out: 'static,
 {
-    fn detach(self) -> Batched<A, Self::Out>
+    fn detach(self) -> BatchFn<A, Self::Out>
     where
         A: 'static,
         Self::Out: 'static,
@@ -153,9 +154,9 @@ where
     S: Source<Item = A>,
     F: Detach<A>,
 {
-    /// Gives each item `limit`, from its start on its worker. Items are then sent one by one, whatever
-    /// [`chunk_size`](Self::chunk_size) says.
-    pub fn timeout(self, limit: Duration) -> TimedMap<S, Tried<F>, A> {
-        TimedMap::new(self.with_function(Tried), limit, Err)
+    /// Limits the time of each item to `limit`, from its start on its worker. Each item is then a task of its own, and
+    /// [`chunk_size`](Self::chunk_size) changes nothing.
+    pub fn timeout(self, limit: Duration) -> TimedMap<S, TriedFn<F>, A> {
+        TimedMap::new(self.with_function(TriedFn), limit, Err)
     }
 }

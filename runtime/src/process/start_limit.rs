@@ -37,7 +37,7 @@ pub(crate) fn series() -> u32 {
 
 /// The call that wants a worker.
 pub(crate) struct Caller<'a> {
-    /// The task that can be cancelled, as [`current`](crate::task::cancel::current) has it.
+    /// The task that can be cancelled, as [`current_task_key`](crate::task::cancel::current_task_key) has it.
     pub(crate) task: Option<usize>,
     /// What [`series`] was when the call was made.
     pub(crate) since: u32,

@@ -1,56 +1,54 @@
-//! The task that a thread runs, for [`cancelled`].
+//! [`cancelled`]: the cancellation flag of the task that the current thread runs.
 
 use std::cell::Cell;
 
 use super::sync::{AtomicU32, Ordering};
 use crate::pool;
 
-/// The flag in a slot's state that asks whoever runs it to stop.
-pub(crate) const STOP: u32 = 8;
+/// The flag in a slot's state word that asks the running task to stop.
+pub(crate) const STOP_REQUESTED: u32 = 8;
 
 thread_local! {
-    /// The state of the task that this thread runs.
+    /// The state word of the task that this thread runs; null outside tasks.
     static CURRENT: Cell<*const AtomicU32> = const { Cell::new(std::ptr::null()) };
 }
 
-/// The task that this thread runs, until the guard is dropped.
-pub(crate) struct Current {
+/// Sets the current task of this thread until it is dropped.
+pub(crate) struct CurrentTask {
     before: *const AtomicU32,
 }
 
-impl Current {
-    /// Makes the slot with this state the thread's task.
+impl CurrentTask {
+    /// Makes the task with this state word the thread's.
     #[inline]
     pub(crate) fn enter(state: &AtomicU32) -> Self {
         Self { before: CURRENT.replace(state) }
     }
-}
 
-impl Current {
-    /// Makes it so that this thread runs no task.
+    /// Makes the thread run no task.
     #[cfg(feature = "process")]
     pub(crate) fn none() -> Self {
         Self { before: CURRENT.replace(std::ptr::null()) }
     }
 }
 
-/// What tells the task that this thread runs from all others that run; `None` outside tasks.
-pub(crate) fn current() -> Option<usize> {
-    let state = CURRENT.get();
-    (!state.is_null()).then(|| state.addr())
-}
-
-impl Drop for Current {
+impl Drop for CurrentTask {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.before);
     }
 }
 
-/// Whether the task that calls this was cancelled, or has run out of time: it should return soon. So too if its pool was
-/// shut down with [`Pending::Cancel`](crate::Pending::Cancel).
+/// A key of the task that this thread runs, unique among running tasks; `None` outside tasks.
+pub(crate) fn current_task_key() -> Option<usize> {
+    let state = CURRENT.get();
+    (!state.is_null()).then(|| state.addr())
+}
+
+/// Whether the calling task should stop: it was cancelled, it has timed out, or its pool was shut down with
+/// [`Pending::Cancel`](crate::Pending::Cancel).
 ///
-/// `false` outside tasks, and in calls that nobody can cancel.
+/// Outside tasks, and in calls that cannot be cancelled, it is `false`.
 ///
 /// # Examples
 ///
@@ -74,10 +72,12 @@ impl Drop for Current {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "is_cancelled")]
 #[must_use]
 pub fn cancelled() -> bool {
     let state = CURRENT.get();
-    // SAFETY: null, or the state of a slot that this thread runs right now, up its stack; whoever runs it holds it.
+    // SAFETY: it is null, or `CurrentTask::enter` set it from a reference to the state word of a slot that a frame
+    // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns.
     let state = unsafe { state.as_ref() };
-    state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP != 0) || pool::is_cancelled_here()
+    state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP_REQUESTED != 0) || pool::is_cancelled_here()
 }

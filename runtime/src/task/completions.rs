@@ -1,4 +1,4 @@
-//! Tasks in the order in which they end: each tells one queue its key, and one thread takes the keys out.
+//! [`Completions`]: a queue that receives the keys of tasks in the order of completion, and one consumer of it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,42 +6,47 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Task;
-use super::slot::Relay;
+use super::slot::CompletionSink;
 use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::{self, block_in_place};
 use crate::sys::{fork, park, reserve};
 
-/// The keys of tasks that have ended and were not taken yet.
+/// How many tasks are checked before one of several is claimed. Tasks start in about their order, so if these have not
+/// started, most likely no later one runs either.
+pub(crate) const CLAIM_LOOKAHEAD: usize = 16;
+
+/// The keys of watched tasks that have ended and were not taken yet.
 pub(crate) struct Completions {
-    shared: Arc<Shared>,
-    /// The forks before it was made.
+    queue: Arc<CompletionQueue>,
+    /// The fork count at its creation.
     forks: u32,
 }
 
-struct Shared {
-    state: Mutex<State>,
+/// The queue, shared with the tasks.
+struct CompletionQueue {
+    state: Mutex<CompletionState>,
 }
 
 #[derive(Default)]
-struct State {
+struct CompletionState {
     ended: VecDeque<usize>,
-    /// Whoever waits for more of them.
+    /// The consumer, if it waits for more of them.
     waiter: Option<Waker>,
-    /// How many there must be for it to be woken: fewer if one of them has no result.
-    enough: usize,
-    /// What a thread blocks that waits for the tasks.
+    /// The number of keys at which the waiter is woken; lowered to 1 once a task without a result has ended.
+    wake_at: usize,
+    /// What a thread blocks that waits for the watched tasks.
     blocked: BlockedRuntime,
-    /// Whether one of the tasks was left to the parent by a fork before it was watched.
-    left_to_parent: bool,
+    /// Whether a watched task belongs to the parent process, from before a fork.
+    has_parent_task: bool,
 }
 
-impl Relay for Shared {
-    fn ended(&self, key: usize, failed: bool) {
+impl CompletionSink for CompletionQueue {
+    fn complete(&self, key: usize, failed: bool) {
         let waiter = {
             let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.ended, 1);
             state.ended.push_back(key);
             if failed {
-                state.enough = 1;
+                state.wake_at = 1;
             }
             if state.has_enough() { state.waiter.take() } else { None }
         };
@@ -51,67 +56,72 @@ impl Relay for Shared {
     }
 }
 
-impl State {
+impl CompletionState {
     fn has_enough(&self) -> bool {
-        !self.ended.is_empty() && self.ended.len() >= self.enough
+        !self.ended.is_empty() && self.ended.len() >= self.wake_at
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl CompletionQueue {
+    fn lock(&self) -> MutexGuard<'_, CompletionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Completions {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default() }), forks: fork::generation() }
+        Self { queue: Arc::new(CompletionQueue { state: Mutex::default() }), forks: fork::generation() }
     }
 
-    /// Has the task tell its key here when it has ended; at once if it has.
+    /// Registers the queue with a task, which adds its key when it ends; at once if it has ended.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) {
         if task.is_polled() {
-            let before = std::mem::take(&mut self.shared.lock().blocked);
+            let before = std::mem::take(&mut self.queue.lock().blocked);
             let blocked = before.or(task.blocked());
-            self.shared.lock().blocked = blocked;
+            self.queue.lock().blocked = blocked;
         }
-        if !task.relay_when_done(self.relay(), key) {
-            self.shared.ended(key, task.has_failed());
-        } else if task.is_left_to_parent() {
-            self.shared.lock().left_to_parent = true;
+        if !task.add_sink(self.sink(), key) {
+            self.queue.complete(key, task.has_failed());
+        } else if task.is_from_parent() {
+            self.queue.lock().has_parent_task = true;
         }
     }
 
-    /// Has the task tell its key here no more.
+    /// Removes the queue from a task that was watched with this key.
     pub(crate) fn unwatch<T>(&self, key: usize, task: &Task<T>) {
-        task.forget(&self.relay(), key);
+        task.remove_sink(&self.sink(), key);
     }
 
-    fn relay(&self) -> Arc<dyn Relay> {
-        Arc::clone(&self.shared) as Arc<dyn Relay>
+    fn sink(&self) -> Arc<dyn CompletionSink> {
+        Arc::clone(&self.queue) as Arc<dyn CompletionSink>
     }
 
-    /// The next key, if there is one now.
+    /// Takes the next key, if there is one.
     pub(crate) fn try_next(&self) -> Option<usize> {
-        self.shared.lock().ended.pop_front()
+        self.queue.lock().ended.pop_front()
     }
 
-    /// Whether no key is there now.
     pub(crate) fn is_empty(&self) -> bool {
-        self.shared.lock().ended.is_empty()
+        self.queue.lock().ended.is_empty()
     }
 
-    /// Waits for the next key, until the deadline at most: it comes as soon as there are `enough` of them, or one of a
-    /// task without a result. Until then the thread that waits is not woken.
+    /// Waits for the next key, until `deadline` at most. The thread is woken once there are `enough` keys, or one of a
+    /// task without a result, and not before.
     ///
-    /// Without a deadline, `claim` is asked to run a task here that is refused a thread; whether it has.
-    pub(crate) fn next_of(&self, enough: usize, deadline: Option<Instant>, claim: impl Fn() -> bool) -> Option<usize> {
+    /// Without a deadline, `claim` is called whenever a pool is refused a thread. It runs a task here if it can, and
+    /// returns whether it did.
+    pub(crate) fn wait_next(
+        &self,
+        enough: usize,
+        deadline: Option<Instant>,
+        claim: impl Fn() -> bool,
+    ) -> Option<usize> {
         let mut refusals = pool::refusals();
         loop {
-            self.wake_on(&park::waker(), enough);
+            self.set_waker(&park::waker(), enough);
             self.check_fork();
-            let ended = || self.shared.lock().has_enough();
-            let blocked = self.shared.lock().blocked.clone();
+            let ended = || self.queue.lock().has_enough();
+            let blocked = self.queue.lock().blocked.clone();
             block_in_place::wait(blocked, deadline, || match deadline {
                 Some(deadline) => drop(pool::wait_until_deadline(ended, deadline)),
                 None => pool::wait_until(|| ended() || pool::refusals() != refusals),
@@ -128,28 +138,28 @@ impl Completions {
         }
     }
 
-    /// Panics in a forked child if it would wait for its parent's tasks.
+    /// Panics in a forked child if the wait would be for tasks of its parent.
     #[track_caller]
     pub(crate) fn check_fork(&self) {
-        let state = self.shared.lock();
-        let waits = !state.has_enough() && (state.left_to_parent || fork::is_child(self.forks));
+        let state = self.queue.lock();
+        let waits = !state.has_enough() && (state.has_parent_task || fork::is_child(self.forks));
         drop(state);
         if waits {
             fork::panic_in_child();
         }
     }
 
-    /// Has `waker` woken when a key is there.
+    /// Registers `waker` to be woken at the next key.
     pub(crate) fn wake_on_next(&self, waker: &Waker) {
-        self.wake_on(waker, 1);
+        self.set_waker(waker, 1);
     }
 
-    fn wake_on(&self, waker: &Waker, enough: usize) {
-        // A waker is the user's code where it is cloned and dropped: not under the lock.
+    fn set_waker(&self, waker: &Waker, enough: usize) {
+        // Cloning and dropping a waker runs user code, so neither happens under the lock.
         let waker = waker.clone();
-        let mut state = self.shared.lock();
-        // What came before may be without a result.
-        state.enough = if state.ended.is_empty() { enough } else { 1 };
+        let mut state = self.queue.lock();
+        // A key that is there already may be that of a task without a result.
+        state.wake_at = if state.ended.is_empty() { enough } else { 1 };
         let before = state.waiter.replace(waker);
         drop(state);
         drop(before);
@@ -163,23 +173,24 @@ mod tests {
 
     use super::*;
 
+    /// Counts how often it is woken.
     #[derive(Default)]
-    struct Woken(AtomicUsize);
+    struct WakeCount(AtomicUsize);
 
-    impl Wake for Woken {
+    impl Wake for WakeCount {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn end(completions: &Completions, key: usize, failed: bool) {
-        completions.shared.ended(key, failed);
+        completions.queue.complete(key, failed);
     }
 
     #[test]
-    fn who_waits_for_several_is_woken_once() {
-        let (completions, woken) = (Completions::new(), Arc::new(Woken::default()));
-        completions.wake_on(&Waker::from(Arc::clone(&woken)), 3);
+    fn a_wait_for_several_tasks_is_woken_once() {
+        let (completions, woken) = (Completions::new(), Arc::new(WakeCount::default()));
+        completions.set_waker(&Waker::from(Arc::clone(&woken)), 3);
         for (key, count) in [(7, 0), (8, 0), (9, 1), (10, 1)] {
             end(&completions, key, false);
             assert_eq!(woken.0.load(Ordering::Relaxed), count);
@@ -188,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_at_once() {
-        let (completions, woken) = (Completions::new(), Arc::new(Woken::default()));
-        completions.wake_on(&Waker::from(Arc::clone(&woken)), 3);
+    fn a_failed_task_wakes_the_wait_at_once() {
+        let (completions, woken) = (Completions::new(), Arc::new(WakeCount::default()));
+        completions.set_waker(&Waker::from(Arc::clone(&woken)), 3);
         end(&completions, 0, false);
         end(&completions, 1, true);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        // One that came before somebody waits must not be waited past.
-        assert_eq!(completions.next_of(3, None, || false), Some(0));
-        assert_eq!(completions.next_of(3, None, || false), Some(1));
+        // A failure from before the wait ends the wait, too.
+        assert_eq!(completions.wait_next(3, None, || false), Some(0));
+        assert_eq!(completions.wait_next(3, None, || false), Some(1));
     }
 }

@@ -1,8 +1,8 @@
-//! [`scope`]: tasks that borrow from the caller, which waits for all of them.
+//! [`scope`]: scoped tasks, which borrow from the caller as threads of `std::thread::scope` do.
 //!
-//! The proof that they may: [`scope`] does not return, or unwind, before every task it has lent to has ended and its
-//! closure and result are gone. A task's closure is erased to `'static`; the slot drops it before it tells that the
-//! task has ended, and only then is the task counted as over.
+//! Why the borrows are sound: [`scope`] does not return or unwind before every task of the scope has ended and the
+//! task's closure and result are dropped. A task's closure has its lifetime erased. The slot drops the closure before
+//! it notifies the listeners of the task's end, and the scope's own listener counts the task down only then.
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -19,15 +19,15 @@ use crate::pool;
 use crate::pool::Pool;
 use crate::sys::{fork, park, reserve};
 
-/// Runs tasks that borrow what is outside of them, and waits for all of them before it returns.
+/// Runs tasks that may borrow from outside the scope, and waits for all of them before it returns.
 ///
-/// A worker that waits here runs those that nobody has started, the oldest first. So scopes may nest as deep as the
+/// A worker that waits here runs the tasks that have not started, the oldest first. So scopes may nest as deep as the
 /// stack goes, at any pool size and on few threads.
 ///
 /// # Panics
 ///
-/// With the closure's own payload if it panics, after its tasks have ended; and if a task that nobody joined panicked,
-/// or did not run as its pool was closed.
+/// With the closure's own payload if it panics, after the tasks have ended; and if a task that was not joined panicked,
+/// or did not run because its pool was closed.
 ///
 /// # Examples
 ///
@@ -44,10 +44,10 @@ use crate::sys::{fork, park, reserve};
 /// ```
 pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
     let scope = Scope {
-        shared: Arc::new(Shared {
+        state: Arc::new(ScopeState {
             pending: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-            refused: AtomicIsize::new(0),
+            not_run: AtomicIsize::new(0),
             caller: park::waker(),
             unstarted: pool::is_worker().then(Mutex::default),
         }),
@@ -56,86 +56,88 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
     };
     let forks = fork::generation();
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
-    let shared = &scope.shared;
-    // In a forked child nobody runs them, and nothing borrows any more.
-    if shared.pending.load(Ordering::Acquire) > 0 && fork::is_child(forks) {
+    let state = &scope.state;
+    // In a forked child no thread runs the tasks, so none of them uses what it borrows.
+    if state.pending.load(Ordering::Acquire) > 0 && fork::is_child(forks) {
         match result {
             Err(payload) => resume_unwind(payload),
             Ok(_) => fork::panic_in_child(),
         }
     }
-    shared.run_unstarted(Task::claim);
-    let is_over = || shared.pending.load(Ordering::Acquire) == 0;
+    state.run_unstarted(Task::claim);
+    let is_over = || state.pending.load(Ordering::Acquire) == 0;
     loop {
         let refusals = pool::refusals();
         pool::wait_until(|| is_over() || pool::refusals() != refusals);
         if is_over() {
             break;
         }
-        shared.run_unstarted(Task::claim_refused);
+        state.run_unstarted(Task::claim_if_threads_refused);
     }
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(_) if shared.panicked.load(Ordering::Relaxed) => panic!("a task of the scope panicked, and was not joined"),
-        Ok(_) if shared.refused.load(Ordering::Relaxed) > 0 => {
-            panic!("a task of the scope did not run, as its pool was closed, and it was not joined")
+        Ok(_) if state.panicked.load(Ordering::Relaxed) => {
+            panic!("a task of the scope panicked and was not joined: join it to get its panic as an error")
+        }
+        Ok(_) if state.not_run.load(Ordering::Relaxed) > 0 => {
+            panic!("a task of the scope did not run and was not joined: its pool was closed")
         }
         Ok(result) => result,
     }
 }
 
-/// Where tasks that borrow are submitted; [`scope`] gives one.
+/// Submits tasks that borrow; [`scope`] passes one to its closure.
 ///
-/// `'scope` is how long its tasks may run, `'env` how long lives what they borrow.
+/// `'scope` is the lifetime of the scope's tasks, `'env` that of what they borrow.
 pub struct Scope<'scope, 'env: 'scope> {
-    shared: Arc<Shared>,
+    state: Arc<ScopeState>,
     /// Invariant, as in `std::thread::Scope`: neither lifetime may be shortened or stretched.
     _tasks: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
 
-struct Shared {
+struct ScopeState {
     /// Tasks that have not ended.
     pending: AtomicUsize,
-    /// A task panicked that nobody joined.
+    /// Whether a task panicked that was not joined.
     panicked: AtomicBool,
-    /// Tasks that their closed pools did not run, less those that were joined.
-    refused: AtomicIsize,
+    /// Tasks that did not run because their pool was closed, less those that were joined.
+    not_run: AtomicIsize,
     caller: Waker,
-    /// Tasks that may not have been started, where the caller may run them.
-    unstarted: Option<Mutex<Unstarted>>,
+    /// Tasks that may not have started, for the caller to run; `None` if the caller is no worker.
+    unstarted: Option<Mutex<UnstartedTasks>>,
 }
 
 /// Tasks in the order of their submission.
 #[derive(Default)]
-struct Unstarted {
+struct UnstartedTasks {
     tasks: Vec<Weak<dyn Handle<()>>>,
-    /// With so many those that are gone are thrown out.
-    crowded: usize,
+    /// Above this length the tasks that are dropped are removed.
+    prune_above: usize,
 }
 
-impl Unstarted {
-    /// Fewer tasks are no crowd.
-    const LEAST: usize = 64;
+impl UnstartedTasks {
+    /// A shorter list is not pruned.
+    const MIN_PRUNE: usize = 64;
 
     fn add(unstarted: &Mutex<Self>, task: &Task<()>) {
         let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut gone = Vec::new();
         let mut this = reserve::lock_with_capacity(lock, |this| &mut this.tasks, 1);
         this.tasks.push(task.downgrade());
-        if this.tasks.len() > this.crowded.max(Self::LEAST) {
+        if this.tasks.len() > this.prune_above.max(Self::MIN_PRUNE) {
             drop(this);
             let mut this = reserve::lock_with_buffer(lock, |this| this.tasks.len(), &mut gone);
             gone.extend(this.tasks.extract_if(.., |task| task.strong_count() == 0));
-            this.crowded = 2 * this.tasks.len();
+            this.prune_above = 2 * this.tasks.len();
         }
-        // Tasks that are gone are freed here, while the lock is free.
+        // Their memory is freed here, without the lock.
         drop(gone);
     }
 }
 
-impl Shared {
-    /// Runs tasks here that nobody has started, as far as `claim` can.
+impl ScopeState {
+    /// Runs the tasks that have not started on this thread, as far as `claim` can.
     fn run_unstarted(&self, claim: fn(&Task<()>) -> bool) {
         let Some(unstarted) = &self.unstarted else { return };
         let mut left = Vec::new();
@@ -145,21 +147,26 @@ impl Shared {
                 break;
             }
             for weak in tasks {
-                // Another worker may have run it.
-                let Some(task) = weak.upgrade().map(Task::of) else { continue };
+                // Another worker may have run and dropped it.
+                let Some(task) = weak.upgrade().map(Task::from_handle) else { continue };
                 if !claim(&task) && !task.is_finished() {
                     left.push(weak);
                 }
             }
         }
-        // For another attempt, if the operating system refuses them a thread.
+        // DropEach for another attempt, in case the operating system refuses their pool a thread.
         let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
         reserve::lock_with_capacity(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
     }
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Runs a closure on the default cpu pool. It may borrow whatever outlives the scope.
+    /// Runs a closure on the default cpu pool. It may borrow anything that outlives the scope.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::submit`].
+    #[doc(alias = "spawn")]
     #[track_caller]
     pub fn submit<T, F>(&'scope self, work: F) -> ScopedTask<'scope, T>
     where
@@ -169,7 +176,7 @@ impl<'scope> Scope<'scope, '_> {
         self.submit_on(Pool::cpu_default(), work)
     }
 
-    /// Runs a closure on a pool.
+    /// Runs a closure on a pool. It may borrow anything that outlives the scope.
     ///
     /// # Examples
     ///
@@ -193,40 +200,40 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
         F: FnOnce() -> T + Send + 'scope,
     {
-        let packet = Arc::new(Packet { result: Mutex::new(None), shared: Arc::clone(&self.shared) });
+        let packet = Arc::new(ResultPacket { result: Mutex::new(None), state: Arc::clone(&self.state) });
         let theirs = Arc::clone(&packet);
         let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
             let result = panics::catch(type_name::<F>(), work);
             *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            // Dropped here, before the task is told to have ended: it may be the last owner of the result.
+            // Dropped before the task ends, because this may be the last owner of the result.
             drop(theirs);
         });
-        // SAFETY: only the lifetime changes. `scope` waits until the task has ended, and the closure is gone by then:
-        // run, or dropped when the task was cancelled or its pool closed.
+        // SAFETY: only the lifetime changes. `scope` waits until `pending` is 0, and the task counts itself down when
+        // it has ended. The slot has dropped the closure by then: it ran, or the task was cancelled or its pool closed.
         let run = unsafe {
             std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(run)
         };
-        self.shared.pending.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::clone(&self.shared);
-        let over = Over(shared);
-        let told = move |outcome: &Outcome<'_>| {
+        self.state.pending.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::clone(&self.state);
+        let guard = PendingGuard(state);
+        let callback = move |outcome: &Outcome<'_>| {
             if let Some(TaskError::PoolClosed) = outcome.error() {
-                over.0.refused.fetch_add(1, Ordering::Relaxed);
+                guard.0.not_run.fetch_add(1, Ordering::Relaxed);
             }
-            drop(over);
+            drop(guard);
         };
-        let task = pool.submit_told(run, told);
-        if let Some(unstarted) = &self.shared.unstarted {
-            Unstarted::add(unstarted, &task);
+        let task = pool.submit_with_callback(run, callback);
+        if let Some(unstarted) = &self.state.unstarted {
+            UnstartedTasks::add(unstarted, &task);
         }
         ScopedTask { task, packet, _scope: PhantomData }
     }
 }
 
-/// Counts a task as over when dropped.
-struct Over(Arc<Shared>);
+/// Counts one task of the scope down when it is dropped, and wakes the caller after the last one.
+struct PendingGuard(Arc<ScopeState>);
 
-impl Drop for Over {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
         if self.0.pending.fetch_sub(1, Ordering::Release) == 1 {
             self.0.caller.wake_by_ref();
@@ -234,25 +241,25 @@ impl Drop for Over {
     }
 }
 
-/// Where a scoped task leaves its result.
-struct Packet<T> {
+/// The result of a scoped task, shared by the task and its handle.
+struct ResultPacket<T> {
     result: Mutex<Option<Result<T, TaskError>>>,
-    shared: Arc<Shared>,
+    state: Arc<ScopeState>,
 }
 
-impl<T> Drop for Packet<T> {
+impl<T> Drop for ResultPacket<T> {
     fn drop(&mut self) {
-        let left = self.result.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if matches!(left, Some(Err(_))) {
-            self.shared.panicked.store(true, Ordering::Relaxed);
+        let unjoined = self.result.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if matches!(unjoined, Some(Err(_))) {
+            self.state.panicked.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// A task that may borrow from outside its [`scope`].
+/// The handle of a task of a [`scope`], which may borrow from outside of it.
 pub struct ScopedTask<'scope, T> {
     task: Task<()>,
-    packet: Arc<Packet<T>>,
+    packet: Arc<ResultPacket<T>>,
     _scope: PhantomData<&'scope ()>,
 }
 
@@ -265,7 +272,7 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         let ended = self.task.join();
         if let Err(TaskError::PoolClosed) = ended {
-            self.packet.shared.refused.fetch_sub(1, Ordering::Relaxed);
+            self.packet.state.not_run.fetch_sub(1, Ordering::Relaxed);
         }
         ended?;
         let result = self.packet.result.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -278,8 +285,8 @@ impl<T> ScopedTask<'_, T> {
         self.task.is_finished()
     }
 
-    /// As [`Task::cancel`]. A task that nobody has started drops what it borrows before this returns.
-    #[allow(clippy::must_use_candidate, reason = "asking is what most callers want")]
+    /// As [`Task::cancel`]. A task that has not started drops its closure before this returns.
+    #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }

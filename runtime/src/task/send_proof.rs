@@ -1,8 +1,8 @@
-//! The compile-time check of what crosses to a worker.
+//! [`SendProof`] and [`CallProof`]: the compile-time check of the types that cross to a worker.
 //!
-//! The attribute asks for a witness once, where the user wrote the type: [`sent`] and [`shared`] compile only
-//! for types that may cross, and what they give is the key to the runtime's entries. Those need no `Send`
-//! bounds of their own, so one bad type is one error.
+//! The attribute's code makes one proof for each type, at the place where the user wrote the type: [`sent`] and
+//! [`shared`] compile only for types that may cross. The runtime's functions take the proofs in place of `Send` bounds
+//! of their own, so one bad type causes one compile error.
 
 use std::marker::PhantomData;
 
@@ -15,8 +15,8 @@ use std::marker::PhantomData;
 pub trait Worker {}
 impl<T: Send + ?Sized> Worker for T {}
 
-/// A type that names a trait object, which says nothing of threads: rustc would speak of the object alone, and not of
-/// what to write.
+/// As [`Worker`], for a type that names a trait object. Without it rustc's error names the trait object only, and not
+/// the bound to write.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker thread",
     label = "cannot be sent to a worker thread",
@@ -26,7 +26,7 @@ pub trait WorkerObject {}
 #[diagnostic::do_not_recommend]
 impl<T: Send + ?Sized> WorkerObject for T {}
 
-/// A type whose values several worker threads may look at.
+/// A type that worker threads may share by reference.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be shared with a worker thread",
     label = "cannot be shared with a worker thread",
@@ -35,7 +35,7 @@ impl<T: Send + ?Sized> WorkerObject for T {}
 pub trait Shared {}
 impl<T: Sync + ?Sized> Shared for T {}
 
-/// Proof that `T` may cross to a worker. Invariant in `T`: a covariant proof for `&'static U` would serve for a
+/// Proof that `T` may cross to a worker thread. Invariant in `T`: a covariant proof for `&'static U` would be one for
 /// `&'a U`, whose `Send` may depend on the lifetime.
 pub struct SendProof<T>(PhantomData<fn(T) -> T>);
 
@@ -46,7 +46,7 @@ impl<T> Clone for SendProof<T> {
 }
 impl<T> Copy for SendProof<T> {}
 
-/// The proof for a type that moves.
+/// The proof for a type whose values move.
 #[must_use]
 pub fn sent<T: Worker>() -> SendProof<T> {
     SendProof(PhantomData)
@@ -58,67 +58,59 @@ pub fn sent_object<T: WorkerObject>() -> SendProof<T> {
     SendProof(PhantomData)
 }
 
-/// The proof for a reference, in the words of what stands behind it.
+/// The proof for a reference, from the type behind it, so that the compile error names that type.
 #[must_use]
 pub fn shared<'a, T: Shared + ?Sized + 'a>() -> SendProof<&'a T> {
     SendProof(PhantomData)
 }
 
-/// The proof for a value's type, where that has no name.
+/// The proof for the type of a value, where that type has no name.
 #[must_use]
 pub fn sent_value<T: Worker>(_: &T) -> SendProof<T> {
     SendProof(PhantomData)
 }
 
-/// Asks for the proof for what a function returns, where that has no name.
+/// Checks the return type of a function, where that type has no name.
 pub fn sent_by<A, R: Worker>(_: impl FnOnce(A) -> R) {}
 
-/// The same for what a future gives.
+/// Checks the output of the future that a function returns.
 pub fn sent_by_future<A, F: Future<Output: Worker>>(_: impl FnOnce(A) -> F) {}
 
-/// The same for a closure that is the whole body of a function.
+/// The proof for the return type of a closure that is the whole body of a function.
 #[must_use]
 pub fn sent_result<R: Worker>(_: &impl FnOnce() -> R) -> SendProof<R> {
     SendProof(PhantomData)
 }
 
-/// The body of a function, as the closure that it is; `FnOnce` from here on.
+/// The body of a function as a closure, inferred as `FnOnce`.
 pub fn body<R, F: FnOnce() -> R>(closure: F) -> F {
     closure
 }
 
-/// A tuple of proofs, one an argument, and the tuple of arguments they stand for.
+/// A tuple of proofs, one for each argument.
 pub trait Witness {
-    /// The arguments.
+    /// The tuple of the arguments.
     type Args;
 }
 
-macro_rules! witness {
-    ($($name:ident)*) => {
+/// Implements [`Witness`] for tuples of up to 16 arguments.
+macro_rules! witnesses {
+    ($($name:ident)*) => { witnesses!(@next [] $($name)*); };
+    (@next [$($done:ident)*]) => { witnesses!(@one $($done)*); };
+    (@next [$($done:ident)*] $next:ident $($rest:ident)*) => {
+        witnesses!(@one $($done)*);
+        witnesses!(@next [$($done)* $next] $($rest)*);
+    };
+    (@one $($name:ident)*) => {
         impl<$($name),*> Witness for ($(SendProof<$name>,)*) {
             type Args = ($($name,)*);
         }
     };
 }
-witness!();
-witness!(A);
-witness!(A B);
-witness!(A B C);
-witness!(A B C D);
-witness!(A B C D E);
-witness!(A B C D E F);
-witness!(A B C D E F G);
-witness!(A B C D E F G H);
-witness!(A B C D E F G H I);
-witness!(A B C D E F G H I J);
-witness!(A B C D E F G H I J K);
-witness!(A B C D E F G H I J K L);
-witness!(A B C D E F G H I J K L M);
-witness!(A B C D E F G H I J K L M N);
-witness!(A B C D E F G H I J K L M N O);
-witness!(A B C D E F G H I J K L M N O P);
+witnesses!(A B C D E F G H I J K L M N O P);
 
-/// Proof that a whole call may cross: its arguments there, its result back. Invariant in both, as [`SendProof`] is.
+/// Proof that a whole call may cross threads: its arguments to a worker, its result back. Invariant in both, as
+/// [`SendProof`] is.
 pub struct CallProof<A, R> {
     _arguments: PhantomData<fn(A) -> A>,
     _result: PhantomData<fn(R) -> R>,
@@ -131,41 +123,42 @@ impl<A, R> Clone for CallProof<A, R> {
 }
 impl<A, R> Copy for CallProof<A, R> {}
 
-/// The proof for a call, from the proofs of its parts.
+/// The proof for a call, from the proofs for its arguments and its result.
 #[must_use]
 pub(crate) fn call_proof<W: Witness, R>(_arguments: W, _result: SendProof<R>) -> CallProof<W::Args, R> {
     CallProof { _arguments: PhantomData, _result: PhantomData }
 }
 
 impl<A, R> CallProof<(A,), R> {
-    /// The proof for the one argument itself.
-    #[allow(clippy::unused_self)] // It is the proof.
+    /// The proof for the only argument, without the tuple around it.
+    #[allow(clippy::unused_self, reason = "owning the proof is what permits it")]
     pub(crate) fn single(self) -> CallProof<A, R> {
         CallProof { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
 impl<A: Send, R: Send> CallProof<A, R> {
-    /// The proof where the bounds are at hand.
-    pub(crate) fn by_bounds() -> Self {
+    /// The proof for types that are known to be `Send`.
+    pub(crate) fn from_bounds() -> Self {
         Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
 impl<A, R> CallProof<A, R> {
-    /// The proof where it follows from another one.
+    /// The proof for types of which the caller knows that they may cross.
     ///
     /// # Safety
     ///
-    /// `A` and `R` are made only of parts that another [`CallProof`] stands for, or that are `Send`.
-    pub(crate) unsafe fn vouched() -> Self {
+    /// `A` and `R` are made only of parts that are `Send`, or that are arguments or results in another [`CallProof`].
+    pub(crate) unsafe fn new_unchecked() -> Self {
         Self { _arguments: PhantomData, _result: PhantomData }
     }
 }
 
-/// A value that crosses to another thread on the strength of a [`CallProof`].
+/// A wrapper that is `Send` and `Sync`, for a value that a [`CallProof`] covers.
 ///
-/// A method gives the value out, never the field: a closure that names a field captures the field alone.
+/// The value is read by methods, never by the field: a closure that names a field captures only the field, which is not
+/// `Send`.
 pub(crate) struct AssertSend<T>(T);
 
 impl<T> AssertSend<T> {
@@ -173,9 +166,8 @@ impl<T> AssertSend<T> {
     ///
     /// # Safety
     ///
-    /// A [`CallProof`] must stand for `T`: as its arguments, its result, or something made only of those and of
-    /// parts that are `Send` themselves. Threads that share it through `get` may take each such part once, or
-    /// look at parts that are `Sync`.
+    /// `T` is made only of arguments and results in a [`CallProof`] and of parts that are `Send`. Threads that share it
+    /// through [`get`](Self::get) move each part that is not `Sync` to one thread only.
     pub(crate) unsafe fn new(value: T) -> Self {
         Self(value)
     }
@@ -189,8 +181,9 @@ impl<T> AssertSend<T> {
     }
 }
 
-// SAFETY: as below; and `AssertSend::new` promises that sharing moves each part to one thread at a time.
-unsafe impl<T> Sync for AssertSend<T> {}
-
-// SAFETY: `AssertSend::new` promises that the value may move to another thread.
+// SAFETY: by the contract of `AssertSend::new` every part of the value may move to another thread.
 unsafe impl<T> Send for AssertSend<T> {}
+
+// SAFETY: by the contract of `AssertSend::new` threads that share the value use only its `Sync` parts by reference, and
+// move each other part to one thread.
+unsafe impl<T> Sync for AssertSend<T> {}

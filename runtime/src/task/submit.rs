@@ -1,4 +1,4 @@
-//! [`Pool::submit`]: a closure as a task.
+//! [`Pool::submit`]: runs a closure as a task.
 
 use std::any::type_name;
 use std::sync::Arc;
@@ -13,8 +13,13 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use tries
-    /// again). And if it is a pool of processes: a closure cannot be sent to one, as an annotated function can.
+    /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use
+    /// tries again). And if it is a pool of processes: a closure cannot be sent to a process, as an annotated function
+    /// can.
+    #[doc(alias = "spawn")]
+    #[doc(alias = "spawn_blocking")]
+    #[doc(alias = "apply_async")]
+    #[doc(alias = "execute")]
     #[track_caller]
     pub fn submit<T, F>(&self, work: F) -> Task<T>
     where
@@ -22,20 +27,26 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::by_bounds());
+        let slot =
+            Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::from_bounds());
         Task::start(core, slot)
     }
 
-    /// As [`submit`](Self::submit); calls `told` when the task has ended.
+    /// As [`submit`](Self::submit); calls `callback` when the task has ended.
     #[track_caller]
-    pub(crate) fn submit_told<F>(&self, work: F, told: impl FnOnce(&Outcome<'_>) + Send + 'static) -> Task<()>
+    pub(crate) fn submit_with_callback<F>(
+        &self,
+        work: F,
+        callback: impl FnOnce(&Outcome<'_>) + Send + 'static,
+    ) -> Task<()>
     where
         F: FnOnce() + Send + 'static,
     {
         let core = self.core().with_threads("closures");
-        let slot = Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::by_bounds());
-        // Before it is queued: whatever becomes of it, it tells.
-        let _ = slot.listen(Listener::Call(Box::new(told)));
+        let slot =
+            Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::from_bounds());
+        // Registered before the task is queued, so it is called however the task ends.
+        let _ = slot.listen(Listener::Callback(Box::new(callback)));
         Task::start(core, slot)
     }
 }

@@ -1,7 +1,7 @@
 //! The way from a source to an ending: workers take chunks one after the other, map them at the same time, and hand
 //! the results on in the order in which they took the chunks.
 //!
-//! Whoever has a result that is next in turn hands it on, and with it those behind it that are ready; the others go
+//! Whoever has a result that is next in turn workers it on, and with it those behind it that are ready; the others go
 //! on to the next chunk meanwhile. A worker takes no chunk that lies too far ahead of the one that is next in turn, so
 //! that one slow chunk does not pile up the others' results.
 
@@ -21,7 +21,7 @@ use super::{ROWS, Scan};
 use crate::frame::chunks::isolated;
 use crate::frame::error::ChunkError;
 use crate::map::progress::Bar;
-use crate::map::{Grain, Hands, Items, Run};
+use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool;
 use crate::pool::Pool;
 use crate::task::send_proof::CallProof;
@@ -111,12 +111,12 @@ where
         unreadable(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
-    let hands = Hands::of(&core, false);
+    let workers = MapWorkers::of(&core, false);
     if path.as_deref().is_some_and(matches_nothing) {
         return Err(unreadable(polars_err!(ComputeError: "no file matches the pattern")));
     }
     let input = match path.zip(format) {
-        Some((path, format)) => Input::files(&path, format, frame, rows, hands.count()),
+        Some((path, format)) => Input::files(&path, format, frame, rows, workers.count()),
         None => frame.map(Input::query),
     };
     let (source, total) = match input.map_err(unreadable)? {
@@ -145,18 +145,18 @@ where
             failed: None,
         }),
         moved: Condvar::new(),
-        window: 2 * hands.count(),
+        window: 2 * workers.count(),
     };
-    let workers = Run {
-        hands,
+    let run = CollectRun {
+        workers,
         name: std::any::type_name::<F>(),
         grain: Grain::Size(1),
         bar: None,
         call: |_| pipeline.work(&unreadable),
-        keep: Ok::<(), std::convert::Infallible>,
-        stops: false,
+        accept: Ok::<(), std::convert::Infallible>,
+        can_stop: false,
     };
-    let Ok(_) = workers.collect(Items::into_source(0..hands.count()), CallProof::by_bounds());
+    let Ok(_) = run.collect(Items::into_source(0..workers.count()), CallProof::from_bounds());
     let state = pipeline.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.failed {
         Some((_, error)) => Err(error),
@@ -247,7 +247,7 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
         }
     }
 
-    /// Hands on what is ready, in turn, unless another worker is at it.
+    /// MapWorkers on what is ready, in turn, unless another worker is at it.
     fn hand_on<T>(&self)
     where
         E: Ending<T, Part = P>,

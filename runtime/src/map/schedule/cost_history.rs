@@ -1,56 +1,60 @@
-//! What functions took the last time: a guess, for maps whose first item is long.
+//! The cost an item had in the last map of each function: the first guess for the next map of that function.
+//!
+//! A map whose first item is long has no other way to know that its items are worth sharing before that item has run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Functions that are remembered; one that falls on another's place takes it.
-const PLACES: usize = 256;
-/// Shorter items are not told apart: their cost is found sooner than it is believed.
+/// Entries of the table. Functions whose names hash to one entry overwrite each other.
+const ENTRIES: usize = 256;
+/// Items of at least this cost are recorded with their cost. Below it a warm-up finds the cost sooner than a guess
+/// would be trusted.
 const LONG_NS: u64 = 5_000;
-/// What is remembered of functions whose items are short.
+/// The cost recorded for a function of short items.
 const SHORT: u64 = 1;
 
-/// The function's name in the high half of a word, its nanoseconds an item in the low half; 0 where nobody is.
-static TOOK: [AtomicU64; PLACES] = [const { AtomicU64::new(0) }; PLACES];
+/// One word an entry: a tag of the function's name in the high half, nanoseconds an item in the low half; 0 is empty.
+static TABLE: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
-/// A function's place in the table.
+/// The entry of one function.
 #[derive(Clone, Copy)]
-pub(crate) struct Prior {
-    place: usize,
+pub(crate) struct CostHistory {
+    entry: usize,
     tag: u64,
 }
 
-impl Prior {
-    pub(crate) fn of(function: &'static str) -> Self {
-        // Names are told apart by where they stand: two that share a text share a guess.
+impl CostHistory {
+    pub(crate) fn for_function(function: &'static str) -> Self {
+        // Keyed by the name's address; literals merged by the linker share an entry.
         let hash = (function.as_ptr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        #[allow(clippy::cast_possible_truncation, reason = "of the table's size")]
-        Self { place: (hash >> 56) as usize % PLACES, tag: (hash >> 24) & 0xffff_ffff }
+        #[allow(clippy::cast_possible_truncation, reason = "the index is below the table's size")]
+        Self { entry: (hash >> 56) as usize % ENTRIES, tag: (hash >> 24) & 0xffff_ffff }
     }
 
-    /// Nanoseconds, if the function is remembered; and whether the place is free for it.
-    fn took(self) -> (u64, bool) {
-        let word = TOOK[self.place].load(Ordering::Relaxed);
+    /// The recorded nanoseconds, 0 if there are none; and whether this function may overwrite the entry with a short
+    /// cost, because it is empty or its own.
+    fn read(self) -> (u64, bool) {
+        let word = TABLE[self.entry].load(Ordering::Relaxed);
         let own = word >> 32 == self.tag;
         (if own { word & 0xffff_ffff } else { 0 }, own || word == 0)
     }
 
-    /// Nanoseconds an item took, if the function is remembered and they were many.
-    pub(crate) fn long(self) -> Option<u64> {
-        Some(self.took().0).filter(|nanoseconds| *nanoseconds >= LONG_NS)
+    /// The recorded nanoseconds an item, if items were long.
+    pub(crate) fn long_item_ns(self) -> Option<u64> {
+        Some(self.read().0).filter(|nanoseconds| *nanoseconds >= LONG_NS)
     }
 
-    /// Whether the function is remembered, and its items were short.
+    /// Whether the function is recorded with short items.
     pub(crate) fn is_short(self) -> bool {
-        self.took().0 == SHORT
+        self.read().0 == SHORT
     }
 
-    pub(crate) fn remember(self, nanoseconds: u64) {
-        let (before, is_free) = self.took();
+    pub(crate) fn record(self, nanoseconds: u64) {
+        let (before, can_replace) = self.read();
         let now = if nanoseconds < LONG_NS { SHORT } else { nanoseconds.min(u64::from(u32::MAX)) };
-        // Only what is news is written: with maps inside maps all threads would write here. And functions of short items
-        // do not fight for a place.
-        if before.abs_diff(now) > now / 4 && (is_free || now != SHORT) {
-            TOOK[self.place].store(self.tag << 32 | now, Ordering::Relaxed);
+        // Written only if the cost changed by more than a quarter: all threads that run nested maps share this line. A
+        // function of short items does not evict another function.
+        if before.abs_diff(now) > now / 4 && (can_replace || now != SHORT) {
+            TABLE[self.entry].store(self.tag << 32 | now, Ordering::Relaxed);
         }
     }
 }
@@ -60,16 +64,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_items_are_remembered_and_short_ones_told_apart_from_unknown_ones() {
-        let prior = || Prior::of("a name of this test's own");
-        assert_eq!((prior().long(), prior().is_short()), (None, false));
-        prior().remember(20_000);
-        assert_eq!((prior().long(), prior().is_short()), (Some(20_000), false));
-        prior().remember(21_000);
-        assert_eq!(prior().long(), Some(20_000), "much the same");
-        prior().remember(100);
-        assert_eq!((prior().long(), prior().is_short()), (None, true));
-        prior().remember(9_000);
-        assert_eq!((prior().long(), prior().is_short()), (Some(9_000), false));
+    fn long_costs_are_recorded_and_short_ones_differ_from_unknown_ones() {
+        let history = || CostHistory::for_function("a name of this test's own");
+        assert_eq!((history().long_item_ns(), history().is_short()), (None, false));
+        history().record(20_000);
+        assert_eq!((history().long_item_ns(), history().is_short()), (Some(20_000), false));
+        history().record(21_000);
+        assert_eq!(history().long_item_ns(), Some(20_000), "a change of 5 % is not written");
+        history().record(100);
+        assert_eq!((history().long_item_ns(), history().is_short()), (None, true));
+        history().record(9_000);
+        assert_eq!((history().long_item_ns(), history().is_short()), (Some(9_000), false));
     }
 }

@@ -1,55 +1,54 @@
-//! Blocks of items in order, from one counter: for maps that end at the first failure, and those with a chunk size.
+//! Blocks in index order from one counter (guided self-scheduling): for maps that may stop early, and for those with a
+//! chunk size or a number of chunks.
 //!
-//! Blocks are started in the order of their indexes, so when one fails all earlier ones have been started, and the
-//! first failure in input order is found. Without a chunk size blocks shrink with what is left (guided
-//! self-scheduling: Polychronopoulos and Kuck, 1987).
+//! Blocks start in index order. So when one fails, all earlier blocks have started, and the first failure in input
+//! order is found. Without a chunk size blocks shrink with the number of items left (Polychronopoulos and Kuck, 1987).
 
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::placement::Cores;
-use super::stop::Stop;
+use super::placement::Placement;
+use super::stop::StopFlag;
 use crate::sys::clock::Moment;
 
-/// A block at least, where items are cheap.
-const LEAST_NS: u64 = 2_000;
-/// A block at most, so that the last ones end together.
-const BLOCK_NS: u64 = 1_000_000;
+/// The shortest guided block: a shorter one costs more to take than it gains.
+const MIN_BLOCK_NS: u64 = 2_000;
+/// The longest guided block, so that the workers' last blocks end at about the same time.
+const MAX_BLOCK_NS: u64 = 1_000_000;
 
-/// How large the next block is.
+/// How long the next block is.
 #[derive(Clone, Copy)]
-pub(crate) enum Block {
+pub(crate) enum BlockSize {
+    /// This many items.
     Fixed(usize),
-    /// So many in all; the first ones are one item longer than the last ones.
+    /// This many blocks in all; the first ones are one item longer than the last ones.
     Balanced(usize),
-    /// A share of what is left for so many workers.
-    Guided {
-        per_item_ns: u64,
-        workers: usize,
-    },
+    /// A share of the items left: one part in four times the workers, between the two limits above.
+    Guided { per_item_ns: u64, workers: usize },
 }
 
-/// The counter that blocks are taken from. What no worker starts on is discarded with it.
-pub(crate) struct Handout<'a, D: Fn(Range<usize>)> {
+/// The counter from which workers take blocks. Items of blocks that no worker started are discarded on drop.
+pub(crate) struct GuidedBlocks<'a, D: Fn(Range<usize>)> {
     items: Range<usize>,
-    size: Block,
-    /// The end of the last block that was started.
+    size: BlockSize,
+    /// The end of the last block that a worker took.
     started: AtomicUsize,
-    stop: Stop,
+    stop: StopFlag,
     discard: &'a D,
 }
 
-impl<'a, D: Fn(Range<usize>)> Handout<'a, D> {
-    pub(crate) fn new(items: Range<usize>, size: Block, discard: &'a D) -> Self {
+impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
+    pub(crate) fn new(items: Range<usize>, size: BlockSize, discard: &'a D) -> Self {
         let started = AtomicUsize::new(items.start);
-        Self { items, size, started, stop: Stop::new(), discard }
+        Self { items, size, started, stop: StopFlag::new(), discard }
     }
 
-    /// One worker's share: runs `body` on blocks until none is left, or one breaks. With `cores` the caller works along.
-    pub(crate) fn work(&self, cores: Option<&Cores>, body: &impl Fn(Range<usize>) -> ControlFlow<()>) {
-        let unwinding = self.stop.on_unwind();
-        let mut worker = match cores.map(|cores| cores.arrive(|| self.left_ns())) {
-            Some(None) => return unwinding.defuse(),
+    /// One worker's share: runs `body` on blocks until none is left, or one breaks. `placement` is given where the
+    /// caller runs a share too.
+    pub(crate) fn work(&self, placement: Option<&Placement>, body: &impl Fn(Range<usize>) -> ControlFlow<()>) {
+        let stop_on_unwind = self.stop.set_on_unwind();
+        let mut worker = match placement.map(|placement| placement.arrive(|| self.left_ns())) {
+            Some(None) => return stop_on_unwind.disarm(),
             Some(worker) => worker,
             None => None,
         };
@@ -58,18 +57,18 @@ impl<'a, D: Fn(Range<usize>)> Handout<'a, D> {
                 self.stop.set();
             }
             if let Some(worker) = &mut worker {
-                worker.give_way(Moment::now());
+                worker.yield_if_late(Moment::now());
             }
         }
-        unwinding.defuse();
+        stop_on_unwind.disarm();
     }
 
-    /// What is left, in nanoseconds, where that is known.
+    /// The estimated cost of the items left; `u64::MAX` if unknown.
     fn left_ns(&self) -> u64 {
         let left = self.items.end.saturating_sub(self.started.load(Ordering::Relaxed));
         match self.size {
-            Block::Guided { per_item_ns, .. } => per_item_ns.saturating_mul(left as u64),
-            Block::Fixed(_) | Block::Balanced(_) => u64::MAX,
+            BlockSize::Guided { per_item_ns, .. } => per_item_ns.saturating_mul(left as u64),
+            BlockSize::Fixed(_) | BlockSize::Balanced(_) => u64::MAX,
         }
     }
 
@@ -79,7 +78,7 @@ impl<'a, D: Fn(Range<usize>)> Handout<'a, D> {
             if start >= self.items.end || self.stop.is_set() {
                 return None;
             }
-            let end = start + self.next(start);
+            let end = start + self.len_at(start);
             match self.started.compare_exchange_weak(start, end, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(start..end),
                 Err(other) => start = other,
@@ -88,35 +87,35 @@ impl<'a, D: Fn(Range<usize>)> Handout<'a, D> {
     }
 
     /// The length of the block that begins at `start`.
-    fn next(&self, start: usize) -> usize {
+    fn len_at(&self, start: usize) -> usize {
         let rest = self.items.end - start;
         match self.size {
-            Block::Fixed(size) => size.min(rest),
-            Block::Balanced(blocks) => {
+            BlockSize::Fixed(size) => size.min(rest),
+            BlockSize::Balanced(blocks) => {
                 let (each, more) = (self.items.len() / blocks, self.items.len() % blocks);
                 if start - self.items.start < more * (each + 1) { each + 1 } else { each }
             }
-            Block::Guided { per_item_ns, workers } => {
+            BlockSize::Guided { per_item_ns, workers } => {
                 let items = |time: u64| usize::try_from(time / per_item_ns.max(1)).unwrap_or(usize::MAX).max(1);
-                let most = items(BLOCK_NS);
-                (rest / (4 * workers)).clamp(items(LEAST_NS).min(most), most).min(rest)
+                let most = items(MAX_BLOCK_NS);
+                (rest / (4 * workers)).clamp(items(MIN_BLOCK_NS).min(most), most).min(rest)
             }
         }
     }
 
-    /// Blocks in all, where that is known; else items.
-    pub(crate) fn blocks(&self) -> usize {
+    /// The number of blocks; an upper bound for guided ones.
+    pub(crate) fn count(&self) -> usize {
         match self.size {
-            Block::Fixed(size) => self.items.len().div_ceil(size),
-            Block::Balanced(blocks) => blocks,
-            Block::Guided { .. } => self.items.len(),
+            BlockSize::Fixed(size) => self.items.len().div_ceil(size),
+            BlockSize::Balanced(blocks) => blocks,
+            BlockSize::Guided { .. } => self.items.len(),
         }
     }
 }
 
-impl<D: Fn(Range<usize>)> Drop for Handout<'_, D> {
+impl<D: Fn(Range<usize>)> Drop for GuidedBlocks<'_, D> {
     fn drop(&mut self) {
-        // Everybody has left: nobody started on what comes after the last block.
+        // `&mut self`: every worker has returned from `work`, so the items behind the counter were not started.
         let left = *self.started.get_mut()..self.items.end;
         if !left.is_empty() {
             (self.discard)(left);

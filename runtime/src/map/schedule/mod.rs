@@ -1,8 +1,9 @@
-//! Who runs which items of a map.
+//! The scheduler of a map: which thread runs which items.
 //!
-//! Without a chunk size the calling thread starts at once and looks at the clock (`probe.rs`). Only when what is left
-//! is worth it does it call helpers, and works along: on ranges that they split among them (`ranges.rs`), or where
-//! order counts on blocks from one counter (`handout.rs`). README.md in this folder tells the whole story.
+//! Without a chunk size the calling thread starts at once and times its own work (`warmup.rs`). It calls helpers only
+//! when the items left are worth sharing, and then works along with them: on ranges with stealing (`steal.rs`), or,
+//! where the map may stop early, on blocks in index order from one counter (`guided.rs`). `map/README.md` describes the
+//! protocol and gives the figures.
 
 mod cost_history;
 mod guided;
@@ -18,63 +19,67 @@ use std::sync::Arc;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{Core, Kind, mark_computing, mark_cpu_work};
-use cost_history::Prior;
-use guided::{Block, Handout};
-use malloc_cache::Aside;
-use placement::Cores;
-use steal::Ranges;
-use warmup::{Probed, Unstarted, probe};
+use cost_history::CostHistory;
+use guided::{BlockSize, GuidedBlocks};
+use malloc_cache::HeldAllocations;
+use placement::Placement;
+use steal::StealableRanges;
+use warmup::{UnstartedItems, WarmUp, warm_up};
 
-/// Less work is not shared where results own memory: see [`Aside`].
+#[cfg(feature = "process")]
+pub(super) use stop::StopFlag;
+
+/// Where results own memory, less work than this is not shared: see [`HeldAllocations`].
 const OWNED_NS: u64 = 20_000;
 
-/// How items are handed out.
+/// The grain size of a map: how many items a worker takes at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Grain {
-    /// As the clock says.
+    /// As measured while the map runs.
     Adaptive,
-    /// So many at a time.
+    /// This many items at a time.
     Size(usize),
-    /// In so many balanced blocks.
+    /// This many balanced blocks in all.
     Blocks(usize),
 }
 
-/// Who works on a map.
+/// The threads that run a map's items: a number of the pool's workers, and maybe the caller.
 #[derive(Clone, Copy)]
-pub(crate) struct Hands<'a> {
+pub(crate) struct MapWorkers<'a> {
     pub(super) core: &'a Arc<Core>,
-    /// Workers that are called at most.
+    /// The most workers to call.
     helpers: usize,
-    /// Whether the caller works along.
-    along: bool,
+    /// Whether the calling thread runs items too.
+    caller_works: bool,
 }
 
-impl<'a> Hands<'a> {
-    /// The rule for a pool: a caller of the default cpu pool is one of its n workers; on any other pool its own
-    /// workers alone run items, and so does a caller that is one of them.
+impl<'a> MapWorkers<'a> {
+    /// The rule for each pool. A caller of the default cpu pool is one of its n workers. On any other pool only the
+    /// pool's own workers run items, and so does a caller that is one of them.
     ///
-    /// With `own_workers`, a caller that only does the pool's work is none: the function's state is its workers'.
+    /// With `own_workers` (the function's state belongs to its workers) a caller runs items only if it is one of the
+    /// pool's own threads, not if it merely does the pool's work.
     pub(crate) fn of(core: &'a Arc<Core>, own_workers: bool) -> Self {
         if config::serial() {
-            return Self { core, helpers: 0, along: true };
+            return Self { core, helpers: 0, caller_works: true };
         }
         let (n, current) = (core.threads(), core.is_current());
-        let along = match core.kind() {
+        let caller_works = match core.kind() {
             _ if own_workers => core.is_own_worker(),
             Kind::Cpu => core.is_default_cpu() || current,
-            // As for frames: the first guarded Polars call on a thread makes it the only thread of a rayon pool, for
-            // good. That must not happen to a thread of the user's. A thread of Polars' streaming engine is serial
-            // already, and a chunk that waits for that engine may hold the last permit: so it works along.
+            // The first guarded Polars call on a thread makes that thread the only one of a rayon pool, for good, which
+            // must not happen to a thread of the program. A thread of Polars' streaming engine is serial already, and a
+            // chunk that waits for that engine may hold the last permit, so such a thread runs items.
             #[cfg(feature = "polars")]
             Kind::Frame if core.is_default_frames() && crate::pool::polars_threads::is_serial_polars() => true,
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
-        Self { core, helpers: if along { n - 1 } else { n }, along }
+        Self { core, helpers: if caller_works { n - 1 } else { n }, caller_works }
     }
 
-    /// Workers in all, the caller included where it works along.
+    /// The most threads, the caller included where it runs items.
     pub(crate) fn count(&self) -> usize {
-        self.helpers + usize::from(self.along)
+        self.helpers + usize::from(self.caller_works)
     }
 
     fn does_cpu_work(&self) -> bool {
@@ -86,30 +91,30 @@ impl<'a> Hands<'a> {
     }
 }
 
-/// How a map is to be run.
+/// How one window of a map is run.
 #[derive(Clone, Copy)]
-pub(crate) struct Plan<'a> {
-    pub(crate) hands: Hands<'a>,
+pub(crate) struct RunPlan<'a> {
+    pub(crate) workers: MapWorkers<'a>,
     pub(crate) grain: Grain,
-    /// Whether `body` may break, so that blocks must be started in order.
-    pub(crate) stops: bool,
-    /// Whether what is kept of a result has something to drop: memory, more often than not.
+    /// Whether `body` may break, so that blocks must start in index order.
+    pub(crate) can_stop: bool,
+    /// Whether a stored result needs a drop: it then most likely owns memory.
     pub(crate) owned: bool,
-    /// The function's name, by which its last cost is known.
+    /// The function's name, the key of its [`CostHistory`].
     pub(crate) name: &'static str,
 }
 
-/// Runs `body` on blocks that cover `0..len`, on several workers at once, and `discard` on what no block is started
-/// for.
+/// Runs `body` on blocks that cover `0..len`, on several threads at once, and `discard` on the indexes for which no
+/// block is started.
 ///
-/// When `body` breaks, no further block is started, and all that were end before this returns. With `stops` blocks are
-/// started in order of their indexes.
+/// When `body` breaks, no further block starts, and all blocks that started end before this returns. With `can_stop`
+/// blocks start in index order.
 ///
 /// # Panics
 ///
-/// With the first panic of `body`, after no further block was started and all that were have ended.
-pub(crate) fn drive<D>(
-    plan: Plan<'_>,
+/// With the payload of the first `body` that panics. No further block starts then, and all that started end before.
+pub(crate) fn run_blocks<D>(
+    plan: RunPlan<'_>,
     len: usize,
     body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
     discard: &D,
@@ -117,71 +122,72 @@ pub(crate) fn drive<D>(
 where
     D: Fn(Range<usize>) + Sync,
 {
-    let Plan { hands, grain, .. } = plan;
-    let mut unstarted = Unstarted::new(len, discard);
+    let RunPlan { workers, grain, .. } = plan;
+    let mut unstarted = UnstartedItems::new(len, discard);
     if len == 0 {
         return Ok(());
     }
-    let block = match grain {
-        Grain::Size(size) => Block::Fixed(size.max(1)),
-        Grain::Blocks(blocks) if blocks >= len => Block::Fixed(1),
-        Grain::Blocks(blocks) => Block::Balanced(blocks.max(1)),
-        // Items of a pool that blocks may take long, each of them.
-        Grain::Adaptive if matches!(hands.core.kind(), Kind::Io | Kind::Process) => Block::Fixed(1),
-        Grain::Adaptive if hands.along => return adapt(plan, &mut unstarted, body, discard),
+    let size = match grain {
+        Grain::Size(size) => BlockSize::Fixed(size.max(1)),
+        Grain::Blocks(blocks) if blocks >= len => BlockSize::Fixed(1),
+        Grain::Blocks(blocks) => BlockSize::Balanced(blocks.max(1)),
+        // An item that blocks may take long, so none waits behind another.
+        Grain::Adaptive if matches!(workers.core.kind(), Kind::Io | Kind::Process) => BlockSize::Fixed(1),
+        Grain::Adaptive if workers.caller_works => return run_adaptive(plan, &mut unstarted, body, discard),
         Grain::Adaptive => {
-            // One of the pool's own workers starts on the items in the caller's place, and calls the others.
-            let hands = Hands { helpers: hands.helpers - 1, along: true, ..hands };
-            let plan = Plan { hands, ..plan };
-            return scoped::run_on(hands.core, false, || adapt(plan, &mut unstarted, body, discard))?;
+            // One of the pool's own workers warms up in place of the caller, and calls the others.
+            let workers = MapWorkers { helpers: workers.helpers - 1, caller_works: true, ..workers };
+            let plan = RunPlan { workers, ..plan };
+            return scoped::run_on(workers.core, false, || run_adaptive(plan, &mut unstarted, body, discard))?;
         }
     };
-    // While the caller does a cpu pool's work, nested calls stay on it.
-    let _seat = hands.does_cpu_work().then(mark_cpu_work);
-    let handout = Handout::new(unstarted.give(), block, discard);
-    let blocks = handout.blocks();
-    let helpers = hands.helpers.min(if hands.along { blocks.saturating_sub(1) } else { blocks });
-    let cores = hands.along.then(|| Cores::here(helpers + 1));
+    // While the caller does a cpu pool's work, nested calls run on it.
+    let _seat = workers.does_cpu_work().then(mark_cpu_work);
+    let blocks = GuidedBlocks::new(unstarted.take_all(), size, discard);
+    let count = blocks.count();
+    let helpers = workers.helpers.min(if workers.caller_works { count.saturating_sub(1) } else { count });
+    let placement = workers.caller_works.then(|| Placement::here(helpers + 1));
     let share = || {
-        let _at_work = hands.does_cpu_work().then(mark_computing);
-        handout.work(cores.as_ref(), body);
+        let _at_work = workers.does_cpu_work().then(mark_computing);
+        blocks.work(placement.as_ref(), body);
     };
-    scoped::lend(hands.core, helpers, hands.along, &share)
+    scoped::lend(workers.core, helpers, workers.caller_works, &share)
 }
 
-/// As [`drive`], by the clock: the calling thread starts, and calls others when it is worth it.
-fn adapt<D>(
-    plan: Plan<'_>,
-    unstarted: &mut Unstarted<'_, D>,
+/// As [`run_blocks`] with [`Grain::Adaptive`]: the calling thread starts, and calls helpers once that is worth it.
+fn run_adaptive<D>(
+    plan: RunPlan<'_>,
+    unstarted: &mut UnstartedItems<'_, D>,
     body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
     discard: &D,
 ) -> Result<(), Abandoned>
 where
     D: Fn(Range<usize>) + Sync,
 {
-    let Hands { core, helpers, .. } = plan.hands;
-    let _seat = plan.hands.does_cpu_work().then(mark_cpu_work);
-    let prior = Prior::of(plan.name);
+    let MapWorkers { core, helpers, .. } = plan.workers;
+    let _seat = plan.workers.does_cpu_work().then(mark_cpu_work);
+    let history = CostHistory::for_function(plan.name);
     let least_ns = if plan.owned { OWNED_NS } else { 0 };
-    let Probed::Share { rate, helpers } = probe(unstarted, core.load(), helpers, least_ns, prior, body) else {
+    let WarmUp::Share { rate, helpers } = warm_up(unstarted, core.load(), helpers, least_ns, history, body) else {
         return Ok(());
     };
-    let items = unstarted.give();
-    let cores = Cores::here(helpers + 1);
-    if plan.stops || items.end > Ranges::<D>::MOST {
-        let handout = Handout::new(items, Block::Guided { per_item_ns: rate, workers: helpers + 1 }, discard);
+    let items = unstarted.take_all();
+    let placement = Placement::here(helpers + 1);
+    if plan.can_stop || items.end > StealableRanges::<D>::MAX_ITEMS {
+        let size = BlockSize::Guided { per_item_ns: rate, workers: helpers + 1 };
+        let blocks = GuidedBlocks::new(items, size, discard);
         let share = || {
-            let _at_work = plan.hands.does_cpu_work().then(mark_computing);
-            let _aside = plan.owned.then(Aside::new);
-            handout.work(Some(&cores), body);
+            let _at_work = plan.workers.does_cpu_work().then(mark_computing);
+            let _held = plan.owned.then(HeldAllocations::new);
+            blocks.work(Some(&placement), body);
         };
         return scoped::lend(core, helpers, true, &share);
     }
-    let ranges = Ranges::new(&items, cores, discard);
+    let ranges = StealableRanges::new(&items, placement, discard);
     let share = || {
-        let _at_work = plan.hands.does_cpu_work().then(mark_computing);
-        let _aside = plan.owned.then(Aside::new);
-        prior.remember(ranges.work(rate, body));
+        let _at_work = plan.workers.does_cpu_work().then(mark_computing);
+        let _held = plan.owned.then(HeldAllocations::new);
+        history.record(ranges.work(rate, body));
     };
     scoped::lend(core, helpers, true, &share)
 }

@@ -1,8 +1,8 @@
-//! Where a map's workers run: helpers are of use on other cores than the caller's.
+//! CPU placement of a map's workers: helpers are useful on other CPUs than the caller's.
 //!
-//! The kernel likes to wake a helper on the caller's core, where it waits until the caller's time slice ends, some
-//! milliseconds later. So a caller whose helpers have not come gives way now and then, and a helper that finds itself
-//! on the caller's core moves.
+//! The kernel tends to wake a helper on the caller's CPU, where it waits until the caller's time slice ends, some
+//! milliseconds later. So a caller whose helpers have not arrived yields from time to time, and a helper that finds
+//! itself on the caller's CPU moves to another one.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,12 +11,14 @@ use std::thread;
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
 
-/// What must be left for a helper on the caller's core to move: moving costs some 40 microseconds.
+/// The work that must be left for a helper on the caller's CPU to move: moving costs some 40 us.
 const WORTH_MOVING_NS: u64 = 100_000;
-/// When helpers that sleep on other cores should have come. The next look is after twice the time.
-const LATE_NS: u64 = 20_000;
+/// By then helpers that sleep on other CPUs should have arrived. The caller yields after this time, and after twice as
+/// long each time after that.
+const FIRST_YIELD_NS: u64 = 20_000;
 
-/// What tells this thread from all others that live. The standard library's handle is gone in exit handlers.
+/// An identity of the current thread, unique among live threads. It works in exit handlers, where the standard
+/// library's thread handle is gone.
 fn this_thread() -> usize {
     thread_local! {
         static HERE: Cell<u8> = const { Cell::new(0) };
@@ -24,76 +26,84 @@ fn this_thread() -> usize {
     HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
-/// Those who work on a map, and where.
-pub(crate) struct Cores {
+/// The workers of one map, and the caller's CPU.
+pub(crate) struct Placement {
     /// The caller's thread.
     caller: usize,
-    /// The caller's core.
-    home: Option<usize>,
-    /// Workers there may be, the caller included.
+    /// The CPU on which the caller began, if known.
+    caller_cpu: Option<usize>,
+    /// The most workers, the caller included.
     workers: usize,
-    /// Those who have come.
-    came: AtomicUsize,
+    /// Workers that have arrived; may count more than `workers`.
+    arrived: AtomicUsize,
 }
 
-impl Cores {
-    /// For a map of the current thread's.
+impl Placement {
+    /// For a map that the current thread calls.
     pub(crate) fn here(workers: usize) -> Self {
-        Self { caller: this_thread(), home: cpu::current_core(), workers, came: AtomicUsize::new(0) }
+        Self { caller: this_thread(), caller_cpu: cpu::current_core(), workers, arrived: AtomicUsize::new(0) }
     }
 
-    /// A worker comes, with so many nanoseconds of work left; `None` if it is of no use.
-    pub(crate) fn arrive(&self, left_ns: impl FnOnce() -> u64) -> Option<Worker<'_>> {
+    /// Registers the current thread as a worker, with `left_ns` of work left. `None` if it is of no use: there are
+    /// enough workers, or it would have to move to another CPU for too little work.
+    pub(crate) fn arrive(&self, left_ns: impl FnOnce() -> u64) -> Option<PlacedWorker<'_>> {
         let is_caller = this_thread() == self.caller;
-        if let Some(home) = self.home
+        if let Some(caller_cpu) = self.caller_cpu
             && !is_caller
-            && cpu::current_core() == self.home
+            && cpu::current_core() == self.caller_cpu
         {
             if left_ns() < WORTH_MOVING_NS {
                 return None;
             }
-            cpu::leave_core(home);
+            cpu::leave_core(caller_cpu);
         }
-        let index = self.came.fetch_add(1, Ordering::Relaxed);
-        (index < self.workers).then(|| Worker { cores: self, index, is_caller, since: Moment::now(), late: LATE_NS })
+        let index = self.arrived.fetch_add(1, Ordering::Relaxed);
+        (index < self.workers).then(|| PlacedWorker {
+            placement: self,
+            index,
+            is_caller,
+            arrived_at: Moment::now(),
+            next_yield_ns: FIRST_YIELD_NS,
+        })
     }
 
     pub(crate) fn workers(&self) -> usize {
         self.workers
     }
 
-    fn all_came(&self) -> bool {
-        self.came.load(Ordering::Relaxed) >= self.workers
+    fn all_arrived(&self) -> bool {
+        self.arrived.load(Ordering::Relaxed) >= self.workers
     }
 }
 
-/// One who works on a map.
-pub(crate) struct Worker<'a> {
-    cores: &'a Cores,
-    /// The how-manieth it is.
+/// One worker of a map.
+pub(crate) struct PlacedWorker<'a> {
+    placement: &'a Placement,
+    /// Its number, in order of arrival.
     pub(crate) index: usize,
     is_caller: bool,
-    /// When the caller came, and when it last gave way after that.
-    since: Moment,
-    late: u64,
+    arrived_at: Moment,
+    /// The caller yields once this much time has passed since `arrived_at`.
+    next_yield_ns: u64,
 }
 
-impl Worker<'_> {
-    /// Gives way for a moment before the first item, if one item takes so long that helpers should come during it.
+impl PlacedWorker<'_> {
+    /// On the caller: yields once before the first item, if an item takes so long that helpers should arrive during it.
     pub(crate) fn begin(&mut self, item_ns: u64) {
-        if self.is_caller && item_ns >= LATE_NS && !self.cores.all_came() {
+        if self.is_caller && item_ns >= FIRST_YIELD_NS && !self.placement.all_arrived() {
             thread::yield_now();
         }
     }
 
-    /// Gives way for a moment after a chunk that ended `now`, if helpers should have come. Gives the time after that.
-    pub(crate) fn give_way(&mut self, now: Moment) -> Moment {
-        if !self.is_caller || self.cores.all_came() || now.since(self.since) < self.late {
+    /// On the caller, after a chunk that ended `now`: yields if helpers should have arrived and have not. Returns the
+    /// time at which it goes on.
+    pub(crate) fn yield_if_late(&mut self, now: Moment) -> Moment {
+        if !self.is_caller || self.placement.all_arrived() || now.since(self.arrived_at) < self.next_yield_ns {
             return now;
         }
-        // A helper that is late may wait for this very core.
+        // A late helper may be queued on this very CPU.
         thread::yield_now();
-        self.late = self.late.saturating_mul(2);
+        self.next_yield_ns = self.next_yield_ns.saturating_mul(2);
         Moment::now()
     }
 }

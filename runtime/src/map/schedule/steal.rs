@@ -1,25 +1,25 @@
-//! Contiguous ranges of items, one a worker: each works from the front of its own, and takes half of another's tail
-//! when it has none left.
+//! Contiguous ranges of items, one for each worker, with range stealing: a worker takes chunks from the front of its
+//! own range, and steals the back half of another's when its own is empty.
 //!
-//! Workers that take turns over one counter would write neighbouring places of the output, and fight over its pages.
-//! Splitting in halves keeps the number of steals logarithmic (Blumofe and Leiserson, 1999).
+//! Workers that took turns over one counter would write neighbouring elements of the output, and contend for its pages.
+//! Stealing halves keeps the number of steals logarithmic (Blumofe and Leiserson, 1999).
 
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::placement::Cores;
-use super::stop::Stop;
+use super::placement::Placement;
+use super::stop::StopFlag;
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropSequence;
 
-/// What a chunk is to take: short enough that the others wait little at the end.
+/// The target of a chunk: short enough that the other workers wait little at the end.
 const CHUNK_NS: u64 = 25_000;
-/// A chunk that takes less than this costs more to hand out than it is worth.
-const LEAST_NS: u64 = 2_000;
+/// The shortest chunk: a shorter one costs more to take than it gains.
+const MIN_CHUNK_NS: u64 = 2_000;
 
-/// A range as one word, on a cache line of its own.
+/// A range of indexes in one word, on a cache line of its own.
 #[repr(align(128))]
-struct Held(AtomicU64);
+struct PackedRange(AtomicU64);
 
 fn pack(range: &Range<usize>) -> u64 {
     (range.start as u64) << 32 | range.end as u64
@@ -30,30 +30,30 @@ fn unpack(word: u64) -> Range<usize> {
     (word >> 32) as usize..(word & 0xffff_ffff) as usize
 }
 
-/// The ranges of a map that is shared. What no worker starts on is discarded with it.
-pub(crate) struct Ranges<'a, D: Fn(Range<usize>)> {
-    held: Box<[Held]>,
-    cores: Cores,
-    stop: Stop,
+/// The ranges of all workers of one map. Items that no worker started are discarded on drop.
+pub(crate) struct StealableRanges<'a, D: Fn(Range<usize>)> {
+    ranges: Box<[PackedRange]>,
+    placement: Placement,
+    stop: StopFlag,
     discard: &'a D,
 }
 
-impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
-    /// The most items that ranges can tell apart.
-    pub(crate) const MOST: usize = u32::MAX as usize;
+impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
+    /// The most items: an index has 32 bits.
+    pub(crate) const MAX_ITEMS: usize = u32::MAX as usize;
 
-    /// All of `items`, for the first of the workers to begin with.
-    pub(crate) fn new(items: &Range<usize>, cores: Cores, discard: &'a D) -> Self {
-        let held: Box<[Held]> = (0..cores.workers()).map(|_| Held(AtomicU64::new(0))).collect();
-        held[0].0.store(pack(items), Ordering::Relaxed);
-        Self { held, cores, stop: Stop::new(), discard }
+    /// All of `items` in the range of the first worker that arrives.
+    pub(crate) fn new(items: &Range<usize>, placement: Placement, discard: &'a D) -> Self {
+        let ranges: Box<[PackedRange]> = (0..placement.workers()).map(|_| PackedRange(AtomicU64::new(0))).collect();
+        ranges[0].0.store(pack(items), Ordering::Relaxed);
+        Self { ranges, placement, stop: StopFlag::new(), discard }
     }
 
-    /// One worker's share: runs `body` on chunks until nothing is left to take. `rate` is what an item is believed to
-    /// take, in nanoseconds; gives what the last chunk's took.
+    /// One worker's share: runs `body` on chunks until nothing is left to take or to steal. `rate` is the expected cost
+    /// of an item in nanoseconds; returns the cost of an item in the last chunk.
     pub(crate) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> u64 {
-        let Some(mut worker) = self.cores.arrive(|| self.left().saturating_mul(rate)) else { return rate };
-        let unwinding = self.stop.on_unwind();
+        let Some(mut worker) = self.placement.arrive(|| self.left().saturating_mul(rate)) else { return rate };
+        let stop_on_unwind = self.stop.set_on_unwind();
         worker.begin(rate);
         let mut before = Moment::now();
         while let Some(chunk) = self.next(worker.index, rate) {
@@ -62,20 +62,20 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
                 self.stop.set();
             }
             let now = Moment::now();
-            // Costs may differ from item to item: what was last is the best guess.
+            // Costs may change along the items: the last chunk's is the best guess.
             rate = now.since(before).div_ceil(items);
-            before = worker.give_way(now);
+            before = worker.yield_if_late(now);
         }
-        unwinding.defuse();
+        stop_on_unwind.disarm();
         rate
     }
 
-    /// Items that nobody has started on.
+    /// Items that no worker has started.
     fn left(&self) -> u64 {
-        self.held.iter().map(|held| unpack(held.0.load(Ordering::Relaxed)).len() as u64).sum()
+        self.ranges.iter().map(|range| unpack(range.0.load(Ordering::Relaxed)).len() as u64).sum()
     }
 
-    /// The next chunk of worker `me`: its own, else a part of another's.
+    /// The next chunk of worker `me`: from its own range, after a steal if that is empty.
     fn next(&self, me: usize, rate: u64) -> Option<Range<usize>> {
         while !self.stop.is_set() {
             if let Some(chunk) = self.take(me, rate) {
@@ -90,53 +90,52 @@ impl<'a, D: Fn(Range<usize>)> Ranges<'a, D> {
 
     /// A chunk from the front of the worker's own range.
     fn take(&self, me: usize, rate: u64) -> Option<Range<usize>> {
-        let held = &self.held[me].0;
-        let mut word = held.load(Ordering::Relaxed);
+        let own = &self.ranges[me].0;
+        let mut word = own.load(Ordering::Relaxed);
         loop {
-            let mine = unpack(word);
-            if mine.is_empty() {
+            let range = unpack(word);
+            if range.is_empty() {
                 return None;
             }
-            let size = chunk(mine.len(), rate);
-            let rest = mine.start + size..mine.end;
-            match held.compare_exchange_weak(word, pack(&rest), Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some(mine.start..rest.start),
+            let size = chunk_len(range.len(), rate);
+            let rest = range.start + size..range.end;
+            match own.compare_exchange_weak(word, pack(&rest), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(range.start..rest.start),
                 Err(other) => word = other,
             }
         }
     }
 
-    /// Moves half of the longest range of another worker to this one's; `false` if there is none.
+    /// Moves the back half of the longest range to worker `me`'s; `false` if all are empty.
     fn steal(&self, me: usize) -> bool {
         loop {
-            let words = self.held.iter().map(|held| held.0.load(Ordering::Relaxed)).enumerate();
+            let words = self.ranges.iter().map(|range| range.0.load(Ordering::Relaxed)).enumerate();
             let longest = words.max_by_key(|(_, word)| unpack(*word).len());
             let Some((victim, word)) = longest.filter(|(_, word)| !unpack(*word).is_empty()) else { return false };
-            let theirs = unpack(word);
-            let middle = theirs.start + theirs.len() / 2;
-            // A range never comes back once its front was started: the same word is the same range.
-            let kept = pack(&(theirs.start..middle));
-            let held = &self.held[victim].0;
-            if held.compare_exchange(word, kept, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.held[me].0.store(pack(&(middle..theirs.end)), Ordering::Relaxed);
+            let range = unpack(word);
+            let middle = range.start + range.len() / 2;
+            // No ABA: a range whose front was taken never holds that index again, so an equal word is the same range.
+            let front = pack(&(range.start..middle));
+            if self.ranges[victim].0.compare_exchange(word, front, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.ranges[me].0.store(pack(&(middle..range.end)), Ordering::Relaxed);
                 return true;
             }
         }
     }
 }
 
-/// How many of `rest` items to start on at once.
-fn chunk(rest: usize, rate: u64) -> usize {
+/// How many of `left` items to start at once.
+fn chunk_len(left: usize, rate: u64) -> usize {
     let items = |time: u64| usize::try_from(time / rate.max(1)).unwrap_or(usize::MAX);
-    items(CHUNK_NS).min(rest / 3).max(items(LEAST_NS)).clamp(1, rest)
+    items(CHUNK_NS).min(left / 3).max(items(MIN_CHUNK_NS)).clamp(1, left)
 }
 
-impl<D: Fn(Range<usize>)> Drop for Ranges<'_, D> {
+impl<D: Fn(Range<usize>)> Drop for StealableRanges<'_, D> {
     fn drop(&mut self) {
-        // Everybody has left: what is held now nobody started on.
+        // `&mut self`: every worker has returned from `work`, so the items still in a range were not started.
         let mut drops = DropSequence::default();
-        for held in &mut self.held {
-            let left = unpack(*held.0.get_mut());
+        for range in &mut self.ranges {
+            let left = unpack(*range.0.get_mut());
             if !left.is_empty() {
                 drops.run(|| (self.discard)(left));
             }
@@ -156,7 +155,7 @@ mod tests {
             for stop_at in [0, 500, 999, usize::MAX] {
                 let seen = Mutex::new(vec![0; 1_000]);
                 let count = |range: Range<usize>| range.for_each(|item| seen.lock().unwrap()[item] += 1);
-                let ranges = Ranges::new(&(10..1_000), Cores::here(workers), &count);
+                let ranges = StealableRanges::new(&(10..1_000), Placement::here(workers), &count);
                 let body = |chunk: Range<usize>| {
                     let found = chunk.contains(&stop_at);
                     count(chunk);
@@ -173,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_neither_tiny_nor_long() {
-        assert_eq!(chunk(1_000_000, 1), 25_000);
-        assert_eq!(chunk(9_000, 1), 3_000);
-        assert_eq!(chunk(3_000, 1), 2_000, "what is left is not worth cutting further");
-        assert_eq!(chunk(10, 1_000_000), 1);
-        assert_eq!(chunk(7, 0), 7);
+    fn chunk_lengths_stay_between_2_and_25_microseconds() {
+        assert_eq!(chunk_len(1_000_000, 1), 25_000);
+        assert_eq!(chunk_len(9_000, 1), 3_000);
+        assert_eq!(chunk_len(3_000, 1), 2_000, "a third would be below the shortest chunk");
+        assert_eq!(chunk_len(10, 1_000_000), 1);
+        assert_eq!(chunk_len(7, 0), 7);
     }
 }

@@ -1,11 +1,11 @@
-//! The flag that ends a map early: a failure, or a panic of one of its workers.
+//! The flag that ends a map early, at a failure or at a panic of one of its workers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once, seen by all before they start on more.
-pub(crate) struct Stop(AtomicBool);
+/// Set at most once; workers read it before they take more items.
+pub(crate) struct StopFlag(AtomicBool);
 
-impl Stop {
+impl StopFlag {
     pub(crate) fn new() -> Self {
         Self(AtomicBool::new(false))
     }
@@ -18,23 +18,23 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Sets the flag when it is dropped by a panic.
-    pub(crate) fn on_unwind(&self) -> OnUnwind<'_> {
-        OnUnwind(self)
+    /// A guard that sets the flag if a panic drops it.
+    pub(crate) fn set_on_unwind(&self) -> StopOnUnwind<'_> {
+        StopOnUnwind(self)
     }
 }
 
-/// See [`Stop::on_unwind`].
-pub(crate) struct OnUnwind<'a>(&'a Stop);
+/// See [`StopFlag::set_on_unwind`].
+pub(crate) struct StopOnUnwind<'a>(&'a StopFlag);
 
-impl OnUnwind<'_> {
-    /// All went well.
-    pub(crate) fn defuse(self) {
+impl StopOnUnwind<'_> {
+    /// Ends the guard without setting the flag.
+    pub(crate) fn disarm(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for OnUnwind<'_> {
+impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
         self.0.set();
     }

@@ -1,4 +1,4 @@
-//! The task cell: the state machine alone, and the two places it guards.
+//! [`TaskCell`]: the state machine of a task, and the two cells that it guards, the work and the outcome.
 //!
 //! ```text
 //!   QUEUED --claim--> RUNNING --seal--> FINISHING --publish--> DONE
@@ -6,29 +6,31 @@
 //!     \--------------- revoke --------------/
 //! ```
 //!
-//! Every arrow is one compare-and-swap, so each happens once: of a worker, a joiner and a canceller that all want a
-//! queued task, one gets it; of a worker that is done and a timer that is up, one seals the outcome. Who moves the state
-//! away from `QUEUED` owns the work, who holds `FINISHING` owns the outcome until it is published, and after `DONE` the
-//! outcome belongs to the one [`Task`](crate::Task) handle. Loom checks the races in every order
-//! (`runtime/loom`).
+//! Every arrow is one compare-and-swap, so exactly one thread takes it: of a worker, a joiner and a canceller that race
+//! for a queued task, one gets it; of a worker that has a result and a timer that expires, one seals the outcome.
+//!
+//! The thread that moved the state away from `QUEUED` owns the work. The thread that moved it to `FINISHING` owns the
+//! outcome until it publishes it. After `DONE` the outcome belongs to the one [`Task`](crate::Task) handle. The models
+//! in `runtime/loom` check the races in every order; `README.md` in the folder above lists states, transitions and
+//! memory orders.
 
 use std::sync::PoisonError;
 
 use crate::sys::reserve;
 use crate::sys::small_vec::SmallVec;
-use crate::task::cancel::STOP;
+use crate::task::cancel::STOP_REQUESTED;
 use crate::task::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
 
 const QUEUED: u32 = 0;
 const RUNNING: u32 = 1;
 const FINISHING: u32 = 2;
 const DONE: u32 = 3;
-/// The low bits hold the state, the next ones flags.
-const STATE: u32 = 3;
-/// Somebody waits and must be told.
-const WAITED: u32 = 4;
+/// The bits of the word that hold the state. The other bits are flags.
+const STATE_MASK: u32 = 3;
+/// The flag that the list of listeners may not be empty.
+const HAS_LISTENERS: u32 = 4;
 
-/// Work of type `F`, its outcome of type `R`, and listeners of type `L` who wait for it.
+/// Work of type `F`, its outcome of type `R`, and listeners of type `L` for its end.
 pub(super) struct TaskCell<F, R, L> {
     state: AtomicU32,
     listeners: Mutex<SmallVec<L>>,
@@ -36,18 +38,19 @@ pub(super) struct TaskCell<F, R, L> {
     outcome: UnsafeCell<Option<R>>,
 }
 
-// SAFETY: whoever makes one has a proof that `F` and `R` may move between threads; `L` is `Send`. The state machine
-// lets only one thread at a time change either place (see the module's text).
+// SAFETY: by the contract of `new` work and outcome may move between threads; `L` is `Send`.
 unsafe impl<F, R, L: Send> Send for TaskCell<F, R, L> {}
-// SAFETY: as above; threads that look at an outcome at the same time only do so where `R`'s shared part is `Sync`.
+// SAFETY: the state machine lets one thread at a time access the work, and write or take the outcome (see the file's
+// head). By the contract of `new`, what several threads `peek` at in an outcome may be shared. Listeners are locked.
 unsafe impl<F, R, L: Send> Sync for TaskCell<F, R, L> {}
 
 impl<F, R, L> TaskCell<F, R, L> {
-    /// A queued cell.
+    /// A cell in the state `QUEUED`.
     ///
     /// # Safety
     ///
-    /// `F` and `R` may move to another thread, and what [`peek`](Self::peek) is used for may be shared.
+    /// `F` and `R` may move to another thread, and the parts of `R` that callers of [`peek`](Self::peek) read may be
+    /// shared between threads.
     pub(super) unsafe fn new(work: F) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
@@ -58,7 +61,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     }
 
     fn state(&self) -> u32 {
-        self.state.load(Ordering::Acquire) & STATE
+        self.state.load(Ordering::Acquire) & STATE_MASK
     }
 
     pub(super) fn is_queued(&self) -> bool {
@@ -73,21 +76,21 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.state() == DONE
     }
 
-    /// The word with the flag [`STOP`].
-    pub(super) fn word(&self) -> &AtomicU32 {
+    /// The word that holds the state and the flag [`STOP_REQUESTED`].
+    pub(super) fn state_word(&self) -> &AtomicU32 {
         &self.state
     }
 
-    /// Asks whoever runs it to stop.
-    pub(super) fn ask_to_stop(&self) {
-        self.state.fetch_or(STOP, Ordering::Relaxed);
+    /// Sets the flag that asks the running task to stop.
+    pub(super) fn request_stop(&self) {
+        self.state.fetch_or(STOP_REQUESTED, Ordering::Relaxed);
     }
 
-    /// Moves from one state to the next, keeping the flags; `false` if another thread was first.
+    /// Moves from one state to the next and keeps the flags; `false` if the state is not `from`.
     fn advance(&self, from: u32, to: u32) -> bool {
         let mut now = self.state.load(Ordering::Relaxed);
-        while now & STATE == from {
-            let next = (now & !STATE) | to;
+        while now & STATE_MASK == from {
+            let next = (now & !STATE_MASK) | to;
             match self.state.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(other) => now = other,
@@ -96,68 +99,71 @@ impl<F, R, L> TaskCell<F, R, L> {
         false
     }
 
-    /// Takes the work to run it, if nobody has.
+    /// Takes the work to run it; `None` if the state is not `QUEUED`.
     pub(super) fn claim(&self) -> Option<F> {
         if self.advance(QUEUED, RUNNING) { self.take_work() } else { None }
     }
 
-    /// Puts work back that was claimed and that nothing was done with: others may claim it.
+    /// Returns work that was claimed and not started: other threads may claim it.
     ///
     /// # Safety
     ///
-    /// This thread's [`claim`](Self::claim) took it, and nobody seals the outcome meanwhile.
+    /// The caller's [`claim`](Self::claim) returned it, and no thread seals the outcome meanwhile.
     #[cfg(feature = "process")]
     pub(super) unsafe fn put_back(&self, work: F) {
-        // SAFETY: whoever moved the state to `RUNNING` has the place.
-        self.work.with_mut(|place| unsafe { *place = Some(work) });
+        // SAFETY: the state is `RUNNING` by the caller's claim, so no other thread accesses the work.
+        self.work.with_mut(|cell| unsafe { *cell = Some(work) });
         self.advance(RUNNING, QUEUED);
     }
 
-    /// Whether somebody waits of whom this holds.
+    /// Whether a listener is registered for which `is` holds.
     #[cfg(feature = "process")]
     pub(super) fn has_listener(&self, is: impl Fn(&L) -> bool) -> bool {
-        self.state.load(Ordering::Acquire) & WAITED != 0 && self.lock_listeners().as_mut_slice().iter().any(is)
+        self.state.load(Ordering::Acquire) & HAS_LISTENERS != 0 && self.lock_listeners().as_mut_slice().iter().any(is)
     }
 
-    /// Takes the work to end it unrun, if nobody has. The outcome is then this thread's to publish.
+    /// Takes the work to end the task without running it; `None` if the state is not `QUEUED`. The caller must then
+    /// publish the outcome.
     pub(super) fn revoke(&self) -> Option<F> {
         if self.advance(QUEUED, FINISHING) { self.take_work() } else { None }
     }
 
     fn take_work(&self) -> Option<F> {
-        // SAFETY: the one thread that moved the state away from `QUEUED` calls this, and nobody else touches the work.
+        // SAFETY: only the thread whose compare-and-swap moved the state away from `QUEUED` calls this, and no other
+        // thread accesses the work in any other state.
         self.work.with_mut(|work| unsafe { (*work).take() })
     }
 
-    /// Claims the outcome of a task that runs; `false` if another thread was first.
+    /// Claims the outcome of a running task; `false` if the state is not `RUNNING`. The caller must then publish it.
     pub(super) fn seal(&self) -> bool {
         self.advance(RUNNING, FINISHING)
     }
 
-    /// Writes the outcome. `tell` is given each listener before the outcome's owner can take it away, and gives back
-    /// those that are to be told once it can; they are returned.
+    /// Writes the outcome and moves to `DONE`. `notify` is called with each listener before `DONE`, when the handle
+    /// cannot take the outcome yet. The listeners that it returns are returned, for the caller to notify after `DONE`.
     ///
     /// # Safety
     ///
-    /// This thread holds `FINISHING`: its [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not
-    /// published yet.
+    /// This thread's [`revoke`](Self::revoke) or [`seal`](Self::seal) succeeded, and it has not published yet.
     #[inline]
-    pub(super) unsafe fn publish(&self, outcome: R, tell: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
-        // SAFETY: only the holder of `FINISHING` reaches the outcome. There was none, so there is nothing to be dropped.
-        self.outcome.with_mut(|place| unsafe { place.write(Some(outcome)) });
-        if self.finish() {
+    pub(super) unsafe fn publish(&self, outcome: R, notify: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
+        // SAFETY: the state is `FINISHING` by this thread's transition, so no other thread accesses the outcome. It is
+        // `None`, so overwriting it drops nothing.
+        self.outcome.with_mut(|cell| unsafe { cell.write(Some(outcome)) });
+        if self.try_finish() {
             return SmallVec::None;
         }
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.tell_and_finish(tell) }
+        // SAFETY: by this function's contract the state is `FINISHING` by this thread's transition; the outcome is
+        // written.
+        unsafe { self.notify_and_finish(notify) }
     }
 
-    /// Moves from `FINISHING` to `DONE`, unless there are listeners to be told first; whether it did.
+    /// Moves from `FINISHING` to `DONE` unless listeners are registered; whether it did.
     #[inline]
-    fn finish(&self) -> bool {
+    fn try_finish(&self) -> bool {
         let mut now = self.state.load(Ordering::Acquire);
-        while now & WAITED == 0 {
-            let done = (now & !STATE) | DONE;
+        while now & HAS_LISTENERS == 0 {
+            let done = (now & !STATE_MASK) | DONE;
             match self.state.compare_exchange_weak(now, done, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(other) => now = other,
@@ -166,68 +172,69 @@ impl<F, R, L> TaskCell<F, R, L> {
         false
     }
 
-    /// Tells listeners until there are none left, and moves to `DONE`.
+    /// Passes listeners to `notify` until none is left, and moves to `DONE`.
     ///
     /// # Safety
     ///
-    /// As [`publish`](Self::publish), which has written the outcome.
+    /// As [`publish`](Self::publish), which calls this after it has written the outcome.
     #[inline(never)]
-    unsafe fn tell_and_finish(&self, mut tell: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
+    unsafe fn notify_and_finish(&self, mut notify: impl FnMut(&R, L) -> Option<L>) -> SmallVec<L> {
         let mut later = SmallVec::None;
         loop {
             let listeners = {
                 let mut listeners = self.lock_listeners();
-                self.state.fetch_and(!WAITED, Ordering::AcqRel);
+                self.state.fetch_and(!HAS_LISTENERS, Ordering::AcqRel);
                 listeners.take()
             };
             listeners.for_each(|listener| {
-                // SAFETY: the caller holds `FINISHING`: until `DONE` no other thread reaches the outcome.
-                let told =
-                    self.outcome.with(|place| unsafe { (*place).as_ref() }.map(|outcome| tell(outcome, listener)));
-                if let Some(listener) = told.flatten() {
+                // SAFETY: the state is `FINISHING` by this thread's transition: before `DONE` no other thread accesses
+                // the outcome.
+                let unnotified =
+                    self.outcome.with(|cell| unsafe { (*cell).as_ref() }.map(|outcome| notify(outcome, listener)));
+                if let Some(listener) = unnotified.flatten() {
                     later.push(listener);
                 }
             });
-            if self.finish() {
+            if self.try_finish() {
                 return later;
             }
         }
     }
 
-    /// Adds a listener, in the place of one that is the `same`; gives it back if the outcome is there already.
-    pub(super) fn listen(&self, listener: L, same: impl Fn(&L, &L) -> bool) -> Option<L> {
-        self.add(listener, |all, new| all.iter().position(|known| same(known, new)))
+    /// Registers a listener, in place of one for which `same` holds. Returns it if the state is `DONE`.
+    pub(super) fn add_or_replace_listener(&self, listener: L, same: impl Fn(&L, &L) -> bool) -> Option<L> {
+        self.insert_listener(listener, |all, new| all.iter().position(|known| same(known, new)))
     }
 
-    /// As [`listen`](Self::listen), beside all others: of many listeners none is looked at.
-    pub(super) fn listen_too(&self, listener: L) -> Option<L> {
-        self.add(listener, |_, _| None)
+    /// As [`add_or_replace_listener`](Self::add_or_replace_listener), without replacing one: it takes constant time.
+    pub(super) fn add_listener(&self, listener: L) -> Option<L> {
+        self.insert_listener(listener, |_, _| None)
     }
 
-    /// Adds a listener in the place that `find` says, or at the end.
-    fn add(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
+    /// Registers a listener at the index that `find` returns, or at the end.
+    fn insert_listener(&self, listener: L, find: impl FnOnce(&[L], &L) -> Option<usize>) -> Option<L> {
         let mut listeners = reserve::lock_with_capacity(|| self.lock_listeners(), |listeners| listeners, 1);
-        // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and comes for the list,
-        // which is locked until the listener is in it.
-        if self.state.fetch_or(WAITED, Ordering::AcqRel) & STATE == DONE {
+        // Flag and state are one word: either this sees `DONE`, or the publisher sees the flag and locks the list,
+        // which is locked here until the listener is in it.
+        if self.state.fetch_or(HAS_LISTENERS, Ordering::AcqRel) & STATE_MASK == DONE {
             return Some(listener);
         }
         let all = listeners.as_mut_slice();
         let before = match find(all, &listener) {
-            Some(place) => Some(std::mem::replace(&mut all[place], listener)),
+            Some(index) => Some(std::mem::replace(&mut all[index], listener)),
             None => {
                 listeners.push(listener);
                 None
             }
         };
-        // A waker is somebody else's code: not under the lock.
+        // Dropping a listener runs user code, so the lock is released first.
         drop(listeners);
         drop(before);
         None
     }
 
-    /// Takes a listener out that is not to be told any more.
-    pub(super) fn forget(&self, is: impl Fn(&L) -> bool) {
+    /// Removes the first listener for which `is` holds.
+    pub(super) fn remove_listener(&self, is: impl Fn(&L) -> bool) {
         let mut listeners = self.lock_listeners();
         let found = listeners.remove(is);
         drop(listeners);
@@ -238,29 +245,29 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the outcome, if it is there and was not taken.
+    /// Reads the outcome; `None` before `DONE` and after it was taken.
     ///
     /// # Safety
     ///
-    /// Nobody calls [`take`](Self::take) meanwhile.
-    pub(super) unsafe fn peek<T>(&self, look: impl FnOnce(&R) -> T) -> Option<T> {
+    /// No thread calls [`take`](Self::take) meanwhile.
+    pub(super) unsafe fn peek<T>(&self, read: impl FnOnce(&R) -> T) -> Option<T> {
         if !self.is_done() {
             return None;
         }
-        // SAFETY: after `DONE` only `take` changes the outcome, which the caller excludes.
-        self.outcome.with(|place| unsafe { (*place).as_ref() }.map(look))
+        // SAFETY: after `DONE` only `take` changes the outcome, and by this function's contract it does not run.
+        self.outcome.with(|cell| unsafe { (*cell).as_ref() }.map(read))
     }
 
-    /// Takes the outcome, if it is there and was not taken.
+    /// Takes the outcome; `None` before `DONE` and after it was taken.
     ///
     /// # Safety
     ///
-    /// Nobody calls this, or [`peek`](Self::peek), at the same time.
+    /// No thread calls this or [`peek`](Self::peek) at the same time.
     pub(super) unsafe fn take(&self) -> Option<R> {
         if !self.is_done() {
             return None;
         }
-        // SAFETY: after `DONE` only this changes the outcome, once at a time, says the caller.
-        self.outcome.with_mut(|place| unsafe { (*place).take() })
+        // SAFETY: after `DONE` only `take` changes the outcome, and by this function's contract no other access runs.
+        self.outcome.with_mut(|cell| unsafe { (*cell).take() })
     }
 }

@@ -1,74 +1,76 @@
-//! What a [`Task`](crate::Task) handle does with its slot, whatever the work's type.
+//! [`Handle`]: a slot as a [`Task`](crate::Task) handle sees it, without the type of its work.
 
 use std::sync::Arc;
 
-use super::listener::{Listener, Relay, tell};
+use super::listener::{CompletionSink, Listener, run_callback};
 use super::{Slot, TaskId};
 use crate::error::TaskError;
 use crate::pool::block_in_place::BlockedRuntime;
 use crate::pool::{self, Core};
 
-/// The handle's side of a slot.
+/// The operations of a task handle.
 pub(crate) trait Handle<T>: Send + Sync {
     fn id(&self) -> TaskId;
     fn is_done(&self) -> bool;
     fn is_running(&self) -> bool;
-    /// Whether the task is done, and has no result.
+    /// Whether the task is done and has no result.
     fn has_failed(&self) -> bool;
-    /// Tells the listener when the task is done; gives it back if the task is done already.
+    /// Registers a listener to be notified when the task ends; returns it if the task is done.
     fn listen(&self, listener: Listener) -> Option<Listener>;
-    /// Tells a relay no more that was to be told this key.
-    fn forget(&self, relay: &Arc<dyn Relay>, key: usize);
-    /// Runs a listener of a task that is done.
-    fn tell(&self, listener: Listener);
-    /// The outcome, once; `None` before the task is done and after it was taken.
+    /// Removes the sink that was registered with this key.
+    fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize);
+    /// Notifies a listener of a task that is done.
+    fn notify_now(&self, listener: Listener);
+    /// Takes the outcome; `None` before the task is done, and after the outcome was taken.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// Ends a task that nobody has started and returns `true`; asks one that runs to stop.
+    /// Ends a task that has not started and returns `true`; otherwise asks it to stop, and kills its worker process.
     fn cancel(&self) -> bool;
-    /// As `cancel`, but a worker process lives on.
-    fn withdraw(&self) -> bool {
+    /// As `cancel`, without killing a worker process.
+    fn request_cancel(&self) -> bool {
         self.cancel()
     }
-    /// Runs the task here if nobody has started it.
+    /// Runs the task on this thread if it is queued; whether it did.
     fn run_if_queued(&self) -> bool;
-    /// Runs the task on this thread, a worker, if nobody has started it and this worker may.
+    /// Runs the task on this thread, a worker, if the task is claimable and its pool has a free permit.
     fn claim(&self) -> bool {
-        self.may_be_claimed() && pool::run_claimed(self.core(), || self.run_if_queued())
+        self.is_claimable() && pool::run_claimed(self.core(), || self.run_if_queued())
     }
-    /// Whether a thread that waits may run the task in its own time.
-    fn may_be_claimed(&self) -> bool;
-    /// Whether a worker of its own pool that waits may run it, where no other thread can be had.
-    fn may_be_claimed_by_own(&self) -> bool {
-        self.may_be_claimed()
+    /// Whether the task is queued and may run on a worker of any pool.
+    fn is_claimable(&self) -> bool;
+    /// Whether the task is queued and may run on a worker of its own pool that waits, where the pool gets no other
+    /// thread.
+    fn is_claimable_by_own_worker(&self) -> bool {
+        self.is_claimable()
     }
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
-    /// Whether an async runtime polls the task, so that a thread which waits may [block](Self::blocked) it.
+    /// Whether an async runtime polls the task, so that a thread that waits for it may [block](Self::blocked) it.
     fn is_polled(&self) -> bool {
         false
     }
-    /// What the thread that asks blocks if it waits for the task.
+    /// What the calling thread blocks if it waits for the task.
     fn blocked(&self) -> BlockedRuntime {
         BlockedRuntime::None
     }
 }
 
-/// What a slot holds: a closure, which any thread may run, or a future, which only its runtime polls.
-pub(crate) trait Work<T>: Sized {
-    /// Whether it waits in its pool's queue, and not with a runtime.
-    const QUEUED: bool = true;
+/// The work of a slot: a closure, which any thread may run; a future, which only its runtime polls; or a call for a
+/// worker process.
+pub(crate) trait TaskWork<T>: Sized {
+    /// Whether it waits in its pool's queue, not with an async runtime.
+    const IN_POOL_QUEUE: bool = true;
 
-    /// Runs the slot's work here if nobody has started it.
+    /// Runs the slot's work on this thread if it is queued; whether it did.
     fn run_if_queued(slot: &Slot<Self, T>) -> bool;
 }
 
-impl<F: FnOnce() -> T, T> Work<T> for F {
+impl<F: FnOnce() -> T, T> TaskWork<T> for F {
     fn run_if_queued(slot: &Slot<F, T>) -> bool {
         slot.claim_and_run(|| {}).is_some()
     }
 }
 
-impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
+impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
     fn id(&self) -> TaskId {
         self.id
     }
@@ -82,52 +84,55 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
     }
 
     fn has_failed(&self) -> bool {
-        // SAFETY: the caller has the handle, so nobody takes the outcome meanwhile: that wants it by value or `&mut`.
+        // SAFETY: `take` does not run meanwhile: it needs the user's `Task` handle by value or through `&mut`, and the
+        // caller borrows that handle.
         let failed = unsafe { self.cell.peek(Result::is_err) };
         failed == Some(true)
     }
 
     fn listen(&self, listener: Listener) -> Option<Listener> {
-        if matches!(listener, Listener::Call(_) | Listener::Relay(..)) {
-            return self.cell.listen_too(listener);
+        if matches!(listener, Listener::Callback(_) | Listener::Sink(..)) {
+            return self.cell.add_listener(listener);
         }
-        self.cell.listen(listener, |known, new| match (known, new) {
-            (Listener::Wake(known), Listener::Wake(new)) => known.will_wake(new),
-            (Listener::Polled(_), Listener::Polled(_)) => true,
+        self.cell.add_or_replace_listener(listener, |known, new| match (known, new) {
+            (Listener::Thread(known), Listener::Thread(new)) => known.will_wake(new),
+            (Listener::Poller(_), Listener::Poller(_)) => true,
             _ => false,
         })
     }
 
-    fn forget(&self, relay: &Arc<dyn Relay>, key: usize) {
-        self.cell.forget(|known| {
-            matches!(known, Listener::Relay(known, known_key) if *known_key == key && Arc::ptr_eq(known, relay))
-        });
+    fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize) {
+        self.cell.remove_listener(
+            |known| matches!(known, Listener::Sink(known, known_key) if *known_key == key && Arc::ptr_eq(known, sink)),
+        );
     }
 
-    fn tell(&self, listener: Listener) {
-        // SAFETY: as in `has_failed`.
-        let told = unsafe { self.cell.peek(|outcome| (tell(outcome, listener), outcome.is_err())) };
-        if let Some((Some(listener), failed)) = told {
-            listener.wake(failed);
+    fn notify_now(&self, listener: Listener) {
+        // SAFETY: `take` does not run meanwhile: it needs the user's `Task` handle by value or through `&mut`, and the
+        // caller borrows that handle.
+        let notified = unsafe { self.cell.peek(|outcome| (run_callback(outcome, listener), outcome.is_err())) };
+        if let Some((Some(listener), failed)) = notified {
+            listener.notify(failed);
         }
     }
 
     fn take(&self) -> Option<Result<T, TaskError>> {
-        // SAFETY: only the one `Task` handle calls this, once at a time: by value, or through `&mut`.
+        // SAFETY: no other `take` or `peek` runs meanwhile: the user's `Task` handle calls this by value or through
+        // `&mut`, and the temporary handles that `scope` makes to claim tasks neither take nor peek.
         let outcome = unsafe { self.cell.take() };
         outcome.map(|outcome| outcome.map_err(|error| *error))
     }
 
-    fn withdraw(&self) -> bool {
-        if self.end_in_queue(|| TaskError::Cancelled) {
+    fn request_cancel(&self) -> bool {
+        if self.end_in_pool_queue(|| TaskError::Cancelled) {
             return true;
         }
-        self.cell.ask_to_stop();
+        self.cell.request_stop();
         false
     }
 
     fn cancel(&self) -> bool {
-        if self.withdraw() {
+        if self.request_cancel() {
             return true;
         }
         #[cfg(feature = "process")]
@@ -139,18 +144,18 @@ impl<F: Work<T>, T> Handle<T> for Slot<F, T> {
 
     fn run_if_queued(&self) -> bool {
         let ran = F::run_if_queued(self);
-        if ran && F::QUEUED {
+        if ran && F::IN_POOL_QUEUE {
             self.core.count_dead_task();
         }
         ran
     }
 
-    fn may_be_claimed(&self) -> bool {
-        !self.terms.own_worker && self.cell.is_queued()
+    fn is_claimable(&self) -> bool {
+        !self.options.own_worker && self.cell.is_queued()
     }
 
-    fn may_be_claimed_by_own(&self) -> bool {
-        self.terms.timeout.is_none() && self.cell.is_queued()
+    fn is_claimable_by_own_worker(&self) -> bool {
+        self.options.timeout.is_none() && self.cell.is_queued()
     }
 
     fn core(&self) -> &Arc<Core> {

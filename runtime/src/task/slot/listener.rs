@@ -1,4 +1,4 @@
-//! Who is told when a task has ended, and of what.
+//! [`Listener`]: what a task notifies when it ends.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -6,7 +6,8 @@ use std::task::Waker;
 use crate::error::TaskError;
 use crate::sys::unwind;
 
-/// How a task ended, as [`Task::on_done`](crate::Task::on_done) tells it. The result itself belongs to the task.
+/// How a task ended, as the callback of [`Task::on_done`](crate::Task::on_done) sees it. The result stays with the
+/// task.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     error: Option<&'a TaskError>,
@@ -19,49 +20,50 @@ impl<'a> Outcome<'a> {
         self.error.is_none()
     }
 
-    /// Why it did not.
+    /// Why the function did not return.
     #[must_use]
     pub fn error(&self) -> Option<&'a TaskError> {
         self.error
     }
 }
 
-/// What is done when a task has ended.
+/// A registration to be notified once, when a task ends.
 pub(crate) enum Listener {
-    /// Of a thread that sleeps.
-    Wake(Waker),
-    /// The list of completions that the task's key goes to.
-    Relay(Arc<dyn Relay>, usize),
-    /// As `Wake`, of whoever polled the task last: an executor may come with another waker each time.
-    Polled(Waker),
-    Call(Box<dyn FnOnce(&Outcome<'_>) + Send>),
+    /// Wakes a thread that waits for the task.
+    Thread(Waker),
+    /// Adds the task's key to a queue of completions.
+    Sink(Arc<dyn CompletionSink>, usize),
+    /// Wakes the async task that polled this one last. Each poll replaces it, as executors may bring a new waker each
+    /// time.
+    Poller(Waker),
+    Callback(Box<dyn FnOnce(&Outcome<'_>) + Send>),
 }
 
-/// Is told that a task has ended, and tells others.
-pub(crate) trait Relay: Send + Sync {
-    /// The task with this key has ended; `failed` says that it has no result.
-    fn ended(&self, key: usize, failed: bool);
+/// A receiver of the ends of several tasks.
+pub(crate) trait CompletionSink: Send + Sync {
+    /// The task with this key has ended; with `failed` it has no result.
+    fn complete(&self, key: usize, failed: bool);
 }
 
 impl Listener {
-    /// Wakes whoever is to be woken.
+    /// Notifies a waker or a sink. Called after `DONE`, so that the result can be taken.
     #[inline]
-    pub(super) fn wake(self, failed: bool) {
+    pub(super) fn notify(self, failed: bool) {
         unwind::contain(|| match self {
-            Self::Wake(waker) | Self::Polled(waker) => waker.wake(),
-            Self::Relay(relay, key) => relay.ended(key, failed),
-            Self::Call(_) => {}
+            Self::Thread(waker) | Self::Poller(waker) => waker.wake(),
+            Self::Sink(sink, key) => sink.complete(key, failed),
+            Self::Callback(_) => {}
         });
     }
 }
 
-/// Calls a callback back, and keeps a waker for when the outcome can be taken.
+/// Runs a callback with the outcome, before `DONE`. Returns any other listener, to be notified after it.
 #[inline]
-pub(super) fn tell<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
+pub(super) fn run_callback<T>(outcome: &Result<T, Box<TaskError>>, listener: Listener) -> Option<Listener> {
     match listener {
-        Listener::Wake(_) | Listener::Relay(..) | Listener::Polled(_) => Some(listener),
-        Listener::Call(call) => {
-            // Whoever waits for the task must not suffer.
+        Listener::Thread(_) | Listener::Sink(..) | Listener::Poller(_) => Some(listener),
+        Listener::Callback(call) => {
+            // A panic must not keep the task from ending.
             unwind::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
             None
         }

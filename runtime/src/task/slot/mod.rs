@@ -1,6 +1,7 @@
-//! The task slot: one `Arc` that holds a task's work, its state and its outcome.
+//! [`Slot`]: one `Arc` that owns a task's work, its state and its outcome.
 //!
-//! The state machine is in `cell.rs`; here it meets the pool: who runs a task, who is told, and what is counted.
+//! The state machine is [`TaskCell`] in `cell.rs`. This file connects it to the pool: running a task, notifying
+//! listeners, counting outcomes.
 
 mod cell;
 mod handle;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::cancel::Current;
+use super::cancel::CurrentTask;
 use super::send_proof::CallProof;
 use crate::error::TaskError;
 use crate::error::panics;
@@ -23,13 +24,13 @@ use crate::sys::fork;
 use crate::sys::unwind;
 
 use cell::TaskCell;
-use listener::tell;
-use timeout::Timed;
+use listener::run_callback;
+use timeout::TimedRun;
 
 pub(crate) use handle::Handle;
-pub(crate) use handle::Work;
+pub(crate) use handle::TaskWork;
 pub use listener::Outcome;
-pub(crate) use listener::{Listener, Relay};
+pub(crate) use listener::{CompletionSink, Listener};
 
 /// The number of a task; no two tasks of a process have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,51 +42,56 @@ impl std::fmt::Display for TaskId {
     }
 }
 
+/// A task of work `F` and result `T`.
 pub(crate) struct Slot<F, T> {
-    /// An error is boxed: a million queued tasks would all have room for one.
+    /// The error is boxed to keep queued tasks small.
     cell: TaskCell<F, Result<T, Box<TaskError>>, Listener>,
     id: TaskId,
     function: &'static str,
-    terms: TaskOptions,
+    options: TaskOptions,
     core: Arc<Core>,
-    context: CallerSpan,
+    caller_span: CallerSpan,
 }
 
-/// What a task asks of its worker.
+/// The requirements of a task on the worker that runs it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct TaskOptions {
-    /// Its time, from the start of the run.
+    /// The time limit, from the start of the run.
     pub(crate) timeout: Option<Duration>,
-    /// It has state that belongs to its worker, or a time-out: no thread that waits may claim it.
+    /// Whether it must run on a worker of its own pool, because it uses that worker's state or has a time limit. A
+    /// thread that waits may not claim it.
     pub(crate) own_worker: bool,
 }
 
 impl<F, T> Slot<F, T> {
-    /// A queued slot: of a closure, or of a future that a runtime polls.
+    /// A slot in the state `QUEUED`. The work is a closure, a future that a runtime polls, or a call for a worker
+    /// process.
     pub(crate) fn new(
         core: Arc<Core>,
         function: &'static str,
-        terms: TaskOptions,
+        options: TaskOptions,
         work: F,
         _: CallProof<F, T>,
     ) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self {
-            // SAFETY: the proof says so of both; what is shared of an outcome is its `TaskError`, which is `Sync`.
+            // SAFETY: by the `CallProof` work and result may move between threads. `peek` shares only the `TaskError`
+            // of an outcome, which is `Sync`.
             cell: unsafe { TaskCell::new(work) },
             id: TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             function,
-            terms,
+            options,
             core,
-            context: CallerSpan::here(),
+            caller_span: CallerSpan::here(),
         })
     }
 
-    /// Counts the outcome, publishes it, and tells whoever listens.
+    /// Counts the outcome, publishes it, and notifies the listeners: callbacks before the outcome can be taken, wakers
+    /// and sinks after.
     ///
     /// # Safety
     ///
-    /// As [`TaskCell::publish`]: this thread's `revoke` or `seal` succeeded.
+    /// As [`TaskCell::publish`]: this thread's `revoke` or `seal` succeeded, and it has not published yet.
     unsafe fn publish(&self, outcome: Result<T, Box<TaskError>>) {
         let counts = self.core.counts();
         let count = match outcome.as_ref().map_err(Box::as_ref) {
@@ -95,59 +101,59 @@ impl<F, T> Slot<F, T> {
         };
         count.fetch_add(1, Ordering::Relaxed);
         let failed = outcome.is_err();
-        let first = |outcome: &Result<T, Box<TaskError>>, listener| {
-            // A callback takes what it takes.
-            if matches!(listener, Listener::Call(_)) {
+        let before_done = |outcome: &Result<T, Box<TaskError>>, listener| {
+            // A callback may take any time.
+            if matches!(listener, Listener::Callback(_)) {
                 self.core.withdraw_return();
             }
-            tell(outcome, listener)
+            run_callback(outcome, listener)
         };
-        // SAFETY: the caller's promise is the same.
-        let wakers = unsafe { self.cell.publish(outcome, first) };
+        // SAFETY: this function has the contract of `TaskCell::publish`.
+        let wakers = unsafe { self.cell.publish(outcome, before_done) };
         wakers.for_each(|listener| {
-            // Nobody knows what another's waker does.
-            if !matches!(listener, Listener::Wake(_)) {
+            // A sink or an executor's waker may take any time; a thread's waker is short.
+            if !matches!(listener, Listener::Thread(_)) {
                 self.core.withdraw_return();
             }
-            listener.wake(failed);
+            listener.notify(failed);
         });
     }
 
-    /// Makes this task the thread's.
-    pub(crate) fn enter(&self) -> (EnteredSpan<'_>, Current) {
-        (self.context.enter(), Current::enter(self.cell.word()))
+    /// Makes this the current task and span of this thread, until the guards are dropped.
+    pub(crate) fn enter(&self) -> (EnteredSpan<'_>, CurrentTask) {
+        (self.caller_span.enter(), CurrentTask::enter(self.cell.state_word()))
     }
 
-    /// Ends a task that nobody has started.
-    fn end_queued(&self, why: impl FnOnce() -> TaskError) -> bool {
+    /// Ends a task that has not started; `false` if it has.
+    fn end_unstarted_with(&self, why: impl FnOnce() -> TaskError) -> bool {
         let Some(work) = self.cell.revoke() else { return false };
-        // A destructor that panics must not leave the slot unfinished.
+        // Contained: a destructor that panics must not leave the slot in `FINISHING`.
         unwind::discard(work);
-        // SAFETY: revoked just now.
+        // SAFETY: `revoke` succeeded on this thread, which has not published before.
         unsafe { self.publish(Err(Box::new(why()))) };
         true
     }
 }
 
-impl<F: Work<T>, T> Slot<F, T> {
-    /// As [`end_queued`](Self::end_queued), of a task that stays in its pool's queue.
-    fn end_in_queue(&self, why: impl FnOnce() -> TaskError) -> bool {
-        let ended = self.end_queued(why);
-        if ended && F::QUEUED {
+impl<F: TaskWork<T>, T> Slot<F, T> {
+    /// As [`end_unstarted_with`](Self::end_unstarted_with), and counts the entry that stays in the pool's queue.
+    fn end_in_pool_queue(&self, why: impl FnOnce() -> TaskError) -> bool {
+        let ended = self.end_unstarted_with(why);
+        if ended && F::IN_POOL_QUEUE {
             self.core.count_dead_task();
         }
         ended
     }
 
-    /// Whether it has ended, or another thread runs it.
+    /// Whether it runs or has ended.
     #[cfg(feature = "process")]
-    pub(crate) fn is_dead(&self) -> bool {
+    pub(crate) fn is_claimed(&self) -> bool {
         !self.cell.is_queued()
     }
 
-    /// A worker has taken it out of the queue when it had ended.
+    /// Counts that a worker took the entry of an ended task out of the pool's queue.
     #[cfg(feature = "process")]
-    pub(crate) fn exhume(&self) {
+    pub(crate) fn note_dequeued(&self) {
         self.core.removed_dead_task();
     }
 }
@@ -156,11 +162,11 @@ impl<F, T> Slot<F, T>
 where
     F: FnOnce() -> T,
 {
-    /// Runs the task here, unless another thread was first; `None` then. `started` is called in between.
+    /// Runs the task on this thread; `None` if it is not queued any more. `started` is called after the claim.
     fn claim_and_run(&self, started: impl FnOnce()) -> Option<JobEnd> {
         let work = self.cell.claim()?;
-        // All of it inside: a timer that cannot start, or a subscriber to spans that panics, must not leave the slot
-        // unfinished.
+        // `started` and `enter` run inside of the catch: a timer that cannot start, or a span subscriber that panics,
+        // must not leave the slot in `RUNNING`.
         let outcome = panics::catch(self.function, || {
             started();
             let _inside = self.enter();
@@ -171,71 +177,73 @@ where
         }
         if self.cell.seal() {
             self.core.announce_return();
-            // SAFETY: sealed just now.
+            // SAFETY: `seal` succeeded on this thread, which has not published before.
             unsafe { self.publish(outcome.map_err(Box::new)) };
             return Some(JobEnd::Ran);
         }
-        // The timer was first.
+        // The timer sealed the outcome first.
         unwind::discard(outcome);
         Some(JobEnd::WrittenOff)
     }
 }
 
-/// What is done with a task that runs elsewhere: a future on its runtime, a call in another process.
+/// For tasks that do not run as a closure on a worker: futures on their runtime, calls in worker processes.
 #[cfg(any(feature = "tokio", feature = "process"))]
 impl<F, T> Slot<F, T> {
-    /// Takes the work to begin with it, unless the task has ended.
-    pub(crate) fn begin(&self) -> Option<F> {
+    /// Takes the work to run it; `None` if it is not queued any more.
+    pub(crate) fn claim_work(&self) -> Option<F> {
         self.cell.claim()
     }
 
-    /// Ends the task that [`begin`](Self::begin) began, unless it has ended.
-    pub(crate) fn end(&self, outcome: Result<T, TaskError>) {
+    /// Ends the task whose work [`claim_work`](Self::claim_work) took. A timer may have ended it before; the outcome is
+    /// dropped then.
+    pub(crate) fn finish(&self, outcome: Result<T, TaskError>) {
         if self.cell.seal() {
-            // SAFETY: sealed just now.
+            // SAFETY: `seal` succeeded on this thread, which has not published before.
             unsafe { self.publish(outcome.map_err(Box::new)) };
         } else {
             unwind::discard(outcome);
         }
     }
 
-    /// Ends a task that never began.
-    pub(crate) fn end_unbegun(&self, why: TaskError) -> bool {
-        self.end_queued(|| why)
+    /// Ends a task that has not started; `false` if it has.
+    pub(crate) fn end_unstarted(&self, why: TaskError) -> bool {
+        self.end_unstarted_with(|| why)
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn terms(&self) -> TaskOptions {
-        self.terms
+    pub(crate) fn options(&self) -> TaskOptions {
+        self.options
     }
 
-    /// Puts work back that [`begin`](Self::begin) took, as nothing came of it yet.
+    /// Returns work that [`claim_work`](Self::claim_work) took and that was not started: other threads may claim it.
     ///
     /// # Safety
     ///
-    /// This thread's `begin` took it, and has not ended the task.
+    /// `claim_work` returned this work, and the task has not been ended since.
     #[cfg(feature = "process")]
     pub(crate) unsafe fn put_back(&self, work: F) {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: `claim_work` claimed the cell, and by this function's contract nothing has sealed it since: only
+        // `finish` does, as a task that is put back has no timer.
         unsafe { self.cell.put_back(work) };
     }
 
-    /// Whether it was asked to stop.
+    /// Whether the task was asked to stop.
     #[cfg(feature = "process")]
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.cell.word().load(Ordering::Relaxed) & crate::task::cancel::STOP != 0
+    pub(crate) fn is_stop_requested(&self) -> bool {
+        self.cell.state_word().load(Ordering::Relaxed) & crate::task::cancel::STOP_REQUESTED != 0
     }
 
-    /// What tells it from all other tasks that run; see [`current`](crate::task::cancel::current).
+    /// The key that [`current_task_key`](crate::task::cancel::current_task_key) returns inside the task.
     #[cfg(feature = "process")]
     pub(crate) fn key(&self) -> usize {
-        std::ptr::from_ref(self.cell.word()).addr()
+        std::ptr::from_ref(self.cell.state_word()).addr()
     }
 
-    /// Whether somebody is to be called back, and not only woken.
+    /// Whether a callback is registered.
     #[cfg(feature = "process")]
     pub(crate) fn has_callback(&self) -> bool {
-        self.cell.has_listener(|listener| matches!(listener, Listener::Call(_)))
+        self.cell.has_listener(|listener| matches!(listener, Listener::Callback(_)))
     }
 }
 
@@ -245,15 +253,15 @@ where
     T: 'static,
 {
     fn run(self: Arc<Self>) -> JobEnd {
-        let ran = match self.terms.timeout {
+        let ran = match self.options.timeout {
             None => self.claim_and_run(|| {}),
             Some(limit) => {
-                let timed = Arc::new(Timed { slot: Arc::clone(&self), permit: Arc::new(Permit::held()) });
+                let timed = Arc::new(TimedRun { slot: Arc::clone(&self), permit: Arc::new(Permit::held()) });
                 let start_timer = || timer::after(limit, Arc::downgrade(&timed) as Weak<dyn Expire>);
                 pool::with_permit(&timed.permit, || self.claim_and_run(start_timer))
             }
         };
-        // A detached task's result goes with the slot, and its destructor may panic, or wait for something.
+        // The last owner of a detached task's slot drops its result, whose destructor may panic or wait.
         if let Some(slot) = Arc::into_inner(self) {
             slot.core.withdraw_return();
             unwind::discard(slot);
@@ -266,17 +274,17 @@ where
     }
 
     fn time_limit(&self) -> Option<Duration> {
-        self.terms.timeout
+        self.options.timeout
     }
 
     fn time_out_queued(&self) {
-        if let Some(after) = self.terms.timeout {
-            self.end_in_queue(|| TaskError::TimedOut { after });
+        if let Some(after) = self.options.timeout {
+            self.end_in_pool_queue(|| TaskError::TimedOut { after });
         }
     }
 
     fn abandon(&self, cancelled: bool) {
-        self.end_queued(|| if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+        self.end_unstarted_with(|| if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
     }
 }
 
@@ -285,9 +293,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queued_task_takes_less_than_200_bytes_beside_its_closure() {
+    fn a_queued_task_takes_less_than_200_bytes_plus_its_closure() {
         let slot = size_of::<Slot<fn(), ()>>() - size_of::<fn()>();
-        // The `Arc`'s two counts, the queue's pointer, and the handle's.
+        // The two counts of the `Arc`, and the pointers in the queue and in the handle.
         let around = 2 * size_of::<usize>() + 2 * size_of::<Arc<dyn Handle<()>>>();
         assert!(slot + around < 200, "{slot} + {around}");
     }

@@ -1,4 +1,4 @@
-//! A task's time limit.
+//! [`TimedRun`]: the timer entry of a task with a time limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +9,28 @@ use crate::pool::Permit;
 use crate::pool::config;
 use crate::pool::timer::Expire;
 
-/// One run of a task with a time limit; it ends with the run, so the timer holds nothing of what has ended in time.
-pub(super) struct Timed<F, T> {
+/// One run of a task with a time limit. The run owns it and the timer holds a weak reference, so a task that ended in
+/// time leaves nothing behind in the timer.
+pub(super) struct TimedRun<F, T> {
     pub(super) slot: Arc<Slot<F, T>>,
     pub(super) permit: Arc<Permit>,
 }
 
-impl<F, T> Expire for Timed<F, T>
+impl<F, T> Expire for TimedRun<F, T>
 where
     F: FnOnce() -> T,
 {
     fn expire(&self, after: Duration) {
         let slot = &self.slot;
         if config::serial() {
-            // The caller runs it, and cannot leave: all there is to do is to tell it.
-            return slot.cell.ask_to_stop();
+            // The caller runs the task and cannot leave it, so the task can only be asked to stop.
+            return slot.cell.request_stop();
         }
         if !slot.core.write_off(&self.permit, || slot.cell.seal()) {
             return;
         }
-        slot.cell.ask_to_stop();
-        // SAFETY: sealed just now.
+        slot.cell.request_stop();
+        // SAFETY: `write_off` returned `true`, so this thread's `seal` succeeded, and it has not published before.
         unsafe { slot.publish(Err(Box::new(TaskError::TimedOut { after }))) };
     }
 }

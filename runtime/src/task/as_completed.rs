@@ -1,0 +1,226 @@
+//! [`as_completed`]: an iterator over the results of tasks, in the order of completion.
+
+use std::fmt;
+use std::mem::take;
+use std::time::{Duration, Instant};
+
+use super::Task;
+use super::completed_stream::Completed;
+use super::completions::{CLAIM_LOOKAHEAD, Completions};
+use crate::error::TaskError;
+use crate::pool;
+use crate::sys::drop_all::drop_all;
+
+/// Gives the results of tasks in the order of completion, each with the index of its task.
+///
+/// A worker that waits in it runs a task itself if the task has not started and its pool has no other thread for it.
+/// Dropping the iterator detaches the tasks that are left: they go on by themselves.
+///
+/// # Panics
+///
+/// In `next()`, if the result of a task was already taken by awaiting that very task.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{as_completed, parallel};
+///
+/// #[parallel(kind = "io")]
+/// fn fetch(page: usize) -> String {
+///     format!("page {page}")
+/// }
+///
+/// let mut pages = vec![String::new(); 3];
+/// for (index, page) in as_completed((0..3).map(fetch::submit)) {
+///     pages[index] = page.unwrap(); // whichever came first
+/// }
+/// assert_eq!(pages, ["page 0", "page 1", "page 2"]);
+/// ```
+pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    let tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+    let completions = Completions::new();
+    for (key, task) in tasks.iter().enumerate() {
+        if let Some(task) = task {
+            completions.watch(key, task);
+        }
+    }
+    let remaining = tasks.len();
+    AsCompleted {
+        tasks,
+        completions,
+        remaining,
+        needs_all: false,
+        limit: None,
+        unclaimed: 0,
+        started: 0,
+        not_timed_out: 0,
+    }
+}
+
+/// An iterator over the results of tasks in the order of completion; [`as_completed`] makes one.
+#[must_use = "it is an iterator"]
+pub struct AsCompleted<T> {
+    /// A task is taken out when its result is yielded.
+    pub(super) tasks: Vec<Option<Task<T>>>,
+    pub(super) completions: Completions,
+    /// The number of results that were not yielded.
+    pub(super) remaining: usize,
+    /// Whether results are of use only once all are there, so that the waiting thread is woken once.
+    pub(super) needs_all: bool,
+    pub(super) limit: Option<TimeLimit>,
+    /// All tasks before this index were claimed or had started. `usize::MAX` keeps this from claiming any.
+    pub(super) unclaimed: usize,
+    /// The number of tasks before `unclaimed` that had started and whose results were not yielded.
+    started: usize,
+    /// All tasks before this index have timed out or were yielded.
+    not_timed_out: usize,
+}
+
+/// The time limit of [`AsCompleted::timeout`].
+#[derive(Clone, Copy)]
+pub(super) struct TimeLimit {
+    pub(super) after: Duration,
+    /// `None` if it is too far for an `Instant`.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<T> AsCompleted<T> {
+    /// Limits the wait to `limit` from now. Once it is over, each task that is pending gives [`TaskError::TimedOut`],
+    /// in the order of the tasks, and goes on by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::{Pool, TaskError, as_completed};
+    ///
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// let slow = Pool::io_default().submit(move || released.recv().is_ok());
+    /// let mut results = as_completed([slow]).timeout(Duration::from_millis(1));
+    /// assert!(matches!(results.next(), Some((0, Err(TaskError::TimedOut { .. })))));
+    /// assert!(results.next().is_none());
+    /// # drop(release);
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(TimeLimit { after: limit, deadline: Instant::now().checked_add(limit) });
+        self
+    }
+
+    /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, as_completed};
+    /// use futures_util::StreamExt;
+    ///
+    /// # pollster::block_on(async {
+    /// let tasks = (0..3).map(|n| Pool::cpu_default().submit(move || n * n));
+    /// let mut squares = as_completed(tasks).stream();
+    /// while let Some((n, square)) = squares.next().await {
+    ///     assert_eq!(square.unwrap(), n * n);
+    /// }
+    /// # });
+    /// ```
+    pub fn stream(self) -> Completed<T> {
+        Completed::new(self)
+    }
+
+    /// Cancels the tasks that are left, the last one first: a worker that stops its task must not find the next of them
+    /// in the queue.
+    pub(super) fn cancel_remaining(&self) {
+        for task in self.tasks.iter().flatten().rev() {
+            task.cancel();
+        }
+    }
+
+    /// The item for a task that has ended; `None` if it was yielded as timed out.
+    pub(super) fn take_result(&mut self, key: usize) -> Option<(usize, Result<T, TaskError>)> {
+        let task = self.tasks[key].take()?;
+        self.remaining -= 1;
+        self.started -= usize::from(key < self.unclaimed && self.started > 0);
+        Some((key, task.into_outcome()))
+    }
+
+    /// The item for the first pending task, as timed out.
+    pub(super) fn time_out_next(&mut self, after: Duration) -> Option<(usize, Result<T, TaskError>)> {
+        let key = self.not_timed_out + self.tasks[self.not_timed_out..].iter().position(Option::is_some)?;
+        self.not_timed_out = key + 1;
+        self.remaining -= 1;
+        drop(self.tasks[key].take());
+        Some((key, Err(TaskError::TimedOut { after })))
+    }
+
+    /// The time limit, if it is over.
+    fn elapsed_limit(&self) -> Option<Duration> {
+        let limit = self.limit?;
+        limit.deadline.filter(|deadline| Instant::now() >= *deadline).map(|_| limit.after)
+    }
+
+    /// Runs the first task that has not started, if its pool has no other thread for it and no other task runs: a long
+    /// task would keep this thread from the results of others. Returns whether it ran one.
+    fn claim_first(&mut self) -> bool {
+        while let Some(task) = self.tasks.get(self.unclaimed) {
+            if let Some(task) = task.as_ref().filter(|task| task.is_claimable()) {
+                let mut next = self.tasks[self.unclaimed..].iter().take(CLAIM_LOOKAHEAD).flatten();
+                return self.started == 0
+                    && next.all(|next| next.is_queued_with(task))
+                    && task.claim_if_no_other_thread();
+            }
+            self.started += usize::from(task.is_some());
+            self.unclaimed += 1;
+        }
+        false
+    }
+}
+
+impl<T> Iterator for AsCompleted<T> {
+    type Item = (usize, Result<T, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.remaining > 0 {
+            if let Some(key) = self.completions.try_next() {
+                match self.take_result(key) {
+                    None => continue,
+                    result => return result,
+                }
+            }
+            if let Some(after) = self.elapsed_limit() {
+                return self.time_out_next(after);
+            }
+            let deadline = self.limit.and_then(|limit| limit.deadline);
+            if deadline.is_none() && pool::is_worker() && self.claim_first() {
+                continue;
+            }
+            let enough = if self.needs_all { self.remaining } else { 1 };
+            let claim = || self.tasks.iter().flatten().any(Task::claim_if_threads_refused);
+            if let Some(key) = self.completions.wait_next(enough, deadline, claim)
+                && let result @ Some(_) = self.take_result(key)
+            {
+                return result;
+            }
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+impl<T> ExactSizeIterator for AsCompleted<T> {}
+
+/// DropSequence results that were not yielded, each of them even if the destructor of another panics.
+impl<T> Drop for AsCompleted<T> {
+    fn drop(&mut self) {
+        if self.remaining > 0 {
+            drop_all(take(&mut self.tasks).into_iter().flatten());
+        }
+    }
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}

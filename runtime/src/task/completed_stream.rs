@@ -1,0 +1,87 @@
+//! [`Completed`]: the results of tasks as a stream, in the order of completion.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use super::as_completed::{AsCompleted, TimeLimit};
+use crate::error::TaskError;
+use crate::pool::timer::{self, Expire};
+
+/// A stream of the results of tasks in the order of completion; [`AsCompleted::stream`] makes one.
+#[must_use = "it is a stream: poll it"]
+pub struct Completed<T> {
+    all: AsCompleted<T>,
+    /// Made by the first poll, if there is a time limit.
+    alarm: Option<Arc<Alarm>>,
+}
+
+impl<T> Completed<T> {
+    pub(super) fn new(all: AsCompleted<T>) -> Self {
+        Self { all, alarm: None }
+    }
+}
+
+/// The timer entry that wakes the stream's task when its time limit is over.
+struct Alarm(Mutex<Option<Waker>>);
+
+impl Alarm {
+    /// Replaces the waker.
+    fn set(&self, waker: Waker) {
+        let before = self.lock().replace(waker);
+        // Dropping a waker runs user code, so the lock is released first.
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Expire for Alarm {
+    fn expire(&self, _: Duration) {
+        let waker = self.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Stream for Completed<T> {
+    type Item = (usize, Result<T, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // Registered before the check: a task that ends in between wakes this waker.
+        this.all.completions.wake_on_next(cx.waker());
+        if let Some(TimeLimit { deadline: Some(deadline), after }) = this.all.limit {
+            let alarm = this.alarm.get_or_insert_with(|| {
+                let alarm = Arc::new(Alarm(Mutex::default()));
+                let weak = Arc::downgrade(&alarm);
+                timer::after(deadline.saturating_duration_since(Instant::now()), weak);
+                alarm
+            });
+            alarm.set(cx.waker().clone());
+            if Instant::now() >= deadline && this.all.remaining > 0 {
+                let ended = this.all.completions.try_next().and_then(|key| this.all.take_result(key));
+                return Poll::Ready(ended.or_else(|| this.all.time_out_next(after)));
+            }
+        }
+        while this.all.remaining > 0 {
+            match this.all.completions.try_next() {
+                Some(key) => match this.all.take_result(key) {
+                    None => {}
+                    result => return Poll::Ready(result),
+                },
+                None => {
+                    this.all.completions.check_fork();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
