@@ -12,5 +12,7 @@ pub(crate) mod frames;
 #[cfg(feature = "process")]
 pub(crate) mod process;
 #[cfg(feature = "process")]
+mod process_task;
+#[cfg(feature = "process")]
 pub(crate) mod remote;
 pub(crate) mod retry;

@@ -9,20 +9,19 @@ use std::sync::Arc;
 
 use super::call_site::{CallSite, CheckedCall};
 use super::chunks::{Chunking, CutAll, call_chunks};
+use super::process_task::RemoteWork;
 use super::remote::Remote;
 use crate::error::TaskError;
-use crate::error::panics;
 use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Job, JobEnd, PreparedJob};
-use crate::process::{Code, Decoder, Misfit, Shipment, contained, is_worker_process};
-use crate::sys::unwind;
+use crate::pool::{Core, Job};
+use crate::process::{Code, is_worker_process};
 use crate::task::Task;
-use crate::task::cancel::{CurrentTask, cancelled};
+use crate::task::cancel::CurrentTask;
 use crate::task::send_proof::{AssertSend, CallProof};
-use crate::task::slot::{Slot, TaskOptions, TaskWork};
+use crate::task::slot::{Slot, TaskOptions};
 
 /// Whether process functions run in this process: it is a worker process, or all calls are serial.
 fn runs_in_this_process() -> bool {
@@ -152,147 +151,6 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     };
     let site = if is_local { site.on(Pool::cpu_default()) } else { site.in_processes() };
     call_chunks(CheckedCall { site, proof }, chunking, whole, with, function)
-}
-
-/// The work of a submitted task that a worker process runs.
-struct RemoteWork<A, R, C, D> {
-    remote: Remote<A, R, C, D>,
-    args: A,
-}
-
-type RemoteSlot<A, R, C, D> = Slot<RemoteWork<A, R, C, D>, R>;
-
-impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
-    fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
-        let Some(RemoteWork { remote, args }) = slot.claim_work() else { return false };
-        let inside = slot.enter();
-        let args = RefCell::new(Some(args));
-        // The user's serialization of the arguments may panic as well.
-        let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
-        drop(inside);
-        unwind::discard(args);
-        slot.finish(outcome);
-        true
-    }
-}
-
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for RemoteSlot<A, R, C, D> {
-    fn run(self: Arc<Self>) -> JobEnd {
-        let ran = RemoteWork::run_if_queued(&self);
-        unwind::discard(self);
-        if ran { JobEnd::Ran } else { JobEnd::Dead }
-    }
-
-    fn is_dead(&self) -> bool {
-        self.is_claimed()
-    }
-
-    fn can_be_pipelined(&self) -> bool {
-        true
-    }
-
-    fn prepare_for_process(self: Arc<Self>) -> PreparedJob {
-        let Some(work) = self.claim_work() else {
-            self.note_dequeued();
-            return PreparedJob::Ended;
-        };
-        let encoded = if work.remote.can_be_pipelined() {
-            panics::catch(work.remote.function(), || work.remote.encode(&work.args))
-        } else {
-            Ok(None)
-        };
-        match encoded {
-            Ok(Some(Ok(bytes))) => {
-                PreparedJob::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None }))
-            }
-            Ok(None) => {
-                // SAFETY: this thread's `begin` above took the work, and nothing has ended the task since.
-                unsafe { self.put_back(work) };
-                PreparedJob::TooLarge
-            }
-            Ok(Some(Err(error))) | Err(error) => {
-                unwind::discard(work);
-                self.finish(Err(error));
-                PreparedJob::Ended
-            }
-        }
-    }
-
-    fn abandon(&self, cancelled: bool) {
-        self.end_unstarted(if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
-    }
-}
-
-/// A task whose arguments have been sent to a worker, which may run others before it.
-struct InFlightTask<A, R, C, D> {
-    slot: Arc<RemoteSlot<A, R, C, D>>,
-    work: RemoteWork<A, R, C, D>,
-    bytes: Vec<u8>,
-    outcome: Option<Result<R, TaskError>>,
-}
-
-// SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the other fields are plain data, function
-// pointers and an `Arc` of a slot, which is `Sync`.
-unsafe impl<A, R, C, D> Send for InFlightTask<A, R, C, D> {}
-
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Job>>
-    for InFlightTask<A, R, C, D>
-{
-    fn function(&self) -> &'static str {
-        self.work.remote.function()
-    }
-
-    fn number(&self) -> u32 {
-        self.work.remote.entry_number()
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn key(&self) -> usize {
-        self.slot.key()
-    }
-
-    fn since(&self) -> u32 {
-        self.work.remote.start_series()
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.slot.is_stop_requested() || cancelled()
-    }
-
-    fn has_callback(&self) -> bool {
-        self.slot.has_callback()
-    }
-
-    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit> {
-        let remote = &self.work.remote;
-        self.outcome = Some(Ok(contained(remote.function(), || remote.decode(input))?));
-        Ok(())
-    }
-
-    fn fail(&mut self, error: TaskError) {
-        self.outcome = Some(Err(error));
-    }
-
-    fn finish(self: Box<Self>) {
-        let Self { slot, work, outcome, .. } = *self;
-        let function = work.remote.function();
-        unwind::discard(work);
-        slot.finish(outcome.unwrap_or_else(|| Err(TaskError::wire(function, "its worker gave no result".into()))));
-        unwind::discard(slot);
-    }
-
-    fn give_back(self: Box<Self>) -> Option<Arc<dyn Job>> {
-        let Self { slot, work, .. } = *self;
-        // SAFETY: `ship` took the work by `begin`, and `finish`, which ends the task, consumes `self` as this does.
-        unsafe { slot.put_back(work) };
-        if slot.is_stop_requested() && slot.end_unstarted(TaskError::Cancelled) {
-            return None;
-        }
-        Some(slot)
-    }
 }
 
 /// A process function as the function of a map.

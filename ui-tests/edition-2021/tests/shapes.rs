@@ -1,5 +1,5 @@
-//! Every shape of function under the attribute, in a crate that denies whatever can be denied, as its author would
-//! write it. Two packages of two editions run this file.
+//! Every shape of function under the attribute, in a crate that denies all lints. Two packages of two editions run this
+//! file.
 #![deny(
     clippy::nursery,
     clippy::pedantic,
@@ -326,14 +326,14 @@ pub async fn agen<T: Debug + Send + Sync>(a: &[T], f: impl Fn(&T) -> u32 + Send)
     (&a[0], f(&a[0]))
 }
 
-/// The result of a future may have no name either.
+/// An async function with a result type without a name.
 #[parallel(kind = "io")]
 pub async fn pages(limit: u32) -> impl Iterator<Item = u32> {
     tokio::task::yield_now().await;
     0..limit
 }
 
-/// Nor a part of it.
+/// An async function with a result type of which a part has no name.
 ///
 /// # Errors
 ///
@@ -344,7 +344,7 @@ pub async fn words(text: &str) -> Result<impl Iterator<Item = String>, TaskError
     Ok((0..count).map(|word| word.to_string()))
 }
 
-/// What a result without a name captures.
+/// A result type without a name that captures a lifetime.
 #[parallel(kind = "cpu")]
 pub fn precise<'a, T: Clone + Send + Sync>(values: &'a [T], _: &str) -> impl Iterator<Item = T> + use<'a, T> {
     values.iter().cloned()
@@ -356,7 +356,7 @@ pub fn first(values: &[u32]) -> impl Iterator<Item = u32> + use<> {
     values.first().copied().into_iter()
 }
 
-/// Lints that are expected of a body are looked for there.
+/// `#[expect]` of a lint that fires in the body.
 #[parallel(kind = "cpu")]
 #[expect(unused_variables, clippy::needless_pass_by_value, reason = "to be written")]
 #[must_use]

@@ -1,4 +1,4 @@
-//! Calls that wait may borrow.
+//! Direct calls and maps with borrowed arguments.
 use fanfold::parallel;
 
 #[parallel(kind = "cpu")]

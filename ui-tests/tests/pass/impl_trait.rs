@@ -1,4 +1,4 @@
-//! `impl Trait`, in and out.
+//! `impl Trait` in argument and result position.
 #![deny(unused, clippy::pedantic)]
 
 #[fanfold::parallel(kind = "cpu")]

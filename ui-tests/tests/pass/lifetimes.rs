@@ -1,4 +1,4 @@
-//! Lifetimes: left out, named, in bounds, behind `for`, and in function types.
+//! Lifetimes: elided, named, in bounds, behind `for`, and in function types.
 struct View<'a>(&'a str);
 
 trait Visit<'a> {

@@ -1,4 +1,4 @@
-//! Methods, with every receiver, in a crate that forbids what it can.
+//! Methods with every form of receiver, in a crate that forbids lints.
 #![deny(missing_docs, unused, clippy::pedantic, unsafe_code)]
 #![forbid(unsafe_code)]
 

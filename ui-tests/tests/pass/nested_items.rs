@@ -1,4 +1,4 @@
-//! Items, closures and early returns inside of the body; `Self` of another block.
+//! Items, closures and early returns in a body, and the `Self` of a nested `impl` block.
 use std::collections::HashMap;
 
 #[fanfold::parallel(kind = "cpu")]

@@ -1,4 +1,4 @@
-//! Types of one's own, cut and put together, also as receivers.
+//! The user's own `Split` and `Gather` types, also as receivers.
 use fanfold::{Gather, GatherError, Split};
 
 #[derive(Debug, PartialEq)]

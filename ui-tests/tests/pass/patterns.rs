@@ -1,4 +1,4 @@
-//! Patterns for arguments.
+//! Arguments with patterns.
 #![deny(unused)]
 
 struct Point {

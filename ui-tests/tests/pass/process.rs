@@ -1,4 +1,4 @@
-//! Functions of `kind = "process"` in the places and shapes that functions come in.
+//! Functions of `kind = "process"` in modules, functions and macros, with all forms of arguments.
 #![deny(warnings, missing_docs)]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Names that are keywords.
+//! Raw identifiers.
 #[fanfold::parallel(kind = "cpu")]
 fn r#match(r#type: u32, r#fn: u32) -> u32 {
     r#type + r#fn

@@ -1,4 +1,4 @@
-//! The user's own names do not get in the way of the generated code, nor it in theirs.
+//! The user's names do not shadow those of the generated code, and the other way round.
 #![allow(dead_code, non_camel_case_types)]
 
 struct Result;
@@ -11,6 +11,7 @@ trait Clone {}
 trait Send {}
 mod std {}
 mod core {}
+mod __f {}
 
 #[fanfold::parallel(kind = "cpu", chunks = 2)]
 fn total(numbers: &[u32], site: u32, pool: u32) -> ::std::vec::Vec<u32> {

@@ -1,4 +1,4 @@
-//! Methods of the same name keep a state each.
+//! Methods of the same name in several types have separate states.
 struct One;
 struct Other;
 

@@ -1,4 +1,4 @@
-//! The generated code is silent under the strictest lints.
+//! The generated code causes no warning under the strictest lints.
 #![deny(missing_docs, unused, clippy::all, clippy::pedantic, unreachable_pub, non_camel_case_types)]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Fanfold's own panics name the caller's line, where the function says so.
+//! With `#[track_caller]` Fanfold's own panics name the caller's line.
 use std::panic::{self, Location};
 use std::sync::Mutex;
 

@@ -6,12 +6,12 @@ use fanfold::parallel;
 /// `index` is in bounds.
 #[parallel(kind = "cpu")]
 unsafe fn get(numbers: &[u32], index: usize) -> u32 {
-    // SAFETY: the caller says so.
+    // SAFETY: the caller of this function upholds that `index` is in bounds.
     unsafe { *numbers.get_unchecked(index) }
 }
 
 fn main() {
-    // SAFETY: all in bounds.
+    // SAFETY: the indices are below the length.
     unsafe {
         assert_eq!(get(&[1, 2], 1), 2);
         assert_eq!(get::submit(&[1, 2], 0).join().unwrap(), 1);

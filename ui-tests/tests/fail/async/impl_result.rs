@@ -1,4 +1,4 @@
-//! What a future gives is checked, even where it has no name.
+//! A future's output is checked, also if its type has no name.
 use std::rc::Rc;
 
 #[fanfold::parallel(kind = "io")]

@@ -1,4 +1,4 @@
-//! Options take paths: a closure is one mistake, and so is each other value of a wrong sort.
+//! Options take paths: a closure is one error, and so is each other value of a wrong form.
 use fanfold::parallel;
 
 #[parallel(kind = "cpu", chunks = 2, reduce = |a, b| a + b)]

@@ -1,4 +1,4 @@
-//! A type of the function's name exists: `companion = Other` would help.
+//! A type of the function's name exists, so the companion needs another name: `companion = Other`.
 enum parse {}
 
 #[fanfold::parallel(kind = "cpu")]

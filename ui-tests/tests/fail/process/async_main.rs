@@ -1,4 +1,4 @@
-//! Attributes that are no runtime's leave it `async`.
+//! Attributes other than a runtime's leave `main` async.
 #[fanfold::main]
 #[allow(unused)]
 #[rustfmt::skip]

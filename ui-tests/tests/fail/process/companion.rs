@@ -1,4 +1,4 @@
-//! What belongs to a type has no companion of its own, which a worker process would find it by.
+//! An associated function has no companion type, by which a worker process would find it.
 struct Parser;
 
 trait Length {

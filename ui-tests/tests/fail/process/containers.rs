@@ -1,4 +1,4 @@
-//! What crosses alone, or in another container.
+//! Types that can be sent on their own or in another container.
 use std::error::Error;
 use std::sync::Arc;
 

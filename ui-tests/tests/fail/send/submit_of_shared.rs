@@ -1,4 +1,4 @@
-//! A reference to it may go to a worker, but a share of it may not.
+//! `&Self` may move to a worker, as `Self` is `Sync`; `Arc<Self>` may not, as `Self` is not `Send`.
 struct Guarded(std::sync::MutexGuard<'static, u32>);
 
 impl Guarded {

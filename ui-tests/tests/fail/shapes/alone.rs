@@ -1,4 +1,4 @@
-//! What needs the body more than once needs it in a function of its own.
+//! Options that run the body more than once, with `companion = none`.
 #[fanfold::parallel(kind = "cpu", chunks = 2, companion = none)]
 fn cut(numbers: Vec<u32>) -> Vec<u32> {
     numbers

@@ -1,4 +1,4 @@
-//! `companion = none` would help.
+//! Companions in an `impl` of a trait: the error names `companion = none`.
 trait Shape {
     fn area(&self) -> f64;
 }

@@ -1,4 +1,4 @@
-//! A mistake in the attribute says nothing of a result without a name.
+//! A mistake in the attribute causes no error about a result type without a name.
 use fanfold::parallel;
 
 #[parallel(kind = "cpu", colour = "red")]

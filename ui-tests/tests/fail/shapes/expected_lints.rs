@@ -1,4 +1,4 @@
-//! `#[expect]` is checked for lints on what a body does.
+//! `#[expect]` of lints that fire in a body is checked.
 #![deny(unfulfilled_lint_expectations)]
 
 #[fanfold::parallel(kind = "cpu")]

@@ -1,4 +1,4 @@
-//! A function that nobody calls is reported as if it had no attribute, and one that is called in any way is not.
+//! A function that is never called is reported as without the attribute; one that is called in any way is not.
 #![deny(dead_code)]
 
 #[fanfold::parallel(kind = "cpu")]

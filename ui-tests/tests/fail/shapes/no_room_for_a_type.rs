@@ -1,4 +1,4 @@
-//! Nothing shows that this stands in an `impl` block: `companion = Self` would say so.
+//! An associated function that names neither `self` nor `Self` needs `companion = Self`.
 struct Circle;
 
 impl Circle {

@@ -1,4 +1,4 @@
-//! What borrows from its receiver cannot be left to a task.
+//! A method whose result borrows from its receiver has no `submit`.
 struct Counter(u32);
 
 impl Counter {

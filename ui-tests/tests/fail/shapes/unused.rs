@@ -1,4 +1,4 @@
-//! Lints speak of the function as if it had no attribute.
+//! Lints report the function as they would without the attribute.
 #![deny(warnings)]
 
 #[fanfold::parallel(kind = "cpu")]

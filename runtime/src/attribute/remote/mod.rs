@@ -1,0 +1,234 @@
+//! [`Remote`]: a function of `kind = "process"`, with its call in the parent and its run in the worker process.
+
+mod batch;
+mod serve;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use super::retry::Backoff;
+use crate::error::TaskError;
+use crate::process::codec::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained};
+use crate::process::registry::Entry;
+use crate::process::start_limit;
+use crate::process::worker_slot::{self, Calls};
+use crate::sys::unwind;
+use crate::task::cancel::{cancelled, current_task_key};
+use batch::BATCH_BYTES;
+
+/// The shortest pause before a retry of a call whose worker process could not be started.
+const START_PAUSE: Duration = Duration::from_millis(50);
+
+/// A process function: its entry in the table of functions, the codecs of its arguments and result, and its body.
+pub struct Remote<A, R, C, D> {
+    function: &'static str,
+    entry: &'static Entry,
+    arguments: C,
+    result: D,
+    /// The body, for the worker process, and for calls that run in this process.
+    local: fn(A) -> R,
+    /// Makes a result of an error, if the result type can hold a `TaskError`.
+    on_error: Option<fn(TaskError) -> R>,
+    limit: Option<Duration>,
+    /// The value of [`series`](crate::process::start_limit::series) at the call.
+    start_series: u32,
+    /// How often a call is retried after its worker died, and the first pause before that.
+    retries: u32,
+    backoff: Duration,
+    _types: PhantomData<fn(A) -> R>,
+}
+
+impl<A, R, C: Copy, D: Copy> Clone for Remote<A, R, C, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<A, R, C: Copy, D: Copy> Copy for Remote<A, R, C, D> {}
+
+impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
+    /// The function of this path and entry.
+    pub fn new(
+        function: &'static str,
+        entry: &'static Entry,
+        arguments: C,
+        result: D,
+        local: fn(A) -> R,
+        on_error: Option<fn(TaskError) -> R>,
+    ) -> Self {
+        Self {
+            function,
+            entry,
+            arguments,
+            result,
+            local,
+            on_error,
+            limit: None,
+            start_series: 0,
+            retries: 0,
+            backoff: Duration::ZERO,
+            _types: PhantomData,
+        }
+    }
+
+    /// Retries a call whose worker died up to `times` times, after a pause that doubles each time.
+    #[must_use]
+    pub fn retries(mut self, times: u32, backoff_nanoseconds: u64) -> Self {
+        self.retries = times;
+        self.backoff = Duration::from_nanos(backoff_nanoseconds);
+        self
+    }
+
+    /// The function at a call, or at several, which begin now. A call that takes longer than `limit` has its worker
+    /// killed.
+    pub(crate) fn with_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit;
+        self.start_series = start_limit::series();
+        self
+    }
+
+    /// The value of [`series`](crate::process::start_limit::series) at the call.
+    pub(crate) fn start_series(&self) -> u32 {
+        self.start_series
+    }
+
+    /// Whether a call may be sent to a worker that still runs others.
+    pub(crate) fn can_be_pipelined(&self) -> bool {
+        self.limit.is_none() && self.retries == 0
+    }
+
+    /// The function's index in the program's table of functions.
+    pub(crate) fn entry_number(&self) -> u32 {
+        self.entry.number()
+    }
+
+    /// The arguments as a message; `None` if they are too large to be sent with those of other calls.
+    pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
+        let mut bytes = Vec::new();
+        let written = self.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
+        match written {
+            Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
+            Ok(()) => None,
+            Err(misfit) if misfit.0 == LARGE => None,
+            Err(misfit) => Some(Err(self.not_sent(&misfit))),
+        }
+    }
+
+    /// Writes the arguments of a request with one call.
+    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+        begin_part(out.bytes);
+        contained(self.function, || self.arguments.write(args, out))
+    }
+
+    /// Reads a result, which must be the whole of the input.
+    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
+        input.part("it was not read to its end", |input| self.result.read(input))
+    }
+
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
+    /// Runs the function on the calling thread.
+    pub(crate) fn run_local(&self, args: A) -> R {
+        (self.local)(args)
+    }
+
+    /// Runs the function on this thread's worker process, with its retries if that dies. The time limit counts for all
+    /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
+    /// ends in them.
+    pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
+        let end = self.limit.map(|limit| (limit, Instant::now()));
+        let left = || match end {
+            None => Ok(None),
+            Some((after, begun)) => match after.checked_sub(begun.elapsed()) {
+                Some(left) if !left.is_zero() => Ok(Some(left)),
+                _ => Err(TaskError::TimedOut { after }),
+            },
+        };
+        let mut backoff = Backoff::new(self.backoff);
+        for _ in 0..self.retries {
+            match self.call_once(args, left()?) {
+                Err(TaskError::WorkerDied { .. }) if !cancelled() => {
+                    if worker_slot::was_unstarted() {
+                        backoff.at_least(START_PAUSE);
+                    }
+                    backoff.sleep(left()?);
+                }
+                outcome => return outcome,
+            }
+            if cancelled() {
+                return Err(TaskError::Cancelled);
+            }
+        }
+        self.call_once(args, left()?)
+    }
+
+    fn call_once(&self, args: &RefCell<Option<A>>, limit: Option<Duration>) -> Result<R, TaskError> {
+        let mut outcome = None;
+        let write = |out: &mut Encoder<'_>| match &*args.borrow() {
+            Some(args) => self.write(args, out),
+            None => Err(Misfit::new("they were given away before")),
+        };
+        let let_go = || {
+            if self.retries == 0 {
+                unwind::discard(args.take());
+            }
+        };
+        let calls = Calls {
+            function: self.function,
+            entry: self.entry,
+            count: 1,
+            limit,
+            task: current_task_key(),
+            cancelled,
+            since: self.start_series,
+            write: &write,
+            let_go: &let_go,
+        };
+        let ended = worker_slot::run(&calls, &mut |input| {
+            outcome = Some(match input {
+                Ok(input) => Ok(self.decode(input)?),
+                Err(error) => Err(*error),
+            });
+            Ok(())
+        });
+        match (ended, self.limit) {
+            (Err(TaskError::TimedOut { .. }), Some(after)) => return Err(TaskError::TimedOut { after }),
+            (ended, _) => ended?,
+        }
+        outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
+    }
+
+    fn not_sent(&self, misfit: &Misfit) -> TaskError {
+        TaskError::wire(self.function, format!("its arguments could not be sent: {misfit}"))
+    }
+
+    /// The result of a call. An error becomes a result if the type can hold one, else a panic.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn settle(&self, outcome: Result<R, TaskError>) -> R {
+        match outcome {
+            Ok(result) => result,
+            Err(error) => self.settle_error(error),
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn settle_error(&self, error: TaskError) -> R {
+        match (error, self.on_error) {
+            (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),
+            (error, Some(on_error)) => on_error(error),
+            // Without the panic hook's message: the cancel was asked for.
+            (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
+            (TaskError::PoolClosed, None) => {
+                panic!(
+                    "`{}` cannot run: its pool was closed: call it before `shutdown`, or on another pool",
+                    self.function
+                )
+            }
+            (error, None) => panic!("{error}"),
+        }
+    }
+}
