@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::retry::Backoff;
 use crate::error::TaskError;
 use crate::error::panics;
-use crate::process::codec::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained, end_part};
+use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic, end_part};
 use crate::process::registry::Entry;
 use crate::process::serve::Serving;
 use crate::process::start_limit;
-use crate::process::transport::ring::LARGEST;
-use crate::process::worker_slot::{self, Calls};
+use crate::process::transport::ring::MAX_PAYLOAD;
+use crate::process::worker_slot::{self, CallRequest};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
@@ -129,23 +129,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// The arguments as a message; `None` if they are too large to be sent with those of other calls.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
         let mut bytes = Vec::new();
-        let written = self.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
+        let written = self.write(args, &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None });
         match written {
             Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
             Ok(()) => None,
-            Err(misfit) if misfit.0 == LARGE => None,
-            Err(misfit) => Some(Err(self.not_sent(&misfit))),
+            Err(error) if error.0 == TOO_LARGE => None,
+            Err(error) => Some(Err(self.not_sent(&error))),
         }
     }
 
     /// Writes the arguments of a request with one call.
-    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         begin_part(out.bytes);
-        contained(self.function, || self.arguments.write(args, out))
+        catch_codec_panic(self.function, || self.arguments.write(args, out))
     }
 
     /// Reads a result, which must be the whole of the input.
-    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
+    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, CodecError> {
         input.part("it was not read to its end", |input| self.result.read(input))
     }
 
@@ -174,7 +174,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => {
-                    if worker_slot::was_unstarted() {
+                    if worker_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(left()?);
@@ -192,23 +192,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         let mut outcome = None;
         let write = |out: &mut Encoder<'_>| match &*args.borrow() {
             Some(args) => self.write(args, out),
-            None => Err(Misfit::new("they were given away before")),
+            None => Err(CodecError::new("they were given away before")),
         };
-        let let_go = || {
+        let on_received = || {
             if self.retries == 0 {
                 unwind::discard(args.take());
             }
         };
-        let calls = Calls {
+        let calls = CallRequest {
             function: self.function,
             entry: self.entry,
             count: 1,
             limit,
             task: current(),
             cancelled,
-            since: self.start_series,
+            start_series: self.start_series,
             write: &write,
-            let_go: &let_go,
+            on_received: &on_received,
         };
         let ended = worker_slot::run(&calls, &mut |input| {
             outcome = Some(match input {
@@ -254,7 +254,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             Ok(packing) => packing,
             Err(error) if writing => {
                 batch.bytes.truncate(start);
-                BatchEnd::Refused(self.not_sent(&Misfit::new(error)))
+                BatchEnd::Refused(self.not_sent(&CodecError::new(error)))
             }
             // The iterator of the items has panicked, which is the caller's panic.
             Err(error) => panic!("{}", error.resume()),
@@ -270,7 +270,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         start: &mut usize,
         writing: &mut bool,
     ) -> BatchEnd<A> {
-        let most = worker_slot::room();
+        let most = worker_slot::remaining_tasks();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
             let Some(args) = next() else { return BatchEnd::Done };
@@ -278,23 +278,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 return BatchEnd::Alone(args);
             }
             *start = begin_part(&mut batch.bytes);
-            let mut blocks = Vec::new();
-            let mut out = Encoder { bytes: &mut batch.bytes, blocks: &mut blocks, outbox: None };
+            let mut attachments = Vec::new();
+            let mut out = Encoder { bytes: &mut batch.bytes, attachments: &mut attachments, outbox: None };
             *writing = true;
             let written = self.arguments.write(&args, &mut out);
             *writing = false;
             let error = match written {
-                Ok(()) if batch.bytes.len() <= LARGEST => {
+                Ok(()) if batch.bytes.len() <= MAX_PAYLOAD => {
                     end_part(&mut batch.bytes[*start..]);
                     batch.starts.push(*start);
                     continue;
                 }
                 Ok(()) => None,
-                Err(misfit) => Some(misfit).filter(|misfit| misfit.0 != LARGE),
+                Err(error) => Some(error).filter(|error| error.0 != TOO_LARGE),
             };
             batch.bytes.truncate(*start);
             return match error {
-                Some(misfit) => BatchEnd::Refused(self.not_sent(&misfit)),
+                Some(error) => BatchEnd::Refused(self.not_sent(&error)),
                 None => BatchEnd::Alone(args),
             };
         }
@@ -314,19 +314,19 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         while first < batch.starts.len() {
             let count = batch.starts.len() - first;
             let bytes = &batch.bytes[batch.starts[first]..];
-            let calls = Calls {
+            let calls = CallRequest {
                 function: self.function,
                 entry: self.entry,
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
                 task: current(),
                 cancelled,
-                since: self.start_series,
+                start_series: self.start_series,
                 write: &|out| {
                     out.bytes.extend_from_slice(bytes);
                     Ok(())
                 },
-                let_go: &|| (),
+                on_received: &|| (),
             };
             results.reserve(count);
             let outcome = worker_slot::run(&calls, &mut |input| {
@@ -352,7 +352,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Ok(()) => {}
                 Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
-                    if worker_slot::was_unstarted() {
+                    if worker_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(None);
@@ -366,8 +366,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         ControlFlow::Continue(())
     }
 
-    fn not_sent(&self, misfit: &Misfit) -> TaskError {
-        TaskError::wire(self.function, format!("its arguments could not be sent: {misfit}"))
+    fn not_sent(&self, error: &CodecError) -> TaskError {
+        TaskError::wire(self.function, format!("its arguments could not be sent: {error}"))
     }
 
     /// In the worker process: runs the calls of a request.
@@ -393,13 +393,13 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             *step = Step::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
-                Err(misfit) => return serving.refuse(&not_read(&misfit)),
+                Err(error) => return serving.refuse(&not_read(&error)),
             };
             *step = Step::Run;
             let result = (self.local)(args);
             *step = Step::Write;
-            if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
-                return serving.refuse(&not_written(&misfit));
+            if let Err(error) = serving.replies.result(|out| self.result.write(&result, out)) {
+                return serving.refuse(&not_written(&error));
             }
             *step = Step::Drop;
         }

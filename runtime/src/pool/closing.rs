@@ -33,7 +33,7 @@ impl Core {
         let jobs = self.queue.clear(&mut state);
         drop(state);
         #[cfg(feature = "process")]
-        self.stable.cancel();
+        self.idle_slots.cancel();
         for job in jobs {
             job.abandon(true);
             // It may hold the last of its caller's span, whose subscriber is the user's.

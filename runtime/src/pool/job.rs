@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "process")]
-use crate::process::Shipment;
+use crate::process::PipelinedTask;
 
 /// Something a worker can run. A panic stays inside: `run` and `abandon` do not unwind.
 pub(crate) trait Job: Send + Sync {
@@ -40,7 +40,7 @@ pub(crate) trait Job: Send + Sync {
 #[cfg(feature = "process")]
 pub(crate) enum Ship {
     /// It is ready.
-    Ready(Box<dyn Shipment<Arc<dyn Job>>>),
+    Ready(Box<dyn PipelinedTask<Arc<dyn Job>>>),
     /// It is too large to be one of many.
     Alone,
     /// Nothing is to be done any more.

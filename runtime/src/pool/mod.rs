@@ -108,7 +108,7 @@ pub(crate) struct Core {
     looks: Arc<Looks>,
     /// Its worker processes, while nobody uses them.
     #[cfg(feature = "process")]
-    stable: process::Stable,
+    idle_slots: process::IdleSlots,
 }
 
 impl Core {
@@ -144,7 +144,7 @@ impl Core {
             demand: Demand::new(spec.default && spec.kind == Kind::Cpu),
             looks: Looks::new(core),
             #[cfg(feature = "process")]
-            stable: process::Stable::new(process::Terms {
+            idle_slots: process::IdleSlots::new(process::WorkerLimits {
                 memory_limit: spec.limits.memory,
                 max_tasks: spec.limits.tasks,
                 workers: threads,
@@ -202,8 +202,11 @@ impl Core {
         let holding = current_worker::hold();
         // By value: its captures may be the last of something large, not to be held while this thread sleeps.
         #[cfg(feature = "process")]
-        let ran =
-            if self.kind == Kind::Process { self.stable.seated(|| process_job::run(self, job)) } else { job.run() };
+        let ran = if self.kind == Kind::Process {
+            self.idle_slots.run_on_slot(|| process_job::run(self, job))
+        } else {
+            job.run()
+        };
         #[cfg(not(feature = "process"))]
         let ran = job.run();
         // A worker's thread that waited for jobs here would keep a copy of the worker alive.
@@ -252,7 +255,7 @@ impl Core {
         if self.has_hooks() || self.queue.waiting() > 0 || current_worker::is_worker_of(self) || self.is_closed() {
             return None;
         }
-        let (result, untidy) = current_worker::work_for(self, || self.stable.try_seated(work))??;
+        let (result, untidy) = current_worker::work_for(self, || self.idle_slots.try_run_on_idle(work))??;
         if untidy {
             self.queue.ask_to_tidy();
         }
@@ -297,7 +300,7 @@ impl Core {
     #[cfg_attr(not(feature = "process"), allow(clippy::unused_self, reason = "for processes alone"))]
     fn tidy(&self) {
         #[cfg(feature = "process")]
-        self.stable.tidy();
+        self.idle_slots.release_memory();
     }
 
     /// What a thread does last.
@@ -305,7 +308,7 @@ impl Core {
         worker_state::end();
         run_hook(self.hooks.stop);
         #[cfg(feature = "process")]
-        self.stable.close();
+        self.idle_slots.close();
         current_worker::leave();
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::job::{Job, JobEnd, Ship};
 use super::{Core, blocking};
-use crate::process::{self, Shipment, Supply};
+use crate::process::{self, PipelineSource, PipelinedTask};
 
 /// Runs a job on this thread's worker process, and others that it is quick with.
 pub(super) fn run(core: &Arc<Core>, job: Arc<dyn Job>) -> JobEnd {
@@ -25,8 +25,8 @@ struct Line<'a> {
     alone: Option<Arc<dyn Job>>,
 }
 
-impl Supply<Arc<dyn Job>> for Line<'_> {
-    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<Arc<dyn Job>>>> {
+impl PipelineSource<Arc<dyn Job>> for Line<'_> {
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn PipelinedTask<Arc<dyn Job>>>> {
         loop {
             // Others want their share of what waits.
             let share = self.core.queue.waiting() / self.core.threads;
@@ -42,8 +42,8 @@ impl Supply<Arc<dyn Job>> for Line<'_> {
         }
     }
 
-    fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Job>>>>) {
-        let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
+    fn put_back(&mut self, shipments: Vec<Box<dyn PipelinedTask<Arc<dyn Job>>>>) {
+        let mut jobs: Vec<_> = shipments.into_iter().filter_map(PipelinedTask::into_job).collect();
         let mut state = self.core.queue.lock_with_room(jobs.len());
         // Under the lock: from the moment that the pool is cancelled its queue stays empty.
         if self.core.is_cancelled() {

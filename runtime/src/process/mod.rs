@@ -37,7 +37,6 @@
 
 mod child;
 pub(crate) mod codec;
-mod foreign;
 mod handshake;
 mod idle_slots;
 mod message;
@@ -45,6 +44,8 @@ pub(crate) mod os;
 mod pipeline;
 mod readiness;
 pub(crate) mod registry;
+mod role;
+mod running_tasks;
 pub(crate) mod serve;
 mod socket;
 mod spawner;
@@ -59,19 +60,19 @@ pub(crate) mod worker_slot;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use codec::direct::Bytes;
-pub use codec::dispatch::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
+pub use codec::dispatch::{Dispatch, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde};
 pub use codec::{Code, Wire};
 pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
-pub(crate) use child::Terms;
-pub(crate) use codec::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
-pub(crate) use idle_slots::Stable;
-pub(crate) use pipeline::{Shipment, Supply, pipeline};
-pub(crate) use socket::{End, Message};
-pub(crate) use worker::is_worker_process;
-pub(crate) use worker_slot::stop;
+pub(crate) use child::WorkerLimits;
+pub(crate) use codec::{CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_value, write_value};
+pub(crate) use idle_slots::IdleSlots;
+pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
+pub(crate) use role::is_worker_process;
+pub(crate) use running_tasks::kill_worker_of;
+pub(crate) use socket::{ChannelMessage, ChannelSocket};
 
 /// Whether this program can start itself as a worker.
 static READY: AtomicBool = AtomicBool::new(false);
@@ -106,9 +107,9 @@ pub fn init() {
 }
 
 /// Why there can be no process pool here.
-pub(crate) fn obstacle() -> Option<&'static str> {
-    if os::OBSTACLE.is_some() {
-        return os::OBSTACLE;
+pub(crate) fn unavailable_reason() -> Option<&'static str> {
+    if os::UNSUPPORTED_REASON.is_some() {
+        return os::UNSUPPORTED_REASON;
     }
     if is_worker_process() {
         Some(

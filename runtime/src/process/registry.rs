@@ -74,28 +74,28 @@ pub(crate) fn fingerprint() -> u64 {
 mod tests {
     use super::*;
     use crate::process::codec::Decoder;
-    use crate::process::message::Mail;
+    use crate::process::message::Connection;
     use crate::process::os::UnixStream;
-    use crate::process::serve::{Heading, Replies, status};
-    use crate::process::transport::ring::Shared;
+    use crate::process::serve::{ReplyHeader, ReplyWriter, status};
+    use crate::process::transport::ring::Rings;
 
     #[test]
     fn a_function_that_the_worker_does_not_know_is_refused_once_for_all_calls() {
-        let (shared, _memory) = Shared::create().expect("there is memory");
+        let (rings, _memory) = Rings::create().expect("there is memory");
         let (socket, _other) = UnixStream::pair().expect("there are sockets");
-        let (mut mail, mut scratch) = (Mail::new(socket), Vec::new());
+        let (mut connection, mut scratch) = (Connection::new(socket), Vec::new());
         let begun = crate::sys::clock::Moment::now();
-        let (mail, scratch) = (&mut mail, &mut scratch);
-        let replies = Replies { shared: &shared, mail, scratch, open: None, left: 3, request: 9, begun };
+        let (connection, scratch) = (&mut connection, &mut scratch);
+        let replies = ReplyWriter { rings: &rings, connection, scratch, open: None, left: 3, request: 9, begun };
         let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
         super::serve(u32::MAX, &mut serving);
         assert_eq!(serving.replies.left, 0);
         let mut payload = Vec::new();
-        let words = shared.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
+        let words = rings.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
         let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");
-        let heading = Heading::from_words(words);
-        assert_eq!((heading.status, heading.count, heading.request), (status::MISFIT, 1, 9));
+        let header = ReplyHeader::from_words(words);
+        assert_eq!((header.status, header.count, header.request), (status::CODEC, 1, 9));
         assert!(said.0.contains("no function of the number 4294967295"), "{}", said.0);
-        assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
+        assert!(rings.take_reply(&mut payload).expect("nobody spoils it").is_none());
     }
 }

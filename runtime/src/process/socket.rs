@@ -10,70 +10,70 @@ use std::io;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::codec::{Decoder, Direct, Encoder, Misfit};
-use super::foreign::Connected;
+use super::codec::{CodecError, Decoder, Direct, Encoder};
+use super::os::foreign_fd::PeerSocket;
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
-use crate::process::os::refusal::{Refused, Step};
+use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::end_copy_of_worker;
 
 /// The longest message that goes inline.
-const INLINE: usize = 1 << 16;
+const MAX_INLINE: usize = 1 << 16;
 
 /// An end of a channel. Copies hold the same end.
-pub(crate) struct End(pub(super) Connected<OwnedFd>);
+pub(crate) struct ChannelSocket(pub(super) PeerSocket<OwnedFd>);
 
 /// A message that has come.
-pub(crate) enum Message {
+pub(crate) enum ChannelMessage {
     Inline(Vec<u8>),
-    Elsewhere(Elsewhere),
+    Sealed(SealedBytes),
 }
 
 /// The bytes of a large message.
-pub(crate) struct Elsewhere(Mapping);
+pub(crate) struct SealedBytes(Mapping);
 
-impl Message {
+impl ChannelMessage {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline(bytes) => &bytes[1..],
-            // SAFETY: mapped as long as `self`, and `Mapping::fixed` saw that it is sealed: nobody writes to it.
-            Self::Elsewhere(Elsewhere(mapping)) => unsafe {
+            // SAFETY: mapped as long as `self`, and `Mapping::sealed` saw that it is sealed: nobody writes to it.
+            Self::Sealed(SealedBytes(mapping)) => unsafe {
                 std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
             },
         }
     }
 }
 
-impl End {
+impl ChannelSocket {
     fn new(socket: OwnedFd) -> Self {
-        Self(Connected::new(socket))
+        Self(PeerSocket::new(socket))
     }
 
     /// The two ends of a new channel.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = os::message_pair()?;
+        let (one, other) = os::channel_pair()?;
         Ok((Self::new(one), Self::new(other)))
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self::new).map_err(|error| Refused::error(Step::Duplicate, error))
+        self.0.try_clone().map(Self::new).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
     }
 
     /// Sends a message; waits while the channel is full if it may.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         end_copy_of_worker();
-        if bytes.len() <= INLINE {
+        if bytes.len() <= MAX_INLINE {
             return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
-        let fd = os::fixed_memory(bytes)?;
-        let weight = vec![0; INLINE];
+        let fd = os::create_sealed_memory(bytes)?;
+        let weight = vec![0; MAX_INLINE];
         os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
 
     /// Receives a message; `None` when the other end is closed and nothing is left.
-    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
+    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<ChannelMessage>> {
         end_copy_of_worker();
-        let mut bytes = vec![0; INLINE + 1];
+        let mut bytes = vec![0; MAX_INLINE + 1];
         let mut descriptors = VecDeque::new();
         let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
         if len == 0 {
@@ -82,9 +82,11 @@ impl End {
         match (bytes[0], descriptors.pop_front()) {
             (0, None) => {
                 bytes.truncate(len);
-                Ok(Some(Message::Inline(bytes)))
+                Ok(Some(ChannelMessage::Inline(bytes)))
             }
-            (1, Some(fd)) if descriptors.is_empty() => Ok(Some(Message::Elsewhere(Elsewhere(Mapping::fixed(&fd)?)))),
+            (1, Some(fd)) if descriptors.is_empty() => {
+                Ok(Some(ChannelMessage::Sealed(SealedBytes(Mapping::sealed(&fd)?))))
+            }
             _ => Err(io::Error::other("a message came with more or fewer open files than it says")),
         }
     }
@@ -95,20 +97,20 @@ impl End {
     }
 }
 
-impl End {
+impl ChannelSocket {
     /// Has an async task woken when there is a message or room for one.
     pub(crate) fn watch(&self, to_send: bool, waker: &Waker) -> io::Result<Readiness> {
         Readiness::watch(&self.0, to_send, waker.clone())
     }
 }
 
-impl Direct for End {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        let copy = self.0.try_clone().map_err(|error| Refused::error(Step::Duplicate, error));
-        out.descriptor(copy.map_err(Misfit::new)?)
+impl Direct for ChannelSocket {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        let copy = self.0.try_clone().map_err(|error| RefusedOperation::error(Operation::Duplicate, error));
+        out.descriptor(copy.map_err(CodecError::new)?)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         input.descriptor().map(Self::new)
     }
 }

@@ -1,93 +1,93 @@
-//! How often a pool starts worker processes when that fails.
+//! How often a pool limiter worker processes when that fails.
 //!
-//! A start has failed when there is no worker, or when the worker ends before it begins its first call. The starts of a
+//! A start has failed when there is no worker, or when the worker ends failed_before it begins its first call. The limiter of a
 //! pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the pool together,
-//! and after [`ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. The first starts of
+//! and after [`MAX_ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. The first limiter of
 //! a pool are made at once, and are one attempt if they fail. A call that was
-//! made before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
+//! made failed_before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
 //! begins a call ends the series.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::process::os::pidfd::Process;
+use crate::process::os::pidfd::ChildProcess;
 use crate::sys::reserve;
 
-/// Starts in a row that may fail.
-const ATTEMPTS: u32 = 5;
+/// StartLimiter in a row that may fail.
+const MAX_ATTEMPTS: u32 = 5;
 /// The pause after the first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause, and how long calls share an error.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How often a pause looks whether its call was cancelled.
-const GLANCE: Duration = Duration::from_millis(10);
-/// A worker that starts has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but a
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// A worker that limiter has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but a
 /// machine that is short of cores takes longer, and a short limit is for the function, not for the start.
-const LEAST_TIME: Duration = Duration::from_secs(1);
+const MIN_START_TIME: Duration = Duration::from_secs(1);
 
-/// Series of failed starts so far, of all pools.
+/// Series of failed limiter so far, of all pools.
 static SERIES: AtomicU32 = AtomicU32::new(0);
 
-/// A number that tells calls made before a series failed from later ones.
+/// A number that tells calls made failed_before a series failed from later ones.
 #[inline]
 pub(crate) fn series() -> u32 {
     SERIES.load(Ordering::Relaxed)
 }
 
 /// The call that wants a worker.
-pub(crate) struct Caller<'a> {
+pub(crate) struct StartCaller<'a> {
     /// The task that can be cancelled, as [`current`](crate::task::cancel::current) has it.
     pub(crate) task: Option<usize>,
     /// What [`series`] was when the call was made.
-    pub(crate) since: u32,
+    pub(crate) start_series: u32,
     /// Its time limit.
     pub(crate) limit: Option<Duration>,
-    pub(crate) is_stopped: &'a dyn Fn() -> bool,
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
     /// Until when its worker must be there; known once one is started.
     deadline: Option<Instant>,
-    /// Starts that have failed for this call.
+    /// StartLimiter that have failed for this call.
     failed: u32,
     /// How many had failed in a row when its last start began.
-    pub(crate) before: u32,
+    pub(crate) failed_before: u32,
 }
 
 /// Why a call gets no worker.
 #[derive(Debug)]
 pub(crate) enum NoWorker {
     /// It was cancelled.
-    Stopped,
+    Cancelled,
     /// Its time is up.
-    TimeUp,
+    TimedOut,
     /// Starting has failed: why.
     Failed(String),
 }
 
-impl<'a> Caller<'a> {
+impl<'a> StartCaller<'a> {
     pub(crate) fn new(
         task: Option<usize>,
-        since: u32,
+        start_series: u32,
         limit: Option<Duration>,
-        is_stopped: &'a dyn Fn() -> bool,
+        is_cancelled: &'a dyn Fn() -> bool,
     ) -> Self {
-        Self { task, since, limit, is_stopped, deadline: None, failed: 0, before: 0 }
+        Self { task, start_series, limit, is_cancelled, deadline: None, failed: 0, failed_before: 0 }
     }
 
     /// Until when its worker must be there.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         if self.deadline.is_none() {
-            self.deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.max(LEAST_TIME)));
+            self.deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.max(MIN_START_TIME)));
         }
         self.deadline
     }
 }
 
-/// The starts of a pool, and the processes that came of them.
+/// The limiter of a pool, and the processes that came of them.
 #[derive(Default)]
-pub(crate) struct Starts(Mutex<State>);
+pub(crate) struct StartLimiter(Mutex<StartState>);
 
 #[derive(Default)]
-struct State {
+struct StartState {
     /// Failures in a row; those at the same time are one.
     failed: u32,
     /// When the next start may be, after a failure.
@@ -95,34 +95,34 @@ struct State {
     /// The last series that failed: its number, when that was, and the last cause.
     series: Option<(u32, Instant, Arc<str>)>,
     /// The pool's processes.
-    processes: Vec<Weak<Process>>,
+    processes: Vec<Weak<ChildProcess>>,
     /// Whether all that run are to be killed.
     cancelled: bool,
 }
 
 fn pause(failed: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(16));
-    doubled.min(LONGEST_PAUSE)
+    doubled.min(MAX_PAUSE)
 }
 
-impl Starts {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl StartLimiter {
+    fn lock(&self) -> MutexGuard<'_, StartState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the call may start a worker.
-    pub(crate) fn wait_for_turn(&self, caller: &mut Caller<'_>) -> Result<(), NoWorker> {
+    pub(crate) fn wait_for_turn(&self, caller: &mut StartCaller<'_>) -> Result<(), NoWorker> {
         let deadline = caller.deadline();
         loop {
-            if (caller.is_stopped)() {
-                return Err(NoWorker::Stopped);
+            if (caller.is_cancelled)() {
+                return Err(NoWorker::Cancelled);
             }
             let mut state = self.lock();
             let now = Instant::now();
             let wait = state.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
             if let Some((number, at, why)) = &state.series
-                && *number > caller.since
-                && now.saturating_duration_since(*at) < LONGEST_PAUSE
+                && *number > caller.start_series
+                && now.saturating_duration_since(*at) < MAX_PAUSE
             {
                 let why = Arc::clone(why);
                 drop(state);
@@ -132,40 +132,40 @@ impl Starts {
                 if state.failed > 0 {
                     state.next = now.checked_add(pause(state.failed));
                 }
-                caller.before = state.failed;
+                caller.failed_before = state.failed;
                 return Ok(());
             }
             drop(state);
             let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
             if left.is_zero() {
-                return Err(NoWorker::TimeUp);
+                return Err(NoWorker::TimedOut);
             }
-            std::thread::sleep(wait.min(left).min(GLANCE));
+            std::thread::sleep(wait.min(left).min(POLL_INTERVAL));
         }
     }
 
     /// A start has failed; gives the error if the call is to give up.
-    pub(crate) fn failed(&self, caller: &mut Caller<'_>, why: &str, may_pass: bool) -> Option<String> {
+    pub(crate) fn failed(&self, caller: &mut StartCaller<'_>, why: &str, may_succeed_later: bool) -> Option<String> {
         caller.failed += 1;
-        self.count_failure(caller.before, caller.failed, why, may_pass)
+        self.count_failure(caller.failed_before, caller.failed, why, may_succeed_later)
     }
 
-    /// A worker has ended before it began a call, whose it is not known. So many starts had failed before its own.
-    pub(crate) fn stillborn(&self, before: u32, why: &str) -> Option<String> {
-        self.count_failure(before, 0, why, true)
+    /// A worker has ended failed_before it began a call, whose it is not known. So many limiter had failed failed_before its own.
+    pub(crate) fn worker_failed_start(&self, failed_before: u32, why: &str) -> Option<String> {
+        self.count_failure(failed_before, 0, why, true)
     }
 
-    fn count_failure(&self, before: u32, of_call: u32, why: &str, may_pass: bool) -> Option<String> {
+    fn count_failure(&self, failed_before: u32, of_call: u32, why: &str, may_succeed_later: bool) -> Option<String> {
         let mut state = self.lock();
-        // Starts that were made at once count as one: a pool of many workers may try again as often as one of few.
-        if before >= state.failed {
+        // StartLimiter that were made at once count as one: a pool of many workers may try again as often as one of few.
+        if failed_before >= state.failed {
             state.failed = state.failed.saturating_add(1);
         }
         let now = Instant::now();
         state.next = now.checked_add(pause(state.failed));
         let failed = state.failed.max(of_call);
         drop(state);
-        if may_pass && failed < ATTEMPTS {
+        if may_succeed_later && failed < MAX_ATTEMPTS {
             return None;
         }
         let why = match failed {
@@ -174,8 +174,8 @@ impl Starts {
         };
         let number = SERIES.fetch_add(1, Ordering::Relaxed) + 1;
         let series = (number, now, Arc::from(why.as_str()));
-        let before = self.lock().series.replace(series);
-        drop(before);
+        let failed_before = self.lock().series.replace(series);
+        drop(failed_before);
         Some(why)
     }
 
@@ -190,7 +190,7 @@ impl Starts {
     }
 
     /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
-    pub(crate) fn keep(&self, process: &Arc<Process>) -> bool {
+    pub(crate) fn track(&self, process: &Arc<ChildProcess>) -> bool {
         let mut ended = Vec::new();
         let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut ended);
         ended.extend(state.processes.extract_if(.., |process| process.strong_count() == 0));
@@ -222,52 +222,56 @@ mod tests {
 
     #[test]
     fn a_series_is_bounded_and_shared_by_the_calls_before_it() {
-        let starts = Starts::default();
+        let limiter = StartLimiter::default();
         let stopped = || false;
-        let mut caller = Caller::new(None, series(), None, &stopped);
-        let mut early = Caller::new(None, series(), None, &stopped);
-        for n in 1..=ATTEMPTS {
-            starts.wait_for_turn(&mut caller).expect("it may try");
-            let error = starts.failed(&mut caller, "no luck", true);
-            assert_eq!(error.is_some(), n == ATTEMPTS);
+        let mut caller = StartCaller::new(None, series(), None, &stopped);
+        let mut early = StartCaller::new(None, series(), None, &stopped);
+        for n in 1..=MAX_ATTEMPTS {
+            limiter.wait_for_turn(&mut caller).expect("it may try");
+            let error = limiter.failed(&mut caller, "no luck", true);
+            assert_eq!(error.is_some(), n == MAX_ATTEMPTS);
             assert!(error.is_none_or(|error| error.starts_with("5 starts") && error.ends_with(": no luck")));
         }
-        assert!(matches!(starts.wait_for_turn(&mut early), Err(NoWorker::Failed(_))));
-        let mut late = Caller::new(None, series(), None, &stopped);
-        starts.wait_for_turn(&mut late).expect("it was made after that");
-        assert!(starts.failed(&mut late, "no luck", true).is_some(), "one attempt while the series goes on");
-        starts.succeeded();
-        assert!(starts.failed(&mut late, "no luck", true).is_none());
-        assert!(starts.failed(&mut late, "for ever", false).is_some());
+        assert!(matches!(limiter.wait_for_turn(&mut early), Err(NoWorker::Failed(_))));
+        let mut late = StartCaller::new(None, series(), None, &stopped);
+        limiter.wait_for_turn(&mut late).expect("it was made after that");
+        assert!(limiter.failed(&mut late, "no luck", true).is_some(), "one attempt while the series goes on");
+        limiter.succeeded();
+        assert!(limiter.failed(&mut late, "no luck", true).is_none());
+        assert!(limiter.failed(&mut late, "for ever", false).is_some());
     }
 
     #[test]
     fn starts_that_fail_at_once_are_one_attempt() {
-        let starts = Starts::default();
+        let limiter = StartLimiter::default();
         let stopped = || false;
-        let mut callers: Vec<_> = (0..4 * ATTEMPTS).map(|_| Caller::new(None, series(), None, &stopped)).collect();
-        callers.iter_mut().for_each(|caller| starts.wait_for_turn(caller).expect("it may try"));
+        let mut callers: Vec<_> =
+            (0..4 * MAX_ATTEMPTS).map(|_| StartCaller::new(None, series(), None, &stopped)).collect();
+        callers.iter_mut().for_each(|caller| limiter.wait_for_turn(caller).expect("it may try"));
         for caller in &mut callers {
-            assert!(starts.failed(caller, "no luck", true).is_none());
+            assert!(limiter.failed(caller, "no luck", true).is_none());
         }
-        assert_eq!(starts.lock().failed, 1);
-        for before in 1..ATTEMPTS {
-            assert_eq!(starts.stillborn(before, "no luck").is_some(), before == ATTEMPTS - 1);
+        assert_eq!(limiter.lock().failed, 1);
+        for failed_before in 1..MAX_ATTEMPTS {
+            assert_eq!(
+                limiter.worker_failed_start(failed_before, "no luck").is_some(),
+                failed_before == MAX_ATTEMPTS - 1
+            );
         }
     }
 
     #[test]
     fn a_pause_ends_when_the_call_is_cancelled_or_its_time_is_up() {
-        let starts = Starts::default();
-        for n in 0..ATTEMPTS {
-            starts.stillborn(n, &n.to_string());
+        let limiter = StartLimiter::default();
+        for n in 0..MAX_ATTEMPTS {
+            limiter.worker_failed_start(n, &n.to_string());
         }
-        starts.lock().next = Instant::now().checked_add(Duration::from_hours(1));
+        limiter.lock().next = Instant::now().checked_add(Duration::from_hours(1));
         let (stopped, goes_on) = (|| true, || false);
-        let mut caller = Caller::new(None, series(), None, &stopped);
-        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::Stopped)));
-        let mut caller = Caller::new(None, series(), Some(Duration::from_millis(1)), &goes_on);
-        assert!(matches!(starts.wait_for_turn(&mut caller), Err(NoWorker::TimeUp)));
+        let mut caller = StartCaller::new(None, series(), None, &stopped);
+        assert!(matches!(limiter.wait_for_turn(&mut caller), Err(NoWorker::Cancelled)));
+        let mut caller = StartCaller::new(None, series(), Some(Duration::from_millis(1)), &goes_on);
+        assert!(matches!(limiter.wait_for_turn(&mut caller), Err(NoWorker::TimedOut)));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! The attribute knows no types, and a generic function cannot ask "does `T` have a way of its own, else serde's?". A
 //! method call on a concrete type can: of two traits that have the method, the one that needs fewer references wins. So
-//! the attribute's code asks a [`Probe`] of the type, and of both sides of a `Result`, as errors are rarely serde's:
+//! the attribute's code asks a [`Dispatch`] of the type, and of both sides of a `Result`, as errors are rarely serde's:
 //!
 //! ```text
-//! let whole = &Probe::<Type>::new();
+//! let whole = &Dispatch::<Type>::new();
 //! let (value, error) = ((&whole).value(), (&whole).error());
 //! (&whole).whole((&&value).way(), (&&error).way())
 //! ```
@@ -16,9 +16,9 @@ use super::{Direct, Sides, Whole, Wire};
 use crate::error::TaskError;
 
 /// Stands for a type in questions about it.
-pub struct Probe<T>(PhantomData<fn(T) -> T>);
+pub struct Dispatch<T>(PhantomData<fn(T) -> T>);
 
-impl<T> Probe<T> {
+impl<T> Dispatch<T> {
     /// The question about `T`.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a type is always named")]
@@ -33,7 +33,7 @@ pub trait HasOwnWay<T> {
     fn way(&self) -> Whole<T>;
 }
 
-impl<T: Direct> HasOwnWay<T> for &Probe<T> {
+impl<T: Direct> HasOwnWay<T> for &Dispatch<T> {
     fn way(&self) -> Whole<T> {
         Whole::by_itself()
     }
@@ -47,7 +47,7 @@ pub trait MustBeSerde<T> {
         T: Wire;
 }
 
-impl<T> MustBeSerde<T> for Probe<T> {
+impl<T> MustBeSerde<T> for Dispatch<T> {
     fn way(&self) -> Whole<T>
     where
         T: Wire,
@@ -63,23 +63,23 @@ pub trait HasSides {
     /// What is in its `Err`.
     type Error;
     /// The question about `Ok`.
-    fn value(&self) -> Probe<Self::Value>;
+    fn value(&self) -> Dispatch<Self::Value>;
     /// The question about `Err`.
-    fn error(&self) -> Probe<Self::Error>;
+    fn error(&self) -> Dispatch<Self::Error>;
     /// The way of the whole, from those of its sides.
     fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D>;
 }
 
-impl<T, E> HasSides for &Probe<Result<T, E>> {
+impl<T, E> HasSides for &Dispatch<Result<T, E>> {
     type Value = T;
     type Error = E;
 
-    fn value(&self) -> Probe<T> {
-        Probe::new()
+    fn value(&self) -> Dispatch<T> {
+        Dispatch::new()
     }
 
-    fn error(&self) -> Probe<E> {
-        Probe::new()
+    fn error(&self) -> Dispatch<E> {
+        Dispatch::new()
     }
 
     fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D> {
@@ -92,22 +92,22 @@ pub trait HasNoSides {
     /// What is asked.
     type Whole;
     /// The question about the whole.
-    fn value(&self) -> Probe<Self::Whole>;
+    fn value(&self) -> Dispatch<Self::Whole>;
     /// A question with an answer.
-    fn error(&self) -> Probe<()>;
+    fn error(&self) -> Dispatch<()>;
     /// The way of the whole.
     fn whole<C, D>(&self, whole: C, nothing: D) -> C;
 }
 
-impl<T> HasNoSides for Probe<T> {
+impl<T> HasNoSides for Dispatch<T> {
     type Whole = T;
 
-    fn value(&self) -> Probe<T> {
-        Probe::new()
+    fn value(&self) -> Dispatch<T> {
+        Dispatch::new()
     }
 
-    fn error(&self) -> Probe<()> {
-        Probe::new()
+    fn error(&self) -> Dispatch<()> {
+        Dispatch::new()
     }
 
     fn whole<C, D>(&self, whole: C, _: D) -> C {
@@ -121,7 +121,7 @@ pub trait HasPlace<R> {
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 
-impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Probe<Result<T, E>> {
+impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Dispatch<Result<T, E>> {
     fn late(&self) -> Option<fn(TaskError) -> Result<T, E>> {
         Some(|error| Err(E::from(error)))
     }
@@ -133,7 +133,7 @@ pub trait HasNoPlace<R> {
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 
-impl<R> HasNoPlace<R> for Probe<R> {
+impl<R> HasNoPlace<R> for Dispatch<R> {
     fn late(&self) -> Option<fn(TaskError) -> R> {
         None
     }

@@ -1,4 +1,4 @@
-//! What crosses to a worker process, and how: values become bytes, and large ones blocks beside them.
+//! What crosses to a worker process, and how: values become bytes, and large ones attachments beside them.
 //!
 //! The bytes are postcard's: compact, fast, and with what [`exact`] adds, read as they were written. Types that want to
 //! see what comes before they read it (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`) are told
@@ -25,47 +25,50 @@ use serde::de::DeserializeOwned;
 
 use super::os::OwnedFd;
 use crate::error::panics;
-use crate::process::foreign::Foreign;
-use crate::process::transport::ring::LARGEST;
-use crate::process::transport::segments::{Outbox, Sent, View};
+use crate::process::os::foreign_fd::ForeignFd;
+use crate::process::transport::ring::MAX_PAYLOAD;
+use crate::process::transport::segments::{Outbox, ReceivedBytes, SentSegment};
 
 /// Bytes from here on go through a segment instead of the ring.
-pub(crate) const BLOCK: usize = 1 << 15;
+pub(crate) const SEGMENT_THRESHOLD: usize = 1 << 15;
 
 /// Blocks of one message; what is more goes with the bytes, which become one block if they are many.
-pub(crate) const MOST_BLOCKS: usize = 64;
+pub(crate) const MAX_SEGMENT_ATTACHMENTS: usize = 64;
 
 /// Open files of one message, about; what is on its way counts as this process', which may open only so many.
-pub(crate) const MOST_DESCRIPTORS: usize = 200;
+pub(crate) const MAX_DESCRIPTOR_ATTACHMENTS: usize = 200;
 
 /// Said of a value that does not fit among others.
-pub(crate) const LARGE: &str = "it is too large";
+pub(crate) const TOO_LARGE: &str = "it is too large";
 
 /// Why a value cannot cross.
 #[derive(Debug)]
-pub struct Misfit(pub(crate) String);
+pub struct CodecError(pub(crate) String);
 
-impl Misfit {
+impl CodecError {
     pub(crate) fn new(what: impl fmt::Display) -> Self {
         Self(what.to_string())
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
-pub(crate) fn contained<T>(function: &'static str, convert: impl FnOnce() -> Result<T, Misfit>) -> Result<T, Misfit> {
-    panics::catch(function, convert).unwrap_or_else(|error| Err(Misfit::new(error)))
+pub(crate) fn catch_codec_panic<T>(
+    function: &'static str,
+    convert: impl FnOnce() -> Result<T, CodecError>,
+) -> Result<T, CodecError> {
+    panics::catch(function, convert).unwrap_or_else(|error| Err(CodecError::new(error)))
 }
 
 /// What goes beside a frame.
-pub(crate) enum Block {
+pub(crate) enum Attachment {
     /// Bytes in a segment.
-    Bytes(Sent),
+    Segment(SentSegment),
     /// An open file.
     Descriptor(OwnedFd),
 }
@@ -73,31 +76,31 @@ pub(crate) enum Block {
 /// Where values are written.
 pub struct Encoder<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
-    pub(crate) blocks: &'a mut Vec<Block>,
-    /// For large blocks; without it they are refused.
+    pub(crate) attachments: &'a mut Vec<Attachment>,
+    /// For large attachments; without it they are refused.
     pub(crate) outbox: Option<&'a mut Outbox>,
 }
 
 impl Encoder<'_> {
     /// Writes a value of serde's.
-    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        strict::write(value, self.bytes).map_err(Misfit::new)
+    pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
+        strict::write(value, self.bytes).map_err(CodecError::new)
     }
 
     /// Writes a byte that says what follows, and that.
-    pub(crate) fn tagged<T: Serialize + ?Sized>(&mut self, tag: u8, value: &T) -> Result<(), Misfit> {
+    pub(crate) fn tagged<T: Serialize + ?Sized>(&mut self, tag: u8, value: &T) -> Result<(), CodecError> {
         self.bytes.push(tag);
         self.value(value)
     }
 
     /// Writes the bytes of all parts, one behind the other; many of them as a block.
-    pub(crate) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), Misfit> {
+    pub(crate) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), CodecError> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let large = len >= BLOCK && self.blocks.len() < MOST_BLOCKS;
+        let large = len >= SEGMENT_THRESHOLD && self.attachments.len() < MAX_SEGMENT_ATTACHMENTS;
         self.value(&(large, len))?;
         if large {
-            let outbox = self.outbox.as_mut().ok_or_else(|| Misfit(LARGE.into()))?;
-            self.blocks.push(Block::Bytes(outbox.send(parts).map_err(no_memory)?));
+            let outbox = self.outbox.as_mut().ok_or_else(|| CodecError(TOO_LARGE.into()))?;
+            self.attachments.push(Attachment::Segment(outbox.send(parts).map_err(no_shared_memory)?));
         } else {
             self.bytes.reserve(len);
             parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
@@ -106,30 +109,30 @@ impl Encoder<'_> {
     }
 
     /// Sends an open file.
-    pub(crate) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), Misfit> {
+    pub(crate) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), CodecError> {
         if self.outbox.is_none() {
-            return Err(Misfit(LARGE.into()));
+            return Err(CodecError(TOO_LARGE.into()));
         }
-        let sent = self.blocks.iter().filter(|block| matches!(block, Block::Descriptor(_))).count();
-        if sent >= MOST_DESCRIPTORS {
-            return Err(Misfit::new(format!(
-                "it has more than {MOST_DESCRIPTORS} ends of channels, which is the most that go with one call: make \
+        let sent = self.attachments.iter().filter(|block| matches!(block, Attachment::Descriptor(_))).count();
+        if sent >= MAX_DESCRIPTOR_ATTACHMENTS {
+            return Err(CodecError::new(format!(
+                "it has more than {MAX_DESCRIPTOR_ATTACHMENTS} ends of channels, which is the most that go with one call: make \
                  several calls, or send what belongs together through one channel"
             )));
         }
-        self.blocks.push(Block::Descriptor(descriptor));
+        self.attachments.push(Attachment::Descriptor(descriptor));
         Ok(())
     }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(crate) fn no_memory(error: std::io::Error) -> Misfit {
-    Misfit(format!("shared memory could not be had: {error}"))
+pub(crate) fn no_shared_memory(error: std::io::Error) -> CodecError {
+    CodecError(format!("shared memory could not be had: {error}"))
 }
 
 /// The length of a part that has the rest of its message, and what is beside it.
 const REST: u16 = u16::MAX;
-const _: () = assert!(LARGEST < REST as usize, "the length of what fits the ring is a length");
+const _: () = assert!(MAX_PAYLOAD < REST as usize, "the length of what fits the ring is a length");
 
 /// Begins a part of a message, which has the rest of it; gives its place.
 #[inline]
@@ -148,76 +151,78 @@ pub(crate) fn end_part(part: &mut [u8]) {
 }
 
 /// What came beside a frame.
-pub(crate) enum Arrived {
+pub(crate) enum ReceivedAttachment {
     /// Bytes in a segment.
-    Bytes(View),
+    Segment(ReceivedBytes),
     /// An open file.
-    Descriptor(Foreign),
+    Descriptor(ForeignFd),
 }
 
 /// Where values are read.
 pub struct Decoder<'a> {
     bytes: &'a [u8],
-    blocks: std::vec::IntoIter<Arrived>,
+    attachments: std::vec::IntoIter<ReceivedAttachment>,
 }
 
 /// Bytes that were read: few of them where they lie, many in their segment.
-pub(crate) enum Read<'a> {
+pub(crate) enum DecodedBytes<'a> {
     Inline(&'a [u8]),
-    Block(View),
+    Segment(ReceivedBytes),
 }
 
-impl Read<'_> {
+impl DecodedBytes<'_> {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Inline(bytes) => bytes,
-            Self::Block(view) => view.bytes(),
+            Self::Segment(received) => received.bytes(),
         }
     }
 
     /// The bytes, where they may stay.
     #[cfg(feature = "polars")]
-    pub(crate) fn into_view(self) -> Result<View, Misfit> {
+    pub(crate) fn into_received(self) -> Result<ReceivedBytes, CodecError> {
         match self {
-            Self::Inline(bytes) => View::copy_of(bytes).map_err(Misfit::new),
-            Self::Block(view) => Ok(view),
+            Self::Inline(bytes) => ReceivedBytes::copy_of(bytes).map_err(CodecError::new),
+            Self::Segment(received) => Ok(received),
         }
     }
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(bytes: &'a [u8], blocks: Vec<Arrived>) -> Self {
-        Self { bytes, blocks: blocks.into_iter() }
+    pub(crate) fn new(bytes: &'a [u8], attachments: Vec<ReceivedAttachment>) -> Self {
+        Self { bytes, attachments: attachments.into_iter() }
     }
 
     /// Reads a value of serde's.
-    pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, Misfit> {
-        let (value, rest) = strict::read(self.bytes).map_err(Misfit::new)?;
+    pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, CodecError> {
+        let (value, rest) = strict::read(self.bytes).map_err(CodecError::new)?;
         self.bytes = rest;
         Ok(value)
     }
 
     /// Reads what [`Encoder::bytes`] wrote.
-    pub(crate) fn bytes(&mut self) -> Result<Read<'a>, Misfit> {
+    pub(crate) fn bytes(&mut self) -> Result<DecodedBytes<'a>, CodecError> {
         let (large, len): (bool, usize) = self.value()?;
         if large {
-            return match self.blocks.next() {
-                Some(Arrived::Bytes(view)) if view.bytes().len() == len => Ok(Read::Block(view)),
-                _ => Err(Misfit::new("a block is missing")),
+            return match self.attachments.next() {
+                Some(ReceivedAttachment::Segment(received)) if received.bytes().len() == len => {
+                    Ok(DecodedBytes::Segment(received))
+                }
+                _ => Err(CodecError::new("a block is missing")),
             };
         }
-        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(|| Misfit::new("it ends too early"))?;
+        let (bytes, rest) = self.bytes.split_at_checked(len).ok_or_else(|| CodecError::new("it ends too early"))?;
         self.bytes = rest;
-        Ok(Read::Inline(bytes))
+        Ok(DecodedBytes::Inline(bytes))
     }
 
     /// Takes what [`Encoder::descriptor`] sent, an end of a channel.
-    pub(crate) fn descriptor(&mut self) -> Result<OwnedFd, Misfit> {
-        match self.blocks.next() {
-            Some(Arrived::Descriptor(descriptor)) => {
-                descriptor.into_message_socket().ok_or_else(|| Misfit::new("an open file is no end of a channel"))
+    pub(crate) fn descriptor(&mut self) -> Result<OwnedFd, CodecError> {
+        match self.attachments.next() {
+            Some(ReceivedAttachment::Descriptor(descriptor)) => {
+                descriptor.into_channel_socket().ok_or_else(|| CodecError::new("an open file is no end of a channel"))
             }
-            _ => Err(Misfit::new("an open file is missing")),
+            _ => Err(CodecError::new("an open file is missing")),
         }
     }
 
@@ -226,16 +231,16 @@ impl<'a> Decoder<'a> {
     pub(crate) fn part<T>(
         &mut self,
         unread: &str,
-        read: impl FnOnce(&mut Self) -> Result<T, Misfit>,
-    ) -> Result<T, Misfit> {
-        let early = || Misfit::new("it ends too early");
+        read: impl FnOnce(&mut Self) -> Result<T, CodecError>,
+    ) -> Result<T, CodecError> {
+        let early = || CodecError::new("it ends too early");
         let (length, rest) = self.bytes.split_first_chunk().ok_or_else(early)?;
         let length = u16::from_le_bytes(*length);
         let (part, rest) =
             if length == REST { (rest, &[][..]) } else { rest.split_at_checked(length.into()).ok_or_else(early)? };
         self.bytes = part;
         // Also if reading panics.
-        let part = Part { input: self, rest };
+        let part = PartReader { input: self, rest };
         let value = read(part.input)?;
         part.input.end(unread)?;
         Ok(value)
@@ -243,7 +248,7 @@ impl<'a> Decoder<'a> {
 
     /// Whether everything was read.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.blocks.as_slice().is_empty()
+        self.bytes.is_empty() && self.attachments.as_slice().is_empty()
     }
 
     /// Whether no part is left.
@@ -253,21 +258,21 @@ impl<'a> Decoder<'a> {
 
     /// That everything was read; `unread` says that it was not.
     #[inline]
-    pub(crate) fn end(&self, unread: &str) -> Result<(), Misfit> {
+    pub(crate) fn end(&self, unread: &str) -> Result<(), CodecError> {
         if self.is_empty() {
             return Ok(());
         }
-        Err(Misfit(format!("{unread}: its `Serialize` and `Deserialize` do not agree")))
+        Err(CodecError(format!("{unread}: its `Serialize` and `Deserialize` do not agree")))
     }
 }
 
 /// A part that is being read; what is behind it comes next.
-struct Part<'p, 'a> {
+struct PartReader<'p, 'a> {
     input: &'p mut Decoder<'a>,
     rest: &'a [u8],
 }
 
-impl Drop for Part<'_, '_> {
+impl Drop for PartReader<'_, '_> {
     #[inline]
     fn drop(&mut self) {
         self.input.bytes = self.rest;
@@ -288,29 +293,29 @@ impl Drop for Part<'_, '_> {
 )]
 pub trait Wire: Sized + Send {
     #[doc(hidden)]
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError>;
     #[doc(hidden)]
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit>;
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send> Wire for T {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.value(self)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         input.value()
     }
 }
 
 /// A value's bytes, where nothing goes beside them.
-pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Misfit> {
-    value.write(&mut Encoder { bytes, blocks: &mut Vec::new(), outbox: None })
+pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    value.write(&mut Encoder { bytes, attachments: &mut Vec::new(), outbox: None })
 }
 
 /// The value of bytes.
-pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, Misfit> {
+pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut input = Decoder::new(bytes, Vec::new());
     let value = T::read(&mut input)?;
     input.end("it was not read to its end")?;
@@ -320,9 +325,9 @@ pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, Misfit> {
 /// A type that has a way of its own, better than serde's or where serde has none.
 pub trait Direct: Sized + Send {
     /// Writes it.
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError>;
     /// Reads it.
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit>;
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError>;
 }
 
 /// How values of type `T` cross.
@@ -336,19 +341,19 @@ pub unsafe trait Code<T>: Copy {
     /// # Errors
     ///
     /// If it cannot cross.
-    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), Misfit>;
+    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError>;
     /// Reads one.
     ///
     /// # Errors
     ///
     /// If what is there is none.
-    fn read(&self, input: &mut Decoder<'_>) -> Result<T, Misfit>;
+    fn read(&self, input: &mut Decoder<'_>) -> Result<T, CodecError>;
 }
 
 /// How a type crosses as a whole.
 pub struct Whole<T> {
-    write: fn(&T, &mut Encoder<'_>) -> Result<(), Misfit>,
-    read: fn(&mut Decoder<'_>) -> Result<T, Misfit>,
+    write: fn(&T, &mut Encoder<'_>) -> Result<(), CodecError>,
+    read: fn(&mut Decoder<'_>) -> Result<T, CodecError>,
 }
 
 impl<T> Clone for Whole<T> {
@@ -373,12 +378,12 @@ impl<T: Direct> Whole<T> {
 // SAFETY: its makers ask for `Wire` or `Direct`, which ask for `Send`.
 unsafe impl<T> Code<T> for Whole<T> {
     #[inline]
-    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         (self.write)(value, out)
     }
 
     #[inline]
-    fn read(&self, input: &mut Decoder<'_>) -> Result<T, Misfit> {
+    fn read(&self, input: &mut Decoder<'_>) -> Result<T, CodecError> {
         (self.read)(input)
     }
 }
@@ -392,7 +397,7 @@ pub struct Sides<C, D> {
 
 // SAFETY: both sides are.
 unsafe impl<T, E, C: Code<T>, D: Code<E>> Code<Result<T, E>> for Sides<C, D> {
-    fn write(&self, value: &Result<T, E>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, value: &Result<T, E>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.bytes.push(value.is_ok().into());
         match value {
             Ok(value) => self.value.write(value, out),
@@ -400,7 +405,7 @@ unsafe impl<T, E, C: Code<T>, D: Code<E>> Code<Result<T, E>> for Sides<C, D> {
         }
     }
 
-    fn read(&self, input: &mut Decoder<'_>) -> Result<Result<T, E>, Misfit> {
+    fn read(&self, input: &mut Decoder<'_>) -> Result<Result<T, E>, CodecError> {
         let ok: bool = input.value()?;
         if ok { self.value.read(input).map(Ok) } else { self.error.read(input).map(Err) }
     }
@@ -412,14 +417,14 @@ macro_rules! tuple {
         unsafe impl<$($code: Code<$type>, $type),*> Code<($($type,)*)> for ($($code,)*) {
             #[inline]
             #[allow(unused_variables, reason = "of no arguments at all")]
-            fn write(&self, value: &($($type,)*), out: &mut Encoder<'_>) -> Result<(), Misfit> {
+            fn write(&self, value: &($($type,)*), out: &mut Encoder<'_>) -> Result<(), CodecError> {
                 $(self.$place.write(&value.$place, out)?;)*
                 Ok(())
             }
 
             #[inline]
             #[allow(unused_variables, clippy::unused_unit, reason = "of no arguments at all")]
-            fn read(&self, input: &mut Decoder<'_>) -> Result<($($type,)*), Misfit> {
+            fn read(&self, input: &mut Decoder<'_>) -> Result<($($type,)*), CodecError> {
                 Ok(($(self.$place.read(input)?,)*))
             }
         }

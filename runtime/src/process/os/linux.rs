@@ -18,16 +18,16 @@ use std::time::{Duration, Instant};
 pub(crate) use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) use std::os::unix::net::UnixStream;
 
-use super::refusal::{Refused, Step};
-use crate::process::foreign::Foreign;
+use super::refusal::{Operation, RefusedOperation};
+use crate::process::os::foreign_fd::ForeignFd;
 use crate::sys::owner::end_now;
 
 /// Why there can be no worker processes on this system.
-pub(crate) const OBSTACLE: Option<&str> = None;
+pub(crate) const UNSUPPORTED_REASON: Option<&str> = None;
 
 /// Makes memory that can be sent to another process: gone when nobody holds it, in no file system, of a fixed size.
-pub(crate) fn memory(len: usize) -> io::Result<OwnedFd> {
-    sealed_memory(len).map_err(|error| Refused::error(Step::Memory, error))
+pub(crate) fn create_memory(len: usize) -> io::Result<OwnedFd> {
+    sealed_memory(len).map_err(|error| RefusedOperation::error(Operation::Memory, error))
 }
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
@@ -43,8 +43,8 @@ fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
 }
 
 /// Makes memory with these bytes that can be sent to another process, and that nobody can write to any more.
-pub(crate) fn fixed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let memory = new_memory(bytes.len()).map_err(|error| Refused::error(Step::Memory, error));
+pub(crate) fn create_sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let memory = new_memory(bytes.len()).map_err(|error| RefusedOperation::error(Operation::Memory, error));
     let mut file = File::from(memory?);
     file.write_all(bytes)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
@@ -85,7 +85,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps all of the memory behind a descriptor of [`memory`].
+    /// Maps all of the memory behind a descriptor of [`create_memory`].
     pub(crate) fn new(fd: &OwnedFd) -> io::Result<Self> {
         let len = check_memory(fd, libc::F_SEAL_SHRINK, None)?;
         Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
@@ -98,8 +98,8 @@ impl Mapping {
         Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
     }
 
-    /// Maps what [`fixed_memory`] made in another process: nobody can write to it any more.
-    pub(crate) fn fixed(fd: &OwnedFd) -> io::Result<Self> {
+    /// Maps what [`create_sealed_memory`] made in another process: nobody can write to it any more.
+    pub(crate) fn sealed(fd: &OwnedFd) -> io::Result<Self> {
         let len = check_memory(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_WRITE, Some(0))?;
         // Private, though nobody writes to it: before 6.7 the kernel shares no memory that is sealed against writing.
         Self::map(fd, len, libc::PROT_READ, libc::MAP_PRIVATE)
@@ -109,7 +109,7 @@ impl Mapping {
         // SAFETY: a new mapping at a place of the system's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
-            return Err(Refused::error(Step::Map, Error::last_os_error()));
+            return Err(RefusedOperation::error(Operation::Map, Error::last_os_error()));
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| Error::other("mapped at address 0"))?;
         Ok(Self { start, len })
@@ -124,7 +124,7 @@ impl Mapping {
     }
 }
 
-/// The size of memory that [`memory`] or [`fixed_memory`] made, perhaps in another process. Touching it never faults: it
+/// The size of memory that [`create_memory`] or [`create_sealed_memory`] made, perhaps in another process. Touching it never faults: it
 /// has at least these seals, of which none can be taken off, is no file of another kind, and, if it may be longer than
 /// what was written to it only by so many bytes, is not.
 fn check_memory(fd: &OwnedFd, seals: libc::c_int, unwritten: Option<usize>) -> io::Result<usize> {
@@ -164,15 +164,15 @@ impl Drop for Mapping {
 }
 
 /// Descriptors that go with one message at most.
-pub(crate) const MOST_DESCRIPTORS: usize = 16;
+pub(crate) const MAX_FDS_PER_MESSAGE: usize = 16;
 
 /// Descriptors that the system lets another process send with one message (`SCM_MAX_FD`). All of them are received: the
 /// system would close the others in `recvmsg`, and closing may block (see `foreign.rs`).
-const MOST_RECEIVED: usize = 253;
+const MAX_FDS_RECEIVED: usize = 253;
 
 /// Bytes of the numbers of so many descriptors.
 #[allow(clippy::cast_possible_truncation, reason = "it is a small constant")]
-const DESCRIPTORS_SIZE: libc::c_uint = (MOST_RECEIVED * size_of::<RawFd>()) as libc::c_uint;
+const DESCRIPTORS_SIZE: libc::c_uint = (MAX_FDS_RECEIVED * size_of::<RawFd>()) as libc::c_uint;
 
 /// Bytes of a buffer for them.
 // SAFETY: only arithmetic.
@@ -185,7 +185,7 @@ union Control {
     _align: libc::cmsghdr,
 }
 
-/// Sends bytes, and descriptors with them: [`MOST_DESCRIPTORS`] at most.
+/// Sends bytes, and descriptors with them: [`MAX_FDS_PER_MESSAGE`] at most.
 pub(crate) fn send_bytes(
     socket: &BorrowedFd<'_>,
     parts: &[&[u8]],
@@ -202,7 +202,7 @@ pub(crate) fn send_bytes(
     message.msg_iov = parts.as_mut_ptr();
     message.msg_iovlen = parts.len() as _;
     if !descriptors.is_empty() {
-        assert!(descriptors.len() <= MOST_DESCRIPTORS, "more descriptors than one message holds");
+        assert!(descriptors.len() <= MAX_FDS_PER_MESSAGE, "more descriptors than one message holds");
         let numbers: Vec<u8> = descriptors.iter().flat_map(|descriptor| descriptor.as_raw_fd().to_ne_bytes()).collect();
         #[allow(clippy::cast_possible_truncation, reason = "it was checked just now")]
         let size = numbers.len() as libc::c_uint;
@@ -232,7 +232,7 @@ pub(crate) fn send_bytes(
     }
 }
 
-/// Sends one byte, and descriptors with it: [`MOST_DESCRIPTORS`] at most.
+/// Sends one byte, and descriptors with it: [`MAX_FDS_PER_MESSAGE`] at most.
 pub(crate) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
     send_bytes(&socket.as_fd(), &[&[byte]], descriptors, wait)
 }
@@ -241,12 +241,12 @@ pub(crate) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]
 ///
 /// # Errors
 ///
-/// If not all descriptors of the message could be received: there were more than [`MOST_DESCRIPTORS`], or this process
+/// If not all descriptors of the message could be received: there were more than [`MAX_FDS_PER_MESSAGE`], or this process
 /// may open no more. None of them is kept then.
 pub(crate) fn receive(
     socket: &BorrowedFd<'_>,
     bytes: &mut [u8],
-    descriptors: &mut VecDeque<Foreign>,
+    descriptors: &mut VecDeque<ForeignFd>,
     wait: bool,
 ) -> io::Result<usize> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -287,16 +287,16 @@ pub(crate) fn receive(
                     std::ptr::copy_nonoverlapping(place, fd.as_mut_ptr(), fd.len());
                     OwnedFd::from_raw_fd(RawFd::from_ne_bytes(fd))
                 };
-                descriptors.push_back(Foreign::new(descriptor));
+                descriptors.push_back(ForeignFd::new(descriptor));
             }
         }
         // SAFETY: as above.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
     let came = descriptors.len() - before;
-    if came > MOST_DESCRIPTORS || message.msg_flags & libc::MSG_CTRUNC != 0 {
+    if came > MAX_FDS_PER_MESSAGE || message.msg_flags & libc::MSG_CTRUNC != 0 {
         descriptors.truncate(before);
-        return Err(Error::other(if came >= MOST_DESCRIPTORS {
+        return Err(Error::other(if came >= MAX_FDS_PER_MESSAGE {
             "a message came with more open files than it may have"
         } else {
             "a message came without its open files, as this process may open no more: close others, or raise its limit \
@@ -313,8 +313,8 @@ pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) >= 0 }
 }
 
-/// Whether a file is a socket as [`message_pair`] makes them.
-pub(crate) fn is_message_socket(fd: &OwnedFd) -> bool {
+/// Whether a file is a socket as [`channel_pair`] makes them.
+pub(crate) fn is_channel_socket(fd: &OwnedFd) -> bool {
     let option = |name| {
         let mut value: libc::c_int = 0;
         #[allow(clippy::cast_possible_truncation, reason = "one number")]
@@ -328,7 +328,7 @@ pub(crate) fn is_message_socket(fd: &OwnedFd) -> bool {
 }
 
 /// Has the last `close` of a file not wait for the peer, if it is a socket.
-pub(crate) fn do_not_linger(fd: &OwnedFd) {
+pub(crate) fn disable_linger(fd: &OwnedFd) {
     let off = libc::linger { l_onoff: 0, l_linger: 0 };
     #[allow(clippy::cast_possible_truncation, reason = "two numbers")]
     let len = size_of::<libc::linger>() as libc::socklen_t;
@@ -337,7 +337,7 @@ pub(crate) fn do_not_linger(fd: &OwnedFd) {
 }
 
 /// Whether a message waits in a socket, with or without bytes.
-pub(crate) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
+pub(crate) fn has_unread_message(socket: &BorrowedFd<'_>) -> bool {
     let in_line: libc::c_int = 1;
     #[allow(clippy::cast_possible_truncation, reason = "one number")]
     let len = size_of::<libc::c_int>() as libc::socklen_t;
@@ -357,11 +357,11 @@ pub(crate) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
 }
 
 /// A pair of sockets that keep messages apart.
-pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut pair = [0; 2];
     // SAFETY: room for two descriptors.
     check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) })
-        .map_err(|error| Refused::error(Step::Sockets, error))?;
+        .map_err(|error| RefusedOperation::error(Operation::Sockets, error))?;
     // SAFETY: new, and nobody else's.
     Ok(unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) })
 }
@@ -430,17 +430,21 @@ impl Poller {
 
 /// What a wait on a worker has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waited {
+pub(crate) enum WaitResult {
     /// There are bytes on the socket, or it is closed.
-    Socket,
+    SocketReady,
     /// The process has ended.
-    Ended,
+    ProcessExited,
     /// Time is up.
-    TimeUp,
+    TimedOut,
 }
 
 /// Waits for bytes on a socket, the end of a process, or the deadline.
-pub(crate) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Option<Instant>) -> io::Result<Waited> {
+pub(crate) fn wait_for_socket_or_exit(
+    socket: &UnixStream,
+    process: Option<&OwnedFd>,
+    deadline: Option<Instant>,
+) -> io::Result<WaitResult> {
     let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // A negative descriptor is passed over.
     let mut entries = [entry(socket.as_raw_fd()), entry(process.map_or(-1, AsRawFd::as_raw_fd))];
@@ -450,10 +454,10 @@ pub(crate) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Opt
         // SAFETY: two entries, a time or none, and no signal mask.
         let ready = unsafe { libc::ppoll(entries.as_mut_ptr(), 2, limit, std::ptr::null()) };
         match ready {
-            0 => return Ok(Waited::TimeUp),
-            1.. if entries[0].revents & libc::POLLIN != 0 => return Ok(Waited::Socket),
-            1.. if entries[1].revents != 0 => return Ok(Waited::Ended),
-            1.. => return Ok(Waited::Socket),
+            0 => return Ok(WaitResult::TimedOut),
+            1.. if entries[0].revents & libc::POLLIN != 0 => return Ok(WaitResult::SocketReady),
+            1.. if entries[1].revents != 0 => return Ok(WaitResult::ProcessExited),
+            1.. => return Ok(WaitResult::SocketReady),
             _ => {
                 let error = Error::last_os_error();
                 if error.kind() != io::ErrorKind::Interrupted {
@@ -466,12 +470,12 @@ pub(crate) fn wait(socket: &UnixStream, process: Option<&OwnedFd>, deadline: Opt
 
 /// Ends this process when the other side has closed the socket, of which it reads nothing, or when the calling thread has
 /// ended.
-pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()> {
+pub(crate) fn exit_with_parent_or_this_thread(socket: &UnixStream) -> io::Result<()> {
     /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds. As often
     /// the thread is looked after.
     const PERIOD: libc::c_int = 1_000;
     let socket = socket.as_raw_fd();
-    let this_thread = Lifeline::of_this_thread();
+    let this_thread = ThreadExitMutex::of_this_thread();
     let watching = std::thread::Builder::new().name("fanfold-parent".into()).stack_size(1 << 16).spawn(move || {
         loop {
             let mut entry = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
@@ -484,7 +488,7 @@ pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()
                 // A signal; or a task that has forbidden itself all files, which makes `poll` fail each time.
                 _ => std::thread::sleep(Duration::from_millis(PERIOD.unsigned_abs().into())),
             }
-            if this_thread.is_some_and(Lifeline::is_cut) {
+            if this_thread.is_some_and(ThreadExitMutex::owner_has_exited) {
                 // The standard library's lock of standard error may be the thread's.
                 let message =
                     b"a fanfold worker process ends: a task has ended its main thread (`pthread_exit`, or the \
@@ -495,20 +499,20 @@ pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()
             }
         }
     });
-    watching.map(drop).map_err(|error| Refused::error(Step::Thread, error))
+    watching.map(drop).map_err(|error| RefusedOperation::error(Operation::Thread, error))
 }
 
 /// A lock that a thread holds as long as it lives. The kernel marks the lock (a robust mutex) when the thread ends,
 /// however it does: no destructor runs in a thread that makes the system call `exit`.
-struct Lifeline(UnsafeCell<libc::pthread_mutex_t>);
+struct ThreadExitMutex(UnsafeCell<libc::pthread_mutex_t>);
 
 // SAFETY: the mutex is used through the C library alone, which any thread may call.
-unsafe impl Sync for Lifeline {}
+unsafe impl Sync for ThreadExitMutex {}
 
-impl Lifeline {
+impl ThreadExitMutex {
     /// Of the calling thread; `None` if the system has no such locks, or another thread has it: there is one a process.
     fn of_this_thread() -> Option<&'static Self> {
-        static LIFELINE: Lifeline = Lifeline(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+        static LIFELINE: ThreadExitMutex = ThreadExitMutex(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
         static IS_TAKEN: AtomicBool = AtomicBool::new(false);
         if IS_TAKEN.swap(true, Ordering::Relaxed) {
             return None;
@@ -529,7 +533,7 @@ impl Lifeline {
     }
 
     /// Whether the thread has ended.
-    fn is_cut(&self) -> bool {
+    fn owner_has_exited(&self) -> bool {
         // SAFETY: `of_this_thread` has initialised the mutex, which is never destroyed. If its owner has ended, the calling
         // thread has it now, and keeps it.
         unsafe { libc::pthread_mutex_trylock(self.0.get()) == libc::EOWNERDEAD }
@@ -538,7 +542,7 @@ impl Lifeline {
 
 /// Waits for the end of a process, until the deadline at most; whether its descriptor says that it has come. A signal
 /// may end the wait early.
-pub(crate) fn wait_for_end(process: &OwnedFd, deadline: Instant) -> bool {
+pub(crate) fn wait_for_exit(process: &OwnedFd, deadline: Instant) -> bool {
     let mut entry = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let time = timespec(deadline.saturating_duration_since(Instant::now()));
     // SAFETY: one entry, and a time.
@@ -546,10 +550,10 @@ pub(crate) fn wait_for_end(process: &OwnedFd, deadline: Instant) -> bool {
 }
 
 /// The signal of a process that gave up, as Rust does when there is no memory.
-pub(crate) const ABORT: i32 = libc::SIGABRT;
+pub(crate) const SIGABRT: i32 = libc::SIGABRT;
 
 /// Sleeps while the word is `seen`, until it is woken or time is up. May wake for no reason.
-pub(crate) fn sleep_on(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
+pub(crate) fn futex_wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
     let time = limit.map(timespec);
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the word is alive and aligned; not private, as another process wakes it.
@@ -557,8 +561,8 @@ pub(crate) fn sleep_on(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
 }
 
 /// Wakes all who sleep on the word, in any process.
-pub(crate) fn wake(word: &AtomicU32) {
-    // SAFETY: as in `sleep_on`.
+pub(crate) fn futex_wake(word: &AtomicU32) {
+    // SAFETY: as in `futex_wait`.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
@@ -569,7 +573,7 @@ pub(crate) fn parent_id() -> Option<u32> {
 }
 
 /// Starts this program once more, with a socket as standard input.
-pub(crate) fn this_program(socket: UnixStream) -> Command {
+pub(crate) fn worker_command(socket: UnixStream) -> Command {
     // The file that this process was started from, though another may have its name by now.
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
@@ -580,7 +584,7 @@ pub(crate) fn this_program(socket: UnixStream) -> Command {
 }
 
 /// Has this process killed when its parent's thread that started it ends; `false` if that is too late.
-pub(crate) fn end_with_parent(parent: u32) -> bool {
+pub(crate) fn die_with_parent(parent: u32) -> bool {
     // SAFETY: a number each; asking for the parent cannot fail.
     let now = unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -604,7 +608,7 @@ const GROUP_SIGNALS: [libc::c_int; 6] =
 ///
 /// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start. Where the program ignores
 /// a signal, as under `nohup`, that stays as it is: its child programs are to ignore it as well.
-pub(crate) fn leave_signals_to_parent() {
+pub(crate) fn install_noop_signal_handlers() {
     extern "C" fn nothing(_: libc::c_int) {}
     for signal in GROUP_SIGNALS {
         // SAFETY: a zeroed action is a valid one, and the handler may run at any time.
@@ -622,16 +626,16 @@ pub(crate) fn leave_signals_to_parent() {
 }
 
 /// Limits the private memory of this process; allocations beyond it fail.
-pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+pub(crate) fn set_memory_limit(bytes: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: a limit that is alive.
     let limited = check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) });
-    limited.map(drop).map_err(|error| Refused::error(Step::Limit, error))
+    limited.map(drop).map_err(|error| RefusedOperation::error(Operation::Limit, error))
 }
 
 /// Whether this process has more rights than the one that started it, by a set-user-ID or set-group-ID bit, or
 /// capabilities, of the program's file.
-pub(crate) fn has_more_rights_than_its_caller() -> bool {
+pub(crate) fn has_elevated_rights() -> bool {
     // SAFETY: it reads what the kernel gave this process at its start.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
@@ -673,7 +677,7 @@ pub(crate) fn stdin_peer() -> Option<Peer> {
 
 /// Does what Rust's runtime does to a process before `main`, as far as it can be done from outside: standard streams are
 /// open, and writing to a closed pipe is an error, not the end.
-pub(crate) fn prepare_as_runtime() {
+pub(crate) fn prepare_like_rust_runtime() {
     // SAFETY: numbers and a C string; a stream that is closed is nobody's.
     unsafe {
         for stream in 0..3 {
@@ -691,7 +695,7 @@ pub(crate) fn take_stdin() -> io::Result<UnixStream> {
     // SAFETY: 0 is standard input; the copy is new and nobody else's.
     let socket = unsafe {
         let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3));
-        OwnedFd::from_raw_fd(copy.map_err(|error| Refused::error(Step::Duplicate, error))?)
+        OwnedFd::from_raw_fd(copy.map_err(|error| RefusedOperation::error(Operation::Duplicate, error))?)
     };
     let nothing = empty_input(Path::new("/dev/null"))?;
     // SAFETY: two open descriptors.
@@ -704,7 +708,9 @@ pub(crate) fn take_stdin() -> io::Result<UnixStream> {
 fn empty_input(path: &Path) -> io::Result<OwnedFd> {
     match std::fs::File::open(path) {
         Ok(file) => Ok(file.into()),
-        Err(_) => io::pipe().map(|(end, _)| end.into()).map_err(|error| Refused::error(Step::Duplicate, error)),
+        Err(_) => {
+            io::pipe().map(|(end, _)| end.into()).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
+        }
     }
 }
 
@@ -718,7 +724,7 @@ pub(crate) fn with_stdin(work: impl FnOnce(&mut UnixStream)) {
 /// Asks for few, large pages for memory that is about to be written: a tenth of the faults. The system keeps memory
 /// with this advice apart from memory without it, as one more mapping, of which a process may have some 65,000: so it is
 /// given only for whole large pages, which memory that large has to itself.
-pub(crate) fn expect_large(start: *mut u8, len: usize) {
+pub(crate) fn advise_huge_pages(start: *mut u8, len: usize) {
     const LARGE_PAGE: usize = 2 << 20;
     let first = start.addr().next_multiple_of(LARGE_PAGE);
     let end = (start.addr() + len) / LARGE_PAGE * LARGE_PAGE;
@@ -730,7 +736,7 @@ pub(crate) fn expect_large(start: *mut u8, len: usize) {
 
 /// How far this thread's stack may be used by what nests as deep as a message says: an address, above the end of the
 /// stack by as much as the rest needs. 0 if the system does not tell, or this thread runs on another stack.
-pub(crate) fn stack_floor() -> usize {
+pub(crate) fn stack_limit() -> usize {
     /// Bytes that are left; of small stacks a quarter.
     const LEFT: usize = 128 << 10;
     thread_local! {

@@ -16,13 +16,13 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::process::os::{self, OwnedFd, UnixStream, Waited};
+use crate::process::os::{self, OwnedFd, UnixStream, WaitResult};
 use crate::sys::owner::Owner;
 
 /// How often a process without a pidfd is asked whether it has ended.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a process that was killed may take to end. One that waits for a device ends later, and is left then.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a process has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +45,10 @@ impl Exit {
 
 /// A child process. Dropping it kills it and waits for it, so that neither a process nor a zombie stays.
 #[derive(Debug)]
-pub(crate) struct Process(Arc<Child>);
+pub(crate) struct ChildProcess(Arc<ProcessHandle>);
 
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(crate) struct ProcessHandle {
     /// The process that started it. A forked copy of that neither signals the child nor waits for it.
     owner: Owner,
     pid: u32,
@@ -57,14 +57,14 @@ pub(crate) struct Child {
     exit: Mutex<Option<Exit>>,
 }
 
-impl Process {
+impl ChildProcess {
     /// Takes charge of a child that was started just now.
     ///
     /// # Errors
     ///
     /// If there is no descriptor left for it; the child is killed then.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
-        let child = |pidfd| Child { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
+        let child = |pidfd| ProcessHandle { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
         match open(pid) {
             Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
@@ -78,30 +78,30 @@ impl Process {
     }
 
     /// What reaps the process while nobody waits for it. It neither keeps the process alive nor kills it.
-    pub(crate) fn watched(&self) -> Watched {
-        Watched(Arc::downgrade(&self.0))
+    pub(crate) fn reaper(&self) -> Reaper {
+        Reaper(Arc::downgrade(&self.0))
     }
 }
 
 /// A child process that may end while nobody waits for it.
-pub(crate) struct Watched(Weak<Child>);
+pub(crate) struct Reaper(Weak<ProcessHandle>);
 
-impl Watched {
+impl Reaper {
     /// Reaps the child if it has ended, so that no zombie stays; whether the child runs.
-    pub(crate) fn runs(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.0.upgrade().is_some_and(|child| child.exit().is_none())
     }
 }
 
-impl Deref for Process {
-    type Target = Child;
+impl Deref for ChildProcess {
+    type Target = ProcessHandle;
 
-    fn deref(&self) -> &Child {
+    fn deref(&self) -> &ProcessHandle {
         &self.0
     }
 }
 
-impl Child {
+impl ProcessHandle {
     pub(crate) fn id(&self) -> u32 {
         self.pid
     }
@@ -116,15 +116,15 @@ impl Child {
         if !self.owner.is_here() {
             return Some(Exit::Unknown);
         }
-        self.collect(&mut self.lock())
+        self.reap(&mut self.lock())
     }
 
-    fn collect(&self, exit: &mut Option<Exit>) -> Option<Exit> {
+    fn reap(&self, exit: &mut Option<Exit>) -> Option<Exit> {
         if exit.is_none() {
             *exit = match self.wait_id(libc::WEXITED | libc::WNOHANG) {
                 Ok(exit) => exit,
                 // It is no child any more: another part of the program has waited for it.
-                Err(_) => Some(self.kept_status().unwrap_or(Exit::Unknown)),
+                Err(_) => Some(self.status_from_pidfd().unwrap_or(Exit::Unknown)),
             };
         }
         *exit
@@ -145,7 +145,7 @@ impl Child {
     }
 
     /// The status that the kernel keeps with the pidfd when another has waited for the process (since 6.15).
-    fn kept_status(&self) -> Option<Exit> {
+    fn status_from_pidfd(&self) -> Option<Exit> {
         let pidfd = self.pidfd.as_ref()?;
         // SAFETY: all zeros is a valid value of this plain struct.
         let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
@@ -162,7 +162,7 @@ impl Child {
     }
 
     /// Lets it go on if a signal has stopped it.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
 
@@ -172,7 +172,7 @@ impl Child {
         }
         let mut exit = self.lock();
         // A process that has ended is left alone.
-        if self.collect(&mut exit).is_some() {
+        if self.reap(&mut exit).is_some() {
             return;
         }
         if let Some(pidfd) = &self.pidfd {
@@ -184,7 +184,7 @@ impl Child {
             }
         }
         if let Ok(pid) = libc::pid_t::try_from(self.pid) {
-            // SAFETY: two numbers. `collect` says that it runs and is a child of this process, and nobody waits for it
+            // SAFETY: two numbers. `reap` says that it runs and is a child of this process, and nobody waits for it
             // under the lock; without a pidfd another part of the program may, in this very moment.
             unsafe { libc::kill(pid, signal) };
         }
@@ -200,36 +200,36 @@ impl Child {
             }
             match &self.pidfd {
                 // Something is wrong with a descriptor that is ready while its process runs.
-                Some(pidfd) if !os::wait_for_end(pidfd, deadline) => {}
+                Some(pidfd) if !os::wait_for_exit(pidfd, deadline) => {}
                 Some(_) if self.exit().is_some() => {}
-                _ => std::thread::sleep(left.min(GLANCE)),
+                _ => std::thread::sleep(left.min(POLL_INTERVAL)),
             }
         }
     }
 
     /// Waits for bytes on the socket to it, its end, or the deadline.
-    pub(crate) fn listen(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<Waited> {
+    pub(crate) fn wait_for_socket(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<WaitResult> {
         if self.pidfd.is_some() {
-            return os::wait(socket, self.pidfd.as_ref(), deadline);
+            return os::wait_for_socket_or_exit(socket, self.pidfd.as_ref(), deadline);
         }
         // The socket may outlive the process, in one that it has forked.
         loop {
-            let glance = Instant::now() + GLANCE;
+            let glance = Instant::now() + POLL_INTERVAL;
             let until = deadline.map_or(glance, |deadline| deadline.min(glance));
-            match os::wait(socket, None, Some(until))? {
-                Waited::TimeUp if self.exit().is_some() => return Ok(Waited::Ended),
-                Waited::TimeUp if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            match os::wait_for_socket_or_exit(socket, None, Some(until))? {
+                WaitResult::TimedOut if self.exit().is_some() => return Ok(WaitResult::ProcessExited),
+                WaitResult::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 waited => return Ok(waited),
             }
         }
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if self.exit().is_none() {
             self.kill();
-            self.wait(Instant::now() + LAST_WAIT);
+            self.wait(Instant::now() + KILL_TIMEOUT);
         }
     }
 }
@@ -265,10 +265,10 @@ mod tests {
 
     use super::*;
 
-    #[allow(clippy::zombie_processes, reason = "the `Process` waits for it")]
-    fn child(command: &str) -> Process {
+    #[allow(clippy::zombie_processes, reason = "the `ChildProcess` waits for it")]
+    fn child(command: &str) -> ChildProcess {
         let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).spawn().expect("there is a shell");
-        Process::new(child.id()).expect("there are descriptors")
+        ChildProcess::new(child.id()).expect("there are descriptors")
     }
 
     fn far() -> Instant {
@@ -310,7 +310,7 @@ mod tests {
         // Kernels since 6.15 tell it to others too.
         assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
         let number_alone =
-            Child { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
+            ProcessHandle { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
         assert_eq!(number_alone.exit(), Some(Exit::Unknown));
     }
 

@@ -2,24 +2,24 @@
 
 use crate::error::TaskError;
 use crate::process::codec::direct::Bytes;
-use crate::process::codec::{Decoder, Direct, Encoder, Misfit};
-use crate::process::message::Mail;
+use crate::process::codec::{CodecError, Decoder, Direct, Encoder};
+use crate::process::message::Connection;
 use crate::process::os::UnixStream;
-use crate::process::serve::{Heading, Replies, Serving, status};
-use crate::process::transport::ring::{LARGEST, Shared};
+use crate::process::serve::{ReplyHeader, ReplyWriter, Serving, status};
+use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 use crate::sys::clock::Moment;
 
-type Write<'a> = &'a dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit>;
+type Write<'a> = &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>;
 
 /// Answers in a child process, and stops that after each of its instructions: `look` sees what the child would leave if
 /// it died there, and says when it has seen enough. The child is killed then.
-fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Shared) -> bool) {
-    let (shared, _memory) = Shared::create().expect("there is memory");
+fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Rings) -> bool) {
+    let (rings, _memory) = Rings::create().expect("there is memory");
     let (socket, _other) = UnixStream::pair().expect("there are sockets");
-    let (mut mail, mut scratch) = (Mail::new(socket), Vec::with_capacity(1 << 10));
+    let (mut connection, mut scratch) = (Connection::new(socket), Vec::with_capacity(1 << 10));
     let begun = Moment::now();
-    let (mail, scratch) = (&mut mail, &mut scratch);
-    let replies = Replies { shared: &shared, mail, scratch, open: None, left: 3, request: 0, begun };
+    let (connection, scratch) = (&mut connection, &mut scratch);
+    let replies = ReplyWriter { rings: &rings, connection, scratch, open: None, left: 3, request: 0, begun };
     let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
     // SAFETY: the child runs nothing but `answer`, which allocates, and the C library has that work after a fork.
     let child = unsafe { libc::fork() };
@@ -38,7 +38,7 @@ fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Sha
         // SAFETY: waits for the child, and writes its status.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert!(libc::WIFSTOPPED(status), "after {steps} instructions the child has not ended, but has: {status:#x}");
-        if look(&shared) {
+        if look(&rings) {
             break;
         }
         steps += 1;
@@ -56,13 +56,13 @@ fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Sha
 /// A reply that is all or nothing.
 fn is_whole_or_none(answer: impl FnOnce(&mut Serving<'_>), expected: u32) {
     let mut payload = Vec::new();
-    step_through(answer, |shared| {
-        if let Some(words) = shared.take_reply(&mut payload).expect("nobody spoils it") {
-            let Heading { status, count, request, .. } = Heading::from_words(words);
+    step_through(answer, |rings| {
+        if let Some(words) = rings.take_reply(&mut payload).expect("nobody spoils it") {
+            let ReplyHeader { status, count, request, .. } = ReplyHeader::from_words(words);
             assert_eq!((status, count, request), (expected, 1, 0));
             return true;
         }
-        assert_eq!(shared.take_open(&mut payload), Ok(0), "it is not published, and counts as a result");
+        assert_eq!(rings.take_open_reply(&mut payload), Ok(0), "it is not published, and counts as a result");
         false
     });
 }
@@ -82,22 +82,22 @@ fn an_error_counts_once_it_is_whole() {
 
 #[test]
 fn padding_without_a_frame_is_no_reply() {
-    let (shared, _memory) = Shared::create().expect("there is memory");
+    let (rings, _memory) = Rings::create().expect("there is memory");
     let mut payload = Vec::new();
     // Four of this length fit before the end of the ring. The next one goes to its front, behind padding.
-    let length = LARGEST - 1_000;
+    let length = MAX_PAYLOAD - 1_000;
     for _ in 0..4 {
-        assert_eq!(shared.reply([0, 0, 0], &vec![1; length]), Ok(Some(())));
-        assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_some());
+        assert_eq!(rings.write_reply([0, 0, 0], &vec![1; length]), Ok(Some(())));
+        assert!(rings.take_reply(&mut payload).expect("nobody spoils it").is_some());
     }
-    let mut place = shared.reserve(length).expect("nobody spoils it").expect("there is room");
-    assert!(shared.has_reply(), "the padding before it");
-    assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
-    assert!(!shared.has_reply(), "a parent would not sleep");
-    assert!(shared.add(&mut place, b"whole", length));
-    assert_eq!(shared.take_open(&mut payload), Ok(1));
-    shared.publish(&place, [0, 0, 0]);
-    assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_some());
+    let mut place = rings.reserve_reply(length).expect("nobody spoils it").expect("there is room");
+    assert!(rings.has_reply(), "the padding before it");
+    assert!(rings.take_reply(&mut payload).expect("nobody spoils it").is_none());
+    assert!(!rings.has_reply(), "a parent would not sleep");
+    assert!(rings.append_result(&mut place, b"whole", length));
+    assert_eq!(rings.take_open_reply(&mut payload), Ok(1));
+    rings.publish_open_reply(&place, [0, 0, 0]);
+    assert!(rings.take_reply(&mut payload).expect("nobody spoils it").is_some());
     assert_eq!(payload, b"whole");
 }
 
@@ -112,10 +112,10 @@ fn of_several_results_those_that_are_whole_count() {
         }
         serving.replies.flush();
     };
-    step_through(answer, |shared| {
-        let mut count = shared.take_open(&mut payload).expect("nobody spoils it");
-        if let Some(words) = shared.take_reply(&mut payload).expect("nobody spoils it") {
-            count = Heading::from_words(words).count;
+    step_through(answer, |rings| {
+        let mut count = rings.take_open_reply(&mut payload).expect("nobody spoils it");
+        if let Some(words) = rings.take_reply(&mut payload).expect("nobody spoils it") {
+            count = ReplyHeader::from_words(words).count;
             published = true;
         }
         assert!(count >= seen, "{count} after {seen}");

@@ -6,27 +6,28 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use crate::process::codec::direct::Bytes;
-use crate::process::codec::{Block, Direct, Encoder, Misfit, Wire, read_value, write_value};
-use crate::process::message::{Mail, pack};
+use crate::process::codec::{Attachment, CodecError, Direct, Encoder, Wire, read_value, write_value};
+use crate::process::message::{Connection, prepend_attachment_table};
 use crate::process::os::{self, Mapping, OwnedFd, UnixStream};
-use crate::process::socket::{End, Message};
-use crate::process::transport::ring::Shared;
+use crate::process::socket::{ChannelMessage, ChannelSocket};
+use crate::process::transport::ring::Rings;
 
 /// A parent and a worker, in one process.
-pub(super) fn sides() -> (Mail, Mail) {
+pub(super) fn sides() -> (Connection, Connection) {
     let (one, other) = UnixStream::pair().expect("there are sockets");
-    (Mail::new(one), Mail::new(other))
+    (Connection::new(one), Connection::new(other))
 }
 
-type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit> + 'a;
+type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError> + 'a;
 
-/// What the worker sends: a frame's word and payload.
-fn sent(from: &mut Mail, write: &Write<'_>) -> (u32, Vec<u8>) {
-    let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-    write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut from.outbox) }).expect("it crosses");
-    let word = pack(&mut bytes, &mut blocks, &mut from.outbox).expect("it fits");
-    from.introduce(&blocks).expect("the parent is there");
-    (word, bytes)
+/// What the worker sends: a frame's attachment_word and payload.
+fn sent(from: &mut Connection, write: &Write<'_>) -> (u32, Vec<u8>) {
+    let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+    write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut from.outbox) })
+        .expect("it crosses");
+    let attachment_word = prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
+    from.send_descriptors(&attachments).expect("the parent is there");
+    (attachment_word, bytes)
 }
 
 /// New memory of this size, with these flags and seals.
@@ -121,18 +122,18 @@ fn memory_that_may_fault_is_not_mapped() {
 fn a_view_that_may_change_says_so_and_its_copy_does_not() {
     let (mut worker, mut parent) = sides();
     let bytes = vec![1; 100_000];
-    let (word, payload) = sent(&mut worker, &|out| out.bytes(&[&bytes]));
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    let crate::process::codec::Read::Block(view) = parcel.decoder().bytes().expect("it was sent") else {
+    let (attachment_word, payload) = sent(&mut worker, &|out| out.bytes(&[&bytes]));
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    let crate::process::codec::DecodedBytes::Segment(view) = message.decoder().bytes().expect("it was sent") else {
         panic!("it is large")
     };
     let copy = view.copy(10..50_000).expect("there is memory");
-    worker.outbox.scribble(2);
+    worker.outbox.overwrite_all(2);
     assert!(view.may_change() && view.bytes() == vec![2; 100_000]);
     assert!(!copy.may_change() && copy.bytes() == vec![1; 49_990]);
     assert!(copy.bytes().as_ptr().addr().is_multiple_of(64));
     let private = view.into_private().expect("there is memory");
-    worker.outbox.scribble(3);
+    worker.outbox.overwrite_all(3);
     assert!(!private.may_change() && private.bytes() == vec![2; 100_000]);
 }
 
@@ -141,18 +142,18 @@ fn what_was_read_stays_whatever_the_worker_writes() {
     let (mut worker, mut parent) = sides();
     let text = "a text of some length ".repeat(10_000);
     // By itself, as a block.
-    let (word, payload) = sent(&mut worker, &|out| Direct::write(&Bytes::from(text.as_bytes()), out));
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    let read = <Bytes as Direct>::read(&mut parcel.decoder()).expect("bytes");
-    worker.outbox.scribble(0xff);
+    let (attachment_word, payload) = sent(&mut worker, &|out| Direct::write(&Bytes::from(text.as_bytes()), out));
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    let read = <Bytes as Direct>::read(&mut message.decoder()).expect("bytes");
+    worker.outbox.overwrite_all(0xff);
     assert!(*read == *text.as_bytes(), "a `&[u8]` has changed");
     // Within a message of serde's, which is one block: changed when it is known and not decoded yet.
     let record = (7_u32, vec![text.clone(), "short".into()]);
-    let (word, payload) = sent(&mut worker, &|out| Wire::write(&record, out));
+    let (attachment_word, payload) = sent(&mut worker, &|out| Wire::write(&record, out));
     assert!(payload.len() < 100, "it is a block");
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    worker.outbox.scribble(0xff);
-    let read = <(u32, Vec<String>) as Wire>::read(&mut parcel.decoder()).expect("what was sent");
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    worker.outbox.overwrite_all(0xff);
+    let read = <(u32, Vec<String>) as Wire>::read(&mut message.decoder()).expect("what was sent");
     assert!(read == record);
 }
 
@@ -168,7 +169,7 @@ fn a_block_is_no_longer_than_its_memory() {
     let (_, _) = sent(&mut worker, &|out| out.bytes(&[&vec![1; 100_000]]));
     assert!(parent.open(1, &described(0, 1 << 38)).is_err());
     assert!(parent.open(1, &described(0, u64::MAX)).is_err());
-    // More blocks than a message has, and as many as there can be.
+    // More attachments than a message has, and as many as there can be.
     let (_worker, mut parent) = sides();
     assert!(parent.open(4_000, &described(u64::MAX, 0).repeat(4_000)).is_err());
     assert!(parent.open(u32::MAX, &[]).is_err());
@@ -195,9 +196,9 @@ fn the_segments_of_a_side_are_counted() {
 fn a_side_that_gives_nothing_back_is_told_from_one_that_does() {
     let (mut parent, _worker) = sides();
     let refused = (0..2_000).find(|_| parent.outbox.send(&[&[1]]).is_err());
-    assert!(refused.is_some() && parent.outbox.is_exhausted() && parent.outbox.is_crowded());
+    assert!(refused.is_some() && parent.outbox.is_full() && parent.outbox.should_wait());
     parent.outbox.recall(7);
-    assert!(!parent.outbox.is_crowded());
+    assert!(!parent.outbox.should_wait());
     assert!(parent.outbox.send(&[&[1]]).is_ok(), "one was given back");
 }
 
@@ -208,7 +209,7 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     for count in [17, 28, 29, 100, 253] {
         let (worker, mut parent) = sides();
         assert!(send_copies(&*worker.socket, b"s", &marked, count));
-        assert!(parent.collect().is_err(), "{count}");
+        assert!(parent.drain_socket().is_err(), "{count}");
         drop(parent);
         assert_eq!(copies(&marked), 1, "{count}");
     }
@@ -217,18 +218,18 @@ fn descriptors_that_nobody_asked_for_are_closed() {
     let refused = (0..10_000).find(|_| {
         assert!(send_copies(&*worker.socket, b"s", &marked, 16));
         assert!(copies(&marked) < 400, "they are parked");
-        parent.collect().is_err()
+        parent.drain_socket().is_err()
     });
     assert!(refused.is_some());
     drop(parent);
     assert_eq!(copies(&marked), 1);
     // A few, beside those of a frame.
     let (mut worker, mut parent) = sides();
-    let (word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
+    let (attachment_word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
     assert!(send_copies(&*worker.socket, b"s", &marked, 3));
-    drop(parent.open(word, &payload).expect("it was sent"));
-    parent.collect().expect("they are few");
-    assert!(parent.has_surplus());
+    drop(parent.open(attachment_word, &payload).expect("it was sent"));
+    parent.drain_socket().expect("they are few");
+    assert!(parent.has_unclaimed());
     drop((worker, parent));
     assert_eq!(copies(&marked), 1);
 }
@@ -237,13 +238,13 @@ fn descriptors_that_nobody_asked_for_are_closed() {
 fn a_message_announces_what_comes_with_it() {
     let (mut worker, mut parent) = sides();
     let marked = memory(0, 1 << 12, 0).expect("memory");
-    let (word, payload) =
+    let (attachment_word, payload) =
         sent(&mut worker, &|out| (0..200).try_for_each(|_| out.descriptor(marked.try_clone().expect("one more"))));
-    let mut parcel = parent.open(word, &payload).expect("as many as there may be");
-    assert!(!parent.has_surplus() && parcel.has_ends());
+    let mut message = parent.open(attachment_word, &payload).expect("as many as there may be");
+    assert!(!parent.has_unclaimed() && message.has_descriptors());
     // The value wants fewer of them.
-    let _ = <Vec<u8> as Direct>::read(&mut parcel.decoder());
-    drop(parcel);
+    let _ = <Vec<u8> as Direct>::read(&mut message.decoder());
+    drop(message);
     assert_eq!(copies(&marked), 1, "they were closed with the message");
 }
 
@@ -252,8 +253,8 @@ fn a_parent_does_not_wait_for_room_on_the_socket() {
     let (mut parent, _worker) = sides();
     let marked = memory(0, 1 << 12, 0).expect("memory");
     let refused = (0..100_000).find(|_| {
-        let blocks = [Block::Descriptor(marked.try_clone().expect("one more"))];
-        parent.introduce(&blocks).is_err()
+        let attachments = [Attachment::Descriptor(marked.try_clone().expect("one more"))];
+        parent.send_descriptors(&attachments).is_err()
     });
     assert!(refused.is_some());
 }
@@ -262,7 +263,7 @@ fn a_parent_does_not_wait_for_room_on_the_socket() {
 fn bytes_without_end_do_not_keep_the_parent() {
     let (worker, mut parent) = sides();
     while os::send_bytes(&os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
-    assert!(parent.collect().expect("they are only bytes"));
+    assert!(parent.drain_socket().expect("they are only bytes"));
     let mut left: libc::c_int = 0;
     // SAFETY: an open socket, and a place for the answer.
     unsafe { libc::ioctl(parent.socket.as_raw_fd(), libc::FIONREAD, &raw mut left) };
@@ -307,7 +308,8 @@ fn a_number_of_parts_is_bounded_by_bytes_and_a_million() {
 fn an_error_with_very_many_causes_does_not_overflow_the_stack() {
     let said = vec![String::new(); 1_000_000];
     let mut bytes = vec![0];
-    Wire::write(&said, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None }).expect("it crosses");
+    Wire::write(&said, &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None })
+        .expect("it crosses");
     let read =
         <Box<dyn Error + Send + Sync> as Direct>::read(&mut crate::process::codec::Decoder::new(&bytes, Vec::new()));
     let mut cause: Option<&dyn Error> = Some(&*read.expect("an error"));
@@ -320,7 +322,7 @@ fn an_error_with_very_many_causes_does_not_overflow_the_stack() {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 enum List {
-    End,
+    ChannelSocket,
     Item(Box<List>),
 }
 
@@ -338,8 +340,8 @@ fn values_within_values_do_not_overflow_the_stack() {
         bytes
     }
     // What is written for one more level stands in front.
-    let end = levels(&List::End);
-    let item = levels(&List::Item(Box::new(List::End)));
+    let end = levels(&List::ChannelSocket);
+    let item = levels(&List::Item(Box::new(List::ChannelSocket)));
     let item = &item[..item.len() - end.len()];
     let tree = levels(&Tree(vec![Tree(Vec::new())]));
     let (tree, leaf) = tree.split_at(tree.len() / 2);
@@ -367,7 +369,7 @@ fn values_within_values_do_not_overflow_the_stack() {
 fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
     let write = || {
         for depth in [10, 100_000, 1_000_000] {
-            let list = (0..depth).fold(List::End, |list, _| List::Item(Box::new(list)));
+            let list = (0..depth).fold(List::ChannelSocket, |list, _| List::Item(Box::new(list)));
             let options = (0..depth).fold(Options(None), |options, _| Options(Some(Box::new(options))));
             let tree = (0..depth).fold(Tree(Vec::new()), |tree, _| Tree(vec![tree]));
             let mut bytes = Vec::new();
@@ -389,13 +391,13 @@ fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
 
 #[test]
 fn a_channel_takes_only_memory_that_nobody_writes() {
-    let (from, to) = End::pair().expect("there are sockets");
+    let (from, to) = ChannelSocket::pair().expect("there are sockets");
     let socket = from.try_clone().expect("one more");
     let large = vec![5; 1 << 20];
     from.send(&large, false).expect("there is room");
     let message = to.receive(false).expect("it was sent").expect("it is open");
-    assert!(matches!(message, Message::Elsewhere(_)) && message.bytes() == large);
-    let sealed = os::fixed_memory(&large).expect("memory");
+    assert!(matches!(message, ChannelMessage::Sealed(_)) && message.bytes() == large);
+    let sealed = os::create_sealed_memory(&large).expect("memory");
     let writable = memory(0, 1 << 20, FIXED).expect("memory");
     let sparse = memory(0, 1 << 38, FIXED & !libc::F_SEAL_SEAL | libc::F_SEAL_WRITE).expect("memory");
     let refused: [(&[u8], &OwnedFd, usize); 6] = [
@@ -419,19 +421,19 @@ fn a_channel_takes_only_memory_that_nobody_writes() {
 
 #[test]
 fn padding_without_end_is_refused() {
-    let (parent, memory) = Shared::create().expect("there is memory");
+    let (parent, memory) = Rings::create().expect("there is memory");
     let worker = Mapping::new(&memory).expect("it is ours");
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
-            let word =
+            let attachment_word =
                 |offset: usize| unsafe { worker.start().add(offset).cast::<std::sync::atomic::AtomicU32>().as_ref() };
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 // The whole ring of replies is padding, and so is the next one.
-                word(4_096 + (1 << 18)).store(u32::MAX, std::sync::atomic::Ordering::Relaxed);
+                attachment_word(4_096 + (1 << 18)).store(u32::MAX, std::sync::atomic::Ordering::Relaxed);
                 for ahead in [1 << 18, 2 << 18, 3 << 18] {
-                    word(128).store(ahead, std::sync::atomic::Ordering::Release);
+                    attachment_word(128).store(ahead, std::sync::atomic::Ordering::Release);
                 }
             }
         });

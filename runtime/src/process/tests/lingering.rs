@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::hostile::{send_copies, send_copies_with, sides};
-use crate::process::os::{OwnedFd, do_not_linger};
-use crate::process::socket::End;
+use crate::process::os::{OwnedFd, disable_linger};
+use crate::process::socket::ChannelSocket;
 
 /// A socket with so much to send that its last `close` takes 1,000 s, while its peer, the other one, is open.
 fn lingering() -> io::Result<(OwnedFd, TcpStream)> {
@@ -55,7 +55,7 @@ fn what_nobody_asked_for() {
             let (worker, mut parent) = sides();
             assert!(send_copies(&*worker.socket, b"s", &socket, count));
             drop(socket);
-            assert_eq!(parent.collect().is_ok(), count == 1);
+            assert_eq!(parent.drain_socket().is_ok(), count == 1);
             drop(parent);
         });
     }
@@ -74,20 +74,20 @@ fn what_nobody_has_read() {
         let (worker, parent) = sides();
         if !send_copies_with(libc::MSG_OOB, &*worker.socket, b"s", &socket, 1) {
             // The last `close` is here then.
-            do_not_linger(&socket);
+            disable_linger(&socket);
         }
         drop(socket);
         drop((parent, worker));
     });
     ends_in_time(|socket| {
-        let (from, to) = End::pair().expect("there are sockets");
+        let (from, to) = ChannelSocket::pair().expect("there are sockets");
         assert!(send_copies(&*from.0, &[0, 1], &socket, 1));
         drop((socket, from));
         drop(to);
     });
     // A message without bytes.
     ends_in_time(|socket| {
-        let (from, to) = End::pair().expect("there are sockets");
+        let (from, to) = ChannelSocket::pair().expect("there are sockets");
         assert!(send_copies(&*from.0, &[], &socket, 1));
         drop((socket, from));
         drop(to);
@@ -107,11 +107,11 @@ fn what_passes_for_something_else() {
         assert!(send_copies(&*worker.socket, b"s", &socket, 1));
         drop(socket);
         let payload = described(u64::MAX, 0);
-        let mut parcel = parent.open(1, &payload).expect("it came");
-        assert!(parcel.decoder().descriptor().is_err(), "it is no end of a channel");
+        let mut message = parent.open(1, &payload).expect("it came");
+        assert!(message.decoder().descriptor().is_err(), "it is no end of a channel");
     });
     ends_in_time(|socket| {
-        let (from, to) = End::pair().expect("there are sockets");
+        let (from, to) = ChannelSocket::pair().expect("there are sockets");
         assert!(send_copies(&*from.0, &[1], &socket, 1));
         drop(socket);
         assert!(to.receive(false).is_err(), "it is no message's memory");

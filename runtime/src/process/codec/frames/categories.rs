@@ -1,4 +1,4 @@
-//! Categories that have travelled are kept.
+//! Categories that have travelled are retained.
 //!
 //! Polars finds categories by their name, and forgets them with the last column of them. If one thread drops that
 //! column while another asks for the name, the second gets new ones, which the first then takes off the list (0.55:
@@ -14,24 +14,24 @@ use polars_dtype::categorical::Categories;
 use crate::sys::owner::PerProcess;
 
 /// So many at most, the first ones: programs may name them at random. To let go of one of them is what must not happen.
-const MOST: usize = 1_000;
+const MAX_RETAINED: usize = 1_000;
 /// Bytes of a name, at most.
-const LONGEST: usize = 1_000;
+const MAX_NAME_LEN: usize = 1_000;
 
 /// Those of a parent stay in the child of a fork, whose own list is another.
-static KEPT: PerProcess<Mutex<Vec<Arc<Categories>>>> = PerProcess::new();
+static RETAINED: PerProcess<Mutex<Vec<Arc<Categories>>>> = PerProcess::new();
 
 /// Holds on to the categories of a column, if it has any. Called while the column lives, or before it is made.
-pub(super) fn keep(field: &Field) {
+pub(super) fn retain(field: &Field) {
     let Some(named) = field.metadata.as_ref().and_then(|metadata| metadata.get(DTYPE_CATEGORICAL_NEW)) else { return };
-    if named.len() > LONGEST {
+    if named.len() > MAX_NAME_LEN {
         return;
     }
     let Some(categories) = find(named) else { return };
-    let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut retained = RETAINED.get().lock().unwrap_or_else(PoisonError::into_inner);
     // Of one name there may be two, if the first was off Polars' list already.
-    if kept.len() < MOST && !kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
-        kept.push(categories);
+    if retained.len() < MAX_RETAINED && !retained.iter().any(|one| Arc::ptr_eq(one, &categories)) {
+        retained.push(categories);
     }
 }
 

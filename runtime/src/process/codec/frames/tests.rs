@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use polars::prelude::*;
 
 use super::*;
-use crate::process::codec::{Arrived, Block};
+use crate::process::codec::{Attachment, ReceivedAttachment};
 use crate::process::os::Mapping;
 use crate::process::transport::segments::{Inbox, Outbox};
 
@@ -26,7 +26,7 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
 
 /// A worker's memory and its parent's view of it.
 #[derive(Default)]
-struct Ends {
+struct SharedPair {
     outbox: Outbox,
     inbox: Inbox,
     /// The worker's mapping of the one segment.
@@ -35,38 +35,38 @@ struct Ends {
     len: u64,
 }
 
-impl Ends {
+impl SharedPair {
     /// The message of a frame whose buffers are one block.
-    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<Arrived>) {
-        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-        let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut self.outbox) };
+    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<ReceivedAttachment>) {
+        let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+        let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut self.outbox) };
         Direct::write(df, &mut out).expect("it can be written");
-        let [Block::Bytes(sent)] = blocks[..] else { panic!("it is one block") };
+        let [Attachment::Segment(sent)] = attachments[..] else { panic!("it is one block") };
         self.len = sent.len;
-        if let Some(fd) = self.outbox.introduce(sent.segment) {
-            self.inbox.learn(sent.segment, &fd).expect("a segment");
+        if let Some(fd) = self.outbox.take_descriptor(sent.segment) {
+            self.inbox.add_segment(sent.segment, &fd).expect("a segment");
             self.memory = Some(Arc::new(Mapping::new(&fd).expect("a segment")));
         }
-        (bytes, vec![Arrived::Bytes(self.inbox.view(sent).expect("it was sent"))])
+        (bytes, vec![ReceivedAttachment::Segment(self.inbox.open(sent).expect("it was sent"))])
     }
 
-    fn word(&self, random: u64) -> Word {
+    fn word(&self, random: u64) -> SegmentWord {
         let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
         // Before the block is what says whose it is.
         let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
-        Word { memory, place }
+        SegmentWord { memory, place }
     }
 }
 
 /// A word of the block, as a worker that was taken over reaches it.
-struct Word {
+struct SegmentWord {
     memory: Arc<Mapping>,
     place: usize,
 }
 
-impl Word {
+impl SegmentWord {
     fn place(&self) -> *mut u64 {
-        // SAFETY: `Ends::word` found a place within the mapping.
+        // SAFETY: `SharedPair::word` found a place within the mapping.
         unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
     }
 
@@ -86,7 +86,7 @@ fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
     words[usize::try_from(random() % 5).expect("below 5")]
 }
 
-fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
+fn read(message: (Vec<u8>, Vec<ReceivedAttachment>)) -> Result<DataFrame, CodecError> {
     <DataFrame as Direct>::read(&mut Decoder::new(&message.0, message.1))
 }
 
@@ -115,13 +115,13 @@ fn checked() -> PolarsResult<DataFrame> {
 #[test]
 fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
     let df = checked()?;
-    let mut ends = Ends::default();
-    let message = ends.write(&df);
+    let mut pair = SharedPair::default();
+    let message = pair.write(&df);
     let back = read(message).expect("nothing was spoilt");
     assert!(back.equals_missing(&df));
     let mut random = random(1);
     for _ in 0..200_000 {
-        ends.word(random()).set(bad_word(&mut random));
+        pair.word(random()).set(bad_word(&mut random));
     }
     let checked = back.drop("n")?;
     assert!(checked.equals_missing(&df.drop("n")?));
@@ -158,12 +158,12 @@ fn is_stable(df: &DataFrame) {
 fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> PolarsResult<()> {
     const ROUNDS: u64 = 60;
     let df = checked()?;
-    let mut ends = Ends::default();
+    let mut pair = SharedPair::default();
     let mut accepted = 0;
     for round in 0..ROUNDS {
-        let message = ends.write(&df);
+        let message = pair.write(&df);
         let mut random = random(round);
-        let (word, bad) = (ends.word(random()), bad_word(&mut random));
+        let (word, bad) = (pair.word(random()), bad_word(&mut random));
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -189,15 +189,17 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
 #[test]
 fn what_arrives_is_compared_with_what_was_sent() {
     let series = Series::new("x".into(), [Some("a"), None, Some("b")]);
-    let read = |change: fn(&mut Outgoing)| {
-        let mut column = Outgoing::new(&series).expect("it can be sent");
+    let read = |change: fn(&mut OutgoingColumn)| {
+        let mut column = OutgoingColumn::new(&series).expect("it can be sent");
         change(&mut column);
-        let (mut bytes, mut blocks, mut described) = (Vec::new(), Vec::new(), Vec::new());
-        let mut parts = Parts::default();
-        let mut description = Encoder { bytes: &mut described, blocks: &mut Vec::new(), outbox: None };
+        let (mut bytes, mut attachments, mut described) = (Vec::new(), Vec::new(), Vec::new());
+        let mut buffers = ColumnBuffers::default();
+        let mut description = Encoder { bytes: &mut described, attachments: &mut Vec::new(), outbox: None };
         description.value(&(3_usize, 1_usize)).expect("numbers");
-        column.write(&mut parts, &mut description).expect("it can be written");
-        parts.write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None }).expect("it is small");
+        column.write(&mut buffers, &mut description).expect("it can be written");
+        buffers
+            .write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None })
+            .expect("it is small");
         bytes.append(&mut described);
         <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
     };
@@ -216,7 +218,7 @@ fn a_column_without_pieces_comes_as_an_empty_one() {
     let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
     assert_eq!(series.n_chunks(), 0);
     let mut bytes = Vec::new();
-    let mut out = Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None };
+    let mut out = Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None };
     Direct::write(&series, &mut out).expect("it can be written");
     let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
     assert_eq!((back.field(), back.len()), (series.field(), 0));
@@ -224,14 +226,14 @@ fn a_column_without_pieces_comes_as_an_empty_one() {
 
 /// How many bytes a series needs on its way.
 fn size(series: &Series) -> usize {
-    let (mut bytes, mut blocks, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
-    let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut outbox) };
+    let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
+    let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut outbox) };
     Direct::write(series, &mut out).expect("it can be written");
-    let blocks = blocks.iter().map(|block| match block {
-        Block::Bytes(sent) => usize::try_from(sent.len).expect("64 bits"),
-        Block::Descriptor(_) => 0,
+    let attachments = attachments.iter().map(|block| match block {
+        Attachment::Segment(sent) => usize::try_from(sent.len).expect("64 bits"),
+        Attachment::Descriptor(_) => 0,
     });
-    bytes.len() + blocks.sum::<usize>()
+    bytes.len() + attachments.sum::<usize>()
 }
 
 /// Texts of 100 bytes.

@@ -4,7 +4,7 @@
 //! use: a buffer of which they use at least half goes as it is, and of the others only the bytes that are used go. The
 //! bytes are copied once, into the block.
 //!
-//! The parent of a worker checks views and bytes, in a copy that the worker cannot reach ([`Came`]).
+//! The parent of a worker checks views and bytes, in a copy that the worker cannot reach ([`ReceivedBuffers`]).
 
 use polars_arrow::array::{Array, BinaryViewArrayGeneric, View, ViewType};
 use polars_arrow::bitmap::Bitmap;
@@ -12,33 +12,33 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::{Buffer, SharedStorage};
 
 use super::arrays::{is, read_validity, write_validity};
-use super::parts::{Came, Parts, missing};
-use crate::process::codec::{Decoder, Encoder, Misfit};
+use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
+use crate::process::codec::{CodecError, Decoder, Encoder};
 
 /// Bytes of a buffer at most: Arrow's offsets in it are `i32`.
 const LONGEST_BUFFER: usize = i32::MAX as usize;
 
 pub(super) fn write<'a, T: ViewType + ?Sized>(
     array: &'a dyn Array,
-    parts: &mut Parts<'a>,
+    buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
-) -> Result<(), Misfit> {
+) -> Result<(), CodecError> {
     let array: &BinaryViewArrayGeneric<T> = is(array)?;
-    write_validity(array.validity(), parts, out)?;
-    let (views, buffers) = (array.views().as_slice(), array.data_buffers().as_slice());
+    write_validity(array.validity(), buffers, out)?;
+    let (views, data) = (array.views().as_slice(), array.data_buffers().as_slice());
     let packed = match array.validity() {
-        None => Packed::new(views, buffers, |_| true, LONGEST_BUFFER),
-        Some(validity) => Packed::new(views, buffers, |row| validity.get_bit(row), LONGEST_BUFFER),
+        None => Packed::new(views, data, |_| true, LONGEST_BUFFER),
+        Some(validity) => Packed::new(views, data, |row| validity.get_bit(row), LONGEST_BUFFER),
     };
     let Some(packed) = packed else {
-        out.value(&buffers.len())?;
-        buffers.iter().for_each(|buffer| parts.add(buffer.as_slice()));
-        parts.add_values(views);
+        out.value(&data.len())?;
+        data.iter().for_each(|buffer| buffers.add(buffer.as_slice()));
+        buffers.add_values(views);
         return Ok(());
     };
     out.value(&packed.buffers.len())?;
-    packed.buffers.into_iter().for_each(|runs| parts.add_runs(runs));
-    parts.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
+    packed.buffers.into_iter().for_each(|runs| buffers.add_runs(runs));
+    buffers.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
     Ok(())
 }
 
@@ -179,18 +179,18 @@ impl<'a> Packer<'a> {
 pub(super) fn read<T: ViewType + ?Sized>(
     dtype: ArrowDataType,
     len: usize,
-    came: &mut Came,
+    received: &mut ReceivedBuffers,
     input: &mut Decoder<'_>,
-) -> Result<Box<dyn Array>, Misfit> {
-    let validity = read_validity(came, input, len)?;
+) -> Result<Box<dyn Array>, CodecError> {
+    let validity = read_validity(received, input, len)?;
     let count: usize = input.value()?;
-    let (views, buffers) = if came.is_trusted() {
-        let buffers = (0..count).map(|_| came.own_buffer(None)).collect::<Result<Buffer<_>, _>>()?;
-        (came.own_buffer(Some(len))?, buffers)
+    let (views, buffers) = if received.is_trusted() {
+        let buffers = (0..count).map(|_| received.own_buffer(None)).collect::<Result<Buffer<_>, _>>()?;
+        (received.own_buffer(Some(len))?, buffers)
     } else {
-        let buffers = (0..count).map(|_| Checked::read(came, T::IS_UTF8)).collect::<Result<Vec<_>, _>>()?;
+        let buffers = (0..count).map(|_| Checked::read(received, T::IS_UTF8)).collect::<Result<Vec<_>, _>>()?;
         let mut check = Check::new(T::IS_UTF8, &buffers, validity.as_ref());
-        let views = came.copied(Some(len), |views| check.add(views))?;
+        let views = received.copied(Some(len), |views| check.add(views))?;
         check.finish()?;
         (Buffer::from(views), buffers.into_iter().map(|buffer| Buffer::from(buffer.bytes)).collect())
     };
@@ -217,9 +217,9 @@ enum Kind {
 
 impl Checked {
     /// The next buffer, for texts or for bytes.
-    fn read(came: &mut Came, text: bool) -> Result<Self, Misfit> {
+    fn read(received: &mut ReceivedBuffers, text: bool) -> Result<Self, CodecError> {
         let mut plain = true;
-        let bytes = came.copied(None, |block: &mut [u8]| {
+        let bytes = received.copied(None, |block: &mut [u8]| {
             plain = plain && (!text || block.is_ascii());
             Ok(())
         })?;
@@ -255,7 +255,7 @@ impl<'a> Check<'a> {
     }
 
     /// Checks the next views.
-    fn add(&mut self, views: &mut [View]) -> Result<(), Misfit> {
+    fn add(&mut self, views: &mut [View]) -> Result<(), CodecError> {
         if let Some(validity) = self.validity {
             for (row, view) in (self.row..).zip(&mut *views) {
                 if !validity.get_bit(row) {
@@ -267,7 +267,7 @@ impl<'a> Check<'a> {
         views.iter().try_for_each(|view| if view.is_inline() { self.inline(*view) } else { self.far(*view) })
     }
 
-    fn inline(&self, view: View) -> Result<(), Misfit> {
+    fn inline(&self, view: View) -> Result<(), CodecError> {
         // The length, and behind it the bytes, the first one lowest.
         let bits = u128::from_le_bytes(view.as_u128().to_ne_bytes());
         // Behind the bytes there are zeros, which Polars compares with the bytes.
@@ -281,7 +281,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn far(&mut self, view: View) -> Result<(), Misfit> {
+    fn far(&mut self, view: View) -> Result<(), CodecError> {
         let (number, start) = (view.buffer_idx as usize, view.offset as usize);
         let end = start.checked_add(view.length as usize).ok_or_else(missing)?;
         let buffer = self.buffers.get(number).ok_or_else(missing)?;
@@ -301,7 +301,7 @@ impl<'a> Check<'a> {
 
     /// Whether the doubtful places are text. No byte is looked at twice, however they overlap: text that begins at a
     /// start is text from any other start within it that is a boundary of characters.
-    fn finish(self) -> Result<(), Misfit> {
+    fn finish(self) -> Result<(), CodecError> {
         let mut places = self.doubtful;
         places.sort_unstable();
         // The last text that was found: buffer and start.
@@ -324,8 +324,8 @@ impl<'a> Check<'a> {
     }
 }
 
-fn no_text() -> Misfit {
-    Misfit::new("a text is not UTF-8")
+fn no_text() -> CodecError {
+    CodecError::new("a text is not UTF-8")
 }
 
 #[cfg(test)]
@@ -333,7 +333,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Checks texts without nulls.
-    pub(in crate::process) fn check(views: &[View], buffers: &[Vec<u8>]) -> Result<(), Misfit> {
+    pub(in crate::process) fn check(views: &[View], buffers: &[Vec<u8>]) -> Result<(), CodecError> {
         let buffers: Vec<Checked> = buffers.iter().map(|bytes| Checked::new(bytes.clone(), bytes.is_ascii())).collect();
         let mut check = Check::new(true, &buffers, None);
         check.add(&mut views.to_vec())?;
@@ -406,8 +406,8 @@ pub(super) mod tests {
             let used = if longest == 30 { 76 } else { 63 };
             assert_eq!((lens[0], lens[1..].iter().sum::<usize>()), (200, used));
             assert!(lens[1..].iter().all(|len| *len <= longest), "{lens:?}");
-            let came: Vec<Vec<u8>> = packed.buffers.iter().map(|runs| runs.concat()).collect();
-            assert_eq!(texts(&packed.views, &came), texts(&views, &buffers));
+            let received: Vec<Vec<u8>> = packed.buffers.iter().map(|runs| runs.concat()).collect();
+            assert_eq!(texts(&packed.views, &received), texts(&views, &buffers));
         }
     }
 }

@@ -53,9 +53,9 @@ const LOWER_CASE: u32 = 0x2020_2020;
 
 /// What stands for names, one after the other.
 #[derive(Clone, Copy)]
-struct Names(u32);
+struct NameHash(u32);
 
-impl Names {
+impl NameHash {
     const NONE: Self = Self(0);
 
     #[inline]
@@ -63,7 +63,7 @@ impl Names {
         names.iter().fold(Self::NONE, |names, name| names.and(name))
     }
 
-    /// The names so far, and one more. Of it count the first and the last letters, whatever their case: so it costs
+    /// The names so far, and one more. TypeName it count the first and the last letters, whatever their case: so it costs
     /// nothing where names are constants, and `userName` is written for `user_name`.
     #[inline]
     fn and(self, name: &str) -> Self {
@@ -94,10 +94,10 @@ impl Names {
 
 /// The address above which the stack may be used by values within values: how deep they are, the data says. The first
 /// nested value asks the system for it.
-struct Floor(usize);
+struct StackLimit(usize);
 
-impl Floor {
-    /// A floor that nobody has asked for.
+impl StackLimit {
+    /// A stack that nobody has asked for.
     const UNKNOWN: Self = Self(usize::MAX);
 
     /// Checks that there is stack for one more value within this one. Types that contain themselves do so in an option,
@@ -112,7 +112,7 @@ impl Floor {
     #[cold]
     fn nest_below(&mut self, here: usize, action: &'static str) -> Result<(), Error> {
         if self.0 == Self::UNKNOWN.0 {
-            self.0 = os::stack_floor();
+            self.0 = os::stack_limit();
         }
         if here < self.0 { Err(Error::too_deep(action)) } else { Ok(()) }
     }
@@ -120,12 +120,12 @@ impl Floor {
 
 /// A type, or a variant of it, in an error.
 #[derive(Clone, Copy)]
-struct Of {
+struct TypeName {
     name: &'static str,
     variant: &'static str,
 }
 
-impl Of {
+impl TypeName {
     /// A sequence, a tuple or a map.
     const NAMELESS: Self = Self::a("");
 
@@ -134,7 +134,7 @@ impl Of {
     }
 }
 
-impl fmt::Display for Of {
+impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name, self.variant) {
             ("", _) => f.write_str("one of its parts"),
@@ -183,7 +183,7 @@ impl Error {
 
     /// What is written is not what is read.
     #[cold]
-    fn differs(of: Of, written: usize, read: usize) -> Self {
+    fn differs(of: TypeName, written: usize, read: usize) -> Self {
         Self::new(format_args!(
             "{of} writes {written} fields and reads {read} (`serde(skip_serializing_if)`, `skip_serializing` or \
              `skip_deserializing`): remove the attribute, use `serde(skip)`, or send another type"
@@ -199,7 +199,7 @@ impl Error {
 
     /// As many fields, but others.
     #[cold]
-    fn other_names(of: Of) -> Self {
+    fn other_names(of: TypeName) -> Self {
         Self::new(format_args!(
             "{of} writes other fields than it reads (`serde(skip_serializing)` and `skip_deserializing`, or a `rename` \
              for one of the two): remove the attributes, use `serde(skip)` or `serde(alias)`, or send another type"
@@ -244,11 +244,11 @@ impl serde::de::Error for Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Names;
+    use super::NameHash;
 
     #[test]
     fn names_are_told_apart_but_not_their_cases() {
-        let of = Names::of;
+        let of = NameHash::of;
         let same = [["id", "user_name"], ["ID", "userName"], ["Id", "UserName"], ["id", "USER-NAME"]];
         assert!(same.iter().all(|names| of(names).bytes() == of(&same[0]).bytes()));
         let others: [&[&str]; 7] = [

@@ -6,31 +6,32 @@ use postcard::de_flavors::Slice;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
+use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind, shape};
 
 /// Reads a value; gives it, and the bytes behind it.
 #[inline]
 pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Error> {
-    let most = bytes.len();
+    let max_hint = bytes.len();
     let bytes = postcard::Deserializer::from_bytes(bytes);
-    let mut source = Source { bytes, most, parts: most.saturating_add(EMPTY), floor: Floor::UNKNOWN };
-    let value = T::deserialize(Reader(&mut source))?;
-    Ok((value, source.bytes.finalize()?))
+    let mut input =
+        Input { bytes, max_hint, parts: max_hint.saturating_add(MAX_EMPTY_PARTS), stack: StackLimit::UNKNOWN };
+    let value = T::deserialize(ValueReader(&mut input))?;
+    Ok((value, input.bytes.finalize()?))
 }
 
-struct Source<'de> {
+struct Input<'de> {
     bytes: postcard::Deserializer<'de, Slice<'de>>,
     /// More parts are not to be prepared for, whatever the bytes say.
-    most: usize,
-    /// Parts that may still come. Each but an [`EMPTY`] one has a byte at least that is of no other.
+    max_hint: usize,
+    /// PartsReader that may still come. Each but an [`MAX_EMPTY_PARTS`] one has a byte at least that is of no other.
     parts: usize,
-    floor: Floor,
+    stack: StackLimit,
 }
 
-/// Parts that take no bytes, as `()`, in one value at most: else a few bytes could ask for years of reading.
-const EMPTY: usize = 1 << 20;
+/// PartsReader that take no bytes, as `()`, in one value at max_hint: else a few bytes could ask for years of reading.
+const MAX_EMPTY_PARTS: usize = 1 << 20;
 
-impl<'de> Source<'de> {
+impl<'de> Input<'de> {
     #[inline]
     fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
         Ok(T::deserialize(&mut self.bytes)?)
@@ -59,12 +60,12 @@ impl<'de> Source<'de> {
     }
 
     #[inline]
-    fn parts(&mut self) -> Result<(u64, Parts<'_, 'de>), Error> {
-        self.floor.nest("reads")?;
+    fn parts(&mut self) -> Result<(u64, PartsReader<'_, 'de>), Error> {
+        self.stack.nest("reads")?;
         let (kind, len) = self.split()?;
         let left = usize::try_from(len).map_err(|_| Error::new("it is too long"))?;
         self.parts = self.parts.checked_sub(left).ok_or_else(Error::too_many)?;
-        Ok((kind, Parts { from: self, left, over: false }))
+        Ok((kind, PartsReader { from: self, left, over: false }))
     }
 
     /// Reads a number of parts that the reader does not know.
@@ -84,7 +85,7 @@ impl<'de> Source<'de> {
 
     /// Reads as many parts as the reader knows.
     #[inline]
-    fn tuple<V: Visitor<'de>>(&mut self, of: Of, len: usize, visitor: V) -> Result<V::Value, Error> {
+    fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
         if kind == kind::ENTRIES || parts.left != len {
             return Err(Error::differs(of, parts.left, len));
@@ -101,7 +102,7 @@ impl<'de> Source<'de> {
     #[inline(always)]
     fn fields<V: Visitor<'de>>(
         &mut self,
-        of: Of,
+        of: TypeName,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
@@ -109,13 +110,13 @@ impl<'de> Source<'de> {
         if kind != kind::FIELDS || written != fields.len() as u64 {
             return self.other_fields(of, kind, written, fields, visitor);
         }
-        let mut parts = Parts { from: self, left: fields.len(), over: false };
+        let mut parts = PartsReader { from: self, left: fields.len(), over: false };
         let value = visitor.visit_seq(&mut parts)?;
         let left = parts.left;
         if left > 0 {
             return Err(Error::differs(of, fields.len(), fields.len() - left));
         }
-        if self.take::<u8>()? != Names::of(fields).byte() {
+        if self.take::<u8>()? != NameHash::of(fields).byte() {
             return Err(Error::other_names(of));
         }
         Ok(value)
@@ -127,7 +128,7 @@ impl<'de> Source<'de> {
     #[inline(never)]
     fn other_fields<V: Visitor<'de>>(
         &mut self,
-        of: Of,
+        of: TypeName,
         kind: u64,
         written: u64,
         fields: &'static [&'static str],
@@ -138,9 +139,9 @@ impl<'de> Source<'de> {
         if kind == kind::ENTRIES || written > fields.len() {
             return Err(differs(fields.len()));
         }
-        let mut parts = Parts { from: self, left: written, over: false };
+        let mut parts = PartsReader { from: self, left: written, over: false };
         let value = visitor.visit_seq(&mut parts);
-        let Parts { left, over, .. } = parts;
+        let PartsReader { left, over, .. } = parts;
         if over && written < fields.len() {
             return Err(differs(fields.len()));
         }
@@ -155,7 +156,7 @@ impl<'de> Source<'de> {
     }
 }
 
-struct Reader<'a, 'de>(&'a mut Source<'de>);
+struct ValueReader<'a, 'de>(&'a mut Input<'de>);
 
 /// Values that have no parts: postcard reads them, and the visitor gets them from here, so that its reasons are kept.
 macro_rules! plain {
@@ -169,7 +170,7 @@ macro_rules! plain {
     };
 }
 
-impl<'de> Deserializer<'de> for Reader<'_, 'de> {
+impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
@@ -203,7 +204,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         match self.0.take::<u8>()? {
             0 => visitor.visit_none(),
             1 => {
-                self.0.floor.nest("reads")?;
+                self.0.stack.nest("reads")?;
                 visitor.visit_some(self)
             }
             _ => Err(postcard::Error::DeserializeBadOption.into()),
@@ -232,7 +233,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.0.tuple(Of::NAMELESS, len, visitor)
+        self.0.tuple(TypeName::NAMELESS, len, visitor)
     }
 
     #[inline]
@@ -242,7 +243,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.tuple(Of::a(name), len, visitor)
+        self.0.tuple(TypeName::a(name), len, visitor)
     }
 
     #[inline]
@@ -263,7 +264,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.fields(Of::a(name), fields, visitor)
+        self.0.fields(TypeName::a(name), fields, visitor)
     }
 
     #[inline]
@@ -273,8 +274,8 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.floor.nest("reads")?;
-        visitor.visit_enum(Choice { from: self.0, name, variants })
+        self.0.stack.nest("reads")?;
+        visitor.visit_enum(EnumReader { from: self.0, name, variants })
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -290,15 +291,15 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
     }
 }
 
-/// Parts of a value that are still to be read.
-struct Parts<'a, 'de> {
-    from: &'a mut Source<'de>,
+/// PartsReader of a value that are still to be read.
+struct PartsReader<'a, 'de> {
+    from: &'a mut Input<'de>,
     left: usize,
     /// More were asked for.
     over: bool,
 }
 
-impl Parts<'_, '_> {
+impl PartsReader<'_, '_> {
     #[inline]
     fn next(&mut self) -> bool {
         let is_one = self.left > 0;
@@ -309,7 +310,7 @@ impl Parts<'_, '_> {
 
     #[inline]
     fn hint(&self) -> Option<usize> {
-        Some(self.left).filter(|left| *left <= self.from.most)
+        Some(self.left).filter(|left| *left <= self.from.max_hint)
     }
 
     #[inline]
@@ -318,12 +319,12 @@ impl Parts<'_, '_> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
+impl<'de> SeqAccess<'de> for PartsReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if self.next() { seed.deserialize(Reader(self.from)).map(Some) } else { Ok(None) }
+        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
     }
 
     #[inline]
@@ -332,17 +333,17 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for Parts<'_, 'de> {
+impl<'de> MapAccess<'de> for PartsReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if self.next() { seed.deserialize(Reader(self.from)).map(Some) } else { Ok(None) }
+        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
     }
 
     #[inline]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(Reader(self.from))
+        seed.deserialize(ValueReader(self.from))
     }
 
     #[inline]
@@ -352,21 +353,21 @@ impl<'de> MapAccess<'de> for Parts<'_, 'de> {
 }
 
 /// An enum before its variant is known.
-struct Choice<'a, 'de> {
-    from: &'a mut Source<'de>,
+struct EnumReader<'a, 'de> {
+    from: &'a mut Input<'de>,
     name: &'static str,
     /// The variants that can be read, some of them with aliases behind them.
     variants: &'static [&'static str],
 }
 
-impl Choice<'_, '_> {
+impl EnumReader<'_, '_> {
     /// The variant whose place is another one when it is written.
     #[cold]
     fn by_name(&self, mark: [u8; 2]) -> Result<&'static str, Error> {
         if self.variants.is_empty() {
             return Ok("");
         }
-        let mut those = self.variants.iter().filter(|name| Names::NONE.and(name).bytes() == mark);
+        let mut those = self.variants.iter().filter(|name| NameHash::NONE.and(name).bytes() == mark);
         match (those.next(), those.next()) {
             (Some(name), None) => Ok(name),
             _ => Err(Error::new(format_args!(
@@ -378,32 +379,32 @@ impl Choice<'_, '_> {
     }
 }
 
-impl<'a, 'de> EnumAccess<'de> for Choice<'a, 'de> {
+impl<'a, 'de> EnumAccess<'de> for EnumReader<'a, 'de> {
     type Error = Error;
-    type Variant = Variant<'a, 'de>;
+    type Variant = VariantReader<'a, 'de>;
 
     #[inline]
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Variant<'a, 'de>), Error> {
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
         let (shape, index) = self.from.split()?;
         let index = u32::try_from(index).map_err(|_| Error::new("it is of an unknown variant"))?;
         let mark = [self.from.take()?, self.from.take()?];
         let variant = match self.variants.get(index as usize) {
-            Some(name) if Names::NONE.and(name).bytes() == mark => name,
+            Some(name) if NameHash::NONE.and(name).bytes() == mark => name,
             _ => self.by_name(mark)?,
         };
-        let value = seed.deserialize(Identifier { index, name: variant })?;
-        Ok((value, Variant { from: self.from, of: Of { name: self.name, variant }, shape }))
+        let value = seed.deserialize(VariantName { index, name: variant })?;
+        Ok((value, VariantReader { from: self.from, of: TypeName { name: self.name, variant }, shape }))
     }
 }
 
 /// Which variant it is: its name to those who take one, as every `derive` does. There a number would be another one
 /// behind variants that are skipped.
-struct Identifier {
+struct VariantName {
     index: u32,
     name: &'static str,
 }
 
-impl<'de> Deserializer<'de> for Identifier {
+impl<'de> Deserializer<'de> for VariantName {
     type Error = Error;
 
     #[inline]
@@ -428,15 +429,15 @@ impl<'de> Deserializer<'de> for Identifier {
 }
 
 /// What a variant holds.
-struct Variant<'a, 'de> {
-    from: &'a mut Source<'de>,
-    of: Of,
+struct VariantReader<'a, 'de> {
+    from: &'a mut Input<'de>,
+    of: TypeName,
     shape: u64,
 }
 
-impl<'a, 'de> Variant<'a, 'de> {
+impl<'a, 'de> VariantReader<'a, 'de> {
     #[inline]
-    fn of_shape(self, shape: u64) -> Result<(&'a mut Source<'de>, Of), Error> {
+    fn of_shape(self, shape: u64) -> Result<(&'a mut Input<'de>, TypeName), Error> {
         if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.misshapen(shape)) }
     }
 
@@ -457,7 +458,7 @@ impl<'a, 'de> Variant<'a, 'de> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
@@ -468,7 +469,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
         let (from, _) = self.of_shape(shape::VALUE)?;
-        seed.deserialize(Reader(from))
+        seed.deserialize(ValueReader(from))
     }
 
     #[inline]

@@ -8,20 +8,20 @@
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
-use super::os::{self, AsFd, OwnedFd};
-use super::worker::is_worker_process;
+use super::{AsFd, OwnedFd};
+use crate::process::role::is_worker_process;
 
 /// A descriptor that came from another process, of a kind that is not known yet.
-pub(crate) struct Foreign(ManuallyDrop<OwnedFd>);
+pub(crate) struct ForeignFd(ManuallyDrop<OwnedFd>);
 
-impl Foreign {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+impl ForeignFd {
+    pub(in crate::process) fn new(fd: OwnedFd) -> Self {
         Self(ManuallyDrop::new(fd))
     }
 
     /// The descriptor, if it is an end of a channel.
-    pub(super) fn into_message_socket(self) -> Option<OwnedFd> {
-        if !os::is_message_socket(&self) {
+    pub(in crate::process) fn into_channel_socket(self) -> Option<OwnedFd> {
+        if !super::is_channel_socket(&self) {
             return None;
         }
         let mut this = ManuallyDrop::new(self);
@@ -30,7 +30,7 @@ impl Foreign {
     }
 }
 
-impl Deref for Foreign {
+impl Deref for ForeignFd {
     type Target = OwnedFd;
 
     fn deref(&self) -> &OwnedFd {
@@ -38,26 +38,26 @@ impl Deref for Foreign {
     }
 }
 
-impl Drop for Foreign {
+impl Drop for ForeignFd {
     fn drop(&mut self) {
         // SAFETY: it is not used again.
         let fd = unsafe { ManuallyDrop::take(&mut self.0) };
-        if !os::is_memory(&fd) {
-            close_apart(fd);
+        if !super::is_memory(&fd) {
+            close_in_background(fd);
         }
     }
 }
 
 /// A socket whose other end another process may have.
-pub(crate) struct Connected<S: AsFd + Into<OwnedFd>>(ManuallyDrop<S>);
+pub(crate) struct PeerSocket<S: AsFd + Into<OwnedFd>>(ManuallyDrop<S>);
 
-impl<S: AsFd + Into<OwnedFd>> Connected<S> {
-    pub(super) fn new(socket: S) -> Self {
+impl<S: AsFd + Into<OwnedFd>> PeerSocket<S> {
+    pub(in crate::process) fn new(socket: S) -> Self {
         Self(ManuallyDrop::new(socket))
     }
 }
 
-impl<S: AsFd + Into<OwnedFd>> Deref for Connected<S> {
+impl<S: AsFd + Into<OwnedFd>> Deref for PeerSocket<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -65,26 +65,26 @@ impl<S: AsFd + Into<OwnedFd>> Deref for Connected<S> {
     }
 }
 
-impl<S: AsFd + Into<OwnedFd>> Drop for Connected<S> {
+impl<S: AsFd + Into<OwnedFd>> Drop for PeerSocket<S> {
     fn drop(&mut self) {
         // SAFETY: it is not used again.
         let socket = unsafe { ManuallyDrop::take(&mut self.0) };
         // Most have nothing in them that could go with a message.
-        if !is_worker_process() && os::has_unread(&socket.as_fd()) {
-            close_apart(socket.into());
+        if !is_worker_process() && super::has_unread_message(&socket.as_fd()) {
+            close_in_background(socket.into());
         }
     }
 }
 
 /// Closes a file of another process without waiting for it.
 #[cold]
-fn close_apart(fd: OwnedFd) {
+fn close_in_background(fd: OwnedFd) {
     // Its parent sends a worker no such files.
     if is_worker_process() {
         return;
     }
     // In case there is no thread to be had: the file is closed here then.
-    os::do_not_linger(&fd);
+    super::disable_linger(&fd);
     let thread = std::thread::Builder::new().name("fanfold-closer".into()).stack_size(1 << 16);
     let _ = thread.spawn(move || drop(fd));
 }

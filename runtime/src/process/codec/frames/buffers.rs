@@ -5,11 +5,11 @@ use std::sync::Arc;
 use polars_arrow::types::NativeType;
 use polars_buffer::{Buffer, SharedStorage};
 
-use crate::process::codec::{Decoder, Encoder, Misfit};
+use crate::process::codec::{CodecError, Decoder, Encoder};
 use crate::process::os;
-use crate::process::os::refusal::no_room_for_copy;
-use crate::process::transport::segments::View;
-use crate::process::worker::is_worker_process;
+use crate::process::os::refusal::no_memory_for_copy;
+use crate::process::role::is_worker_process;
+use crate::process::transport::segments::ReceivedBytes;
 
 /// Every buffer begins at a multiple of this, as Arrow wants it.
 const ALIGNMENT: usize = 64;
@@ -22,17 +22,17 @@ const COPIED_AT_ONCE: usize = 64 << 10;
 
 /// Buffers that are to be sent.
 #[derive(Default)]
-pub(super) struct Parts<'a>(Vec<Part<'a>>);
+pub(super) struct ColumnBuffers<'a>(Vec<BufferSource<'a>>);
 
 /// One buffer.
-enum Part<'a> {
+enum BufferSource<'a> {
     Lent(&'a [u8]),
     Own(SharedStorage<u8>),
     /// Its bytes lie in several places.
     Runs(Vec<&'a [u8]>),
 }
 
-impl Part<'_> {
+impl BufferSource<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Lent(bytes) => bytes.len(),
@@ -42,9 +42,9 @@ impl Part<'_> {
     }
 }
 
-impl<'a> Parts<'a> {
+impl<'a> ColumnBuffers<'a> {
     pub(super) fn add(&mut self, bytes: &'a [u8]) {
-        self.0.push(Part::Lent(bytes));
+        self.0.push(BufferSource::Lent(bytes));
     }
 
     pub(super) fn add_values<T: NativeType>(&mut self, values: &'a [T]) {
@@ -52,24 +52,24 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn add_own(&mut self, bytes: SharedStorage<u8>) {
-        self.0.push(Part::Own(bytes));
+        self.0.push(BufferSource::Own(bytes));
     }
 
     pub(super) fn add_runs(&mut self, runs: Vec<&'a [u8]>) {
-        self.0.push(Part::Runs(runs));
+        self.0.push(BufferSource::Runs(runs));
     }
 
     /// Writes all of them, and where each is.
-    pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        let lens: Vec<usize> = self.0.iter().map(Part::len).collect();
+    pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        let lens: Vec<usize> = self.0.iter().map(BufferSource::len).collect();
         out.value(&lens)?;
         let padding = [0; ALIGNMENT];
         let mut aligned = Vec::with_capacity(2 * self.0.len());
         for (part, len) in self.0.iter().zip(lens) {
             match part {
-                Part::Lent(bytes) => aligned.push(*bytes),
-                Part::Own(bytes) => aligned.push(bytes),
-                Part::Runs(runs) => aligned.extend_from_slice(runs),
+                BufferSource::Lent(bytes) => aligned.push(*bytes),
+                BufferSource::Own(bytes) => aligned.push(bytes),
+                BufferSource::Runs(runs) => aligned.extend_from_slice(runs),
             }
             aligned.push(&padding[..len.next_multiple_of(ALIGNMENT) - len]);
         }
@@ -85,28 +85,28 @@ fn bytes_of<T: NativeType>(values: &[T]) -> &[u8] {
 /// Buffers that have come.
 ///
 /// A worker that was taken over can write to its block while its parent reads it. So the parent copies every buffer
-/// whose bits must be checked, or counted and then relied on ([`Came::own`]), and checks the copy. Numbers may have any
-/// bits, and are used where they lie ([`Came::shared`]). A worker trusts its parent, and copies nothing.
-pub(super) struct Came {
-    block: Arc<View>,
+/// whose bits must be checked, or counted and then relied on ([`ReceivedBuffers::own`]), and checks the copy. Numbers may have any
+/// bits, and are used where they lie ([`ReceivedBuffers::shared`]). A worker trusts its parent, and copies nothing.
+pub(super) struct ReceivedBuffers {
+    block: Arc<ReceivedBytes>,
     /// Where each begins and how long it is, from the next one on.
-    parts: std::vec::IntoIter<(usize, usize)>,
+    buffers: std::vec::IntoIter<(usize, usize)>,
     /// Whether the sender is the parent.
     trusted: bool,
 }
 
-impl Came {
-    pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+impl ReceivedBuffers {
+    pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let lens: Vec<usize> = input.value()?;
-        let block = input.bytes()?.into_view()?;
+        let block = input.bytes()?.into_received()?;
         let mut start = 0_usize;
-        let mut parts = Vec::with_capacity(lens.len());
+        let mut buffers = Vec::with_capacity(lens.len());
         for len in lens {
-            parts.push((start, len));
+            buffers.push((start, len));
             let end = len.checked_next_multiple_of(ALIGNMENT).and_then(|len| start.checked_add(len));
             start = end.filter(|end| *end <= block.bytes().len()).ok_or_else(missing)?;
         }
-        Ok(Self { block: Arc::new(block), parts: parts.into_iter(), trusted: is_worker_process() })
+        Ok(Self { block: Arc::new(block), buffers: buffers.into_iter(), trusted: is_worker_process() })
     }
 
     pub(super) fn is_trusted(&self) -> bool {
@@ -114,8 +114,8 @@ impl Came {
     }
 
     /// Where the next buffer is, and of how many values it is: `len`, or as many as there are.
-    fn next<T: NativeType>(&mut self, len: Option<usize>) -> Result<(*const T, usize), Misfit> {
-        let (start, bytes) = self.parts.next().ok_or_else(missing)?;
+    fn next<T: NativeType>(&mut self, len: Option<usize>) -> Result<(*const T, usize), CodecError> {
+        let (start, bytes) = self.buffers.next().ok_or_else(missing)?;
         let found = bytes / size_of::<T>();
         let place = self.block.bytes()[start..start + bytes].as_ptr().cast::<T>();
         if len.is_some_and(|len| len != found) || bytes % size_of::<T>() != 0 || !place.is_aligned() {
@@ -125,7 +125,7 @@ impl Came {
     }
 
     /// The next buffer where it lies. The sender may change it at any time: for values that may have any bits.
-    pub(super) fn shared<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, Misfit> {
+    pub(super) fn shared<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
         let (place, len) = self.next(len)?;
         // SAFETY: `next` found an aligned place within the block, and any bits are a native value.
         let values = unsafe { std::slice::from_raw_parts(place, len) };
@@ -138,13 +138,14 @@ impl Came {
     pub(super) fn copied<T: NativeType>(
         &mut self,
         len: Option<usize>,
-        mut seen: impl FnMut(&mut [T]) -> Result<(), Misfit>,
-    ) -> Result<Vec<T>, Misfit> {
+        mut seen: impl FnMut(&mut [T]) -> Result<(), CodecError>,
+    ) -> Result<Vec<T>, CodecError> {
         let (place, len) = self.next::<T>(len)?;
         let mut copy = Vec::<T>::new();
-        copy.try_reserve_exact(len).map_err(|_| Misfit::new(no_room_for_copy(len.saturating_mul(size_of::<T>()))))?;
+        copy.try_reserve_exact(len)
+            .map_err(|_| CodecError::new(no_memory_for_copy(len.saturating_mul(size_of::<T>()))))?;
         if len * size_of::<T>() >= LARGE_COPY {
-            os::expect_large(copy.as_mut_ptr().cast(), len * size_of::<T>());
+            os::advise_huge_pages(copy.as_mut_ptr().cast(), len * size_of::<T>());
         }
         let block = COPIED_AT_ONCE / size_of::<T>();
         for start in (0..len).step_by(block) {
@@ -162,16 +163,16 @@ impl Came {
     }
 
     /// The next buffer, which nobody changes: where it lies if the sender is trusted, or else a copy.
-    pub(super) fn own<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, Misfit> {
+    pub(super) fn own<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
         if self.trusted { self.shared(len) } else { self.copied(len, |_| Ok(())).map(SharedStorage::from_vec) }
     }
 
-    /// [`Came::own`] as a buffer.
-    pub(super) fn own_buffer<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, Misfit> {
+    /// [`ReceivedBuffers::own`] as a buffer.
+    pub(super) fn own_buffer<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, CodecError> {
         self.own(len).map(Buffer::from_storage)
     }
 }
 
-pub(super) fn missing() -> Misfit {
-    Misfit::new("a column's data is not all there")
+pub(super) fn missing() -> CodecError {
+    CodecError::new("a column's data is not all there")
 }
