@@ -44,6 +44,7 @@ pub(crate) mod os;
 mod pipeline;
 mod readiness;
 pub(crate) mod registry;
+mod request_replies;
 mod role;
 mod running_tasks;
 pub(crate) mod serve;

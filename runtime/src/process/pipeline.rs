@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{Child, LossCause, WaitEvent};
 use super::codec::{CodecError, Decoder};
+use super::request_replies;
 use super::running_tasks::RunningTask;
 use super::serve::{ReplyHeader, status};
 use super::start_limit::StartCaller;
@@ -189,14 +190,14 @@ fn take<J: 'static>(
         let mut message = child.open(attachment_word, &slot.reply).map_err(|_| LossCause::Corrupt)?;
         let (_, mut task) = in_flight.pop_front().ok_or(LossCause::Corrupt)?;
         child.answered();
-        slot.has_begun(child);
+        slot.mark_begun(child);
         let function = task.function();
         let mut input = message.decoder();
         let error = if status == status::DONE {
             let read = task.read(&mut input);
             read.err().map(|error| TaskError::wire(function, format!("its result could not be read: {error}")))
         } else {
-            worker_slot::read_failure(function, status, &mut input)
+            request_replies::read_failure(function, status, &mut input)
         };
         if let Some(error) = error {
             task.fail(error);
@@ -220,7 +221,7 @@ fn handle_loss<J: 'static>(
 ) {
     let begun = in_flight.front().is_some_and(|(number, _)| child.has_begun(*number));
     if begun {
-        slot.has_begun(&mut child);
+        slot.mark_begun(&mut child);
     }
     let is_cancelled = in_flight.front().is_some_and(|(_, front)| front.is_stopped());
     let (has_begun_call, failed_before) = (child.has_begun_call, child.failed_before);

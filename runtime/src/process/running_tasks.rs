@@ -1,4 +1,4 @@
-//! The tasks that run in worker processes now: cancelling one of them kills its worker.
+//! The tasks that worker processes run now. Cancelling one of them kills its worker process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,20 +6,20 @@ use super::os::pidfd::ChildProcess;
 use crate::sys::owner::PerProcess;
 use crate::sys::reserve;
 
-/// A task, and the worker that runs it or limiter for it.
+/// A task, and the worker process that runs it or is being started for it.
 type RunningEntry = (usize, Arc<ChildProcess>);
 
-/// Which worker runs which task, for those who cancel one.
 static RUNNING: PerProcess<Mutex<Vec<RunningEntry>>> = PerProcess::new();
 
 fn running() -> MutexGuard<'static, Vec<RunningEntry>> {
     RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A task on a worker; it can be stopped until this is dropped.
+/// An entry in the list of running tasks. Until it is dropped, [`kill_worker_of`] kills the worker of the task.
 pub(crate) struct RunningTask(usize);
 
 impl RunningTask {
+    /// Adds a task, by the address of its state.
     pub(crate) fn enter(task: usize, process: &Arc<ChildProcess>) -> Self {
         reserve::lock_with_room(running, |running| running, 1).push((task, Arc::clone(process)));
         Self(task)
@@ -29,19 +29,19 @@ impl RunningTask {
 impl Drop for RunningTask {
     fn drop(&mut self) {
         let mut running = running();
-        let place = running.iter().position(|(task, _)| *task == self.0);
-        let entry = place.map(|place| running.swap_remove(place));
+        let index = running.iter().position(|(task, _)| *task == self.0);
+        let entry = index.map(|index| running.swap_remove(index));
         drop(running);
-        // The last handle of a process waits for its end: not under the lock.
+        // Dropping the last handle of a process waits for its exit, so it is dropped after the lock.
         drop(entry);
     }
 }
 
-/// Kills the worker that runs a task, if one does.
+/// Kills the worker process that runs this task, if there is one.
 pub(crate) fn kill_worker_of(task: usize) {
     let running = running();
     if let Some((_, process)) = running.iter().find(|(running, _)| *running == task) {
-        // Under the lock: while the task is in the list its worker has not gone on to the next one.
+        // The lock is held: a worker leaves the list before it is given its next task.
         process.kill();
     }
 }

@@ -1,73 +1,77 @@
-//! A slot: whoever is on it has a worker process for its request.
+//! [`WorkerSlot`]: a slot that owns one lazily started worker process, and runs calls on it.
 //!
-//! The pool's queue, its permits and its task slots are those of every pool. What is different is that a thread of it
-//! runs nothing itself: it sends the call to a worker, and waits for what comes back.
+//! The queue, the permits and the task slots of a process pool are those of every pool. The difference is that a thread of
+//! a process pool does not run functions itself: it takes a worker slot, sends the call to the slot's worker process, and
+//! waits for the reply.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, ExitReport, LossCause, StartError, WaitEvent, WorkerLimits};
-use super::codec::{Attachment, CodecError, Decoder, Encoder, catch_codec_panic};
+use super::child::{self, Child, ExitReport, LossCause, StartError, WorkerLimits};
+use super::codec::{Attachment, CodecError, Encoder};
 use super::message::prepend_attachment_table;
 use super::registry::Entry;
+use super::request_replies::{OnResult, ReplyReader, RequestFailure, receive_replies};
 use super::running_tasks::RunningTask;
-use super::serve::{ReplyHeader, status};
 use super::start_limit::{NoWorker, StartCaller, StartLimiter};
-use crate::error::{Payload, TaskError};
+use crate::error::TaskError;
 use crate::sys::owner::Owner;
 
 thread_local! {
-    /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a slot leaves it.
+    /// The worker slot of this thread. `ManuallyDrop` keeps it usable in destructors of other thread-locals, which may
+    /// call process functions. The code that sets a slot takes it out again, so none is leaked.
     static CURRENT_SLOT: ManuallyDrop<RefCell<Option<Box<WorkerSlot>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// Puts this thread on a slot; gives the one that it was on.
+/// Replaces the worker slot of this thread; returns the one before.
 pub(crate) fn replace_current(slot: Option<Box<WorkerSlot>>) -> Option<Box<WorkerSlot>> {
-    CURRENT_SLOT.with(|place| place.replace(slot))
+    CURRENT_SLOT.with(|current| current.replace(slot))
 }
 
+/// A slot that owns one lazily started worker process.
 pub(crate) struct WorkerSlot {
-    /// The process whose pool it is part of.
+    /// The process of the pool.
     owner: Owner,
     limits: WorkerLimits,
-    /// Its pool's.
+    /// The start limiter of the pool.
     pub(crate) limiter: Arc<StartLimiter>,
-    /// Whether its last call had no worker as none could be started.
-    start_failed: bool,
+    /// Whether the last call failed because no worker process could be started.
+    last_start_failed: bool,
     pub(crate) child: Option<Child>,
-    /// CallRequest of this worker.
+    /// The calls that this worker process was given.
     pub(crate) served: u64,
-    /// What a call has taken of late, where several are on their way.
+    /// The recent time of a call, where several are in flight.
     pub(crate) call_time: Duration,
     request: Vec<u8>,
     pub(crate) reply: Vec<u8>,
 }
 
-/// The call_time of a worker that nothing is known of: a few request are sent ahead, and taken back if need be.
+/// The assumed time of a call before any was measured: some calls are sent ahead, and taken back if they take longer.
 const INITIAL_CALL_TIME: Duration = Duration::from_micros(25);
 
-/// Lends this thread's slot to `work`, which may end tasks meanwhile.
+/// Runs `work` with the worker slot of this thread. Meanwhile the thread has none, so tasks that end in `work` may use
+/// other slots.
 ///
 /// # Panics
 ///
-/// If this thread is on none.
+/// If this thread has no worker slot.
 pub(crate) fn with_current(work: impl FnOnce(&mut WorkerSlot)) {
-    let mut slot =
-        CURRENT_SLOT.with(|place| place.take()).expect("a thread of a process pool runs calls on a worker slot");
+    let slot = CURRENT_SLOT.with(|current| current.take());
+    let mut slot = slot.expect("a thread of a process pool runs calls on a worker slot");
     work(&mut slot);
-    CURRENT_SLOT.with(|place| place.replace(Some(slot)));
+    CURRENT_SLOT.with(|current| current.replace(Some(slot)));
 }
 
 impl WorkerSlot {
-    /// A slot whose worker limiter with the first call.
+    /// A slot whose worker process starts with the first call.
     pub(crate) fn new(limits: WorkerLimits, owner: Owner, limiter: Arc<StartLimiter>) -> Self {
         Self {
             owner,
             limits,
             limiter,
-            start_failed: false,
+            last_start_failed: false,
             child: None,
             served: 0,
             call_time: INITIAL_CALL_TIME,
@@ -76,38 +80,38 @@ impl WorkerSlot {
         }
     }
 
-    /// Whether it has a worker for one more call.
+    /// Whether the slot has a worker process that may run one more call.
     pub(crate) fn is_ready(&self) -> bool {
         self.child.is_some() && self.has_tasks_left()
     }
 
-    /// Whether it and its worker keep shared memory for large attachments.
+    /// Whether this process or the worker holds segments for large blocks.
     pub(crate) fn holds_memory(&self) -> bool {
         self.child.as_ref().is_some_and(Child::holds_memory)
     }
 
-    /// Gives memory back that is not in use.
+    /// Releases shared memory that is not in use.
     pub(crate) fn release_memory(&mut self) {
         if let Some(child) = &mut self.child {
             child.release_memory();
         }
     }
 
-    /// Tells its worker to end, without waiting for that.
+    /// Asks the worker process to exit, without waiting for it.
     pub(crate) fn ask_to_close(&self) {
         if let Some(child) = &self.child {
             child.ask_to_close();
         }
     }
 
-    /// Ends its worker.
+    /// Ends the worker process.
     pub(crate) fn close(self) {
         if let Some(child) = self.child {
             child.close();
         }
     }
 
-    /// Waits until its worker, which was asked to close, has ended; until the deadline at max_tasks.
+    /// Waits until the worker process, which was asked to close, has exited; kills it at the deadline.
     pub(crate) fn close_by(self, deadline: Instant) {
         if let Some(child) = self.child {
             child.close_by(deadline);
@@ -115,48 +119,47 @@ impl WorkerSlot {
     }
 }
 
-/// One or several request of a function.
+/// One or several calls of a function, sent as one request.
 pub(crate) struct CallRequest<'a> {
     pub(crate) function: &'static str,
     pub(crate) entry: &'static Entry,
     pub(crate) count: u32,
-    /// For the request together.
+    /// The time limit of all calls together.
     pub(crate) limit: Option<Duration>,
-    /// The task that can be cancelled, by the address of its state.
+    /// The address of the state of the task that can be cancelled.
     pub(crate) task: Option<usize>,
     /// Whether the caller's task was cancelled.
     pub(crate) cancelled: fn() -> bool,
-    /// What [`series`](super::start_limit::series) was when they were made.
+    /// The value of [`series`](super::start_limit::series) when the calls were made.
     pub(crate) start_series: u32,
-    /// Writes the arguments of all request.
+    /// Writes the arguments of all calls.
     pub(crate) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>,
-    /// Told, where ends of channels are among them, once the worker has them: they are its own now.
+    /// Called when the worker has received the channel ends among the arguments, so that the caller can drop its copies.
     pub(crate) on_received: &'a dyn Fn(),
 }
 
-/// Takes the result of the next call: reads it, or is told why that failed.
-pub(crate) type OnResult<'a> = dyn FnMut(Result<&mut Decoder<'_>, Box<TaskError>>) -> Result<(), CodecError> + 'a;
-
-/// Has this slot's worker run request. Gives on_result result to `on_result`, in order; an error is that of the first call that
-/// has none, and those behind it were not run.
+/// Runs calls on the worker process of this thread's slot. Passes each result to `on_result`, in order.
+///
+/// # Errors
+///
+/// The error of the first call without a result. The calls behind it were not run.
 ///
 /// # Panics
 ///
-/// If this thread is on none.
+/// If this thread has no worker slot.
 pub(crate) fn run(request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
-    CURRENT_SLOT.with(|slot| {
-        slot.borrow_mut()
-            .as_mut()
-            .expect("a thread of a process pool runs calls on a worker slot")
-            .run(request, on_result)
+    CURRENT_SLOT.with(|current| {
+        let mut slot = current.borrow_mut();
+        let slot = slot.as_mut().expect("a thread of a process pool runs calls on a worker slot");
+        slot.run(request, on_result)
     })
 }
 
-/// CallRequest that this slot's worker may still run before it is replaced.
+/// The calls that this thread's worker process may still run before it is replaced; after a replacement, all of them.
 pub(crate) fn remaining_tasks() -> u64 {
     CURRENT_SLOT
-        .with(|place| {
-            let slot = place.borrow();
+        .with(|current| {
+            let slot = current.borrow();
             let slot = slot.as_ref()?;
             let max_tasks = slot.limits.max_tasks?;
             Some(if slot.served < max_tasks { max_tasks - slot.served } else { max_tasks })
@@ -164,21 +167,28 @@ pub(crate) fn remaining_tasks() -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-/// Whether the last call of this thread's slot had no worker as none could be started.
+/// Whether the last call of this thread's slot failed because no worker process could be started.
 pub(crate) fn last_start_failed() -> bool {
-    CURRENT_SLOT.with(|place| place.borrow().as_ref().is_some_and(|slot| slot.start_failed))
+    CURRENT_SLOT.with(|current| current.borrow().as_ref().is_some_and(|slot| slot.last_start_failed))
+}
+
+/// A worker process that ended before it began the request.
+struct NotBegun {
+    report: ExitReport,
+    /// Whether the worker had begun an earlier call.
+    had_begun_call: bool,
 }
 
 impl WorkerSlot {
     fn run(&mut self, request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
         let mut caller = StartCaller::new(request.task, request.start_series, request.limit, &request.cancelled);
-        self.start_failed = false;
+        self.last_start_failed = false;
         loop {
             match self.attempt(request, &mut caller, on_result) {
                 Ok(outcome) => return outcome,
-                // A worker that was ready for long, and was killed while it was idle, says nothing about limiter.
-                Err((_, true)) => {}
-                Err((report, false)) => {
+                // The worker had started well and was killed while it was idle: that is no failed start.
+                Err(NotBegun { had_begun_call: true, .. }) => {}
+                Err(NotBegun { report, .. }) => {
                     if let Some(why) = self.limiter.failed(&mut caller, &self.failed_start(&report), true) {
                         return Err(self.start_failed(request.function, why));
                     }
@@ -187,13 +197,14 @@ impl WorkerSlot {
         }
     }
 
-    /// The outcome; or how the worker worker_died_error, if it did before it began, and whether it had begun others.
+    /// Sends the request and receives its replies. [`NotBegun`] if the worker process ended before it began the request:
+    /// then another worker may run it.
     fn attempt(
         &mut self,
         request: &CallRequest<'_>,
         caller: &mut StartCaller<'_>,
         on_result: &mut OnResult<'_>,
-    ) -> Result<Result<(), TaskError>, (ExitReport, bool)> {
+    ) -> Result<Result<(), TaskError>, NotBegun> {
         let mut child = match self.take_child(request.function, caller) {
             Ok(child) => child,
             Err(error) => return Ok(Err(error)),
@@ -205,13 +216,13 @@ impl WorkerSlot {
             attachments: &mut attachments,
             outbox: Some(&mut child.connection.outbox),
         });
-        let packed = written
-            .and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, &mut child.connection.outbox));
+        let outbox = &mut child.connection.outbox;
+        let packed = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));
         let attachment_word = match packed {
-            Ok(attachment_word) => attachment_word,
+            Ok(word) => word,
             Err(CodecError(why)) => {
                 child.connection.recall(&attachments);
-                // Its worker may never give back what it keeps: the next call gets another one.
+                // A worker that has released none of so many segments may never do so: the next call gets another worker.
                 if child.connection.outbox.is_full() {
                     child.reap(LossCause::Corrupt);
                 } else {
@@ -227,66 +238,66 @@ impl WorkerSlot {
             return Ok(Err(TaskError::Cancelled));
         }
         let words = [request.entry.number(), request.count, attachment_word];
-        let mut received =
-            ReplyReader { function: request.function, unanswered: request.count, error: None, on_result };
+        let mut replies = ReplyReader { function: request.function, unanswered: request.count, error: None, on_result };
         let deadline = request.limit.and_then(|limit| Instant::now().checked_add(limit));
-        let lost = match child.post(words, &self.request, &attachments) {
+        let failure = match child.post(words, &self.request, &attachments) {
             Ok(Some(number)) => {
                 child.wake_worker();
-                let has_descriptors = attachments.iter().any(|block| matches!(block, Attachment::Descriptor(_)));
+                let has_descriptors = attachments.iter().any(|one| matches!(one, Attachment::Descriptor(_)));
                 let on_received = || {
                     attachments.clear();
                     (request.on_received)();
                 };
-                let begun = has_descriptors.then_some((number, on_received));
-                let lost = receive_replies(&mut child, deadline, &mut self.reply, &mut received, begun);
-                lost.map(|lost| (lost, number))
+                let on_begun = has_descriptors.then_some((number, on_received));
+                let failure = receive_replies(&mut child, deadline, &mut self.reply, &mut replies, on_begun);
+                failure.map(|failure| (failure, number))
             }
-            // With nothing in flight the ring has remaining_tasks.
-            Ok(None) => Some((RequestFailure::LossCause(LossCause::Corrupt), 0)),
-            Err(cause) => Some((RequestFailure::LossCause(cause), u32::MAX)),
+            // No request is in flight, so a sound ring has room for this one.
+            Ok(None) => Some((RequestFailure::Lost(LossCause::Corrupt), 0)),
+            Err(cause) => Some((RequestFailure::Lost(cause), u32::MAX)),
         };
         self.served += u64::from(request.count);
-        // From here on nobody kills this worker for this task.
+        // From here on, cancelling the task does not kill this worker.
         drop(running);
-        let Some((lost, number)) = lost else {
+        let Some((failure, number)) = failure else {
             child.answered();
-            self.has_begun(&mut child);
+            self.mark_begun(&mut child);
             if child.connection.has_unclaimed() {
-                // It sent what nobody asked for: the results are whole, but it gets no more request.
+                // The results are complete, but a worker that sends unannounced descriptors gets no more calls.
                 child.reap(LossCause::Corrupt);
             } else {
                 self.child = Some(child);
             }
-            return Ok(received.outcome());
+            return Ok(replies.outcome());
         };
-        let begun = child.has_begun(number);
-        if begun {
-            self.has_begun(&mut child);
-            received.take_finished_results(&mut child, &mut self.reply);
+        let has_begun = child.has_begun(number);
+        if has_begun {
+            self.mark_begun(&mut child);
+            replies.take_finished_results(&mut child, &mut self.reply);
         }
-        let has_begun_call = child.has_begun_call;
-        let report = match lost {
-            RequestFailure::LossCause(cause) => child.reap(cause),
+        let had_begun_call = child.has_begun_call;
+        let report = match failure {
+            RequestFailure::Lost(cause) => child.reap(cause),
             RequestFailure::TimedOut => child.reap(LossCause::Killed),
         };
-        if received.unanswered == 0 {
-            return Ok(received.outcome());
+        if replies.unanswered == 0 {
+            return Ok(replies.outcome());
         }
-        match lost {
+        match failure {
             RequestFailure::TimedOut => Ok(Err(TaskError::TimedOut { after: request.limit.unwrap_or_default() })),
-            RequestFailure::LossCause(_) if (request.cancelled)() => Ok(Err(TaskError::Cancelled)),
-            RequestFailure::LossCause(_) if !begun => Err((report, has_begun_call)),
-            RequestFailure::LossCause(_) => Ok(Err(worker_died_error(request.function, &report))),
+            RequestFailure::Lost(_) if (request.cancelled)() => Ok(Err(TaskError::Cancelled)),
+            RequestFailure::Lost(_) if !has_begun => Err(NotBegun { report, had_begun_call }),
+            RequestFailure::Lost(_) => Ok(Err(worker_died_error(request.function, &report))),
         }
     }
 
-    /// Whether its worker may run one more call.
+    /// Whether the worker process may run one more call.
     pub(crate) fn has_tasks_left(&self) -> bool {
         self.limits.max_tasks.is_none_or(|max_tasks| self.served < max_tasks)
     }
 
-    /// This slot's worker; started if there is none.
+    /// Takes the worker process out of the slot. Replaces one that has run its number of calls, and starts one if there is
+    /// none.
     pub(crate) fn take_child(
         &mut self,
         function: &'static str,
@@ -314,7 +325,7 @@ impl WorkerSlot {
         })
     }
 
-    /// StartLimiter a worker, again if that fails, as often as the pool's [`StartLimiter`] allow.
+    /// Starts a worker process. Tries again after a failure, as often as the pool's [`StartLimiter`] allows.
     fn start(&self, caller: &mut StartCaller<'_>) -> Result<Child, NoWorker> {
         loop {
             self.limiter.wait_for_turn(caller)?;
@@ -323,7 +334,8 @@ impl WorkerSlot {
                 Err(StartError::Cancelled) => return Err(NoWorker::Cancelled),
                 Err(error) => error,
             };
-            let given_up = self.limiter.failed(caller, &self.limited(error.to_string()), error.may_succeed_later());
+            let given_up =
+                self.limiter.failed(caller, &self.with_memory_limit(error.to_string()), error.may_succeed_later());
             if matches!(error, StartError::TimedOut) {
                 return Err(NoWorker::TimedOut);
             }
@@ -333,13 +345,13 @@ impl WorkerSlot {
         }
     }
 
-    /// Why a start has failed whose worker was ready, and ended then.
+    /// The text of a failed start: the worker process became ready, and ended before it began a call.
     pub(crate) fn failed_start(&self, report: &ExitReport) -> String {
-        self.limited(format!("a worker process ended before it began a call: {report}"))
+        self.with_memory_limit(format!("a worker process ended before it began a call: {report}"))
     }
 
-    /// The cause of a failed start, with the pool's memory limit, which may be too low for a worker.
-    fn limited(&self, why: String) -> String {
+    /// Adds the pool's memory limit to the cause of a failed start, because it may be too low for a worker process.
+    fn with_memory_limit(&self, why: String) -> String {
         match self.limits.memory_limit {
             Some(limit) if !why.contains("memory limit") => {
                 format!("with a memory limit of {limit} bytes (`memory_limit` of its pool), {why}")
@@ -348,14 +360,14 @@ impl WorkerSlot {
         }
     }
 
-    /// The error of a call that has no worker.
+    /// The error of a call for which no worker process could be started.
     pub(crate) fn start_failed(&mut self, function: &'static str, why: String) -> TaskError {
-        self.start_failed = true;
+        self.last_start_failed = true;
         TaskError::worker_died(function, why, None, None)
     }
 
-    /// A worker has begun a call.
-    pub(crate) fn has_begun(&self, child: &mut Child) {
+    /// Records that the worker process has begun a call, so its start has succeeded.
+    pub(crate) fn mark_begun(&self, child: &mut Child) {
         if !child.has_begun_call {
             child.has_begun_call = true;
             self.limiter.succeeded();
@@ -363,147 +375,8 @@ impl WorkerSlot {
     }
 }
 
+/// The error of a call whose worker process ended while it ran the call.
 pub(crate) fn worker_died_error(function: &'static str, report: &ExitReport) -> TaskError {
     let message = format!("its worker process {} is gone: {report}", report.pid);
     TaskError::worker_died(function, message, report.signal(), report.code())
-}
-
-/// The error that a reply tells of.
-pub(crate) fn read_failure(function: &'static str, status: u32, input: &mut Decoder<'_>) -> Option<TaskError> {
-    let (message, place): (String, String) = input.value().ok()?;
-    failure(function, status, message, place)
-}
-
-/// Why a conversation has ended early.
-#[derive(Clone, Copy)]
-enum RequestFailure {
-    LossCause(LossCause),
-    TimedOut,
-}
-
-/// Receives replies until all request of a request are answered. Tells once the worker has begun it, if that is asked.
-fn receive_replies(
-    child: &mut Child,
-    deadline: Option<Instant>,
-    reply: &mut Vec<u8>,
-    received: &mut ReplyReader<'_>,
-    mut begun: Option<(u32, impl FnOnce())>,
-) -> Option<RequestFailure> {
-    // Whether a reply was said to be there and was not.
-    let mut passed = false;
-    loop {
-        match child.wait(deadline, begun.as_ref().map(|(number, _)| *number)) {
-            WaitEvent::Reply => {}
-            WaitEvent::Begun => {
-                if let Some((_, tell)) = begun.take() {
-                    tell();
-                }
-                continue;
-            }
-            WaitEvent::TimedOut => return Some(RequestFailure::TimedOut),
-            WaitEvent::Lost(cause) => return Some(RequestFailure::LossCause(cause)),
-        }
-        match child.reply(reply) {
-            Ok(Some(header)) => {
-                if received.take(child, header, reply).is_none() {
-                    return Some(RequestFailure::LossCause(LossCause::Corrupt));
-                }
-            }
-            // Once, at the end of the ring; a worker could do so for ever.
-            Ok(None) if !passed => {
-                passed = true;
-                continue;
-            }
-            Ok(None) => return Some(RequestFailure::LossCause(LossCause::Corrupt)),
-            Err(cause) => return Some(RequestFailure::LossCause(cause)),
-        }
-        passed = false;
-        if received.unanswered == 0 {
-            return None;
-        }
-        // The worker may reply without end.
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Some(RequestFailure::TimedOut);
-        }
-    }
-}
-
-/// What has come back so far.
-struct ReplyReader<'a> {
-    function: &'static str,
-    /// CallRequest that are not answered.
-    unanswered: u32,
-    error: Option<TaskError>,
-    on_result: &'a mut OnResult<'a>,
-}
-
-impl ReplyReader<'_> {
-    /// Takes a reply; `None` if it cannot be one.
-    fn take(&mut self, child: &mut Child, header: ReplyHeader, payload: &[u8]) -> Option<()> {
-        let ReplyHeader { status, count, attachment_word, .. } = header;
-        let mut message = child.open(attachment_word, payload).ok()?;
-        let mut input = message.decoder();
-        if status != status::DONE {
-            let error = read_failure(self.function, status, &mut input)?;
-            self.unanswered = 0;
-            self.error.get_or_insert(error);
-            return Some(());
-        }
-        self.results(count, &mut input)
-    }
-
-    fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
-        // A worker that replies without results would do so for ever.
-        let count = Some(count).filter(|count| *count > 0)?;
-        self.unanswered = self.unanswered.checked_sub(count)?;
-        let mut taken = 0;
-        // One that cannot be read has a length all the same: those behind it can.
-        while taken < count {
-            let read = catch_codec_panic(self.function, || {
-                while taken < count {
-                    taken += 1;
-                    (self.on_result)(Ok(input))?;
-                }
-                Ok(())
-            });
-            if let Err(CodecError(why)) = read {
-                let error = TaskError::wire(self.function, format!("its result could not be read: {why}"));
-                (self.on_result)(Err(Box::new(error))).ok()?;
-            }
-        }
-        input.is_at_end().then_some(())
-    }
-
-    /// Takes what a worker that worker_died_error had finished.
-    fn take_finished_results(&mut self, child: &mut Child, reply: &mut Vec<u8>) {
-        while self.unanswered > 0
-            && let Ok(Some(header)) = child.reply(reply)
-        {
-            if self.take(child, header, reply).is_none() {
-                return;
-            }
-        }
-        let count = child.take_open_reply(reply);
-        if count > 0 && count <= self.unanswered {
-            self.results(count, &mut Decoder::new(reply, Vec::new()));
-        }
-    }
-
-    fn outcome(self) -> Result<(), TaskError> {
-        self.error.map_or(Ok(()), Err)
-    }
-}
-
-/// The error that a reply tells of.
-fn failure(function: &'static str, status: u32, message: String, place: String) -> Option<TaskError> {
-    Some(match status {
-        status::PANICKED => {
-            let payload = Payload::new(Box::new(message.clone()));
-            let location = Some(place).filter(|place| !place.is_empty());
-            TaskError::Panicked { message, function, location, payload }
-        }
-        status::INIT => TaskError::Init { message },
-        status::CODEC => TaskError::wire(function, message),
-        _ => return None,
-    })
 }

@@ -17,6 +17,7 @@
 //! forgets them.
 
 mod read;
+mod read_enum;
 mod write;
 
 use std::fmt;

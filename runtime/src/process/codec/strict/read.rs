@@ -3,10 +3,11 @@
 #![allow(clippy::inline_always, reason = "where a struct is known, so are its names: they need not be looked at")]
 
 use postcard::de_flavors::Slice;
-use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind, shape};
+use super::read_enum::EnumReader;
+use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind};
 
 /// Reads a value; gives it, and the bytes behind it.
 #[inline]
@@ -19,7 +20,7 @@ pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, 
     Ok((value, input.bytes.finalize()?))
 }
 
-struct Input<'de> {
+pub(super) struct Input<'de> {
     bytes: postcard::Deserializer<'de, Slice<'de>>,
     /// More parts are not to be prepared for, whatever the bytes say.
     max_hint: usize,
@@ -33,13 +34,13 @@ const MAX_EMPTY_PARTS: usize = 1 << 20;
 
 impl<'de> Input<'de> {
     #[inline]
-    fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
+    pub(super) fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
         Ok(T::deserialize(&mut self.bytes)?)
     }
 
     /// A kind or a shape, and the number above it.
     #[inline]
-    fn split(&mut self) -> Result<(u64, u64), Error> {
+    pub(super) fn split(&mut self) -> Result<(u64, u64), Error> {
         let first: u8 = self.take()?;
         let word = if first < MORE { first.into() } else { self.long(first)? };
         Ok((word & ((1 << BITS) - 1), word >> BITS))
@@ -85,7 +86,7 @@ impl<'de> Input<'de> {
 
     /// Reads as many parts as the reader knows.
     #[inline]
-    fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
+    pub(super) fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
         if kind == kind::ENTRIES || parts.left != len {
             return Err(Error::differs(of, parts.left, len));
@@ -100,7 +101,7 @@ impl<'de> Input<'de> {
 
     /// Reads fields.
     #[inline(always)]
-    fn fields<V: Visitor<'de>>(
+    pub(super) fn fields<V: Visitor<'de>>(
         &mut self,
         of: TypeName,
         fields: &'static [&'static str],
@@ -156,7 +157,7 @@ impl<'de> Input<'de> {
     }
 }
 
-struct ValueReader<'a, 'de>(&'a mut Input<'de>);
+pub(super) struct ValueReader<'a, 'de>(pub(super) &'a mut Input<'de>);
 
 /// Values that have no parts: postcard reads them, and the visitor gets them from here, so that its reasons are kept.
 macro_rules! plain {
@@ -349,138 +350,5 @@ impl<'de> MapAccess<'de> for PartsReader<'_, 'de> {
     #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.hint()
-    }
-}
-
-/// An enum before its variant is known.
-struct EnumReader<'a, 'de> {
-    from: &'a mut Input<'de>,
-    name: &'static str,
-    /// The variants that can be read, some of them with aliases behind them.
-    variants: &'static [&'static str],
-}
-
-impl EnumReader<'_, '_> {
-    /// The variant whose place is another one when it is written.
-    #[cold]
-    fn by_name(&self, mark: [u8; 2]) -> Result<&'static str, Error> {
-        if self.variants.is_empty() {
-            return Ok("");
-        }
-        let mut those = self.variants.iter().filter(|name| NameHash::NONE.and(name).bytes() == mark);
-        match (those.next(), those.next()) {
-            (Some(name), None) => Ok(name),
-            _ => Err(Error::new(format_args!(
-                "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one of \
-                 the two): remove the attribute, or send another type",
-                self.name
-            ))),
-        }
-    }
-}
-
-impl<'a, 'de> EnumAccess<'de> for EnumReader<'a, 'de> {
-    type Error = Error;
-    type Variant = VariantReader<'a, 'de>;
-
-    #[inline]
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
-        let (shape, index) = self.from.split()?;
-        let index = u32::try_from(index).map_err(|_| Error::new("it is of an unknown variant"))?;
-        let mark = [self.from.take()?, self.from.take()?];
-        let variant = match self.variants.get(index as usize) {
-            Some(name) if NameHash::NONE.and(name).bytes() == mark => name,
-            _ => self.by_name(mark)?,
-        };
-        let value = seed.deserialize(VariantName { index, name: variant })?;
-        Ok((value, VariantReader { from: self.from, of: TypeName { name: self.name, variant }, shape }))
-    }
-}
-
-/// Which variant it is: its name to those who take one, as every `derive` does. There a number would be another one
-/// behind variants that are skipped.
-struct VariantName {
-    index: u32,
-    name: &'static str,
-}
-
-impl<'de> Deserializer<'de> for VariantName {
-    type Error = Error;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.name.is_empty() { visitor.visit_u32(self.index) } else { visitor.visit_borrowed_str(self.name) }
-    }
-
-    #[inline]
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_u32(self.index)
-    }
-
-    #[inline]
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_u32(self.index)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// What a variant holds.
-struct VariantReader<'a, 'de> {
-    from: &'a mut Input<'de>,
-    of: TypeName,
-    shape: u64,
-}
-
-impl<'a, 'de> VariantReader<'a, 'de> {
-    #[inline]
-    fn of_shape(self, shape: u64) -> Result<(&'a mut Input<'de>, TypeName), Error> {
-        if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.misshapen(shape)) }
-    }
-
-    #[cold]
-    fn misshapen(&self, asked: u64) -> Error {
-        let holding = |shape| match shape {
-            shape::UNIT => "nothing",
-            shape::VALUE => "one value",
-            _ => "several values",
-        };
-        Error::new(format_args!(
-            "{} writes {} and reads {} (`serde(skip_serializing)` or `skip_deserializing`): remove the attribute, use \
-             `serde(skip)`, or send another type",
-            self.of,
-            holding(self.shape),
-            holding(asked)
-        ))
-    }
-}
-
-impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
-    type Error = Error;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), Error> {
-        self.of_shape(shape::UNIT).map(drop)
-    }
-
-    #[inline]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        let (from, _) = self.of_shape(shape::VALUE)?;
-        seed.deserialize(ValueReader(from))
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
-        from.tuple(of, len, visitor)
-    }
-
-    #[inline(always)]
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
-        from.fields(of, fields, visitor)
     }
 }
