@@ -178,8 +178,8 @@ impl Child {
     /// Whether the worker has begun the request of this number.
     pub(super) fn has_begun(&self, number: u32) -> bool {
         let first = self.request_ends.front().map_or(self.posted, |(number, _)| *number);
-        // The numbers wrap around: differences tell. What cannot be is a worker's that wrote where it must not: while it
-        // ran something.
+        // The numbers wrap around: differences tell. What cannot be is a worker's that wrote where it must not: while
+        // it ran something.
         let begun = self.rings.begun_count().wrapping_sub(first);
         begun > number.wrapping_sub(first) || begun > self.posted.wrapping_sub(first)
     }
@@ -205,8 +205,8 @@ impl Child {
 
     /// Waits for a reply; with `request`, also until the worker has begun that.
     ///
-    /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first, and
-    /// listens for the worker's end after that.
+    /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first,
+    /// and listens for the worker's end after that.
     pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> WaitEvent {
         if let Err(cause) = self.check_owner() {
             return WaitEvent::Lost(cause);
@@ -378,7 +378,8 @@ fn spawn(command: Command, caller: &mut StartCaller<'_>) -> Result<ChildProcess,
     }
 }
 
-/// Workers share the machine: what is parallel inside of one gets its share of the cores, unless the user said how many.
+/// Workers share the machine: what is parallel inside of one gets its share of the cores, unless the user said how
+/// many.
 fn share_cores(command: &mut Command, workers: usize) {
     let share = (cpu::cores() / workers.max(1)).max(1).to_string();
     for variable in ["FANFOLD_CPU_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {

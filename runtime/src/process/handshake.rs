@@ -1,5 +1,5 @@
-//! How a parent and its new worker with_worker: the parent starts its own program with a variable in its environment and a
-//! socket as standard input, sends the memory they share and a [`Handshake`], and gets one back.
+//! How a parent and its new worker with_worker: the parent starts its own program with a variable in its environment
+//! and a socket as standard input, sends the memory they share and a [`Handshake`], and gets one back.
 
 use std::fmt;
 use std::io::{self, Read, Write};

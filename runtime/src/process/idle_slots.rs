@@ -1,7 +1,7 @@
 //! The slots of a pool that nobody is on: workers that wait for work.
 //!
-//! A thread of the pool takes one for each job. A direct call need not wait for such a thread: where a worker is idle and
-//! nothing is queued, the caller takes the slot itself, and the call costs two wake-ups instead of four.
+//! A thread of the pool takes one for each job. A direct call need not wait for such a thread: where a worker is idle
+//! and nothing is queued, the caller takes the slot itself, and the call costs two wake-ups instead of four.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
 //! What goes with a frame: attachments of bytes that are too large for the wake_peer, each in a segment of its own.
 //!
-//! A frame's third attachment_word says how many attachments there are, and its payload begins with their descriptions. Where the bytes
-//! themselves are too many, they are a attachment as well, the last one.
+//! A frame's third attachment_word says how many attachments there are, and its payload begins with their descriptions.
+//! Where the bytes themselves are too many, they are a attachment as well, the last one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,8 +34,8 @@ const MAX_UNCLAIMED: usize = MAX_ATTACHMENTS + os::MAX_FDS_PER_MESSAGE;
 /// Messages that are read from the socket at a time: a side that sends without end must not keep the other one there.
 const MAX_READS: usize = 64;
 
-/// Puts the descriptions of `attachments` before `bytes`; what is too long for the wake_peer goes into one more attachment. Gives the
-/// frame's third attachment_word.
+/// Puts the descriptions of `attachments` before `bytes`; what is too long for the wake_peer goes into one more
+/// attachment. Gives the frame's third attachment_word.
 pub(super) fn prepend_attachment_table(
     bytes: &mut Vec<u8>,
     attachments: &mut Vec<Attachment>,

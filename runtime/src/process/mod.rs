@@ -9,10 +9,11 @@
 //!                         segments.rs: large blocks, in shared memory of their own
 //! ```
 //!
-//! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail, `pidfd.rs`
-//! has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a fork makes away
-//! from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are
-//! made of, and `readiness.rs` how async tasks wait for them. `foreign.rs` closes what another process has sent.
+//! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail,
+//! `pidfd.rs` has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a
+//! fork makes away from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is
+//! what channels are made of, and `readiness.rs` how async tasks wait for them. `foreign.rs` closes what another
+//! process has sent.
 //!
 //! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
 //! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
@@ -21,14 +22,15 @@
 //! # Why a transport of our own
 //!
 //! ipc-channel and interprocess carry messages over sockets: a system call for each, and a copy into the kernel and out
-//! of it. Here small calls go through a ring, many for one wake-up; what a worker had done when it died can be read from
-//! it; and large data stays where it is. The comparison (`benches`, part `processes`) has all of them side by side, and
-//! the serial formats: postcard, rmp-serde and bitcode take about as long, and postcard is exact (see `wire.rs`).
+//! of it. Here small calls go through a ring, many for one wake-up; what a worker had done when it died can be read
+//! from it; and large data stays where it is. The comparison (`benches`, part `processes`) has all of them side by
+//! side, and the serial formats: postcard, rmp-serde and bitcode take about as long, and postcard is exact (see
+//! `wire.rs`).
 //!
 //! # Trust
 //!
-//! The author of a hostile file may control the worker that parses it. `README.md` states what such a worker can do to its
-//! parent and what it cannot, and the protocol in brief.
+//! The author of a hostile file may control the worker that parses it. `README.md` states what such a worker can do to
+//! its parent and what it cannot, and the protocol in brief.
 //!
 //! # Systems
 //!
@@ -81,8 +83,8 @@ static READY: AtomicBool = AtomicBool::new(false);
 /// Makes this program able to start itself as a worker process. It must come first in `main`:
 /// [`#[fanfold::main]`](macro@crate::main) sees to that.
 ///
-/// In a process that was started as a worker it serves its parent, and never returns: what comes after it in `main` runs
-/// in no worker, also where the parent ends while the worker starts.
+/// In a process that was started as a worker it serves its parent, and never returns: what comes after it in `main`
+/// runs in no worker, also where the parent ends while the worker starts.
 ///
 /// A program with more rights than its caller, by a set-user-ID or set-group-ID bit or capabilities of its file, has no
 /// workers: whoever starts such a program could pass for its parent.
@@ -134,10 +136,10 @@ pub(crate) fn unavailable_reason() -> Option<&'static str> {
 
 /// Makes a test program able to start itself as a worker process: `fanfold::process_tests!();` at the top of the file.
 ///
-/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`. In a worker it does so
-/// when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`) is
-/// there, and writing to a closed pipe is an error, as in `main`. It differs in two things that Rust's runtime alone can
-/// do: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
+/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`. In a worker it does
+/// so when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`) is
+/// there, and writing to a closed pipe is an error, as in `main`. It differs in two things that Rust's runtime alone
+/// can do: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
 ///
 /// # Examples
 ///

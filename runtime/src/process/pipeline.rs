@@ -1,9 +1,9 @@
 //! Several request on their way to one worker: while it runs the first, the next ones wait in its ring, and it need not
 //! wait for its parent between them.
 //!
-//! A call that waits behind another one is lent, not given: when the one before it takes long, those not begun are taken
-//! back, for other workers to run. So only request that are quick travel together; how many, the call_time of the last ones
-//! tells.
+//! A call that waits behind another one is lent, not given: when the one before it takes long, those not begun are
+//! taken back, for other workers to run. So only request that are quick travel together; how many, the call_time of the
+//! last ones tells.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

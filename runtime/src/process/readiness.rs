@@ -1,7 +1,7 @@
 //! [`Readiness`]: how an async task waits for a socket, in any executor.
 //!
-//! One thread waits for the sockets of all such tasks and wakes each task whose socket is ready. It starts with the first
-//! of them. A task waits through a descriptor of its own, so that several may wait for one socket.
+//! One thread waits for the sockets of all such tasks and wakes each task whose socket is ready. It starts with the
+//! first of them. A task waits through a descriptor of its own, so that several may wait for one socket.
 
 use std::collections::HashMap;
 use std::io;

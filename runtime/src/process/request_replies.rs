@@ -17,8 +17,8 @@ pub(super) enum RequestFailure {
     TimedOut,
 }
 
-/// Receives replies until all calls of a request are answered. `on_begun` is the number of the request and a function to
-/// call once the worker has begun it.
+/// Receives replies until all calls of a request are answered. `on_begun` is the number of the request and a function
+/// to call once the worker has begun it.
 pub(super) fn receive_replies(
     child: &mut Child,
     deadline: Option<Instant>,
@@ -46,8 +46,8 @@ pub(super) fn receive_replies(
                     return Some(RequestFailure::Lost(LossCause::Corrupt));
                 }
             }
-            // Padding at the end of the ring. A second one in a row is refused, because a compromised worker could write
-            // padding without end.
+            // Padding at the end of the ring. A second one in a row is refused, because a compromised worker could
+            // write padding without end.
             Ok(None) if !was_padding => {
                 was_padding = true;
                 continue;

@@ -2,8 +2,9 @@
 //!
 //! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
 //! descriptor is the message. That memory is sealed before it is sent, as the sender may be a process that is not
-//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its size. So that large messages count as
-//! such, one whose bytes are elsewhere is filled up to the length of the longest inline one.
+//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its
+//! size. So that large messages count as such, one whose bytes are elsewhere is filled up to the length of the longest
+//! inline one.
 
 use std::collections::VecDeque;
 use std::io;

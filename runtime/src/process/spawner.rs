@@ -1,9 +1,9 @@
 //! The one thread that starts workers. The system ends a worker when the thread that started it ends, and this one ends
 //! with the process.
 //!
-//! The thread also reaps workers that end while they are idle, when nobody waits for them. While workers live, it asks the
-//! kernel once a second, a system call for each worker. Waiting for all pidfds at once would cost a descriptor to be woken
-//! by for each start, and does not work on kernels without pidfds.
+//! The thread also reaps workers that end while they are idle, when nobody waits for them. While workers live, it asks
+//! the kernel once a second, a system call for each worker. Waiting for all pidfds at once would cost a descriptor to
+//! be woken by for each start, and does not work on kernels without pidfds.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,11 +1,11 @@
 //! How often a pool limiter worker processes when that fails.
 //!
-//! A start has failed when there is no worker, or when the worker ends failed_before it begins its first call. The limiter of a
-//! pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the pool together,
-//! and after [`MAX_ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last cause. The first limiter of
-//! a pool are made at once, and are one attempt if they fail. A call that was
-//! made failed_before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker that
-//! begins a call ends the series.
+//! A start has failed when there is no worker, or when the worker ends failed_before it begins its first call. The
+//! limiter of a pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the
+//! pool together, and after [`MAX_ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last
+//! cause. The first limiter of a pool are made at once, and are one attempt if they fail. A call that was made
+//! failed_before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker
+//! that begins a call ends the series.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,8 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How often a pause looks whether its call was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// A worker that limiter has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but a
-/// machine that is short of cores takes longer, and a short limit is for the function, not for the start.
+/// A worker that limiter has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but
+/// a machine that is short of cores takes longer, and a short limit is for the function, not for the start.
 const MIN_START_TIME: Duration = Duration::from_secs(1);
 
 /// Series of failed limiter so far, of all pools.
@@ -150,14 +150,16 @@ impl StartLimiter {
         self.count_failure(caller.failed_before, caller.failed, why, may_succeed_later)
     }
 
-    /// A worker has ended failed_before it began a call, whose it is not known. So many limiter had failed failed_before its own.
+    /// A worker has ended failed_before it began a call, whose it is not known. So many limiter had failed
+    /// failed_before its own.
     pub(crate) fn worker_failed_start(&self, failed_before: u32, why: &str) -> Option<String> {
         self.count_failure(failed_before, 0, why, true)
     }
 
     fn count_failure(&self, failed_before: u32, of_call: u32, why: &str, may_succeed_later: bool) -> Option<String> {
         let mut state = self.lock();
-        // StartLimiter that were made at once count as one: a pool of many workers may try again as often as one of few.
+        // StartLimiter that were made at once count as one: a pool of many workers may try again as often as one of
+        // few.
         if failed_before >= state.failed {
             state.failed = state.failed.saturating_add(1);
         }

@@ -5,16 +5,16 @@
 //! - A worker serves the process that started it, and nobody else.
 //! - A program that a worker starts is as any other, also if it is this program: it runs `main`.
 //!
-//! A parent puts [`WORKER_VARIABLE`] with its process id into the environment of each worker, and never into its own. So a
-//! process that finds a number there was started as a worker, and needs no living parent to know that: looking whether
-//! the parent is still there would take an orphan for a program. The worker then marks the number as [`STARTED_MARK`], before
-//! anything else: what it starts later inherits the mark_as_started. Only a program that a constructor starts before that, in a
-//! worker, finds the bare number; it ends, with an error.
+//! A parent puts [`WORKER_VARIABLE`] with its process id into the environment of each worker, and never into its own.
+//! So a process that finds a number there was started as a worker, and needs no living parent to know that: looking
+//! whether the parent is still there would take an orphan for a program. The worker then marks the number as
+//! [`STARTED_MARK`], before anything else: what it starts later inherits the mark_as_started. Only a program that a
+//! constructor starts before that, in a worker, finds the bare number; it ends, with an error.
 //!
 //! Anybody can set a variable and hand over a socket. The kernel knows better: a socket pair keeps the process id, user
-//! and group of its maker (`SO_PEERCRED`), who must be the parent. In a program that has more rights than its caller, by
-//! a set-user-ID bit or a file's capabilities, the same user may be behind both and have fewer rights: no such process
-//! becomes a worker (`AT_SECURE`, as the loader refuses `LD_PRELOAD`).
+//! and group of its maker (`SO_PEERCRED`), who must be the parent. In a program that has more rights than its caller,
+//! by a set-user-ID bit or a file's capabilities, the same user may be behind both and have fewer rights: no such
+//! process becomes a worker (`AT_SECURE`, as the loader refuses `LD_PRELOAD`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

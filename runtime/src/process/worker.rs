@@ -63,7 +63,8 @@ fn connect() -> io::Result<Worker> {
     }
 }
 
-/// Gets everything ready that the system may refuse; a handshake is the last step, so a worker that says it has started.
+/// Gets everything ready that the system may refuse; a handshake is the last step, so a worker that says it has
+/// started.
 fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     let mut descriptors = VecDeque::new();
     os::receive(&socket.as_fd(), &mut [0], &mut descriptors, true)?;
@@ -82,8 +83,8 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
         os::set_memory_limit(handshake.memory_limit)?;
         role::set_memory_limit(handshake.memory_limit);
     }
-    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket, and
-    // a task that ends this thread alone: the process would live on and serve_request nothing.
+    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket,
+    // and a task that ends this thread alone: the process would live on and serve_request nothing.
     os::exit_with_parent_or_this_thread(socket)?;
     socket.write_all(&own.to_bytes())?;
     Ok(rings)
@@ -111,7 +112,8 @@ impl Worker {
         }
     }
 
-    /// Refuses a request whose attachments or open files did not arrive, and ends: those of the next requests may be missing too.
+    /// Refuses a request whose attachments or open files did not arrive, and ends: those of the next requests may be
+    /// missing too.
     fn refuse_unreadable(&mut self, frame: &RingFrame, error: &io::Error) -> ! {
         let [_, left, _] = frame.words;
         let (rings, connection, scratch) = (&self.rings, &mut self.connection, &mut self.scratch);

@@ -1,8 +1,8 @@
 //! [`WorkerSlot`]: a slot that owns one lazily started worker process, and runs calls on it.
 //!
-//! The queue, the permits and the task slots of a process pool are those of every pool. The difference is that a thread of
-//! a process pool does not run functions itself: it takes a worker slot, sends the call to the slot's worker process, and
-//! waits for the reply.
+//! The queue, the permits and the task slots of a process pool are those of every pool. The difference is that a thread
+//! of a process pool does not run functions itself: it takes a worker slot, sends the call to the slot's worker
+//! process, and waits for the reply.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -134,7 +134,8 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) start_series: u32,
     /// Writes the arguments of all calls.
     pub(crate) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>,
-    /// Called when the worker has received the channel ends among the arguments, so that the caller can drop its copies.
+    /// Called when the worker has received the channel ends among the arguments, so that the caller can drop its
+    /// copies.
     pub(crate) on_received: &'a dyn Fn(),
 }
 
@@ -197,8 +198,8 @@ impl WorkerSlot {
         }
     }
 
-    /// Sends the request and receives its replies. [`NotBegun`] if the worker process ended before it began the request:
-    /// then another worker may run it.
+    /// Sends the request and receives its replies. [`NotBegun`] if the worker process ended before it began the
+    /// request: then another worker may run it.
     fn attempt(
         &mut self,
         request: &CallRequest<'_>,
@@ -222,7 +223,8 @@ impl WorkerSlot {
             Ok(word) => word,
             Err(CodecError(why)) => {
                 child.connection.recall(&attachments);
-                // A worker that has released none of so many segments may never do so: the next call gets another worker.
+                // A worker that has released none of so many segments may never do so: the next call gets another
+                // worker.
                 if child.connection.outbox.is_full() {
                     child.reap(LossCause::Corrupt);
                 } else {
@@ -296,8 +298,8 @@ impl WorkerSlot {
         self.limits.max_tasks.is_none_or(|max_tasks| self.served < max_tasks)
     }
 
-    /// Takes the worker process out of the slot. Replaces one that has run its number of calls, and starts one if there is
-    /// none.
+    /// Takes the worker process out of the slot. Replaces one that has run its number of calls, and starts one if there
+    /// is none.
     pub(crate) fn take_child(
         &mut self,
         function: &'static str,

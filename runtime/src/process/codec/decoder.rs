@@ -1,4 +1,4 @@
-//! [`Decoder`]: reads a message, and takes the attachments that came beside it.
+//! [`Decoder`]: reads a message, and takes the attachments that came with it.
 
 use serde::de::DeserializeOwned;
 
@@ -8,21 +8,21 @@ use crate::process::os::OwnedFd;
 use crate::process::os::foreign_fd::ForeignFd;
 use crate::process::transport::segments::ReceivedBytes;
 
-/// What came beside a frame.
+/// An attachment of a received message.
 pub(crate) enum ReceivedAttachment {
-    /// Bytes in a segment.
+    /// A block of bytes in a segment.
     Segment(ReceivedBytes),
-    /// An open file.
+    /// A file descriptor.
     Descriptor(ForeignFd),
 }
 
-/// Where values are read.
+/// Reads the values of one message.
 pub struct Decoder<'a> {
     bytes: &'a [u8],
     attachments: std::vec::IntoIter<ReceivedAttachment>,
 }
 
-/// Bytes that were read: few of them where they lie, many in their segment.
+/// Bytes of a message: short ones lie in the message itself, long ones in a segment.
 pub(crate) enum DecodedBytes<'a> {
     Inline(&'a [u8]),
     Segment(ReceivedBytes),
@@ -36,7 +36,7 @@ impl DecodedBytes<'_> {
         }
     }
 
-    /// The bytes, where they may stay.
+    /// The bytes in a form that may outlive the message.
     #[cfg(feature = "polars")]
     pub(crate) fn into_received(self) -> Result<ReceivedBytes, CodecError> {
         match self {
@@ -51,14 +51,14 @@ impl<'a> Decoder<'a> {
         Self { bytes, attachments: attachments.into_iter() }
     }
 
-    /// Reads a value of serde's.
+    /// Reads a value by serde.
     pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, CodecError> {
         let (value, rest) = strict::read(self.bytes).map_err(CodecError::new)?;
         self.bytes = rest;
         Ok(value)
     }
 
-    /// Reads what [`Encoder::bytes`] wrote.
+    /// Reads bytes that [`Encoder::bytes`](super::Encoder::bytes) wrote.
     pub(crate) fn bytes(&mut self) -> Result<DecodedBytes<'a>, CodecError> {
         let (large, len): (bool, usize) = self.value()?;
         if large {
@@ -74,7 +74,7 @@ impl<'a> Decoder<'a> {
         Ok(DecodedBytes::Inline(bytes))
     }
 
-    /// Takes what [`Encoder::descriptor`] sent, an end of a channel.
+    /// Takes the channel end that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
     pub(crate) fn descriptor(&mut self) -> Result<OwnedFd, CodecError> {
         match self.attachments.next() {
             Some(ReceivedAttachment::Descriptor(descriptor)) => {
@@ -84,7 +84,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads the next part of a message, which [`begin_part`] began, and all of it; `unread` says that some was left.
+    /// Reads the next part of a message, which [`begin_part`](super::begin_part) began. `unread` is the error if `read`
+    /// leaves some of it.
     #[inline]
     pub(crate) fn part<T>(
         &mut self,
@@ -97,24 +98,24 @@ impl<'a> Decoder<'a> {
         let (part, rest) =
             if length == REST { (rest, &[][..]) } else { rest.split_at_checked(length.into()).ok_or_else(early)? };
         self.bytes = part;
-        // Also if reading panics.
+        // The guard moves the decoder behind the part even if reading panics.
         let part = PartReader { input: self, rest };
         let value = read(part.input)?;
         part.input.end(unread)?;
         Ok(value)
     }
 
-    /// Whether everything was read.
+    /// Whether all bytes and attachments were read.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.attachments.as_slice().is_empty()
     }
 
-    /// Whether no part is left.
+    /// Whether all bytes were read.
     pub(crate) fn is_at_end(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// That everything was read; `unread` says that it was not.
+    /// Checks that all bytes and attachments were read; `unread` is the error if not.
     #[inline]
     pub(crate) fn end(&self, unread: &str) -> Result<(), CodecError> {
         if self.is_empty() {
@@ -124,7 +125,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// A part that is being read; what is behind it comes next.
+/// A part that is being read. Dropping it moves the decoder behind the part.
 struct PartReader<'p, 'a> {
     input: &'p mut Decoder<'a>,
     rest: &'a [u8],

@@ -1,5 +1,5 @@
-//! Types with a way of their own: bytes and text go as blocks, and common errors, which serde does not know, as what
-//! they say.
+//! Types with a codec of their own: bytes and text, which become segments, and common errors, which serde does not
+//! know.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -17,11 +17,11 @@ use crate::process::os;
 use crate::process::os::refusal::no_memory_for_copy;
 use crate::process::transport::segments::ReceivedBytes;
 
-/// Bytes that can be shared, and that cross to a worker process without being copied out of the shared memory.
+/// Bytes that can be shared, and that a worker process reads in shared memory without a copy.
 ///
-/// As an argument of a `kind = "process"` function it is a received of where they arrived; the caller copies them there,
-/// once. As a result it is copied into memory of the caller's process alone, as a `Vec<u8>` is: a worker that has been
-/// taken over cannot change what its parent reads.
+/// As an argument of a `kind = "process"` function, the bytes lie in the shared memory that the caller copied them to,
+/// once. As a result they are copied into private memory of the caller's process, as a `Vec<u8>` is, so that a
+/// compromised worker cannot change what its parent reads.
 ///
 /// # Examples
 ///
@@ -93,7 +93,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Inside another type, serde's way: a copy.
+/// Inside another type, `Bytes` goes through serde, which copies them.
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self)
@@ -137,7 +137,7 @@ impl Direct for Bytes {
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         Ok(match input.bytes()? {
-            // A `&[u8]` must not change while it is read.
+            // The bytes lie in a segment that the worker can write to, and a `&[u8]` must not change.
             DecodedBytes::Segment(received) if received.may_change() => Self::from(copy_out(received.bytes())?),
             DecodedBytes::Segment(received) => Self(BytesStorage::Received(Arc::new(received))),
             DecodedBytes::Inline(bytes) => Self::from(copy_out(bytes)?),
@@ -145,7 +145,7 @@ impl Direct for Bytes {
     }
 }
 
-/// A copy of many bytes, which the other process may write to meanwhile; what they are is checked in the copy.
+/// A private copy of bytes. The other process may write to `bytes` meanwhile, so they are checked in the copy.
 fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
     let mut copy = Vec::<u8>::new();
     copy.try_reserve_exact(bytes.len()).map_err(|_| CodecError::new(no_memory_for_copy(bytes.len())))?;
@@ -198,7 +198,7 @@ impl<T: Direct> Direct for Vec<T> {
     }
 }
 
-/// A function that never returns has no result to send.
+/// The result of a function that never returns; no value exists.
 impl Direct for Infallible {
     fn write(&self, _: &mut Encoder<'_>) -> Result<(), CodecError> {
         match *self {}
@@ -209,7 +209,7 @@ impl Direct for Infallible {
     }
 }
 
-/// An error as what it says; its causes follow, one after the other.
+/// An error crosses as its message and the messages of its causes.
 impl Direct for Box<dyn Error + Send + Sync> {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         if let Some(error) = self.downcast_ref::<TaskError>() {
@@ -231,7 +231,7 @@ impl Direct for Box<dyn Error + Send + Sync> {
     }
 }
 
-/// What an error and its causes say.
+/// The messages of an error and its causes, the outermost first.
 fn chain(error: &dyn Error) -> Vec<String> {
     let mut message = vec![error.to_string()];
     let mut cause = error.source();
@@ -242,10 +242,10 @@ fn chain(error: &dyn Error) -> Vec<String> {
     message
 }
 
-/// Causes of an error that are kept.
+/// The causes of a received error that are kept.
 const MAX_CAUSES: usize = 100;
 
-/// An error of another process.
+/// An error that came from another process.
 #[derive(Debug)]
 struct RemoteError {
     message: String,
@@ -254,7 +254,7 @@ struct RemoteError {
 
 impl RemoteError {
     fn from_chain(message: Vec<String>) -> Option<Box<Self>> {
-        // Each is a level of the stack when it is dropped.
+        // Dropping the chain takes a stack frame for each cause.
         message.into_iter().take(MAX_CAUSES).rev().fold(None, |cause, message| Some(Box::new(Self { message, cause })))
     }
 }
@@ -271,7 +271,7 @@ impl Error for RemoteError {
     }
 }
 
-/// An error of the system's keeps its number; another one what it says.
+/// An I/O error crosses with its OS error number; without a number, with its kind and message.
 impl Direct for io::Error {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let kind = KINDS.iter().position(|kind| *kind == self.kind()).unwrap_or(KINDS.len());
@@ -287,7 +287,7 @@ impl Direct for io::Error {
     }
 }
 
-/// The kinds of errors that do not come from the system.
+/// The kinds of I/O errors that carry no OS error number.
 const KINDS: [io::ErrorKind; 16] = [
     io::ErrorKind::NotFound,
     io::ErrorKind::PermissionDenied,
@@ -344,8 +344,8 @@ impl Direct for TaskError {
     }
 }
 
-/// A function's path, as text that lives as long as the program. There are as many as the program has functions; a worker
-/// that makes up others does not get them kept.
+/// A `&'static str` for a function's path. A program has as many paths as functions. Paths beyond the limits, which
+/// only a compromised worker sends, are replaced by a general text.
 fn interned(function: String) -> &'static str {
     const MAX_PATHS: usize = 10_000;
     const MAX_PATH_LEN: usize = 1_000;

@@ -1,8 +1,9 @@
-//! Which way a type goes, asked where the user wrote it.
+//! [`Dispatch`]: chooses the codec of a type, at the place where the user wrote the type.
 //!
-//! The attribute knows no types, and a generic function cannot ask "does `T` have a way of its own, else serde's?". A
-//! method call on a concrete type can: of two traits that have the method, the one that needs fewer references wins. So
-//! the attribute's code asks a [`Dispatch`] of the type, and of both sides of a `Result`, as errors are rarely serde's:
+//! The attribute macro knows no types, and a generic function cannot ask whether `T` implements [`Direct`] and fall
+//! back to serde. Method resolution on a concrete type can (autoref specialization): where two traits have the method,
+//! the one that needs fewer references wins. The attribute's code asks a [`Dispatch`] of the type. A `Result` is asked
+//! for both sides, because error types rarely implement serde's traits:
 //!
 //! ```text
 //! let whole = &Dispatch::<Type>::new();
@@ -15,11 +16,11 @@ use std::marker::PhantomData;
 use super::{Direct, Sides, Whole, Wire};
 use crate::error::TaskError;
 
-/// Stands for a type in questions about it.
+/// A value that stands for the type `T` in method calls.
 pub struct Dispatch<T>(PhantomData<fn(T) -> T>);
 
 impl<T> Dispatch<T> {
-    /// The question about `T`.
+    /// The dispatch value of `T`.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a type is always named")]
     pub const fn new() -> Self {
@@ -27,9 +28,9 @@ impl<T> Dispatch<T> {
     }
 }
 
-/// A type has a way of its own.
+/// Implemented for types with a codec of their own ([`Direct`]); preferred to [`MustBeSerde`].
 pub trait HasOwnWay<T> {
-    /// That way.
+    /// The type's own codec.
     fn way(&self) -> Whole<T>;
 }
 
@@ -39,9 +40,9 @@ impl<T: Direct> HasOwnWay<T> for &Dispatch<T> {
     }
 }
 
-/// A type must be serde's.
+/// Implemented for all other types, which need serde's traits.
 pub trait MustBeSerde<T> {
-    /// Through serde.
+    /// The codec by serde.
     fn way(&self) -> Whole<T>
     where
         T: Wire;
@@ -56,17 +57,17 @@ impl<T> MustBeSerde<T> for Dispatch<T> {
     }
 }
 
-/// A type is a `Result`.
+/// Implemented for `Result` types; preferred to [`HasNoSides`].
 pub trait HasSides {
-    /// What is in its `Ok`.
+    /// The type in `Ok`.
     type Value;
-    /// What is in its `Err`.
+    /// The type in `Err`.
     type Error;
-    /// The question about `Ok`.
+    /// The dispatch value of the type in `Ok`.
     fn value(&self) -> Dispatch<Self::Value>;
-    /// The question about `Err`.
+    /// The dispatch value of the type in `Err`.
     fn error(&self) -> Dispatch<Self::Error>;
-    /// The way of the whole, from those of its sides.
+    /// The codec of the `Result`, from the codecs of its sides.
     fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D>;
 }
 
@@ -87,15 +88,15 @@ impl<T, E> HasSides for &Dispatch<Result<T, E>> {
     }
 }
 
-/// A type that has no sides is asked as a whole.
+/// Implemented for all other types, which have one codec.
 pub trait HasNoSides {
-    /// What is asked.
+    /// The type itself.
     type Whole;
-    /// The question about the whole.
+    /// The dispatch value of the type itself.
     fn value(&self) -> Dispatch<Self::Whole>;
-    /// A question with an answer.
+    /// A placeholder that stands where a `Result` has its error side.
     fn error(&self) -> Dispatch<()>;
-    /// The way of the whole.
+    /// The codec of the type itself; the placeholder's codec is dropped.
     fn whole<C, D>(&self, whole: C, nothing: D) -> C;
 }
 
@@ -115,9 +116,9 @@ impl<T> HasNoSides for Dispatch<T> {
     }
 }
 
-/// A result has a place for what went wrong on the way.
+/// Implemented for `Result` types whose error can be made of a [`TaskError`]; preferred to [`HasNoPlace`].
 pub trait HasPlace<R> {
-    /// How the error becomes a result.
+    /// The function that makes a result of an error.
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 
@@ -127,9 +128,9 @@ impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Dispatch<Result<T, E>> {
     }
 }
 
-/// A result has no place for it.
+/// Implemented for all other result types, which cannot hold a [`TaskError`].
 pub trait HasNoPlace<R> {
-    /// Nothing.
+    /// No function.
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 

@@ -1,4 +1,4 @@
-//! [`Encoder`]: writes a message, and collects the attachments that go beside it.
+//! [`Encoder`]: writes a message, and collects the attachments that go with it.
 
 use serde::Serialize;
 
@@ -7,47 +7,47 @@ use crate::process::os::OwnedFd;
 use crate::process::transport::ring::MAX_PAYLOAD;
 use crate::process::transport::segments::{Outbox, SentSegment};
 
-/// Bytes from here on go through a segment instead of the ring.
+/// The length from which bytes go through a segment instead of the ring, 32 KiB.
 pub(crate) const SEGMENT_THRESHOLD: usize = 1 << 15;
 
-/// Blocks of one message; what is more goes with the bytes, which become one block if they are many.
+/// The segments of one message. Further bytes go into the message itself, which becomes one segment if it is long.
 pub(crate) const MAX_SEGMENT_ATTACHMENTS: usize = 64;
 
-/// Open files of one message, about; what is on its way counts as this process', which may open only so many.
+/// The file descriptors of one message. Descriptors in flight count against RLIMIT_NOFILE of the sending process.
 pub(crate) const MAX_DESCRIPTOR_ATTACHMENTS: usize = 200;
 
-/// Said of a value that does not fit among others.
+/// The error of a value that needs attachments where none are possible, as in a batch of calls.
 pub(crate) const TOO_LARGE: &str = "it is too large";
 
-/// What goes beside a frame.
+/// An attachment of a message that is sent.
 pub(crate) enum Attachment {
-    /// Bytes in a segment.
+    /// A block of bytes in a segment.
     Segment(SentSegment),
-    /// An open file.
+    /// A file descriptor.
     Descriptor(OwnedFd),
 }
 
-/// Where values are written.
+/// Writes the values of one message.
 pub struct Encoder<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
     pub(crate) attachments: &'a mut Vec<Attachment>,
-    /// For large attachments; without it they are refused.
+    /// Makes segments for large blocks. Without it, attachments are refused.
     pub(crate) outbox: Option<&'a mut Outbox>,
 }
 
 impl Encoder<'_> {
-    /// Writes a value of serde's.
+    /// Writes a value by serde.
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         strict::write(value, self.bytes).map_err(CodecError::new)
     }
 
-    /// Writes a byte that says what follows, and that.
+    /// Writes a tag byte, and then a value by serde.
     pub(crate) fn tagged<T: Serialize + ?Sized>(&mut self, tag: u8, value: &T) -> Result<(), CodecError> {
         self.bytes.push(tag);
         self.value(value)
     }
 
-    /// Writes the bytes of all parts, one behind the other; many of them as a block.
+    /// Writes the bytes of all parts, one after the other; long ones as a segment.
     pub(crate) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), CodecError> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let large = len >= SEGMENT_THRESHOLD && self.attachments.len() < MAX_SEGMENT_ATTACHMENTS;
@@ -62,7 +62,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Sends an open file.
+    /// Attaches a file descriptor.
     pub(crate) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), CodecError> {
         if self.outbox.is_none() {
             return Err(CodecError(TOO_LARGE.into()));
@@ -84,12 +84,12 @@ pub(crate) fn no_shared_memory(error: std::io::Error) -> CodecError {
     CodecError(format!("shared memory could not be had: {error}"))
 }
 
-/// The length of a part that has the rest of its message, and what is beside it.
+/// The length of a part that takes the rest of its message and the attachments.
 pub(super) const REST: u16 = u16::MAX;
 
 const _: () = assert!(MAX_PAYLOAD < REST as usize, "the length of what fits the ring is a length");
 
-/// Begins a part of a message, which has the rest of it; gives its place.
+/// Begins a part of a message, which takes the rest of the message until [`end_part`]. Returns its offset.
 #[inline]
 pub(crate) fn begin_part(bytes: &mut Vec<u8>) -> usize {
     let start = bytes.len();
@@ -97,7 +97,7 @@ pub(crate) fn begin_part(bytes: &mut Vec<u8>) -> usize {
     start
 }
 
-/// Ends the part that begins here: others may follow.
+/// Ends the part that begins at the front of `part`, so that other parts may follow.
 #[inline]
 pub(crate) fn end_part(part: &mut [u8]) {
     if let Some((length, rest)) = part.split_first_chunk_mut() {

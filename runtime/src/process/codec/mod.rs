@@ -1,16 +1,16 @@
-//! What crosses to a worker process, and how: values become bytes, and large ones attachments beside them.
+//! The codec between values and messages: what a worker process and its parent send each other.
 //!
-//! The bytes are postcard's: compact, fast, and with what [`exact`] adds, read as they were written. Types that want to
-//! see what comes before they read it (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`) are told
-//! so by an error; so are types that write other fields than they read (`serde(skip_serializing_if)`,
-//! `skip_serializing`, `skip_deserializing`). Of the formats that could do those, none keeps `Some(None)` and `None`
-//! apart, and a wrong answer without an error is worse than an error.
+//! A message is postcard's bytes with the additions of the [`strict`] codec, which make sure that a value is read as it
+//! was written. Large bytes and file descriptors go beside the message as attachments. The codec refuses types that
+//! must see the data before they know its shape (`serde(untagged)`, `serde(tag)`, `serde(flatten)`,
+//! `serde_json::Value`), and types that write other fields than they read (`serde(skip_serializing_if)`,
+//! `skip_serializing`, `skip_deserializing`). Formats that support such types do not tell `Some(None)` from `None`, and
+//! a wrong value without an error is worse than an error.
 //!
-//! Each call's arguments, and each result, are a [part](Decoder::part) of their message, with a length: whatever a type
-//! reads, it reads nothing of another call's.
+//! The arguments of each call and each result are a [part](Decoder::part) of their message with a length, so a type
+//! that reads too much cannot read into another call.
 //!
-//! Which types go how is asked at the type that the user wrote, by the [`Probe`]: a concrete type, so that method
-//! resolution can prefer one way to another (autoref specialization).
+//! [`Dispatch`](dispatch::Dispatch) chooses the codec of a type where the user wrote the type.
 
 mod code;
 mod decoder;
@@ -36,7 +36,7 @@ pub(crate) use encoder::{
     Attachment, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, TOO_LARGE, begin_part, end_part, no_shared_memory,
 };
 
-/// Why a value cannot cross.
+/// Why a value cannot be written or read.
 #[derive(Debug)]
 pub struct CodecError(pub(crate) String);
 
@@ -52,7 +52,7 @@ impl fmt::Display for CodecError {
     }
 }
 
-/// Runs the user's part of writing or reading a value, whose panic is a reason like any other.
+/// Runs code of the user that writes or reads a value. A panic becomes a [`CodecError`].
 pub(crate) fn catch_codec_panic<T>(
     function: &'static str,
     convert: impl FnOnce() -> Result<T, CodecError>,
@@ -60,12 +60,15 @@ pub(crate) fn catch_codec_panic<T>(
     panics::catch(function, convert).unwrap_or_else(|error| Err(CodecError::new(error)))
 }
 
-/// A type whose values can cross to another process: everything that serde can write and read again.
+/// A type whose values can be sent to a worker process: every type that implements serde's `Serialize` and
+/// `Deserialize`.
 ///
-/// Values arrive as they were, or an error says why they cannot. Refused are types that must see data to know its shape
-/// (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`), and types that write other fields than they
-/// read (`serde(skip_serializing_if)`, `skip_serializing`, `skip_deserializing`, a `rename` for one of the two): use
-/// `serde(skip)`, which is for both.
+/// A value arrives as it was, or an error says why it cannot. These types are refused:
+///
+/// - types that must see the data before they know its shape: `serde(untagged)`, `serde(tag)`, `serde(flatten)`,
+///   `serde_json::Value`;
+/// - types that write other fields than they read: `serde(skip_serializing_if)`, `skip_serializing`,
+///   `skip_deserializing`, a `rename` for one direction only. Use `serde(skip)`, which is for both directions.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",
@@ -90,12 +93,12 @@ impl<T: Serialize + DeserializeOwned + Send> Wire for T {
     }
 }
 
-/// A value's bytes, where nothing goes beside them.
+/// Writes a value that has no attachments.
 pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
     value.write(&mut Encoder { bytes, attachments: &mut Vec::new(), outbox: None })
 }
 
-/// The value of bytes.
+/// Reads a value that has no attachments, from all of `bytes`.
 pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut input = Decoder::new(bytes, Vec::new());
     let value = T::read(&mut input)?;
@@ -103,10 +106,10 @@ pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     Ok(value)
 }
 
-/// A type that has a way of its own, better than serde's or where serde has none.
+/// A type with a codec of its own, which is faster than serde's, or which serde does not support.
 pub trait Direct: Sized + Send {
-    /// Writes it.
+    /// Writes the value.
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError>;
-    /// Reads it.
+    /// Reads a value.
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError>;
 }

@@ -2,8 +2,8 @@
 //!
 //! A worker that was taken over may send any open file. The last `close` of a TCP socket with `SO_LINGER` waits for its
 //! peer, that of a terminal for its output, that of a file in a FUSE file system for the process that runs it; and the
-//! `close` of a socket closes what is sent with the messages in it that nobody has read. So the parent closes such files
-//! in a thread apart, unless they are memory.
+//! `close` of a socket closes what is sent with the messages in it that nobody has read. So the parent closes such
+//! files in a thread apart, unless they are memory.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;

@@ -1,11 +1,11 @@
 //! A child process, signalled and waited for through its pidfd.
 //!
-//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's
-//! program anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
+//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's program
+//! anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
 //! ignored. A pidfd stays with its process, so a signal through it never reaches another one.
 //!
-//! Kernels before 5.3 and some sandboxes have no pidfds. Then the number is used, and only while the kernel says that it
-//! is that of a child which nobody has waited for.
+//! Kernels before 5.3 and some sandboxes have no pidfds. Then the number is used, and only while the kernel says that
+//! it is that of a child which nobody has waited for.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,5 +1,5 @@
-//! Where the system is not Linux: what the process pool asks of it, refused. A pool of processes says so when it is made
-//! (see [`unavailable_reason`](crate::process::unavailable_reason)), so nothing here is reached.
+//! Where the system is not Linux: what the process pool asks of it, refused. A pool of processes says so when it is
+//! made (see [`unavailable_reason`](crate::process::unavailable_reason)), so nothing here is reached.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

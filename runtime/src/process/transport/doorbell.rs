@@ -57,8 +57,8 @@ impl Rings {
         fence(Ordering::SeqCst);
     }
 
-    /// Parent: sleeps until the worker calls, for `limit` at most, unless `done` holds by then. The end of the worker does
-    /// not wake it.
+    /// Parent: sleeps until the worker calls, for `limit` at most, unless `done` holds by then. The end of the worker
+    /// does not wake it.
     pub(crate) fn parent_sleep_on_futex(&self, limit: Duration, done: impl Fn() -> bool) {
         let sleeps = &self.counters().parent_sleep.0;
         sleeps.store(ON_FUTEX, Ordering::Relaxed);
@@ -69,8 +69,8 @@ impl Rings {
         self.set_parent_sleep(false);
     }
 
-    /// Worker: wakes the parent if it sleeps on its word; whether it sleeps on the socket, and must be told there. It is
-    /// called once.
+    /// Worker: wakes the parent if it sleeps on its word; whether it sleeps on the socket, and must be told there. It
+    /// is called once.
     pub(crate) fn wake_parent(&self) -> bool {
         fence(Ordering::SeqCst);
         let sleeps = &self.counters().parent_sleep.0;

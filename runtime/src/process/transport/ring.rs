@@ -138,8 +138,8 @@ impl Rings {
         begun_count(self.counters().cursor.0.load(Ordering::Acquire))
     }
 
-    /// Parent: takes back all requests that were not begun; gives how many were. `positions` gives the position behind the
-    /// request of that begun_count.
+    /// Parent: takes back all requests that were not begun; gives how many were. `positions` gives the position behind
+    /// the request of that begun_count.
     pub(crate) fn take_back(&self, end_of: impl FnOnce(u32) -> u32) -> u32 {
         let counters = self.counters();
         let before = counters.cursor.0.fetch_or(REVOKED, Ordering::AcqRel);
@@ -149,14 +149,14 @@ impl Rings {
         begun
     }
 
-    /// Parent: takes the next reply. There may be none though one waits, where the worker has passed the end of the ring;
-    /// then the next one that waits is a reply.
+    /// Parent: takes the next reply. There may be none though one waits, where the worker has passed the end of the
+    /// ring; then the next one that waits is a reply.
     pub(crate) fn take_reply(&self, payload: &mut Vec<u8>) -> Result<Option<FrameWords>, Corrupt> {
         let ring = self.replies();
         let (read, frame) = ring.next_frame()?;
         let Some(frame) = frame else {
-            // The worker may take long to write the frame behind padding: without the padding none waits. ReplyWriter are
-            // not taken back.
+            // The worker may take long to write the frame behind padding: without the padding none waits. ReplyWriter
+            // are not taken back.
             ring.positions.read.0.store(read, Ordering::Release);
             return Ok(None);
         };

@@ -1,5 +1,4 @@
-//! Columns' data: described in the message, and their buffers side by side in one block, which the other side uses where
-//! it lies.
+//! Arrow arrays: the message describes them, and their buffers lie side by side in one attachment.
 
 use polars_arrow::array::{
     Array, BinaryArray, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, Float16Array, Float32Array,
@@ -26,7 +25,7 @@ fn write_bitmap<'a>(
     out.value(&(offset, len))
 }
 
-/// Bits, which are never shared: Polars counts them once, and relies on it.
+/// Reads a bitmap. The parent always copies it, because Polars counts its bits once and relies on the count.
 fn read_bitmap(received: &mut ReceivedBuffers, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, CodecError> {
     let (offset, len): (usize, usize) = input.value()?;
     let storage = received.own::<u8>(None)?;
@@ -34,7 +33,7 @@ fn read_bitmap(received: &mut ReceivedBuffers, input: &mut Decoder<'_>, expected
     if len != expected || offset > 7 || bits.is_none() {
         return Err(missing());
     }
-    // SAFETY: there are as many bits as it says.
+    // SAFETY: the storage holds at least `offset + len` bits, which the check above made sure of.
     Ok(unsafe { Bitmap::from_inner_unchecked(storage, offset, len, None) })
 }
 
@@ -93,12 +92,12 @@ macro_rules! keys {
     };
 }
 
-/// The array as what its type says that it is.
+/// Downcasts an array to the type that its Arrow type names.
 pub(super) fn is<T: 'static>(array: &dyn Array) -> Result<&T, CodecError> {
     array.as_any().downcast_ref().ok_or_else(|| CodecError::new(format!("{:?} is no array of its type", array.dtype())))
 }
 
-/// Describes an array, and adds its buffers.
+/// Writes the description of an array, and adds its buffers.
 pub(super) fn write<'a>(
     array: &'a dyn Array,
     buffers: &mut ColumnBuffers<'a>,
@@ -174,7 +173,7 @@ fn write_list<'a>(
     write(&**array.values(), buffers, out)
 }
 
-/// An array of the type, as it was described.
+/// Reads an array of this type.
 pub(super) fn read(
     dtype: &ArrowDataType,
     received: &mut ReceivedBuffers,
@@ -226,7 +225,7 @@ pub(super) fn read(
     }
 }
 
-/// Offsets of so many lists or values.
+/// Reads the offsets of `len` lists or values.
 fn read_offsets(received: &mut ReceivedBuffers, len: usize) -> Result<OffsetsBuffer<i64>, CodecError> {
     let offsets = received.own_buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
     OffsetsBuffer::try_from(offsets).map_err(CodecError::new)

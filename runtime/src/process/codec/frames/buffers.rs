@@ -1,4 +1,4 @@
-//! The buffers of columns: written side by side into one block, and read from it.
+//! The buffers of columns: written side by side into one attachment, and read from it.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::process::os::refusal::no_memory_for_copy;
 use crate::process::role::is_worker_process;
 use crate::process::transport::segments::ReceivedBytes;
 
-/// Every buffer begins at a multiple of this, as Arrow wants it.
+/// The alignment of every buffer in the attachment, as Arrow wants it.
 const ALIGNMENT: usize = 64;
 
-/// Copies from here on ask the system for large pages; below, no large page fits.
+/// The size from which a copy asks the kernel for huge pages. A smaller one may hold no huge page.
 const LARGE_COPY: usize = 2 << 20;
 
-/// So many bytes are copied, and then checked, at once.
+/// The bytes that are copied and then checked at a time, so that the check finds them in the processor's cache.
 const COPIED_AT_ONCE: usize = 64 << 10;
 
-/// Buffers that are to be sent.
+/// Buffers that are written.
 #[derive(Default)]
 pub(super) struct ColumnBuffers<'a>(Vec<BufferSource<'a>>);
 
-/// One buffer.
+/// The bytes of one buffer.
 enum BufferSource<'a> {
     Lent(&'a [u8]),
     Own(SharedStorage<u8>),
-    /// Its bytes lie in several places.
+    /// Bytes that lie in several places.
     Runs(Vec<&'a [u8]>),
 }
 
@@ -59,7 +59,7 @@ impl<'a> ColumnBuffers<'a> {
         self.0.push(BufferSource::Runs(runs));
     }
 
-    /// Writes all of them, and where each is.
+    /// Writes the lengths of all buffers, and the buffers as one attachment.
     pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let lens: Vec<usize> = self.0.iter().map(BufferSource::len).collect();
         out.value(&lens)?;
@@ -78,20 +78,22 @@ impl<'a> ColumnBuffers<'a> {
 }
 
 fn bytes_of<T: NativeType>(values: &[T]) -> &[u8] {
-    // SAFETY: native types are plain numbers without padding: all of their bytes may be looked at.
+    // SAFETY: `NativeType` is implemented for plain numbers without padding, so all their bytes are initialized. The
+    // length is that of the slice in bytes.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// Buffers that have come.
+/// Buffers that are read.
 ///
-/// A worker that was taken over can write to its block while its parent reads it. So the parent copies every buffer
-/// whose bits must be checked, or counted and then relied on ([`ReceivedBuffers::own`]), and checks the copy. Numbers may have any
-/// bits, and are used where they lie ([`ReceivedBuffers::shared`]). A worker trusts its parent, and copies nothing.
+/// A compromised worker can write to the attachment while its parent reads it. So the parent copies every buffer whose
+/// contents are checked, or counted and then relied on ([`ReceivedBuffers::own`]), and checks the copy. Numbers may
+/// have any bits, so they are used in place ([`ReceivedBuffers::shared`]). A worker trusts its parent and copies
+/// nothing.
 pub(super) struct ReceivedBuffers {
     block: Arc<ReceivedBytes>,
-    /// Where each begins and how long it is, from the next one on.
+    /// Offset and length of each buffer that is not read yet.
     buffers: std::vec::IntoIter<(usize, usize)>,
-    /// Whether the sender is the parent.
+    /// Whether the sender is the parent of this process.
     trusted: bool,
 }
 
@@ -113,7 +115,7 @@ impl ReceivedBuffers {
         self.trusted
     }
 
-    /// Where the next buffer is, and of how many values it is: `len`, or as many as there are.
+    /// The address and the length in values of the next buffer. A given `len` must be that length.
     fn next<T: NativeType>(&mut self, len: Option<usize>) -> Result<(*const T, usize), CodecError> {
         let (start, bytes) = self.buffers.next().ok_or_else(missing)?;
         let found = bytes / size_of::<T>();
@@ -124,21 +126,22 @@ impl ReceivedBuffers {
         Ok((place, found))
     }
 
-    /// The next buffer where it lies. The sender may change it at any time: for values that may have any bits.
+    /// The next buffer in place. A compromised worker may change it at any time, so `T` is a type for which any bits
+    /// are valid.
     pub(super) fn shared<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
         let (place, len) = self.next(len)?;
-        // SAFETY: `next` found an aligned place within the block, and any bits are a native value.
+        // SAFETY: `next` returned the aligned address of `len` values within the attachment, and any bits are a valid
+        // native value.
         let values = unsafe { std::slice::from_raw_parts(place, len) };
-        // SAFETY: the owner keeps the block mapped until the last buffer is dropped.
+        // SAFETY: the owner is the attachment. It stays mapped until the storage and its clones are dropped.
         Ok(unsafe { SharedStorage::from_slice_with_owner(values, Arc::clone(&self.block)) })
     }
 
-    /// A copy of the next buffer, which the sender cannot reach. `seen` is shown all of the copy, block by block, while
-    /// it is in the processor's cache.
+    /// A private copy of the next buffer. `check` sees each block of the copy while it is in the processor's cache.
     pub(super) fn copied<T: NativeType>(
         &mut self,
         len: Option<usize>,
-        mut seen: impl FnMut(&mut [T]) -> Result<(), CodecError>,
+        mut check: impl FnMut(&mut [T]) -> Result<(), CodecError>,
     ) -> Result<Vec<T>, CodecError> {
         let (place, len) = self.next::<T>(len)?;
         let mut copy = Vec::<T>::new();
@@ -150,24 +153,25 @@ impl ReceivedBuffers {
         let block = COPIED_AT_ONCE / size_of::<T>();
         for start in (0..len).step_by(block) {
             let count = block.min(len - start);
-            // SAFETY: `next` found `len` values there, the copy has room for them, and any bits are a native value.
+            // SAFETY: `next` returned the address of `len` values, the capacity of the copy is `len`, and any bits are
+            // a valid native value.
             unsafe {
                 std::ptr::copy_nonoverlapping(place.add(start), copy.as_mut_ptr().add(start), count);
                 copy.set_len(start + count);
             }
-            // What is checked is the copy, and never the sender's block once more.
+            // Keeps the compiler from checking the bytes of the attachment instead of the copy.
             std::hint::black_box(copy.as_mut_ptr());
-            seen(&mut copy[start..])?;
+            check(&mut copy[start..])?;
         }
         Ok(copy)
     }
 
-    /// The next buffer, which nobody changes: where it lies if the sender is trusted, or else a copy.
+    /// The next buffer, which does not change: in place if the sender is trusted, else a copy.
     pub(super) fn own<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
         if self.trusted { self.shared(len) } else { self.copied(len, |_| Ok(())).map(SharedStorage::from_vec) }
     }
 
-    /// [`ReceivedBuffers::own`] as a buffer.
+    /// The next buffer as [`own`](Self::own) returns it, as a `Buffer`.
     pub(super) fn own_buffer<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, CodecError> {
         self.own(len).map(Buffer::from_storage)
     }

@@ -1,12 +1,12 @@
-//! DataFrames, series and columns: their buffers are copied into shared memory once.
+//! The codec of DataFrames, series and columns: their buffers are copied into a segment once.
 //!
-//! What Polars keeps as Arrow has it is used by a worker where it lies: numbers, dates, text, bytes, lists, arrays,
-//! structs. The parent uses numbers, dates, times and decimals where they lie, as any bits are valid, and copies the rest
-//! before it checks it ([`buffers::ReceivedBuffers`]). Categorical and enum columns are put together anew from their categories.
-//! Objects cannot go.
+//! A worker uses the columns that Polars keeps as Arrow does in place: numbers, dates, text, bytes, lists, arrays,
+//! structs. The parent uses numbers, dates, times and decimals in place, because any bits are valid for them, and
+//! checks a copy of everything else ([`buffers::ReceivedBuffers`]). Categorical and enum columns are rebuilt from their
+//! categories. Object columns are refused.
 //!
-//! What arrives is compared with what was sent: the height, and of each column its length, its type and how many of its
-//! values are null. So a column that Polars reads otherwise than it was is an error, and not another column.
+//! The reader compares what it read with what was sent: the height, and for each column its length, its type and its
+//! number of nulls. So a column that Polars reads differently is an error, and never another column.
 
 mod arrays;
 mod buffers;
@@ -25,7 +25,7 @@ use polars_core::series::IsSorted;
 use super::{CodecError, Decoder, Direct, Encoder};
 use buffers::{ColumnBuffers, ReceivedBuffers};
 
-/// A column as it is sent.
+/// A column that is written.
 struct OutgoingColumn {
     field: Field,
     sorted: u8,
@@ -50,8 +50,8 @@ impl OutgoingColumn {
             IsSorted::Not => 0,
         };
         let (len, nulls) = (column.len(), column.null_count());
-        // Polars joins pieces of categories by their values, and drops nested pieces that have none: so there is one
-        // piece. An enum's values go once, too.
+        // Polars joins chunks of categories by their values, and drops nested chunks without any, so such a column is
+        // sent as one chunk. An enum then also sends its categories once.
         let joined = (column.n_chunks() > 1 && types::has_categories(&field.dtype)).then(|| column.rechunk());
         let column = joined.as_ref().unwrap_or(column);
         let trimmed = column.trim_lists_to_normalized_offsets();
@@ -67,7 +67,7 @@ impl OutgoingColumn {
     }
 }
 
-/// Columns of one height, all in one block.
+/// Writes columns of one height, with all their buffers in one attachment.
 fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), CodecError> {
     let columns = columns.iter().map(|column| OutgoingColumn::new(column)).collect::<Result<Vec<_>, _>>()?;
     let mut described = Vec::new();
@@ -162,13 +162,13 @@ impl Direct for Column {
     }
 }
 
-/// A Polars error as its kind and what it says.
+/// A Polars error crosses as its kind and its message.
 impl Direct for PolarsError {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let said = self.to_string();
         let kind =
             KINDS.iter().position(|make| std::mem::discriminant(&make(String::new())) == std::mem::discriminant(self));
-        // Each kind's text begins with what `to_string` adds.
+        // `to_string` puts a prefix before the message of each kind.
         let prefix = kind.map(|kind| KINDS[kind](String::new()).to_string());
         let said = prefix.and_then(|prefix| said.strip_prefix(&prefix).map(str::to_owned)).unwrap_or(said);
         out.value(&(kind, said))
@@ -183,7 +183,7 @@ impl Direct for PolarsError {
     }
 }
 
-/// The kinds of Polars errors that are a text.
+/// The kinds of Polars errors that consist of a message.
 const KINDS: [fn(String) -> PolarsError; 11] = [
     |said| PolarsError::ComputeError(said.into()),
     |said| PolarsError::ColumnNotFound(said.into()),

@@ -1,4 +1,5 @@
-//! Blocks that change under their reader, that say what is not so, and how many bytes columns need.
+//! Tests of received columns: attachments that change while they are read, wrong descriptions, and the bytes that are
+//! sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::process::codec::{Attachment, ReceivedAttachment};
 use crate::process::os::Mapping;
 use crate::process::transport::segments::{Inbox, Outbox};
 
-/// The numbers of a sequence that is the same in every run (`SplitMix64`).
+/// A sequence of random numbers that is the same in every run (`SplitMix64`).
 fn random(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
@@ -24,19 +25,19 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
-/// A worker's memory and its parent's view of it.
+/// A worker's outbox, its parent's inbox, and the worker's mapping of the segment between them.
 #[derive(Default)]
 struct SharedPair {
     outbox: Outbox,
     inbox: Inbox,
     /// The worker's mapping of the one segment.
     memory: Option<Arc<Mapping>>,
-    /// Bytes of the block in it.
+    /// Bytes of the block in the segment.
     len: u64,
 }
 
 impl SharedPair {
-    /// The message of a frame whose buffers are one block.
+    /// Writes a frame as a worker does; returns the message and the attachment as the parent receives them.
     fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<ReceivedAttachment>) {
         let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
         let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut self.outbox) };
@@ -52,13 +53,13 @@ impl SharedPair {
 
     fn word(&self, random: u64) -> SegmentWord {
         let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
-        // Before the block is what says whose it is.
+        // The first 8 words hold the state of the segment.
         let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
         SegmentWord { memory, place }
     }
 }
 
-/// A word of the block, as a worker that was taken over reaches it.
+/// A word of the block, as a compromised worker reaches it.
 struct SegmentWord {
     memory: Arc<Mapping>,
     place: usize,
@@ -66,17 +67,18 @@ struct SegmentWord {
 
 impl SegmentWord {
     fn place(&self) -> *mut u64 {
-        // SAFETY: `SharedPair::word` found a place within the mapping.
+        // SAFETY: `SharedPair::word` chose an index within the mapping.
         unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
     }
 
     fn get(&self) -> u64 {
-        // SAFETY: within the mapping, which is aligned to a page.
+        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`.
         unsafe { self.place().read_volatile() }
     }
 
     fn set(&self, value: u64) {
-        // SAFETY: within the mapping, which is aligned to a page. What is sound does not rely on what is there.
+        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`. Readers rely
+        // on no value of it: this is what the tests check.
         unsafe { self.place().write_volatile(value) };
     }
 }
@@ -90,7 +92,7 @@ fn read(message: (Vec<u8>, Vec<ReceivedAttachment>)) -> Result<DataFrame, CodecE
     <DataFrame as Direct>::read(&mut Decoder::new(&message.0, message.1))
 }
 
-/// Columns of everything that must not change, and one of numbers, which may.
+/// Columns of every kind that must not change, and a column of numbers, which may.
 fn checked() -> PolarsResult<DataFrame> {
     let rows = 0..1_500_usize;
     let words: Vec<Option<String>> =
@@ -132,7 +134,7 @@ fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
     Ok(())
 }
 
-/// Sets it at the end, also after a panic.
+/// Sets the flag when it is dropped, also after a panic.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -141,7 +143,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// That all values are the same when they are read again, and that texts are text.
+/// Checks that all values are the same when they are read again, and that texts are UTF-8.
 fn is_stable(df: &DataFrame) {
     let print = || {
         let columns = df.columns().iter();
@@ -167,7 +169,7 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // So that a check finds the one, and what comes after it the other.
+                // Alternates, so that a check may see the good word and a later read the bad one.
                 let good = word.get();
                 while !done.load(Ordering::Relaxed) {
                     word.set(bad);
@@ -175,7 +177,7 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
                 }
             });
             let _done = Done(&done);
-            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            // Polars may panic on invalid Arrow data. Callers catch panics when they read a result.
             if let Ok(Ok(read)) = catch_unwind(AssertUnwindSafe(|| read(message))) {
                 is_stable(&read.drop("n").expect("it is there"));
                 accepted += 1;
@@ -224,7 +226,7 @@ fn a_column_without_pieces_comes_as_an_empty_one() {
     assert_eq!((back.field(), back.len()), (series.field(), 0));
 }
 
-/// How many bytes a series needs on its way.
+/// The bytes that a series takes when it is sent.
 fn size(series: &Series) -> usize {
     let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
     let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut outbox) };
@@ -241,7 +243,7 @@ fn texts(rows: usize) -> Series {
     Series::new("x".into(), (0..rows).map(|row| format!("{row:0100}")).collect::<Vec<_>>())
 }
 
-/// 100 bytes, a view, and what describes a column and its chunks.
+/// An upper bound for texts of 100 bytes: bytes, views, and the description of a column and its chunks.
 fn most(rows: usize) -> usize {
     rows * (2 * 100 + 16 + 8 + 8) + 1_000
 }
@@ -261,16 +263,16 @@ fn a_slice_of_texts_sends_what_it_uses() -> PolarsResult<()> {
         assert!(size(&pairs.slice(start, 50)) <= most(100));
     }
     assert!(size(&lists.slice(3, 2)) <= most(200));
-    // Another column of the same buffers, of which it uses every tenth text.
+    // A column that shares the buffers and uses every tenth text.
     let mask: BooleanChunked = (0..rows).map(|row| row % 10 == 0).collect();
     assert!(size(&all.filter(&mask)?) <= most(rows / 10));
-    // Many chunks: in all, little more than the whole column.
+    // Many chunks together take little more than the whole column.
     let chunks: usize = (0..64).map(|chunk| size(&all.slice(chunk * 1_562, 1_562))).sum();
     assert!(chunks <= size(&all) * 5 / 4, "{chunks}");
-    // The same text in each row goes once.
+    // Equal rows share one text, which is sent once.
     let same = Series::new("x".into(), ["a text that is not in its view"]).new_from_index(0, rows);
     assert!(size(&same) <= rows * 16 + 1_000, "{}", size(&same));
-    // What only rows that are null refer to does not go.
+    // Texts that only null rows refer to are not sent.
     let nulls: BooleanChunked = (0..rows).map(|row| row == 5).collect();
     let one = all.zip_with(&nulls, &Series::full_null("x".into(), rows, all.dtype()))?;
     assert!(size(&one) <= rows * (16 + 1) + 2_000, "{}", size(&one));
@@ -289,11 +291,12 @@ fn an_enum_sends_its_names_once() -> PolarsResult<()> {
     Ok(())
 }
 
-/// A read that is linear takes a moment; one that is not takes minutes.
+/// A linear check takes under a second here, a quadratic one minutes.
 #[test]
 fn texts_that_overlap_are_checked_once() {
     let mut bytes = vec![b'a'; 1 << 20];
-    bytes.push(0xff); // so that it is not all text
+    // Not UTF-8 as a whole.
+    bytes.push(0xff);
     let len = 1 << 19;
     let view = |(offset, start): (u32, usize)| {
         polars_arrow::array::View::new_from_bytes(&bytes[start..start + len], 0, offset)

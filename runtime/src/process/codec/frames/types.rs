@@ -1,4 +1,4 @@
-//! Types of columns, as Arrow has them: written and read.
+//! The Arrow types of columns: writing and reading them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use polars_arrow::datatypes::{ArrowDataType as Type, ExtensionType, Field, Integ
 use super::categories;
 use crate::process::codec::{CodecError, Decoder, Encoder};
 
-/// Types without parameters, by their number on the way.
+/// The types without parameters; a type's tag is its index.
 const PLAIN: [Type; 19] = [
     Type::Null,
     Type::Boolean,
@@ -30,14 +30,13 @@ const PLAIN: [Type; 19] = [
     Type::LargeBinary,
 ];
 
-/// Arrow's name for Polars' objects, whose values are addresses in memory: read, it would be an address that the sender
-/// chose.
+/// Arrow's name for Polars' object type. Its values are addresses in memory, so a compromised worker could choose them.
 const OBJECT: &str = "_POLARS_PYTHON_OBJECT";
 
-/// Levels of types within types: what is deeper is neither written nor read, as each is a level of the stack.
+/// The nesting levels of a type that are written and read. Each level takes a stack frame.
 const MAX_DEPTH: u8 = 100;
 
-/// One level less.
+/// The depth that is left for the inner types.
 fn deeper(depth: u8) -> Result<u8, CodecError> {
     depth.checked_sub(1).ok_or_else(|| {
         CodecError::new(format!(
@@ -74,11 +73,11 @@ pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), Co
     write_field_within(field, out, MAX_DEPTH)
 }
 
-/// A field whose type is so many levels deep at most.
+/// Writes a field whose type has at most `depth` levels.
 fn write_field_within(field: &Field, out: &mut Encoder<'_>, depth: u8) -> Result<(), CodecError> {
     out.value(field.name.as_str())?;
     write_type(&field.dtype, out, depth)?;
-    // It looks at all levels of the type, whose number is known to be small by now.
+    // `retain` walks all levels of the type. `write_type` has checked their number.
     categories::retain(field);
     out.value(&field.is_nullable)?;
     let metadata = field.metadata.iter().flat_map(|metadata| metadata.iter());
@@ -90,7 +89,7 @@ pub(super) fn read_field(input: &mut Decoder<'_>) -> Result<Field, CodecError> {
     read_field_within(input, MAX_DEPTH)
 }
 
-/// A field whose type is so many levels deep at most.
+/// Reads a field whose type has at most `depth` levels.
 fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, CodecError> {
     let name: String = input.value()?;
     let dtype = read_type(input, depth)?;
@@ -105,7 +104,7 @@ fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, CodecE
     Ok(field)
 }
 
-/// Whether categories or enum values are in a column of this type, at any level.
+/// Whether a column of this type holds categories or enum values, at any level.
 pub(super) fn has_categories(dtype: &Type) -> bool {
     match dtype {
         Type::Dictionary(..) => true,

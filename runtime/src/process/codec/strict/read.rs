@@ -1,6 +1,7 @@
-//! Reading: postcard's deserializer, and what stands before parts compared with what is asked for.
+//! The reading half of the strict codec: postcard's deserializer, with checks of the numbers and hashes that were
+//! added.
 
-#![allow(clippy::inline_always, reason = "where a struct is known, so are its names: they need not be looked at")]
+#![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
 
 use postcard::de_flavors::Slice;
 use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::read_enum::EnumReader;
 use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind};
 
-/// Reads a value; gives it, and the bytes behind it.
+/// Reads a value; returns it and the bytes behind it.
 #[inline]
 pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Error> {
     let max_hint = bytes.len();
@@ -22,14 +23,16 @@ pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, 
 
 pub(super) struct Input<'de> {
     bytes: postcard::Deserializer<'de, Slice<'de>>,
-    /// More parts are not to be prepared for, whatever the bytes say.
+    /// The largest number of parts that a size hint may announce, whatever the message says.
     max_hint: usize,
-    /// PartsReader that may still come. Each but an [`MAX_EMPTY_PARTS`] one has a byte at least that is of no other.
+    /// The parts that the message may still hold. Each part has at least one byte of its own, except up to
+    /// [`MAX_EMPTY_PARTS`] empty ones.
     parts: usize,
     stack: StackLimit,
 }
 
-/// PartsReader that take no bytes, as `()`, in one value at max_hint: else a few bytes could ask for years of reading.
+/// The parts without bytes, as `()`, that one value may hold. Without this limit, a few bytes could ask for years of
+/// reading.
 const MAX_EMPTY_PARTS: usize = 1 << 20;
 
 impl<'de> Input<'de> {
@@ -38,7 +41,7 @@ impl<'de> Input<'de> {
         Ok(T::deserialize(&mut self.bytes)?)
     }
 
-    /// A kind or a shape, and the number above it.
+    /// Reads a kind or a shape, and the number in the bits above it.
     #[inline]
     pub(super) fn split(&mut self) -> Result<(u64, u64), Error> {
         let first: u8 = self.take()?;
@@ -46,7 +49,7 @@ impl<'de> Input<'de> {
         Ok((word & ((1 << BITS) - 1), word >> BITS))
     }
 
-    /// A number of several bytes, as postcard writes it.
+    /// Reads the rest of a postcard number of several bytes.
     #[cold]
     fn long(&mut self, first: u8) -> Result<u64, Error> {
         let (mut word, mut last) = (u64::from(first & !MORE), first);
@@ -62,14 +65,14 @@ impl<'de> Input<'de> {
 
     #[inline]
     fn parts(&mut self) -> Result<(u64, PartsReader<'_, 'de>), Error> {
-        self.stack.nest("reads")?;
+        self.stack.enter_nested("reads")?;
         let (kind, len) = self.split()?;
         let left = usize::try_from(len).map_err(|_| Error::new("it is too long"))?;
         self.parts = self.parts.checked_sub(left).ok_or_else(Error::too_many)?;
         Ok((kind, PartsReader { from: self, left, over: false }))
     }
 
-    /// Reads a number of parts that the reader does not know.
+    /// Reads a sequence, whose length the type does not fix.
     #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
@@ -84,7 +87,7 @@ impl<'de> Input<'de> {
         Ok(value)
     }
 
-    /// Reads as many parts as the reader knows.
+    /// Reads a tuple, whose length the type fixes.
     #[inline]
     pub(super) fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
@@ -99,7 +102,7 @@ impl<'de> Input<'de> {
         Ok(value)
     }
 
-    /// Reads fields.
+    /// Reads the fields of a struct.
     #[inline(always)]
     pub(super) fn fields<V: Visitor<'de>>(
         &mut self,
@@ -118,13 +121,13 @@ impl<'de> Input<'de> {
             return Err(Error::differs(of, fields.len(), fields.len() - left));
         }
         if self.take::<u8>()? != NameHash::of(fields).byte() {
-            return Err(Error::other_names(of));
+            return Err(Error::differing_names(of));
         }
         Ok(value)
     }
 
-    /// Reads fields that are not as many as there are names for them. Some of those may be aliases of others, so what
-    /// the visitor asks for is counted.
+    /// Reads a struct when fewer fields were written than the type has names. Some names may be aliases, so this counts
+    /// the fields that the visitor asks for.
     #[cold]
     #[inline(never)]
     fn other_fields<V: Visitor<'de>>(
@@ -146,7 +149,7 @@ impl<'de> Input<'de> {
         if over && written < fields.len() {
             return Err(differs(fields.len()));
         }
-        let value = value.map_err(|why| why.perhaps(differs(fields.len())))?;
+        let value = value.map_err(|why| why.or_perhaps(differs(fields.len())))?;
         if left > 0 {
             return Err(differs(written - left));
         }
@@ -159,7 +162,8 @@ impl<'de> Input<'de> {
 
 pub(super) struct ValueReader<'a, 'de>(pub(super) &'a mut Input<'de>);
 
-/// Values that have no parts: postcard reads them, and the visitor gets them from here, so that its reasons are kept.
+/// Forwards values without parts. postcard reads the value, and the visitor gets it from here, so the visitor's error
+/// text is kept.
 macro_rules! plain {
     ($($method:ident $visit:ident $type:ty)*) => {
         $(
@@ -205,7 +209,7 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
         match self.0.take::<u8>()? {
             0 => visitor.visit_none(),
             1 => {
-                self.0.stack.nest("reads")?;
+                self.0.stack.enter_nested("reads")?;
                 visitor.visit_some(self)
             }
             _ => Err(postcard::Error::DeserializeBadOption.into()),
@@ -275,38 +279,38 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.stack.nest("reads")?;
+        self.0.stack.enter_nested("reads")?;
         visitor.visit_enum(EnumReader { from: self.0, name, variants })
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 }
 
-/// PartsReader of a value that are still to be read.
+/// The parts of a value that are not read yet.
 struct PartsReader<'a, 'de> {
     from: &'a mut Input<'de>,
     left: usize,
-    /// More were asked for.
+    /// Whether the visitor asked for more parts than were written.
     over: bool,
 }
 
 impl PartsReader<'_, '_> {
     #[inline]
     fn next(&mut self) -> bool {
-        let is_one = self.left > 0;
-        self.left -= usize::from(is_one);
-        self.over |= !is_one;
-        is_one
+        let has_next = self.left > 0;
+        self.left -= usize::from(has_next);
+        self.over |= !has_next;
+        has_next
     }
 
     #[inline]

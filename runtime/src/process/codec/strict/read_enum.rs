@@ -1,6 +1,6 @@
-//! Reading enums: the variant is found by its name, and its shape is compared with what is asked for.
+//! Reading enums: finds the variant by its name, and compares its shape with the type's.
 
-#![allow(clippy::inline_always, reason = "where a struct is known, so are its names: they need not be looked at")]
+#![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
 
 use serde::de::{DeserializeSeed, EnumAccess, VariantAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
@@ -8,23 +8,23 @@ use serde::{Deserializer, forward_to_deserialize_any};
 use super::read::{Input, ValueReader};
 use super::{Error, NameHash, TypeName, shape};
 
-/// An enum before its variant is known.
+/// An enum whose variant is not read yet.
 pub(super) struct EnumReader<'a, 'de> {
     pub(super) from: &'a mut Input<'de>,
     pub(super) name: &'static str,
-    /// The variants that can be read, some of them with aliases behind them.
+    /// The variants that the type reads, each followed by its aliases.
     pub(super) variants: &'static [&'static str],
 }
 
 impl EnumReader<'_, '_> {
-    /// The variant whose place is another one when it is written.
+    /// Finds the variant by the hash of its name, if its index is another one when it is written than when it is read.
     #[cold]
-    fn by_name(&self, mark: [u8; 2]) -> Result<&'static str, Error> {
+    fn find_by_hash(&self, hash: [u8; 2]) -> Result<&'static str, Error> {
         if self.variants.is_empty() {
             return Ok("");
         }
-        let mut those = self.variants.iter().filter(|name| NameHash::NONE.and(name).bytes() == mark);
-        match (those.next(), those.next()) {
+        let mut matching = self.variants.iter().filter(|name| NameHash::NONE.and(name).bytes() == hash);
+        match (matching.next(), matching.next()) {
             (Some(name), None) => Ok(name),
             _ => Err(Error::new(format_args!(
                 "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one of \
@@ -43,18 +43,18 @@ impl<'a, 'de> EnumAccess<'de> for EnumReader<'a, 'de> {
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
         let (shape, index) = self.from.split()?;
         let index = u32::try_from(index).map_err(|_| Error::new("it is of an unknown variant"))?;
-        let mark = [self.from.take()?, self.from.take()?];
+        let hash = [self.from.take()?, self.from.take()?];
         let variant = match self.variants.get(index as usize) {
-            Some(name) if NameHash::NONE.and(name).bytes() == mark => name,
-            _ => self.by_name(mark)?,
+            Some(name) if NameHash::NONE.and(name).bytes() == hash => name,
+            _ => self.find_by_hash(hash)?,
         };
         let value = seed.deserialize(VariantName { index, name: variant })?;
         Ok((value, VariantReader { from: self.from, of: TypeName { name: self.name, variant }, shape }))
     }
 }
 
-/// Which variant it is: its name to those who take one, as every `derive` does. There a number would be another one
-/// behind variants that are skipped.
+/// Tells the type which variant to read. A derived type asks for an identifier and gets the name: behind skipped
+/// variants, the index differs between writing and reading.
 struct VariantName {
     index: u32,
     name: &'static str,
@@ -84,7 +84,7 @@ impl<'de> Deserializer<'de> for VariantName {
     }
 }
 
-/// What a variant holds.
+/// The content of a variant.
 pub(super) struct VariantReader<'a, 'de> {
     from: &'a mut Input<'de>,
     of: TypeName,
@@ -94,11 +94,11 @@ pub(super) struct VariantReader<'a, 'de> {
 impl<'a, 'de> VariantReader<'a, 'de> {
     #[inline]
     fn of_shape(self, shape: u64) -> Result<(&'a mut Input<'de>, TypeName), Error> {
-        if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.misshapen(shape)) }
+        if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.wrong_shape(shape)) }
     }
 
     #[cold]
-    fn misshapen(&self, asked: u64) -> Error {
+    fn wrong_shape(&self, asked: u64) -> Error {
         let holding = |shape| match shape {
             shape::UNIT => "nothing",
             shape::VALUE => "one value",

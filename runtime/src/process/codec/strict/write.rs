@@ -1,4 +1,5 @@
-//! Writing: postcard's serializer, and before what has parts, how many.
+//! The writing half of the strict codec: postcard's serializer, with the number of parts before each sequence, tuple,
+//! struct and map.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use serde::ser::{
 
 use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind, shape};
 
-/// Writes a value behind `bytes`.
+/// Appends a value to `bytes`.
 #[inline]
 pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(ValueWriter(&mut Postcard { output: VecFlavor { bytes, stack: StackLimit::UNKNOWN } }))
@@ -19,10 +20,10 @@ pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Ve
 
 type Postcard<'b> = postcard::Serializer<VecFlavor<'b>>;
 
-/// Bytes that are copied one by one: the longest form of a number of 64 bits.
+/// Byte strings up to this length are copied byte by byte. A number of 64 bits has at most 10 bytes.
 const MAX_INLINE_COPY: usize = 10;
 
-/// A vector that grows, and how deep the values in it may be.
+/// The output of postcard's serializer: a growing vector, and the stack limit of nested values.
 struct VecFlavor<'a> {
     bytes: &'a mut Vec<u8>,
     stack: StackLimit,
@@ -43,7 +44,7 @@ impl Flavor for VecFlavor<'_> {
             self.bytes.extend_from_slice(bytes);
             return Ok(());
         }
-        // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
+        // Most writes are numbers of one or a few bytes, for which a call of `memcpy` takes longer than this loop.
         self.bytes.reserve(MAX_INLINE_COPY);
         bytes.iter().for_each(|byte| self.bytes.push(*byte));
         Ok(())
@@ -57,13 +58,13 @@ impl Flavor for VecFlavor<'_> {
 struct ValueWriter<'a, 'b>(&'a mut Postcard<'b>);
 
 impl<'a, 'b> ValueWriter<'a, 'b> {
-    /// Checks that there is stack for the values within this one.
+    /// Checks that the stack has room for nested values.
     #[inline]
-    fn nest(&mut self) -> Result<(), Error> {
-        self.0.output.stack.nest("writes")
+    fn enter_nested(&mut self) -> Result<(), Error> {
+        self.0.output.stack.enter_nested("writes")
     }
 
-    /// A number that is a constant, mostly, and small.
+    /// Writes a number and the `bits` below it. Most numbers are constants below 32, which take one byte.
     #[inline]
     fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
         let word = number << BITS | bits;
@@ -81,7 +82,7 @@ impl<'a, 'b> ValueWriter<'a, 'b> {
 
     #[inline]
     fn parts(mut self, kind: u64, len: usize, of: TypeName) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.nest()?;
+        self.enter_nested()?;
         self.word(len as u64, kind)?;
         Ok(PartsWriter { to: self.0, of, left: len, names: NameHash::NONE })
     }
@@ -94,7 +95,7 @@ impl<'a, 'b> ValueWriter<'a, 'b> {
     }
 }
 
-/// Forwards the values that have no parts.
+/// Forwards values without parts to postcard.
 macro_rules! plain {
     ($($method:ident $type:ty)*) => {
         $(
@@ -147,7 +148,7 @@ impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), Error> {
-        self.nest()?;
+        self.enter_nested()?;
         (&mut *self.0).serialize_u8(1)?;
         value.serialize(self)
     }
@@ -170,7 +171,7 @@ impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.nest()?;
+        self.enter_nested()?;
         self.variant(index, shape::VALUE, variant)?;
         value.serialize(self)
     }
@@ -228,7 +229,7 @@ impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
     }
 }
 
-/// PartsWriter of a value, as many as were announced.
+/// Writes the parts of a value, and counts them.
 struct PartsWriter<'a, 'b> {
     to: &'a mut Postcard<'b>,
     of: TypeName,
@@ -275,7 +276,7 @@ impl PartsWriter<'_, '_> {
     }
 }
 
-/// Implements the traits for parts without names.
+/// Implements the traits for unnamed parts.
 macro_rules! parts {
     ($($of:ident $method:ident)*) => {
         $(
@@ -323,7 +324,7 @@ impl SerializeMap for PartsWriter<'_, '_> {
     }
 }
 
-/// Implements the traits for fields.
+/// Implements the traits for named fields.
 macro_rules! fields {
     ($($of:ident)*) => {
         $(

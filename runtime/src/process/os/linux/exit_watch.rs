@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::end_now;
 
-/// Ends this process when the other side has closed the socket, of which it reads nothing, or when the calling thread has
-/// ended.
+/// Ends this process when the other side has closed the socket, of which it reads nothing, or when the calling thread
+/// has ended.
 pub(crate) fn exit_with_parent_or_this_thread(socket: &UnixStream) -> io::Result<()> {
     /// A closed socket lives as long as somebody waits for it: the wait begins anew so often, in milliseconds. As often
     /// the thread is looked after.
@@ -61,8 +61,8 @@ impl ThreadExitMutex {
             return None;
         }
         let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        // SAFETY: the attributes are initialised by the first call, used if that has succeeded, and destroyed. The mutex
-        // is static, and as this is the first call nobody uses it yet.
+        // SAFETY: the attributes are initialised by the first call, used if that has succeeded, and destroyed. The
+        // mutex is static, and as this is the first call nobody uses it yet.
         let held = unsafe {
             if libc::pthread_mutexattr_init(attributes.as_mut_ptr()) != 0 {
                 return None;
@@ -77,8 +77,8 @@ impl ThreadExitMutex {
 
     /// Whether the thread has ended.
     fn owner_has_exited(&self) -> bool {
-        // SAFETY: `of_this_thread` has initialised the mutex, which is never destroyed. If its owner has ended, the calling
-        // thread has it now, and keeps it.
+        // SAFETY: `of_this_thread` has initialised the mutex, which is never destroyed. If its owner has ended, the
+        // calling thread has it now, and keeps it.
         unsafe { libc::pthread_mutex_trylock(self.0.get()) == libc::EOWNERDEAD }
     }
 }

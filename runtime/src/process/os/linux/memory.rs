@@ -109,9 +109,9 @@ impl Mapping {
     }
 }
 
-/// The size of memory that [`create_memory`] or [`create_sealed_memory`] made, perhaps in another process. Touching it never faults: it
-/// has at least these seals, of which none can be taken off, is no file of another kind, and, if it may be longer than
-/// what was written to it only by so many bytes, is not.
+/// The size of memory that [`create_memory`] or [`create_sealed_memory`] made, perhaps in another process. Touching it
+/// never faults: it has at least these seals, of which none can be taken off, is no file of another kind, and, if it
+/// may be longer than what was written to it only by so many bytes, is not.
 fn check_memory(fd: &OwnedFd, seals: libc::c_int, unwritten: Option<usize>) -> io::Result<usize> {
     // First of all: what is read before the seals are there may change. Files that know no seals are refused.
     // SAFETY: an open descriptor.
@@ -156,8 +156,8 @@ pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
 }
 
 /// Asks for few, large pages for memory that is about to be written: a tenth of the faults. The system keeps memory
-/// with this advice apart from memory without it, as one more mapping, of which a process may have some 65,000: so it is
-/// given only for whole large pages, which memory that large has to itself.
+/// with this advice apart from memory without it, as one more mapping, of which a process may have some 65,000: so it
+/// is given only for whole large pages, which memory that large has to itself.
 pub(crate) fn advise_huge_pages(start: *mut u8, len: usize) {
     const LARGE_PAGE: usize = 2 << 20;
     let first = start.addr().next_multiple_of(LARGE_PAGE);

@@ -74,8 +74,8 @@ impl Peer {
     }
 }
 
-/// Does what Rust's runtime does to a process before `main`, as far as it can be done from outside: standard streams are
-/// open, and writing to a closed pipe is an error, not the end.
+/// Does what Rust's runtime does to a process before `main`, as far as it can be done from outside: standard streams
+/// are open, and writing to a closed pipe is an error, not the end.
 pub(crate) fn prepare_like_rust_runtime() {
     // SAFETY: numbers and a C string; a stream that is closed is nobody's.
     unsafe {

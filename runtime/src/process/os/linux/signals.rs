@@ -4,20 +4,20 @@
 pub(crate) const SIGABRT: i32 = libc::SIGABRT;
 
 /// Signals that end a process unless it handles them, and that are sent to a whole process group or to all processes of
-/// a service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill -s`
-/// and scripts around it (`SIGUSR1`, `SIGUSR2`).
+/// a service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill
+/// -s` and scripts around it (`SIGUSR1`, `SIGUSR2`).
 const GROUP_SIGNALS: [libc::c_int; 6] =
     [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
 /// Leaves the [`GROUP_SIGNALS`] to the parent: what it does about them holds for its workers. One that they end takes
 /// its workers along; one that handles them may let its workers finish.
 ///
-/// Workers stay in the parent's process group. In one of their own they could not read from the terminal, `Ctrl-Z` would
-/// stop the parent alone, and `kill -- -GROUP` would miss them; while systemd, which knows processes by their control
-/// group, would reach them as before.
+/// Workers stay in the parent's process group. In one of their own they could not read from the terminal, `Ctrl-Z`
+/// would stop the parent alone, and `kill -- -GROUP` would miss them; while systemd, which knows processes by their
+/// control group, would reach them as before.
 ///
-/// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start. Where the program ignores
-/// a signal, as under `nohup`, that stays as it is: its child programs are to ignore it as well.
+/// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start. Where the program
+/// ignores a signal, as under `nohup`, that stays as it is: its child programs are to ignore it as well.
 pub(crate) fn install_noop_signal_handlers() {
     extern "C" fn nothing(_: libc::c_int) {}
     for signal in GROUP_SIGNALS {

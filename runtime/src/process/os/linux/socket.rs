@@ -87,8 +87,8 @@ pub(crate) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]
 ///
 /// # Errors
 ///
-/// If not all descriptors of the message could be received: there were more than [`MAX_FDS_PER_MESSAGE`], or this process
-/// may open no more. None of them is kept then.
+/// If not all descriptors of the message could be received: there were more than [`MAX_FDS_PER_MESSAGE`], or this
+/// process may open no more. None of them is kept then.
 pub(crate) fn receive(
     socket: &BorrowedFd<'_>,
     bytes: &mut [u8],
@@ -182,8 +182,8 @@ pub(crate) fn has_unread_message(socket: &BorrowedFd<'_>) -> bool {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     let mut byte = 0_u8;
     let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-    // SAFETY: a message header may be all zeros; the option and the header point to what is alive here. Nothing is taken
-    // out of the socket, and descriptors are not received for want of a buffer.
+    // SAFETY: a message header may be all zeros; the option and the header point to what is alive here. Nothing is
+    // taken out of the socket, and descriptors are not received for want of a buffer.
     unsafe {
         // Else a message that is out of band is not seen.
         let option = (&raw const in_line).cast();

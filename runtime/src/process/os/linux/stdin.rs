@@ -33,8 +33,8 @@ pub(crate) fn take_stdin() -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// What reads as an empty file: the file of this path, or where that is not there, as in a chroot, the end of a pipe that
-/// nobody writes to.
+/// What reads as an empty file: the file of this path, or where that is not there, as in a chroot, the end of a pipe
+/// that nobody writes to.
 fn empty_input(path: &Path) -> io::Result<OwnedFd> {
     match std::fs::File::open(path) {
         Ok(file) => Ok(file.into()),

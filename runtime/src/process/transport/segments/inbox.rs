@@ -24,7 +24,8 @@ impl Inbox {
     ///
     /// # Errors
     ///
-    /// If the memory could fault when it is read, is larger than the other side has written, or is one segment too many.
+    /// If the memory could fault when it is read, is larger than the other side has written, or is one segment too
+    /// many.
     pub(crate) fn add_segment(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
         self.segments.retain(|_, segment| !segment.is_retired());
         if self.segments.len() >= MAX_SEGMENTS {

@@ -1,8 +1,8 @@
 //! Segments: shared memory for large blocks of bytes. One segment holds one block at a time.
 //!
 //! A new segment is expensive, because the kernel clears each page at its first touch. So the side that makes a segment
-//! keeps it in its [`Outbox`] and fills it again once the other side has released it. The first word of a segment is its
-//! state:
+//! keeps it in its [`Outbox`] and fills it again once the other side has released it. The first word of a segment is
+//! its state:
 //!
 //! | state | who may touch the bytes | next state |
 //! |---|---|---|
@@ -35,16 +35,16 @@ pub(crate) use received::ReceivedBytes;
 const SEGMENT_HEADER: usize = 64;
 /// The size of a segment is a multiple of 1 MiB, so that one segment serves blocks of similar lengths.
 const SIZE_STEP: usize = 1 << 20;
-/// The segments of the other side that a side keeps mapped and reads in place. A block in one more segment is copied, and
-/// the segment is free for the next block at once.
+/// The segments of the other side that a side keeps mapped and reads in place. A block in one more segment is copied,
+/// and the segment is free for the next block at once.
 const MAX_HELD: usize = 256;
 /// The free segments that a side keeps for its next blocks.
 const MAX_FREE: usize = 4;
-/// The segments that a side makes at most, in any state. The other side holds [`MAX_HELD`] of them and those of messages
-/// that it has not opened yet, so a sound peer releases some before this limit is reached.
+/// The segments that a side makes at most, in any state. The other side holds [`MAX_HELD`] of them and those of
+/// messages that it has not opened yet, so a sound peer releases some before this limit is reached.
 const MAX_SEGMENTS: usize = 1024;
-/// A worker that has made so many segments, none of them free, waits for its parent to release one. One more message fits
-/// below [`MAX_SEGMENTS`].
+/// A worker that has made so many segments, none of them free, waits for its parent to release one. One more message
+/// fits below [`MAX_SEGMENTS`].
 const WORKER_WAITS_AT: usize = MAX_SEGMENTS / 2;
 
 const FREE: u32 = 0;

@@ -149,8 +149,8 @@ impl SegmentWriter<'_> {
             bytes.len() <= self.own.segment.capacity() - self.len,
             "the block is longer than the space reserved for it"
         );
-        // SAFETY: the assertion keeps the bytes within the mapping. The state is `LENT` and the block is not sent yet, so
-        // the other side does not read here.
+        // SAFETY: the assertion keeps the bytes within the mapping. The state is `LENT` and the block is not sent yet,
+        // so the other side does not read here.
         unsafe {
             let end = self.own.segment.mapping.start().add(SEGMENT_HEADER + self.len);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), end.as_ptr(), bytes.len());

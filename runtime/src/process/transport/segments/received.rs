@@ -16,8 +16,8 @@ use crate::process::role::is_worker_process;
 /// The address and the length of [`bytes`](Self::bytes) are fixed, and reading them never faults. In a worker the bytes
 /// are fixed as well, because a worker trusts its parent. In a parent they are fixed only if
 /// [`may_change`](Self::may_change) is `false`; else a compromised worker can rewrite them between any two reads. Then
-/// only values for which any bits are valid are read in place: plain numbers. Everything that is checked before it is used
-/// (text, offsets, views, lengths, whole messages) is copied first, by [`copy`](Self::copy) or
+/// only values for which any bits are valid are read in place: plain numbers. Everything that is checked before it is
+/// used (text, offsets, views, lengths, whole messages) is copied first, by [`copy`](Self::copy) or
 /// [`into_private`](Self::into_private), and checked in the copy.
 pub(crate) struct ReceivedBytes(ReceivedStorage);
 
@@ -27,7 +27,8 @@ enum ReceivedStorage {
 }
 
 impl ReceivedBytes {
-    /// The first `len` bytes of a block in a segment whose state the caller set to `HELD`; `len` is at most its capacity.
+    /// The first `len` bytes of a block in a segment whose state the caller set to `HELD`; `len` is at most its
+    /// capacity.
     pub(super) fn in_segment(segment: Arc<Segment>, len: usize) -> Self {
         Self(ReceivedStorage::Segment(LeasedSegment { segment, len }))
     }
@@ -84,9 +85,9 @@ struct LeasedSegment {
 
 impl LeasedSegment {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: `len` is at most the capacity, which `Inbox::open` checked, and the mapping lives as long as `self`. The
-        // maker fills only segments that are free, and this one is held. A compromised worker may break this rule; its
-        // parent follows the rules of `ReceivedBytes`.
+        // SAFETY: `len` is at most the capacity, which `Inbox::open` checked, and the mapping lives as long as `self`.
+        // The maker fills only segments that are free, and this one is held. A compromised worker may break this rule;
+        // its parent follows the rules of `ReceivedBytes`.
         unsafe { std::slice::from_raw_parts(self.segment.mapping.start().add(SEGMENT_HEADER).as_ptr(), self.len) }
     }
 }
