@@ -1,9 +1,9 @@
-//! Descriptors that another process has sent. Closing one may take as long as that process likes.
+//! [`ForeignFd`] and [`PeerSocket`]: descriptors whose `close` another process can delay.
 //!
-//! A worker that was taken over may send any open file. The last `close` of a TCP socket with `SO_LINGER` waits for its
-//! peer, that of a terminal for its output, that of a file in a FUSE file system for the process that runs it; and the
-//! `close` of a socket closes what is sent with the messages in it that nobody has read. So the parent closes such
-//! files in a thread apart, unless they are memory.
+//! A compromised worker may send any open file. The last `close` of a TCP socket with `SO_LINGER` waits for its peer,
+//! that of a terminal for its output, and that of a file in a FUSE file system for the process behind it. The `close`
+//! of a socket also closes the files in messages that were not read. So the parent closes such descriptors in a thread
+//! of their own, unless they are memory.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use std::ops::Deref;
 use super::{AsFd, OwnedFd};
 use crate::process::role::is_worker_process;
 
-/// A descriptor that came from another process, of a kind that is not known yet.
+/// A descriptor of unknown kind that another process sent.
 pub(crate) struct ForeignFd(ManuallyDrop<OwnedFd>);
 
 impl ForeignFd {
@@ -19,13 +19,13 @@ impl ForeignFd {
         Self(ManuallyDrop::new(fd))
     }
 
-    /// The descriptor, if it is an end of a channel.
+    /// The descriptor, if it is a channel end.
     pub(in crate::process) fn into_channel_socket(self) -> Option<OwnedFd> {
         if !super::is_channel_socket(&self) {
             return None;
         }
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped or used again.
+        // SAFETY: `this` is a `ManuallyDrop` that goes out of scope here, so the descriptor is taken once.
         Some(unsafe { ManuallyDrop::take(&mut this.0) })
     }
 }
@@ -40,7 +40,7 @@ impl Deref for ForeignFd {
 
 impl Drop for ForeignFd {
     fn drop(&mut self) {
-        // SAFETY: it is not used again.
+        // SAFETY: `drop` runs once, and nothing uses `self.0` after it.
         let fd = unsafe { ManuallyDrop::take(&mut self.0) };
         if !super::is_memory(&fd) {
             close_in_background(fd);
@@ -67,9 +67,9 @@ impl<S: AsFd + Into<OwnedFd>> Deref for PeerSocket<S> {
 
 impl<S: AsFd + Into<OwnedFd>> Drop for PeerSocket<S> {
     fn drop(&mut self) {
-        // SAFETY: it is not used again.
+        // SAFETY: `drop` runs once, and nothing uses `self.0` after it.
         let socket = unsafe { ManuallyDrop::take(&mut self.0) };
-        // Most have nothing in them that could go with a message.
+        // An empty socket holds no files, so closing it does not wait.
         if !is_worker_process() && super::has_unread_message(&socket.as_fd()) {
             close_in_background(socket.into());
         }
@@ -79,11 +79,11 @@ impl<S: AsFd + Into<OwnedFd>> Drop for PeerSocket<S> {
 /// Closes a file of another process without waiting for it.
 #[cold]
 fn close_in_background(fd: OwnedFd) {
-    // Its parent sends a worker no such files.
+    // A worker trusts its parent, which sends it no such files.
     if is_worker_process() {
         return;
     }
-    // In case there is no thread to be had: the file is closed here then.
+    // If no thread can be started, the closure is dropped and the file is closed here.
     super::disable_linger(&fd);
     let thread = std::thread::Builder::new().name("fanfold-closer".into()).stack_size(1 << 16);
     let _ = thread.spawn(move || drop(fd));

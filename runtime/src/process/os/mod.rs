@@ -1,4 +1,4 @@
-//! The operating system's part of worker processes: shared memory, sockets, and child processes.
+//! The operating system's part of worker processes: shared memory, sockets, child processes, and refusals.
 
 pub(crate) mod foreign_fd;
 #[cfg(target_os = "linux")]

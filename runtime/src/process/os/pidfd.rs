@@ -1,11 +1,11 @@
-//! A child process, signalled and waited for through its pidfd.
+//! [`ChildProcess`]: a child process that is signalled and waited for through its pidfd.
 //!
-//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's program
-//! anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
-//! ignored. A pidfd stays with its process, so a signal through it never reaches another one.
+//! Once a process was waited for, the kernel may give its id to another process. In a user's program other code may
+//! wait: a thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is ignored. A pidfd
+//! stays with its process, so a signal through it never reaches another one.
 //!
-//! Kernels before 5.3 and some sandboxes have no pidfds. Then the number is used, and only while the kernel says that
-//! it is that of a child which nobody has waited for.
+//! Kernels before 5.3 and some sandboxes have no pidfds. Then the process id is used, and only while the kernel says
+//! that it belongs to a child that was not waited for.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -19,17 +19,18 @@ use std::time::{Duration, Instant};
 use crate::process::os::{self, OwnedFd, UnixStream, WaitResult};
 use crate::sys::owner::Owner;
 
-/// How often a process without a pidfd is asked whether it has ended.
+/// The interval at which a process without a pidfd is asked whether it has exited.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a process that was killed may take to end. One that waits for a device ends later, and is left then.
+/// The time that a killed process may take to exit. A process in an uninterruptible wait for a device takes longer, and
+/// is left alone then.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a process has ended.
+/// How a process has exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
-    /// Another part of the program has waited for it, and the kernel does not tell twice.
+    /// Other code of the program has waited for it, and the kernel no longer has its status.
     Unknown,
 }
 
@@ -43,51 +44,51 @@ impl Exit {
     }
 }
 
-/// A child process. Dropping it kills it and waits for it, so that neither a process nor a zombie stays.
+/// A child process. Dropping it kills the process and waits for it, so that neither a process nor a zombie stays.
 #[derive(Debug)]
 pub(crate) struct ChildProcess(Arc<ProcessHandle>);
 
 #[derive(Debug)]
 pub(crate) struct ProcessHandle {
-    /// The process that started it. A forked copy of that neither signals the child nor waits for it.
+    /// The process that started the child. A forked copy of it neither signals the child nor waits for it.
     owner: Owner,
     pid: u32,
     pidfd: Option<OwnedFd>,
-    /// Known once the process was waited for. The lock is held for single system calls that do not block.
+    /// Set once the process was waited for. The lock is held for system calls that do not block.
     exit: Mutex<Option<Exit>>,
 }
 
 impl ChildProcess {
-    /// Takes charge of a child that was started just now.
+    /// Takes charge of a child process that was just started.
     ///
     /// # Errors
     ///
-    /// If there is no descriptor left for it; the child is killed then.
+    /// If no descriptor is left for its pidfd. The child is killed then.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
         let child = |pidfd| ProcessHandle { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
         match open(pid) {
             Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-                // Dropping the process kills it.
+                // Dropping this value kills the child.
                 drop(Self(Arc::new(child(None))));
                 Err(error)
             }
-            // An old kernel, or a sandbox; or the process has ended already, and `exit` finds that out.
+            // The kernel or a sandbox has no pidfds, or the process has exited, which `exit` finds out.
             Err(_) => Ok(Self(Arc::new(child(None)))),
         }
     }
 
-    /// What reaps the process while nobody waits for it. It neither keeps the process alive nor kills it.
+    /// A handle that reaps the process if nothing waits for it. It neither keeps the process alive nor kills it.
     pub(crate) fn reaper(&self) -> Reaper {
         Reaper(Arc::downgrade(&self.0))
     }
 }
 
-/// A child process that may end while nobody waits for it.
+/// Reaps a child process that exits while it is idle.
 pub(crate) struct Reaper(Weak<ProcessHandle>);
 
 impl Reaper {
-    /// Reaps the child if it has ended, so that no zombie stays; whether the child runs.
+    /// Reaps the child if it has exited, so that no zombie stays; `false` then.
     pub(crate) fn is_running(&self) -> bool {
         self.0.upgrade().is_some_and(|child| child.exit().is_none())
     }
@@ -110,9 +111,9 @@ impl ProcessHandle {
         self.exit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it has ended; `None` while it runs.
+    /// How the process has exited; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        // The lock may have been held when this process was forked.
+        // In a forked copy the lock may be held for ever: another thread may have held it at the fork.
         if !self.owner.is_here() {
             return Some(Exit::Unknown);
         }
@@ -123,20 +124,20 @@ impl ProcessHandle {
         if exit.is_none() {
             *exit = match self.wait_id(libc::WEXITED | libc::WNOHANG) {
                 Ok(exit) => exit,
-                // It is no child any more: another part of the program has waited for it.
+                // The process is no child any more: other code of the program has waited for it.
                 Err(_) => Some(self.status_from_pidfd().unwrap_or(Exit::Unknown)),
             };
         }
         *exit
     }
 
-    /// Asks the kernel for its end, without waiting.
+    /// Asks the kernel for the exit status, without waiting.
     fn wait_id(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
         let by_pidfd = self.pidfd.as_ref().map(|pidfd| (libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned()));
         let by_number = (libc::P_PID, self.pid);
         let asked = wait_id(by_pidfd.unwrap_or(by_number), options);
         match asked {
-            // Kernels before 5.4 know pidfds, but do not wait for them.
+            // Kernel 5.3 has pidfds and cannot wait for them.
             Err(error) if by_pidfd.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
                 wait_id(by_number, options)
             }
@@ -144,24 +145,24 @@ impl ProcessHandle {
         }
     }
 
-    /// The status that the kernel keeps with the pidfd when another has waited for the process (since 6.15).
+    /// The status that kernels since 6.15 keep with the pidfd when other code has waited for the process.
     fn status_from_pidfd(&self) -> Option<Exit> {
         let pidfd = self.pidfd.as_ref()?;
-        // SAFETY: all zeros is a valid value of this plain struct.
+        // SAFETY: an all-zero `pidfd_info` is a valid value.
         let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
         info.mask = libc::PIDFD_INFO_EXIT.into();
-        // SAFETY: an open descriptor, and a struct of the size that the request's number states.
+        // SAFETY: the descriptor is open, and `info` has the size that the request's number encodes.
         let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
         let told = answer == 0 && info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
         told.then(|| Exit::of(ExitStatus::from_raw(info.exit_code)))
     }
 
-    /// Ends it with `SIGKILL`, which a stopped process cannot put off either.
+    /// Kills the process with `SIGKILL`, which also ends a stopped process.
     pub(crate) fn kill(&self) {
         self.signal(libc::SIGKILL);
     }
 
-    /// Lets it go on if a signal has stopped it.
+    /// Continues the process if a signal has stopped it.
     pub(crate) fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
@@ -171,26 +172,27 @@ impl ProcessHandle {
             return;
         }
         let mut exit = self.lock();
-        // A process that has ended is left alone.
+        // A process that has exited is not signalled.
         if self.reap(&mut exit).is_some() {
             return;
         }
         if let Some(pidfd) = &self.pidfd {
             let (info, flags) = (std::ptr::null::<libc::siginfo_t>(), 0_u32);
-            // SAFETY: an open descriptor, a number, and no further information.
+            // SAFETY: the descriptor is open, and the other arguments are numbers and a null pointer.
             let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
             if sent == 0 {
                 return;
             }
         }
         if let Ok(pid) = libc::pid_t::try_from(self.pid) {
-            // SAFETY: two numbers. `reap` says that it runs and is a child of this process, and nobody waits for it
-            // under the lock; without a pidfd another part of the program may, in this very moment.
+            // SAFETY: `kill` takes numbers. `reap` found that the process runs and is a child of this process, and
+            // Fanfold waits for it under this lock only. Without a pidfd, other code of the program may wait for it at
+            // this moment.
             unsafe { libc::kill(pid, signal) };
         }
     }
 
-    /// Waits for its end, until the deadline at most.
+    /// Waits until the process exits, or the deadline.
     pub(crate) fn wait(&self, deadline: Instant) -> Option<Exit> {
         loop {
             let exit = self.exit();
@@ -199,7 +201,7 @@ impl ProcessHandle {
                 return exit;
             }
             match &self.pidfd {
-                // Something is wrong with a descriptor that is ready while its process runs.
+                // A pidfd that is ready while its process runs is broken: poll instead of spinning.
                 Some(pidfd) if !os::wait_for_exit(pidfd, deadline) => {}
                 Some(_) if self.exit().is_some() => {}
                 _ => std::thread::sleep(left.min(POLL_INTERVAL)),
@@ -207,12 +209,12 @@ impl ProcessHandle {
         }
     }
 
-    /// Waits for bytes on the socket to it, its end, or the deadline.
+    /// Waits for bytes on the socket to the process, its exit, or the deadline.
     pub(crate) fn wait_for_socket(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<WaitResult> {
         if self.pidfd.is_some() {
             return os::wait_for_socket_or_exit(socket, self.pidfd.as_ref(), deadline);
         }
-        // The socket may outlive the process, in one that it has forked.
+        // A process that the child forked may hold the socket open, so its exit is polled as well.
         loop {
             let glance = Instant::now() + POLL_INTERVAL;
             let until = deadline.map_or(glance, |deadline| deadline.min(glance));
@@ -235,23 +237,25 @@ impl Drop for ChildProcess {
 }
 
 fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: a system call with two numbers.
+    // SAFETY: the system call takes two numbers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
     match RawFd::try_from(fd) {
-        // SAFETY: new, and owned by nobody else; the kernel closes it on exec.
+        // SAFETY: `pidfd_open` succeeded, so `fd` is a new open descriptor that nothing else owns. The kernel sets
+        // close-on-exec.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// `waitid`: how the child has ended, `None` while it runs; an error if it is no child of this process.
+/// Calls `waitid`: how the child has exited, `None` while it runs; an error if it is no child of this process.
 fn wait_id((kind, id): (libc::idtype_t, libc::id_t), options: libc::c_int) -> io::Result<Option<Exit>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: room for the answer, which may stay all zeros.
+    // SAFETY: `info` is a valid place for the answer.
     if unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: all zeros, or filled in by `waitid`, which writes the fields of a child's end.
+    // SAFETY: `info` is all zeros, which is a valid `siginfo_t`, or was filled by `waitid`, which sets the fields of a
+    // child's exit.
     let (pid, code, status) = unsafe {
         let info = info.assume_init();
         (info.si_pid(), info.si_code, info.si_status())
@@ -304,10 +308,10 @@ mod tests {
     fn a_process_that_another_has_waited_for_has_ended_and_is_not_signalled() {
         let process = child("exit 5");
         let mut status = 0;
-        // SAFETY: a child of this test, and room for its status.
+        // SAFETY: the process is a child of this test, and `status` is a valid place for the answer.
         assert!(unsafe { libc::waitpid(process.pid.cast_signed(), &raw mut status, 0) } > 0);
         let exit = process.wait(far());
-        // Kernels since 6.15 tell it to others too.
+        // Kernels since 6.15 keep the status with the pidfd.
         assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
         let number_alone =
             ProcessHandle { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
@@ -320,7 +324,7 @@ mod tests {
         let pid = process.pid;
         drop(process);
         let mut status = 0;
-        // SAFETY: a number, and room for a status.
+        // SAFETY: the call takes numbers, and `status` is a valid place for the answer.
         assert_eq!(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::WNOHANG) }, -1);
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ECHILD));
     }

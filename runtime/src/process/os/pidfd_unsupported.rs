@@ -1,4 +1,4 @@
-//! Where the system is not Linux there are no worker processes; see `os_elsewhere.rs`.
+//! Child processes on systems other than Linux, which have no worker processes; see `unsupported.rs`.
 
 use std::convert::Infallible;
 use std::io;

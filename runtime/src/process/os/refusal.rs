@@ -1,33 +1,33 @@
-//! What the operating system has refused, and what to do about it.
+//! Errors of operations that the operating system refused, with advice for the user.
 //!
-//! Each step that asks the system for something names itself here, so that an error says which of them it was.
+//! Each operation that may be refused has an [`Operation`], so that an error names it.
 
 use std::fmt;
 use std::io;
 
 use crate::process::role::memory_limit;
 
-/// What the system was asked for.
+/// An operation that the operating system may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
 pub(crate) enum Operation {
-    /// Memory that processes share.
+    /// Creating shared memory.
     Memory,
-    /// A mapping of it.
+    /// Mapping shared memory.
     Map,
-    /// A pair of connected sockets.
+    /// Making a pair of connected sockets.
     Sockets,
-    /// A copy of a descriptor.
+    /// Duplicating a descriptor.
     Duplicate,
-    /// To send descriptors to another process.
+    /// Sending descriptors to another process.
     Send,
-    /// A thread.
+    /// Starting a thread.
     Thread,
-    /// To run this program once more.
+    /// Running this program once more.
     Program,
-    /// A descriptor of the new process.
+    /// Opening a pidfd of the new process.
     Pidfd,
-    /// A limit of the worker's memory.
+    /// Setting the memory limit of a worker.
     Limit,
 }
 
@@ -47,7 +47,7 @@ impl Operation {
     }
 }
 
-/// A refusal. It travels as the inside of an [`io::Error`] of the same kind.
+/// An operation that was refused. It is the inner error of an [`io::Error`] of the same kind.
 #[derive(Debug)]
 pub(crate) struct RefusedOperation {
     step: Operation,
@@ -55,13 +55,13 @@ pub(crate) struct RefusedOperation {
 }
 
 impl RefusedOperation {
-    /// The error of a step that was refused.
+    /// The error of a refused operation.
     pub(crate) fn error(step: Operation, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), Self { step, error })
     }
 }
 
-/// The error of a copy that there is no memory for.
+/// The error of a copy for which there is no memory.
 #[cold]
 pub(crate) fn no_memory_for_copy(bytes: usize) -> io::Error {
     let why = match memory_limit() {
@@ -77,7 +77,7 @@ pub(crate) fn no_memory_for_copy(bytes: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
-/// Whether the same step may succeed in a moment: what it lacked was in use.
+/// Whether the same operation may succeed soon: the refused resource was in use.
 pub(crate) fn may_succeed_later(error: &io::Error) -> bool {
     let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<RefusedOperation>());
     is_shortage(refused.map_or(error, |refused| &refused.error))
@@ -117,7 +117,7 @@ fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// What to do about it.
+/// What the user can do about a refusal; empty if nothing is known.
 #[cfg(target_os = "linux")]
 fn advice(step: Operation, error: &io::Error) -> &'static str {
     match (error.raw_os_error().unwrap_or(0), step) {

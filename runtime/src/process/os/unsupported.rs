@@ -1,5 +1,5 @@
-//! Where the system is not Linux: what the process pool asks of it, refused. A pool of processes says so when it is
-//! made (see [`unavailable_reason`](crate::process::unavailable_reason)), so nothing here is reached.
+//! The operations of worker processes on systems other than Linux: all are refused. A pool of worker processes fails
+//! when it is made (see [`unavailable_reason`](crate::process::unavailable_reason)), so nothing calls these functions.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::os::foreign_fd::ForeignFd;
 
-/// Why there can be no worker processes on this system.
+/// Why this system has no worker processes.
 pub(crate) const UNSUPPORTED_REASON: Option<&str> = Some(
     "worker processes need Linux so far: use `kind = \"cpu\"` or `kind = \"io\"` on this system, or `FANFOLD_SERIAL=1`",
 );

@@ -1,4 +1,4 @@
-//! The system calls of worker processes on Linux, except those for child processes (`../pidfd.rs`).
+//! The system calls of worker processes on Linux, except those on child processes (`../pidfd.rs`).
 
 mod exit_watch;
 mod futex;
@@ -26,7 +26,7 @@ pub(crate) use socket::*;
 pub(crate) use stack::*;
 pub(crate) use stdin::*;
 
-/// Why there can be no worker processes on this system.
+/// Why this system has no worker processes.
 pub(crate) const UNSUPPORTED_REASON: Option<&str> = None;
 
 fn timespec(time: Duration) -> libc::timespec {

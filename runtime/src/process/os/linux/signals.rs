@@ -1,27 +1,28 @@
-//! Signals: the ones a worker leaves to its parent, and their names.
+//! Signals: the ones that a worker leaves to its parent, and the names of signals.
 
-/// The signal of a process that gave up, as Rust does when there is no memory.
+/// The signal of `abort`, by which Rust ends a process that is out of memory.
 pub(crate) const SIGABRT: i32 = libc::SIGABRT;
 
-/// Signals that end a process unless it handles them, and that are sent to a whole process group or to all processes of
-/// a service: by a terminal (`SIGINT`, `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill
-/// -s` and scripts around it (`SIGUSR1`, `SIGUSR2`).
+/// Signals that end a process by default and are sent to a whole process group or service: by a terminal (`SIGINT`,
+/// `SIGQUIT`, `SIGHUP`), by `systemctl stop` (`SIGTERM`), and by `systemctl kill -s` and scripts around it (`SIGUSR1`,
+/// `SIGUSR2`).
 const GROUP_SIGNALS: [libc::c_int; 6] =
     [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
-/// Leaves the [`GROUP_SIGNALS`] to the parent: what it does about them holds for its workers. One that they end takes
-/// its workers along; one that handles them may let its workers finish.
+/// Installs handlers that do nothing for the [`GROUP_SIGNALS`], so that the parent decides for its workers: a parent
+/// that is ended by the signal takes its workers with it, and a parent that handles the signal may let them finish.
 ///
-/// Workers stay in the parent's process group. In one of their own they could not read from the terminal, `Ctrl-Z`
-/// would stop the parent alone, and `kill -- -GROUP` would miss them; while systemd, which knows processes by their
-/// control group, would reach them as before.
+/// Workers stay in the parent's process group. In a group of their own they could not read from the terminal, `Ctrl-Z`
+/// would stop the parent alone, and `kill -- -GROUP` would miss them; systemd, which knows processes by their control
+/// group, would reach them all the same.
 ///
-/// A handler that does nothing, unlike "ignore", is not inherited by programs that tasks start. Where the program
-/// ignores a signal, as under `nohup`, that stays as it is: its child programs are to ignore it as well.
+/// Unlike "ignore", a handler is not inherited by programs that tasks start. A signal that the program ignores, as
+/// under `nohup`, stays ignored, because its child programs are to ignore it as well.
 pub(crate) fn install_noop_signal_handlers() {
     extern "C" fn nothing(_: libc::c_int) {}
     for signal in GROUP_SIGNALS {
-        // SAFETY: a zeroed action is a valid one, and the handler may run at any time.
+        // SAFETY: an all-zero `sigaction` is a valid value, all pointers are null or live during the calls, and the
+        // handler does nothing, so it may run at any time.
         unsafe {
             let mut before: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &raw mut before) == 0 && before.sa_sigaction == libc::SIG_IGN {
@@ -35,7 +36,7 @@ pub(crate) fn install_noop_signal_handlers() {
     }
 }
 
-/// The name of a signal.
+/// The name of a signal, for messages.
 pub(crate) fn signal_name(signal: i32) -> &'static str {
     match signal {
         libc::SIGHUP => "SIGHUP",

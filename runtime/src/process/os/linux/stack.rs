@@ -1,15 +1,15 @@
-//! How much of the current thread's stack is left for nested values.
+//! How much of the current thread's stack nested values may use.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
-/// How far this thread's stack may be used by what nests as deep as a message says: an address, above the end of the
-/// stack by as much as the rest needs. 0 if the system does not tell, or this thread runs on another stack.
+/// The lowest address of this thread's stack that nested values may use: the end of the stack, and what other code
+/// needs above it. 0 if the stack is unknown, or if the thread runs on another stack now.
 pub(crate) fn stack_limit() -> usize {
-    /// Bytes that are left; of small stacks a quarter.
+    /// The bytes that are kept for other code; on stacks below 512 KiB, a quarter.
     const LEFT: usize = 128 << 10;
     thread_local! {
-        /// Where the stack begins, and where it ends.
+        /// The lowest address of the stack, and the address above it.
         static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
     }
     let (start, end) = STACK.get().unwrap_or_else(|| {
@@ -21,11 +21,12 @@ pub(crate) fn stack_limit() -> usize {
     if (start..end).contains(&here) { start + LEFT.min((end - start) / 4) } else { 0 }
 }
 
-/// The addresses of this thread's stack: the first one, and the one behind it. Both 0 if the system does not tell.
+/// The lowest address of this thread's stack, and the address above it; both 0 if the system does not know.
 fn stack() -> (usize, usize) {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: the attributes are filled in by the first call, read by the second if that succeeded, and destroyed.
+    // SAFETY: `attributes` is read and destroyed only after `pthread_getattr_np` has initialized it, and `start` and
+    // `size` are valid places for the answers.
     unsafe {
         if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return (0, 0);
