@@ -1,4 +1,4 @@
-//! The parent's side of one worker process: started, asked, and buried.
+//! [`Child`]: the parent-side handle of one worker process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,74 +24,75 @@ use crate::process::transport::ring::{Corrupt, FrameWords, Rings};
 use crate::sys::cpu;
 use crate::sys::owner::Owner;
 
-/// How long a worker that is to end may take to drop what it has.
+/// The time that a worker may take to exit when it is asked to.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a wait for the system to start a process looks whether its call was cancelled.
+/// The interval at which a wait for the start of a process checks whether its call was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a process takes to end once its sockets are closed.
+/// The time that a process takes to exit once its socket is closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// What a pool wants of its workers.
+/// What a pool allows its worker processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WorkerLimits {
-    /// Bytes of private memory that each may have.
+    /// The bytes of private memory that a worker may have.
     pub(crate) memory_limit: Option<u64>,
-    /// Tasks after which each is replaced.
+    /// The number of tasks after which a worker is replaced.
     pub(crate) max_tasks: Option<u64>,
-    /// How many there are, to share the machine's cores among.
+    /// The number of workers, which share the machine's cores.
     pub(crate) workers: usize,
 }
 
-/// A worker process.
+/// A worker process, as its parent sees it.
 pub(crate) struct Child {
-    /// The process that started it. A copy of that, made by a fork, leaves the worker alone.
+    /// The process that started the worker. A forked copy of it does not touch the worker.
     owner: Owner,
     /// Dropping the last handle kills the process and waits for it.
     process: Arc<ChildProcess>,
-    /// Whether it has begun a call, so that its start has not failed.
+    /// Whether the worker has begun a call, so that its start counts as successful.
     pub(super) has_begun_call: bool,
-    /// How many limiter of its pool had failed in a row before its own.
+    /// The failed starts in a row of its pool before its own start.
     pub(super) failed_before: u32,
     rings: Rings,
     pub(super) connection: Connection,
-    /// Requests posted so far, modulo 2^32 as the ring counts.
+    /// The requests that were posted, modulo 2^32 as the cursor of the ring counts.
     posted: u32,
-    /// Position in the ring behind each request that has not been answered, and its number.
+    /// Number and end position of each request that is not answered.
     request_ends: VecDeque<(u32, u32)>,
-    /// Position behind the last answered one.
+    /// The end position of the last answered request.
     answered_end: u32,
     limits: WorkerLimits,
 }
 
-/// Why a worker cannot be asked any more.
+/// Why a worker process was given up.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LossCause {
-    /// It ended, or closed its socket.
+    /// It exited, or closed its socket.
     Disconnected,
-    /// What it wrote cannot be.
+    /// It wrote something that a sound worker does not write.
     Corrupt,
-    /// Its task has run out of time, or was cancelled.
+    /// Its task timed out, or was cancelled.
     Killed,
-    /// It is the worker of another process, which this one was forked from.
+    /// It belongs to the process that this one was forked from.
     Forked,
-    /// The system did not let descriptors through to it: the number of the error.
+    /// The kernel refused to send descriptors to it, with this OS error.
     SendFailed(i32),
 }
 
-/// How long a wait may go without noticing that its worker has ended.
+/// The time that `wait` sleeps on the futex, in which it does not notice that the worker exits.
 const FUTEX_WAIT: Duration = Duration::from_millis(2);
 
-/// What a wait has found.
+/// How a wait for a worker ended.
 pub(super) enum WaitEvent {
     Reply,
-    /// The worker has begun the request that was asked about.
+    /// The worker has begun the request that the caller asked about.
     Begun,
     TimedOut,
     Lost(LossCause),
 }
 
 impl Child {
-    /// StartLimiter a worker, and waits until it is ready. Whichever step fails, nothing of it stays behind.
+    /// Starts a worker process, and waits until it is ready. If a step fails, the process is killed and everything is
+    /// freed.
     pub(super) fn start(
         limits: WorkerLimits,
         caller: &mut StartCaller<'_>,
@@ -105,7 +106,7 @@ impl Child {
         command.env(WORKER_VARIABLE, std::process::id().to_string());
         share_cores(&mut command, limits.workers);
         let process = Arc::new(spawn(command, caller)?);
-        // Until the worker is ready, cancelling kills it.
+        // From here on, cancelling the task kills the process.
         let starting = caller.task.map(|task| RunningTask::enter(task, &process));
         if !limiter.track(&process) || (caller.is_cancelled)() {
             return Err(StartError::Cancelled);
@@ -142,7 +143,7 @@ impl Child {
         &self.process
     }
 
-    /// Sends a request; `None` while the ring is full, else its number.
+    /// Posts a request; returns its number, or `None` if the ring is full.
     pub(super) fn post(
         &mut self,
         words: FrameWords,
@@ -163,14 +164,15 @@ impl Child {
         Ok(Some(number))
     }
 
-    /// Wakes the worker for what was posted.
+    /// Wakes the worker if it sleeps, for the requests that were posted.
     pub(super) fn wake_worker(&self) {
         if self.owner.is_here() {
             self.rings.wake_worker();
         }
     }
 
-    /// Callers run the user's code between the steps of a call, and that may fork.
+    /// Checks that this process is not a forked copy. Code of the user, which may fork, runs between the steps of a
+    /// call.
     fn check_owner(&self) -> Result<(), LossCause> {
         if self.owner.is_here() { Ok(()) } else { Err(LossCause::Forked) }
     }
@@ -178,13 +180,13 @@ impl Child {
     /// Whether the worker has begun the request of this number.
     pub(super) fn has_begun(&self, number: u32) -> bool {
         let first = self.request_ends.front().map_or(self.posted, |(number, _)| *number);
-        // The numbers wrap around: differences tell. What cannot be is a worker's that wrote where it must not: while
-        // it ran something.
+        // Numbers wrap around, so only differences count. More begun requests than posted ones mean that the worker
+        // overwrote the cursor, so it was running something.
         let begun = self.rings.begun_count().wrapping_sub(first);
         begun > number.wrapping_sub(first) || begun > self.posted.wrapping_sub(first)
     }
 
-    /// Takes back the requests that the worker has not begun; gives the number of the first of them.
+    /// Takes back the requests that the worker has not begun; returns the number of the first of them.
     pub(super) fn take_back(&mut self) -> u32 {
         let (request_ends, answered_end) = (&self.request_ends, self.answered_end);
         let begun = self.rings.take_back(|begun| {
@@ -196,17 +198,17 @@ impl Child {
         begun
     }
 
-    /// The oldest request was answered.
+    /// Records that the oldest request was answered.
     pub(super) fn answered(&mut self) {
         if let Some((_, end)) = self.request_ends.pop_front() {
             self.answered_end = end;
         }
     }
 
-    /// Waits for a reply; with `request`, also until the worker has begun that.
+    /// Waits for a reply; with `request`, also until the worker has begun that request.
     ///
-    /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first,
-    /// and listens for the worker's end after that.
+    /// Most replies come within microseconds, and a wake-up by futex costs half of one by socket. So this sleeps on the
+    /// futex for [`FUTEX_WAIT`] first, and then polls the socket and the pidfd, which report the worker's death.
     pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> WaitEvent {
         if let Err(cause) = self.check_owner() {
             return WaitEvent::Lost(cause);
@@ -246,7 +248,7 @@ impl Child {
             if !open {
                 return WaitEvent::Lost(LossCause::Disconnected);
             }
-            // The worker may send without end: then the socket is ready however late it is.
+            // A compromised worker may send bytes without end, and then `poll` never reports the deadline.
             if matches!(waited, Ok(WaitResult::TimedOut)) || deadline.is_some_and(|deadline| Instant::now() >= deadline)
             {
                 return WaitEvent::TimedOut;
@@ -259,7 +261,7 @@ impl Child {
         self.rings.has_reply()
     }
 
-    /// Takes a reply's bytes, if there is one. It must be to the oldest request that is not answered.
+    /// Takes the next reply, if there is one. It must answer the oldest request that is not answered.
     pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<ReplyHeader>, LossCause> {
         self.check_owner()?;
         let words = self.rings.take_reply(payload).map_err(|Corrupt| LossCause::Corrupt)?;
@@ -271,7 +273,7 @@ impl Child {
         }
     }
 
-    /// Takes the results that a worker had finished of a reply when it ended; how many.
+    /// Takes the complete results of the reply that the worker was writing when it died; returns their number.
     pub(super) fn take_open_reply(&self, payload: &mut Vec<u8>) -> u32 {
         if !self.owner.is_here() {
             return 0;
@@ -279,12 +281,12 @@ impl Child {
         self.rings.take_open_reply(payload).unwrap_or(0)
     }
 
-    /// Opens a reply's bytes.
+    /// Opens a reply's payload, with its attachments.
     pub(super) fn open<'a>(&mut self, attachment_word: u32, payload: &'a [u8]) -> io::Result<ReceivedMessage<'a>> {
         self.connection.open(attachment_word, payload)
     }
 
-    /// Gives memory back that is not in use, here and there.
+    /// Releases shared memory that is not in use, here and in the worker.
     pub(super) fn release_memory(&mut self) {
         if !self.owner.is_here() {
             return;
@@ -294,12 +296,12 @@ impl Child {
         self.rings.send_command(RELEASE_MEMORY);
     }
 
-    /// Whether there is rings memory for large attachments, of this side or of the worker's.
+    /// Whether this process or the worker holds segments for large blocks.
     pub(super) fn holds_memory(&self) -> bool {
         !(self.connection.outbox.is_empty() && self.connection.inbox.is_empty())
     }
 
-    /// Tells a worker that has nothing to do to end; one that a signal has stopped goes on, to do so.
+    /// Asks a worker that runs nothing to exit. Continues it if a signal has stopped it.
     pub(super) fn ask_to_close(&self) {
         if self.owner.is_here() {
             self.rings.send_command(CLOSE);
@@ -307,13 +309,13 @@ impl Child {
         }
     }
 
-    /// Ends a worker that has nothing to do: it drops what it has, and exits.
+    /// Ends a worker that runs nothing: it drops its state, and exits.
     pub(super) fn close(self) {
         self.ask_to_close();
         self.close_by(close_deadline());
     }
 
-    /// Waits until a worker that was asked to close has ended, until the deadline at most; then it is killed.
+    /// Waits until a worker that was asked to close has exited; kills it at the deadline.
     pub(super) fn close_by(mut self, deadline: Instant) {
         if !self.owner.is_here() {
             return;
@@ -327,10 +329,10 @@ impl Child {
                 break;
             }
         }
-        // Dropping it sees to the rest.
+        // Dropping `self` kills the process if it still runs, and reaps it.
     }
 
-    /// Sees to it that the process has ended, and says how it has.
+    /// Makes sure that the process has ended, and reports how.
     pub(super) fn reap(self, cause: LossCause) -> ExitReport {
         let pid = self.process.id();
         if !self.owner.is_here() {
@@ -353,7 +355,7 @@ impl Child {
     }
 }
 
-/// Until when workers that are asked to close now may take.
+/// The deadline of workers that are asked to exit now.
 pub(super) fn close_deadline() -> Instant {
     Instant::now() + CLOSE_TIMEOUT
 }
@@ -362,7 +364,7 @@ fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-/// Has the process started, and waits for it; no longer than the caller may.
+/// Has the spawner thread start the process, and waits for it until the caller is cancelled or its time is up.
 fn spawn(command: Command, caller: &mut StartCaller<'_>) -> Result<ChildProcess, StartError> {
     let coming = spawner::spawn(command).map_err(StartError::System)?;
     let deadline = caller.deadline();
@@ -370,7 +372,7 @@ fn spawn(command: Command, caller: &mut StartCaller<'_>) -> Result<ChildProcess,
         match coming.recv_timeout(POLL_INTERVAL) {
             Ok(process) => return process.map_err(StartError::System),
             Err(RecvTimeoutError::Disconnected) => return Err(StartError::System(spawner::thread_ended())),
-            // What comes later is killed: nobody receives it.
+            // If the process starts later, the spawner cannot send it, drops it, and so kills it.
             Err(RecvTimeoutError::Timeout) if (caller.is_cancelled)() => return Err(StartError::Cancelled),
             Err(RecvTimeoutError::Timeout) if is_over(deadline) => return Err(StartError::TimedOut),
             Err(RecvTimeoutError::Timeout) => {}
@@ -378,8 +380,7 @@ fn spawn(command: Command, caller: &mut StartCaller<'_>) -> Result<ChildProcess,
     }
 }
 
-/// Workers share the machine: what is parallel inside of one gets its share of the cores, unless the user said how
-/// many.
+/// Divides the machine's cores among the workers, for parallel code inside them, unless the user set the variables.
 fn share_cores(command: &mut Command, workers: usize) {
     let share = (cpu::cores() / workers.max(1)).max(1).to_string();
     for variable in ["FANFOLD_CPU_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
@@ -389,11 +390,11 @@ fn share_cores(command: &mut Command, workers: usize) {
     }
 }
 
-/// How a worker ended.
+/// How a worker process ended.
 #[derive(Debug)]
 pub(crate) struct ExitReport {
     pub(super) pid: u32,
-    /// How its process ended, if that was its own doing.
+    /// How the process exited, if this process did not kill it for another cause.
     exit: Option<Exit>,
     cause: LossCause,
     limits: WorkerLimits,
@@ -451,23 +452,23 @@ impl fmt::Display for ExitReport {
     }
 }
 
-/// Why there is no worker.
+/// Why a worker process could not be started.
 #[derive(Debug)]
 pub(super) enum StartError {
     /// The caller was cancelled.
     Cancelled,
-    /// The caller's time is up.
+    /// The caller's time limit has passed.
     TimedOut,
     System(io::Error),
     NoAnswer,
     OtherBuild,
-    /// The worker says why it cannot start.
+    /// The worker reported why it cannot start.
     Refused(String),
     Ended(ExitReport, io::Error),
 }
 
 impl StartError {
-    /// Whether the next start may succeed.
+    /// Whether another start may succeed.
     pub(super) fn may_succeed_later(&self) -> bool {
         match self {
             Self::System(error) => refusal::may_succeed_later(error),
@@ -490,7 +491,7 @@ impl fmt::Display for StartError {
             }
             Self::OtherBuild => f.write_str("the worker process is another build of this program"),
             Self::Refused(why) => write!(f, "the worker process could not start: {why}"),
-            // A program without `init()` runs to its end, or closes what it takes for standard input.
+            // A program without `init()` runs to its end, or closes the socket that it takes for standard input.
             Self::Ended(report, error) if report.signal().is_none() => write!(
                 f,
                 "the worker process ended before it was ready ({report}; {error}): {INIT}; if it does, what the worker \

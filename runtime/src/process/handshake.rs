@@ -1,5 +1,8 @@
-//! How a parent and its new worker with_worker: the parent starts its own program with a variable in its environment
-//! and a socket as standard input, sends the memory they share and a [`Handshake`], and gets one back.
+//! The handshake of a parent and its new worker process.
+//!
+//! The parent starts its own program with a variable in the environment and a socket as standard input. It sends the
+//! descriptor of the shared memory and a [`Handshake`] over the socket, and the worker answers with its own
+//! [`Handshake`], or with the reason why it cannot start.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -9,22 +12,23 @@ use super::os::{self, AsFd, OwnedFd, UnixStream, WaitResult};
 use super::registry;
 use crate::process::os::pidfd::ChildProcess;
 
-/// How long a worker may take to say handshake. Starting takes milliseconds; this is for machines that are overrun.
+/// The time that a worker may take to answer. A start takes milliseconds; this limit is for overloaded machines.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What each side tells the other.
+/// The message that each side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handshake {
-    /// See [`registry::fingerprint`].
+    /// The fingerprint of the program: see [`registry::fingerprint`].
     pub(super) fingerprint: u64,
-    /// Bytes of private memory that the worker may have; 0 is no limit.
+    /// The bytes of private memory that the worker may have; 0 means no limit.
     pub(super) memory_limit: u64,
 }
 
 impl Handshake {
     pub(super) const SIZE: usize = 24;
     const MAGIC: [u8; 8] = *b"fanfold1";
-    /// In place of [`MAGIC`](Self::MAGIC): why the worker cannot start, as text up to the end.
+    /// Stands in place of [`MAGIC`](Self::MAGIC) before the reason why the worker cannot start, which is text to the
+    /// end.
     const REFUSAL: [u8; 8] = *b"fanfold!";
 
     pub(super) fn new(memory_limit: u64) -> Self {
@@ -46,7 +50,7 @@ impl Handshake {
             Self::MAGIC => {}
             Self::REFUSAL => {
                 let mut why = Vec::new();
-                // What it says is shown to the user: no more than a message.
+                // The user sees this text, so its length is bounded.
                 from.take(1 << 10).read_to_end(&mut why)?;
                 return Err(io::Error::other(StartRefusal(String::from_utf8_lossy(&why).into_owned())));
             }
@@ -56,7 +60,7 @@ impl Handshake {
     }
 }
 
-/// Why a worker cannot start, in its own words.
+/// The reason why a worker cannot start, as it reports it.
 #[derive(Debug)]
 struct StartRefusal(String);
 
@@ -68,26 +72,26 @@ impl fmt::Display for StartRefusal {
 
 impl std::error::Error for StartRefusal {}
 
-/// The worker's side of a failed start: tells the parent why, if it still listens.
+/// Worker: reports to the parent why this process cannot start. The parent may be gone, so errors are ignored.
 pub(super) fn refuse(socket: &mut UnixStream, why: &io::Error) {
     let message = [&Handshake::REFUSAL[..], why.to_string().as_bytes()].concat();
     let _ = socket.write_all(&message);
 }
 
-/// Why a worker cannot be worked with.
+/// Why a handshake failed.
 #[derive(Debug)]
 pub(super) enum HandshakeError {
-    /// It says nothing.
+    /// The worker did not answer in time.
     TimedOut,
-    /// It is another build of the program.
+    /// The worker is another build of the program.
     OtherBuild,
-    /// It cannot start: why.
+    /// The worker reported why it cannot start.
     Refused(String),
-    /// It is gone, or speaks another language.
+    /// The worker closed the socket, or sent something else.
     Disconnected(io::Error),
 }
 
-/// The parent's side: sends the memory and a handshake, and compares the answer, which must be there by the deadline.
+/// Parent: sends the memory and `own`, and compares the answer with `own`.
 pub(super) fn with_worker(
     socket: &UnixStream,
     process: Option<&ChildProcess>,
@@ -110,8 +114,8 @@ pub(super) fn with_worker(
     if theirs == own { Ok(()) } else { Err(HandshakeError::OtherBuild) }
 }
 
-/// Reads from a worker's socket, until the deadline for all of it together. A worker that ends closes the socket; where
-/// a copy that it has forked holds the socket open, the pidfd tells of its end.
+/// Reads from a worker's socket until a deadline for all reads together. The end of the worker is end of file: it
+/// closes the socket, or the pidfd reports it if a process that the worker forked holds the socket open.
 struct DeadlineReader<'a> {
     socket: &'a UnixStream,
     process: Option<&'a ChildProcess>,
@@ -136,7 +140,7 @@ impl Read for DeadlineReader<'_> {
 mod tests {
     use super::*;
 
-    /// What the parent makes of a worker that answers this; nothing closes the socket.
+    /// The outcome of a handshake with a worker that sends `answer` and keeps running.
     fn answered(answer: &[u8]) -> Result<(), HandshakeError> {
         let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
         let memory = os::create_memory(1 << 12).expect("there is memory");

@@ -1,7 +1,7 @@
-//! The slots of a pool that nobody is on: workers that wait for work.
+//! [`IdleSlots`]: the worker slots of a pool that run no call.
 //!
-//! A thread of the pool takes one for each job. A direct call need not wait for such a thread: where a worker is idle
-//! and nothing is queued, the caller takes the slot itself, and the call costs two wake-ups instead of four.
+//! A thread of the pool takes a slot for each job. A direct call does not need such a thread: if a worker is idle and
+//! no job is queued, the caller takes the slot itself, and the call costs two thread wake-ups instead of four.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,9 +21,9 @@ pub(crate) struct IdleSlots {
 #[derive(Default)]
 #[allow(clippy::vec_box, reason = "they are moved often")]
 struct IdleState {
-    /// The one that was used last comes last, and is taken first: its worker is the most awake.
+    /// The slot that was used last is at the end and is taken first, because its worker ran most recently.
     slots: Vec<Box<WorkerSlot>>,
-    /// Whether the pool is at its end, and workers that come back are to end.
+    /// Whether the pool is closed, so that workers that come back are ended.
     closed: bool,
 }
 
@@ -36,7 +36,7 @@ impl IdleSlots {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on a slot, if need be on a new one, whose worker limiter with its first call.
+    /// Runs `work` on a slot: on one with a worker, else on one without, else on a new one.
     pub(crate) fn run_on_slot<T>(&self, work: impl FnOnce() -> T) -> T {
         let mut idle = self.lock();
         let ready = idle.slots.iter().rposition(|slot| slot.child.is_some());
@@ -48,8 +48,8 @@ impl IdleSlots {
         )
     }
 
-    /// Runs `work` on a slot whose worker waits for it, if there is one; gives whether there is shared memory to give
-    /// back later, too.
+    /// Runs `work` on a slot whose worker is ready, if there is one. Also returns whether a slot holds shared memory to
+    /// release later.
     pub(crate) fn try_run_on_idle<T>(&self, work: impl FnOnce() -> T) -> Option<(T, bool)> {
         let mut idle = self.lock();
         let ready = idle.slots.iter().rposition(|slot| slot.is_ready())?;
@@ -64,10 +64,10 @@ impl IdleSlots {
         work()
     }
 
-    /// Takes a slot back.
+    /// Puts a slot back.
     fn put_back(&self, slot: Box<WorkerSlot>) {
         let mut idle = reserve::lock_with_room(|| self.lock(), |idle| &mut idle.slots, 1);
-        // Workers that waited for others in the midst of a call may have made one too many.
+        // A thread that waits in the middle of a call is replaced by another, so there may be one worker too many.
         let spare = slot.child.is_some()
             && idle.slots.iter().filter(|slot| slot.child.is_some()).count() >= self.limits.workers;
         if idle.closed || spare {
@@ -78,20 +78,20 @@ impl IdleSlots {
         }
     }
 
-    /// Gives memory back that workers who wait do not need.
+    /// Releases shared memory of idle workers that is not in use.
     pub(crate) fn release_memory(&self) {
         self.lock().slots.iter_mut().for_each(|slot| slot.release_memory());
     }
 
-    /// Ends all workers; those that come back later, then.
+    /// Ends all idle workers now, and the others when they come back.
     pub(crate) fn close(&self) {
         Self::end(self.take_all());
     }
 
-    /// Kills the workers that run something or start, and ends the others.
+    /// Kills the workers that run calls or start, and ends the idle ones.
     pub(crate) fn cancel(&self) {
         let idle = self.take_all();
-        // The number of one that has ended may be that of a worker that has started since.
+        // The id of a worker that has exited may belong to a worker that has started since.
         let idle_processes = idle.iter().filter_map(|slot| slot.child.as_ref()).map(Child::process);
         let pids: Vec<u32> =
             idle_processes.filter(|process| process.exit().is_none()).map(|process| process.id()).collect();
@@ -99,7 +99,7 @@ impl IdleSlots {
         Self::end(idle);
     }
 
-    /// Takes all workers that wait, for good.
+    /// Takes all idle slots, and closes the pool.
     #[allow(clippy::vec_box, reason = "as in `IdleState`")]
     fn take_all(&self) -> Vec<Box<WorkerSlot>> {
         let mut idle = self.lock();
@@ -107,7 +107,7 @@ impl IdleSlots {
         std::mem::take(&mut idle.slots)
     }
 
-    /// Ends workers, all at once and in one time: those that do not answer are killed when it is over.
+    /// Ends workers, all at the same time. Those that have not exited at the deadline are killed.
     #[allow(clippy::vec_box, reason = "as in `IdleState`")]
     fn end(slots: Vec<Box<WorkerSlot>>) {
         slots.iter().for_each(|slot| slot.ask_to_close());
@@ -116,12 +116,12 @@ impl IdleSlots {
     }
 }
 
-/// Leaves the slot when dropped.
+/// Puts the current slot back when it is dropped, and restores the one before.
 struct SlotGuard<'a>(&'a IdleSlots, Option<Box<WorkerSlot>>);
 
 impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
-        // The one before is that of a call around this one.
+        // The slot before is that of a call around this one.
         if let Some(slot) = worker_slot::replace_current(self.1.take()) {
             self.0.put_back(slot);
         }
