@@ -1,7 +1,8 @@
-//! What goes with a frame: attachments of bytes that are too large for the wake_peer, each in a segment of its own.
+//! Messages with attachments: the payload of a frame, and the segments and file descriptors that belong to it.
 //!
-//! A frame's third attachment_word says how many attachments there are, and its payload begins with their descriptions.
-//! Where the bytes themselves are too many, they are a attachment as well, the last one.
+//! The third word of a frame is its *attachment word*: the number of attachments, and a bit that says whether the
+//! message itself is in the last of them, because it is too long for the ring. The payload begins with a table of the
+//! attachments, 16 bytes each.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,26 +17,26 @@ use super::role::is_worker_process;
 use crate::process::transport::ring::MAX_PAYLOAD;
 use crate::process::transport::segments::{Inbox, Outbox, ReceivedBytes, SentSegment};
 
-/// The bit in a frame's third attachment_word that says that all bytes are in the last attachment.
+/// The bit of the attachment word that says that the message is in the last attachment.
 const SPILLED: u32 = 1 << 31;
 
-/// In the place of a segment's number: an open file.
+/// Stands in place of a segment's number for a file descriptor.
 const DESCRIPTOR: u64 = u64::MAX;
 
-/// The bytes that tell the other process of a attachment.
+/// The size of a table entry in bytes: a segment's number, and the length of its block.
 const ENTRY_SIZE: usize = 16;
 
-/// Blocks and open files of one message, with the attachment of its bytes.
+/// The attachments of one message at most: segments, descriptors, and the message itself.
 const MAX_ATTACHMENTS: usize = MAX_SEGMENT_ATTACHMENTS + MAX_DESCRIPTOR_ATTACHMENTS + 1;
 
-/// Descriptors that came and were not asked for yet: those of a frame that is about to come, and of one more message.
+/// The received descriptors that are not claimed yet, at most: those of one frame, and of one more socket message.
 const MAX_UNCLAIMED: usize = MAX_ATTACHMENTS + os::MAX_FDS_PER_MESSAGE;
 
-/// Messages that are read from the socket at a time: a side that sends without end must not keep the other one there.
+/// The reads from the socket at a time, so that a worker that sends without end does not keep its parent there.
 const MAX_READS: usize = 64;
 
-/// Puts the descriptions of `attachments` before `bytes`; what is too long for the wake_peer goes into one more
-/// attachment. Gives the frame's third attachment_word.
+/// Puts the attachment table before `bytes`. A message that is too long for the ring becomes one more attachment.
+/// Returns the attachment word.
 pub(super) fn prepend_attachment_table(
     bytes: &mut Vec<u8>,
     attachments: &mut Vec<Attachment>,
@@ -66,7 +67,7 @@ pub(super) fn prepend_attachment_table(
     Ok(spilled | u32::try_from(attachments.len()).unwrap_or(0))
 }
 
-/// The attachments that a frame describes, `None` for an open file, and the bytes behind them.
+/// Parses the attachment table: the attachments, `None` for a file descriptor, and the bytes behind the table.
 fn parse_attachment_table(attachment_word: u32, payload: &[u8]) -> Option<(Vec<Option<SentSegment>>, &[u8])> {
     let count = Some((attachment_word & !SPILLED) as usize).filter(|count| *count <= MAX_ATTACHMENTS)?;
     let (described, bytes) = payload.split_at_checked(count.checked_mul(ENTRY_SIZE)?)?;
@@ -81,12 +82,12 @@ fn parse_attachment_table(attachment_word: u32, payload: &[u8]) -> Option<(Vec<O
     Some((attachments.collect::<Option<_>>()?, bytes))
 }
 
-/// One side's part of what the parent and a worker exchange beside the rings.
+/// One side of the connection between a parent and a worker: the socket, and the segments of both sides.
 pub(crate) struct Connection {
     pub(crate) socket: PeerSocket<UnixStream>,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
-    /// Descriptors of segments that came and were not asked for yet, in the order of their segments' first use.
+    /// Received descriptors that are not claimed yet, in the order of the attachments that they belong to.
     pub(super) descriptors: VecDeque<ForeignFd>,
 }
 
@@ -96,7 +97,7 @@ impl Connection {
         Self { socket, outbox: Outbox::default(), inbox: Inbox::default(), descriptors: VecDeque::new() }
     }
 
-    /// Sends the descriptors of segments that the other side does not know.
+    /// Sends the descriptors among the attachments, and those of segments that the other side does not know.
     pub(super) fn send_descriptors(&mut self, attachments: &[Attachment]) -> io::Result<()> {
         let new = attachments.iter().map(|attachment| match attachment {
             Attachment::Segment(sent) => self.outbox.take_descriptor(sent.segment),
@@ -108,13 +109,14 @@ impl Connection {
             Attachment::Descriptor(descriptor) => Some(descriptor.as_fd()),
         });
         let descriptors: Vec<_> = descriptors.collect();
-        // The other side may read none of this before it has the frame: many messages would fill the socket. A parent
-        // does not wait for room: a worker has read all that belongs to earlier frames, or it is not to be waited for.
+        // A parent does not wait for space in the socket. A sound worker has read the descriptors of all earlier
+        // frames, so the socket has space; a parent must not wait for another one. In the other direction, the parent
+        // reads while it waits for the reply.
         let wait = is_worker_process();
         descriptors.chunks(os::MAX_FDS_PER_MESSAGE).try_for_each(|some| os::send(&self.socket, b's', some, wait))
     }
 
-    /// Takes back attachments that were not sent.
+    /// Frees the segments of attachments that are not sent.
     pub(super) fn recall(&mut self, attachments: &[Attachment]) {
         for attachment in attachments {
             if let Attachment::Segment(sent) = attachment {
@@ -123,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Wakes the other side, which waits for the socket.
+    /// Wakes the other side, which sleeps on the socket.
     pub(super) fn wake_peer(&self) -> io::Result<()> {
         os::send(&self.socket, b'r', &[], true)
     }
@@ -151,12 +153,12 @@ impl Connection {
         Ok(true)
     }
 
-    /// Whether descriptors have come that no frame has announced, though all frames have been opened.
+    /// Whether descriptors came that belong to no frame. The caller has opened all frames.
     pub(super) fn has_unclaimed(&self) -> bool {
         !self.descriptors.is_empty()
     }
 
-    /// Opens a frame's payload.
+    /// Opens a frame's payload: claims its descriptors, and takes its segments.
     pub(super) fn open<'a>(&mut self, attachment_word: u32, payload: &'a [u8]) -> io::Result<ReceivedMessage<'a>> {
         let (attachments, bytes) = parse_attachment_table(attachment_word, payload)
             .ok_or_else(|| io::Error::other("a frame that cannot be read"))?;
@@ -173,7 +175,7 @@ impl Connection {
             arrived.push(ReceivedAttachment::Segment(self.inbox.open(sent)?));
         }
         let spilled = match arrived.pop_if(|_| attachment_word & SPILLED != 0) {
-            // Values are decoded from it: what is checked must not change before it is used.
+            // Values are decoded from these bytes, so they must not change after a check.
             Some(ReceivedAttachment::Segment(received)) => Some(received.into_private()?),
             Some(ReceivedAttachment::Descriptor(_)) => return Err(io::Error::other("a frame that cannot be read")),
             None => None,
@@ -181,7 +183,7 @@ impl Connection {
         Ok(ReceivedMessage { bytes, spilled, attachments: arrived })
     }
 
-    /// The next descriptor; it was sent before the frame was.
+    /// Claims the next descriptor. The other side sends descriptors before their frame.
     fn descriptor(&mut self) -> io::Result<ForeignFd> {
         if self.descriptors.is_empty() {
             self.drain_socket()?;
@@ -190,7 +192,7 @@ impl Connection {
     }
 }
 
-/// A frame's payload, opened.
+/// An opened payload, with its attachments.
 pub(super) struct ReceivedMessage<'a> {
     bytes: &'a [u8],
     spilled: Option<ReceivedBytes>,
@@ -198,12 +200,12 @@ pub(super) struct ReceivedMessage<'a> {
 }
 
 impl ReceivedMessage<'_> {
-    /// Whether ends of channels are in it.
+    /// Whether file descriptors are attached.
     pub(super) fn has_descriptors(&self) -> bool {
         self.attachments.iter().any(|attachment| matches!(attachment, ReceivedAttachment::Descriptor(_)))
     }
 
-    /// What reads it, once.
+    /// The decoder of this message. Called once: it takes the attachments.
     pub(super) fn decoder(&mut self) -> Decoder<'_> {
         let bytes = self.spilled.as_ref().map_or(self.bytes, ReceivedBytes::bytes);
         Decoder::new(bytes, std::mem::take(&mut self.attachments))

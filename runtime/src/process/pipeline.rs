@@ -1,9 +1,8 @@
-//! Several request on their way to one worker: while it runs the first, the next ones wait in its ring, and it need not
-//! wait for its parent between them.
+//! The pipeline of a worker: several short calls are in flight to one worker process, so that it begins the next call
+//! without waiting for its parent.
 //!
-//! A call that waits behind another one is lent, not given: when the one before it takes long, those not begun are
-//! taken back, for other workers to run. So only request that are quick travel together; how many, the call_time of the
-//! last ones tells.
+//! If the first call takes longer than 500 us, the calls that the worker has not begun are taken back, and other
+//! workers run them. So the pipeline is deep only for short calls; its depth follows the recent time of a call.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,54 +17,54 @@ use super::worker_slot::{self, WorkerSlot};
 use crate::error::TaskError;
 use crate::sys::unwind;
 
-/// How long a worker may be without a reply before what it has not begun is taken back.
+/// The time without a reply after which the calls that a worker has not begun are taken back.
 const STALL_TIMEOUT: Duration = Duration::from_micros(500);
-/// How much work a worker has ahead of it.
+/// The amount of work in flight that a worker should have.
 const TARGET_BACKLOG: Duration = Duration::from_micros(200);
-/// CallRequest on their way at most.
+/// The calls in flight to one worker at most.
 const MAX_IN_FLIGHT: u32 = 64;
 
-/// A task that is on its way to a worker. `J` is what it is in its pool's queue.
+/// A task that is sent to a worker with others. `J` is its type in the pool's queue.
 pub(crate) trait PipelinedTask<J>: Send {
     fn function(&self) -> &'static str;
-    /// The function's number in the program's table.
+    /// The index of the function in the program's table of functions.
     fn number(&self) -> u32;
-    /// The arguments.
+    /// The encoded arguments.
     fn bytes(&self) -> &[u8];
-    /// What tells the task from others that run.
+    /// The address of the task's state, which identifies it.
     fn key(&self) -> usize;
-    /// What [`series`](super::start_limit::series) was when the task was made.
+    /// The value of [`series`](super::start_limit::series) when the task was made.
     fn start_series(&self) -> u32;
-    /// Whether it was asked to stop.
+    /// Whether the task was cancelled.
     fn is_stopped(&self) -> bool;
-    /// Whether somebody's code runs when it ends.
+    /// Whether the end of the task runs a callback.
     fn has_callback(&self) -> bool;
-    /// Reads its result.
+    /// Reads the task's result.
     fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), CodecError>;
-    /// It has no result.
+    /// Sets the error of the task.
     fn fail(&mut self, error: TaskError);
     /// Ends the task.
     fn finish(self: Box<Self>);
-    /// Makes it a job again; `None` if it was cancelled.
+    /// Makes the task a job of the queue again; `None` if it was cancelled.
     fn into_job(self: Box<Self>) -> Option<J>;
 }
 
-/// Where tasks come from.
+/// The queue that a pipeline takes its tasks from.
 pub(crate) trait PipelineSource<J> {
-    /// One more, if there is one for a worker that has so many already.
+    /// Takes one more task, if there is one for a worker that has `in_flight` tasks already.
     fn next(&mut self, in_flight: usize) -> Option<Box<dyn PipelinedTask<J>>>;
-    /// Takes back what the worker has not begun.
+    /// Takes back the tasks that the worker has not begun.
     fn put_back(&mut self, tasks: Vec<Box<dyn PipelinedTask<J>>>);
 }
 
-/// What a worker has to do: requests by their numbers, the oldest first.
+/// The tasks in flight to one worker, with the numbers of their requests, the oldest first.
 type InFlightQueue<J> = VecDeque<(u32, Box<dyn PipelinedTask<J>>)>;
 
-/// Has this slot's worker run what the source gives, until there is no more.
+/// Runs the tasks of `source` on the worker process of this thread's slot, until there are no more.
 ///
 /// # Panics
 ///
-/// If this thread is no slot.
+/// If this thread has no worker slot.
 pub(crate) fn pipeline<J: 'static>(source: &mut dyn PipelineSource<J>) {
     worker_slot::with_current(|slot| {
         let mut in_flight = InFlightQueue::new();
@@ -86,8 +85,8 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
         }
     };
     let mut next = Some(first);
-    // Whether a reply was said to be there and was not.
-    let mut passed = false;
+    // Whether the last wait announced a reply that was not there.
+    let mut was_padding = false;
     loop {
         while in_flight.len() < depth(slot.call_time)
             && slot.has_tasks_left()
@@ -99,7 +98,7 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
                     slot.served += 1;
                     in_flight.push_back((number, task));
                 }
-                // An empty ring has room, unless the worker has written where it must not.
+                // An empty ring has space, unless the worker overwrote its positions.
                 Ok(None) if in_flight.is_empty() => {
                     source.put_back(vec![task]);
                     return handle_loss(slot, child, LossCause::Corrupt, in_flight, source);
@@ -116,7 +115,7 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
         }
         child.wake_worker();
         let Some((_, front)) = in_flight.front() else { break };
-        // Alone it can be killed without harm to others.
+        // Killing the worker is safe for other tasks only if this task is the only one in flight.
         let running = (in_flight.len() == 1).then(|| RunningTask::enter(front.key(), child.process()));
         if running.is_some() && front.is_stopped() {
             drop(running);
@@ -128,17 +127,18 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
         drop(running);
         match event {
             WaitEvent::Reply => match take(slot, &mut child, in_flight) {
-                // Once, at the end of the ring; a worker could do so for ever.
-                Ok(0) if !passed => passed = true,
+                // Padding at the end of the ring. A second one in a row is refused, because a compromised worker could
+                // write padding without end.
+                Ok(0) if !was_padding => was_padding = true,
                 Ok(0) => return handle_loss(slot, child, LossCause::Corrupt, in_flight, source),
                 Ok(taken) => {
-                    passed = false;
+                    was_padding = false;
                     let call_time = begun.elapsed() / taken;
                     slot.call_time = (slot.call_time * 3 + call_time) / 4;
                 }
                 Err(cause) => return handle_loss(slot, child, cause, in_flight, source),
             },
-            // Nobody asked.
+            // `wait` was not asked to report this.
             WaitEvent::Begun => {}
             WaitEvent::TimedOut => {
                 let first = child.take_back();
@@ -149,7 +149,7 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
                 if !unbegun.is_empty() {
                     source.put_back(unbegun.into_iter().map(|(_, task)| task).collect());
                 }
-                // A worker begins a request when it has replied to the one before: it cannot be at two of them.
+                // A worker begins a request after it has replied to the one before, so it cannot have begun two.
                 if in_flight.len() > 1 && !child.has_reply() {
                     return handle_loss(slot, child, LossCause::Corrupt, in_flight, source);
                 }
@@ -164,7 +164,7 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
         source.put_back(vec![task]);
     }
     if child.connection.has_unclaimed() {
-        // It sent what nobody asked for: it gets no more request.
+        // A worker that sends unannounced descriptors gets no more calls.
         child.reap(LossCause::Corrupt);
         slot.served = 0;
     } else {
@@ -172,13 +172,13 @@ fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, sour
     }
 }
 
-/// CallRequest to have on their way at this call_time.
+/// The calls to have in flight at this time of a call.
 fn depth(call_time: Duration) -> usize {
     let fitting = TARGET_BACKLOG.as_nanos() / call_time.as_nanos().max(1);
     usize::try_from(fitting.clamp(1, u128::from(MAX_IN_FLIGHT))).unwrap_or(1)
 }
 
-/// Takes all replies that are there: how many.
+/// Takes all replies that wait; returns their number.
 fn take<J: 'static>(
     slot: &mut WorkerSlot,
     child: &mut Child,
@@ -186,7 +186,8 @@ fn take<J: 'static>(
 ) -> Result<u32, LossCause> {
     let mut taken = 0;
     while let Some(ReplyHeader { status, count, attachment_word, .. }) = child.reply(&mut slot.reply)? {
-        // Until its reply is open the call is on its way, and is lost with the worker if that fails.
+        // The task stays in flight until its reply is open, so it is lost with the worker if the reply cannot be
+        // opened.
         let mut message = child.open(attachment_word, &slot.reply).map_err(|_| LossCause::Corrupt)?;
         let (_, mut task) = in_flight.pop_front().ok_or(LossCause::Corrupt)?;
         child.answered();
@@ -211,7 +212,7 @@ fn take<J: 'static>(
     Ok(taken)
 }
 
-/// The worker is gone, and with it what it ran.
+/// Handles the loss of a worker: the task that it had begun fails, and the others are put back.
 fn handle_loss<J: 'static>(
     slot: &mut WorkerSlot,
     mut child: Child,
@@ -226,7 +227,7 @@ fn handle_loss<J: 'static>(
     let is_cancelled = in_flight.front().is_some_and(|(_, front)| front.is_stopped());
     let (has_begun_call, failed_before) = (child.has_begun_call, child.failed_before);
     let report = child.reap(cause);
-    // A worker that has begun nothing is a start that has failed. The tasks are queued again, up to a bound.
+    // A worker that never began a call counts as a failed start. Its tasks are queued again, a bounded number of times.
     let is_failed_start = !has_begun_call && !is_cancelled;
     let given_up =
         is_failed_start.then(|| slot.limiter.worker_failed_start(failed_before, &slot.failed_start(&report))).flatten();
@@ -245,7 +246,8 @@ fn handle_loss<J: 'static>(
     source.put_back(in_flight.drain(..).map(|(_, task)| task).collect());
 }
 
-/// Ends a task. Its callbacks may wait for others that this thread is to receive: then another thread runs them.
+/// Ends a task. If it has a callback and other tasks are in flight, another thread ends it: the callback may wait for
+/// tasks whose replies this thread receives.
 fn finish<J: 'static>(task: Box<dyn PipelinedTask<J>>, others: bool) {
     if !(others && task.has_callback()) {
         return unwind::contain(|| task.finish());

@@ -1,8 +1,8 @@
-//! The functions that a worker can be asked for, in a table that the linker fills.
+//! The registry: a table of all functions of `kind = "process"`, which the linker fills.
 //!
-//! A worker runs the very program that its parent is, so an entry has the same place in both tables, and its number is
-//! all that a request says. That it is the same program is checked once, when they meet: the [`fingerprint`] covers
-//! every name in the table, how the code lies in memory, and the program's file.
+//! A worker runs the same program as its parent, so an entry has the same index in both tables, and a request names its
+//! function by the index. The handshake compares the [`fingerprint`] of both programs. It covers the names in the
+//! table, the layout of the code, and the program's file.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
@@ -12,32 +12,32 @@ use linkme::distributed_slice;
 use super::serve::Serving;
 use crate::sys::try_once::get_or_make;
 
-/// All entries of the program.
+/// The entries of all functions of the program.
 #[distributed_slice]
 pub static ENTRIES: [Entry];
 
-/// A function of `kind = "process"`.
+/// The entry of one function of `kind = "process"`.
 pub struct Entry {
-    /// Crate, version, path and place in the source: no two functions share it.
+    /// Module path, name, file, line and column, which no two functions share.
     name: &'static str,
     serve: fn(&mut Serving<'_>),
 }
 
 impl Entry {
-    /// A function of this name; `serve` reads its arguments, runs it, and writes its results.
+    /// The entry of a function. `serve` reads its arguments, runs it, and writes its results.
     #[must_use]
     pub const fn new(name: &'static str, serve: fn(&mut Serving<'_>)) -> Self {
         Self { name, serve }
     }
 
-    /// Its place in the table.
+    /// The index of this entry in the table.
     pub(crate) fn number(&self) -> u32 {
         let place = ENTRIES.iter().position(|entry| std::ptr::eq(entry, self));
         place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
     }
 }
 
-/// Answers a request for the entry of this number.
+/// Answers a request for the function with this index.
 pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
     match ENTRIES.get(number as usize) {
         Some(entry) => (entry.serve)(serving),
@@ -48,13 +48,13 @@ pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
     }
 }
 
-/// A number that two processes share only if they run the same build of the same program.
+/// A number that is the same in two processes only if they run the same build of the same program.
 pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *get_or_make(&FINGERPRINT, || {
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        // Programs lie anywhere in memory, but the distances within one are its build's.
+        // A program is loaded at a random address, but the distances between its functions are those of its build.
         let origin = (fingerprint as fn() -> u64 as usize, serve as fn(u32, &mut Serving<'_>) as usize);
         for entry in ENTRIES {
             entry.name.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! A request in the worker, as the function's entry sees it: arguments to read, results to write.
+//! [`Serving`]: a request in the worker process, with its arguments to read and its results to write.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use crate::process::transport::ring::{Corrupt, FrameWords, MAX_PAYLOAD, OpenRepl
 use crate::sys::clock::Moment;
 use crate::sys::owner::{end_copy_of_worker, end_now, end_vfork_of_worker};
 
-/// How often a worker looks whether its parent has taken some of many large results.
+/// The interval at which a worker checks whether its parent has released segments.
 const SEGMENT_POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// What a reply says, in its first attachment_word.
+/// The statuses of replies.
 pub(crate) mod status {
-    /// Results.
+    /// The reply has results.
     pub(crate) const DONE: u32 = 0;
-    /// The function panicked: its message, and the place.
+    /// The function panicked; the reply has its message and location.
     pub(crate) const PANICKED: u32 = 1;
-    /// The worker's state could not be made: why.
+    /// The state of the worker could not be made; the reply has the reason.
     pub(crate) const INIT: u32 = 2;
-    /// Arguments or a result could not cross: why.
+    /// Arguments or a result could not be read or written; the reply has the reason.
     pub(crate) const CODEC: u32 = 3;
 }
 
-/// What a reply's frame says beside its payload.
+/// The header of a reply, which the three words of its frame hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyHeader {
-    /// One of [`status`].
+    /// One of the values in [`status`].
     pub(crate) status: u32,
-    /// Results in it.
+    /// The number of results.
     pub(crate) count: u32,
-    /// The number of the request that it answers.
+    /// The number of the request that the reply answers.
     pub(crate) request: u32,
-    /// Its attachments, as [`prepend_attachment_table`] gives them.
+    /// The attachment word, as [`prepend_attachment_table`] returns it.
     pub(crate) attachment_word: u32,
 }
 
 impl ReplyHeader {
-    /// The status stands above the count, which an open reply has 16 bits for.
+    /// The number of low bits that hold the count, which is at most `u16::MAX`. The status is in the bits above.
     const STATUS: u32 = 16;
 
     pub(crate) fn to_words(self) -> FrameWords {
@@ -50,7 +50,7 @@ impl ReplyHeader {
     }
 }
 
-/// A request that is being answered.
+/// A request that the worker is answering.
 pub struct Serving<'a> {
     pub(crate) input: Decoder<'a>,
     pub(crate) replies: ReplyWriter<'a>,
@@ -66,12 +66,12 @@ impl Serving<'_> {
         self.input.part("they were not read to their end", read)
     }
 
-    /// Says why the request cannot be answered.
+    /// Ends the request because its arguments or results could not be read or written.
     pub(crate) fn refuse(&mut self, why: &str) {
         self.replies.fail(status::CODEC, &(why, ""));
     }
 
-    /// Says how a call has failed.
+    /// Ends the request with the error of a call.
     pub(crate) fn fail(&mut self, error: &TaskError) {
         let (status, message, place) = match error {
             TaskError::Panicked { message, location, .. } => {
@@ -85,30 +85,31 @@ impl Serving<'_> {
     }
 }
 
-/// A request that took less, in nanoseconds, has not called `vfork`, which takes 14 us on a fast machine.
+/// A request that took less time than this, in nanoseconds, has not called `vfork`, which takes 14 us on a fast
+/// machine.
 const MIN_VFORK_NS: u64 = 5_000;
 
-/// Where a worker writes its replies.
+/// Writes the replies of a worker process.
 ///
-/// Only the process that was started as the worker may answer. A task may fork, by code whose `exec` fails for example,
-/// and return here in both processes. The copy ends itself before it writes to anything that it shares with the worker:
-/// the result's attachments, the ring, the socket.
+/// Only the process that was started as the worker may answer. A task may fork and return here in both processes, for
+/// example if an `exec` fails. The copy ends itself before it writes to anything that it shares with the worker:
+/// segments, rings, and socket.
 pub(crate) struct ReplyWriter<'a> {
     pub(crate) rings: &'a Rings,
     pub(crate) connection: &'a mut Connection,
-    /// A result on its way to the ring.
+    /// The result that is being written.
     pub(crate) scratch: &'a mut Vec<u8>,
     pub(crate) open: Option<(OpenReply, usize)>,
-    /// Calls of the request that were not answered yet.
+    /// The calls of the request that are not answered yet.
     pub(crate) left: u32,
-    /// The request's number, which each reply repeats.
+    /// The number of the request, which each reply repeats.
     pub(crate) request: u32,
-    /// When the request was begun.
+    /// The time at which the request was begun.
     pub(crate) begun: Moment,
 }
 
 impl ReplyWriter<'_> {
-    /// Answers one call.
+    /// Answers one call with its result.
     pub(crate) fn result(
         &mut self,
         write: impl FnOnce(&mut Encoder<'_>) -> Result<(), CodecError>,
@@ -125,7 +126,7 @@ impl ReplyWriter<'_> {
             attachments: &mut attachments,
             outbox: Some(&mut self.connection.outbox),
         });
-        // Writing runs the user's code, too.
+        // `write` runs code of the user, which may fork as well.
         end_copy_of_worker();
         let packed = match written {
             Ok(()) if attachments.is_empty() && self.scratch.len() <= MAX_PAYLOAD => {
@@ -141,7 +142,7 @@ impl ReplyWriter<'_> {
             Ok(attachment_word) => {
                 self.flush();
                 if self.connection.send_descriptors(&attachments).is_err() {
-                    end_now(); // The parent is gone.
+                    end_now();
                 }
                 self.post(status::DONE, attachment_word);
                 self.left -= 1;
@@ -154,7 +155,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Waits until the parent has given attachments back: it does so as it takes the replies that have them.
+    /// Waits until the parent has released segments, which it does as it takes the replies.
     #[cold]
     fn wait_for_segments(&mut self) {
         while self.connection.outbox.should_wait() {
@@ -164,7 +165,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Adds the result in the scratch to the open reply; the place of which it may not get twice.
+    /// Appends the result in `scratch` to the open reply, or to a new one if it does not fit.
     fn append(&mut self) {
         loop {
             if let Some((place, room)) = &mut self.open {
@@ -173,7 +174,7 @@ impl ReplyWriter<'_> {
                 }
                 self.flush();
             }
-            // Room for the results that are to come, if they are like this one.
+            // Reserve space for the results to come, assuming that they have the size of this one.
             let expected = self.scratch.len().saturating_mul(self.left as usize + 1);
             let room = expected.clamp(self.scratch.len(), MAX_PAYLOAD);
             self.open = Some((self.reserve(room), room));
@@ -184,13 +185,13 @@ impl ReplyWriter<'_> {
         self.wait_until_space(room, |replies| replies.rings.reserve_reply(room))
     }
 
-    /// Waits for room for so many bytes of payload, until `take` finds it.
+    /// Repeats `take` until there is space for `room` bytes of payload in the ring.
     fn wait_until_space<T>(&mut self, room: usize, take: impl Fn(&Self) -> Result<Option<T>, Corrupt>) -> T {
         loop {
             match take(self) {
                 Ok(Some(taken)) => return taken,
                 Ok(None) => {}
-                // The task has written where it must not, and nothing here can be believed any more.
+                // The task has overwritten the shared memory, so nothing in it can be trusted.
                 Err(_) => end_now(),
             }
             ring_doorbell(self.rings, self.connection);
@@ -198,7 +199,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Ends the open reply.
+    /// Publishes the open reply.
     pub(crate) fn flush(&mut self) {
         self.end_forked_copies();
         if let Some((place, _)) = self.open.take()
@@ -208,7 +209,7 @@ impl ReplyWriter<'_> {
         }
     }
 
-    /// Ends this process if it is not the worker's.
+    /// Ends this process if it is a forked copy of the worker.
     fn end_forked_copies(&self) {
         end_copy_of_worker();
         if Moment::now().since(self.begun) > MIN_VFORK_NS {
@@ -220,18 +221,18 @@ impl ReplyWriter<'_> {
         ReplyHeader { status, count, request: self.request, attachment_word }
     }
 
-    /// Ends the request without a result for what is left of it.
+    /// Ends the request: the calls that are left have no results.
     fn fail(&mut self, status: u32, why: &(&str, &str)) {
-        // As the copy of a worker, this process ends here.
+        // In a forked copy of the worker this ends the process.
         self.flush();
-        // A message is for people; one of megabytes helps nobody.
+        // A text of megabytes does not help a reader.
         let cut = |text: &str| text.chars().take(8_000).collect::<String>();
         let why = (cut(why.0), cut(why.1));
         self.scratch.clear();
         let mut attachments = Vec::new();
         let mut encoder =
             Encoder { bytes: self.scratch, attachments: &mut attachments, outbox: Some(&mut self.connection.outbox) };
-        // Two strings always have a serial form.
+        // A pair of strings can always be encoded, so this does not fail.
         let _ = encoder.value(&why);
         self.post(status, 0);
         self.left = 0;
@@ -243,9 +244,9 @@ impl ReplyWriter<'_> {
     }
 }
 
-/// Wakes the parent's thread if it sleeps.
+/// Wakes the parent if it sleeps.
 pub(crate) fn ring_doorbell(rings: &Rings, connection: &Connection) {
     if rings.wake_parent() && connection.wake_peer().is_err() {
-        end_now(); // The parent is gone.
+        end_now();
     }
 }

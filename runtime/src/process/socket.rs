@@ -1,10 +1,9 @@
-//! One end of a channel: a socket that keeps messages apart, and that the system closes with its last holder.
+//! [`ChannelSocket`]: one end of a channel, a Unix socket that keeps message boundaries.
 //!
-//! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
-//! descriptor is the message. That memory is sealed before it is sent, as the sender may be a process that is not
-//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its
-//! size. So that large messages count as such, one whose bytes are elsewhere is filled up to the length of the longest
-//! inline one.
+//! A message is a tag byte and its bytes. The bytes follow inline, or they are in shared memory whose descriptor is
+//! attached. The memory is sealed before it is sent, so that an untrusted sender can neither write to it nor shorten it
+//! while it is read. The kernel bounds what waits in a socket by its size in bytes; so a message in shared memory is
+//! padded to the length of the longest inline message.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,26 +17,27 @@ use super::readiness::Readiness;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::end_copy_of_worker;
 
-/// The longest message that goes inline.
+/// The length of the longest inline message.
 const MAX_INLINE: usize = 1 << 16;
 
-/// An end of a channel. Copies hold the same end.
+/// One end of a channel. Clones are descriptors of the same end, which the kernel closes with the last of them.
 pub(crate) struct ChannelSocket(pub(super) PeerSocket<OwnedFd>);
 
-/// A message that has come.
+/// A message that was received.
 pub(crate) enum ChannelMessage {
     Inline(Vec<u8>),
     Sealed(SealedBytes),
 }
 
-/// The bytes of a large message.
+/// The bytes of a message in shared memory.
 pub(crate) struct SealedBytes(Mapping);
 
 impl ChannelMessage {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline(bytes) => &bytes[1..],
-            // SAFETY: mapped as long as `self`, and `Mapping::sealed` saw that it is sealed: nobody writes to it.
+            // SAFETY: the mapping lives as long as `self`, and `Mapping::sealed` checked that the memory is sealed
+            // against writing, so the bytes do not change.
             Self::Sealed(SealedBytes(mapping)) => unsafe {
                 std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
             },
@@ -50,7 +50,7 @@ impl ChannelSocket {
         Self(PeerSocket::new(socket))
     }
 
-    /// The two ends of a new channel.
+    /// Makes a channel; returns its two ends.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = os::channel_pair()?;
         Ok((Self::new(one), Self::new(other)))
@@ -60,7 +60,7 @@ impl ChannelSocket {
         self.0.try_clone().map(Self::new).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
     }
 
-    /// Sends a message; waits while the channel is full if it may.
+    /// Sends a message. If the channel is full, waits for space, or fails with `WouldBlock` if `wait` is false.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         end_copy_of_worker();
         if bytes.len() <= MAX_INLINE {
@@ -71,7 +71,7 @@ impl ChannelSocket {
         os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
 
-    /// Receives a message; `None` when the other end is closed and nothing is left.
+    /// Receives a message; `None` if the other end is closed and no message is left.
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<ChannelMessage>> {
         end_copy_of_worker();
         let mut bytes = vec![0; MAX_INLINE + 1];
@@ -92,14 +92,14 @@ impl ChannelSocket {
         }
     }
 
-    /// Waits until there is a message or room for one; `false` if the deadline comes first.
+    /// Waits until there is a message, or space for one; `false` at the deadline.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
         os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
     }
 }
 
 impl ChannelSocket {
-    /// Has an async task woken when there is a message or room for one.
+    /// Wakes an async task when there is a message, or space for one.
     pub(crate) fn watch(&self, to_send: bool, waker: &Waker) -> io::Result<Readiness> {
         Readiness::watch(&self.0, to_send, waker.clone())
     }

@@ -1,9 +1,11 @@
-//! The one thread that starts workers. The system ends a worker when the thread that started it ends, and this one ends
-//! with the process.
+//! The spawner: one thread that starts all worker processes, and reaps those that exit while they are idle.
 //!
-//! The thread also reaps workers that end while they are idle, when nobody waits for them. While workers live, it asks
-//! the kernel once a second, a system call for each worker. Waiting for all pidfds at once would cost a descriptor to
-//! be woken by for each start, and does not work on kernels without pidfds.
+//! The kernel kills a worker when the thread that started it ends (`PR_SET_PDEATHSIG`). The spawner thread ends only
+//! with its process.
+//!
+//! While workers live, the thread asks the kernel once a second whether one has exited, by one system call for each
+//! worker. Waiting for all pidfds at once would need a descriptor to wake the thread for each start, and kernels
+//! without pidfds could not do it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,14 +18,14 @@ use super::os::pidfd::{ChildProcess, Reaper};
 use super::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::PerProcess;
 
-/// How long a worker that has ended may stay a zombie.
+/// The time that a worker that has exited may stay a zombie.
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
 type SpawnRequest = (Command, Sender<io::Result<ChildProcess>>);
 
-/// Starts a process; it comes through the channel. One that nobody receives is killed.
+/// Starts a process, and sends it through the returned channel. If the receiver is gone, the process is killed.
 pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<ChildProcess>>> {
-    // The child of a fork does not have the thread, and starts one of its own.
+    // A forked process does not have the thread, and starts its own.
     static REQUESTS: PerProcess<Mutex<Option<Sender<SpawnRequest>>>> = PerProcess::new();
     let (reply, started) = channel();
     let mut requests = REQUESTS.get().lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +37,7 @@ pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<ChildPro
     Ok(started)
 }
 
-/// The error where the thread is thread_ended.
+/// The error if the spawner thread has ended.
 pub(super) fn thread_ended() -> io::Error {
     io::Error::other("the thread that starts worker processes has ended")
 }
@@ -46,7 +48,7 @@ fn start() -> io::Result<Sender<SpawnRequest>> {
     Ok(requests)
 }
 
-/// Starts what is received, and reaps what has ended.
+/// Starts the requested processes, and reaps those that have exited.
 fn serve(received: &Receiver<SpawnRequest>) {
     let mut reapers: Vec<Reaper> = Vec::new();
     loop {
@@ -67,10 +69,10 @@ fn serve(received: &Receiver<SpawnRequest>) {
     }
 }
 
-/// Runs the command. It holds the worker's end of the socket, which is closed here when this returns: the other end is
-/// closed to its reader only when the last holder has thread_ended.
+/// Runs the command. The command holds the worker's end of the socket. It is dropped here, so that the parent sees the
+/// socket closed when the worker exits.
 fn run(mut command: Command) -> io::Result<ChildProcess> {
-    // Where `SIGCHLD` is ignored, the standard library may panic as it cannot wait for a child that failed to start.
+    // If `SIGCHLD` is ignored, the standard library panics when it cannot wait for a child whose start failed.
     let spawned = catch_unwind(AssertUnwindSafe(|| command.spawn()));
     let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("it could not be waited for")));
     let child = spawned.map_err(|error| RefusedOperation::error(Operation::Program, error))?;

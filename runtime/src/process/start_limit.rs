@@ -1,11 +1,11 @@
-//! How often a pool limiter worker processes when that fails.
+//! [`StartLimiter`]: how often a pool tries to start worker processes when starts fail.
 //!
-//! A start has failed when there is no worker, or when the worker ends failed_before it begins its first call. The
-//! limiter of a pool that fail in a row are one *series*: between them is a pause that doubles, for all threads of the
-//! pool together, and after [`MAX_ATTEMPTS`] of them, or one that cannot succeed, the call gives up with the last
-//! cause. The first limiter of a pool are made at once, and are one attempt if they fail. A call that was made
-//! failed_before a series failed, a moment ago, shares its error: ten thousand queued tasks cost one series. A worker
-//! that begins a call ends the series.
+//! A start has failed when no worker is ready, or when the worker exits before it begins its first call. Consecutive
+//! failed starts of a pool are one *series*. After each failure all threads of the pool pause, from 20 ms doubling to 1
+//! s. After [`MAX_ATTEMPTS`] failures, or one that no retry can help, the call fails with the last cause. Starts that
+//! are made at the same time count as one attempt. A call that was made before a series failed, less than 1 s ago,
+//! fails with the same error, so ten thousand queued tasks cost one series. A worker that begins a call ends the
+//! series.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,52 +14,53 @@ use std::time::{Duration, Instant};
 use crate::process::os::pidfd::ChildProcess;
 use crate::sys::reserve;
 
-/// StartLimiter in a row that may fail.
+/// The consecutive failed starts of a series.
 const MAX_ATTEMPTS: u32 = 5;
-/// The pause after the first failure; it doubles with each.
+/// The pause after the first failure; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest pause, and how long calls share an error.
+/// The longest pause, and the time for which calls share an error.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// How often a pause looks whether its call was cancelled.
+/// The interval at which a pause checks whether its call was cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// A worker that limiter has as much time as its call's `timeout`, and this at least: most are there within 10 ms, but
-/// a machine that is short of cores takes longer, and a short limit is for the function, not for the start.
+/// The time that a worker may take to start: the call's `timeout`, and at least this. Most workers are ready within 10
+/// ms, and take longer if the machine is short of cores. A shorter time limit is meant for the function, not for the
+/// start.
 const MIN_START_TIME: Duration = Duration::from_secs(1);
 
-/// Series of failed limiter so far, of all pools.
+/// The number of failed series so far, in all pools.
 static SERIES: AtomicU32 = AtomicU32::new(0);
 
-/// A number that tells calls made failed_before a series failed from later ones.
+/// The number of failed series so far: it tells calls that were made before a series failed from later ones.
 #[inline]
 pub(crate) fn series() -> u32 {
     SERIES.load(Ordering::Relaxed)
 }
 
-/// The call that wants a worker.
+/// A call that needs a worker process.
 pub(crate) struct StartCaller<'a> {
-    /// The task that can be cancelled, as [`current`](crate::task::cancel::current) has it.
+    /// The task that can be cancelled, as [`current`](crate::task::cancel::current) returns it.
     pub(crate) task: Option<usize>,
-    /// What [`series`] was when the call was made.
+    /// The value of [`series`] when the call was made.
     pub(crate) start_series: u32,
-    /// Its time limit.
+    /// The time limit of the call.
     pub(crate) limit: Option<Duration>,
     pub(crate) is_cancelled: &'a dyn Fn() -> bool,
-    /// Until when its worker must be there; known once one is started.
+    /// The time at which its worker must be ready; set when a start is first tried.
     deadline: Option<Instant>,
-    /// StartLimiter that have failed for this call.
+    /// The failed starts of this call.
     failed: u32,
-    /// How many had failed in a row when its last start began.
+    /// The consecutive failed starts of the pool when this call's last start began.
     pub(crate) failed_before: u32,
 }
 
-/// Why a call gets no worker.
+/// Why a call gets no worker process.
 #[derive(Debug)]
 pub(crate) enum NoWorker {
-    /// It was cancelled.
+    /// The call was cancelled.
     Cancelled,
-    /// Its time is up.
+    /// Its time limit has passed.
     TimedOut,
-    /// Starting has failed: why.
+    /// Starts have failed, for this reason.
     Failed(String),
 }
 
@@ -73,7 +74,7 @@ impl<'a> StartCaller<'a> {
         Self { task, start_series, limit, is_cancelled, deadline: None, failed: 0, failed_before: 0 }
     }
 
-    /// Until when its worker must be there.
+    /// The time at which its worker must be ready.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         if self.deadline.is_none() {
             self.deadline = self.limit.and_then(|limit| Instant::now().checked_add(limit.max(MIN_START_TIME)));
@@ -82,21 +83,21 @@ impl<'a> StartCaller<'a> {
     }
 }
 
-/// The limiter of a pool, and the processes that came of them.
+/// The state of the starts of a pool, and its processes.
 #[derive(Default)]
 pub(crate) struct StartLimiter(Mutex<StartState>);
 
 #[derive(Default)]
 struct StartState {
-    /// Failures in a row; those at the same time are one.
+    /// Consecutive failures. Failures of starts that were made at the same time count once.
     failed: u32,
-    /// When the next start may be, after a failure.
+    /// After a failure, the time before which no start is made.
     next: Option<Instant>,
-    /// The last series that failed: its number, when that was, and the last cause.
+    /// The last failed series: its number, the time of its end, and its last cause.
     series: Option<(u32, Instant, Arc<str>)>,
-    /// The pool's processes.
+    /// The pool's worker processes.
     processes: Vec<Weak<ChildProcess>>,
-    /// Whether all that run are to be killed.
+    /// Whether the pool was cancelled, so that new processes are killed.
     cancelled: bool,
 }
 
@@ -144,22 +145,22 @@ impl StartLimiter {
         }
     }
 
-    /// A start has failed; gives the error if the call is to give up.
+    /// Records a failed start; returns the error if the call should give up.
     pub(crate) fn failed(&self, caller: &mut StartCaller<'_>, why: &str, may_succeed_later: bool) -> Option<String> {
         caller.failed += 1;
         self.count_failure(caller.failed_before, caller.failed, why, may_succeed_later)
     }
 
-    /// A worker has ended failed_before it began a call, whose it is not known. So many limiter had failed
-    /// failed_before its own.
+    /// Records a worker that exited before it began a call, where no single call started it. `failed_before` is the
+    /// number of consecutive failures before its own start. Returns the error if the pipeline should give up.
     pub(crate) fn worker_failed_start(&self, failed_before: u32, why: &str) -> Option<String> {
         self.count_failure(failed_before, 0, why, true)
     }
 
     fn count_failure(&self, failed_before: u32, of_call: u32, why: &str, may_succeed_later: bool) -> Option<String> {
         let mut state = self.lock();
-        // StartLimiter that were made at once count as one: a pool of many workers may try again as often as one of
-        // few.
+        // Starts that were made at the same time count once, so a pool with many workers has as many attempts as one
+        // with few.
         if failed_before >= state.failed {
             state.failed = state.failed.saturating_add(1);
         }
@@ -181,7 +182,7 @@ impl StartLimiter {
         Some(why)
     }
 
-    /// A worker has begun its first call.
+    /// Records that a worker has begun its first call.
     #[cold]
     pub(crate) fn succeeded(&self) {
         let mut state = self.lock();
@@ -191,7 +192,7 @@ impl StartLimiter {
         drop(series);
     }
 
-    /// Keeps a process in mind, to be killed if the pool is cancelled; `false` if it is already.
+    /// Adds a process, to be killed if the pool is cancelled; `false` if the pool is cancelled already.
     pub(crate) fn track(&self, process: &Arc<ChildProcess>) -> bool {
         let mut ended = Vec::new();
         let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut ended);
@@ -203,15 +204,15 @@ impl StartLimiter {
         !state.cancelled
     }
 
-    /// Kills the pool's processes but those of these numbers, and those that start from now on.
-    pub(crate) fn cancel(&self, but: &[u32]) {
+    /// Kills the pool's processes except those with the ids `except`, and those that start from now on.
+    pub(crate) fn cancel(&self, except: &[u32]) {
         let mut processes = Vec::new();
         let mut state = reserve::lock_to_copy(|| self.lock(), |state| state.processes.len(), &mut processes);
         state.cancelled = true;
         processes.extend(state.processes.iter().filter_map(Weak::upgrade));
         drop(state);
         for process in processes {
-            if !but.contains(&process.id()) {
+            if !except.contains(&process.id()) {
                 process.kill();
             }
         }

@@ -1,4 +1,4 @@
-//! A worker process: it runs the requests of its parent, one after the other, until there are no more.
+//! The worker process: runs the requests of its parent, one after the other, until it is told to exit.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,16 +14,17 @@ use crate::process::transport::ring::{RingFrame, Rings};
 use crate::sys::clock::Moment;
 use crate::sys::owner::{Owner, end_now};
 
-/// ReplyWriter to shorter requests wait for the next ones', while there are any.
+/// The reply to a request that took longer than this, in nanoseconds, is announced at once. Faster ones are announced
+/// together when no request waits.
 const FLUSH_AFTER_NS: u64 = 20_000;
 
-/// Serves the parent, and ends this process with it.
+/// Serves the parent, and then exits.
 pub(super) fn run(parent: u32) -> ! {
     role::become_worker_of(parent);
     let served = serve(parent);
     if let Err(error) = &served {
         if os::parent_id() != Some(parent) {
-            end_now(); // There is nobody to tell.
+            end_now();
         }
         eprintln!("a fanfold worker process cannot start: {error}");
     }
@@ -50,7 +51,7 @@ fn serve(parent: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens what the parent shares, and says handshake to it; or why that cannot be.
+/// Opens the socket and the shared memory, and answers the handshake; or reports to the parent why that failed.
 fn connect() -> io::Result<Worker> {
     let taken = os::take_stdin();
     let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| handshake::refuse(socket, error)))?;
@@ -63,7 +64,7 @@ fn connect() -> io::Result<Worker> {
     }
 }
 
-/// Gets everything ready that the system may refuse; a handshake is the last step, so a worker that says it has
+/// Prepares everything that the system may refuse. The answer to the handshake comes last, so a worker that answers has
 /// started.
 fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     let mut descriptors = VecDeque::new();
@@ -74,7 +75,7 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     let handshake = Handshake::read(socket)?;
     let own = Handshake::new(handshake.memory_limit);
     if handshake != own {
-        // The parent compares the two as well, and tells its user.
+        // The parent compares both handshakes as well, and reports the difference.
         let _ = socket.write_all(&own.to_bytes());
         end_now();
     }
@@ -83,21 +84,21 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
         os::set_memory_limit(handshake.memory_limit)?;
         role::set_memory_limit(handshake.memory_limit);
     }
-    // The kernel's signal comes when the parent's thread ends; this also sees a parent that has let go of the socket,
-    // and a task that ends this thread alone: the process would live on and serve_request nothing.
+    // The kernel kills the worker when the parent's thread ends. This also notices a parent that closed the socket, and
+    // a task that ended the main thread alone, after which the process would live on and answer nothing.
     os::exit_with_parent_or_this_thread(socket)?;
     socket.write_all(&own.to_bytes())?;
     Ok(rings)
 }
 
 impl Worker {
-    /// Waits for the next request; `None` when the parent wants no more.
+    /// Waits for the next request; `None` if the worker should exit.
     fn next(&mut self) -> Option<RingFrame> {
         loop {
             match self.rings.begin_request() {
                 Ok(Some(frame)) => return Some(frame),
                 Ok(None) => {}
-                // The memory of the two is not what it must be: nothing that it says can be believed.
+                // The counters are invalid, so nothing in the shared memory can be trusted.
                 Err(_) => end_now(),
             }
             ring_doorbell(&self.rings, &self.connection);
@@ -112,8 +113,8 @@ impl Worker {
         }
     }
 
-    /// Refuses a request whose attachments or open files did not arrive, and ends: those of the next requests may be
-    /// missing too.
+    /// Refuses a request whose attachments could not be received, and ends the process: attachments of later requests
+    /// may be missing too.
     fn refuse_unreadable(&mut self, frame: &RingFrame, error: &io::Error) -> ! {
         let [_, left, _] = frame.words;
         let (rings, connection, scratch) = (&self.rings, &mut self.connection, &mut self.scratch);
@@ -126,7 +127,7 @@ impl Worker {
         end_now()
     }
 
-    /// Runs a request, and replies.
+    /// Runs a request, and writes its replies.
     fn serve_request(&mut self, frame: &RingFrame) {
         let [number, count, attachment_word] = frame.words;
         let message = self.connection.open(attachment_word, self.rings.request_payload(frame));
@@ -134,7 +135,7 @@ impl Worker {
             Ok(message) => message,
             Err(error) => self.refuse_unreadable(frame, &error),
         };
-        // A parent that waits for this lets go of the ends.
+        // The parent waits for this request to begin, and then drops its copies of the channel ends.
         if message.has_descriptors() {
             ring_doorbell(&self.rings, &self.connection);
         }
@@ -151,12 +152,12 @@ impl Worker {
         let mut serving = Serving { input: message.decoder(), replies };
         registry::serve(number, &mut serving);
         serving.replies.flush();
-        // What a task printed is seen even if the next one ends the process.
+        // The output of a task is visible even if the next task ends the process.
         let _ = io::stdout().flush();
         drop(serving);
         drop(message);
         self.rings.release_request(frame);
-        // One that took long is not kept back for those behind it.
+        // The reply to a long request is not held back for those behind it.
         if Moment::now().since(begun) > FLUSH_AFTER_NS {
             ring_doorbell(&self.rings, &self.connection);
         }
