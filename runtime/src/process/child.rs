@@ -438,7 +438,7 @@ impl fmt::Display for ExitReport {
             (None, None) => match self.cause {
                 LossCause::Disconnected => f.write_str("it closed its connection to the parent"),
                 LossCause::Corrupt => f.write_str(
-                    "what it sent cannot be read, or nobody asked for it: it wrote into memory that was not its own, or \
+                    "what it sent cannot be read, or was not asked for: it wrote into memory that was not its own, or \
                      this process may open no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left \
                      (RLIMIT_AS, `ulimit -v`)",
                 ),

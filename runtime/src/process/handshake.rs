@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_of_the_same_build_or_is_none() {
+    fn a_worker_of_another_build_is_refused() {
         let handshake = Handshake::new(7);
         assert!(answered(&handshake.to_bytes()).is_ok());
         let other = Handshake { fingerprint: handshake.fingerprint ^ 1, ..handshake };
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_says_half_a_hello_is_silent_at_the_deadline() {
+    fn half_a_handshake_times_out() {
         let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
         let memory = os::create_memory(1 << 12).expect("there is memory");
         theirs.write_all(&Handshake::new(0).to_bytes()[..11]).expect("there is room");

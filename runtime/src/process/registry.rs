@@ -80,7 +80,7 @@ mod tests {
     use crate::process::transport::ring::Rings;
 
     #[test]
-    fn a_function_that_the_worker_does_not_know_is_refused_once_for_all_calls() {
+    fn an_unknown_function_is_refused_once_for_all_calls() {
         let (rings, _memory) = Rings::create().expect("there is memory");
         let (socket, _other) = UnixStream::pair().expect("there are sockets");
         let (mut connection, mut scratch) = (Connection::new(socket), Vec::new());
@@ -91,11 +91,11 @@ mod tests {
         super::serve(u32::MAX, &mut serving);
         assert_eq!(serving.replies.left, 0);
         let mut payload = Vec::new();
-        let words = rings.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
+        let words = rings.take_reply(&mut payload).expect("the memory is sound").expect("a reply");
         let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");
         let header = ReplyHeader::from_words(words);
         assert_eq!((header.status, header.count, header.request), (status::CODEC, 1, 9));
         assert!(said.0.contains("no function of the number 4294967295"), "{}", said.0);
-        assert!(rings.take_reply(&mut payload).expect("nobody spoils it").is_none());
+        assert!(rings.take_reply(&mut payload).expect("the memory is sound").is_none());
     }
 }

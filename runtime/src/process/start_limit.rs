@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_is_bounded_and_shared_by_the_calls_before_it() {
+    fn a_series_is_bounded_and_earlier_calls_share_its_error() {
         let limiter = StartLimiter::default();
         let stopped = || false;
         let mut caller = StartCaller::new(None, series(), None, &stopped);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn starts_that_fail_at_once_are_one_attempt() {
+    fn simultaneous_failures_count_as_one_attempt() {
         let limiter = StartLimiter::default();
         let stopped = || false;
         let mut callers: Vec<_> =
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_ends_when_the_call_is_cancelled_or_its_time_is_up() {
+    fn a_pause_ends_when_the_call_is_cancelled_or_times_out() {
         let limiter = StartLimiter::default();
         for n in 0..MAX_ATTEMPTS {
             limiter.worker_failed_start(n, &n.to_string());

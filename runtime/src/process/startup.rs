@@ -76,7 +76,7 @@ fn check_parent(parent: u32) -> Result<(), NotAWorker> {
     if os::has_elevated_rights() {
         return Err(NotAWorker::NotStartedByPool(
             "it has more rights than its caller (a set-user-ID or set-group-ID file, or one with capabilities), and then \
-             it serves nobody: unset the variable",
+             it becomes no worker: unset the variable",
         ));
     }
     let not_ours = NotAWorker::NotStartedByPool(
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_no_pool_has_started_serves_nobody() {
+    fn a_process_that_no_pool_started_does_not_become_a_worker() {
         // Standard input of a test is no socket that this process made.
         let refusal = check_parent(std::process::id()).expect_err("it was not started as a worker");
         assert!(matches!(refusal, NotAWorker::NotStartedByPool(why) if why.contains("standard input")), "{refusal:?}");

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_with_its_code_or_signal() {
+    fn an_exit_is_reported_with_its_code_or_signal() {
         assert_eq!(child("exit 3").wait(far()), Some(Exit::Code(3)));
         assert_eq!(child("kill -TERM $$").wait(far()), Some(Exit::Signal(libc::SIGTERM)));
         let killed = child("exec sleep 1000");
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_a_pidfd_is_known_by_its_number() {
+    fn a_process_without_a_pidfd_is_waited_for_by_its_id() {
         let without = |command| {
             let mut process = child(command);
-            Arc::get_mut(&mut process.0).expect("nobody watches it").pidfd = None;
+            Arc::get_mut(&mut process.0).expect("it has no reaper").pidfd = None;
             process
         };
         assert_eq!(without("exit 3").wait(far()), Some(Exit::Code(3)));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_another_has_waited_for_has_ended_and_is_not_signalled() {
+    fn a_process_that_other_code_has_reaped_counts_as_exited() {
         let process = child("exit 5");
         let mut status = 0;
         // SAFETY: the process is a child of this test, and `status` is a valid place for the answer.

@@ -1,4 +1,5 @@
-//! What a worker may do to the memory it shares, done to it: the parent must not believe it, and must not fall with it.
+//! Fuzz tests: spoils the shared memory, messages and handshakes as a worker with a memory error may. The parent must
+//! refuse them or read other values, without undefined behaviour.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,7 +10,7 @@ use crate::process::message::{Connection, prepend_attachment_table};
 use crate::process::os::UnixStream;
 use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 
-/// A sequence of numbers that is the same in every run (`SplitMix64`).
+/// A sequence of random numbers that is the same in every run (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -25,7 +26,7 @@ impl Random {
         usize::try_from(self.next() % end as u64).unwrap_or(0)
     }
 
-    /// Bytes as a wild pointer leaves them: some changed, some missing, some too many.
+    /// Changes, removes and adds bytes, as a wild pointer may.
     fn spoil(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             match self.below(8) {
@@ -47,7 +48,7 @@ impl Random {
 }
 
 #[test]
-fn requests_and_replies_pass_each_other_whole_and_once() {
+fn requests_and_replies_arrive_complete_in_order_and_once() {
     const REQUESTS: u32 = 50_000;
     let (parent, memory) = Rings::create().expect("there is memory");
     let worker = Rings::open(&memory).expect("it is ours");
@@ -55,7 +56,7 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
     let ran = std::thread::spawn(move || {
         let mut ran = Vec::new();
         loop {
-            let Some(frame) = worker.begin_request().expect("nobody spoils it") else {
+            let Some(frame) = worker.begin_request().expect("the memory is sound") else {
                 if worker.take_command(crate::process::transport::doorbell::CLOSE) {
                     return ran;
                 }
@@ -66,7 +67,7 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
             let payload = worker.request_payload(&frame);
             assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
             let mut place = loop {
-                match worker.reserve_reply(payload.len()).expect("nobody spoils it") {
+                match worker.reserve_reply(payload.len()).expect("the memory is sound") {
                     Some(place) => break place,
                     None => worker.wait_for_reply_space(payload.len()),
                 }
@@ -78,14 +79,14 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
         }
     });
     let mut random = Random(1);
-    // Numbers that were posted and not answered, with the ring's position behind each, and the number of the first.
+    // The end positions in the ring of requests that were posted and not answered, the oldest first.
     let mut in_flight = std::collections::VecDeque::new();
     let (mut next, mut answered, mut behind) = (0, 0, 0);
     let mut payload = Vec::new();
     while answered < REQUESTS {
         while next < REQUESTS && in_flight.len() < 8 {
             let bytes = vec![next.to_ne_bytes()[0]; size(next)];
-            let Some(end) = parent.post([next, 0, 0], &bytes).expect("nobody spoils it") else { break };
+            let Some(end) = parent.post([next, 0, 0], &bytes).expect("the memory is sound") else { break };
             in_flight.push_back(end);
             next += 1;
         }
@@ -98,7 +99,7 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
             next = parent.take_back(end);
             in_flight.truncate((next - answered) as usize);
         }
-        while let Some([n, 1, 0]) = parent.take_reply(&mut payload).expect("nobody spoils it") {
+        while let Some([n, 1, 0]) = parent.take_reply(&mut payload).expect("the memory is sound") {
             assert_eq!(n, answered, "in order");
             assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
             answered += 1;
@@ -111,17 +112,18 @@ fn requests_and_replies_pass_each_other_whole_and_once() {
 }
 
 #[test]
-fn a_ring_that_is_scribbled_on_is_an_error_at_worst() {
+fn an_overwritten_ring_is_refused_or_read_within_its_bounds() {
     let mut random = Random(2);
     for _ in 0..300 {
         let (parent, memory) = Rings::create().expect("there is memory");
         let worker = crate::process::os::Mapping::new(&memory).expect("it is ours");
         let mut payload = Vec::new();
         for _ in 0..200 {
-            // The counters stand in front; most of what matters is there.
+            // Three of four writes hit the counters, which are at the front.
             let place = if random.below(4) == 0 { random.below(worker.len() / 8) } else { random.below(96) };
             let attachment_word = [random.next(), random.next() >> 40, u64::MAX, 0][random.below(4)];
-            // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
+            // SAFETY: `place` is the index of a word within the mapping, which is aligned to a page. The parent relies
+            // on no value in it, which is what this test checks.
             unsafe { worker.start().cast::<u64>().add(place).write_volatile(attachment_word) };
             let request = vec![7; random.below(MAX_PAYLOAD)];
             let _ = parent.post([1, 2, 3], &request);
@@ -134,7 +136,7 @@ fn a_ring_that_is_scribbled_on_is_an_error_at_worst() {
     }
 }
 
-/// Two sides of one conversation, in one process.
+/// Both sides of a connection, in one process.
 fn sides() -> (Connection, Connection) {
     let (one, other) = UnixStream::pair().expect("there are sockets");
     (Connection::new(one), Connection::new(other))
@@ -142,8 +144,8 @@ fn sides() -> (Connection, Connection) {
 
 type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), crate::process::codec::CodecError> + 'a;
 
-/// Sends what `write` writes, spoilt, and reads it; a reader may refuse it, and may panic where others' code does, but
-/// not reach beyond what came.
+/// Sends what `write` writes, spoils it, and reads it. A reader may refuse it, and foreign code may panic, but nothing
+/// may read beyond the message and its attachments.
 fn survives(seed: u64, write: &Write<'_>, read: &dyn Fn(&mut crate::process::codec::Decoder<'_>)) {
     let mut random = Random(seed);
     let (mut from, mut to) = sides();
@@ -163,7 +165,7 @@ fn survives(seed: u64, write: &Write<'_>, read: &dyn Fn(&mut crate::process::cod
         match to.open(attachment_word, &bytes) {
             Ok(mut message) => read(&mut message.decoder()),
             Err(_) => {
-                // Neither side can go on after that, as with a worker.
+                // After such an error a parent gives up the worker.
                 (from, to) = sides();
             }
         }
@@ -185,7 +187,7 @@ fn spoilt_messages_are_refused() {
 }
 
 #[test]
-fn a_greeting_that_is_none_is_refused() {
+fn a_spoilt_handshake_is_refused() {
     let mut random = Random(5);
     for _ in 0..1_000 {
         let mut bytes = Handshake::new(9).to_bytes().to_vec();
@@ -214,7 +216,7 @@ fn spoilt_frames_are_refused() -> polars::prelude::PolarsResult<()> {
     let frames = [df.clone(), df.slice(10, 9), concat_many(&df, 40)?];
     for (seed, frame) in (6..).zip(frames) {
         survives(seed, &|out| Direct::write(&frame, out), &|input| {
-            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            // Polars may panic on invalid Arrow data. Callers catch panics when they read a result.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 if let Ok(read) = <DataFrame as Direct>::read(input) {
                     let _ = read.equals_missing(&frame);

@@ -115,7 +115,7 @@ fn checked() -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
+fn a_read_frame_does_not_change_when_its_segment_does() -> PolarsResult<()> {
     let df = checked()?;
     let mut pair = SharedPair::default();
     let message = pair.write(&df);
@@ -157,7 +157,7 @@ fn is_stable(df: &DataFrame) {
 }
 
 #[test]
-fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> PolarsResult<()> {
+fn a_segment_that_changes_while_it_is_read_is_refused_or_read_consistently() -> PolarsResult<()> {
     const ROUNDS: u64 = 60;
     let df = checked()?;
     let mut pair = SharedPair::default();
@@ -189,7 +189,7 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
 }
 
 #[test]
-fn what_arrives_is_compared_with_what_was_sent() {
+fn a_column_that_differs_from_its_description_is_refused() {
     let series = Series::new("x".into(), [Some("a"), None, Some("b")]);
     let read = |change: fn(&mut OutgoingColumn)| {
         let mut column = OutgoingColumn::new(&series).expect("it can be sent");
@@ -215,7 +215,7 @@ fn what_arrives_is_compared_with_what_was_sent() {
 }
 
 #[test]
-fn a_column_without_pieces_comes_as_an_empty_one() {
+fn a_column_without_chunks_arrives_empty() {
     let nothing = std::iter::empty::<polars_arrow::array::Int64Array>();
     let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
     assert_eq!(series.n_chunks(), 0);
@@ -293,7 +293,7 @@ fn an_enum_sends_its_names_once() -> PolarsResult<()> {
 
 /// A linear check takes under a second here, a quadratic one minutes.
 #[test]
-fn texts_that_overlap_are_checked_once() {
+fn overlapping_texts_are_checked_in_linear_time() {
     let mut bytes = vec![b'a'; 1 << 20];
     // Not UTF-8 as a whole.
     bytes.push(0xff);

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_that_is_too_deep_is_not_written() {
+    fn a_type_nested_too_deep_is_not_written() {
         for (levels, crosses) in [(MAX_DEPTH - 1, true), (MAX_DEPTH, false), (u8::MAX, false)] {
             let field = |dtype| Field::new("item".into(), dtype, true);
             let dtype = (0..levels).fold(Type::Int64, |inner, _| Type::LargeList(Box::new(field(inner))));

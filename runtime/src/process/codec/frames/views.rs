@@ -347,7 +347,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn views_that_are_not_text_are_refused() {
+    fn views_that_are_not_utf8_are_refused() {
         let text = "many letters: äöü, and more of them".as_bytes().to_vec();
         let broken = [b"before the break", &[0xc3][..], "after the bräak it goes on".as_bytes()].concat();
         let buffers = [text.clone(), broken.clone()];
@@ -376,7 +376,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn views_of_nulls_may_say_anything_and_become_empty() {
+    fn views_of_null_rows_become_empty() {
         let mut views = [view(b"a text that is not in its view", 9, 9), view(b"short", 0, 0)];
         let validity = Bitmap::from_iter([false, true]);
         ViewCheck::new(true, &[], Some(&validity)).add(&mut views).expect("the other one is text");
@@ -390,7 +390,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn packed_views_say_the_same() {
+    fn packed_views_have_the_same_values() {
         let buffers: Vec<Vec<u8>> = (0..4_u8).map(|buffer| (0..200).map(|byte| byte ^ buffer).collect()).collect();
         let places = [(3, 10, 20), (1, 0, 150), (3, 30, 20), (3, 35, 25), (3, 15, 13), (1, 100, 100), (3, 90, 13)];
         let views: Vec<View> = places

@@ -250,7 +250,7 @@ mod tests {
     use super::NameHash;
 
     #[test]
-    fn names_are_told_apart_but_not_their_cases() {
+    fn name_hashes_differ_by_name_and_not_by_case() {
         let of = NameHash::of;
         let same = [["id", "user_name"], ["ID", "userName"], ["Id", "UserName"], ["id", "USER-NAME"]];
         assert!(same.iter().all(|names| of(names).bytes() == of(&same[0]).bytes()));

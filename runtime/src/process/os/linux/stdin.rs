@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standard_input_is_empty_without_dev_null_too() {
+    fn standard_input_is_empty_even_without_dev_null() {
         for path in ["/dev/null", "/no/such/file"] {
             let input = empty_input(Path::new(path)).expect("there are descriptors");
             let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_block_arrives_and_its_segment_is_used_again() {
+fn a_released_segment_is_filled_again() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let mut numbers = Vec::new();
     for round in 0..3_u8 {
@@ -19,7 +19,7 @@ fn a_block_arrives_and_its_segment_is_used_again() {
 }
 
 #[test]
-fn a_segment_that_is_looked_at_is_not_written() {
+fn a_held_segment_is_not_filled() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let first = outbox.send(&[b"one"]).expect("there is memory");
     let fd = outbox.take_descriptor(first.segment).expect("it is new");
@@ -32,7 +32,7 @@ fn a_segment_that_is_looked_at_is_not_written() {
 }
 
 #[test]
-fn the_number_of_free_segments_is_bounded_and_they_go_when_unused() {
+fn free_segments_are_bounded_and_released() {
     let mut outbox = Outbox::default();
     for size in 1..20 {
         let sent = outbox.send(&[&vec![0; size << 20]]).expect("there is memory");
@@ -44,7 +44,7 @@ fn the_number_of_free_segments_is_bounded_and_they_go_when_unused() {
 }
 
 #[test]
-fn either_side_gives_free_segments_back_and_not_those_in_use() {
+fn both_sides_release_free_segments_only() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let sent = [outbox.send(&[b"one"]), outbox.send(&[b"two"])].map(|sent| sent.expect("there is memory"));
     for sent in sent {
@@ -64,21 +64,21 @@ fn either_side_gives_free_segments_back_and_not_those_in_use() {
 
 #[test]
 #[cfg(all(target_os = "linux", not(miri)))]
-fn a_view_that_is_dropped_in_the_child_of_a_fork_frees_nothing() {
+fn bytes_dropped_in_a_forked_child_free_no_segment() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let sent = outbox.send(&[b"one"]).expect("there is memory");
     let fd = outbox.take_descriptor(sent.segment).expect("it is new");
     inbox.add_segment(sent.segment, &fd).expect("a segment");
     let received = inbox.open(sent).expect("it was sent");
-    // SAFETY: the child frees memory, and leaves without running anything else.
+    // SAFETY: the child only drops values, and leaves by `_exit`.
     let child = unsafe { libc::fork() };
     if child == 0 {
         drop((received, inbox, outbox));
-        // SAFETY: ends the child here.
+        // SAFETY: `_exit` ends the child without running handlers.
         unsafe { libc::_exit(0) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child, and writes its status.
+    // SAFETY: `status` is a valid place for the answer.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0);
     assert_ne!(outbox.send(&[b"two"]).expect("there is memory").segment, sent.segment, "a reader holds it");
@@ -86,7 +86,7 @@ fn a_view_that_is_dropped_in_the_child_of_a_fork_frees_nothing() {
 }
 
 #[test]
-fn a_side_that_keeps_many_blocks_copies_the_others() {
+fn a_block_beyond_the_held_segments_is_copied() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let views: Vec<ReceivedBytes> = (0..MAX_HELD + 50)
         .map(|round| {
@@ -105,7 +105,7 @@ fn a_side_that_keeps_many_blocks_copies_the_others() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn an_unknown_segment_or_a_wrong_length_is_refused() {
     let (mut outbox, mut inbox) = (Outbox::default(), Inbox::default());
     let sent = outbox.send(&[b"one"]).expect("there is memory");
     let fd = outbox.take_descriptor(sent.segment).expect("it is new");
