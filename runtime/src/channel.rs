@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::pool::{self, block_in_place};
-use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, write_value};
+use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, read_value, write_value};
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
@@ -61,20 +61,20 @@ use crate::process::{Decoder, Direct, Encoder, End, Misfit, Wire, read_value, wr
 #[doc(alias = "Queue")]
 #[must_use]
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
-    let (send, receive) =
-        End::pair().unwrap_or_else(|error| panic!("no socket for a channel: {error} (RLIMIT_NOFILE reached?)"));
+    let (send, receive) = ChannelSocket::pair()
+        .unwrap_or_else(|error| panic!("no socket for a channel: {error} (RLIMIT_NOFILE reached?)"));
     (Sender { end: send, values: PhantomData }, Receiver { end: receive, values: PhantomData })
 }
 
 /// The sending side of a [`channel`].
 pub struct Sender<T> {
-    end: End,
+    end: ChannelSocket,
     values: PhantomData<fn(T)>,
 }
 
 /// The receiving side of a [`channel`].
 pub struct Receiver<T> {
-    end: End,
+    end: ChannelSocket,
     values: PhantomData<fn() -> T>,
 }
 
@@ -122,9 +122,9 @@ impl From<io::Error> for ChannelError {
     }
 }
 
-impl From<Misfit> for ChannelError {
-    fn from(misfit: Misfit) -> Self {
-        Self::Wire { message: misfit.to_string() }
+impl From<CodecError> for ChannelError {
+    fn from(error: CodecError) -> Self {
+        Self::Wire { message: error.to_string() }
     }
 }
 
@@ -296,7 +296,7 @@ impl<T: Wire> Receiver<T> {
         })
     }
 
-    fn take(received: io::Result<Option<crate::process::Message>>) -> Result<T, ChannelError> {
+    fn take(received: io::Result<Option<crate::process::ChannelMessage>>) -> Result<T, ChannelError> {
         let message = received?.ok_or(ChannelError::Closed)?;
         Ok(read_value(message.bytes())?)
     }
@@ -304,7 +304,7 @@ impl<T: Wire> Receiver<T> {
 
 /// A process function can return its channel's error.
 impl Direct for ChannelError {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.value(&match self {
             Self::Closed => (0_u8, ""),
             Self::TimedOut => (1, ""),
@@ -313,7 +313,7 @@ impl Direct for ChannelError {
         })
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let (kind, message): (u8, String) = input.value()?;
         Ok(match kind {
             0 => Self::Closed,
@@ -349,12 +349,12 @@ macro_rules! end {
 
         /// The other process gets its own handle.
         impl<T> Direct for $end<T> {
-            fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+            fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
                 Direct::write(&self.end, out)
             }
 
-            fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-                <End as Direct>::read(input).map(|end| Self { end, values: PhantomData })
+            fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+                <ChannelSocket as Direct>::read(input).map(|end| Self { end, values: PhantomData })
             }
         }
     };

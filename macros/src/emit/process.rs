@@ -29,7 +29,7 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
             let on_timeout = on_timeout(plan);
             quote!(::core::option::Option::Some(#on_timeout))
         }
-        None => quote!((&&#private::Probe::<#result>::new()).late()),
+        None => quote!((&&#private::Dispatch::<#result>::new()).late()),
     };
     let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
     let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));
@@ -77,7 +77,7 @@ fn codec(private: &syn::Path, ty: &Type) -> TokenStream {
     let span = Span::mixed_site().located_at(ty.span());
     quote_spanned! {span=>
         {
-            let whole = &#private::Probe::<#ty>::new();
+            let whole = &#private::Dispatch::<#ty>::new();
             let (value, error) = ((&whole).value(), (&whole).error());
             (&whole).whole((&&value).way(), (&&error).way())
         }

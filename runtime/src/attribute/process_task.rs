@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::remote::Remote;
 use crate::error::{TaskError, panics};
 use crate::pool::{Job, JobEnd, PreparedJob};
-use crate::process::{Code, Decoder, Misfit, Shipment, contained};
+use crate::process::{Code, CodecError, Decoder, PipelinedTask, catch_codec_panic};
 use crate::sys::unwind;
 use crate::task::cancel::cancelled;
 use crate::task::slot::{Slot, TaskWork};
@@ -92,7 +92,7 @@ struct InFlightTask<A, R, C, D> {
 // pointers and an `Arc` of a slot, which is `Sync`.
 unsafe impl<A, R, C, D> Send for InFlightTask<A, R, C, D> {}
 
-impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipment<Arc<dyn Job>>
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> PipelinedTask<Arc<dyn Job>>
     for InFlightTask<A, R, C, D>
 {
     fn function(&self) -> &'static str {
@@ -111,7 +111,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         self.slot.key()
     }
 
-    fn since(&self) -> u32 {
+    fn start_series(&self) -> u32 {
         self.work.remote.start_series()
     }
 
@@ -123,9 +123,9 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         self.slot.has_callback()
     }
 
-    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit> {
+    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), CodecError> {
         let remote = &self.work.remote;
-        self.outcome = Some(Ok(contained(remote.function(), || remote.decode(input))?));
+        self.outcome = Some(Ok(catch_codec_panic(remote.function(), || remote.decode(input))?));
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Shipmen
         unwind::discard(slot);
     }
 
-    fn give_back(self: Box<Self>) -> Option<Arc<dyn Job>> {
+    fn into_job(self: Box<Self>) -> Option<Arc<dyn Job>> {
         let Self { slot, work, .. } = *self;
         // SAFETY: `ship` took the work by `begin`, and `finish`, which ends the task, consumes `self` as this does.
         unsafe { slot.put_back(work) };

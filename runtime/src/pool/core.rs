@@ -45,7 +45,7 @@ pub(crate) struct Core {
     pub(super) retry_timer: Arc<RetryTimer>,
     /// The idle worker processes.
     #[cfg(feature = "process")]
-    pub(super) process_slots: process::Stable,
+    pub(super) process_slots: process::IdleSlots,
 }
 
 impl Core {
@@ -87,7 +87,7 @@ impl Core {
             load: Load::new(spec.default && spec.kind == Kind::Cpu),
             retry_timer: RetryTimer::new(core),
             #[cfg(feature = "process")]
-            process_slots: process::Stable::new(process::Terms {
+            process_slots: process::IdleSlots::new(process::WorkerLimits {
                 memory_limit: spec.limits.memory,
                 max_tasks: spec.limits.tasks,
                 workers: threads,
@@ -146,7 +146,7 @@ impl Core {
         // The job is passed by value: this thread must not keep its captures alive while it is parked.
         #[cfg(feature = "process")]
         let ran = if self.kind == Kind::Process {
-            self.process_slots.seated(|| super::process_job::run(self, job))
+            self.process_slots.run_on_slot(|| super::process_job::run(self, job))
         } else {
             job.run()
         };
@@ -214,7 +214,7 @@ impl Core {
     #[cfg_attr(not(feature = "process"), allow(clippy::unused_self, reason = "only process pools clean up"))]
     pub(super) fn clean_up_idle(&self) {
         #[cfg(feature = "process")]
-        self.process_slots.tidy();
+        self.process_slots.release_memory();
     }
 
     /// Threads that stay however long they are idle.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "process")]
-use crate::process::Shipment;
+use crate::process::PipelinedTask;
 
 /// An entry of a pool's queue: a task, or a share of a scoped call. A panic stays inside: `run` and `abandon` do not
 /// unwind.
@@ -41,7 +41,7 @@ pub(crate) trait Job: Send + Sync {
 #[cfg(feature = "process")]
 pub(crate) enum PreparedJob {
     /// It is encoded.
-    Ready(Box<dyn Shipment<Arc<dyn Job>>>),
+    Ready(Box<dyn PipelinedTask<Arc<dyn Job>>>),
     /// It is too large to be pipelined.
     TooLarge,
     /// It has ended.

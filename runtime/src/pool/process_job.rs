@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::job::{Job, JobEnd, PreparedJob};
 use super::{Core, blocking, current_worker};
-use crate::process::{self, Shipment, Supply};
+use crate::process::{self, PipelineSource, PipelinedTask};
 use crate::sys::fork;
 
 /// Runs a job on this thread's worker process, and further queued jobs with it if they are short.
@@ -26,8 +26,8 @@ struct QueueSupply<'a> {
     too_large: Option<Arc<dyn Job>>,
 }
 
-impl Supply<Arc<dyn Job>> for QueueSupply<'_> {
-    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<Arc<dyn Job>>>> {
+impl PipelineSource<Arc<dyn Job>> for QueueSupply<'_> {
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn PipelinedTask<Arc<dyn Job>>>> {
         loop {
             // Each of the pool's workers has an equal share of the queue.
             let share = self.core.queue.queued() / self.core.threads;
@@ -43,8 +43,8 @@ impl Supply<Arc<dyn Job>> for QueueSupply<'_> {
         }
     }
 
-    fn back(&mut self, shipments: Vec<Box<dyn Shipment<Arc<dyn Job>>>>) {
-        let mut jobs: Vec<_> = shipments.into_iter().filter_map(Shipment::give_back).collect();
+    fn put_back(&mut self, shipments: Vec<Box<dyn PipelinedTask<Arc<dyn Job>>>>) {
+        let mut jobs: Vec<_> = shipments.into_iter().filter_map(PipelinedTask::into_job).collect();
         let mut state = self.core.queue.lock_with_capacity(jobs.len());
         // Asked under the lock: once the pool is cancelled its queue stays empty.
         if self.core.is_cancelled() {
@@ -64,7 +64,8 @@ impl Core {
         if self.has_hooks() || self.queue.queued() > 0 || current_worker::is_worker_of(self) || self.is_closed() {
             return None;
         }
-        let (result, needs_cleanup) = current_worker::run_as_worker(self, || self.process_slots.try_seated(work))??;
+        let (result, needs_cleanup) =
+            current_worker::run_as_worker(self, || self.process_slots.try_run_on_idle(work))??;
         if needs_cleanup {
             self.queue.request_cleanup();
         }

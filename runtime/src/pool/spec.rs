@@ -72,7 +72,7 @@ impl Spec {
         }
         #[cfg(feature = "process")]
         if self.kind == Kind::Process
-            && let Some(why) = process::obstacle()
+            && let Some(why) = process::unavailable_reason()
         {
             return Err(BuildError::NoProcesses(why));
         }

@@ -1,4 +1,4 @@
-//! The parent's side of one worker process: started, asked, and buried.
+//! [`Child`]: the parent-side handle of one worker process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,358 +8,379 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::codec::Block;
-use super::handshake::{Hello, PATIENCE, Unmet, meet};
-use super::message::{Mail, Parcel};
-use super::os::{self, UnixStream, Waited};
-use super::serve::Heading;
+use super::codec::Attachment;
+use super::handshake::{HANDSHAKE_TIMEOUT, Handshake, HandshakeError, with_worker};
+use super::message::{Connection, ReceivedMessage};
+use super::os::{self, UnixStream, WaitResult};
+use super::running_tasks::RunningTask;
+use super::serve::ReplyHeader;
 use super::spawner;
-use super::start_limit::{Caller, Starts};
-use super::startup::VARIABLE;
-use super::worker_slot::Running;
-use crate::process::os::pidfd::{Exit, Process};
-use crate::process::os::refusal::{self, Refused, Step};
-use crate::process::transport::doorbell::{CLOSE, TIDY};
-use crate::process::transport::ring::{Corrupt, Shared, Words};
+use super::start_limit::{StartCaller, StartLimiter};
+use super::startup::WORKER_VARIABLE;
+use crate::process::os::pidfd::{ChildProcess, Exit};
+use crate::process::os::refusal::{self, Operation, RefusedOperation};
+use crate::process::transport::doorbell::{CLOSE, RELEASE_MEMORY};
+use crate::process::transport::ring::{Corrupt, FrameWords, Rings};
 use crate::sys::cpu;
 use crate::sys::owner::Owner;
 
-/// How long a worker that is to end may take to drop what it has.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// How often a wait for the system to start a process looks whether its call was cancelled.
-const GLANCE: Duration = Duration::from_millis(20);
-/// How long a process takes to end once its sockets are closed.
-const LAST_BREATH: Duration = Duration::from_millis(500);
+/// The time that a worker may take to exit when it is asked to.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The interval at which a wait for the start of a process checks whether its call was cancelled.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The time that a process takes to exit once its socket is closed.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
 
-/// What a pool wants of its workers.
+/// What a pool allows its worker processes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
-    /// Bytes of private memory that each may have.
+pub(crate) struct WorkerLimits {
+    /// The bytes of private memory that a worker may have.
     pub(crate) memory_limit: Option<u64>,
-    /// Tasks after which each is replaced.
+    /// The number of tasks after which a worker is replaced.
     pub(crate) max_tasks: Option<u64>,
-    /// How many there are, to share the machine's cores among.
+    /// The number of workers, which share the machine's cores.
     pub(crate) workers: usize,
 }
 
-/// A worker process.
-pub(crate) struct Host {
-    /// The process that started it. A copy of that, made by a fork, leaves the worker alone.
+/// A worker process, as its parent sees it.
+pub(crate) struct Child {
+    /// The process that started the worker. A forked copy of it does not touch the worker.
     owner: Owner,
     /// Dropping the last handle kills the process and waits for it.
-    process: Arc<Process>,
-    /// Whether it has begun a call, so that its start has not failed.
-    pub(super) proven: bool,
-    /// How many starts of its pool had failed in a row before its own.
+    process: Arc<ChildProcess>,
+    /// Whether the worker has begun a call, so that its start counts as successful.
+    pub(super) has_begun_call: bool,
+    /// The failed starts in a row of its pool before its own start.
     pub(super) failed_before: u32,
-    shared: Shared,
-    pub(super) mail: Mail,
-    /// Requests posted so far, modulo 2^32 as the ring counts.
+    rings: Rings,
+    pub(super) connection: Connection,
+    /// The requests that were posted, modulo 2^32 as the cursor of the ring counts.
     posted: u32,
-    /// Position in the ring behind each request that has not been answered, and its number.
-    ends: VecDeque<(u32, u32)>,
-    /// Position behind the last answered one.
-    base: u32,
-    terms: Terms,
+    /// Number and end position of each request that is not answered.
+    request_ends: VecDeque<(u32, u32)>,
+    /// The end position of the last answered request.
+    answered_end: u32,
+    limits: WorkerLimits,
 }
 
-/// Why a worker cannot be asked any more.
+/// Why a worker process was given up.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cause {
-    /// It ended, or closed its socket.
-    Gone,
-    /// What it wrote cannot be.
+pub(super) enum LossCause {
+    /// It exited, or closed its socket.
+    Disconnected,
+    /// It wrote something that a sound worker does not write.
     Corrupt,
-    /// Its task has run out of time, or was cancelled.
+    /// Its task timed out, or was cancelled.
     Killed,
-    /// It is the worker of another process, which this one was forked from.
+    /// It belongs to the process that this one was forked from.
     Forked,
-    /// The system did not let descriptors through to it: the number of the error.
-    Unsent(i32),
+    /// The kernel refused to send descriptors to it, with this OS error.
+    SendFailed(i32),
 }
 
-/// How long a wait may go without noticing that its worker has ended.
-const DOZE: Duration = Duration::from_millis(2);
+/// The time that `wait` sleeps on the futex, in which it does not notice that the worker exits.
+const FUTEX_WAIT: Duration = Duration::from_millis(2);
 
-/// What a wait has found.
-pub(super) enum Event {
+/// How a wait for a worker ended.
+pub(super) enum WaitEvent {
     Reply,
-    /// The worker has begun the request that was asked about.
+    /// The worker has begun the request that the caller asked about.
     Begun,
-    TimeUp,
-    Lost(Cause),
+    TimedOut,
+    Lost(LossCause),
 }
 
-impl Host {
-    /// Starts a worker, and waits until it is ready. Whichever step fails, nothing of it stays behind.
-    pub(super) fn start(terms: Terms, caller: &mut Caller<'_>, starts: &Starts) -> Result<Self, StartError> {
+impl Child {
+    /// Starts a worker process, and waits until it is ready. If a step fails, the process is killed and everything is
+    /// freed.
+    pub(super) fn start(
+        limits: WorkerLimits,
+        caller: &mut StartCaller<'_>,
+        limiter: &StartLimiter,
+    ) -> Result<Self, StartError> {
         let deadline = caller.deadline();
-        let (shared, memory) = Shared::create().map_err(StartError::System)?;
-        let pair = UnixStream::pair().map_err(|error| Refused::error(Step::Sockets, error));
+        let (rings, memory) = Rings::create().map_err(StartError::System)?;
+        let pair = UnixStream::pair().map_err(|error| RefusedOperation::error(Operation::Sockets, error));
         let (socket, theirs) = pair.map_err(StartError::System)?;
-        let mut command = os::this_program(theirs);
-        command.env(VARIABLE, std::process::id().to_string());
-        share_cores(&mut command, terms.workers);
+        let mut command = os::worker_command(theirs);
+        command.env(WORKER_VARIABLE, std::process::id().to_string());
+        share_cores(&mut command, limits.workers);
         let process = Arc::new(spawn(command, caller)?);
-        // Until the worker is ready, cancelling kills it.
-        let starting = caller.task.map(|task| Running::enter(task, &process));
-        if !starts.keep(&process) || (caller.is_stopped)() {
-            return Err(StartError::Stopped);
+        // From here on, cancelling the task kills the process.
+        let starting = caller.task.map(|task| RunningTask::enter(task, &process));
+        if !limiter.track(&process) || (caller.is_cancelled)() {
+            return Err(StartError::Cancelled);
         }
-        let met = meet(&socket, Some(&process), &memory, Hello::new(terms.memory_limit.unwrap_or(0)), deadline);
+        let handshake =
+            with_worker(&socket, Some(&process), &memory, Handshake::new(limits.memory_limit.unwrap_or(0)), deadline);
         drop(starting);
-        let host = Self {
+        let child = Self {
             owner: Owner::this_process(),
             process,
-            proven: false,
-            failed_before: caller.before,
-            shared,
-            mail: Mail::new(socket),
+            has_begun_call: false,
+            failed_before: caller.failed_before,
+            rings,
+            connection: Connection::new(socket),
             posted: 0,
-            ends: VecDeque::new(),
-            base: 0,
-            terms,
+            request_ends: VecDeque::new(),
+            answered_end: 0,
+            limits,
         };
-        match met {
-            Ok(()) => Ok(host),
-            Err(_) if (caller.is_stopped)() => Err(StartError::Stopped),
-            Err(Unmet::Silent) if is_over(deadline) => Err(StartError::TimeUp),
-            Err(Unmet::Silent) => Err(StartError::Silent),
-            Err(Unmet::Other) => Err(StartError::OtherProgram),
-            Err(Unmet::Refused(why)) => Err(StartError::Refused(why)),
-            Err(Unmet::Lost(error)) => Err(StartError::Ended(host.bury(Cause::Gone), error)),
+        match handshake {
+            Ok(()) => Ok(child),
+            Err(_) if (caller.is_cancelled)() => Err(StartError::Cancelled),
+            Err(HandshakeError::TimedOut) if is_over(deadline) => Err(StartError::TimedOut),
+            Err(HandshakeError::TimedOut) => Err(StartError::NoAnswer),
+            Err(HandshakeError::OtherBuild) => Err(StartError::OtherBuild),
+            Err(HandshakeError::Refused(why)) => Err(StartError::Refused(why)),
+            Err(HandshakeError::Disconnected(error)) => {
+                Err(StartError::Ended(child.reap(LossCause::Disconnected), error))
+            }
         }
     }
 
-    pub(super) fn process(&self) -> &Arc<Process> {
+    pub(super) fn process(&self) -> &Arc<ChildProcess> {
         &self.process
     }
 
-    /// Sends a request; `None` while the ring is full, else its number.
-    pub(super) fn post(&mut self, words: Words, payload: &[u8], blocks: &[Block]) -> Result<Option<u32>, Cause> {
+    /// Posts a request; returns its number, or `None` if the ring is full.
+    pub(super) fn post(
+        &mut self,
+        words: FrameWords,
+        payload: &[u8],
+        attachments: &[Attachment],
+    ) -> Result<Option<u32>, LossCause> {
         self.check_owner()?;
-        self.mail.introduce(blocks).map_err(|error| match (error.kind(), error.raw_os_error()) {
-            (io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _) | (_, None) => Cause::Gone,
-            (_, Some(number)) => Cause::Unsent(number),
+        self.connection.send_descriptors(attachments).map_err(|error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _) | (_, None) => LossCause::Disconnected,
+            (_, Some(number)) => LossCause::SendFailed(number),
         })?;
-        let Some(end) = self.shared.post(words, payload).map_err(|Corrupt| Cause::Corrupt)? else {
+        let Some(end) = self.rings.post(words, payload).map_err(|Corrupt| LossCause::Corrupt)? else {
             return Ok(None);
         };
         let number = self.posted;
         self.posted = number.wrapping_add(1);
-        self.ends.push_back((number, end));
+        self.request_ends.push_back((number, end));
         Ok(Some(number))
     }
 
-    /// Wakes the worker for what was posted.
-    pub(super) fn call(&self) {
+    /// Wakes the worker if it sleeps, for the requests that were posted.
+    pub(super) fn wake_worker(&self) {
         if self.owner.is_this_process() {
-            self.shared.call_worker();
+            self.rings.wake_worker();
         }
     }
 
-    /// Callers run the user's code between the steps of a call, and that may fork.
-    fn check_owner(&self) -> Result<(), Cause> {
-        if self.owner.is_this_process() { Ok(()) } else { Err(Cause::Forked) }
+    /// Checks that this process is not a forked copy. Code of the user, which may fork, runs between the steps of a
+    /// call.
+    fn check_owner(&self) -> Result<(), LossCause> {
+        if self.owner.is_this_process() { Ok(()) } else { Err(LossCause::Forked) }
     }
 
     /// Whether the worker has begun the request of this number.
     pub(super) fn has_begun(&self, number: u32) -> bool {
-        let first = self.ends.front().map_or(self.posted, |(number, _)| *number);
-        // The numbers wrap around: differences tell. What cannot be is a worker's that wrote where it must not: while it
-        // ran something.
-        let begun = self.shared.begun().wrapping_sub(first);
+        let first = self.request_ends.front().map_or(self.posted, |(number, _)| *number);
+        // Numbers wrap around, so only differences count. More begun requests than posted ones mean that the worker
+        // overwrote the cursor, so it was running something.
+        let begun = self.rings.begun_count().wrapping_sub(first);
         begun > number.wrapping_sub(first) || begun > self.posted.wrapping_sub(first)
     }
 
-    /// Takes back the requests that the worker has not begun; gives the number of the first of them.
+    /// Takes back the requests that the worker has not begun; returns the number of the first of them.
     pub(super) fn take_back(&mut self) -> u32 {
-        let (ends, base) = (&self.ends, self.base);
-        let begun = self.shared.take_back(|begun| {
-            let last = ends.iter().rev().find(|(number, _)| begun.wrapping_sub(*number).cast_signed() > 0);
-            last.map_or(base, |(_, end)| *end)
+        let (request_ends, answered_end) = (&self.request_ends, self.answered_end);
+        let begun = self.rings.take_back(|begun| {
+            let last = request_ends.iter().rev().find(|(number, _)| begun.wrapping_sub(*number).cast_signed() > 0);
+            last.map_or(answered_end, |(_, end)| *end)
         });
-        self.ends.retain(|(number, _)| begun.wrapping_sub(*number).cast_signed() > 0);
+        self.request_ends.retain(|(number, _)| begun.wrapping_sub(*number).cast_signed() > 0);
         self.posted = begun;
         begun
     }
 
-    /// The oldest request was answered.
+    /// Records that the oldest request was answered.
     pub(super) fn answered(&mut self) {
-        if let Some((_, end)) = self.ends.pop_front() {
-            self.base = end;
+        if let Some((_, end)) = self.request_ends.pop_front() {
+            self.answered_end = end;
         }
     }
 
-    /// Waits for a reply; with `request`, also until the worker has begun that.
+    /// Waits for a reply; with `request`, also until the worker has begun that request.
     ///
-    /// Most replies come at once, and a wake-up through memory costs half of one through a socket. So it dozes first, and
-    /// listens for the worker's end after that.
-    pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> Event {
+    /// Most replies come within microseconds, and a wake-up by futex costs half of one by socket. So this sleeps on the
+    /// futex for [`FUTEX_WAIT`] first, and then polls the socket and the pidfd, which report the worker's death.
+    pub(super) fn wait(&mut self, deadline: Option<Instant>, request: Option<u32>) -> WaitEvent {
         if let Err(cause) = self.check_owner() {
-            return Event::Lost(cause);
+            return WaitEvent::Lost(cause);
         }
-        let left = deadline.map_or(DOZE, |deadline| deadline.saturating_duration_since(Instant::now()));
-        self.shared
-            .doze(left.min(DOZE), || self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)));
+        let left = deadline.map_or(FUTEX_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+        self.rings.parent_sleep_on_futex(left.min(FUTEX_WAIT), || {
+            self.rings.has_reply() || request.is_some_and(|number| self.has_begun(number))
+        });
         loop {
-            if self.shared.has_reply() {
-                return Event::Reply;
+            if self.rings.has_reply() {
+                return WaitEvent::Reply;
             }
             if request.is_some_and(|number| self.has_begun(number)) {
-                return Event::Begun;
+                return WaitEvent::Begun;
             }
-            self.shared.parent_sleeps(true);
-            let waited = if self.shared.has_reply() || request.is_some_and(|number| self.has_begun(number)) {
-                Ok(Waited::TimeUp)
+            self.rings.set_parent_sleep(true);
+            let waited = if self.rings.has_reply() || request.is_some_and(|number| self.has_begun(number)) {
+                Ok(WaitResult::TimedOut)
             } else {
-                self.process.listen(&self.mail.socket, deadline)
+                self.process.wait_for_socket(&self.connection.socket, deadline)
             };
-            self.shared.parent_sleeps(false);
+            self.rings.set_parent_sleep(false);
             let open = match waited {
-                Ok(Waited::Socket) => match self.mail.collect() {
+                Ok(WaitResult::SocketReady) => match self.connection.drain_socket() {
                     Ok(open) => open,
-                    Err(_) => return Event::Lost(Cause::Corrupt),
+                    Err(_) => return WaitEvent::Lost(LossCause::Corrupt),
                 },
-                Ok(Waited::TimeUp) => true,
-                Ok(Waited::Ended) | Err(_) => false,
+                Ok(WaitResult::TimedOut) => true,
+                Ok(WaitResult::ProcessExited) | Err(_) => false,
             };
-            if self.shared.has_reply() {
-                return Event::Reply;
+            if self.rings.has_reply() {
+                return WaitEvent::Reply;
             }
             if open && request.is_some_and(|number| self.has_begun(number)) {
-                return Event::Begun;
+                return WaitEvent::Begun;
             }
             if !open {
-                return Event::Lost(Cause::Gone);
+                return WaitEvent::Lost(LossCause::Disconnected);
             }
-            // The worker may send without end: then the socket is ready however late it is.
-            if matches!(waited, Ok(Waited::TimeUp)) || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Event::TimeUp;
+            // A compromised worker may send bytes without end, and then `poll` never reports the deadline.
+            if matches!(waited, Ok(WaitResult::TimedOut)) || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return WaitEvent::TimedOut;
             }
         }
     }
 
     /// Whether a reply waits.
     pub(super) fn has_reply(&self) -> bool {
-        self.shared.has_reply()
+        self.rings.has_reply()
     }
 
-    /// Takes a reply's bytes, if there is one. It must be to the oldest request that is not answered.
-    pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<Heading>, Cause> {
+    /// Takes the next reply, if there is one. It must answer the oldest request that is not answered.
+    pub(super) fn reply(&mut self, payload: &mut Vec<u8>) -> Result<Option<ReplyHeader>, LossCause> {
         self.check_owner()?;
-        let words = self.shared.take_reply(payload).map_err(|Corrupt| Cause::Corrupt)?;
-        self.shared.tell_of_room();
-        let Some(heading) = words.map(Heading::from_words) else { return Ok(None) };
-        match self.ends.front() {
-            Some((request, _)) if *request == heading.request => Ok(Some(heading)),
-            _ => Err(Cause::Corrupt),
+        let words = self.rings.take_reply(payload).map_err(|Corrupt| LossCause::Corrupt)?;
+        self.rings.wake_worker_for_space();
+        let Some(header) = words.map(ReplyHeader::from_words) else { return Ok(None) };
+        match self.request_ends.front() {
+            Some((request, _)) if *request == header.request => Ok(Some(header)),
+            _ => Err(LossCause::Corrupt),
         }
     }
 
-    /// Takes the results that a worker had finished of a reply when it ended; how many.
-    pub(super) fn last_words(&self, payload: &mut Vec<u8>) -> u32 {
+    /// Takes the complete results of the reply that the worker was writing when it died; returns their number.
+    pub(super) fn take_open_reply(&self, payload: &mut Vec<u8>) -> u32 {
         if !self.owner.is_this_process() {
             return 0;
         }
-        self.shared.take_open(payload).unwrap_or(0)
+        self.rings.take_open_reply(payload).unwrap_or(0)
     }
 
-    /// Opens a reply's bytes.
-    pub(super) fn open<'a>(&mut self, word: u32, payload: &'a [u8]) -> io::Result<Parcel<'a>> {
-        self.mail.open(word, payload)
+    /// Opens a reply's payload, with its attachments.
+    pub(super) fn open<'a>(&mut self, attachment_word: u32, payload: &'a [u8]) -> io::Result<ReceivedMessage<'a>> {
+        self.connection.open(attachment_word, payload)
     }
 
-    /// Gives memory back that is not in use, here and there.
-    pub(super) fn tidy(&mut self) {
+    /// Releases shared memory that is not in use, here and in the worker.
+    pub(super) fn release_memory(&mut self) {
         if !self.owner.is_this_process() {
             return;
         }
-        self.mail.outbox.tidy();
-        self.mail.inbox.tidy();
-        self.shared.order(TIDY);
+        self.connection.outbox.release_memory();
+        self.connection.inbox.release_memory();
+        self.rings.send_command(RELEASE_MEMORY);
     }
 
-    /// Whether there is shared memory for large blocks, of this side or of the worker's.
+    /// Whether this process or the worker holds segments for large blocks.
     pub(super) fn holds_memory(&self) -> bool {
-        !(self.mail.outbox.is_empty() && self.mail.inbox.is_empty())
+        !(self.connection.outbox.is_empty() && self.connection.inbox.is_empty())
     }
 
-    /// Tells a worker that has nothing to do to end; one that a signal has stopped goes on, to do so.
+    /// Asks a worker that runs nothing to exit. Continues it if a signal has stopped it.
     pub(super) fn ask_to_close(&self) {
         if self.owner.is_this_process() {
-            self.shared.order(CLOSE);
-            self.process.go_on();
+            self.rings.send_command(CLOSE);
+            self.process.resume();
         }
     }
 
-    /// Ends a worker that has nothing to do: it drops what it has, and exits.
+    /// Ends a worker that runs nothing: it drops its state, and exits.
     pub(super) fn close(self) {
         self.ask_to_close();
-        self.close_by(farewell());
+        self.close_by(close_deadline());
     }
 
-    /// Waits until a worker that was asked to close has ended, until the deadline at most; then it is killed.
+    /// Waits until a worker that was asked to close has exited; kills it at the deadline.
     pub(super) fn close_by(mut self, deadline: Instant) {
         if !self.owner.is_this_process() {
             return;
         }
-        while let Ok(Waited::Socket) = self.process.listen(&self.mail.socket, Some(deadline)) {
-            if !matches!(self.mail.collect(), Ok(true)) {
-                self.process.wait(deadline.min(Instant::now() + LAST_BREATH));
+        while let Ok(WaitResult::SocketReady) = self.process.wait_for_socket(&self.connection.socket, Some(deadline)) {
+            if !matches!(self.connection.drain_socket(), Ok(true)) {
+                self.process.wait(deadline.min(Instant::now() + EXIT_GRACE));
                 break;
             }
             if is_over(Some(deadline)) {
                 break;
             }
         }
-        // Dropping it sees to the rest.
+        // Dropping `self` kills the process if it still runs, and reaps it.
     }
 
-    /// Sees to it that the process has ended, and says how it has.
-    pub(super) fn bury(self, cause: Cause) -> Death {
+    /// Makes sure that the process has ended, and reports how.
+    pub(super) fn reap(self, cause: LossCause) -> ExitReport {
         let pid = self.process.id();
         if !self.owner.is_this_process() {
-            return Death { pid, exit: None, cause: Cause::Forked, terms: self.terms };
+            return ExitReport { pid, exit: None, cause: LossCause::Forked, limits: self.limits };
         }
         let by_itself = match cause {
-            Cause::Gone => self.process.wait(Instant::now() + LAST_BREATH).is_some(),
-            Cause::Corrupt | Cause::Killed | Cause::Forked | Cause::Unsent(_) => false,
+            LossCause::Disconnected => self.process.wait(Instant::now() + EXIT_GRACE).is_some(),
+            LossCause::Corrupt | LossCause::Killed | LossCause::Forked | LossCause::SendFailed(_) => false,
         };
         if !by_itself {
             self.process.kill();
         }
-        let exit = self.process.wait(Instant::now() + FAREWELL);
-        Death { pid, exit: exit.filter(|_| by_itself || matches!(cause, Cause::Killed)), cause, terms: self.terms }
+        let exit = self.process.wait(Instant::now() + CLOSE_TIMEOUT);
+        ExitReport {
+            pid,
+            exit: exit.filter(|_| by_itself || matches!(cause, LossCause::Killed)),
+            cause,
+            limits: self.limits,
+        }
     }
 }
 
-/// Until when workers that are asked to close now may take.
-pub(super) fn farewell() -> Instant {
-    Instant::now() + FAREWELL
+/// The deadline of workers that are asked to exit now.
+pub(super) fn close_deadline() -> Instant {
+    Instant::now() + CLOSE_TIMEOUT
 }
 
 fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-/// Has the process started, and waits for it; no longer than the caller may.
-fn spawn(command: Command, caller: &mut Caller<'_>) -> Result<Process, StartError> {
+/// Has the spawner thread start the process, and waits for it until the caller is cancelled or its time is up.
+fn spawn(command: Command, caller: &mut StartCaller<'_>) -> Result<ChildProcess, StartError> {
     let coming = spawner::spawn(command).map_err(StartError::System)?;
     let deadline = caller.deadline();
     loop {
-        match coming.recv_timeout(GLANCE) {
+        match coming.recv_timeout(POLL_INTERVAL) {
             Ok(process) => return process.map_err(StartError::System),
-            Err(RecvTimeoutError::Disconnected) => return Err(StartError::System(spawner::gone())),
-            // What comes later is killed: nobody receives it.
-            Err(RecvTimeoutError::Timeout) if (caller.is_stopped)() => return Err(StartError::Stopped),
-            Err(RecvTimeoutError::Timeout) if is_over(deadline) => return Err(StartError::TimeUp),
+            Err(RecvTimeoutError::Disconnected) => return Err(StartError::System(spawner::thread_ended())),
+            // If the process starts later, the spawner cannot send it, drops it, and so kills it.
+            Err(RecvTimeoutError::Timeout) if (caller.is_cancelled)() => return Err(StartError::Cancelled),
+            Err(RecvTimeoutError::Timeout) if is_over(deadline) => return Err(StartError::TimedOut),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Workers share the machine: what is parallel inside of one gets its share of the cores, unless the user said how many.
+/// Divides the machine's cores among the workers, for parallel code inside them, unless the user set the variables.
 fn share_cores(command: &mut Command, workers: usize) {
     let share = (cpu::cores() / workers.max(1)).max(1).to_string();
     for variable in ["FANFOLD_CPU_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
@@ -369,17 +390,17 @@ fn share_cores(command: &mut Command, workers: usize) {
     }
 }
 
-/// How a worker ended.
+/// How a worker process ended.
 #[derive(Debug)]
-pub(crate) struct Death {
+pub(crate) struct ExitReport {
     pub(super) pid: u32,
-    /// How its process ended, if that was its own doing.
+    /// How the process exited, if this process did not kill it for another cause.
     exit: Option<Exit>,
-    cause: Cause,
-    terms: Terms,
+    cause: LossCause,
+    limits: WorkerLimits,
 }
 
-impl Death {
+impl ExitReport {
     pub(super) fn signal(&self) -> Option<i32> {
         match self.exit {
             Some(Exit::Signal(signal)) => Some(signal),
@@ -395,13 +416,13 @@ impl Death {
     }
 }
 
-impl fmt::Display for Death {
+impl fmt::Display for ExitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.signal(), self.code()) {
             (Some(signal), _) => {
                 write!(f, "it was killed by {} (signal {signal})", os::signal_name(signal))?;
-                match self.terms.memory_limit {
-                    Some(limit) if signal == os::ABORT => write!(
+                match self.limits.memory_limit {
+                    Some(limit) if signal == os::SIGABRT => write!(
                         f,
                         "; its memory limit is {limit} bytes (`memory_limit` of its pool): raise it if the task, its \
                          arguments and its result need more, or send less at once"
@@ -410,49 +431,49 @@ impl fmt::Display for Death {
                 }
             }
             (None, Some(code)) => write!(f, "it exited with code {code}"),
-            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, Cause::Gone) => f.write_str(
+            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, LossCause::Disconnected) => f.write_str(
                 "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \
                  ignores SIGCHLD, so that the kernel keeps no exit status",
             ),
             (None, None) => match self.cause {
-                Cause::Gone => f.write_str("it closed its connection to the parent"),
-                Cause::Corrupt => f.write_str(
-                    "what it sent cannot be read, or nobody asked for it: it wrote into memory that was not its own, or \
+                LossCause::Disconnected => f.write_str("it closed its connection to the parent"),
+                LossCause::Corrupt => f.write_str(
+                    "what it sent cannot be read, or was not asked for: it wrote into memory that was not its own, or \
                      this process may open no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left \
                      (RLIMIT_AS, `ulimit -v`)",
                 ),
-                Cause::Killed => f.write_str("it was killed"),
-                Cause::Forked => f.write_str(
+                LossCause::Killed => f.write_str("it was killed"),
+                LossCause::Forked => f.write_str(
                     "it belongs to the process that this one was forked from: start the program anew (exec) after a fork",
                 ),
-                Cause::Unsent(number) => Refused::error(Step::Send, io::Error::from_raw_os_error(number)).fmt(f),
+                LossCause::SendFailed(number) => RefusedOperation::error(Operation::Send, io::Error::from_raw_os_error(number)).fmt(f),
             },
         }
     }
 }
 
-/// Why there is no worker.
+/// Why a worker process could not be started.
 #[derive(Debug)]
 pub(super) enum StartError {
     /// The caller was cancelled.
-    Stopped,
-    /// The caller's time is up.
-    TimeUp,
+    Cancelled,
+    /// The caller's time limit has passed.
+    TimedOut,
     System(io::Error),
-    Silent,
-    OtherProgram,
-    /// The worker says why it cannot start.
+    NoAnswer,
+    OtherBuild,
+    /// The worker reported why it cannot start.
     Refused(String),
-    Ended(Death, io::Error),
+    Ended(ExitReport, io::Error),
 }
 
 impl StartError {
-    /// Whether the next start may succeed.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether another start may succeed.
+    pub(super) fn may_succeed_later(&self) -> bool {
         match self {
-            Self::System(error) => refusal::may_pass(error),
-            Self::Stopped | Self::TimeUp | Self::Refused(_) | Self::Ended(..) => true,
-            Self::Silent | Self::OtherProgram => false,
+            Self::System(error) => refusal::may_succeed_later(error),
+            Self::Cancelled | Self::TimedOut | Self::Refused(_) | Self::Ended(..) => true,
+            Self::NoAnswer | Self::OtherBuild => false,
         }
     }
 }
@@ -462,21 +483,21 @@ impl fmt::Display for StartError {
         const INIT: &str =
             "`fanfold::init()` must come first in `main`, and what the program does before that must end";
         match self {
-            Self::Stopped => f.write_str("its call was cancelled"),
-            Self::TimeUp => write!(f, "a worker process did not become ready within its call's time limit: {INIT}"),
+            Self::Cancelled => f.write_str("its call was cancelled"),
+            Self::TimedOut => write!(f, "a worker process did not become ready within its call's time limit: {INIT}"),
             Self::System(error) => write!(f, "a worker process could not be started: {error}"),
-            Self::Silent => {
-                write!(f, "the worker process did not answer within {} s: {INIT}", PATIENCE.as_secs())
+            Self::NoAnswer => {
+                write!(f, "the worker process did not answer within {} s: {INIT}", HANDSHAKE_TIMEOUT.as_secs())
             }
-            Self::OtherProgram => f.write_str("the worker process is another build of this program"),
+            Self::OtherBuild => f.write_str("the worker process is another build of this program"),
             Self::Refused(why) => write!(f, "the worker process could not start: {why}"),
-            // A program without `init()` runs to its end, or closes what it takes for standard input.
-            Self::Ended(death, error) if death.signal().is_none() => write!(
+            // A program without `init()` runs to its end, or closes the socket that it takes for standard input.
+            Self::Ended(report, error) if report.signal().is_none() => write!(
                 f,
-                "the worker process ended before it was ready ({death}; {error}): {INIT}; if it does, what the worker \
+                "the worker process ended before it was ready ({report}; {error}): {INIT}; if it does, what the worker \
                  wrote to standard error may say more"
             ),
-            Self::Ended(death, _) => write!(f, "the worker process ended before it was ready: {death}"),
+            Self::Ended(report, _) => write!(f, "the worker process ended before it was ready: {report}"),
         }
     }
 }

@@ -1,30 +1,34 @@
-//! How a parent and its new worker meet: the parent starts its own program with a variable in its environment and a
-//! socket as standard input, sends the memory they share and a [`Hello`], and gets one back.
+//! The handshake of a parent and its new worker process.
+//!
+//! The parent starts its own program with a variable in the environment and a socket as standard input. It sends the
+//! descriptor of the shared memory and a [`Handshake`] over the socket, and the worker answers with its own
+//! [`Handshake`], or with the reason why it cannot start.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::os::{self, AsFd, OwnedFd, UnixStream, Waited};
+use super::os::{self, AsFd, OwnedFd, UnixStream, WaitResult};
 use super::registry;
-use crate::process::os::pidfd::Process;
+use crate::process::os::pidfd::ChildProcess;
 
-/// How long a worker may take to say hello. Starting takes milliseconds; this is for machines that are overrun.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The time that a worker may take to answer. A start takes milliseconds; this limit is for overloaded machines.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What each side tells the other.
+/// The message that each side sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hello {
-    /// See [`registry::fingerprint`].
+pub(super) struct Handshake {
+    /// The fingerprint of the program: see [`registry::fingerprint`].
     pub(super) fingerprint: u64,
-    /// Bytes of private memory that the worker may have; 0 is no limit.
+    /// The bytes of private memory that the worker may have; 0 means no limit.
     pub(super) memory_limit: u64,
 }
 
-impl Hello {
+impl Handshake {
     pub(super) const SIZE: usize = 24;
     const MAGIC: [u8; 8] = *b"fanfold1";
-    /// In place of [`MAGIC`](Self::MAGIC): why the worker cannot start, as text up to the end.
+    /// Stands in place of [`MAGIC`](Self::MAGIC) before the reason why the worker cannot start, which is text to the
+    /// end.
     const REFUSAL: [u8; 8] = *b"fanfold!";
 
     pub(super) fn new(memory_limit: u64) -> Self {
@@ -46,9 +50,9 @@ impl Hello {
             Self::MAGIC => {}
             Self::REFUSAL => {
                 let mut why = Vec::new();
-                // What it says is shown to the user: no more than a message.
+                // The user sees this text, so its length is bounded.
                 from.take(1 << 10).read_to_end(&mut why)?;
-                return Err(io::Error::other(Refusal(String::from_utf8_lossy(&why).into_owned())));
+                return Err(io::Error::other(StartRefusal(String::from_utf8_lossy(&why).into_owned())));
             }
             _ => return Err(io::Error::other("it does not speak Fanfold's protocol")),
         }
@@ -56,77 +60,78 @@ impl Hello {
     }
 }
 
-/// Why a worker cannot start, in its own words.
+/// The reason why a worker cannot start, as it reports it.
 #[derive(Debug)]
-struct Refusal(String);
+struct StartRefusal(String);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for StartRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for StartRefusal {}
 
-/// The worker's side of a failed start: tells the parent why, if it still listens.
+/// Worker: reports to the parent why this process cannot start. The parent may be gone, so errors are ignored.
 pub(super) fn refuse(socket: &mut UnixStream, why: &io::Error) {
-    let message = [&Hello::REFUSAL[..], why.to_string().as_bytes()].concat();
+    let message = [&Handshake::REFUSAL[..], why.to_string().as_bytes()].concat();
     let _ = socket.write_all(&message);
 }
 
-/// Why a worker cannot be worked with.
+/// Why a handshake failed.
 #[derive(Debug)]
-pub(super) enum Unmet {
-    /// It says nothing.
-    Silent,
-    /// It is another build of the program.
-    Other,
-    /// It cannot start: why.
+pub(super) enum HandshakeError {
+    /// The worker did not answer in time.
+    TimedOut,
+    /// The worker is another build of the program.
+    OtherBuild,
+    /// The worker reported why it cannot start.
     Refused(String),
-    /// It is gone, or speaks another language.
-    Lost(io::Error),
+    /// The worker closed the socket, or sent something else.
+    Disconnected(io::Error),
 }
 
-/// The parent's side: sends the memory and a hello, and compares the answer, which must be there by the deadline.
-pub(super) fn meet(
+/// Parent: sends the memory and `own`, and compares the answer with `own`.
+pub(super) fn with_worker(
     socket: &UnixStream,
-    process: Option<&Process>,
+    process: Option<&ChildProcess>,
     memory: &OwnedFd,
-    own: Hello,
+    own: Handshake,
     deadline: Option<Instant>,
-) -> Result<(), Unmet> {
-    os::send(socket, b'm', &[memory.as_fd()], true).map_err(Unmet::Lost)?;
-    (&mut &*socket).write_all(&own.to_bytes()).map_err(Unmet::Lost)?;
-    let patience = Instant::now().checked_add(PATIENCE);
-    let deadline = deadline.into_iter().chain(patience).min();
-    let theirs = Hello::read(&mut Until { socket, process, deadline }).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => Unmet::Silent,
-        _ => match error.downcast::<Refusal>() {
-            Ok(Refusal(why)) => Unmet::Refused(why),
-            Err(error) => Unmet::Lost(error),
-        },
-    })?;
-    if theirs == own { Ok(()) } else { Err(Unmet::Other) }
+) -> Result<(), HandshakeError> {
+    os::send(socket, b'm', &[memory.as_fd()], true).map_err(HandshakeError::Disconnected)?;
+    (&mut &*socket).write_all(&own.to_bytes()).map_err(HandshakeError::Disconnected)?;
+    let timeout = Instant::now().checked_add(HANDSHAKE_TIMEOUT);
+    let deadline = deadline.into_iter().chain(timeout).min();
+    let theirs =
+        Handshake::read(&mut DeadlineReader { socket, process, deadline }).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => HandshakeError::TimedOut,
+            _ => match error.downcast::<StartRefusal>() {
+                Ok(StartRefusal(why)) => HandshakeError::Refused(why),
+                Err(error) => HandshakeError::Disconnected(error),
+            },
+        })?;
+    if theirs == own { Ok(()) } else { Err(HandshakeError::OtherBuild) }
 }
 
-/// Reads from a worker's socket, until the deadline for all of it together. A worker that ends closes the socket; where
-/// a copy that it has forked holds the socket open, the pidfd tells of its end.
-struct Until<'a> {
+/// Reads from a worker's socket until a deadline for all reads together. The end of the worker is end of file: it
+/// closes the socket, or the pidfd reports it if a process that the worker forked holds the socket open.
+struct DeadlineReader<'a> {
     socket: &'a UnixStream,
-    process: Option<&'a Process>,
+    process: Option<&'a ChildProcess>,
     deadline: Option<Instant>,
 }
 
-impl Read for Until<'_> {
+impl Read for DeadlineReader<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let waited = match self.process {
-            Some(process) => process.listen(self.socket, self.deadline)?,
-            None => os::wait(self.socket, None, self.deadline)?,
+            Some(process) => process.wait_for_socket(self.socket, self.deadline)?,
+            None => os::wait_for_socket_or_exit(self.socket, None, self.deadline)?,
         };
         match waited {
-            Waited::Socket => (&mut &*self.socket).read(bytes),
-            Waited::Ended => Ok(0),
-            Waited::TimeUp => Err(io::ErrorKind::TimedOut.into()),
+            WaitResult::SocketReady => (&mut &*self.socket).read(bytes),
+            WaitResult::ProcessExited => Ok(0),
+            WaitResult::TimedOut => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
@@ -135,35 +140,38 @@ impl Read for Until<'_> {
 mod tests {
     use super::*;
 
-    /// What the parent makes of a worker that answers this; nothing closes the socket.
-    fn answered(answer: &[u8]) -> Result<(), Unmet> {
+    /// The outcome of a handshake with a worker that sends `answer` and keeps running.
+    fn answered(answer: &[u8]) -> Result<(), HandshakeError> {
         let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
-        let memory = os::memory(1 << 12).expect("there is memory");
+        let memory = os::create_memory(1 << 12).expect("there is memory");
         theirs.write_all(answer).expect("there is room");
         theirs.shutdown(std::net::Shutdown::Write).expect("it is open");
-        meet(&ours, None, &memory, Hello::new(7), None)
+        with_worker(&ours, None, &memory, Handshake::new(7), None)
     }
 
     #[test]
-    fn a_worker_is_of_the_same_build_or_is_none() {
-        let hello = Hello::new(7);
-        assert!(answered(&hello.to_bytes()).is_ok());
-        let other = Hello { fingerprint: hello.fingerprint ^ 1, ..hello };
-        assert!(matches!(answered(&other.to_bytes()), Err(Unmet::Other)));
-        let error = answered(b"Usage: program [OPTIONS]").expect_err("that is no hello");
-        assert!(matches!(&error, Unmet::Lost(error) if error.to_string().contains("protocol")), "{error:?}");
-        assert!(matches!(answered(&[]), Err(Unmet::Lost(_))));
+    fn a_worker_of_another_build_is_refused() {
+        let handshake = Handshake::new(7);
+        assert!(answered(&handshake.to_bytes()).is_ok());
+        let other = Handshake { fingerprint: handshake.fingerprint ^ 1, ..handshake };
+        assert!(matches!(answered(&other.to_bytes()), Err(HandshakeError::OtherBuild)));
+        let error = answered(b"Usage: program [OPTIONS]").expect_err("that is no handshake");
+        assert!(
+            matches!(&error, HandshakeError::Disconnected(error) if error.to_string().contains("protocol")),
+            "{error:?}"
+        );
+        assert!(matches!(answered(&[]), Err(HandshakeError::Disconnected(_))));
         let error = answered(b"fanfold!no memory").expect_err("that is a refusal");
-        assert!(matches!(&error, Unmet::Refused(why) if why == "no memory"), "{error:?}");
+        assert!(matches!(&error, HandshakeError::Refused(why) if why == "no memory"), "{error:?}");
     }
 
     #[test]
-    fn a_worker_that_says_half_a_hello_is_silent_at_the_deadline() {
+    fn half_a_handshake_times_out() {
         let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
-        let memory = os::memory(1 << 12).expect("there is memory");
-        theirs.write_all(&Hello::new(0).to_bytes()[..11]).expect("there is room");
+        let memory = os::create_memory(1 << 12).expect("there is memory");
+        theirs.write_all(&Handshake::new(0).to_bytes()[..11]).expect("there is room");
         let deadline = Instant::now() + Duration::from_millis(30);
-        let error = meet(&ours, None, &memory, Hello::new(0), Some(deadline)).expect_err("it is not whole");
-        assert!(matches!(error, Unmet::Silent), "{error:?}");
+        let error = with_worker(&ours, None, &memory, Handshake::new(0), Some(deadline)).expect_err("it is not whole");
+        assert!(matches!(error, HandshakeError::TimedOut), "{error:?}");
     }
 }

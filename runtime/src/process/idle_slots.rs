@@ -1,126 +1,129 @@
-//! The seats of a pool that nobody is on: workers that wait for work.
+//! [`IdleSlots`]: the worker slots of a pool that run no call.
 //!
-//! A thread of the pool takes one for each job. A direct call need not wait for such a thread: where a worker is idle and
-//! nothing is queued, the caller takes the seat itself, and the call costs two wake-ups instead of four.
+//! A thread of the pool takes a slot for each job. A direct call does not need such a thread: if a worker is idle and
+//! no job is queued, the caller takes the slot itself, and the call costs two thread wake-ups instead of four.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::child::{self, Host, Terms};
-use super::start_limit::Starts;
-use super::worker_slot::{self, Seat};
+use super::child::{self, Child, WorkerLimits};
+use super::start_limit::StartLimiter;
+use super::worker_slot::{self, WorkerSlot};
 use crate::sys::owner::Owner;
 use crate::sys::reserve;
 
-pub(crate) struct Stable {
+pub(crate) struct IdleSlots {
     owner: Owner,
-    terms: Terms,
-    starts: Arc<Starts>,
-    free: Mutex<Free>,
+    limits: WorkerLimits,
+    limiter: Arc<StartLimiter>,
+    idle: Mutex<IdleState>,
 }
 
 #[derive(Default)]
 #[allow(clippy::vec_box, reason = "they are moved often")]
-struct Free {
-    /// The one that was used last comes last, and is taken first: its worker is the most awake.
-    seats: Vec<Box<Seat>>,
-    /// Whether the pool is at its end, and workers that come back are to end.
+struct IdleState {
+    /// The slot that was used last is at the end and is taken first, because its worker ran most recently.
+    slots: Vec<Box<WorkerSlot>>,
+    /// Whether the pool is closed, so that workers that come back are ended.
     closed: bool,
 }
 
-impl Stable {
-    pub(crate) fn new(terms: Terms) -> Self {
-        Self { owner: Owner::this_process(), terms, starts: Arc::default(), free: Mutex::default() }
+impl IdleSlots {
+    pub(crate) fn new(limits: WorkerLimits) -> Self {
+        Self { owner: Owner::this_process(), limits, limiter: Arc::default(), idle: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, IdleState> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on a seat, if need be on a new one, whose worker starts with its first call.
-    pub(crate) fn seated<T>(&self, work: impl FnOnce() -> T) -> T {
-        let mut free = self.lock();
-        let ready = free.seats.iter().rposition(|seat| seat.host.is_some());
-        let seat = ready.map(|place| free.seats.remove(place)).or_else(|| free.seats.pop());
-        drop(free);
-        self.sit(seat.unwrap_or_else(|| Box::new(Seat::new(self.terms, self.owner, Arc::clone(&self.starts)))), work)
+    /// Runs `work` on a slot: on one with a worker, else on one without, else on a new one.
+    pub(crate) fn run_on_slot<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut idle = self.lock();
+        let ready = idle.slots.iter().rposition(|slot| slot.child.is_some());
+        let slot = ready.map(|place| idle.slots.remove(place)).or_else(|| idle.slots.pop());
+        drop(idle);
+        self.run_on(
+            slot.unwrap_or_else(|| Box::new(WorkerSlot::new(self.limits, self.owner, Arc::clone(&self.limiter)))),
+            work,
+        )
     }
 
-    /// Runs `work` on a seat whose worker waits for it, if there is one; gives whether there is shared memory to give
-    /// back later, too.
-    pub(crate) fn try_seated<T>(&self, work: impl FnOnce() -> T) -> Option<(T, bool)> {
-        let mut free = self.lock();
-        let ready = free.seats.iter().rposition(|seat| seat.is_ready())?;
-        let seat = free.seats.remove(ready);
-        drop(free);
-        let result = self.sit(seat, work);
-        Some((result, self.lock().seats.last().is_some_and(|seat| seat.holds_memory())))
+    /// Runs `work` on a slot whose worker is ready, if there is one. Also returns whether a slot holds shared memory to
+    /// release later.
+    pub(crate) fn try_run_on_idle<T>(&self, work: impl FnOnce() -> T) -> Option<(T, bool)> {
+        let mut idle = self.lock();
+        let ready = idle.slots.iter().rposition(|slot| slot.is_ready())?;
+        let slot = idle.slots.remove(ready);
+        drop(idle);
+        let result = self.run_on(slot, work);
+        Some((result, self.lock().slots.last().is_some_and(|slot| slot.holds_memory())))
     }
 
-    fn sit<T>(&self, seat: Box<Seat>, work: impl FnOnce() -> T) -> T {
-        let _up = Up(self, worker_slot::sit(Some(seat)));
+    fn run_on<T>(&self, slot: Box<WorkerSlot>, work: impl FnOnce() -> T) -> T {
+        let _guard = SlotGuard(self, worker_slot::replace_current(Some(slot)));
         work()
     }
 
-    /// Takes a seat back.
-    fn put(&self, seat: Box<Seat>) {
-        let mut free = reserve::lock_with_capacity(|| self.lock(), |free| &mut free.seats, 1);
-        // Workers that waited for others in the midst of a call may have made one too many.
-        let spare =
-            seat.host.is_some() && free.seats.iter().filter(|seat| seat.host.is_some()).count() >= self.terms.workers;
-        if free.closed || spare {
-            drop(free);
-            seat.close();
+    /// Puts a slot back.
+    fn put_back(&self, slot: Box<WorkerSlot>) {
+        let mut idle = reserve::lock_with_capacity(|| self.lock(), |idle| &mut idle.slots, 1);
+        // A thread that waits in the middle of a call is replaced by another, so there may be one worker too many.
+        let spare = slot.child.is_some()
+            && idle.slots.iter().filter(|slot| slot.child.is_some()).count() >= self.limits.workers;
+        if idle.closed || spare {
+            drop(idle);
+            slot.close();
         } else {
-            free.seats.push(seat);
+            idle.slots.push(slot);
         }
     }
 
-    /// Gives memory back that workers who wait do not need.
-    pub(crate) fn tidy(&self) {
-        self.lock().seats.iter_mut().for_each(|seat| seat.tidy());
+    /// Releases shared memory of idle workers that is not in use.
+    pub(crate) fn release_memory(&self) {
+        self.lock().slots.iter_mut().for_each(|slot| slot.release_memory());
     }
 
-    /// Ends all workers; those that come back later, then.
+    /// Ends all idle workers now, and the others when they come back.
     pub(crate) fn close(&self) {
         Self::end(self.take_all());
     }
 
-    /// Kills the workers that run something or start, and ends the others.
+    /// Kills the workers that run calls or start, and ends the idle ones.
     pub(crate) fn cancel(&self) {
         let idle = self.take_all();
-        // The number of one that has ended may be that of a worker that has started since.
-        let idle_processes = idle.iter().filter_map(|seat| seat.host.as_ref()).map(Host::process);
+        // The id of a worker that has exited may belong to a worker that has started since.
+        let idle_processes = idle.iter().filter_map(|slot| slot.child.as_ref()).map(Child::process);
         let pids: Vec<u32> =
             idle_processes.filter(|process| process.exit().is_none()).map(|process| process.id()).collect();
-        self.starts.cancel(&pids);
+        self.limiter.cancel(&pids);
         Self::end(idle);
     }
 
-    /// Takes all workers that wait, for good.
-    #[allow(clippy::vec_box, reason = "as in `Free`")]
-    fn take_all(&self) -> Vec<Box<Seat>> {
-        let mut free = self.lock();
-        free.closed = true;
-        std::mem::take(&mut free.seats)
+    /// Takes all idle slots, and closes the pool.
+    #[allow(clippy::vec_box, reason = "as in `IdleState`")]
+    fn take_all(&self) -> Vec<Box<WorkerSlot>> {
+        let mut idle = self.lock();
+        idle.closed = true;
+        std::mem::take(&mut idle.slots)
     }
 
-    /// Ends workers, all at once and in one time: those that do not answer are killed when it is over.
-    #[allow(clippy::vec_box, reason = "as in `Free`")]
-    fn end(seats: Vec<Box<Seat>>) {
-        seats.iter().for_each(|seat| seat.ask_to_close());
-        let deadline = child::farewell();
-        seats.into_iter().for_each(|seat| seat.close_by(deadline));
+    /// Ends workers, all at the same time. Those that have not exited at the deadline are killed.
+    #[allow(clippy::vec_box, reason = "as in `IdleState`")]
+    fn end(slots: Vec<Box<WorkerSlot>>) {
+        slots.iter().for_each(|slot| slot.ask_to_close());
+        let deadline = child::close_deadline();
+        slots.into_iter().for_each(|slot| slot.close_by(deadline));
     }
 }
 
-/// Leaves the seat when dropped.
-struct Up<'a>(&'a Stable, Option<Box<Seat>>);
+/// Puts the current slot back when it is dropped, and restores the one before.
+struct SlotGuard<'a>(&'a IdleSlots, Option<Box<WorkerSlot>>);
 
-impl Drop for Up<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
-        // The one before is that of a call around this one.
-        if let Some(seat) = worker_slot::sit(self.1.take()) {
-            self.0.put(seat);
+        // The slot before is that of a call around this one.
+        if let Some(slot) = worker_slot::replace_current(self.1.take()) {
+            self.0.put_back(slot);
         }
     }
 }

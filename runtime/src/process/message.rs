@@ -1,54 +1,62 @@
-//! What goes with a frame: blocks of bytes that are too large for the ring, each in a segment of its own.
+//! Messages with attachments: the payload of a frame, and the segments and file descriptors that belong to it.
 //!
-//! A frame's third word says how many blocks there are, and its payload begins with their descriptions. Where the bytes
-//! themselves are too many, they are a block as well, the last one.
+//! The third word of a frame is its *attachment word*: the number of attachments, and a bit that says whether the
+//! message itself is in the last of them, because it is too long for the ring. The payload begins with a table of the
+//! attachments, 16 bytes each.
 
 use std::collections::VecDeque;
 use std::io;
 
-use super::codec::{Arrived, Block, Decoder, MOST_BLOCKS, MOST_DESCRIPTORS, Misfit, no_memory};
-use super::foreign::{Connected, Foreign};
+use super::codec::{
+    Attachment, CodecError, Decoder, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, ReceivedAttachment,
+    no_shared_memory,
+};
+use super::os::foreign_fd::{ForeignFd, PeerSocket};
 use super::os::{self, AsFd, OwnedFd, UnixStream};
-use super::worker::is_worker_process;
-use crate::process::transport::ring::LARGEST;
-use crate::process::transport::segments::{Inbox, Outbox, Sent, View};
+use super::role::is_worker_process;
+use crate::process::transport::ring::MAX_PAYLOAD;
+use crate::process::transport::segments::{Inbox, Outbox, ReceivedBytes, SentSegment};
 
-/// The bit in a frame's third word that says that all bytes are in the last block.
+/// The bit of the attachment word that says that the message is in the last attachment.
 const SPILLED: u32 = 1 << 31;
 
-/// In the place of a segment's number: an open file.
+/// Stands in place of a segment's number for a file descriptor.
 const DESCRIPTOR: u64 = u64::MAX;
 
-/// The bytes that tell the other process of a block.
-const BLOCK_SIZE: usize = 16;
+/// The size of a table entry in bytes: a segment's number, and the length of its block.
+const ENTRY_SIZE: usize = 16;
 
-/// Blocks and open files of one message, with the block of its bytes.
-const MOST_BESIDE: usize = MOST_BLOCKS + MOST_DESCRIPTORS + 1;
+/// The attachments of one message at most: segments, descriptors, and the message itself.
+const MAX_ATTACHMENTS: usize = MAX_SEGMENT_ATTACHMENTS + MAX_DESCRIPTOR_ATTACHMENTS + 1;
 
-/// Descriptors that came and were not asked for yet: those of a frame that is about to come, and of one more message.
-const MOST_PARKED: usize = MOST_BESIDE + os::MOST_DESCRIPTORS;
+/// The received descriptors that are not claimed yet, at most: those of one frame, and of one more socket message.
+const MAX_UNCLAIMED: usize = MAX_ATTACHMENTS + os::MAX_FDS_PER_MESSAGE;
 
-/// Messages that are read from the socket at a time: a side that sends without end must not keep the other one there.
-const MOST_READ: usize = 64;
+/// The reads from the socket at a time, so that a worker that sends without end does not keep its parent there.
+const MAX_READS: usize = 64;
 
-/// Puts the descriptions of `blocks` before `bytes`; what is too long for the ring goes into one more block. Gives the
-/// frame's third word.
-pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Block>, outbox: &mut Outbox) -> Result<u32, Misfit> {
+/// Puts the attachment table before `bytes`. A message that is too long for the ring becomes one more attachment.
+/// Returns the attachment word.
+pub(super) fn prepend_attachment_table(
+    bytes: &mut Vec<u8>,
+    attachments: &mut Vec<Attachment>,
+    outbox: &mut Outbox,
+) -> Result<u32, CodecError> {
     let mut spilled = 0;
-    if bytes.len() + blocks.len() * BLOCK_SIZE > LARGEST {
-        blocks.push(Block::Bytes(outbox.send(&[bytes]).map_err(no_memory)?));
+    if bytes.len() + attachments.len() * ENTRY_SIZE > MAX_PAYLOAD {
+        attachments.push(Attachment::Segment(outbox.send(&[bytes]).map_err(no_shared_memory)?));
         bytes.clear();
         spilled = SPILLED;
     }
-    if blocks.len() * BLOCK_SIZE > LARGEST {
-        return Err(Misfit::new(format!("it has {} large parts, which is too many", blocks.len())));
+    if attachments.len() * ENTRY_SIZE > MAX_PAYLOAD {
+        return Err(CodecError::new(format!("it has {} large parts, which is too many", attachments.len())));
     }
-    if !blocks.is_empty() {
-        let mut described = Vec::with_capacity(blocks.len() * BLOCK_SIZE + bytes.len());
-        for block in &*blocks {
-            let (segment, len) = match block {
-                Block::Bytes(sent) => (u64::from(sent.segment), sent.len),
-                Block::Descriptor(_) => (DESCRIPTOR, 0),
+    if !attachments.is_empty() {
+        let mut described = Vec::with_capacity(attachments.len() * ENTRY_SIZE + bytes.len());
+        for attachment in &*attachments {
+            let (segment, len) = match attachment {
+                Attachment::Segment(sent) => (u64::from(sent.segment), sent.len),
+                Attachment::Descriptor(_) => (DESCRIPTOR, 0),
             };
             described.extend_from_slice(&segment.to_ne_bytes());
             described.extend_from_slice(&len.to_ne_bytes());
@@ -56,68 +64,69 @@ pub(super) fn pack(bytes: &mut Vec<u8>, blocks: &mut Vec<Block>, outbox: &mut Ou
         described.append(bytes);
         *bytes = described;
     }
-    Ok(spilled | u32::try_from(blocks.len()).unwrap_or(0))
+    Ok(spilled | u32::try_from(attachments.len()).unwrap_or(0))
 }
 
-/// The blocks that a frame describes, `None` for an open file, and the bytes behind them.
-fn unpack(word: u32, payload: &[u8]) -> Option<(Vec<Option<Sent>>, &[u8])> {
-    let count = Some((word & !SPILLED) as usize).filter(|count| *count <= MOST_BESIDE)?;
-    let (described, bytes) = payload.split_at_checked(count.checked_mul(BLOCK_SIZE)?)?;
-    let blocks = described.chunks_exact(BLOCK_SIZE).map(|block| {
-        let (segment, len) = block.split_at_checked(8)?;
+/// Parses the attachment table: the attachments, `None` for a file descriptor, and the bytes behind the table.
+fn parse_attachment_table(attachment_word: u32, payload: &[u8]) -> Option<(Vec<Option<SentSegment>>, &[u8])> {
+    let count = Some((attachment_word & !SPILLED) as usize).filter(|count| *count <= MAX_ATTACHMENTS)?;
+    let (described, bytes) = payload.split_at_checked(count.checked_mul(ENTRY_SIZE)?)?;
+    let attachments = described.chunks_exact(ENTRY_SIZE).map(|attachment| {
+        let (segment, len) = attachment.split_at_checked(8)?;
         let segment = u64::from_ne_bytes(segment.try_into().ok()?);
         if segment == DESCRIPTOR {
             return Some(None);
         }
-        Some(Some(Sent { segment: segment.try_into().ok()?, len: u64::from_ne_bytes(len.try_into().ok()?) }))
+        Some(Some(SentSegment { segment: segment.try_into().ok()?, len: u64::from_ne_bytes(len.try_into().ok()?) }))
     });
-    Some((blocks.collect::<Option<_>>()?, bytes))
+    Some((attachments.collect::<Option<_>>()?, bytes))
 }
 
-/// One side's part of what the parent and a worker exchange beside the rings.
-pub(crate) struct Mail {
-    pub(crate) socket: Connected<UnixStream>,
+/// One side of the connection between a parent and a worker: the socket, and the segments of both sides.
+pub(crate) struct Connection {
+    pub(crate) socket: PeerSocket<UnixStream>,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
-    /// Descriptors of segments that came and were not asked for yet, in the order of their segments' first use.
-    pub(super) descriptors: VecDeque<Foreign>,
+    /// Received descriptors that are not claimed yet, in the order of the attachments that they belong to.
+    pub(super) descriptors: VecDeque<ForeignFd>,
 }
 
-impl Mail {
+impl Connection {
     pub(super) fn new(socket: UnixStream) -> Self {
-        let socket = Connected::new(socket);
+        let socket = PeerSocket::new(socket);
         Self { socket, outbox: Outbox::default(), inbox: Inbox::default(), descriptors: VecDeque::new() }
     }
 
-    /// Sends the descriptors of segments that the other side does not know.
-    pub(super) fn introduce(&mut self, blocks: &[Block]) -> io::Result<()> {
-        let new = blocks.iter().map(|block| match block {
-            Block::Bytes(sent) => self.outbox.introduce(sent.segment),
-            Block::Descriptor(_) => None,
+    /// Sends the descriptors among the attachments, and those of segments that the other side does not know.
+    pub(super) fn send_descriptors(&mut self, attachments: &[Attachment]) -> io::Result<()> {
+        let new = attachments.iter().map(|attachment| match attachment {
+            Attachment::Segment(sent) => self.outbox.take_descriptor(sent.segment),
+            Attachment::Descriptor(_) => None,
         });
         let new: Vec<Option<OwnedFd>> = new.collect();
-        let descriptors = blocks.iter().zip(&new).filter_map(|(block, new)| match block {
-            Block::Bytes(_) => new.as_ref().map(AsFd::as_fd),
-            Block::Descriptor(descriptor) => Some(descriptor.as_fd()),
+        let descriptors = attachments.iter().zip(&new).filter_map(|(attachment, new)| match attachment {
+            Attachment::Segment(_) => new.as_ref().map(AsFd::as_fd),
+            Attachment::Descriptor(descriptor) => Some(descriptor.as_fd()),
         });
         let descriptors: Vec<_> = descriptors.collect();
-        // The other side may read none of this before it has the frame: many messages would fill the socket. A parent
-        // does not wait for room: a worker has read all that belongs to earlier frames, or it is not to be waited for.
+        // A parent does not wait for space in the socket. A sound worker has read the descriptors of all earlier
+        // frames, so the socket has space; a parent must not wait for another one. In the other direction, the parent
+        // reads while it waits for the reply.
         let wait = is_worker_process();
-        descriptors.chunks(os::MOST_DESCRIPTORS).try_for_each(|some| os::send(&self.socket, b's', some, wait))
+        descriptors.chunks(os::MAX_FDS_PER_MESSAGE).try_for_each(|some| os::send(&self.socket, b's', some, wait))
     }
 
-    /// Takes back blocks that were not sent.
-    pub(super) fn recall(&mut self, blocks: &[Block]) {
-        for block in blocks {
-            if let Block::Bytes(sent) = block {
+    /// Frees the segments of attachments that are not sent.
+    pub(super) fn recall(&mut self, attachments: &[Attachment]) {
+        for attachment in attachments {
+            if let Attachment::Segment(sent) = attachment {
                 self.outbox.recall(sent.segment);
             }
         }
     }
 
-    /// Wakes the other side, which waits for the socket.
-    pub(super) fn ring(&self) -> io::Result<()> {
+    /// Wakes the other side, which sleeps on the socket.
+    pub(super) fn wake_peer(&self) -> io::Result<()> {
         os::send(&self.socket, b'r', &[], true)
     }
 
@@ -126,12 +135,12 @@ impl Mail {
     /// # Errors
     ///
     /// If more descriptors came than frames can have announced, or not all of them could be received.
-    pub(super) fn collect(&mut self) -> io::Result<bool> {
+    pub(super) fn drain_socket(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 64];
-        for _ in 0..MOST_READ {
+        for _ in 0..MAX_READS {
             match os::receive(&self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
                 Ok(0) => return Ok(false),
-                Ok(_) if self.descriptors.len() > MOST_PARKED => {
+                Ok(_) if self.descriptors.len() > MAX_UNCLAIMED => {
                     return Err(io::Error::other("more open files came than were announced"));
                 }
                 Ok(read) if read == bytes.len() => {}
@@ -144,60 +153,61 @@ impl Mail {
         Ok(true)
     }
 
-    /// Whether descriptors have come that no frame has announced, though all frames have been opened.
-    pub(super) fn has_surplus(&self) -> bool {
+    /// Whether descriptors came that belong to no frame. The caller has opened all frames.
+    pub(super) fn has_unclaimed(&self) -> bool {
         !self.descriptors.is_empty()
     }
 
-    /// Opens a frame's payload.
-    pub(super) fn open<'a>(&mut self, word: u32, payload: &'a [u8]) -> io::Result<Parcel<'a>> {
-        let (blocks, bytes) = unpack(word, payload).ok_or_else(|| io::Error::other("a frame that cannot be read"))?;
-        let mut arrived = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let Some(sent) = block else {
-                arrived.push(Arrived::Descriptor(self.descriptor()?));
+    /// Opens a frame's payload: claims its descriptors, and takes its segments.
+    pub(super) fn open<'a>(&mut self, attachment_word: u32, payload: &'a [u8]) -> io::Result<ReceivedMessage<'a>> {
+        let (attachments, bytes) = parse_attachment_table(attachment_word, payload)
+            .ok_or_else(|| io::Error::other("a frame that cannot be read"))?;
+        let mut arrived = Vec::with_capacity(attachments.len());
+        for attachment in attachments {
+            let Some(sent) = attachment else {
+                arrived.push(ReceivedAttachment::Descriptor(self.descriptor()?));
                 continue;
             };
-            if !self.inbox.knows(sent.segment) {
+            if !self.inbox.contains(sent.segment) {
                 let fd = self.descriptor()?;
-                self.inbox.learn(sent.segment, &fd)?;
+                self.inbox.add_segment(sent.segment, &fd)?;
             }
-            arrived.push(Arrived::Bytes(self.inbox.view(sent)?));
+            arrived.push(ReceivedAttachment::Segment(self.inbox.open(sent)?));
         }
-        let spilled = match arrived.pop_if(|_| word & SPILLED != 0) {
-            // Values are decoded from it: what is checked must not change before it is used.
-            Some(Arrived::Bytes(view)) => Some(view.into_private()?),
-            Some(Arrived::Descriptor(_)) => return Err(io::Error::other("a frame that cannot be read")),
+        let spilled = match arrived.pop_if(|_| attachment_word & SPILLED != 0) {
+            // Values are decoded from these bytes, so they must not change after a check.
+            Some(ReceivedAttachment::Segment(received)) => Some(received.into_private()?),
+            Some(ReceivedAttachment::Descriptor(_)) => return Err(io::Error::other("a frame that cannot be read")),
             None => None,
         };
-        Ok(Parcel { bytes, spilled, blocks: arrived })
+        Ok(ReceivedMessage { bytes, spilled, attachments: arrived })
     }
 
-    /// The next descriptor; it was sent before the frame was.
-    fn descriptor(&mut self) -> io::Result<Foreign> {
+    /// Claims the next descriptor. The other side sends descriptors before their frame.
+    fn descriptor(&mut self) -> io::Result<ForeignFd> {
         if self.descriptors.is_empty() {
-            self.collect()?;
+            self.drain_socket()?;
         }
         self.descriptors.pop_front().ok_or_else(|| io::Error::other("an open file that a frame has did not come"))
     }
 }
 
-/// A frame's payload, opened.
-pub(super) struct Parcel<'a> {
+/// An opened payload, with its attachments.
+pub(super) struct ReceivedMessage<'a> {
     bytes: &'a [u8],
-    spilled: Option<View>,
-    blocks: Vec<Arrived>,
+    spilled: Option<ReceivedBytes>,
+    attachments: Vec<ReceivedAttachment>,
 }
 
-impl Parcel<'_> {
-    /// Whether ends of channels are in it.
-    pub(super) fn has_ends(&self) -> bool {
-        self.blocks.iter().any(|block| matches!(block, Arrived::Descriptor(_)))
+impl ReceivedMessage<'_> {
+    /// Whether file descriptors are attached.
+    pub(super) fn has_descriptors(&self) -> bool {
+        self.attachments.iter().any(|attachment| matches!(attachment, ReceivedAttachment::Descriptor(_)))
     }
 
-    /// What reads it, once.
+    /// The decoder of this message. Called once: it takes the attachments.
     pub(super) fn decoder(&mut self) -> Decoder<'_> {
-        let bytes = self.spilled.as_ref().map_or(self.bytes, View::bytes);
-        Decoder::new(bytes, std::mem::take(&mut self.blocks))
+        let bytes = self.spilled.as_ref().map_or(self.bytes, ReceivedBytes::bytes);
+        Decoder::new(bytes, std::mem::take(&mut self.attachments))
     }
 }

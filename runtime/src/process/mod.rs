@@ -1,43 +1,46 @@
-//! Worker processes: a pool whose threads run nothing themselves, but have a process each that does.
+//! Worker processes: a pool whose threads do not run functions themselves, but send each call to a process of their
+//! own.
+//!
+//! `README.md` in this folder describes the protocol, what happens when a worker dies, and what a compromised worker
+//! can do to its parent.
 //!
 //! ```text
-//!   parent                                              worker: the same program
-//!   queue -> seat.rs: a thread and a worker             worker.rs: takes requests, runs them
-//!            host.rs: starts it, asks it, buries it     serve.rs: arguments in, results out
-//!                        \                              /
-//!                         ring.rs: requests and replies, in shared memory
-//!                         segments.rs: large blocks, in shared memory of their own
+//!   parent                                                worker: the same program, started again
+//!   pool queue -> worker_slot.rs: a slot with a worker    startup.rs: is this process a worker?
+//!                 child.rs: the handle of the worker      worker.rs: takes requests, runs them
+//!                                                         serve.rs: reads arguments, writes results
+//!                         \                               /
+//!                          transport/ring.rs: requests and replies, in shared memory
+//!                          transport/segments/: large blocks, in shared memory of their own
+//!                          message.rs: a frame with its attachments
+//!                          codec/: values as bytes
 //! ```
 //!
-//! `stable.rs` has the workers that wait; `spawner.rs` starts them, `starts.rs` says how often that may fail, `pidfd.rs`
-//! has their processes, and `refused.rs` says what the system refused. `owner.rs` keeps the copies that a fork makes away
-//! from all of it. `pipeline.rs` has several short calls on their way to a worker at once. `pipe.rs` is what channels are
-//! made of, and `readiness.rs` how async tasks wait for them. `foreign.rs` closes what another process has sent.
+//! The parent's side: `idle_slots.rs` has the slots that run nothing, `request_replies.rs` receives replies,
+//! `pipeline.rs` keeps several short calls in flight, and `running_tasks.rs` knows which worker to kill for a cancelled
+//! task. `spawner.rs` starts processes, `start_limit.rs` bounds failing starts, and `handshake.rs` checks that parent
+//! and worker are the same build. `registry.rs` is the table of functions that both share. `socket.rs` and
+//! `readiness.rs` are the ends of channels, for threads and for async tasks. `role.rs` says whether this process is a
+//! worker. `os/` has the system calls.
 //!
-//! A function is an entry of a table that the linker fills (`registry.rs`), known to both because both are the same
-//! program. How its arguments and its result cross, `probe.rs` asks at the types that the user wrote, and `wire.rs`
-//! does; `exact` sees to it that what is read is what was written. `remote.rs` puts the parts together.
+//! A fork copies all of this, and the copy must not use it: every resource has an [`Owner`](crate::sys::owner::Owner).
 //!
-//! # Why a transport of our own
+//! # Why not an existing transport
 //!
-//! ipc-channel and interprocess carry messages over sockets: a system call for each, and a copy into the kernel and out
-//! of it. Here small calls go through a ring, many for one wake-up; what a worker had done when it died can be read from
-//! it; and large data stays where it is. The comparison (`benches`, part `processes`) has all of them side by side, and
-//! the serial formats: postcard, rmp-serde and bitcode take about as long, and postcard is exact (see `wire.rs`).
-//!
-//! # Trust
-//!
-//! The author of a hostile file may control the worker that parses it. `README.md` states what such a worker can do to its
-//! parent and what it cannot, and the protocol in brief.
+//! The crates ipc-channel and interprocess send messages over sockets, which costs a system call for each message, and
+//! a copy into the kernel and out of it. Here a short call goes through a ring in shared memory, with one wake-up for
+//! many calls; large data is not copied on its way; and the parent can read what a worker had finished when it died.
+//! The benchmark (`benches`, part `processes`) compares these crates, and the formats postcard, rmp-serde and bitcode,
+//! which take about the same time; postcard can be made to refuse values that it would read wrongly (see
+//! `codec/strict`).
 //!
 //! # Systems
 //!
-//! `os.rs` is Linux: shared memory without a name (`memfd`), sleeping on a word of it (futex), a signal at the parent's
-//! end. Elsewhere the crate compiles (`os_elsewhere.rs`), and pools of processes say that they cannot be made.
+//! Worker processes need Linux: anonymous shared memory (`memfd`), futexes in shared memory, and the death signal of
+//! the parent. On other systems the crate compiles, and pools of worker processes cannot be made.
 
 mod child;
 pub(crate) mod codec;
-mod foreign;
 mod handshake;
 mod idle_slots;
 mod message;
@@ -45,6 +48,9 @@ pub(crate) mod os;
 mod pipeline;
 mod readiness;
 pub(crate) mod registry;
+mod request_replies;
+mod role;
+mod running_tasks;
 pub(crate) mod serve;
 mod socket;
 mod spawner;
@@ -59,31 +65,31 @@ pub(crate) mod worker_slot;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use codec::direct::Bytes;
-pub use codec::dispatch::{HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde, Probe};
+pub use codec::dispatch::{Dispatch, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde};
 pub use codec::{Code, Wire};
 pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
-pub(crate) use child::Terms;
-pub(crate) use codec::{Decoder, Direct, Encoder, Misfit, contained, read_value, write_value};
-pub(crate) use idle_slots::Stable;
-pub(crate) use pipeline::{Shipment, Supply, pipeline};
-pub(crate) use socket::{End, Message};
-pub(crate) use worker::is_worker_process;
-pub(crate) use worker_slot::stop;
+pub(crate) use child::WorkerLimits;
+pub(crate) use codec::{CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_value, write_value};
+pub(crate) use idle_slots::IdleSlots;
+pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
+pub(crate) use role::is_worker_process;
+pub(crate) use running_tasks::kill_worker_of;
+pub(crate) use socket::{ChannelMessage, ChannelSocket};
 
-/// Whether this program can start itself as a worker.
+/// Whether [`init`] has run, so that this program can be started as a worker process.
 static READY: AtomicBool = AtomicBool::new(false);
 
-/// Makes this program able to start itself as a worker process. It must come first in `main`:
-/// [`#[fanfold::main]`](macro@crate::main) sees to that.
+/// Makes this program able to start itself as a worker process. Call it first in `main`, as
+/// [`#[fanfold::main]`](macro@crate::main) does.
 ///
-/// In a process that was started as a worker it serves its parent, and never returns: what comes after it in `main` runs
-/// in no worker, also where the parent ends while the worker starts.
+/// In a process that was started as a worker, this function serves the parent and never returns. The rest of `main`
+/// runs in no worker, even if the parent ends while the worker starts.
 ///
-/// A program with more rights than its caller, by a set-user-ID or set-group-ID bit or capabilities of its file, has no
-/// workers: whoever starts such a program could pass for its parent.
+/// A program with more rights than its caller (a set-user-ID or set-group-ID bit, or capabilities of its file) has no
+/// worker processes, because its caller could take the parent's place.
 ///
 /// # Examples
 ///
@@ -105,10 +111,10 @@ pub fn init() {
     READY.store(true, Ordering::Release);
 }
 
-/// Why there can be no process pool here.
-pub(crate) fn obstacle() -> Option<&'static str> {
-    if os::OBSTACLE.is_some() {
-        return os::OBSTACLE;
+/// Why this process can have no pool of worker processes.
+pub(crate) fn unavailable_reason() -> Option<&'static str> {
+    if os::UNSUPPORTED_REASON.is_some() {
+        return os::UNSUPPORTED_REASON;
     }
     if is_worker_process() {
         Some(
@@ -132,10 +138,10 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 
 /// Makes a test program able to start itself as a worker process: `fanfold::process_tests!();` at the top of the file.
 ///
-/// The test harness has a `main` of its own, so this runs [`init`](crate::init) before any `main`. In a worker it does so
-/// when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`) is
-/// there, and writing to a closed pipe is an error, as in `main`. It differs in two things that Rust's runtime alone can
-/// do: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
+/// The test harness has a `main` of its own, so this macro runs [`init`](crate::init) before any `main`. In a worker it
+/// runs when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`)
+/// is there, and a write to a closed pipe is an error, as in `main`. Two things differ, because only Rust's runtime can
+/// do them: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
 ///
 /// # Examples
 ///
@@ -159,16 +165,17 @@ macro_rules! process_tests {
             #[cfg(target_os = "linux")]
             unsafe extern "C" fn start(argc: i32, argv: *const *const u8, envp: *const *const u8) {
                 use $crate::__private::{Constructor, construct};
-                // The linker defines both, in every program.
+                // The linker defines both symbols in every program.
                 unsafe extern "C" {
                     static __init_array_start: [::core::option::Option<Constructor>; 0];
                     static __init_array_end: [::core::option::Option<Constructor>; 0];
                 }
                 let table = (&raw const __init_array_start, &raw const __init_array_end);
-                // SAFETY: the loader calls this as one of the functions of that table.
+                // SAFETY: the loader calls `start`, which is an entry of the table between the two symbols, with these
+                // arguments.
                 unsafe { construct(start, (table.0.cast(), table.1.cast()), (argc, argv, envp)) }
             }
-            // The loader calls what stands in this section before `main`.
+            // The loader calls the functions in this section before `main`.
             #[cfg(target_os = "linux")]
             #[used]
             #[unsafe(link_section = ".init_array")]

@@ -1,248 +1,263 @@
-//! Several calls on their way to one worker: while it runs the first, the next ones wait in its ring, and it need not
-//! wait for its parent between them.
+//! The pipeline of a worker: several short calls are in flight to one worker process, so that it begins the next call
+//! without waiting for its parent.
 //!
-//! A call that waits behind another one is lent, not given: when the one before it takes long, those not begun are taken
-//! back, for other workers to run. So only calls that are quick travel together; how many, the pace of the last ones
-//! tells.
+//! If the first call takes longer than 500 us, the calls that the worker has not begun are taken back, and other
+//! workers run them. So the pipeline is deep only for short calls; its depth follows the recent time of a call.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::child::{Cause, Event, Host};
-use super::codec::{Decoder, Misfit};
-use super::serve::{Heading, status};
-use super::start_limit::Caller;
-use super::worker_slot::{self, Running, Seat};
+use super::child::{Child, LossCause, WaitEvent};
+use super::codec::{CodecError, Decoder};
+use super::request_replies;
+use super::running_tasks::RunningTask;
+use super::serve::{ReplyHeader, status};
+use super::start_limit::StartCaller;
+use super::worker_slot::{self, WorkerSlot};
 use crate::error::TaskError;
 use crate::sys::unwind;
 
-/// How long a worker may be without a reply before what it has not begun is taken back.
-const PATIENCE: Duration = Duration::from_micros(500);
-/// How much work a worker has ahead of it.
-const AHEAD: Duration = Duration::from_micros(200);
-/// Calls on their way at most.
-const DEEPEST: u32 = 64;
+/// The time without a reply after which the calls that a worker has not begun are taken back.
+const STALL_TIMEOUT: Duration = Duration::from_micros(500);
+/// The amount of work in flight that a worker should have.
+const TARGET_BACKLOG: Duration = Duration::from_micros(200);
+/// The calls in flight to one worker at most.
+const MAX_IN_FLIGHT: u32 = 64;
 
-/// A task that is on its way to a worker. `J` is what it is in its pool's queue.
-pub(crate) trait Shipment<J>: Send {
+/// A task that is sent to a worker with others. `J` is its type in the pool's queue.
+pub(crate) trait PipelinedTask<J>: Send {
     fn function(&self) -> &'static str;
-    /// The function's number in the program's table.
+    /// The index of the function in the program's table of functions.
     fn number(&self) -> u32;
-    /// The arguments.
+    /// The encoded arguments.
     fn bytes(&self) -> &[u8];
-    /// What tells the task from others that run.
+    /// The address of the task's state, which identifies it.
     fn key(&self) -> usize;
-    /// What [`series`](super::start_limit::series) was when the task was made.
-    fn since(&self) -> u32;
-    /// Whether it was asked to stop.
+    /// The value of [`series`](super::start_limit::series) when the task was made.
+    fn start_series(&self) -> u32;
+    /// Whether the task was cancelled.
     fn is_stopped(&self) -> bool;
-    /// Whether somebody's code runs when it ends.
+    /// Whether the end of the task runs a callback.
     fn has_callback(&self) -> bool;
-    /// Reads its result.
-    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), Misfit>;
-    /// It has no result.
+    /// Reads the task's result.
+    fn read(&mut self, input: &mut Decoder<'_>) -> Result<(), CodecError>;
+    /// Sets the error of the task.
     fn fail(&mut self, error: TaskError);
     /// Ends the task.
     fn finish(self: Box<Self>);
-    /// Makes it a job again; `None` if it was cancelled.
-    fn give_back(self: Box<Self>) -> Option<J>;
+    /// Makes the task a job of the queue again; `None` if it was cancelled.
+    fn into_job(self: Box<Self>) -> Option<J>;
 }
 
-/// Where shipments come from.
-pub(crate) trait Supply<J> {
-    /// One more, if there is one for a worker that has so many already.
-    fn next(&mut self, in_flight: usize) -> Option<Box<dyn Shipment<J>>>;
-    /// Takes back what the worker has not begun.
-    fn back(&mut self, shipments: Vec<Box<dyn Shipment<J>>>);
+/// The queue that a pipeline takes its tasks from.
+pub(crate) trait PipelineSource<J> {
+    /// Takes one more task, if there is one for a worker that has `in_flight` tasks already.
+    fn next(&mut self, in_flight: usize) -> Option<Box<dyn PipelinedTask<J>>>;
+    /// Takes back the tasks that the worker has not begun.
+    fn put_back(&mut self, tasks: Vec<Box<dyn PipelinedTask<J>>>);
 }
 
-/// What a worker has to do: requests by their numbers, the oldest first.
-type Flying<J> = VecDeque<(u32, Box<dyn Shipment<J>>)>;
+/// The tasks in flight to one worker, with the numbers of their requests, the oldest first.
+type InFlightQueue<J> = VecDeque<(u32, Box<dyn PipelinedTask<J>>)>;
 
-/// Has this seat's worker run what the supply gives, until there is no more.
+/// Runs the tasks of `source` on the worker process of this thread's slot, until there are no more.
 ///
 /// # Panics
 ///
-/// If this thread is no seat.
-pub(crate) fn pipeline<J: 'static>(supply: &mut dyn Supply<J>) {
-    worker_slot::with_own(|seat| {
-        let mut flying = Flying::new();
-        run(seat, &mut flying, supply);
+/// If this thread has no worker slot.
+pub(crate) fn pipeline<J: 'static>(source: &mut dyn PipelineSource<J>) {
+    worker_slot::with_current(|slot| {
+        let mut in_flight = InFlightQueue::new();
+        run(slot, &mut in_flight, source);
     });
 }
 
-fn run<J: 'static>(seat: &mut Seat, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
-    let Some(mut first) = supply.next(0) else { return };
-    let is_stopped = || first.is_stopped();
-    let mut caller = Caller::new(Some(first.key()), first.since(), None, &is_stopped);
-    let started = seat.host(first.function(), &mut caller);
-    let mut host = match started {
-        Ok(host) => host,
+fn run<J: 'static>(slot: &mut WorkerSlot, in_flight: &mut InFlightQueue<J>, source: &mut dyn PipelineSource<J>) {
+    let Some(mut first) = source.next(0) else { return };
+    let is_cancelled = || first.is_stopped();
+    let mut caller = StartCaller::new(Some(first.key()), first.start_series(), None, &is_cancelled);
+    let started = slot.take_child(first.function(), &mut caller);
+    let mut child = match started {
+        Ok(child) => child,
         Err(error) => {
             first.fail(error);
             return finish(first, false);
         }
     };
     let mut next = Some(first);
-    // Whether a reply was said to be there and was not.
-    let mut passed = false;
+    // Whether the last wait announced a reply that was not there.
+    let mut was_padding = false;
     loop {
-        while flying.len() < depth(seat.pace)
-            && seat.has_room()
-            && let Some(shipment) = next.take().or_else(|| supply.next(flying.len()))
+        while in_flight.len() < depth(slot.call_time)
+            && slot.has_tasks_left()
+            && let Some(task) = next.take().or_else(|| source.next(in_flight.len()))
         {
-            let posted = host.post([shipment.number(), 1, 0], shipment.bytes(), &[]);
+            let posted = child.post([task.number(), 1, 0], task.bytes(), &[]);
             match posted {
                 Ok(Some(number)) => {
-                    seat.served += 1;
-                    flying.push_back((number, shipment));
+                    slot.served += 1;
+                    in_flight.push_back((number, task));
                 }
-                // An empty ring has room, unless the worker has written where it must not.
-                Ok(None) if flying.is_empty() => {
-                    supply.back(vec![shipment]);
-                    return lose(seat, host, Cause::Corrupt, flying, supply);
+                // An empty ring has space, unless the worker overwrote its positions.
+                Ok(None) if in_flight.is_empty() => {
+                    source.put_back(vec![task]);
+                    return handle_loss(slot, child, LossCause::Corrupt, in_flight, source);
                 }
                 Ok(None) => {
-                    supply.back(vec![shipment]);
+                    source.put_back(vec![task]);
                     break;
                 }
                 Err(cause) => {
-                    supply.back(vec![shipment]);
-                    return lose(seat, host, cause, flying, supply);
+                    source.put_back(vec![task]);
+                    return handle_loss(slot, child, cause, in_flight, source);
                 }
             }
         }
-        host.call();
-        let Some((_, front)) = flying.front() else { break };
-        // Alone it can be killed without harm to others.
-        let running = (flying.len() == 1).then(|| Running::enter(front.key(), host.process()));
+        child.wake_worker();
+        let Some((_, front)) = in_flight.front() else { break };
+        // Killing the worker is safe for other tasks only if this task is the only one in flight.
+        let running = (in_flight.len() == 1).then(|| RunningTask::enter(front.key(), child.process()));
         if running.is_some() && front.is_stopped() {
             drop(running);
-            return lose(seat, host, Cause::Killed, flying, supply);
+            return handle_loss(slot, child, LossCause::Killed, in_flight, source);
         }
-        let deadline = running.is_none().then(|| Instant::now() + PATIENCE);
+        let deadline = running.is_none().then(|| Instant::now() + STALL_TIMEOUT);
         let begun = Instant::now();
-        let event = host.wait(deadline, None);
+        let event = child.wait(deadline, None);
         drop(running);
         match event {
-            Event::Reply => match take(seat, &mut host, flying) {
-                // Once, at the end of the ring; a worker could do so for ever.
-                Ok(0) if !passed => passed = true,
-                Ok(0) => return lose(seat, host, Cause::Corrupt, flying, supply),
+            WaitEvent::Reply => match take(slot, &mut child, in_flight) {
+                // Padding at the end of the ring. A second one in a row is refused, because a compromised worker could
+                // write padding without end.
+                Ok(0) if !was_padding => was_padding = true,
+                Ok(0) => return handle_loss(slot, child, LossCause::Corrupt, in_flight, source),
                 Ok(taken) => {
-                    passed = false;
-                    let pace = begun.elapsed() / taken;
-                    seat.pace = (seat.pace * 3 + pace) / 4;
+                    was_padding = false;
+                    let call_time = begun.elapsed() / taken;
+                    slot.call_time = (slot.call_time * 3 + call_time) / 4;
                 }
-                Err(cause) => return lose(seat, host, cause, flying, supply),
+                Err(cause) => return handle_loss(slot, child, cause, in_flight, source),
             },
-            // Nobody asked.
-            Event::Begun => {}
-            Event::TimeUp => {
-                let first = host.take_back();
-                let begun = flying.iter().take_while(|(number, _)| first.wrapping_sub(*number).cast_signed() > 0);
-                let unbegun = flying.split_off(begun.count());
-                seat.served -= unbegun.len() as u64;
-                seat.pace = PATIENCE;
+            // `wait` was not asked to report this.
+            WaitEvent::Begun => {}
+            WaitEvent::TimedOut => {
+                let first = child.take_back();
+                let begun = in_flight.iter().take_while(|(number, _)| first.wrapping_sub(*number).cast_signed() > 0);
+                let unbegun = in_flight.split_off(begun.count());
+                slot.served -= unbegun.len() as u64;
+                slot.call_time = STALL_TIMEOUT;
                 if !unbegun.is_empty() {
-                    supply.back(unbegun.into_iter().map(|(_, shipment)| shipment).collect());
+                    source.put_back(unbegun.into_iter().map(|(_, task)| task).collect());
                 }
-                // A worker begins a request when it has replied to the one before: it cannot be at two of them.
-                if flying.len() > 1 && !host.has_reply() {
-                    return lose(seat, host, Cause::Corrupt, flying, supply);
+                // A worker begins a request after it has replied to the one before, so it cannot have begun two.
+                if in_flight.len() > 1 && !child.has_reply() {
+                    return handle_loss(slot, child, LossCause::Corrupt, in_flight, source);
                 }
             }
-            Event::Lost(cause) => {
-                let _ = take(seat, &mut host, flying);
-                return lose(seat, host, cause, flying, supply);
+            WaitEvent::Lost(cause) => {
+                let _ = take(slot, &mut child, in_flight);
+                return handle_loss(slot, child, cause, in_flight, source);
             }
         }
     }
-    if let Some(shipment) = next {
-        supply.back(vec![shipment]);
+    if let Some(task) = next {
+        source.put_back(vec![task]);
     }
-    if host.mail.has_surplus() {
-        // It sent what nobody asked for: it gets no more calls.
-        host.bury(Cause::Corrupt);
-        seat.served = 0;
+    if child.connection.has_unclaimed() {
+        // A worker that sends unannounced descriptors gets no more calls.
+        child.reap(LossCause::Corrupt);
+        slot.served = 0;
     } else {
-        seat.host = Some(host);
+        slot.child = Some(child);
     }
 }
 
-/// Calls to have on their way at this pace.
-fn depth(pace: Duration) -> usize {
-    let fitting = AHEAD.as_nanos() / pace.as_nanos().max(1);
-    usize::try_from(fitting.clamp(1, u128::from(DEEPEST))).unwrap_or(1)
+/// The calls to have in flight at this time of a call.
+fn depth(call_time: Duration) -> usize {
+    let fitting = TARGET_BACKLOG.as_nanos() / call_time.as_nanos().max(1);
+    usize::try_from(fitting.clamp(1, u128::from(MAX_IN_FLIGHT))).unwrap_or(1)
 }
 
-/// Takes all replies that are there: how many.
-fn take<J: 'static>(seat: &mut Seat, host: &mut Host, flying: &mut Flying<J>) -> Result<u32, Cause> {
+/// Takes all replies that wait; returns their number.
+fn take<J: 'static>(
+    slot: &mut WorkerSlot,
+    child: &mut Child,
+    in_flight: &mut InFlightQueue<J>,
+) -> Result<u32, LossCause> {
     let mut taken = 0;
-    while let Some(Heading { status, count, word, .. }) = host.reply(&mut seat.reply)? {
-        // Until its reply is open the call is on its way, and is lost with the worker if that fails.
-        let mut parcel = host.open(word, &seat.reply).map_err(|_| Cause::Corrupt)?;
-        let (_, mut shipment) = flying.pop_front().ok_or(Cause::Corrupt)?;
-        host.answered();
-        seat.has_begun(host);
-        let function = shipment.function();
-        let mut input = parcel.decoder();
+    while let Some(ReplyHeader { status, count, attachment_word, .. }) = child.reply(&mut slot.reply)? {
+        // The task stays in flight until its reply is open, so it is lost with the worker if the reply cannot be
+        // opened.
+        let mut message = child.open(attachment_word, &slot.reply).map_err(|_| LossCause::Corrupt)?;
+        let (_, mut task) = in_flight.pop_front().ok_or(LossCause::Corrupt)?;
+        child.answered();
+        slot.mark_begun(child);
+        let function = task.function();
+        let mut input = message.decoder();
         let error = if status == status::DONE {
-            let read = shipment.read(&mut input);
-            read.err().map(|misfit| TaskError::wire(function, format!("its result could not be read: {misfit}")))
+            let read = task.read(&mut input);
+            read.err().map(|error| TaskError::wire(function, format!("its result could not be read: {error}")))
         } else {
-            worker_slot::read_failure(function, status, &mut input)
+            request_replies::read_failure(function, status, &mut input)
         };
         if let Some(error) = error {
-            shipment.fail(error);
+            task.fail(error);
         }
         if count != 1 {
-            shipment.fail(TaskError::wire(function, "its worker gave more than one result".into()));
+            task.fail(TaskError::wire(function, "its worker gave more than one result".into()));
         }
-        finish(shipment, !flying.is_empty());
+        finish(task, !in_flight.is_empty());
         taken += 1;
     }
     Ok(taken)
 }
 
-/// The worker is gone, and with it what it ran.
-fn lose<J: 'static>(seat: &mut Seat, mut host: Host, cause: Cause, flying: &mut Flying<J>, supply: &mut dyn Supply<J>) {
-    let begun = flying.front().is_some_and(|(number, _)| host.has_begun(*number));
+/// Handles the loss of a worker: the task that it had begun fails, and the others are put back.
+fn handle_loss<J: 'static>(
+    slot: &mut WorkerSlot,
+    mut child: Child,
+    cause: LossCause,
+    in_flight: &mut InFlightQueue<J>,
+    source: &mut dyn PipelineSource<J>,
+) {
+    let begun = in_flight.front().is_some_and(|(number, _)| child.has_begun(*number));
     if begun {
-        seat.has_begun(&mut host);
+        slot.mark_begun(&mut child);
     }
-    let is_stopped = flying.front().is_some_and(|(_, front)| front.is_stopped());
-    let (proven, failed_before) = (host.proven, host.failed_before);
-    let death = host.bury(cause);
-    // A worker that has begun nothing is a start that has failed. The tasks are queued again, up to a bound.
-    let is_stillborn = !proven && !is_stopped;
-    let given_up = is_stillborn.then(|| seat.starts.stillborn(failed_before, &seat.stillborn(&death))).flatten();
+    let is_cancelled = in_flight.front().is_some_and(|(_, front)| front.is_stopped());
+    let (has_begun_call, failed_before) = (child.has_begun_call, child.failed_before);
+    let report = child.reap(cause);
+    // A worker that never began a call counts as a failed start. Its tasks are queued again, a bounded number of times.
+    let is_failed_start = !has_begun_call && !is_cancelled;
+    let given_up =
+        is_failed_start.then(|| slot.limiter.worker_failed_start(failed_before, &slot.failed_start(&report))).flatten();
     if (begun || given_up.is_some())
-        && let Some((_, mut shipment)) = flying.pop_front()
+        && let Some((_, mut task)) = in_flight.pop_front()
     {
-        let function = shipment.function();
-        shipment.fail(match given_up {
-            _ if is_stopped => TaskError::Cancelled,
-            Some(why) => seat.unstarted(function, why),
-            None => worker_slot::died(function, &death),
+        let function = task.function();
+        task.fail(match given_up {
+            _ if is_cancelled => TaskError::Cancelled,
+            Some(why) => slot.start_failed(function, why),
+            None => worker_slot::worker_died_error(function, &report),
         });
-        finish(shipment, false);
+        finish(task, false);
     }
-    seat.served = 0;
-    supply.back(flying.drain(..).map(|(_, shipment)| shipment).collect());
+    slot.served = 0;
+    source.put_back(in_flight.drain(..).map(|(_, task)| task).collect());
 }
 
-/// Ends a task. Its callbacks may wait for others that this thread is to receive: then another thread runs them.
-fn finish<J: 'static>(shipment: Box<dyn Shipment<J>>, others: bool) {
-    if !(others && shipment.has_callback()) {
-        return unwind::contain(|| shipment.finish());
+/// Ends a task. If it has a callback and other tasks are in flight, another thread ends it: the callback may wait for
+/// tasks whose replies this thread receives.
+fn finish<J: 'static>(task: Box<dyn PipelinedTask<J>>, others: bool) {
+    if !(others && task.has_callback()) {
+        return unwind::contain(|| task.finish());
     }
-    let place = std::sync::Arc::new(std::sync::Mutex::new(Some(shipment)));
+    let place = std::sync::Arc::new(std::sync::Mutex::new(Some(task)));
     let there = std::sync::Arc::clone(&place);
-    let run = move |place: &std::sync::Mutex<Option<Box<dyn Shipment<J>>>>| {
-        let shipment = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(shipment) = shipment {
-            unwind::contain(|| shipment.finish());
+    let run = move |place: &std::sync::Mutex<Option<Box<dyn PipelinedTask<J>>>>| {
+        let task = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(task) = task {
+            unwind::contain(|| task.finish());
         }
     };
     let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&there));

@@ -1,7 +1,7 @@
-//! [`Readiness`]: how an async task waits for a socket, in any executor.
+//! [`Readiness`]: how an async task waits for a socket, in any async runtime.
 //!
-//! One thread waits for the sockets of all such tasks and wakes each task whose socket is ready. It starts with the first
-//! of them. A task waits through a descriptor of its own, so that several may wait for one socket.
+//! One thread waits for the sockets of all tasks, and wakes each task whose socket is ready. It starts with the first
+//! wait. Each wait uses a duplicate of the socket's descriptor, so that several tasks may wait for one socket.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use crate::sys::fork;
 use crate::sys::owner::PerProcess;
 use crate::sys::unwind;
 
-/// A task's wait for a socket; it ends when this is dropped.
+/// A task's wait for a socket. Dropping it ends the wait.
 pub(crate) struct Readiness {
     reactor: &'static Reactor,
     socket: OwnedFd,
@@ -24,14 +24,14 @@ pub(crate) struct Readiness {
 
 struct Reactor {
     poller: Poller,
-    /// Tasks to be woken, by the keys of their sockets.
+    /// The wakers of waiting tasks, by the keys of their sockets.
     wakers: Mutex<HashMap<u64, Waker>>,
-    /// The forks before its thread started.
+    /// The fork count when the thread started.
     forks: u32,
 }
 
 impl Readiness {
-    /// Has the task woken once the socket can be read from, or written to, or is closed.
+    /// Wakes the task once the socket is readable or writable, or is closed.
     pub(super) fn watch(socket: &OwnedFd, write: bool, waker: Waker) -> io::Result<Self> {
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
         let this = Self {
@@ -47,20 +47,20 @@ impl Readiness {
 
 impl Drop for Readiness {
     fn drop(&mut self) {
-        // In a forked process the poller is still the parent's.
+        // In a forked process the poller is shared with the parent, so it is left alone.
         if self.reactor.forks == fork::generation() {
             self.reactor.poller.remove(&self.socket);
         }
-        // The waker is dropped after the lock is released: it is not ours.
+        // Dropping a waker runs foreign code, so the lock is released first.
         let waker = self.reactor.wakers().remove(&self.key);
         drop(waker);
     }
 }
 
 impl Reactor {
-    /// This process's, which lives as long as the process.
+    /// The reactor of this process, which is never freed.
     fn get() -> io::Result<&'static Self> {
-        // The child of a fork does not have the thread, and starts one of its own.
+        // A forked process does not have the thread, and starts its own.
         static REACTOR: PerProcess<Mutex<Option<&Reactor>>> = PerProcess::new();
         let mut reactor = REACTOR.get().lock().unwrap_or_else(PoisonError::into_inner);
         let forks = fork::generation();

@@ -1,8 +1,8 @@
-//! The functions that a worker can be asked for, in a table that the linker fills.
+//! The registry: a table of all functions of `kind = "process"`, which the linker fills.
 //!
-//! A worker runs the very program that its parent is, so an entry has the same place in both tables, and its number is
-//! all that a request says. That it is the same program is checked once, when they meet: the [`fingerprint`] covers
-//! every name in the table, how the code lies in memory, and the program's file.
+//! A worker runs the same program as its parent, so an entry has the same index in both tables, and a request names its
+//! function by the index. The handshake compares the [`fingerprint`] of both programs. It covers the names in the
+//! table, the layout of the code, and the program's file.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
@@ -12,32 +12,32 @@ use linkme::distributed_slice;
 use super::serve::Serving;
 use crate::sys::try_once::get_or_init_unlocked;
 
-/// All entries of the program.
+/// The entries of all functions of the program.
 #[distributed_slice]
 pub static ENTRIES: [Entry];
 
-/// A function of `kind = "process"`.
+/// The entry of one function of `kind = "process"`.
 pub struct Entry {
-    /// Crate, version, path and place in the source: no two functions share it.
+    /// Module path, name, file, line and column, which no two functions share.
     name: &'static str,
     serve: fn(&mut Serving<'_>),
 }
 
 impl Entry {
-    /// A function of this name; `serve` reads its arguments, runs it, and writes its results.
+    /// The entry of a function. `serve` reads its arguments, runs it, and writes its results.
     #[must_use]
     pub const fn new(name: &'static str, serve: fn(&mut Serving<'_>)) -> Self {
         Self { name, serve }
     }
 
-    /// Its place in the table.
+    /// The index of this entry in the table.
     pub(crate) fn number(&self) -> u32 {
         let place = ENTRIES.iter().position(|entry| std::ptr::eq(entry, self));
         place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX)
     }
 }
 
-/// Answers a request for the entry of this number.
+/// Answers a request for the function with this index.
 pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
     match ENTRIES.get(number as usize) {
         Some(entry) => (entry.serve)(serving),
@@ -48,13 +48,13 @@ pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
     }
 }
 
-/// A number that two processes share only if they run the same build of the same program.
+/// A number that is the same in two processes only if they run the same build of the same program.
 pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *get_or_init_unlocked(&FINGERPRINT, || {
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        // Programs lie anywhere in memory, but the distances within one are its build's.
+        // A program is loaded at a random address, but the distances between its functions are those of its build.
         let origin = (fingerprint as fn() -> u64 as usize, serve as fn(u32, &mut Serving<'_>) as usize);
         for entry in ENTRIES {
             entry.name.hash(&mut hasher);
@@ -74,28 +74,28 @@ pub(crate) fn fingerprint() -> u64 {
 mod tests {
     use super::*;
     use crate::process::codec::Decoder;
-    use crate::process::message::Mail;
+    use crate::process::message::Connection;
     use crate::process::os::UnixStream;
-    use crate::process::serve::{Heading, Replies, status};
-    use crate::process::transport::ring::Shared;
+    use crate::process::serve::{ReplyHeader, ReplyWriter, status};
+    use crate::process::transport::ring::Rings;
 
     #[test]
-    fn a_function_that_the_worker_does_not_know_is_refused_once_for_all_calls() {
-        let (shared, _memory) = Shared::create().expect("there is memory");
+    fn an_unknown_function_is_refused_once_for_all_calls() {
+        let (rings, _memory) = Rings::create().expect("there is memory");
         let (socket, _other) = UnixStream::pair().expect("there are sockets");
-        let (mut mail, mut scratch) = (Mail::new(socket), Vec::new());
+        let (mut connection, mut scratch) = (Connection::new(socket), Vec::new());
         let begun = crate::sys::clock::Moment::now();
-        let (mail, scratch) = (&mut mail, &mut scratch);
-        let replies = Replies { shared: &shared, mail, scratch, open: None, left: 3, request: 9, begun };
+        let (connection, scratch) = (&mut connection, &mut scratch);
+        let replies = ReplyWriter { rings: &rings, connection, scratch, open: None, left: 3, request: 9, begun };
         let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
         super::serve(u32::MAX, &mut serving);
         assert_eq!(serving.replies.left, 0);
         let mut payload = Vec::new();
-        let words = shared.take_reply(&mut payload).expect("nobody spoils it").expect("a reply");
+        let words = rings.take_reply(&mut payload).expect("the memory is sound").expect("a reply");
         let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");
-        let heading = Heading::from_words(words);
-        assert_eq!((heading.status, heading.count, heading.request), (status::MISFIT, 1, 9));
+        let header = ReplyHeader::from_words(words);
+        assert_eq!((header.status, header.count, header.request), (status::CODEC, 1, 9));
         assert!(said.0.contains("no function of the number 4294967295"), "{}", said.0);
-        assert!(shared.take_reply(&mut payload).expect("nobody spoils it").is_none());
+        assert!(rings.take_reply(&mut payload).expect("the memory is sound").is_none());
     }
 }

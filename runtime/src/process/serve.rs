@@ -1,59 +1,59 @@
-//! A request in the worker, as the function's entry sees it: arguments to read, results to write.
+//! [`Serving`]: a request in the worker process, with its arguments to read and its results to write.
 
 use std::time::Duration;
 
-use super::codec::{Decoder, Encoder, Misfit, begin_part, end_part};
-use super::message::{Mail, pack};
+use super::codec::{CodecError, Decoder, Encoder, begin_part, end_part};
+use super::message::{Connection, prepend_attachment_table};
 use crate::error::TaskError;
-use crate::process::transport::ring::{Corrupt, LARGEST, Place, Shared, Words};
+use crate::process::transport::ring::{Corrupt, FrameWords, MAX_PAYLOAD, OpenReply, Rings};
 use crate::sys::clock::Moment;
 use crate::sys::owner::{exit_if_forked_worker, exit_if_vforked_worker, exit_now};
 
-/// How often a worker looks whether its parent has taken some of many large results.
-const PAUSE: Duration = Duration::from_micros(100);
+/// The interval at which a worker checks whether its parent has released segments.
+const SEGMENT_POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// What a reply says, in its first word.
+/// The statuses of replies.
 pub(crate) mod status {
-    /// Results.
+    /// The reply has results.
     pub(crate) const DONE: u32 = 0;
-    /// The function panicked: its message, and the place.
+    /// The function panicked; the reply has its message and location.
     pub(crate) const PANICKED: u32 = 1;
-    /// The worker's state could not be made: why.
+    /// The state of the worker could not be made; the reply has the reason.
     pub(crate) const INIT: u32 = 2;
-    /// Arguments or a result could not cross: why.
-    pub(crate) const MISFIT: u32 = 3;
+    /// Arguments or a result could not be read or written; the reply has the reason.
+    pub(crate) const CODEC: u32 = 3;
 }
 
-/// What a reply's frame says beside its payload.
+/// The header of a reply, which the three words of its frame hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heading {
-    /// One of [`status`].
+pub(crate) struct ReplyHeader {
+    /// One of the values in [`status`].
     pub(crate) status: u32,
-    /// Results in it.
+    /// The number of results.
     pub(crate) count: u32,
-    /// The number of the request that it answers.
+    /// The number of the request that the reply answers.
     pub(crate) request: u32,
-    /// Its blocks, as [`pack`] gives them.
-    pub(crate) word: u32,
+    /// The attachment word, as [`prepend_attachment_table`] returns it.
+    pub(crate) attachment_word: u32,
 }
 
-impl Heading {
-    /// The status stands above the count, which an open reply has 16 bits for.
+impl ReplyHeader {
+    /// The number of low bits that hold the count, which is at most `u16::MAX`. The status is in the bits above.
     const STATUS: u32 = 16;
 
-    pub(crate) fn to_words(self) -> Words {
-        [self.status << Self::STATUS | self.count, self.request, self.word]
+    pub(crate) fn to_words(self) -> FrameWords {
+        [self.status << Self::STATUS | self.count, self.request, self.attachment_word]
     }
 
-    pub(crate) fn from_words([first, request, word]: Words) -> Self {
-        Self { status: first >> Self::STATUS, count: first & ((1 << Self::STATUS) - 1), request, word }
+    pub(crate) fn from_words([first, request, attachment_word]: FrameWords) -> Self {
+        Self { status: first >> Self::STATUS, count: first & ((1 << Self::STATUS) - 1), request, attachment_word }
     }
 }
 
-/// A request that is being answered.
+/// A request that the worker is answering.
 pub struct Serving<'a> {
     pub(crate) input: Decoder<'a>,
-    pub(crate) replies: Replies<'a>,
+    pub(crate) replies: ReplyWriter<'a>,
 }
 
 impl Serving<'_> {
@@ -61,184 +61,192 @@ impl Serving<'_> {
     #[inline]
     pub(crate) fn arguments<A>(
         &mut self,
-        read: impl FnOnce(&mut Decoder<'_>) -> Result<A, Misfit>,
-    ) -> Result<A, Misfit> {
+        read: impl FnOnce(&mut Decoder<'_>) -> Result<A, CodecError>,
+    ) -> Result<A, CodecError> {
         self.input.part("they were not read to their end", read)
     }
 
-    /// Says why the request cannot be answered.
+    /// Ends the request because its arguments or results could not be read or written.
     pub(crate) fn refuse(&mut self, why: &str) {
-        self.replies.fail(status::MISFIT, &(why, ""));
+        self.replies.fail(status::CODEC, &(why, ""));
     }
 
-    /// Says how a call has failed.
+    /// Ends the request with the error of a call.
     pub(crate) fn fail(&mut self, error: &TaskError) {
         let (status, message, place) = match error {
             TaskError::Panicked { message, location, .. } => {
                 (status::PANICKED, message.as_str(), location.as_deref().unwrap_or_default())
             }
             TaskError::Init { message } => (status::INIT, message.as_str(), ""),
-            TaskError::Wire { message, .. } => (status::MISFIT, message.as_str(), ""),
+            TaskError::Wire { message, .. } => (status::CODEC, message.as_str(), ""),
             other => return self.fail(&TaskError::Init { message: other.to_string() }),
         };
         self.replies.fail(status, &(message, place));
     }
 }
 
-/// A request that took less, in nanoseconds, has not called `vfork`, which takes 14 us on a fast machine.
-const VFORK_NS: u64 = 5_000;
+/// A request that took less time than this, in nanoseconds, has not called `vfork`, which takes 14 us on a fast
+/// machine.
+const MIN_VFORK_NS: u64 = 5_000;
 
-/// Where a worker writes its replies.
+/// Writes the replies of a worker process.
 ///
-/// Only the process that was started as the worker may answer. A task may fork, by code whose `exec` fails for example,
-/// and return here in both processes. The copy ends itself before it writes to anything that it shares with the worker:
-/// the result's blocks, the ring, the socket.
-pub(crate) struct Replies<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) mail: &'a mut Mail,
-    /// A result on its way to the ring.
+/// Only the process that was started as the worker may answer. A task may fork and return here in both processes, for
+/// example if an `exec` fails. The copy ends itself before it writes to anything that it shares with the worker:
+/// segments, rings, and socket.
+pub(crate) struct ReplyWriter<'a> {
+    pub(crate) rings: &'a Rings,
+    pub(crate) connection: &'a mut Connection,
+    /// The result that is being written.
     pub(crate) scratch: &'a mut Vec<u8>,
-    pub(crate) open: Option<(Place, usize)>,
-    /// Calls of the request that were not answered yet.
+    pub(crate) open: Option<(OpenReply, usize)>,
+    /// The calls of the request that are not answered yet.
     pub(crate) left: u32,
-    /// The request's number, which each reply repeats.
+    /// The number of the request, which each reply repeats.
     pub(crate) request: u32,
-    /// When the request was begun.
+    /// The time at which the request was begun.
     pub(crate) begun: Moment,
 }
 
-impl Replies<'_> {
-    /// Answers one call.
-    pub(crate) fn result(&mut self, write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Misfit>) -> Result<(), Misfit> {
+impl ReplyWriter<'_> {
+    /// Answers one call with its result.
+    pub(crate) fn result(
+        &mut self,
+        write: impl FnOnce(&mut Encoder<'_>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
         exit_if_forked_worker();
-        if self.mail.outbox.is_crowded() {
-            self.wait_for_blocks();
+        if self.connection.outbox.should_wait() {
+            self.wait_for_segments();
         }
         self.scratch.clear();
         let start = begin_part(self.scratch);
-        let mut blocks = Vec::new();
-        let written =
-            write(&mut Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) });
-        // Writing runs the user's code, too.
+        let mut attachments = Vec::new();
+        let written = write(&mut Encoder {
+            bytes: self.scratch,
+            attachments: &mut attachments,
+            outbox: Some(&mut self.connection.outbox),
+        });
+        // `write` runs code of the user, which may fork as well.
         exit_if_forked_worker();
         let packed = match written {
-            Ok(()) if blocks.is_empty() && self.scratch.len() <= LARGEST => {
+            Ok(()) if attachments.is_empty() && self.scratch.len() <= MAX_PAYLOAD => {
                 end_part(&mut self.scratch[start..]);
-                self.add();
+                self.append();
                 self.left -= 1;
                 return Ok(());
             }
-            Ok(()) => pack(self.scratch, &mut blocks, &mut self.mail.outbox),
-            Err(misfit) => Err(misfit),
+            Ok(()) => prepend_attachment_table(self.scratch, &mut attachments, &mut self.connection.outbox),
+            Err(error) => Err(error),
         };
         match packed {
-            Ok(word) => {
+            Ok(attachment_word) => {
                 self.flush();
-                if self.mail.introduce(&blocks).is_err() {
-                    exit_now(); // The parent is gone.
+                if self.connection.send_descriptors(&attachments).is_err() {
+                    exit_now();
                 }
-                self.post(status::DONE, word);
+                self.post(status::DONE, attachment_word);
                 self.left -= 1;
                 Ok(())
             }
-            Err(misfit) => {
-                self.mail.recall(&blocks);
-                Err(misfit)
+            Err(error) => {
+                self.connection.recall(&attachments);
+                Err(error)
             }
         }
     }
 
-    /// Waits until the parent has given blocks back: it does so as it takes the replies that have them.
+    /// Waits until the parent has released segments, which it does as it takes the replies.
     #[cold]
-    fn wait_for_blocks(&mut self) {
-        while self.mail.outbox.is_crowded() {
+    fn wait_for_segments(&mut self) {
+        while self.connection.outbox.should_wait() {
             self.flush();
-            call_parent(self.shared, self.mail);
-            std::thread::sleep(PAUSE);
+            ring_doorbell(self.rings, self.connection);
+            std::thread::sleep(SEGMENT_POLL_INTERVAL);
         }
     }
 
-    /// Adds the result in the scratch to the open reply; the place of which it may not get twice.
-    fn add(&mut self) {
+    /// Appends the result in `scratch` to the open reply, or to a new one if it does not fit.
+    fn append(&mut self) {
         loop {
             if let Some((place, room)) = &mut self.open {
-                if self.shared.add(place, self.scratch, *room) {
+                if self.rings.append_result(place, self.scratch, *room) {
                     return;
                 }
                 self.flush();
             }
-            // Room for the results that are to come, if they are like this one.
+            // Reserve space for the results to come, assuming that they have the size of this one.
             let expected = self.scratch.len().saturating_mul(self.left as usize + 1);
-            let room = expected.clamp(self.scratch.len(), LARGEST);
+            let room = expected.clamp(self.scratch.len(), MAX_PAYLOAD);
             self.open = Some((self.reserve(room), room));
         }
     }
 
-    fn reserve(&mut self, room: usize) -> Place {
-        self.until_room(room, |replies| replies.shared.reserve(room))
+    fn reserve(&mut self, room: usize) -> OpenReply {
+        self.wait_until_space(room, |replies| replies.rings.reserve_reply(room))
     }
 
-    /// Waits for room for so many bytes of payload, until `take` finds it.
-    fn until_room<T>(&mut self, room: usize, take: impl Fn(&Self) -> Result<Option<T>, Corrupt>) -> T {
+    /// Repeats `take` until there is space for `room` bytes of payload in the ring.
+    fn wait_until_space<T>(&mut self, room: usize, take: impl Fn(&Self) -> Result<Option<T>, Corrupt>) -> T {
         loop {
             match take(self) {
                 Ok(Some(taken)) => return taken,
                 Ok(None) => {}
-                // The task has written where it must not, and nothing here can be believed any more.
+                // The task has overwritten the shared memory, so nothing in it can be trusted.
                 Err(_) => exit_now(),
             }
-            call_parent(self.shared, self.mail);
-            self.shared.wait_for_room(room);
+            ring_doorbell(self.rings, self.connection);
+            self.rings.wait_for_reply_space(room);
         }
     }
 
-    /// Ends the open reply.
+    /// Publishes the open reply.
     pub(crate) fn flush(&mut self) {
-        self.end_copies();
+        self.end_forked_copies();
         if let Some((place, _)) = self.open.take()
             && place.count() > 0
         {
-            self.shared.publish(&place, self.heading(status::DONE, place.count(), 0).to_words());
+            self.rings.publish_open_reply(&place, self.header(status::DONE, place.count(), 0).to_words());
         }
     }
 
-    /// Ends this process if it is not the worker's.
-    fn end_copies(&self) {
+    /// Ends this process if it is a forked copy of the worker.
+    fn end_forked_copies(&self) {
         exit_if_forked_worker();
-        if Moment::now().since(self.begun) > VFORK_NS {
+        if Moment::now().since(self.begun) > MIN_VFORK_NS {
             exit_if_vforked_worker();
         }
     }
 
-    fn heading(&self, status: u32, count: u32, word: u32) -> Heading {
-        Heading { status, count, request: self.request, word }
+    fn header(&self, status: u32, count: u32, attachment_word: u32) -> ReplyHeader {
+        ReplyHeader { status, count, request: self.request, attachment_word }
     }
 
-    /// Ends the request without a result for what is left of it.
+    /// Ends the request: the calls that are left have no results.
     fn fail(&mut self, status: u32, why: &(&str, &str)) {
-        // As the copy of a worker, this process ends here.
+        // In a forked copy of the worker this ends the process.
         self.flush();
-        // A message is for people; one of megabytes helps nobody.
+        // A text of megabytes does not help a reader.
         let cut = |text: &str| text.chars().take(8_000).collect::<String>();
         let why = (cut(why.0), cut(why.1));
         self.scratch.clear();
-        let mut blocks = Vec::new();
-        let mut encoder = Encoder { bytes: self.scratch, blocks: &mut blocks, outbox: Some(&mut self.mail.outbox) };
-        // Two strings always have a serial form.
+        let mut attachments = Vec::new();
+        let mut encoder =
+            Encoder { bytes: self.scratch, attachments: &mut attachments, outbox: Some(&mut self.connection.outbox) };
+        // A pair of strings can always be encoded, so this does not fail.
         let _ = encoder.value(&why);
         self.post(status, 0);
         self.left = 0;
     }
 
-    fn post(&mut self, status: u32, word: u32) {
-        let words = self.heading(status, 1, word).to_words();
-        self.until_room(self.scratch.len(), |replies| replies.shared.reply(words, &replies.scratch[..]));
+    fn post(&mut self, status: u32, attachment_word: u32) {
+        let words = self.header(status, 1, attachment_word).to_words();
+        self.wait_until_space(self.scratch.len(), |replies| replies.rings.write_reply(words, &replies.scratch[..]));
     }
 }
 
-/// Wakes the parent's thread if it sleeps.
-pub(crate) fn call_parent(shared: &Shared, mail: &Mail) {
-    if shared.must_call_parent() && mail.ring().is_err() {
-        exit_now(); // The parent is gone.
+/// Wakes the parent if it sleeps.
+pub(crate) fn ring_doorbell(rings: &Rings, connection: &Connection) {
+    if rings.wake_parent() && connection.wake_peer().is_err() {
+        exit_now();
     }
 }

@@ -1,79 +1,80 @@
-//! One end of a channel: a socket that keeps messages apart, and that the system closes with its last holder.
+//! [`ChannelSocket`]: one end of a channel, a Unix socket that keeps message boundaries.
 //!
-//! A message is a byte that says how it goes, and its bytes: inline, or in a piece of shared memory of their own, whose
-//! descriptor is the message. That memory is sealed before it is sent, as the sender may be a process that is not
-//! trusted: nobody can write to it or shorten it while it is read. The system bounds what waits in a socket by its size. So that large messages count as
-//! such, one whose bytes are elsewhere is filled up to the length of the longest inline one.
+//! A message is a tag byte and its bytes. The bytes follow inline, or they are in shared memory whose descriptor is
+//! attached. The memory is sealed before it is sent, so that an untrusted sender can neither write to it nor shorten it
+//! while it is read. The kernel bounds what waits in a socket by its size in bytes; so a message in shared memory is
+//! padded to the length of the longest inline message.
 
 use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::codec::{Decoder, Direct, Encoder, Misfit};
-use super::foreign::Connected;
+use super::codec::{CodecError, Decoder, Direct, Encoder};
+use super::os::foreign_fd::PeerSocket;
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
-use crate::process::os::refusal::{Refused, Step};
+use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::exit_if_forked_worker;
 
-/// The longest message that goes inline.
-const INLINE: usize = 1 << 16;
+/// The length of the longest inline message.
+const MAX_INLINE: usize = 1 << 16;
 
-/// An end of a channel. Copies hold the same end.
-pub(crate) struct End(pub(super) Connected<OwnedFd>);
+/// One end of a channel. Clones are descriptors of the same end, which the kernel closes with the last of them.
+pub(crate) struct ChannelSocket(pub(super) PeerSocket<OwnedFd>);
 
-/// A message that has come.
-pub(crate) enum Message {
+/// A message that was received.
+pub(crate) enum ChannelMessage {
     Inline(Vec<u8>),
-    Elsewhere(Elsewhere),
+    Sealed(SealedBytes),
 }
 
-/// The bytes of a large message.
-pub(crate) struct Elsewhere(Mapping);
+/// The bytes of a message in shared memory.
+pub(crate) struct SealedBytes(Mapping);
 
-impl Message {
+impl ChannelMessage {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline(bytes) => &bytes[1..],
-            // SAFETY: mapped as long as `self`, and `Mapping::fixed` saw that it is sealed: nobody writes to it.
-            Self::Elsewhere(Elsewhere(mapping)) => unsafe {
+            // SAFETY: the mapping lives as long as `self`, and `Mapping::sealed` checked that the memory is sealed
+            // against writing, so the bytes do not change.
+            Self::Sealed(SealedBytes(mapping)) => unsafe {
                 std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
             },
         }
     }
 }
 
-impl End {
+impl ChannelSocket {
     fn new(socket: OwnedFd) -> Self {
-        Self(Connected::new(socket))
+        Self(PeerSocket::new(socket))
     }
 
-    /// The two ends of a new channel.
+    /// Makes a channel; returns its two ends.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = os::message_pair()?;
+        let (one, other) = os::channel_pair()?;
         Ok((Self::new(one), Self::new(other)))
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self::new).map_err(|error| Refused::error(Step::Duplicate, error))
+        self.0.try_clone().map(Self::new).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
     }
 
-    /// Sends a message; waits while the channel is full if it may.
+    /// Sends a message. If the channel is full, waits for space, or fails with `WouldBlock` if `wait` is false.
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         exit_if_forked_worker();
-        if bytes.len() <= INLINE {
+        if bytes.len() <= MAX_INLINE {
             return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
-        let fd = os::fixed_memory(bytes)?;
-        let weight = vec![0; INLINE];
+        let fd = os::create_sealed_memory(bytes)?;
+        let weight = vec![0; MAX_INLINE];
         os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
 
-    /// Receives a message; `None` when the other end is closed and nothing is left.
-    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<Message>> {
+    /// Receives a message; `None` if the other end is closed and no message is left.
+    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<ChannelMessage>> {
         exit_if_forked_worker();
-        let mut bytes = vec![0; INLINE + 1];
+        let mut bytes = vec![0; MAX_INLINE + 1];
         let mut descriptors = VecDeque::new();
         let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
         if len == 0 {
@@ -82,33 +83,35 @@ impl End {
         match (bytes[0], descriptors.pop_front()) {
             (0, None) => {
                 bytes.truncate(len);
-                Ok(Some(Message::Inline(bytes)))
+                Ok(Some(ChannelMessage::Inline(bytes)))
             }
-            (1, Some(fd)) if descriptors.is_empty() => Ok(Some(Message::Elsewhere(Elsewhere(Mapping::fixed(&fd)?)))),
+            (1, Some(fd)) if descriptors.is_empty() => {
+                Ok(Some(ChannelMessage::Sealed(SealedBytes(Mapping::sealed(&fd)?))))
+            }
             _ => Err(io::Error::other("a message came with more or fewer open files than it says")),
         }
     }
 
-    /// Waits until there is a message or room for one; `false` if the deadline comes first.
+    /// Waits until there is a message, or space for one; `false` at the deadline.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
         os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
     }
 }
 
-impl End {
-    /// Has an async task woken when there is a message or room for one.
+impl ChannelSocket {
+    /// Wakes an async task when there is a message, or space for one.
     pub(crate) fn watch(&self, to_send: bool, waker: &Waker) -> io::Result<Readiness> {
         Readiness::watch(&self.0, to_send, waker.clone())
     }
 }
 
-impl Direct for End {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-        let copy = self.0.try_clone().map_err(|error| Refused::error(Step::Duplicate, error));
-        out.descriptor(copy.map_err(Misfit::new)?)
+impl Direct for ChannelSocket {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        let copy = self.0.try_clone().map_err(|error| RefusedOperation::error(Operation::Duplicate, error));
+        out.descriptor(copy.map_err(CodecError::new)?)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         input.descriptor().map(Self::new)
     }
 }

@@ -1,9 +1,11 @@
-//! The one thread that starts workers. The system ends a worker when the thread that started it ends, and this one ends
-//! with the process.
+//! The spawner: one thread that starts all worker processes, and reaps those that exit while they are idle.
 //!
-//! The thread also reaps workers that end while they are idle, when nobody waits for them. While workers live, it asks the
-//! kernel once a second, a system call for each worker. Waiting for all pidfds at once would cost a descriptor to be woken
-//! by for each start, and does not work on kernels without pidfds.
+//! The kernel kills a worker when the thread that started it ends (`PR_SET_PDEATHSIG`). The spawner thread ends only
+//! with its process.
+//!
+//! While workers live, the thread asks the kernel once a second whether one has exited, by one system call for each
+//! worker. Waiting for all pidfds at once would need a descriptor to wake the thread for each start, and kernels
+//! without pidfds could not do it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,67 +14,67 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::os::pidfd::{Process, Watched};
-use super::os::refusal::{Refused, Step};
+use super::os::pidfd::{ChildProcess, Reaper};
+use super::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::PerProcess;
 
-/// How long a worker that has ended may stay a zombie.
-const PERIOD: Duration = Duration::from_secs(1);
+/// The time that a worker that has exited may stay a zombie.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
-type Order = (Command, Sender<io::Result<Process>>);
+type SpawnRequest = (Command, Sender<io::Result<ChildProcess>>);
 
-/// Starts a process; it comes through the channel. One that nobody receives is killed.
-pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<Process>>> {
-    // The child of a fork does not have the thread, and starts one of its own.
-    static ORDERS: PerProcess<Mutex<Option<Sender<Order>>>> = PerProcess::new();
+/// Starts a process, and sends it through the returned channel. If the receiver is gone, the process is killed.
+pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<ChildProcess>>> {
+    // A forked process does not have the thread, and starts its own.
+    static REQUESTS: PerProcess<Mutex<Option<Sender<SpawnRequest>>>> = PerProcess::new();
     let (reply, started) = channel();
-    let mut orders = ORDERS.get().lock().unwrap_or_else(PoisonError::into_inner);
-    let orders = match &mut *orders {
-        Some(orders) => orders,
-        none => none.insert(start().map_err(|error| Refused::error(Step::Thread, error))?),
+    let mut requests = REQUESTS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let requests = match &mut *requests {
+        Some(requests) => requests,
+        none => none.insert(start().map_err(|error| RefusedOperation::error(Operation::Thread, error))?),
     };
-    orders.send((command, reply)).map_err(|_| gone())?;
+    requests.send((command, reply)).map_err(|_| thread_ended())?;
     Ok(started)
 }
 
-/// The error where the thread is gone.
-pub(super) fn gone() -> io::Error {
-    io::Error::other("the thread that starts worker processes is gone")
+/// The error if the spawner thread has ended.
+pub(super) fn thread_ended() -> io::Error {
+    io::Error::other("the thread that starts worker processes has ended")
 }
 
-fn start() -> io::Result<Sender<Order>> {
-    let (orders, ordered) = channel::<Order>();
-    std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || serve(&ordered))?;
-    Ok(orders)
+fn start() -> io::Result<Sender<SpawnRequest>> {
+    let (requests, received) = channel::<SpawnRequest>();
+    std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || serve(&received))?;
+    Ok(requests)
 }
 
-/// Starts what is ordered, and reaps what has ended.
-fn serve(ordered: &Receiver<Order>) {
-    let mut watched: Vec<Watched> = Vec::new();
+/// Starts the requested processes, and reaps those that have exited.
+fn serve(received: &Receiver<SpawnRequest>) {
+    let mut reapers: Vec<Reaper> = Vec::new();
     loop {
-        let order = match watched.as_slice() {
-            [] => ordered.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            _ => ordered.recv_timeout(PERIOD),
+        let request = match reapers.as_slice() {
+            [] => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            _ => received.recv_timeout(REAP_INTERVAL),
         };
-        match order {
+        match request {
             Ok((command, reply)) => {
                 let started = run(command);
-                watched.extend(started.iter().map(Process::watched));
+                reapers.extend(started.iter().map(ChildProcess::reaper));
                 let _ = reply.send(started);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        watched.retain(Watched::runs);
+        reapers.retain(Reaper::is_running);
     }
 }
 
-/// Runs the command. It holds the worker's end of the socket, which is closed here when this returns: the other end is
-/// closed to its reader only when the last holder has gone.
-fn run(mut command: Command) -> io::Result<Process> {
-    // Where `SIGCHLD` is ignored, the standard library may panic as it cannot wait for a child that failed to start.
+/// Runs the command. The command holds the worker's end of the socket. It is dropped here, so that the parent sees the
+/// socket closed when the worker exits.
+fn run(mut command: Command) -> io::Result<ChildProcess> {
+    // If `SIGCHLD` is ignored, the standard library panics when it cannot wait for a child whose start failed.
     let spawned = catch_unwind(AssertUnwindSafe(|| command.spawn()));
     let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("it could not be waited for")));
-    let child = spawned.map_err(|error| Refused::error(Step::Program, error))?;
-    Process::new(child.id()).map_err(|error| Refused::error(Step::Pidfd, error))
+    let child = spawned.map_err(|error| RefusedOperation::error(Operation::Program, error))?;
+    ChildProcess::new(child.id()).map_err(|error| RefusedOperation::error(Operation::Pidfd, error))
 }

@@ -1,59 +1,62 @@
-//! Whether this process was started as a worker. It is decided once, in [`init`](crate::init), before `main` runs.
+//! Startup: whether this process was started as a worker. It is decided once, in [`init`](crate::init), before `main`
+//! runs.
 //!
-//! - A process that was started as a worker becomes one or ends, whatever has become of its parent meanwhile. It never
-//!   runs `main`: that would do the program's work a second time.
-//! - A worker serves the process that started it, and nobody else.
-//! - A program that a worker starts is as any other, also if it is this program: it runs `main`.
+//! - A process that was started as a worker becomes one or exits, even if its parent has ended meanwhile. It never runs
+//!   `main`, which would do the program's work a second time.
+//! - A worker serves only the process that started it.
+//! - A program that a worker starts is no worker, even if it is the same program: it runs `main`.
 //!
-//! A parent puts [`VARIABLE`] with its process id into the environment of each worker, and never into its own. So a
-//! process that finds a number there was started as a worker, and needs no living parent to know that: looking whether
-//! the parent is still there would take an orphan for a program. The worker then marks the number as [`STARTED`], before
-//! anything else: what it starts later inherits the mark. Only a program that a constructor starts before that, in a
-//! worker, finds the bare number; it ends, with an error.
+//! A parent sets [`WORKER_VARIABLE`] to its process id in the environment of each worker, and never in its own. So a
+//! process that finds a number there was started as a worker. Checking whether the parent lives would take a worker
+//! whose parent has ended for an ordinary program. The worker first appends [`STARTED_MARK`] to the number, which the
+//! programs that it starts inherit. Only a program that a constructor starts before that finds the bare number; it
+//! exits with an error.
 //!
-//! Anybody can set a variable and hand over a socket. The kernel knows better: a socket pair keeps the process id, user
-//! and group of its maker (`SO_PEERCRED`), who must be the parent. In a program that has more rights than its caller, by
-//! a set-user-ID bit or a file's capabilities, the same user may be behind both and have fewer rights: no such process
-//! becomes a worker (`AT_SECURE`, as the loader refuses `LD_PRELOAD`).
+//! Any process can set a variable and pass a socket. But the kernel stores the process id, user and group of the
+//! process that made a socket pair (`SO_PEERCRED`), and this must be the parent. A program that has more rights than
+//! its caller, by a set-user-ID bit or capabilities of its file, never becomes a worker, because the caller could be
+//! the parent and have fewer rights (`AT_SECURE`; the loader ignores `LD_PRELOAD` for the same reason).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{os, worker};
 use crate::sys::owner::exit_now;
 
-/// The variable that tells a program that it was started as a worker: its parent's process id.
-pub(super) const VARIABLE: &str = "FANFOLD_WORKER_OF";
+/// The environment variable of a worker process: the id of its parent.
+pub(super) const WORKER_VARIABLE: &str = "FANFOLD_WORKER_OF";
 
-/// Follows the number in a worker that has read it, and in what that starts.
-const STARTED: &str = " started";
+/// The text behind the id in the variable, once the worker has read it.
+const STARTED_MARK: &str = " started";
 
-/// The parent's process id, if this process was started as a worker and has not become one yet.
+/// The parent's process id, if this process was started as a worker and has not marked the variable yet.
 fn parent() -> Option<u32> {
-    std::env::var(VARIABLE).ok()?.parse().ok()
+    std::env::var(WORKER_VARIABLE).ok()?.parse().ok()
 }
 
-/// Makes the variable tell those who inherit it that it is not for them.
-fn mark(parent: u32) {
-    // SAFETY: this comes first in `main` or before it, so at most threads of constructors run. The libraries of Linux
-    // replace the pointer of a variable that is there, and free neither the old text nor the table of the variables, so
-    // such a thread reads the one text or the other.
-    unsafe { std::env::set_var(VARIABLE, format!("{parent}{STARTED}")) };
+/// Marks the variable, so that programs that this process starts do not take themselves for workers.
+fn mark_as_started(parent: u32) {
+    // SAFETY: this runs first in `main` or before it, so the only other threads are those of constructors, which may
+    // read the environment. `setenv` of the C libraries on Linux replaces the pointer of an existing variable, and
+    // frees neither the old text nor the table, so a concurrent reader sees the old or the new text.
+    unsafe { std::env::set_var(WORKER_VARIABLE, format!("{parent}{STARTED_MARK}")) };
 }
 
-/// Does not return in a process that was started as a worker.
+/// Serves the parent if this process was started as a worker, and then does not return.
 pub(super) fn serve_if_worker() {
     if let Some(parent) = parent() {
-        mark(parent);
+        mark_as_started(parent);
         serve(parent);
     }
 }
 
 fn serve(parent: u32) -> ! {
-    match check(parent) {
+    match check_parent(parent) {
         Ok(()) => worker::run(parent),
-        Err(Refusal::Orphan) => exit_now(),
-        Err(Refusal::Stranger(why)) => {
-            eprintln!("{VARIABLE}={parent} starts this program as a worker process of a Fanfold pool, but {why}");
+        Err(NotAWorker::Orphan) => exit_now(),
+        Err(NotAWorker::NotStartedByPool(why)) => {
+            eprintln!(
+                "{WORKER_VARIABLE}={parent} starts this program as a worker process of a Fanfold pool, but {why}"
+            );
             exit_now()
         }
     }
@@ -61,74 +64,75 @@ fn serve(parent: u32) -> ! {
 
 /// Why a process that was started as a worker does not become one.
 #[derive(Debug, PartialEq, Eq)]
-enum Refusal {
-    /// Its parent has ended: there is nobody to tell.
+enum NotAWorker {
+    /// The parent has ended, so the process exits silently.
     Orphan,
-    /// It was not started by a pool.
-    Stranger(&'static str),
+    /// No pool started the process.
+    NotStartedByPool(&'static str),
 }
 
-/// Whether the parent of this process is the one that the variable and standard input tell of.
-fn check(parent: u32) -> Result<(), Refusal> {
-    if os::has_more_rights_than_its_caller() {
-        return Err(Refusal::Stranger(
+/// Checks that the parent of this process is the process in the variable, and made the socket that is standard input.
+fn check_parent(parent: u32) -> Result<(), NotAWorker> {
+    if os::has_elevated_rights() {
+        return Err(NotAWorker::NotStartedByPool(
             "it has more rights than its caller (a set-user-ID or set-group-ID file, or one with capabilities), and then \
-             it serves nobody: unset the variable",
+             it becomes no worker: unset the variable",
         ));
     }
-    let not_ours = Refusal::Stranger(
+    let not_ours = NotAWorker::NotStartedByPool(
         "its standard input is not the socket of such a pool in its parent process: unset the variable",
     );
     let Some(peer) = os::stdin_peer() else { return Err(not_ours) };
     if peer != os::Peer::of_same_user(parent) {
         return Err(not_ours);
     }
-    if os::parent_id() == Some(parent) { Ok(()) } else { Err(Refusal::Orphan) }
+    if os::parent_id() == Some(parent) { Ok(()) } else { Err(NotAWorker::Orphan) }
 }
 
-/// A function in the table of what the loader calls before `main`: with `argc`, `argv` and `envp`.
+/// A function that the loader calls before `main`, with `argc`, `argv` and `envp`.
 pub type Constructor = unsafe extern "C" fn(i32, *const *const u8, *const *const u8);
 
 /// What [`process_tests!`](crate::process_tests) runs before `main`, as one of the program's constructors.
 ///
-/// A worker never comes to `main`, so it does here what is done between this constructor and `main`'s first line: it
-/// runs the constructors that come after this one in the table, and makes standard streams and SIGPIPE what Rust's
-/// runtime makes of them.
+/// A worker never reaches `main`. So this does what happens between this constructor and `main`: it runs the
+/// constructors behind this one in the table, and prepares standard streams and SIGPIPE as Rust's runtime does.
 ///
 /// # Safety
 ///
-/// `table` is the loader's table of the program's constructors, from its first entry to behind its last. The loader is
-/// calling `own`, which is one of them, with the other arguments.
+/// `table` is the loader's table of constructors, from its first entry to behind its last. The loader is calling `own`,
+/// which is one of the entries, with `arguments`.
 pub unsafe fn construct(
     own: Constructor,
     table: (*const Option<Constructor>, *const Option<Constructor>),
     arguments: (i32, *const *const u8, *const *const u8),
 ) {
-    /// Set in a worker once its constructors run here. Another `process_tests!` may be one of them.
-    static RUNS: AtomicBool = AtomicBool::new(false);
-    if RUNS.load(Ordering::Relaxed) {
+    /// Set in a worker once its constructors run here, because another `process_tests!` may be one of them.
+    static CONSTRUCTORS_RUN: AtomicBool = AtomicBool::new(false);
+    if CONSTRUCTORS_RUN.load(Ordering::Relaxed) {
         return;
     }
     let Some(parent) = parent() else { return crate::init() };
-    mark(parent);
-    RUNS.store(true, Ordering::Relaxed);
+    mark_as_started(parent);
+    CONSTRUCTORS_RUN.store(true, Ordering::Relaxed);
     let (argc, argv, envp) = arguments;
     let mut next = table.0;
     let mut after = false;
     while next < table.1 {
-        // SAFETY: an entry of the table, says the caller: null, or a function of this type.
+        // SAFETY: `next` is within the table, as the loop condition checks, and the caller guarantees that the table
+        // holds constructors or null pointers.
         let constructor = unsafe { *next };
         if let Some(constructor) = constructor {
             if after {
-                // SAFETY: the loader would call it next, with these arguments. It does not come to that: this function
-                // never returns to it.
+                // SAFETY: the caller guarantees that this is one of the program's constructors, and these are the
+                // arguments that the loader passes. The loader does not call it a second time, because this function
+                // never returns.
                 unsafe { constructor(argc, argv, envp) };
             }
             after |= constructor as usize == own as usize;
         }
         next = next.wrapping_add(1);
     }
-    os::prepare_as_runtime();
+    os::prepare_like_rust_runtime();
     serve(parent)
 }
 
@@ -137,9 +141,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_no_pool_has_started_serves_nobody() {
-        // Standard input of a test is no socket, or not one that this process has made.
-        let refusal = check(std::process::id()).expect_err("it was not started as a worker");
-        assert!(matches!(refusal, Refusal::Stranger(why) if why.contains("standard input")), "{refusal:?}");
+    fn a_process_that_no_pool_started_does_not_become_a_worker() {
+        // Standard input of a test is no socket that this process made.
+        let refusal = check_parent(std::process::id()).expect_err("it was not started as a worker");
+        assert!(matches!(refusal, NotAWorker::NotStartedByPool(why) if why.contains("standard input")), "{refusal:?}");
     }
 }

@@ -1,319 +1,345 @@
-//! A seat: whoever is on it has a worker process for its calls.
+//! [`WorkerSlot`]: a slot that owns one lazily started worker process, and runs calls on it.
 //!
-//! The pool's queue, its permits and its task slots are those of every pool. What is different is that a thread of it
-//! runs nothing itself: it sends the call to a worker, and waits for what comes back.
+//! The queue, the permits and the task slots of a process pool are those of every pool. The difference is that a thread
+//! of a process pool does not run functions itself: it takes a worker slot, sends the call to the slot's worker
+//! process, and waits for the reply.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{self, Cause, Death, Event, Host, StartError, Terms};
-use super::codec::{Block, Decoder, Encoder, Misfit, contained};
-use super::message::pack;
+use super::child::{self, Child, ExitReport, LossCause, StartError, WorkerLimits};
+use super::codec::{Attachment, CodecError, Encoder};
+use super::message::prepend_attachment_table;
 use super::registry::Entry;
-use super::serve::{Heading, status};
-use super::start_limit::{Caller, NoWorker, Starts};
-use crate::error::{Payload, TaskError};
-use crate::process::os::pidfd::Process;
-use crate::sys::owner::{Owner, PerProcess};
-use crate::sys::reserve;
+use super::request_replies::{OnResult, ReplyReader, RequestFailure, receive_replies};
+use super::running_tasks::RunningTask;
+use super::start_limit::{NoWorker, StartCaller, StartLimiter};
+use crate::error::TaskError;
+use crate::sys::owner::Owner;
 
 thread_local! {
-    /// Outlives the destructors of other thread-locals, which may call functions. Whoever is on a seat leaves it.
-    static SEAT: ManuallyDrop<RefCell<Option<Box<Seat>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
+    /// The worker slot of this thread. `ManuallyDrop` keeps it usable in destructors of other thread-locals, which may
+    /// call process functions. The code that sets a slot takes it out again, so none is leaked.
+    static CURRENT_SLOT: ManuallyDrop<RefCell<Option<Box<WorkerSlot>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
-/// Puts this thread on a seat; gives the one that it was on.
-pub(crate) fn sit(seat: Option<Box<Seat>>) -> Option<Box<Seat>> {
-    SEAT.with(|place| place.replace(seat))
+/// Replaces the worker slot of this thread; returns the one before.
+pub(crate) fn replace_current(slot: Option<Box<WorkerSlot>>) -> Option<Box<WorkerSlot>> {
+    CURRENT_SLOT.with(|current| current.replace(slot))
 }
 
-pub(crate) struct Seat {
-    /// The process whose pool it is part of.
+/// A slot that owns one lazily started worker process.
+pub(crate) struct WorkerSlot {
+    /// The process of the pool.
     owner: Owner,
-    terms: Terms,
-    /// Its pool's.
-    pub(crate) starts: Arc<Starts>,
-    /// Whether its last call had no worker as none could be started.
-    unstarted: bool,
-    pub(crate) host: Option<Host>,
-    /// Calls of this worker.
+    limits: WorkerLimits,
+    /// The start limiter of the pool.
+    pub(crate) limiter: Arc<StartLimiter>,
+    /// Whether the last call failed because no worker process could be started.
+    last_start_failed: bool,
+    pub(crate) child: Option<Child>,
+    /// The calls that this worker process was given.
     pub(crate) served: u64,
-    /// What a call has taken of late, where several are on their way.
-    pub(crate) pace: Duration,
+    /// The recent time of a call, where several are in flight.
+    pub(crate) call_time: Duration,
     request: Vec<u8>,
     pub(crate) reply: Vec<u8>,
 }
 
-/// The pace of a worker that nothing is known of: a few calls are sent ahead, and taken back if need be.
-const FIRST_PACE: Duration = Duration::from_micros(25);
+/// The assumed time of a call before any was measured: some calls are sent ahead, and taken back if they take longer.
+const INITIAL_CALL_TIME: Duration = Duration::from_micros(25);
 
-/// Lends this thread's seat to `work`, which may end tasks meanwhile.
+/// Runs `work` with the worker slot of this thread. Meanwhile the thread has none, so tasks that end in `work` may use
+/// other slots.
 ///
 /// # Panics
 ///
-/// If this thread is on none.
-pub(crate) fn with_own(work: impl FnOnce(&mut Seat)) {
-    let mut seat = SEAT.with(|place| place.take()).expect("process pools run calls on seats");
-    work(&mut seat);
-    SEAT.with(|place| place.replace(Some(seat)));
+/// If this thread has no worker slot.
+pub(crate) fn with_current(work: impl FnOnce(&mut WorkerSlot)) {
+    let slot = CURRENT_SLOT.with(|current| current.take());
+    let mut slot = slot.expect("a thread of a process pool runs calls on a worker slot");
+    work(&mut slot);
+    CURRENT_SLOT.with(|current| current.replace(Some(slot)));
 }
 
-impl Seat {
-    /// A seat whose worker starts with the first call.
-    pub(crate) fn new(terms: Terms, owner: Owner, starts: Arc<Starts>) -> Self {
+impl WorkerSlot {
+    /// A slot whose worker process starts with the first call.
+    pub(crate) fn new(limits: WorkerLimits, owner: Owner, limiter: Arc<StartLimiter>) -> Self {
         Self {
             owner,
-            terms,
-            starts,
-            unstarted: false,
-            host: None,
+            limits,
+            limiter,
+            last_start_failed: false,
+            child: None,
             served: 0,
-            pace: FIRST_PACE,
+            call_time: INITIAL_CALL_TIME,
             request: Vec::new(),
             reply: Vec::new(),
         }
     }
 
-    /// Whether it has a worker for one more call.
+    /// Whether the slot has a worker process that may run one more call.
     pub(crate) fn is_ready(&self) -> bool {
-        self.host.is_some() && self.has_room()
+        self.child.is_some() && self.has_tasks_left()
     }
 
-    /// Whether it and its worker keep shared memory for large blocks.
+    /// Whether this process or the worker holds segments for large blocks.
     pub(crate) fn holds_memory(&self) -> bool {
-        self.host.as_ref().is_some_and(Host::holds_memory)
+        self.child.as_ref().is_some_and(Child::holds_memory)
     }
 
-    /// Gives memory back that is not in use.
-    pub(crate) fn tidy(&mut self) {
-        if let Some(host) = &mut self.host {
-            host.tidy();
+    /// Releases shared memory that is not in use.
+    pub(crate) fn release_memory(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.release_memory();
         }
     }
 
-    /// Tells its worker to end, without waiting for that.
+    /// Asks the worker process to exit, without waiting for it.
     pub(crate) fn ask_to_close(&self) {
-        if let Some(host) = &self.host {
-            host.ask_to_close();
+        if let Some(child) = &self.child {
+            child.ask_to_close();
         }
     }
 
-    /// Ends its worker.
+    /// Ends the worker process.
     pub(crate) fn close(self) {
-        if let Some(host) = self.host {
-            host.close();
+        if let Some(child) = self.child {
+            child.close();
         }
     }
 
-    /// Waits until its worker, which was asked to close, has ended; until the deadline at most.
+    /// Waits until the worker process, which was asked to close, has exited; kills it at the deadline.
     pub(crate) fn close_by(self, deadline: Instant) {
-        if let Some(host) = self.host {
-            host.close_by(deadline);
+        if let Some(child) = self.child {
+            child.close_by(deadline);
         }
     }
 }
 
-/// One or several calls of a function.
-pub(crate) struct Calls<'a> {
+/// One or several calls of a function, sent as one request.
+pub(crate) struct CallRequest<'a> {
     pub(crate) function: &'static str,
     pub(crate) entry: &'static Entry,
     pub(crate) count: u32,
-    /// For the calls together.
+    /// The time limit of all calls together.
     pub(crate) limit: Option<Duration>,
-    /// The task that can be cancelled, by the address of its state.
+    /// The address of the state of the task that can be cancelled.
     pub(crate) task: Option<usize>,
     /// Whether the caller's task was cancelled.
     pub(crate) cancelled: fn() -> bool,
-    /// What [`series`](super::start_limit::series) was when they were made.
-    pub(crate) since: u32,
+    /// The value of [`series`](super::start_limit::series) when the calls were made.
+    pub(crate) start_series: u32,
     /// Writes the arguments of all calls.
-    pub(crate) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit>,
-    /// Told, where ends of channels are among them, once the worker has them: they are its own now.
-    pub(crate) let_go: &'a dyn Fn(),
+    pub(crate) write: &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>,
+    /// Called when the worker has received the channel ends among the arguments, so that the caller can drop its
+    /// copies.
+    pub(crate) on_received: &'a dyn Fn(),
 }
 
-/// Takes the result of the next call: reads it, or is told why that failed.
-pub(crate) type Each<'a> = dyn FnMut(Result<&mut Decoder<'_>, Box<TaskError>>) -> Result<(), Misfit> + 'a;
-
-/// Has this seat's worker run calls. Gives each result to `each`, in order; an error is that of the first call that
-/// has none, and those behind it were not run.
+/// Runs calls on the worker process of this thread's slot. Passes each result to `on_result`, in order.
+///
+/// # Errors
+///
+/// The error of the first call without a result. The calls behind it were not run.
 ///
 /// # Panics
 ///
-/// If this thread is on none.
-pub(crate) fn run(calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
-    SEAT.with(|seat| seat.borrow_mut().as_mut().expect("process pools run calls on seats").run(calls, each))
-}
-
-/// Calls that this seat's worker may still run before it is replaced.
-pub(crate) fn room() -> u64 {
-    SEAT.with(|place| {
-        let seat = place.borrow();
-        let seat = seat.as_ref()?;
-        let most = seat.terms.max_tasks?;
-        Some(if seat.served < most { most - seat.served } else { most })
+/// If this thread has no worker slot.
+pub(crate) fn run(request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
+    CURRENT_SLOT.with(|current| {
+        let mut slot = current.borrow_mut();
+        let slot = slot.as_mut().expect("a thread of a process pool runs calls on a worker slot");
+        slot.run(request, on_result)
     })
-    .unwrap_or(u64::MAX)
 }
 
-/// Whether the last call of this thread's seat had no worker as none could be started.
-pub(crate) fn was_unstarted() -> bool {
-    SEAT.with(|place| place.borrow().as_ref().is_some_and(|seat| seat.unstarted))
+/// The calls that this thread's worker process may still run before it is replaced; after a replacement, all of them.
+pub(crate) fn remaining_tasks() -> u64 {
+    CURRENT_SLOT
+        .with(|current| {
+            let slot = current.borrow();
+            let slot = slot.as_ref()?;
+            let max_tasks = slot.limits.max_tasks?;
+            Some(if slot.served < max_tasks { max_tasks - slot.served } else { max_tasks })
+        })
+        .unwrap_or(u64::MAX)
 }
 
-impl Seat {
-    fn run(&mut self, calls: &Calls<'_>, each: &mut Each<'_>) -> Result<(), TaskError> {
-        let mut caller = Caller::new(calls.task, calls.since, calls.limit, &calls.cancelled);
-        self.unstarted = false;
+/// Whether the last call of this thread's slot failed because no worker process could be started.
+pub(crate) fn last_start_failed() -> bool {
+    CURRENT_SLOT.with(|current| current.borrow().as_ref().is_some_and(|slot| slot.last_start_failed))
+}
+
+/// A worker process that ended before it began the request.
+struct NotBegun {
+    report: ExitReport,
+    /// Whether the worker had begun an earlier call.
+    had_begun_call: bool,
+}
+
+impl WorkerSlot {
+    fn run(&mut self, request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
+        let mut caller = StartCaller::new(request.task, request.start_series, request.limit, &request.cancelled);
+        self.last_start_failed = false;
         loop {
-            match self.attempt(calls, &mut caller, each) {
+            match self.attempt(request, &mut caller, on_result) {
                 Ok(outcome) => return outcome,
-                // A worker that was ready for long, and was killed while it was idle, says nothing about starts.
-                Err((_, true)) => {}
-                Err((death, false)) => {
-                    if let Some(why) = self.starts.failed(&mut caller, &self.stillborn(&death), true) {
-                        return Err(self.unstarted(calls.function, why));
+                // The worker had started well and was killed while it was idle: that is no failed start.
+                Err(NotBegun { had_begun_call: true, .. }) => {}
+                Err(NotBegun { report, .. }) => {
+                    if let Some(why) = self.limiter.failed(&mut caller, &self.failed_start(&report), true) {
+                        return Err(self.start_failed(request.function, why));
                     }
                 }
             }
         }
     }
 
-    /// The outcome; or how the worker died, if it did before it began, and whether it had begun others.
+    /// Sends the request and receives its replies. [`NotBegun`] if the worker process ended before it began the
+    /// request: then another worker may run it.
     fn attempt(
         &mut self,
-        calls: &Calls<'_>,
-        caller: &mut Caller<'_>,
-        each: &mut Each<'_>,
-    ) -> Result<Result<(), TaskError>, (Death, bool)> {
-        let mut host = match self.host(calls.function, caller) {
-            Ok(host) => host,
+        request: &CallRequest<'_>,
+        caller: &mut StartCaller<'_>,
+        on_result: &mut OnResult<'_>,
+    ) -> Result<Result<(), TaskError>, NotBegun> {
+        let mut child = match self.take_child(request.function, caller) {
+            Ok(child) => child,
             Err(error) => return Ok(Err(error)),
         };
         self.request.clear();
-        let mut blocks = Vec::new();
-        let written = (calls.write)(&mut Encoder {
+        let mut attachments = Vec::new();
+        let written = (request.write)(&mut Encoder {
             bytes: &mut self.request,
-            blocks: &mut blocks,
-            outbox: Some(&mut host.mail.outbox),
+            attachments: &mut attachments,
+            outbox: Some(&mut child.connection.outbox),
         });
-        let packed = written.and_then(|()| pack(&mut self.request, &mut blocks, &mut host.mail.outbox));
-        let word = match packed {
+        let outbox = &mut child.connection.outbox;
+        let packed = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));
+        let attachment_word = match packed {
             Ok(word) => word,
-            Err(Misfit(why)) => {
-                host.mail.recall(&blocks);
-                // Its worker may never give back what it keeps: the next call gets another one.
-                if host.mail.outbox.is_exhausted() {
-                    host.bury(Cause::Corrupt);
+            Err(CodecError(why)) => {
+                child.connection.recall(&attachments);
+                // A worker that has released none of so many segments may never do so: the next call gets another
+                // worker.
+                if child.connection.outbox.is_full() {
+                    child.reap(LossCause::Corrupt);
                 } else {
-                    self.host = Some(host);
+                    self.child = Some(child);
                 }
-                return Ok(Err(TaskError::wire(calls.function, format!("its arguments could not be sent: {why}"))));
+                return Ok(Err(TaskError::wire(request.function, format!("its arguments could not be sent: {why}"))));
             }
         };
-        let running = calls.task.map(|task| Running::enter(task, host.process()));
-        if (calls.cancelled)() {
-            host.mail.recall(&blocks);
-            self.host = Some(host);
+        let running = request.task.map(|task| RunningTask::enter(task, child.process()));
+        if (request.cancelled)() {
+            child.connection.recall(&attachments);
+            self.child = Some(child);
             return Ok(Err(TaskError::Cancelled));
         }
-        let words = [calls.entry.number(), calls.count, word];
-        let mut received = Received { function: calls.function, left: calls.count, error: None, each };
-        let deadline = calls.limit.and_then(|limit| Instant::now().checked_add(limit));
-        let lost = match host.post(words, &self.request, &blocks) {
+        let words = [request.entry.number(), request.count, attachment_word];
+        let mut replies = ReplyReader { function: request.function, unanswered: request.count, error: None, on_result };
+        let deadline = request.limit.and_then(|limit| Instant::now().checked_add(limit));
+        let failure = match child.post(words, &self.request, &attachments) {
             Ok(Some(number)) => {
-                host.call();
-                let has_ends = blocks.iter().any(|block| matches!(block, Block::Descriptor(_)));
-                let let_go = || {
-                    blocks.clear();
-                    (calls.let_go)();
+                child.wake_worker();
+                let has_descriptors = attachments.iter().any(|one| matches!(one, Attachment::Descriptor(_)));
+                let on_received = || {
+                    attachments.clear();
+                    (request.on_received)();
                 };
-                let begun = has_ends.then_some((number, let_go));
-                let lost = converse(&mut host, deadline, &mut self.reply, &mut received, begun);
-                lost.map(|lost| (lost, number))
+                let on_begun = has_descriptors.then_some((number, on_received));
+                let failure = receive_replies(&mut child, deadline, &mut self.reply, &mut replies, on_begun);
+                failure.map(|failure| (failure, number))
             }
-            // With nothing in flight the ring has room.
-            Ok(None) => Some((Lost::Cause(Cause::Corrupt), 0)),
-            Err(cause) => Some((Lost::Cause(cause), u32::MAX)),
+            // No request is in flight, so a sound ring has room for this one.
+            Ok(None) => Some((RequestFailure::Lost(LossCause::Corrupt), 0)),
+            Err(cause) => Some((RequestFailure::Lost(cause), u32::MAX)),
         };
-        self.served += u64::from(calls.count);
-        // From here on nobody kills this worker for this task.
+        self.served += u64::from(request.count);
+        // From here on, cancelling the task does not kill this worker.
         drop(running);
-        let Some((lost, number)) = lost else {
-            host.answered();
-            self.has_begun(&mut host);
-            if host.mail.has_surplus() {
-                // It sent what nobody asked for: the results are whole, but it gets no more calls.
-                host.bury(Cause::Corrupt);
+        let Some((failure, number)) = failure else {
+            child.answered();
+            self.mark_begun(&mut child);
+            if child.connection.has_unclaimed() {
+                // The results are complete, but a worker that sends unannounced descriptors gets no more calls.
+                child.reap(LossCause::Corrupt);
             } else {
-                self.host = Some(host);
+                self.child = Some(child);
             }
-            return Ok(received.outcome());
+            return Ok(replies.outcome());
         };
-        let begun = host.has_begun(number);
-        if begun {
-            self.has_begun(&mut host);
-            received.last_words(&mut host, &mut self.reply);
+        let has_begun = child.has_begun(number);
+        if has_begun {
+            self.mark_begun(&mut child);
+            replies.take_finished_results(&mut child, &mut self.reply);
         }
-        let proven = host.proven;
-        let death = match lost {
-            Lost::Cause(cause) => host.bury(cause),
-            Lost::TimeUp => host.bury(Cause::Killed),
+        let had_begun_call = child.has_begun_call;
+        let report = match failure {
+            RequestFailure::Lost(cause) => child.reap(cause),
+            RequestFailure::TimedOut => child.reap(LossCause::Killed),
         };
-        if received.left == 0 {
-            return Ok(received.outcome());
+        if replies.unanswered == 0 {
+            return Ok(replies.outcome());
         }
-        match lost {
-            Lost::TimeUp => Ok(Err(TaskError::TimedOut { after: calls.limit.unwrap_or_default() })),
-            Lost::Cause(_) if (calls.cancelled)() => Ok(Err(TaskError::Cancelled)),
-            Lost::Cause(_) if !begun => Err((death, proven)),
-            Lost::Cause(_) => Ok(Err(died(calls.function, &death))),
+        match failure {
+            RequestFailure::TimedOut => Ok(Err(TaskError::TimedOut { after: request.limit.unwrap_or_default() })),
+            RequestFailure::Lost(_) if (request.cancelled)() => Ok(Err(TaskError::Cancelled)),
+            RequestFailure::Lost(_) if !has_begun => Err(NotBegun { report, had_begun_call }),
+            RequestFailure::Lost(_) => Ok(Err(worker_died_error(request.function, &report))),
         }
     }
 
-    /// Whether its worker may run one more call.
-    pub(crate) fn has_room(&self) -> bool {
-        self.terms.max_tasks.is_none_or(|most| self.served < most)
+    /// Whether the worker process may run one more call.
+    pub(crate) fn has_tasks_left(&self) -> bool {
+        self.limits.max_tasks.is_none_or(|max_tasks| self.served < max_tasks)
     }
 
-    /// This seat's worker; started if there is none.
-    pub(crate) fn host(&mut self, function: &'static str, caller: &mut Caller<'_>) -> Result<Host, TaskError> {
+    /// Takes the worker process out of the slot. Replaces one that has run its number of calls, and starts one if there
+    /// is none.
+    pub(crate) fn take_child(
+        &mut self,
+        function: &'static str,
+        caller: &mut StartCaller<'_>,
+    ) -> Result<Child, TaskError> {
         if !self.owner.is_this_process() {
             let why = "this process was forked from the one whose pool it is, and has no workers of it: start the program \
                        anew (exec) after a fork, or make a pool of its own";
             return Err(TaskError::worker_died(function, why.into(), None, None));
         }
-        if self.terms.max_tasks.is_some_and(|most| self.served >= most)
-            && let Some(host) = self.host.take()
+        if self.limits.max_tasks.is_some_and(|max_tasks| self.served >= max_tasks)
+            && let Some(child) = self.child.take()
         {
-            host.ask_to_close();
-            host.close_by(caller.deadline().into_iter().fold(child::farewell(), Instant::min));
+            child.ask_to_close();
+            child.close_by(caller.deadline().into_iter().fold(child::close_deadline(), Instant::min));
         }
-        if let Some(host) = self.host.take() {
-            return Ok(host);
+        if let Some(child) = self.child.take() {
+            return Ok(child);
         }
         self.served = 0;
         self.start(caller).map_err(|none| match none {
-            NoWorker::Stopped => TaskError::Cancelled,
-            NoWorker::TimeUp => TaskError::TimedOut { after: caller.limit.unwrap_or_default() },
-            NoWorker::Failed(why) => self.unstarted(function, why),
+            NoWorker::Cancelled => TaskError::Cancelled,
+            NoWorker::TimedOut => TaskError::TimedOut { after: caller.limit.unwrap_or_default() },
+            NoWorker::Failed(why) => self.start_failed(function, why),
         })
     }
 
-    /// Starts a worker, again if that fails, as often as the pool's [`Starts`] allow.
-    fn start(&self, caller: &mut Caller<'_>) -> Result<Host, NoWorker> {
+    /// Starts a worker process. Tries again after a failure, as often as the pool's [`StartLimiter`] allows.
+    fn start(&self, caller: &mut StartCaller<'_>) -> Result<Child, NoWorker> {
         loop {
-            self.starts.wait_for_turn(caller)?;
-            let error = match Host::start(self.terms, caller, &self.starts) {
-                Ok(host) => return Ok(host),
-                Err(StartError::Stopped) => return Err(NoWorker::Stopped),
+            self.limiter.wait_for_turn(caller)?;
+            let error = match Child::start(self.limits, caller, &self.limiter) {
+                Ok(child) => return Ok(child),
+                Err(StartError::Cancelled) => return Err(NoWorker::Cancelled),
                 Err(error) => error,
             };
-            let given_up = self.starts.failed(caller, &self.limited(error.to_string()), error.may_pass());
-            if matches!(error, StartError::TimeUp) {
-                return Err(NoWorker::TimeUp);
+            let given_up =
+                self.limiter.failed(caller, &self.with_memory_limit(error.to_string()), error.may_succeed_later());
+            if matches!(error, StartError::TimedOut) {
+                return Err(NoWorker::TimedOut);
             }
             if let Some(why) = given_up {
                 return Err(NoWorker::Failed(why));
@@ -321,14 +347,14 @@ impl Seat {
         }
     }
 
-    /// Why a start has failed whose worker was ready, and ended then.
-    pub(crate) fn stillborn(&self, death: &Death) -> String {
-        self.limited(format!("a worker process ended before it began a call: {death}"))
+    /// The text of a failed start: the worker process became ready, and ended before it began a call.
+    pub(crate) fn failed_start(&self, report: &ExitReport) -> String {
+        self.with_memory_limit(format!("a worker process ended before it began a call: {report}"))
     }
 
-    /// The cause of a failed start, with the pool's memory limit, which may be too low for a worker.
-    fn limited(&self, why: String) -> String {
-        match self.terms.memory_limit {
+    /// Adds the pool's memory limit to the cause of a failed start, because it may be too low for a worker process.
+    fn with_memory_limit(&self, why: String) -> String {
+        match self.limits.memory_limit {
             Some(limit) if !why.contains("memory limit") => {
                 format!("with a memory limit of {limit} bytes (`memory_limit` of its pool), {why}")
             }
@@ -336,202 +362,23 @@ impl Seat {
         }
     }
 
-    /// The error of a call that has no worker.
-    pub(crate) fn unstarted(&mut self, function: &'static str, why: String) -> TaskError {
-        self.unstarted = true;
+    /// The error of a call for which no worker process could be started.
+    pub(crate) fn start_failed(&mut self, function: &'static str, why: String) -> TaskError {
+        self.last_start_failed = true;
         TaskError::worker_died(function, why, None, None)
     }
 
-    /// A worker has begun a call.
-    pub(crate) fn has_begun(&self, host: &mut Host) {
-        if !host.proven {
-            host.proven = true;
-            self.starts.succeeded();
+    /// Records that the worker process has begun a call, so its start has succeeded.
+    pub(crate) fn mark_begun(&self, child: &mut Child) {
+        if !child.has_begun_call {
+            child.has_begun_call = true;
+            self.limiter.succeeded();
         }
     }
 }
 
-pub(crate) fn died(function: &'static str, death: &Death) -> TaskError {
-    let message = format!("its worker process {} is gone: {death}", death.pid);
-    TaskError::worker_died(function, message, death.signal(), death.code())
-}
-
-/// The error that a reply tells of.
-pub(crate) fn read_failure(function: &'static str, status: u32, input: &mut Decoder<'_>) -> Option<TaskError> {
-    let (message, place): (String, String) = input.value().ok()?;
-    failure(function, status, message, place)
-}
-
-/// Why a conversation has ended early.
-#[derive(Clone, Copy)]
-enum Lost {
-    Cause(Cause),
-    TimeUp,
-}
-
-/// Receives replies until all calls of a request are answered. Tells once the worker has begun it, if that is asked.
-fn converse(
-    host: &mut Host,
-    deadline: Option<Instant>,
-    reply: &mut Vec<u8>,
-    received: &mut Received<'_>,
-    mut begun: Option<(u32, impl FnOnce())>,
-) -> Option<Lost> {
-    // Whether a reply was said to be there and was not.
-    let mut passed = false;
-    loop {
-        match host.wait(deadline, begun.as_ref().map(|(number, _)| *number)) {
-            Event::Reply => {}
-            Event::Begun => {
-                if let Some((_, tell)) = begun.take() {
-                    tell();
-                }
-                continue;
-            }
-            Event::TimeUp => return Some(Lost::TimeUp),
-            Event::Lost(cause) => return Some(Lost::Cause(cause)),
-        }
-        match host.reply(reply) {
-            Ok(Some(heading)) => {
-                if received.take(host, heading, reply).is_none() {
-                    return Some(Lost::Cause(Cause::Corrupt));
-                }
-            }
-            // Once, at the end of the ring; a worker could do so for ever.
-            Ok(None) if !passed => {
-                passed = true;
-                continue;
-            }
-            Ok(None) => return Some(Lost::Cause(Cause::Corrupt)),
-            Err(cause) => return Some(Lost::Cause(cause)),
-        }
-        passed = false;
-        if received.left == 0 {
-            return None;
-        }
-        // The worker may reply without end.
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Some(Lost::TimeUp);
-        }
-    }
-}
-
-/// What has come back so far.
-struct Received<'a> {
-    function: &'static str,
-    /// Calls that are not answered.
-    left: u32,
-    error: Option<TaskError>,
-    each: &'a mut Each<'a>,
-}
-
-impl Received<'_> {
-    /// Takes a reply; `None` if it cannot be one.
-    fn take(&mut self, host: &mut Host, heading: Heading, payload: &[u8]) -> Option<()> {
-        let Heading { status, count, word, .. } = heading;
-        let mut parcel = host.open(word, payload).ok()?;
-        let mut input = parcel.decoder();
-        if status != status::DONE {
-            let error = read_failure(self.function, status, &mut input)?;
-            self.left = 0;
-            self.error.get_or_insert(error);
-            return Some(());
-        }
-        self.results(count, &mut input)
-    }
-
-    fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
-        // A worker that replies without results would do so for ever.
-        let count = Some(count).filter(|count| *count > 0)?;
-        self.left = self.left.checked_sub(count)?;
-        let mut taken = 0;
-        // One that cannot be read has a length all the same: those behind it can.
-        while taken < count {
-            let read = contained(self.function, || {
-                while taken < count {
-                    taken += 1;
-                    (self.each)(Ok(input))?;
-                }
-                Ok(())
-            });
-            if let Err(Misfit(why)) = read {
-                let error = TaskError::wire(self.function, format!("its result could not be read: {why}"));
-                (self.each)(Err(Box::new(error))).ok()?;
-            }
-        }
-        input.is_at_end().then_some(())
-    }
-
-    /// Takes what a worker that died had finished.
-    fn last_words(&mut self, host: &mut Host, reply: &mut Vec<u8>) {
-        while self.left > 0
-            && let Ok(Some(heading)) = host.reply(reply)
-        {
-            if self.take(host, heading, reply).is_none() {
-                return;
-            }
-        }
-        let count = host.last_words(reply);
-        if count > 0 && count <= self.left {
-            self.results(count, &mut Decoder::new(reply, Vec::new()));
-        }
-    }
-
-    fn outcome(self) -> Result<(), TaskError> {
-        self.error.map_or(Ok(()), Err)
-    }
-}
-
-/// The error that a reply tells of.
-fn failure(function: &'static str, status: u32, message: String, place: String) -> Option<TaskError> {
-    Some(match status {
-        status::PANICKED => {
-            let payload = Payload::new(Box::new(message.clone()));
-            let location = Some(place).filter(|place| !place.is_empty());
-            TaskError::Panicked { message, function, location, payload }
-        }
-        status::INIT => TaskError::Init { message },
-        status::MISFIT => TaskError::wire(function, message),
-        _ => return None,
-    })
-}
-
-/// A task, and the worker that runs it or starts for it.
-type OnWorker = (usize, Arc<Process>);
-
-/// Which worker runs which task, for those who cancel one.
-static RUNNING: PerProcess<Mutex<Vec<OnWorker>>> = PerProcess::new();
-
-fn running() -> MutexGuard<'static, Vec<OnWorker>> {
-    RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A task on a worker; it can be stopped until this is dropped.
-pub(crate) struct Running(usize);
-
-impl Running {
-    pub(crate) fn enter(task: usize, process: &Arc<Process>) -> Self {
-        reserve::lock_with_capacity(running, |running| running, 1).push((task, Arc::clone(process)));
-        Self(task)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut running = running();
-        let place = running.iter().position(|(task, _)| *task == self.0);
-        let entry = place.map(|place| running.swap_remove(place));
-        drop(running);
-        // The last handle of a process waits for its end: not under the lock.
-        drop(entry);
-    }
-}
-
-/// Kills the worker that runs a task, if one does.
-pub(crate) fn stop(task: usize) {
-    let running = running();
-    if let Some((_, process)) = running.iter().find(|(running, _)| *running == task) {
-        // Under the lock: while the task is in the list its worker has not gone on to the next one.
-        process.kill();
-    }
+/// The error of a call whose worker process ended while it ran the call.
+pub(crate) fn worker_died_error(function: &'static str, report: &ExitReport) -> TaskError {
+    let message = format!("its worker process {} is gone: {report}", report.pid);
+    TaskError::worker_died(function, message, report.signal(), report.code())
 }

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use super::{Remote, START_PAUSE};
 use crate::attribute::retry::Backoff;
 use crate::error::{TaskError, panics};
-use crate::process::codec::{Code, Encoder, LARGE, Misfit, begin_part, end_part};
-use crate::process::transport::ring::LARGEST;
-use crate::process::worker_slot::{self, Calls};
+use crate::process::codec::{Code, CodecError, Encoder, TOO_LARGE, begin_part, end_part};
+use crate::process::transport::ring::MAX_PAYLOAD;
+use crate::process::worker_slot::{self, CallRequest};
 use crate::task::cancel::{cancelled, current_task_key};
 
 /// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch
@@ -68,7 +68,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             Ok(packing) => packing,
             Err(error) if writing => {
                 batch.bytes.truncate(start);
-                CallBatchEnd::Refused(self.not_sent(&Misfit::new(error)))
+                CallBatchEnd::Refused(self.not_sent(&CodecError::new(error)))
             }
             // The iterator of the items has panicked, which is the caller's panic.
             Err(error) => panic!("{}", error.resume()),
@@ -84,7 +84,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         start: &mut usize,
         writing: &mut bool,
     ) -> CallBatchEnd<A> {
-        let most = worker_slot::room();
+        let most = worker_slot::remaining_tasks();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
             let Some(args) = next() else { return CallBatchEnd::Done };
@@ -92,23 +92,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 return CallBatchEnd::Alone(args);
             }
             *start = begin_part(&mut batch.bytes);
-            let mut blocks = Vec::new();
-            let mut out = Encoder { bytes: &mut batch.bytes, blocks: &mut blocks, outbox: None };
+            let mut attachments = Vec::new();
+            let mut out = Encoder { bytes: &mut batch.bytes, attachments: &mut attachments, outbox: None };
             *writing = true;
             let written = self.arguments.write(&args, &mut out);
             *writing = false;
             let error = match written {
-                Ok(()) if batch.bytes.len() <= LARGEST => {
+                Ok(()) if batch.bytes.len() <= MAX_PAYLOAD => {
                     end_part(&mut batch.bytes[*start..]);
                     batch.starts.push(*start);
                     continue;
                 }
                 Ok(()) => None,
-                Err(misfit) => Some(misfit).filter(|misfit| misfit.0 != LARGE),
+                Err(error) => Some(error).filter(|error| error.0 != TOO_LARGE),
             };
             batch.bytes.truncate(*start);
             return match error {
-                Some(misfit) => CallBatchEnd::Refused(self.not_sent(&misfit)),
+                Some(error) => CallBatchEnd::Refused(self.not_sent(&error)),
                 None => CallBatchEnd::Alone(args),
             };
         }
@@ -128,19 +128,19 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         while first < batch.starts.len() {
             let count = batch.starts.len() - first;
             let bytes = &batch.bytes[batch.starts[first]..];
-            let calls = Calls {
+            let calls = CallRequest {
                 function: self.function,
                 entry: self.entry,
                 count: u32::try_from(count).unwrap_or(u32::MAX),
                 limit: None,
                 task: current_task_key(),
                 cancelled,
-                since: self.start_series,
+                start_series: self.start_series,
                 write: &|out| {
                     out.bytes.extend_from_slice(bytes);
                     Ok(())
                 },
-                let_go: &|| (),
+                on_received: &|| (),
             };
             results.reserve(count);
             let outcome = worker_slot::run(&calls, &mut |input| {
@@ -166,7 +166,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Ok(()) => {}
                 Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
-                    if worker_slot::was_unstarted() {
+                    if worker_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(None);

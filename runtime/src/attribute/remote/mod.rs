@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::retry::Backoff;
 use crate::error::TaskError;
-use crate::process::codec::{Code, Decoder, Encoder, LARGE, Misfit, begin_part, contained};
+use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic};
 use crate::process::registry::Entry;
 use crate::process::start_limit;
-use crate::process::worker_slot::{self, Calls};
+use crate::process::worker_slot::{self, CallRequest};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current_task_key};
 use batch::BATCH_BYTES;
@@ -105,23 +105,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// The arguments as a message; `None` if they are too large to be sent with those of other calls.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
         let mut bytes = Vec::new();
-        let written = self.write(args, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None });
+        let written = self.write(args, &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None });
         match written {
             Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
             Ok(()) => None,
-            Err(misfit) if misfit.0 == LARGE => None,
-            Err(misfit) => Some(Err(self.not_sent(&misfit))),
+            Err(error) if error.0 == TOO_LARGE => None,
+            Err(error) => Some(Err(self.not_sent(&error))),
         }
     }
 
     /// Writes the arguments of a request with one call.
-    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, args: &A, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         begin_part(out.bytes);
-        contained(self.function, || self.arguments.write(args, out))
+        catch_codec_panic(self.function, || self.arguments.write(args, out))
     }
 
     /// Reads a result, which must be the whole of the input.
-    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, Misfit> {
+    pub(crate) fn decode(&self, input: &mut Decoder<'_>) -> Result<R, CodecError> {
         input.part("it was not read to its end", |input| self.result.read(input))
     }
 
@@ -150,7 +150,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => {
-                    if worker_slot::was_unstarted() {
+                    if worker_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(left()?);
@@ -168,23 +168,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         let mut outcome = None;
         let write = |out: &mut Encoder<'_>| match &*args.borrow() {
             Some(args) => self.write(args, out),
-            None => Err(Misfit::new("they were given away before")),
+            None => Err(CodecError::new("they were given away before")),
         };
-        let let_go = || {
+        let on_received = || {
             if self.retries == 0 {
                 unwind::discard(args.take());
             }
         };
-        let calls = Calls {
+        let calls = CallRequest {
             function: self.function,
             entry: self.entry,
             count: 1,
             limit,
             task: current_task_key(),
             cancelled,
-            since: self.start_series,
+            start_series: self.start_series,
             write: &write,
-            let_go: &let_go,
+            on_received: &on_received,
         };
         let ended = worker_slot::run(&calls, &mut |input| {
             outcome = Some(match input {
@@ -200,8 +200,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
     }
 
-    fn not_sent(&self, misfit: &Misfit) -> TaskError {
-        TaskError::wire(self.function, format!("its arguments could not be sent: {misfit}"))
+    fn not_sent(&self, error: &CodecError) -> TaskError {
+        TaskError::wire(self.function, format!("its arguments could not be sent: {error}"))
     }
 
     /// The result of a call. An error becomes a result if the type can hold one, else a panic.

@@ -30,13 +30,13 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             *step = CallStep::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {
                 Ok(args) => args,
-                Err(misfit) => return serving.refuse(&not_read(&misfit)),
+                Err(error) => return serving.refuse(&not_read(&error)),
             };
             *step = CallStep::Run;
             let result = (self.local)(args);
             *step = CallStep::Write;
-            if let Err(misfit) = serving.replies.result(|out| self.result.write(&result, out)) {
-                return serving.refuse(&not_written(&misfit));
+            if let Err(error) = serving.replies.result(|out| self.result.write(&result, out)) {
+                return serving.refuse(&not_written(&error));
             }
             *step = CallStep::Drop;
         }

@@ -1,5 +1,5 @@
-//! Types with a way of their own: bytes and text go as blocks, and common errors, which serde does not know, as what
-//! they say.
+//! Types with a codec of their own: bytes and text, which become segments, and common errors, which serde does not
+//! know.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -11,17 +11,17 @@ use std::sync::Arc;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Decoder, Direct, Encoder, Misfit, Read};
+use super::{CodecError, DecodedBytes, Decoder, Direct, Encoder};
 use crate::error::{Payload, TaskError};
 use crate::process::os;
-use crate::process::os::refusal::no_room_for_copy;
-use crate::process::transport::segments::View;
+use crate::process::os::refusal::no_memory_for_copy;
+use crate::process::transport::segments::ReceivedBytes;
 
-/// Bytes that can be shared, and that cross to a worker process without being copied out of the shared memory.
+/// Bytes that can be shared, and that a worker process reads in shared memory without a copy.
 ///
-/// As an argument of a `kind = "process"` function it is a view of where they arrived; the caller copies them there,
-/// once. As a result it is copied into memory of the caller's process alone, as a `Vec<u8>` is: a worker that has been
-/// taken over cannot change what its parent reads.
+/// As an argument of a `kind = "process"` function, the bytes lie in the shared memory that the caller copied them to,
+/// once. As a result they are copied into private memory of the caller's process, as a `Vec<u8>` is, so that a
+/// compromised worker cannot change what its parent reads.
 ///
 /// # Examples
 ///
@@ -33,12 +33,12 @@ use crate::process::transport::segments::View;
 /// assert_eq!(&same[1..], [2, 3]);
 /// ```
 #[derive(Clone)]
-pub struct Bytes(Kept);
+pub struct Bytes(BytesStorage);
 
 #[derive(Clone)]
-enum Kept {
-    Own(Arc<Vec<u8>>),
-    Block(Arc<View>),
+enum BytesStorage {
+    Owned(Arc<Vec<u8>>),
+    Received(Arc<ReceivedBytes>),
 }
 
 impl Deref for Bytes {
@@ -46,8 +46,8 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Kept::Own(bytes) => bytes,
-            Kept::Block(view) => view.bytes(),
+            BytesStorage::Owned(bytes) => bytes,
+            BytesStorage::Received(received) => received.bytes(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl AsRef<[u8]> for Bytes {
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Kept::Own(Arc::new(bytes)))
+        Self(BytesStorage::Owned(Arc::new(bytes)))
     }
 }
 
@@ -73,8 +73,8 @@ impl From<&[u8]> for Bytes {
 impl From<Bytes> for Vec<u8> {
     fn from(bytes: Bytes) -> Self {
         match bytes.0 {
-            Kept::Own(bytes) => Arc::try_unwrap(bytes).unwrap_or_else(|shared| shared.to_vec()),
-            Kept::Block(view) => view.bytes().to_vec(),
+            BytesStorage::Owned(bytes) => Arc::try_unwrap(bytes).unwrap_or_else(|shared| shared.to_vec()),
+            BytesStorage::Received(received) => received.bytes().to_vec(),
         }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Inside another type, serde's way: a copy.
+/// Inside another type, `Bytes` goes through serde, which copies them.
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(self)
@@ -131,87 +131,87 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 impl Direct for Bytes {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.bytes(&[self])
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         Ok(match input.bytes()? {
-            // A `&[u8]` must not change while it is read.
-            Read::Block(view) if view.may_change() => Self::from(copy_out(view.bytes())?),
-            Read::Block(view) => Self(Kept::Block(Arc::new(view))),
-            Read::Inline(bytes) => Self::from(copy_out(bytes)?),
+            // The bytes lie in a segment that the worker can write to, and a `&[u8]` must not change.
+            DecodedBytes::Segment(received) if received.may_change() => Self::from(copy_out(received.bytes())?),
+            DecodedBytes::Segment(received) => Self(BytesStorage::Received(Arc::new(received))),
+            DecodedBytes::Inline(bytes) => Self::from(copy_out(bytes)?),
         })
     }
 }
 
-/// A copy of many bytes, which the other process may write to meanwhile; what they are is checked in the copy.
-fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, Misfit> {
+/// A private copy of bytes. The other process may write to `bytes` meanwhile, so they are checked in the copy.
+fn copy_out(bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
     let mut copy = Vec::<u8>::new();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| Misfit::new(no_room_for_copy(bytes.len())))?;
-    os::expect_large(copy.as_mut_ptr(), copy.capacity());
+    copy.try_reserve_exact(bytes.len()).map_err(|_| CodecError::new(no_memory_for_copy(bytes.len())))?;
+    os::advise_huge_pages(copy.as_mut_ptr(), copy.capacity());
     copy.extend_from_slice(bytes);
     Ok(copy)
 }
 
 impl Direct for Vec<u8> {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.bytes(&[self])
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         copy_out(input.bytes()?.as_slice())
     }
 }
 
 impl Direct for String {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.bytes(&[self.as_bytes()])
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        String::from_utf8(copy_out(input.bytes()?.as_slice())?).map_err(Misfit::new)
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        String::from_utf8(copy_out(input.bytes()?.as_slice())?).map_err(CodecError::new)
     }
 }
 
 impl<T: Direct> Direct for Option<T> {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.value(&self.is_some())?;
         self.as_ref().map_or(Ok(()), |value| value.write(out))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let some: bool = input.value()?;
         some.then(|| T::read(input)).transpose()
     }
 }
 
 impl<T: Direct> Direct for Vec<T> {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         out.value(&self.len())?;
         self.iter().try_for_each(|item| item.write(out))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let count: usize = input.value()?;
         (0..count).map(|_| T::read(input)).collect()
     }
 }
 
-/// A function that never returns has no result to send.
+/// The result of a function that never returns; no value exists.
 impl Direct for Infallible {
-    fn write(&self, _: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, _: &mut Encoder<'_>) -> Result<(), CodecError> {
         match *self {}
     }
 
-    fn read(_: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        Err(Misfit::new("a function that never returns has returned"))
+    fn read(_: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        Err(CodecError::new("a function that never returns has returned"))
     }
 }
 
-/// An error as what it says; its causes follow, one after the other.
+/// An error crosses as its message and the messages of its causes.
 impl Direct for Box<dyn Error + Send + Sync> {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         if let Some(error) = self.downcast_ref::<TaskError>() {
             out.value(&true)?;
             return Direct::write(error, out);
@@ -219,72 +219,75 @@ impl Direct for Box<dyn Error + Send + Sync> {
         out.tagged(false.into(), &chain(&**self))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let ours: bool = input.value()?;
         if ours {
             return Ok(Box::new(<TaskError as Direct>::read(input)?));
         }
-        input.value::<Vec<String>>().map(Far::from_chain).map(|far| far.map_or_else(|| "an error".into(), Into::into))
+        input
+            .value::<Vec<String>>()
+            .map(RemoteError::from_chain)
+            .map(|far| far.map_or_else(|| "an error".into(), Into::into))
     }
 }
 
-/// What an error and its causes say.
+/// The messages of an error and its causes, the outermost first.
 fn chain(error: &dyn Error) -> Vec<String> {
-    let mut said = vec![error.to_string()];
+    let mut message = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        said.push(error.to_string());
+        message.push(error.to_string());
         cause = error.source();
     }
-    said
+    message
 }
 
-/// Causes of an error that are kept.
-const MOST_CAUSES: usize = 100;
+/// The causes of a received error that are kept.
+const MAX_CAUSES: usize = 100;
 
-/// An error of another process.
+/// An error that came from another process.
 #[derive(Debug)]
-struct Far {
-    said: String,
-    cause: Option<Box<Far>>,
+struct RemoteError {
+    message: String,
+    cause: Option<Box<RemoteError>>,
 }
 
-impl Far {
-    fn from_chain(said: Vec<String>) -> Option<Box<Self>> {
-        // Each is a level of the stack when it is dropped.
-        said.into_iter().take(MOST_CAUSES).rev().fold(None, |cause, said| Some(Box::new(Self { said, cause })))
+impl RemoteError {
+    fn from_chain(message: Vec<String>) -> Option<Box<Self>> {
+        // Dropping the chain takes a stack frame for each cause.
+        message.into_iter().take(MAX_CAUSES).rev().fold(None, |cause, message| Some(Box::new(Self { message, cause })))
     }
 }
 
-impl fmt::Display for Far {
+impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)
+        f.write_str(&self.message)
     }
 }
 
-impl Error for Far {
+impl Error for RemoteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
     }
 }
 
-/// An error of the system's keeps its number; another one what it says.
+/// An I/O error crosses with its OS error number; without a number, with its kind and message.
 impl Direct for io::Error {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let kind = KINDS.iter().position(|kind| *kind == self.kind()).unwrap_or(KINDS.len());
         out.value(&(self.raw_os_error(), kind, self.to_string()))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
-        let (number, kind, said): (Option<i32>, usize, String) = input.value()?;
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        let (number, kind, message): (Option<i32>, usize, String) = input.value()?;
         Ok(match number {
             Some(number) => io::Error::from_raw_os_error(number),
-            None => io::Error::new(KINDS.get(kind).copied().unwrap_or(io::ErrorKind::Other), said),
+            None => io::Error::new(KINDS.get(kind).copied().unwrap_or(io::ErrorKind::Other), message),
         })
     }
 }
 
-/// The kinds of errors that do not come from the system.
+/// The kinds of I/O errors that carry no OS error number.
 const KINDS: [io::ErrorKind; 16] = [
     io::ErrorKind::NotFound,
     io::ErrorKind::PermissionDenied,
@@ -305,7 +308,7 @@ const KINDS: [io::ErrorKind; 16] = [
 ];
 
 impl Direct for TaskError {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         match self {
             Self::Panicked { message, function, location, .. } => out.tagged(0, &(message, function, location)),
             Self::Cancelled => out.value(&1_u8),
@@ -317,12 +320,12 @@ impl Direct for TaskError {
         }
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         Ok(match input.value::<u8>()? {
             0 => {
                 let (message, function, location): (String, String, Option<String>) = input.value()?;
                 let payload = Payload::new(Box::new(message.clone()));
-                Self::Panicked { message, function: known(function), location, payload }
+                Self::Panicked { message, function: interned(function), location, payload }
             }
             1 => Self::Cancelled,
             2 => Self::TimedOut { after: input.value()? },
@@ -330,35 +333,35 @@ impl Direct for TaskError {
             4 => Self::PoolClosed,
             5 => {
                 let (function, message, signal, code): (String, String, Option<i32>, Option<i32>) = input.value()?;
-                Self::WorkerDied { function: known(function), message, signal, code }
+                Self::WorkerDied { function: interned(function), message, signal, code }
             }
             6 => {
                 let (function, message): (String, String) = input.value()?;
-                Self::Wire { function: known(function), message }
+                Self::Wire { function: interned(function), message }
             }
-            other => return Err(Misfit::new(format!("an unknown error of the number {other}"))),
+            other => return Err(CodecError::new(format!("an unknown error of the number {other}"))),
         })
     }
 }
 
-/// A function's path, as text that lives as long as the program. There are as many as the program has functions; a worker
-/// that makes up others does not get them kept.
-fn known(function: String) -> &'static str {
-    const MOST: usize = 10_000;
-    const LONGEST: usize = 1_000;
+/// A `&'static str` for a function's path. A program has as many paths as functions. Paths beyond the limits, which
+/// only a compromised worker sends, are replaced by a general text.
+fn interned(function: String) -> &'static str {
+    const MAX_PATHS: usize = 10_000;
+    const MAX_PATH_LEN: usize = 1_000;
     use std::collections::HashSet;
     use std::sync::{Mutex, PoisonError};
 
     use crate::sys::owner::PerProcess;
-    static KNOWN: PerProcess<Mutex<HashSet<&'static str>>> = PerProcess::new();
-    let mut known = KNOWN.get().lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = known.get(function.as_str()) {
+    static PATHS: PerProcess<Mutex<HashSet<&'static str>>> = PerProcess::new();
+    let mut interned = PATHS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = interned.get(function.as_str()) {
         return path;
     }
-    if known.len() >= MOST || function.len() > LONGEST {
+    if interned.len() >= MAX_PATHS || function.len() > MAX_PATH_LEN {
         return "a function of another process";
     }
     let path: &'static str = function.leak();
-    known.insert(path);
+    interned.insert(path);
     path
 }

@@ -1,11 +1,12 @@
-//! Which way a type goes, asked where the user wrote it.
+//! [`Dispatch`]: chooses the codec of a type, at the place where the user wrote the type.
 //!
-//! The attribute knows no types, and a generic function cannot ask "does `T` have a way of its own, else serde's?". A
-//! method call on a concrete type can: of two traits that have the method, the one that needs fewer references wins. So
-//! the attribute's code asks a [`Probe`] of the type, and of both sides of a `Result`, as errors are rarely serde's:
+//! The attribute macro knows no types, and a generic function cannot ask whether `T` implements [`Direct`] and fall
+//! back to serde. Method resolution on a concrete type can (autoref specialization): where two traits have the method,
+//! the one that needs fewer references wins. The attribute's code asks a [`Dispatch`] of the type. A `Result` is asked
+//! for both sides, because error types rarely implement serde's traits:
 //!
 //! ```text
-//! let whole = &Probe::<Type>::new();
+//! let whole = &Dispatch::<Type>::new();
 //! let (value, error) = ((&whole).value(), (&whole).error());
 //! (&whole).whole((&&value).way(), (&&error).way())
 //! ```
@@ -15,11 +16,11 @@ use std::marker::PhantomData;
 use super::{Direct, Sides, Whole, Wire};
 use crate::error::TaskError;
 
-/// Stands for a type in questions about it.
-pub struct Probe<T>(PhantomData<fn(T) -> T>);
+/// A value that stands for the type `T` in method calls.
+pub struct Dispatch<T>(PhantomData<fn(T) -> T>);
 
-impl<T> Probe<T> {
-    /// The question about `T`.
+impl<T> Dispatch<T> {
+    /// The dispatch value of `T`.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a type is always named")]
     pub const fn new() -> Self {
@@ -27,27 +28,27 @@ impl<T> Probe<T> {
     }
 }
 
-/// A type has a way of its own.
+/// Implemented for types with a codec of their own ([`Direct`]); preferred to [`MustBeSerde`].
 pub trait HasOwnWay<T> {
-    /// That way.
+    /// The type's own codec.
     fn way(&self) -> Whole<T>;
 }
 
-impl<T: Direct> HasOwnWay<T> for &Probe<T> {
+impl<T: Direct> HasOwnWay<T> for &Dispatch<T> {
     fn way(&self) -> Whole<T> {
         Whole::by_itself()
     }
 }
 
-/// A type must be serde's.
+/// Implemented for all other types, which need serde's traits.
 pub trait MustBeSerde<T> {
-    /// Through serde.
+    /// The codec by serde.
     fn way(&self) -> Whole<T>
     where
         T: Wire;
 }
 
-impl<T> MustBeSerde<T> for Probe<T> {
+impl<T> MustBeSerde<T> for Dispatch<T> {
     fn way(&self) -> Whole<T>
     where
         T: Wire,
@@ -56,30 +57,30 @@ impl<T> MustBeSerde<T> for Probe<T> {
     }
 }
 
-/// A type is a `Result`.
+/// Implemented for `Result` types; preferred to [`HasNoSides`].
 pub trait HasSides {
-    /// What is in its `Ok`.
+    /// The type in `Ok`.
     type Value;
-    /// What is in its `Err`.
+    /// The type in `Err`.
     type Error;
-    /// The question about `Ok`.
-    fn value(&self) -> Probe<Self::Value>;
-    /// The question about `Err`.
-    fn error(&self) -> Probe<Self::Error>;
-    /// The way of the whole, from those of its sides.
+    /// The dispatch value of the type in `Ok`.
+    fn value(&self) -> Dispatch<Self::Value>;
+    /// The dispatch value of the type in `Err`.
+    fn error(&self) -> Dispatch<Self::Error>;
+    /// The codec of the `Result`, from the codecs of its sides.
     fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D>;
 }
 
-impl<T, E> HasSides for &Probe<Result<T, E>> {
+impl<T, E> HasSides for &Dispatch<Result<T, E>> {
     type Value = T;
     type Error = E;
 
-    fn value(&self) -> Probe<T> {
-        Probe::new()
+    fn value(&self) -> Dispatch<T> {
+        Dispatch::new()
     }
 
-    fn error(&self) -> Probe<E> {
-        Probe::new()
+    fn error(&self) -> Dispatch<E> {
+        Dispatch::new()
     }
 
     fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D> {
@@ -87,27 +88,27 @@ impl<T, E> HasSides for &Probe<Result<T, E>> {
     }
 }
 
-/// A type that has no sides is asked as a whole.
+/// Implemented for all other types, which have one codec.
 pub trait HasNoSides {
-    /// What is asked.
+    /// The type itself.
     type Whole;
-    /// The question about the whole.
-    fn value(&self) -> Probe<Self::Whole>;
-    /// A question with an answer.
-    fn error(&self) -> Probe<()>;
-    /// The way of the whole.
+    /// The dispatch value of the type itself.
+    fn value(&self) -> Dispatch<Self::Whole>;
+    /// A placeholder that stands where a `Result` has its error side.
+    fn error(&self) -> Dispatch<()>;
+    /// The codec of the type itself; the placeholder's codec is dropped.
     fn whole<C, D>(&self, whole: C, nothing: D) -> C;
 }
 
-impl<T> HasNoSides for Probe<T> {
+impl<T> HasNoSides for Dispatch<T> {
     type Whole = T;
 
-    fn value(&self) -> Probe<T> {
-        Probe::new()
+    fn value(&self) -> Dispatch<T> {
+        Dispatch::new()
     }
 
-    fn error(&self) -> Probe<()> {
-        Probe::new()
+    fn error(&self) -> Dispatch<()> {
+        Dispatch::new()
     }
 
     fn whole<C, D>(&self, whole: C, _: D) -> C {
@@ -115,25 +116,25 @@ impl<T> HasNoSides for Probe<T> {
     }
 }
 
-/// A result has a place for what went wrong on the way.
+/// Implemented for `Result` types whose error can be made of a [`TaskError`]; preferred to [`HasNoPlace`].
 pub trait HasPlace<R> {
-    /// How the error becomes a result.
+    /// The function that makes a result of an error.
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 
-impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Probe<Result<T, E>> {
+impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Dispatch<Result<T, E>> {
     fn late(&self) -> Option<fn(TaskError) -> Result<T, E>> {
         Some(|error| Err(E::from(error)))
     }
 }
 
-/// A result has no place for it.
+/// Implemented for all other result types, which cannot hold a [`TaskError`].
 pub trait HasNoPlace<R> {
-    /// Nothing.
+    /// No function.
     fn late(&self) -> Option<fn(TaskError) -> R>;
 }
 
-impl<R> HasNoPlace<R> for Probe<R> {
+impl<R> HasNoPlace<R> for Dispatch<R> {
     fn late(&self) -> Option<fn(TaskError) -> R> {
         None
     }

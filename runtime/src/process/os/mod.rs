@@ -1,5 +1,6 @@
-//! The operating system's part of worker processes: shared memory, sockets, and child processes.
+//! The operating system's part of worker processes: shared memory, sockets, child processes, and refusals.
 
+pub(crate) mod foreign_fd;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg_attr(not(target_os = "linux"), path = "pidfd_unsupported.rs")]

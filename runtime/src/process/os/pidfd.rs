@@ -1,11 +1,11 @@
-//! A child process, signalled and waited for through its pidfd.
+//! [`ChildProcess`]: a child process that is signalled and waited for through its pidfd.
 //!
-//! The number of a process that has ended belongs to the next one as soon as it was waited for. In a user's
-//! program anybody may: another thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is
-//! ignored. A pidfd stays with its process, so a signal through it never reaches another one.
+//! Once a process was waited for, the kernel may give its id to another process. In a user's program other code may
+//! wait: a thread in `waitpid(-1)`, a handler of `SIGCHLD`, or the kernel itself where `SIGCHLD` is ignored. A pidfd
+//! stays with its process, so a signal through it never reaches another one.
 //!
-//! Kernels before 5.3 and some sandboxes have no pidfds. Then the number is used, and only while the kernel says that it
-//! is that of a child which nobody has waited for.
+//! Kernels before 5.3 and some sandboxes have no pidfds. Then the process id is used, and only while the kernel says
+//! that it belongs to a child that was not waited for.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,20 +16,21 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::process::os::{self, OwnedFd, UnixStream, Waited};
+use crate::process::os::{self, OwnedFd, UnixStream, WaitResult};
 use crate::sys::owner::Owner;
 
-/// How often a process without a pidfd is asked whether it has ended.
-const GLANCE: Duration = Duration::from_millis(20);
-/// How long a process that was killed may take to end. One that waits for a device ends later, and is left then.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+/// The interval at which a process without a pidfd is asked whether it has exited.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The time that a killed process may take to exit. A process in an uninterruptible wait for a device takes longer, and
+/// is left alone then.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a process has ended.
+/// How a process has exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
-    /// Another part of the program has waited for it, and the kernel does not tell twice.
+    /// Other code of the program has waited for it, and the kernel no longer has its status.
     Unknown,
 }
 
@@ -43,65 +44,65 @@ impl Exit {
     }
 }
 
-/// A child process. Dropping it kills it and waits for it, so that neither a process nor a zombie stays.
+/// A child process. Dropping it kills the process and waits for it, so that neither a process nor a zombie stays.
 #[derive(Debug)]
-pub(crate) struct Process(Arc<Child>);
+pub(crate) struct ChildProcess(Arc<ProcessHandle>);
 
 #[derive(Debug)]
-pub(crate) struct Child {
-    /// The process that started it. A forked copy of that neither signals the child nor waits for it.
+pub(crate) struct ProcessHandle {
+    /// The process that started the child. A forked copy of it neither signals the child nor waits for it.
     owner: Owner,
     pid: u32,
     pidfd: Option<OwnedFd>,
-    /// Known once the process was waited for. The lock is held for single system calls that do not block.
+    /// Set once the process was waited for. The lock is held for system calls that do not block.
     exit: Mutex<Option<Exit>>,
 }
 
-impl Process {
-    /// Takes charge of a child that was started just now.
+impl ChildProcess {
+    /// Takes charge of a child process that was just started.
     ///
     /// # Errors
     ///
-    /// If there is no descriptor left for it; the child is killed then.
+    /// If no descriptor is left for its pidfd. The child is killed then.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
-        let child = |pidfd| Child { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
+        let child = |pidfd| ProcessHandle { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
         match open(pid) {
             Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-                // Dropping the process kills it.
+                // Dropping this value kills the child.
                 drop(Self(Arc::new(child(None))));
                 Err(error)
             }
-            // An old kernel, or a sandbox; or the process has ended already, and `exit` finds that out.
+            // The kernel or a sandbox has no pidfds, or the process has exited, which `exit` finds out.
             Err(_) => Ok(Self(Arc::new(child(None)))),
         }
     }
 
-    /// What reaps the process while nobody waits for it. It neither keeps the process alive nor kills it.
-    pub(crate) fn watched(&self) -> Watched {
-        Watched(Arc::downgrade(&self.0))
+    /// A handle that reaps the process if nothing waits for it. It neither keeps the process alive nor kills it.
+    pub(crate) fn reaper(&self) -> Reaper {
+        Reaper(Arc::downgrade(&self.0))
     }
 }
 
-/// A child process that may end while nobody waits for it.
-pub(crate) struct Watched(Weak<Child>);
+/// Reaps a child process that exits while it is idle.
+pub(crate) struct Reaper(Weak<ProcessHandle>);
 
-impl Watched {
-    /// Reaps the child if it has ended, so that no zombie stays; whether the child runs.
-    pub(crate) fn runs(&self) -> bool {
+impl Reaper {
+    /// Reaps the child if it has exited, so that no zombie stays; `false` then.
+    pub(crate) fn is_running(&self) -> bool {
         self.0.upgrade().is_some_and(|child| child.exit().is_none())
     }
 }
 
-impl Deref for Process {
-    type Target = Child;
+impl Deref for ChildProcess {
+    type Target = ProcessHandle;
 
-    fn deref(&self) -> &Child {
+    fn deref(&self) -> &ProcessHandle {
         &self.0
     }
 }
 
-impl Child {
+impl ProcessHandle {
     pub(crate) fn id(&self) -> u32 {
         self.pid
     }
@@ -110,33 +111,33 @@ impl Child {
         self.exit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it has ended; `None` while it runs.
+    /// How the process has exited; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        // The lock may have been held when this process was forked.
+        // In a forked copy the lock may be held for ever: another thread may have held it at the fork.
         if !self.owner.is_this_process() {
             return Some(Exit::Unknown);
         }
-        self.collect(&mut self.lock())
+        self.reap(&mut self.lock())
     }
 
-    fn collect(&self, exit: &mut Option<Exit>) -> Option<Exit> {
+    fn reap(&self, exit: &mut Option<Exit>) -> Option<Exit> {
         if exit.is_none() {
             *exit = match self.wait_id(libc::WEXITED | libc::WNOHANG) {
                 Ok(exit) => exit,
-                // It is no child any more: another part of the program has waited for it.
-                Err(_) => Some(self.kept_status().unwrap_or(Exit::Unknown)),
+                // The process is no child any more: other code of the program has waited for it.
+                Err(_) => Some(self.status_from_pidfd().unwrap_or(Exit::Unknown)),
             };
         }
         *exit
     }
 
-    /// Asks the kernel for its end, without waiting.
+    /// Asks the kernel for the exit status, without waiting.
     fn wait_id(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
         let by_pidfd = self.pidfd.as_ref().map(|pidfd| (libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned()));
         let by_number = (libc::P_PID, self.pid);
         let asked = wait_id(by_pidfd.unwrap_or(by_number), options);
         match asked {
-            // Kernels before 5.4 know pidfds, but do not wait for them.
+            // Kernel 5.3 has pidfds and cannot wait for them.
             Err(error) if by_pidfd.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
                 wait_id(by_number, options)
             }
@@ -144,25 +145,25 @@ impl Child {
         }
     }
 
-    /// The status that the kernel keeps with the pidfd when another has waited for the process (since 6.15).
-    fn kept_status(&self) -> Option<Exit> {
+    /// The status that kernels since 6.15 keep with the pidfd when other code has waited for the process.
+    fn status_from_pidfd(&self) -> Option<Exit> {
         let pidfd = self.pidfd.as_ref()?;
-        // SAFETY: all zeros is a valid value of this plain struct.
+        // SAFETY: an all-zero `pidfd_info` is a valid value.
         let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
         info.mask = libc::PIDFD_INFO_EXIT.into();
-        // SAFETY: an open descriptor, and a struct of the size that the request's number states.
+        // SAFETY: the descriptor is open, and `info` has the size that the request's number encodes.
         let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
         let told = answer == 0 && info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
         told.then(|| Exit::of(ExitStatus::from_raw(info.exit_code)))
     }
 
-    /// Ends it with `SIGKILL`, which a stopped process cannot put off either.
+    /// Kills the process with `SIGKILL`, which also ends a stopped process.
     pub(crate) fn kill(&self) {
         self.signal(libc::SIGKILL);
     }
 
-    /// Lets it go on if a signal has stopped it.
-    pub(crate) fn go_on(&self) {
+    /// Continues the process if a signal has stopped it.
+    pub(crate) fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
 
@@ -171,26 +172,27 @@ impl Child {
             return;
         }
         let mut exit = self.lock();
-        // A process that has ended is left alone.
-        if self.collect(&mut exit).is_some() {
+        // A process that has exited is not signalled.
+        if self.reap(&mut exit).is_some() {
             return;
         }
         if let Some(pidfd) = &self.pidfd {
             let (info, flags) = (std::ptr::null::<libc::siginfo_t>(), 0_u32);
-            // SAFETY: an open descriptor, a number, and no further information.
+            // SAFETY: the descriptor is open, and the other arguments are numbers and a null pointer.
             let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
             if sent == 0 {
                 return;
             }
         }
         if let Ok(pid) = libc::pid_t::try_from(self.pid) {
-            // SAFETY: two numbers. `collect` says that it runs and is a child of this process, and nobody waits for it
-            // under the lock; without a pidfd another part of the program may, in this very moment.
+            // SAFETY: `kill` takes numbers. `reap` found that the process runs and is a child of this process, and
+            // Fanfold waits for it under this lock only. Without a pidfd, other code of the program may wait for it at
+            // this moment.
             unsafe { libc::kill(pid, signal) };
         }
     }
 
-    /// Waits for its end, until the deadline at most.
+    /// Waits until the process exits, or the deadline.
     pub(crate) fn wait(&self, deadline: Instant) -> Option<Exit> {
         loop {
             let exit = self.exit();
@@ -199,59 +201,61 @@ impl Child {
                 return exit;
             }
             match &self.pidfd {
-                // Something is wrong with a descriptor that is ready while its process runs.
-                Some(pidfd) if !os::wait_for_end(pidfd, deadline) => {}
+                // A pidfd that is ready while its process runs is broken: poll instead of spinning.
+                Some(pidfd) if !os::wait_for_exit(pidfd, deadline) => {}
                 Some(_) if self.exit().is_some() => {}
-                _ => std::thread::sleep(left.min(GLANCE)),
+                _ => std::thread::sleep(left.min(POLL_INTERVAL)),
             }
         }
     }
 
-    /// Waits for bytes on the socket to it, its end, or the deadline.
-    pub(crate) fn listen(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<Waited> {
+    /// Waits for bytes on the socket to the process, its exit, or the deadline.
+    pub(crate) fn wait_for_socket(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<WaitResult> {
         if self.pidfd.is_some() {
-            return os::wait(socket, self.pidfd.as_ref(), deadline);
+            return os::wait_for_socket_or_exit(socket, self.pidfd.as_ref(), deadline);
         }
-        // The socket may outlive the process, in one that it has forked.
+        // A process that the child forked may hold the socket open, so its exit is polled as well.
         loop {
-            let glance = Instant::now() + GLANCE;
+            let glance = Instant::now() + POLL_INTERVAL;
             let until = deadline.map_or(glance, |deadline| deadline.min(glance));
-            match os::wait(socket, None, Some(until))? {
-                Waited::TimeUp if self.exit().is_some() => return Ok(Waited::Ended),
-                Waited::TimeUp if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
+            match os::wait_for_socket_or_exit(socket, None, Some(until))? {
+                WaitResult::TimedOut if self.exit().is_some() => return Ok(WaitResult::ProcessExited),
+                WaitResult::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 waited => return Ok(waited),
             }
         }
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if self.exit().is_none() {
             self.kill();
-            self.wait(Instant::now() + LAST_WAIT);
+            self.wait(Instant::now() + KILL_TIMEOUT);
         }
     }
 }
 
 fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: a system call with two numbers.
+    // SAFETY: the system call takes two numbers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
     match RawFd::try_from(fd) {
-        // SAFETY: new, and owned by nobody else; the kernel closes it on exec.
+        // SAFETY: `pidfd_open` succeeded, so `fd` is a new open descriptor that nothing else owns. The kernel sets
+        // close-on-exec.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// `waitid`: how the child has ended, `None` while it runs; an error if it is no child of this process.
+/// Calls `waitid`: how the child has exited, `None` while it runs; an error if it is no child of this process.
 fn wait_id((kind, id): (libc::idtype_t, libc::id_t), options: libc::c_int) -> io::Result<Option<Exit>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: room for the answer, which may stay all zeros.
+    // SAFETY: `info` is a valid place for the answer.
     if unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: all zeros, or filled in by `waitid`, which writes the fields of a child's end.
+    // SAFETY: `info` is all zeros, which is a valid `siginfo_t`, or was filled by `waitid`, which sets the fields of a
+    // child's exit.
     let (pid, code, status) = unsafe {
         let info = info.assume_init();
         (info.si_pid(), info.si_code, info.si_status())
@@ -265,10 +269,10 @@ mod tests {
 
     use super::*;
 
-    #[allow(clippy::zombie_processes, reason = "the `Process` waits for it")]
-    fn child(command: &str) -> Process {
+    #[allow(clippy::zombie_processes, reason = "the `ChildProcess` waits for it")]
+    fn child(command: &str) -> ChildProcess {
         let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).spawn().expect("there is a shell");
-        Process::new(child.id()).expect("there are descriptors")
+        ChildProcess::new(child.id()).expect("there are descriptors")
     }
 
     fn far() -> Instant {
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_with_its_code_or_signal() {
+    fn an_exit_is_reported_with_its_code_or_signal() {
         assert_eq!(child("exit 3").wait(far()), Some(Exit::Code(3)));
         assert_eq!(child("kill -TERM $$").wait(far()), Some(Exit::Signal(libc::SIGTERM)));
         let killed = child("exec sleep 1000");
@@ -287,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_a_pidfd_is_known_by_its_number() {
+    fn a_process_without_a_pidfd_is_waited_for_by_its_id() {
         let without = |command| {
             let mut process = child(command);
-            Arc::get_mut(&mut process.0).expect("nobody watches it").pidfd = None;
+            Arc::get_mut(&mut process.0).expect("it has no reaper").pidfd = None;
             process
         };
         assert_eq!(without("exit 3").wait(far()), Some(Exit::Code(3)));
@@ -301,16 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_another_has_waited_for_has_ended_and_is_not_signalled() {
+    fn a_process_that_other_code_has_reaped_counts_as_exited() {
         let process = child("exit 5");
         let mut status = 0;
-        // SAFETY: a child of this test, and room for its status.
+        // SAFETY: the process is a child of this test, and `status` is a valid place for the answer.
         assert!(unsafe { libc::waitpid(process.pid.cast_signed(), &raw mut status, 0) } > 0);
         let exit = process.wait(far());
-        // Kernels since 6.15 tell it to others too.
+        // Kernels since 6.15 keep the status with the pidfd.
         assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
         let number_alone =
-            Child { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
+            ProcessHandle { owner: Owner::this_process(), pid: process.pid, pidfd: None, exit: Mutex::new(None) };
         assert_eq!(number_alone.exit(), Some(Exit::Unknown));
     }
 
@@ -320,7 +324,7 @@ mod tests {
         let pid = process.pid;
         drop(process);
         let mut status = 0;
-        // SAFETY: a number, and room for a status.
+        // SAFETY: the call takes numbers, and `status` is a valid place for the answer.
         assert_eq!(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::WNOHANG) }, -1);
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ECHILD));
     }

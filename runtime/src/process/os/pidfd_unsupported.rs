@@ -1,10 +1,10 @@
-//! Where the system is not Linux there are no worker processes; see `os_elsewhere.rs`.
+//! Child processes on systems other than Linux, which have no worker processes; see `unsupported.rs`.
 
 use std::convert::Infallible;
 use std::io;
 use std::time::Instant;
 
-use super::{UnixStream, Waited};
+use super::{UnixStream, WaitResult};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "nothing ends here")]
@@ -15,14 +15,14 @@ pub(crate) enum Exit {
 }
 
 #[derive(Debug)]
-pub(crate) struct Process(Infallible);
+pub(crate) struct ChildProcess(Infallible);
 
-impl Process {
+impl ChildProcess {
     pub(crate) fn new(_: u32) -> io::Result<Self> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "worker processes need Linux"))
     }
 
-    pub(crate) fn watched(&self) -> Watched {
+    pub(crate) fn reaper(&self) -> Reaper {
         match self.0 {}
     }
 
@@ -38,7 +38,7 @@ impl Process {
         match self.0 {}
     }
 
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         match self.0 {}
     }
 
@@ -46,15 +46,15 @@ impl Process {
         match self.0 {}
     }
 
-    pub(crate) fn listen(&self, _: &UnixStream, _: Option<Instant>) -> io::Result<Waited> {
+    pub(crate) fn wait_for_socket(&self, _: &UnixStream, _: Option<Instant>) -> io::Result<WaitResult> {
         match self.0 {}
     }
 }
 
-pub(crate) struct Watched(Infallible);
+pub(crate) struct Reaper(Infallible);
 
-impl Watched {
-    pub(crate) fn runs(&self) -> bool {
+impl Reaper {
+    pub(crate) fn is_running(&self) -> bool {
         match self.0 {}
     }
 }

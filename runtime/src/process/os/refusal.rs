@@ -1,37 +1,37 @@
-//! What the operating system has refused, and what to do about it.
+//! Errors of operations that the operating system refused, with advice for the user.
 //!
-//! Each step that asks the system for something names itself here, so that an error says which of them it was.
+//! Each operation that may be refused has an [`Operation`], so that an error names it.
 
 use std::fmt;
 use std::io;
 
-use crate::process::worker::memory_limit;
+use crate::process::role::memory_limit;
 
-/// What the system was asked for.
+/// An operation that the operating system may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
-pub(crate) enum Step {
-    /// Memory that processes share.
+pub(crate) enum Operation {
+    /// Creating shared memory.
     Memory,
-    /// A mapping of it.
+    /// Mapping shared memory.
     Map,
-    /// A pair of connected sockets.
+    /// Making a pair of connected sockets.
     Sockets,
-    /// A copy of a descriptor.
+    /// Duplicating a descriptor.
     Duplicate,
-    /// To send descriptors to another process.
+    /// Sending descriptors to another process.
     Send,
-    /// A thread.
+    /// Starting a thread.
     Thread,
-    /// To run this program once more.
+    /// Running this program once more.
     Program,
-    /// A descriptor of the new process.
+    /// Opening a pidfd of the new process.
     Pidfd,
-    /// A limit of the worker's memory.
+    /// Setting the memory limit of a worker.
     Limit,
 }
 
-impl Step {
+impl Operation {
     fn what(self) -> &'static str {
         match self {
             Self::Memory => "shared memory (memfd_create)",
@@ -47,23 +47,23 @@ impl Step {
     }
 }
 
-/// A refusal. It travels as the inside of an [`io::Error`] of the same kind.
+/// An operation that was refused. It is the inner error of an [`io::Error`] of the same kind.
 #[derive(Debug)]
-pub(crate) struct Refused {
-    step: Step,
+pub(crate) struct RefusedOperation {
+    step: Operation,
     error: io::Error,
 }
 
-impl Refused {
-    /// The error of a step that was refused.
-    pub(crate) fn error(step: Step, error: io::Error) -> io::Error {
+impl RefusedOperation {
+    /// The error of a refused operation.
+    pub(crate) fn error(step: Operation, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), Self { step, error })
     }
 }
 
-/// The error of a copy that there is no memory for.
+/// The error of a copy for which there is no memory.
 #[cold]
-pub(crate) fn no_room_for_copy(bytes: usize) -> io::Error {
+pub(crate) fn no_memory_for_copy(bytes: usize) -> io::Error {
     let why = match memory_limit() {
         Some(limit) => format!(
             "a worker process has no memory for a copy of {bytes} bytes: its pool's `memory_limit` is {limit} bytes: raise \
@@ -77,13 +77,13 @@ pub(crate) fn no_room_for_copy(bytes: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
-/// Whether the same step may succeed in a moment: what it lacked was in use.
-pub(crate) fn may_pass(error: &io::Error) -> bool {
-    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+/// Whether the same operation may succeed soon: the refused resource was in use.
+pub(crate) fn may_succeed_later(error: &io::Error) -> bool {
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<RefusedOperation>());
     is_shortage(refused.map_or(error, |refused| &refused.error))
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusedOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the operating system refused {}: {}", self.step.what(), self.error)?;
         match advice(self.step, &self.error) {
@@ -93,7 +93,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {
+impl std::error::Error for RefusedOperation {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
@@ -117,15 +117,15 @@ fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// What to do about it.
+/// What the user can do about a refusal; empty if nothing is known.
 #[cfg(target_os = "linux")]
-fn advice(step: Step, error: &io::Error) -> &'static str {
+fn advice(step: Operation, error: &io::Error) -> &'static str {
     match (error.raw_os_error().unwrap_or(0), step) {
         (libc::EMFILE | libc::ETOOMANYREFS, _) => {
             "this process has as many files open as it may: close some, or raise the limit (RLIMIT_NOFILE, `ulimit -n`)"
         }
         (libc::ENFILE, _) => "the whole system has as many files open as it may: close some, or raise `fs.file-max`",
-        (libc::ENOMEM, Step::Map) => {
+        (libc::ENOMEM, Operation::Map) => {
             "the address space of this process is used up, or its number of mappings: give memory back, or raise the \
              limit (RLIMIT_AS, `ulimit -v`; `vm.max_map_count`)"
         }
@@ -134,22 +134,22 @@ fn advice(step: Step, error: &io::Error) -> &'static str {
              `ulimit -f`)"
         }
         (libc::ENOMEM | libc::ENOBUFS, _) => "memory is short: give some back, or raise the limit of this container",
-        (libc::EAGAIN, Step::Thread | Step::Program) => {
+        (libc::EAGAIN, Operation::Thread | Operation::Program) => {
             "the user or the container has as many processes and threads as it may, or memory is short: end some, or \
              raise the limit (RLIMIT_NPROC, `ulimit -u`; `pids.max`)"
         }
-        (libc::ENOENT, Step::Program) if std::fs::symlink_metadata("/proc/self/exe").is_err() => {
+        (libc::ENOENT, Operation::Program) if std::fs::symlink_metadata("/proc/self/exe").is_err() => {
             "a worker is started from `/proc/self/exe`, and `/proc` is not mounted here: mount it in this container or \
              chroot (`mount -t proc proc /proc`)"
         }
-        (libc::ENOENT, Step::Program) => {
+        (libc::ENOENT, Operation::Program) => {
             "the program was found, but not what loads it: its dynamic loader is missing in this container or chroot"
         }
-        (libc::EACCES, Step::Program) => {
+        (libc::EACCES, Operation::Program) => {
             "the program's file may not be run from here: look at its permissions, and whether its file system is \
              mounted `noexec`"
         }
-        (libc::E2BIG, Step::Program) => "the environment of this process is too large to be passed on: shorten it",
+        (libc::E2BIG, Operation::Program) => "the environment of this process is too large to be passed on: shorten it",
         (libc::EPERM | libc::EACCES | libc::ENOSYS | libc::EINVAL, _) => {
             "a sandbox forbids it (seccomp, AppArmor, SELinux), or the kernel is too old: allow this system call for \
              the program, or use `kind = \"cpu\"`"
@@ -164,6 +164,6 @@ fn is_shortage(_: &io::Error) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advice(_: Step, _: &io::Error) -> &'static str {
+fn advice(_: Operation, _: &io::Error) -> &'static str {
     ""
 }

@@ -1,5 +1,5 @@
-//! Where the system is not Linux: what the process pool asks of it, refused. A pool of processes says so when it is made
-//! (see [`obstacle`](crate::process::obstacle)), so nothing here is reached.
+//! The operations of worker processes on systems other than Linux: all are refused. A pool of worker processes fails
+//! when it is made (see [`unavailable_reason`](crate::process::unavailable_reason)), so nothing calls these functions.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,10 +10,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use crate::process::foreign::Foreign;
+use crate::process::os::foreign_fd::ForeignFd;
 
-/// Why there can be no worker processes on this system.
-pub(crate) const OBSTACLE: Option<&str> = Some(
+/// Why this system has no worker processes.
+pub(crate) const UNSUPPORTED_REASON: Option<&str> = Some(
     "worker processes need Linux so far: use `kind = \"cpu\"` or `kind = \"io\"` on this system, or `FANFOLD_SERIAL=1`",
 );
 
@@ -124,7 +124,7 @@ impl Mapping {
         match fd.0 {}
     }
 
-    pub(crate) fn fixed(fd: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn sealed(fd: &OwnedFd) -> io::Result<Self> {
         match fd.0 {}
     }
 
@@ -137,15 +137,15 @@ impl Mapping {
     }
 }
 
-pub(crate) fn memory(_: usize) -> io::Result<OwnedFd> {
+pub(crate) fn create_memory(_: usize) -> io::Result<OwnedFd> {
     Err(refused())
 }
 
-pub(crate) fn fixed_memory(_: &[u8]) -> io::Result<OwnedFd> {
+pub(crate) fn create_sealed_memory(_: &[u8]) -> io::Result<OwnedFd> {
     Err(refused())
 }
 
-pub(crate) const MOST_DESCRIPTORS: usize = 16;
+pub(crate) const MAX_FDS_PER_MESSAGE: usize = 16;
 
 pub(crate) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
     match socket.0 {}
@@ -155,7 +155,12 @@ pub(crate) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>], _: bool) ->
     match socket.0 {}
 }
 
-pub(crate) fn receive(socket: &BorrowedFd<'_>, _: &mut [u8], _: &mut VecDeque<Foreign>, _: bool) -> io::Result<usize> {
+pub(crate) fn receive(
+    socket: &BorrowedFd<'_>,
+    _: &mut [u8],
+    _: &mut VecDeque<ForeignFd>,
+    _: bool,
+) -> io::Result<usize> {
     match socket.0 {}
 }
 
@@ -163,19 +168,19 @@ pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
     match fd.0 {}
 }
 
-pub(crate) fn is_message_socket(fd: &OwnedFd) -> bool {
+pub(crate) fn is_channel_socket(fd: &OwnedFd) -> bool {
     match fd.0 {}
 }
 
-pub(crate) fn do_not_linger(fd: &OwnedFd) {
+pub(crate) fn disable_linger(fd: &OwnedFd) {
     match fd.0 {}
 }
 
-pub(crate) fn has_unread(socket: &BorrowedFd<'_>) -> bool {
+pub(crate) fn has_unread_message(socket: &BorrowedFd<'_>) -> bool {
     match socket.0 {}
 }
 
-pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Err(refused())
 }
 
@@ -185,41 +190,45 @@ pub(crate) fn wait_for_socket(socket: &BorrowedFd<'_>, _: bool, _: Option<Instan
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "nothing waits here")]
-pub(crate) enum Waited {
-    Socket,
-    Ended,
-    TimeUp,
+pub(crate) enum WaitResult {
+    SocketReady,
+    ProcessExited,
+    TimedOut,
 }
 
-pub(crate) fn wait(socket: &UnixStream, _: Option<&OwnedFd>, _: Option<Instant>) -> io::Result<Waited> {
+pub(crate) fn wait_for_socket_or_exit(
+    socket: &UnixStream,
+    _: Option<&OwnedFd>,
+    _: Option<Instant>,
+) -> io::Result<WaitResult> {
     match socket.0 {}
 }
 
-pub(crate) fn watch_parent_and_this_thread(socket: &UnixStream) -> io::Result<()> {
+pub(crate) fn exit_with_parent_or_this_thread(socket: &UnixStream) -> io::Result<()> {
     match socket.0 {}
 }
 
-pub(crate) const ABORT: i32 = 6;
+pub(crate) const SIGABRT: i32 = 6;
 
-pub(crate) fn sleep_on(_: &AtomicU32, _: u32, _: Option<Duration>) {}
+pub(crate) fn futex_wait(_: &AtomicU32, _: u32, _: Option<Duration>) {}
 
-pub(crate) fn wake(_: &AtomicU32) {}
+pub(crate) fn futex_wake(_: &AtomicU32) {}
 
 pub(crate) fn parent_id() -> Option<u32> {
     None
 }
 
-pub(crate) fn end_with_parent(_: u32) -> bool {
+pub(crate) fn die_with_parent(_: u32) -> bool {
     false
 }
 
-pub(crate) fn leave_signals_to_parent() {}
+pub(crate) fn install_noop_signal_handlers() {}
 
-pub(crate) fn limit_memory(_: u64) -> io::Result<()> {
+pub(crate) fn set_memory_limit(_: u64) -> io::Result<()> {
     Err(refused())
 }
 
-pub(crate) fn has_more_rights_than_its_caller() -> bool {
+pub(crate) fn has_elevated_rights() -> bool {
     false
 }
 
@@ -240,7 +249,7 @@ pub(crate) fn stdin_peer() -> Option<Peer> {
     None
 }
 
-pub(crate) fn prepare_as_runtime() {}
+pub(crate) fn prepare_like_rust_runtime() {}
 
 pub(crate) fn take_stdin() -> io::Result<UnixStream> {
     Err(refused())
@@ -248,13 +257,13 @@ pub(crate) fn take_stdin() -> io::Result<UnixStream> {
 
 pub(crate) fn with_stdin(_: impl FnOnce(&mut UnixStream)) {}
 
-pub(crate) fn this_program(theirs: UnixStream) -> Command {
+pub(crate) fn worker_command(theirs: UnixStream) -> Command {
     match theirs.0 {}
 }
 
-pub(crate) fn expect_large(_: *mut u8, _: usize) {}
+pub(crate) fn advise_huge_pages(_: *mut u8, _: usize) {}
 
-pub(crate) fn stack_floor() -> usize {
+pub(crate) fn stack_limit() -> usize {
     0
 }
 

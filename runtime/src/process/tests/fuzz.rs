@@ -1,13 +1,14 @@
-//! What a worker may do to the memory it shares, done to it: the parent must not believe it, and must not fall with it.
+//! Fuzz tests: spoils the shared memory, messages and handshakes as a worker with a memory error may. The parent must
+//! refuse them or read other values, without undefined behaviour.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::process::codec::direct::Bytes;
 use crate::process::codec::{Direct, Encoder, Wire};
-use crate::process::handshake::Hello;
-use crate::process::message::{Mail, pack};
+use crate::process::handshake::Handshake;
+use crate::process::message::{Connection, prepend_attachment_table};
 use crate::process::os::UnixStream;
-use crate::process::transport::ring::{LARGEST, Shared};
+use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 
 /// Random numbers that depend on the seed alone.
 struct Random(fastrand::Rng);
@@ -25,7 +26,7 @@ impl Random {
         self.0.usize(..end)
     }
 
-    /// Bytes as a wild pointer leaves them: some changed, some missing, some too many.
+    /// Changes, removes and adds bytes, as a wild pointer may.
     fn spoil(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             match self.below(8) {
@@ -33,8 +34,8 @@ impl Random {
                 1 => bytes.extend_from_slice(&self.next().to_ne_bytes()),
                 2 if bytes.len() >= 8 => {
                     let place = self.below(bytes.len() - 7);
-                    let word = [0, u64::MAX, 1 << 32, self.next()][self.below(4)];
-                    bytes[place..place + 8].copy_from_slice(&word.to_ne_bytes());
+                    let attachment_word = [0, u64::MAX, 1 << 32, self.next()][self.below(4)];
+                    bytes[place..place + 8].copy_from_slice(&attachment_word.to_ne_bytes());
                 }
                 _ if !bytes.is_empty() => {
                     let place = self.below(bytes.len());
@@ -47,122 +48,124 @@ impl Random {
 }
 
 #[test]
-fn requests_and_replies_pass_each_other_whole_and_once() {
+fn requests_and_replies_arrive_complete_in_order_and_once() {
     const REQUESTS: u32 = 50_000;
-    let (parent, memory) = Shared::create().expect("there is memory");
-    let worker = Shared::open(&memory).expect("it is ours");
-    let size = |n: u32| (n as usize * 7_919) % if n.is_multiple_of(64) { LARGEST } else { 200 };
+    let (parent, memory) = Rings::create().expect("there is memory");
+    let worker = Rings::open(&memory).expect("it is ours");
+    let size = |n: u32| (n as usize * 7_919) % if n.is_multiple_of(64) { MAX_PAYLOAD } else { 200 };
     let ran = std::thread::spawn(move || {
         let mut ran = Vec::new();
         loop {
-            let Some(frame) = worker.begin().expect("nobody spoils it") else {
-                if worker.take_order(crate::process::transport::doorbell::CLOSE) {
+            let Some(frame) = worker.begin_request().expect("the memory is sound") else {
+                if worker.take_command(crate::process::transport::doorbell::CLOSE) {
                     return ran;
                 }
                 worker.wait_for_request();
                 continue;
             };
             let n = frame.words[0];
-            let payload = worker.payload(&frame);
+            let payload = worker.request_payload(&frame);
             assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
             let mut place = loop {
-                match worker.reserve(payload.len()).expect("nobody spoils it") {
+                match worker.reserve_reply(payload.len()).expect("the memory is sound") {
                     Some(place) => break place,
-                    None => worker.wait_for_room(payload.len()),
+                    None => worker.wait_for_reply_space(payload.len()),
                 }
             };
-            assert!(worker.add(&mut place, payload, LARGEST));
-            worker.publish(&place, [n, 1, 0]);
-            worker.pass(&frame);
+            assert!(worker.append_result(&mut place, payload, MAX_PAYLOAD));
+            worker.publish_open_reply(&place, [n, 1, 0]);
+            worker.release_request(&frame);
             ran.push(n);
         }
     });
     let mut random = Random::new(1);
-    // Numbers that were posted and not answered, with the ring's position behind each, and the number of the first.
-    let mut flying = std::collections::VecDeque::new();
+    // The end positions in the ring of requests that were posted and not answered, the oldest first.
+    let mut in_flight = std::collections::VecDeque::new();
     let (mut next, mut answered, mut behind) = (0, 0, 0);
     let mut payload = Vec::new();
     while answered < REQUESTS {
-        while next < REQUESTS && flying.len() < 8 {
+        while next < REQUESTS && in_flight.len() < 8 {
             let bytes = vec![next.to_ne_bytes()[0]; size(next)];
-            let Some(end) = parent.post([next, 0, 0], &bytes).expect("nobody spoils it") else { break };
-            flying.push_back(end);
+            let Some(end) = parent.post([next, 0, 0], &bytes).expect("the memory is sound") else { break };
+            in_flight.push_back(end);
             next += 1;
         }
-        parent.call_worker();
+        parent.wake_worker();
         if random.below(3) == 0 {
             let end = |begun: u32| match begun.wrapping_sub(answered) {
                 0 => behind,
-                ahead => flying[ahead as usize - 1],
+                ahead => in_flight[ahead as usize - 1],
             };
             next = parent.take_back(end);
-            flying.truncate((next - answered) as usize);
+            in_flight.truncate((next - answered) as usize);
         }
-        while let Some([n, 1, 0]) = parent.take_reply(&mut payload).expect("nobody spoils it") {
+        while let Some([n, 1, 0]) = parent.take_reply(&mut payload).expect("the memory is sound") {
             assert_eq!(n, answered, "in order");
             assert!(payload.len() == size(n) && payload.iter().all(|byte| *byte == n.to_ne_bytes()[0]), "{n}");
             answered += 1;
-            behind = flying.pop_front().expect("it was posted");
-            parent.tell_of_room();
+            behind = in_flight.pop_front().expect("it was posted");
+            parent.wake_worker_for_space();
         }
     }
-    parent.order(crate::process::transport::doorbell::CLOSE);
+    parent.send_command(crate::process::transport::doorbell::CLOSE);
     assert!(ran.join().expect("no panic").into_iter().eq(0..REQUESTS), "each once");
 }
 
 #[test]
-fn a_ring_that_is_scribbled_on_is_an_error_at_worst() {
+fn an_overwritten_ring_is_refused_or_read_within_its_bounds() {
     let mut random = Random::new(2);
     for _ in 0..300 {
-        let (parent, memory) = Shared::create().expect("there is memory");
+        let (parent, memory) = Rings::create().expect("there is memory");
         let worker = crate::process::os::Mapping::new(&memory).expect("it is ours");
         let mut payload = Vec::new();
         for _ in 0..200 {
-            // The counters stand in front; most of what matters is there.
+            // Three of four writes hit the counters, which are at the front.
             let place = if random.below(4) == 0 { random.below(worker.len() / 8) } else { random.below(96) };
-            let word = [random.next(), random.next() >> 40, u64::MAX, 0][random.below(4)];
-            // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
-            unsafe { worker.start().cast::<u64>().add(place).write_volatile(word) };
-            let request = vec![7; random.below(LARGEST)];
+            let attachment_word = [random.next(), random.next() >> 40, u64::MAX, 0][random.below(4)];
+            // SAFETY: `place` is the index of a word within the mapping, which is aligned to a page. The parent relies
+            // on no value in it, which is what this test checks.
+            unsafe { worker.start().cast::<u64>().add(place).write_volatile(attachment_word) };
+            let request = vec![7; random.below(MAX_PAYLOAD)];
             let _ = parent.post([1, 2, 3], &request);
             let _ = parent.take_reply(&mut payload);
-            let _ = parent.take_open(&mut payload);
-            let _ = (parent.begun(), parent.has_reply());
+            let _ = parent.take_open_reply(&mut payload);
+            let _ = (parent.begun_count(), parent.has_reply());
             parent.take_back(|begun| begun);
-            assert!(payload.len() <= LARGEST);
+            assert!(payload.len() <= MAX_PAYLOAD);
         }
     }
 }
 
-/// Two sides of one conversation, in one process.
-fn sides() -> (Mail, Mail) {
+/// Both sides of a connection, in one process.
+fn sides() -> (Connection, Connection) {
     let (one, other) = UnixStream::pair().expect("there are sockets");
-    (Mail::new(one), Mail::new(other))
+    (Connection::new(one), Connection::new(other))
 }
 
-type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), crate::process::codec::Misfit> + 'a;
+type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), crate::process::codec::CodecError> + 'a;
 
-/// Sends what `write` writes, spoilt, and reads it; a reader may refuse it, and may panic where others' code does, but
-/// not reach beyond what came.
+/// Sends what `write` writes, spoils it, and reads it. A reader may refuse it, and foreign code may panic, but nothing
+/// may read beyond the message and its attachments.
 fn survives(seed: u64, write: &Write<'_>, read: &dyn Fn(&mut crate::process::codec::Decoder<'_>)) {
     let mut random = Random::new(seed);
     let (mut from, mut to) = sides();
     for round in 0..400 {
-        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-        write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut from.outbox) })
+        let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+        write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut from.outbox) })
             .expect("it can be written");
-        let mut word = pack(&mut bytes, &mut blocks, &mut from.outbox).expect("it fits");
-        from.introduce(&blocks).expect("the other side is there");
+        let mut attachment_word =
+            prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
+        from.send_descriptors(&attachments).expect("the other side is there");
         if round > 0 {
             random.spoil(&mut bytes);
             if random.below(8) == 0 {
-                word ^= 1 << random.below(32);
+                attachment_word ^= 1 << random.below(32);
             }
         }
-        match to.open(word, &bytes) {
-            Ok(mut parcel) => read(&mut parcel.decoder()),
+        match to.open(attachment_word, &bytes) {
+            Ok(mut message) => read(&mut message.decoder()),
             Err(_) => {
-                // Neither side can go on after that, as with a worker.
+                // After such an error a parent gives up the worker.
                 (from, to) = sides();
             }
         }
@@ -184,14 +187,14 @@ fn spoilt_messages_are_refused() {
 }
 
 #[test]
-fn a_greeting_that_is_none_is_refused() {
+fn a_spoilt_handshake_is_refused() {
     let mut random = Random::new(5);
     for _ in 0..1_000 {
-        let mut bytes = Hello::new(9).to_bytes().to_vec();
+        let mut bytes = Handshake::new(9).to_bytes().to_vec();
         random.spoil(&mut bytes);
-        if let Ok(hello) = Hello::read(&mut bytes.as_slice()) {
+        if let Ok(handshake) = Handshake::read(&mut bytes.as_slice()) {
             assert!(bytes.starts_with(b"fanfold1"));
-            let _ = hello == Hello::new(9);
+            let _ = handshake == Handshake::new(9);
         }
     }
 }
@@ -213,7 +216,7 @@ fn spoilt_frames_are_refused() -> polars::prelude::PolarsResult<()> {
     let frames = [df.clone(), df.slice(10, 9), concat_many(&df, 40)?];
     for (seed, frame) in (6..).zip(frames) {
         survives(seed, &|out| Direct::write(&frame, out), &|input| {
-            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            // Polars may panic on invalid Arrow data. Callers catch panics when they read a result.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 if let Ok(read) = <DataFrame as Direct>::read(input) {
                     let _ = read.equals_missing(&frame);

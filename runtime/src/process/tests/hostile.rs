@@ -1,4 +1,4 @@
-//! What a worker may send on purpose: each piece of it is refused, bounded, or copied before it is looked at.
+//! What a compromised worker may send on purpose: each kind is refused, bounded, or copied before it is checked.
 
 use std::error::Error;
 use std::fs::File;
@@ -6,49 +6,50 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use crate::process::codec::direct::Bytes;
-use crate::process::codec::{Block, Direct, Encoder, Misfit, Wire, read_value, write_value};
-use crate::process::message::{Mail, pack};
+use crate::process::codec::{Attachment, CodecError, Direct, Encoder, Wire, read_value, write_value};
+use crate::process::message::{Connection, prepend_attachment_table};
 use crate::process::os::{self, Mapping, OwnedFd, UnixStream};
-use crate::process::socket::{End, Message};
-use crate::process::transport::ring::Shared;
+use crate::process::socket::{ChannelMessage, ChannelSocket};
+use crate::process::transport::ring::Rings;
 
-/// A parent and a worker, in one process.
-pub(super) fn sides() -> (Mail, Mail) {
+/// A worker's and a parent's side of a connection, in one process.
+pub(super) fn sides() -> (Connection, Connection) {
     let (one, other) = UnixStream::pair().expect("there are sockets");
-    (Mail::new(one), Mail::new(other))
+    (Connection::new(one), Connection::new(other))
 }
 
-type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), Misfit> + 'a;
+type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError> + 'a;
 
-/// What the worker sends: a frame's word and payload.
-fn sent(from: &mut Mail, write: &Write<'_>) -> (u32, Vec<u8>) {
-    let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-    write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut from.outbox) }).expect("it crosses");
-    let word = pack(&mut bytes, &mut blocks, &mut from.outbox).expect("it fits");
-    from.introduce(&blocks).expect("the parent is there");
-    (word, bytes)
+/// Sends what `write` writes; returns the attachment word and the payload of the frame.
+fn sent(from: &mut Connection, write: &Write<'_>) -> (u32, Vec<u8>) {
+    let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+    write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut from.outbox) })
+        .expect("it crosses");
+    let attachment_word = prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
+    from.send_descriptors(&attachments).expect("the parent is there");
+    (attachment_word, bytes)
 }
 
-/// New memory of this size, with these flags and seals.
+/// Creates memory of this size, with these flags and seals.
 fn memory(flags: libc::c_uint, size: i64, seals: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: the name is a C string, and the result is checked.
+    // SAFETY: the name is a static C string.
     let fd = unsafe { libc::memfd_create(c"hostile".as_ptr(), flags | libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: new, and nobody else's.
+    // SAFETY: `memfd_create` succeeded, so `fd` is a new open descriptor that nothing else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: an open descriptor.
+    // SAFETY: the calls take numbers; the descriptor is open.
     let done = unsafe {
         libc::ftruncate(fd.as_raw_fd(), size) == 0 && libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) == 0
     };
     if done { Ok(fd) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How often this process has the file of a descriptor open.
+/// The number of descriptors of this process that refer to the file of `of`.
 fn copies(of: &OwnedFd) -> usize {
     let inode = |fd: RawFd| {
-        // SAFETY: a status may be all zeros, and is filled in.
+        // SAFETY: an all-zero `stat` is a valid value and a valid place for the answer.
         unsafe {
             let mut status: libc::stat = std::mem::zeroed();
             (libc::fstat(fd, &raw mut status) == 0).then_some((status.st_dev, status.st_ino))
@@ -59,12 +60,12 @@ fn copies(of: &OwnedFd) -> usize {
     open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| inode(*fd) == wanted).count()
 }
 
-/// Sends copies of one descriptor with a message, as many as the system allows.
+/// Sends copies of one descriptor with a message; the kernel allows 253.
 pub(super) fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) -> bool {
     send_copies_with(0, socket, bytes, fd, count)
 }
 
-/// As [`send_copies`], with more flags for the system.
+/// Does the same as [`send_copies`], with flags for `sendmsg`.
 pub(super) fn send_copies_with(
     flags: libc::c_int,
     socket: &impl AsRawFd,
@@ -76,7 +77,8 @@ pub(super) fn send_copies_with(
     let size = u32::try_from(size_of_val(&numbers[..])).expect("it is small");
     let mut control = [0_u64; 256];
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: a message header may be all zeros; the buffer has room for one header and 253 descriptors.
+    // SAFETY: an all-zero `msghdr` is a valid value. The control buffer has room for one header and 253 descriptors,
+    // and all that the message points to lives during the call.
     unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
@@ -102,8 +104,8 @@ fn memory_that_may_fault_is_not_mapped() {
         ("it may shrink", memory(0, page, 0)),
         ("it may shrink", memory(0, page, libc::F_SEAL_GROW)),
         ("it is empty", memory(0, 0, FIXED)),
-        ("nobody has written so much", memory(0, 1 << 38, FIXED)),
-        ("nobody has written so much", memory(0, i64::MAX, FIXED)),
+        ("more than was written", memory(0, 1 << 38, FIXED)),
+        ("more than was written", memory(0, i64::MAX, FIXED)),
         ("a file of a disk", tempfile::tempfile().map(OwnedFd::from)),
         ("a device", File::open("/dev/zero").map(OwnedFd::from)),
         ("a socket", UnixStream::pair().map(|(one, _)| one.into())),
@@ -111,78 +113,79 @@ fn memory_that_may_fault_is_not_mapped() {
     for (why, fd) in refused {
         assert!(Mapping::received(&fd.expect("it can be made"), 1 << 20).is_err(), "{why}");
     }
-    // Some systems have no huge pages at all.
+    // A machine may have no huge pages configured.
     if let Ok(huge) = memory(libc::MFD_HUGETLB, 2 << 20, FIXED) {
         assert!(Mapping::received(&huge, 4 << 20).is_err());
     }
 }
 
 #[test]
-fn a_view_that_may_change_says_so_and_its_copy_does_not() {
+fn received_bytes_say_whether_they_may_change() {
     let (mut worker, mut parent) = sides();
     let bytes = vec![1; 100_000];
-    let (word, payload) = sent(&mut worker, &|out| out.bytes(&[&bytes]));
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    let crate::process::codec::Read::Block(view) = parcel.decoder().bytes().expect("it was sent") else {
+    let (attachment_word, payload) = sent(&mut worker, &|out| out.bytes(&[&bytes]));
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    let crate::process::codec::DecodedBytes::Segment(view) = message.decoder().bytes().expect("it was sent") else {
         panic!("it is large")
     };
     let copy = view.copy(10..50_000).expect("there is memory");
-    worker.outbox.scribble(2);
+    worker.outbox.overwrite_all(2);
     assert!(view.may_change() && view.bytes() == vec![2; 100_000]);
     assert!(!copy.may_change() && copy.bytes() == vec![1; 49_990]);
     assert!(copy.bytes().as_ptr().addr().is_multiple_of(64));
     let private = view.into_private().expect("there is memory");
-    worker.outbox.scribble(3);
+    worker.outbox.overwrite_all(3);
     assert!(!private.may_change() && private.bytes() == vec![2; 100_000]);
 }
 
 #[test]
-fn what_was_read_stays_whatever_the_worker_writes() {
+fn read_values_do_not_change_when_the_worker_overwrites_its_memory() {
     let (mut worker, mut parent) = sides();
     let text = "a text of some length ".repeat(10_000);
-    // By itself, as a block.
-    let (word, payload) = sent(&mut worker, &|out| Direct::write(&Bytes::from(text.as_bytes()), out));
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    let read = <Bytes as Direct>::read(&mut parcel.decoder()).expect("bytes");
-    worker.outbox.scribble(0xff);
+    // `Bytes` as a whole result, in a segment of its own.
+    let (attachment_word, payload) = sent(&mut worker, &|out| Direct::write(&Bytes::from(text.as_bytes()), out));
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    let read = <Bytes as Direct>::read(&mut message.decoder()).expect("bytes");
+    worker.outbox.overwrite_all(0xff);
     assert!(*read == *text.as_bytes(), "a `&[u8]` has changed");
-    // Within a message of serde's, which is one block: changed when it is known and not decoded yet.
+    // Within a serde message, which is so long that it is a segment itself: changed after it was opened and before it
+    // is decoded.
     let record = (7_u32, vec![text.clone(), "short".into()]);
-    let (word, payload) = sent(&mut worker, &|out| Wire::write(&record, out));
+    let (attachment_word, payload) = sent(&mut worker, &|out| Wire::write(&record, out));
     assert!(payload.len() < 100, "it is a block");
-    let mut parcel = parent.open(word, &payload).expect("it was sent");
-    worker.outbox.scribble(0xff);
-    let read = <(u32, Vec<String>) as Wire>::read(&mut parcel.decoder()).expect("what was sent");
+    let mut message = parent.open(attachment_word, &payload).expect("it was sent");
+    worker.outbox.overwrite_all(0xff);
+    let read = <(u32, Vec<String>) as Wire>::read(&mut message.decoder()).expect("what was sent");
     assert!(read == record);
 }
 
 #[test]
-fn a_block_is_no_longer_than_its_memory() {
+fn a_block_longer_than_its_memory_is_refused() {
     let described = |segment: u64, len: u64| [segment.to_ne_bytes(), len.to_ne_bytes()].concat();
     let (worker, mut parent) = sides();
     let sparse = memory(0, 1 << 38, FIXED).expect("memory");
     assert!(send_copies(&*worker.socket, b"s", &sparse, 1));
-    let error = parent.open(1, &described(0, (1 << 38) - 64)).err().expect("nobody has written so much");
+    let error = parent.open(1, &described(0, (1 << 38) - 64)).err().expect("more than was written");
     assert!(error.to_string().contains("larger than what was written"), "{error}");
     let (mut worker, mut parent) = sides();
     let (_, _) = sent(&mut worker, &|out| out.bytes(&[&vec![1; 100_000]]));
     assert!(parent.open(1, &described(0, 1 << 38)).is_err());
     assert!(parent.open(1, &described(0, u64::MAX)).is_err());
-    // More blocks than a message has, and as many as there can be.
+    // More attachments than a message may have, and the largest number.
     let (_worker, mut parent) = sides();
     assert!(parent.open(4_000, &described(u64::MAX, 0).repeat(4_000)).is_err());
     assert!(parent.open(u32::MAX, &[]).is_err());
 }
 
 #[test]
-fn the_segments_of_a_side_are_counted() {
+fn the_number_of_segments_is_bounded() {
     let (worker, mut parent) = sides();
     let small = memory(0, 1 << 12, FIXED).expect("memory");
     let mut known = 0;
     let refused = (0..10_000_u64).find(|number| {
         assert!(send_copies(&*worker.socket, b"s", &small, 1), "the parent reads");
         let described = [number.to_ne_bytes(), 1_u64.to_ne_bytes()].concat();
-        // None is lent, so none can be viewed; but all of them are known.
+        // No segment is lent, so `open` fails; but each one is mapped first.
         let error = parent.open(1, &described).err().map(|error| error.to_string()).unwrap_or_default();
         known += 1;
         error.contains("more segments")
@@ -192,85 +195,85 @@ fn the_segments_of_a_side_are_counted() {
 }
 
 #[test]
-fn a_side_that_gives_nothing_back_is_told_from_one_that_does() {
+fn an_outbox_is_full_until_a_segment_is_released() {
     let (mut parent, _worker) = sides();
     let refused = (0..2_000).find(|_| parent.outbox.send(&[&[1]]).is_err());
-    assert!(refused.is_some() && parent.outbox.is_exhausted() && parent.outbox.is_crowded());
+    assert!(refused.is_some() && parent.outbox.is_full() && parent.outbox.should_wait());
     parent.outbox.recall(7);
-    assert!(!parent.outbox.is_crowded());
+    assert!(!parent.outbox.should_wait());
     assert!(parent.outbox.send(&[&[1]]).is_ok(), "one was given back");
 }
 
 #[test]
-fn descriptors_that_nobody_asked_for_are_closed() {
+fn unannounced_descriptors_are_closed() {
     let marked = memory(0, 1 << 12, 0).expect("memory");
-    // More than a message may have: none of them stays.
+    // More descriptors than a message may have: none is kept.
     for count in [17, 28, 29, 100, 253] {
         let (worker, mut parent) = sides();
         assert!(send_copies(&*worker.socket, b"s", &marked, count));
-        assert!(parent.collect().is_err(), "{count}");
+        assert!(parent.drain_socket().is_err(), "{count}");
         drop(parent);
         assert_eq!(copies(&marked), 1, "{count}");
     }
-    // As many as a message may have, without end.
+    // As many descriptors as a message may have, without end.
     let (worker, mut parent) = sides();
     let refused = (0..10_000).find(|_| {
         assert!(send_copies(&*worker.socket, b"s", &marked, 16));
         assert!(copies(&marked) < 400, "they are parked");
-        parent.collect().is_err()
+        parent.drain_socket().is_err()
     });
     assert!(refused.is_some());
     drop(parent);
     assert_eq!(copies(&marked), 1);
-    // A few, beside those of a frame.
+    // A few unannounced descriptors behind those of a frame.
     let (mut worker, mut parent) = sides();
-    let (word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
+    let (attachment_word, payload) = sent(&mut worker, &|out| out.descriptor(marked.try_clone().expect("one more")));
     assert!(send_copies(&*worker.socket, b"s", &marked, 3));
-    drop(parent.open(word, &payload).expect("it was sent"));
-    parent.collect().expect("they are few");
-    assert!(parent.has_surplus());
+    drop(parent.open(attachment_word, &payload).expect("it was sent"));
+    parent.drain_socket().expect("they are few");
+    assert!(parent.has_unclaimed());
     drop((worker, parent));
     assert_eq!(copies(&marked), 1);
 }
 
 #[test]
-fn a_message_announces_what_comes_with_it() {
+fn unread_attachments_are_closed_with_their_message() {
     let (mut worker, mut parent) = sides();
     let marked = memory(0, 1 << 12, 0).expect("memory");
-    let (word, payload) =
+    let (attachment_word, payload) =
         sent(&mut worker, &|out| (0..200).try_for_each(|_| out.descriptor(marked.try_clone().expect("one more"))));
-    let mut parcel = parent.open(word, &payload).expect("as many as there may be");
-    assert!(!parent.has_surplus() && parcel.has_ends());
-    // The value wants fewer of them.
-    let _ = <Vec<u8> as Direct>::read(&mut parcel.decoder());
-    drop(parcel);
+    let mut message = parent.open(attachment_word, &payload).expect("as many as there may be");
+    assert!(!parent.has_unclaimed() && message.has_descriptors());
+    // The value takes no descriptors.
+    let _ = <Vec<u8> as Direct>::read(&mut message.decoder());
+    drop(message);
     assert_eq!(copies(&marked), 1, "they were closed with the message");
 }
 
 #[test]
-fn a_parent_does_not_wait_for_room_on_the_socket() {
+fn a_parent_does_not_wait_for_space_in_the_socket() {
     let (mut parent, _worker) = sides();
     let marked = memory(0, 1 << 12, 0).expect("memory");
     let refused = (0..100_000).find(|_| {
-        let blocks = [Block::Descriptor(marked.try_clone().expect("one more"))];
-        parent.introduce(&blocks).is_err()
+        let attachments = [Attachment::Descriptor(marked.try_clone().expect("one more"))];
+        parent.send_descriptors(&attachments).is_err()
     });
     assert!(refused.is_some());
 }
 
 #[test]
-fn bytes_without_end_do_not_keep_the_parent() {
+fn endless_bytes_do_not_keep_the_parent_reading() {
     let (worker, mut parent) = sides();
     while os::send_bytes(&os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
-    assert!(parent.collect().expect("they are only bytes"));
+    assert!(parent.drain_socket().expect("they are only bytes"));
     let mut left: libc::c_int = 0;
-    // SAFETY: an open socket, and a place for the answer.
+    // SAFETY: the socket is open, and `left` is a valid place for the answer.
     unsafe { libc::ioctl(parent.socket.as_raw_fd(), libc::FIONREAD, &raw mut left) };
     assert!(left > 0, "it reads a part of them at a time");
 }
 
 #[test]
-fn a_number_of_parts_is_bounded_by_bytes_and_a_million() {
+fn the_number_of_parts_is_bounded() {
     fn written<T: Wire>(value: &T) -> Vec<u8> {
         let mut bytes = Vec::new();
         write_value(value, &mut bytes).expect("it crosses");
@@ -280,7 +283,7 @@ fn a_number_of_parts_is_bounded_by_bytes_and_a_million() {
     assert_eq!(read_value::<Vec<u8>>(&written(&vec![7_u8; 3 << 20])).expect("bytes").len(), 3 << 20);
     let nested = vec![vec![vec![Some(()); 10]; 100]; 1_000];
     assert!(read_value::<Vec<Vec<Vec<Option<()>>>>>(&written(&nested)).expect("options have bytes") == nested);
-    // Counts that `written` cannot make in a test's time, as postcard writes them.
+    // Counts that take too long to write are encoded by hand, as postcard does.
     let endless = |count: u64| {
         let mut bytes = Vec::new();
         let mut left = count << 2;
@@ -297,17 +300,18 @@ fn a_number_of_parts_is_bounded_by_bytes_and_a_million() {
         assert!(read_value::<Vec<std::marker::PhantomData<u64>>>(&endless(count)).is_err());
         assert!(read_value::<std::collections::LinkedList<((), ())>>(&endless(count)).is_err());
     }
-    // Many of a million each.
+    // A thousand sequences of a million empty parts each.
     let many = [endless(1_000), endless(1_000_000).repeat(1_000)].concat();
     let error = read_value::<Vec<Vec<()>>>(&many).expect_err("a thousand millions");
     assert!(error.to_string().contains("hold nothing"), "{error}");
 }
 
 #[test]
-fn an_error_with_very_many_causes_does_not_overflow_the_stack() {
+fn an_error_with_a_million_causes_does_not_overflow_the_stack() {
     let said = vec![String::new(); 1_000_000];
     let mut bytes = vec![0];
-    Wire::write(&said, &mut Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None }).expect("it crosses");
+    Wire::write(&said, &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None })
+        .expect("it crosses");
     let read =
         <Box<dyn Error + Send + Sync> as Direct>::read(&mut crate::process::codec::Decoder::new(&bytes, Vec::new()));
     let mut cause: Option<&dyn Error> = Some(&*read.expect("an error"));
@@ -320,7 +324,7 @@ fn an_error_with_very_many_causes_does_not_overflow_the_stack() {
 
 #[derive(serde::Serialize, serde::Deserialize)]
 enum List {
-    End,
+    ChannelSocket,
     Item(Box<List>),
 }
 
@@ -331,15 +335,15 @@ struct Options(Option<Box<Options>>);
 struct Tree(Vec<Tree>);
 
 #[test]
-fn values_within_values_do_not_overflow_the_stack() {
+fn reading_deeply_nested_values_does_not_overflow_the_stack() {
     fn levels<T: Wire>(value: &T) -> Vec<u8> {
         let mut bytes = Vec::new();
         write_value(value, &mut bytes).expect("it crosses");
         bytes
     }
-    // What is written for one more level stands in front.
-    let end = levels(&List::End);
-    let item = levels(&List::Item(Box::new(List::End)));
+    // The bytes of one more level come first.
+    let end = levels(&List::ChannelSocket);
+    let item = levels(&List::Item(Box::new(List::ChannelSocket)));
     let item = &item[..item.len() - end.len()];
     let tree = levels(&Tree(vec![Tree(Vec::new())]));
     let (tree, leaf) = tree.split_at(tree.len() / 2);
@@ -364,10 +368,10 @@ fn values_within_values_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
+fn writing_deeply_nested_values_does_not_overflow_the_stack() {
     let write = || {
         for depth in [10, 100_000, 1_000_000] {
-            let list = (0..depth).fold(List::End, |list, _| List::Item(Box::new(list)));
+            let list = (0..depth).fold(List::ChannelSocket, |list, _| List::Item(Box::new(list)));
             let options = (0..depth).fold(Options(None), |options, _| Options(Some(Box::new(options))));
             let tree = (0..depth).fold(Tree(Vec::new()), |tree, _| Tree(vec![tree]));
             let mut bytes = Vec::new();
@@ -377,7 +381,7 @@ fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
                 let told = written.is_err_and(|error| error.to_string().contains("stack of the thread that writes it"));
                 assert_eq!(told, depth > 10, "{depth}");
             }
-            // Their destructors recur.
+            // Their destructors are recursive and would overflow the stack.
             std::mem::forget((list, options, tree));
         }
     };
@@ -388,14 +392,14 @@ fn values_within_values_do_not_overflow_the_stack_of_their_writer() {
 }
 
 #[test]
-fn a_channel_takes_only_memory_that_nobody_writes() {
-    let (from, to) = End::pair().expect("there are sockets");
+fn a_channel_refuses_memory_that_is_not_sealed() {
+    let (from, to) = ChannelSocket::pair().expect("there are sockets");
     let socket = from.try_clone().expect("one more");
     let large = vec![5; 1 << 20];
     from.send(&large, false).expect("there is room");
     let message = to.receive(false).expect("it was sent").expect("it is open");
-    assert!(matches!(message, Message::Elsewhere(_)) && message.bytes() == large);
-    let sealed = os::fixed_memory(&large).expect("memory");
+    assert!(matches!(message, ChannelMessage::Sealed(_)) && message.bytes() == large);
+    let sealed = os::create_sealed_memory(&large).expect("memory");
     let writable = memory(0, 1 << 20, FIXED).expect("memory");
     let sparse = memory(0, 1 << 38, FIXED & !libc::F_SEAL_SEAL | libc::F_SEAL_WRITE).expect("memory");
     let refused: [(&[u8], &OwnedFd, usize); 6] = [
@@ -418,17 +422,18 @@ fn a_channel_takes_only_memory_that_nobody_writes() {
 }
 
 #[test]
-fn padding_without_end_is_refused() {
-    let (parent, memory) = Shared::create().expect("there is memory");
+fn endless_padding_is_refused() {
+    let (parent, memory) = Rings::create().expect("there is memory");
     let worker = Mapping::new(&memory).expect("it is ours");
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // SAFETY: within the mapping, and aligned; atomics and bytes may hold any bits.
+            // SAFETY: the index is that of a word within the mapping, which is aligned to a page. The parent relies on
+            // no value in it.
             let word =
                 |offset: usize| unsafe { worker.start().add(offset).cast::<std::sync::atomic::AtomicU32>().as_ref() };
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                // The whole ring of replies is padding, and so is the next one.
+                // The whole ring of replies is one padding frame, and so is the next one.
                 word(4_096 + (1 << 18)).store(u32::MAX, std::sync::atomic::Ordering::Relaxed);
                 for ahead in [1 << 18, 2 << 18, 3 << 18] {
                     word(128).store(ahead, std::sync::atomic::Ordering::Release);

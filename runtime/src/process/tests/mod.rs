@@ -1,4 +1,4 @@
-//! Tests of the parent's side against broken and hostile workers.
+//! Tests of the parent's side against broken and compromised workers.
 
 mod fuzz;
 #[cfg(not(miri))]

@@ -1,115 +1,116 @@
-//! Who sleeps beside the rings, and who wakes whom.
+//! The doorbell of the rings: how each side sleeps, and how the other side wakes it.
 //!
-//! Each side says that it is about to sleep, looks once more, and sleeps; the other makes its change, and then looks
-//! whether anybody sleeps. With a fence between the two steps on both sides, one of them sees the other.
+//! A side that is about to sleep announces it, checks once more for work, and sleeps. The other side makes its change,
+//! and then checks whether the first side sleeps. Both put a sequentially consistent fence between the two steps, so at
+//! least one of them sees what the other did, and no wake-up is lost.
 
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use super::ring::Shared;
+use super::ring::Rings;
 use crate::process::os;
 
-/// Why the worker sleeps: it has nothing to do, or no room for a reply.
+/// Why the worker sleeps: no request waits, or the ring of replies is full.
 const IDLE: u32 = 1;
-const CRAMPED: u32 = 2;
+const RING_FULL: u32 = 2;
 
-/// How the parent sleeps: not at all, on its word, or on the socket.
+/// How the parent sleeps: not at all, on a futex, or in `poll` on the socket.
 const AWAKE: u32 = 0;
-const ON_WORD: u32 = 1;
+const ON_FUTEX: u32 = 1;
 const ON_SOCKET: u32 = 2;
 
-/// An order: end when all requests are done.
+/// The command to exit once all requests are done.
 pub(crate) const CLOSE: u32 = 1;
-/// An order: give unused memory back.
-pub(crate) const TIDY: u32 = 2;
+/// The command to release unused memory.
+pub(crate) const RELEASE_MEMORY: u32 = 2;
 
-impl Shared {
-    /// Parent: wakes the worker if it sleeps for want of requests and orders.
-    pub(crate) fn call_worker(&self) {
+impl Rings {
+    /// Parent: wakes the worker if it sleeps because no request waits.
+    pub(crate) fn wake_worker(&self) {
         self.wake_worker_from(IDLE);
     }
 
-    /// Parent: wakes the worker if it sleeps for want of room for replies.
-    pub(crate) fn tell_of_room(&self) {
-        self.wake_worker_from(CRAMPED);
+    /// Parent: wakes the worker if it sleeps because the ring of replies is full.
+    pub(crate) fn wake_worker_for_space(&self) {
+        self.wake_worker_from(RING_FULL);
     }
 
     fn wake_worker_from(&self, sleep: u32) {
         fence(Ordering::SeqCst);
         let counters = self.counters();
         if counters.worker_sleeps.0.load(Ordering::Relaxed) == sleep {
-            counters.bell.0.fetch_add(1, Ordering::Release);
-            os::wake(&counters.bell.0);
+            counters.doorbell.0.fetch_add(1, Ordering::Release);
+            os::futex_wake(&counters.doorbell.0);
         }
     }
 
-    /// Parent: asks for something beside requests.
-    pub(crate) fn order(&self, order: u32) {
-        self.counters().orders.0.fetch_or(order, Ordering::Release);
-        self.call_worker();
+    /// Parent: gives the worker a command.
+    pub(crate) fn send_command(&self, command: u32) {
+        self.counters().commands.0.fetch_or(command, Ordering::Release);
+        self.wake_worker();
     }
 
-    /// Parent: says that it is about to sleep on the socket, or that it is awake. It must look for replies once more
-    /// before it sleeps.
-    pub(crate) fn parent_sleeps(&self, sleeps: bool) {
+    /// Parent: announces that it is about to sleep on the socket, or that it is awake. Before it sleeps it must check
+    /// for replies once more.
+    pub(crate) fn set_parent_sleep(&self, sleeps: bool) {
         let how = if sleeps { ON_SOCKET } else { AWAKE };
-        self.counters().parent_sleeps.0.store(how, Ordering::Relaxed);
+        self.counters().parent_sleep.0.store(how, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Parent: sleeps until the worker calls, for `limit` at most, unless `done` holds by then. The end of the worker does
-    /// not wake it.
-    pub(crate) fn doze(&self, limit: Duration, done: impl Fn() -> bool) {
-        let sleeps = &self.counters().parent_sleeps.0;
-        sleeps.store(ON_WORD, Ordering::Relaxed);
+    /// Parent: sleeps until the worker rings, or `limit`; not at all if `done` returns true. The death of the worker
+    /// does not end this sleep.
+    pub(crate) fn parent_sleep_on_futex(&self, limit: Duration, done: impl Fn() -> bool) {
+        let sleeps = &self.counters().parent_sleep.0;
+        sleeps.store(ON_FUTEX, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !done() {
-            os::sleep_on(sleeps, ON_WORD, Some(limit));
+            os::futex_wait(sleeps, ON_FUTEX, Some(limit));
         }
-        self.parent_sleeps(false);
+        self.set_parent_sleep(false);
     }
 
-    /// Worker: wakes the parent if it sleeps on its word; whether it sleeps on the socket, and must be told there. It is
-    /// called once.
-    pub(crate) fn must_call_parent(&self) -> bool {
+    /// Worker: wakes a parent that sleeps on the futex. Returns whether the parent sleeps on the socket, and the caller
+    /// must send a byte there; true once for each sleep.
+    pub(crate) fn wake_parent(&self) -> bool {
         fence(Ordering::SeqCst);
-        let sleeps = &self.counters().parent_sleeps.0;
+        let sleeps = &self.counters().parent_sleep.0;
         if sleeps.load(Ordering::Relaxed) == AWAKE {
             return false;
         }
         let how = sleeps.swap(AWAKE, Ordering::Relaxed);
-        if how == ON_WORD {
-            os::wake(sleeps);
+        if how == ON_FUTEX {
+            os::futex_wake(sleeps);
         }
         how == ON_SOCKET
     }
 
-    /// Worker: takes an order, if it was given.
-    pub(crate) fn take_order(&self, order: u32) -> bool {
-        let orders = &self.counters().orders.0;
-        orders.load(Ordering::Acquire) & order != 0 && orders.fetch_and(!order, Ordering::AcqRel) & order != 0
+    /// Worker: takes a command; whether it was given.
+    pub(crate) fn take_command(&self, command: u32) -> bool {
+        let commands = &self.counters().commands.0;
+        commands.load(Ordering::Acquire) & command != 0 && commands.fetch_and(!command, Ordering::AcqRel) & command != 0
     }
 
-    /// Worker: sleeps until there is a request or an order.
+    /// Worker: sleeps until there is a request or a command.
     pub(crate) fn wait_for_request(&self) {
         let counters = self.counters();
-        let bell = counters.bell.0.load(Ordering::Acquire);
+        let doorbell = counters.doorbell.0.load(Ordering::Acquire);
         counters.worker_sleeps.0.store(IDLE, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if !self.has_request() && counters.orders.0.load(Ordering::Acquire) == 0 {
-            os::sleep_on(&counters.bell.0, bell, None);
+        if !self.has_request() && counters.commands.0.load(Ordering::Acquire) == 0 {
+            os::futex_wait(&counters.doorbell.0, doorbell, None);
         }
         counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }
 
     /// Worker: sleeps until the parent has taken replies.
-    pub(crate) fn wait_for_room(&self, payload: usize) {
+    pub(crate) fn wait_for_reply_space(&self, payload: usize) {
         let counters = self.counters();
-        let bell = counters.bell.0.load(Ordering::Acquire);
-        counters.worker_sleeps.0.store(CRAMPED, Ordering::Relaxed);
+        let doorbell = counters.doorbell.0.load(Ordering::Acquire);
+        counters.worker_sleeps.0.store(RING_FULL, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if let Ok(None) = self.reserve(payload) {
-            os::sleep_on(&counters.bell.0, bell, None);
+        if let Ok(None) = self.reserve_reply(payload) {
+            os::futex_wait(&counters.doorbell.0, doorbell, None);
         }
         counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }

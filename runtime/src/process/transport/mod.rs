@@ -1,4 +1,5 @@
-//! What a parent and its worker share: rings for requests and replies, segments for large blocks, a doorbell for both.
+//! The transport between a parent and a worker: rings of requests and replies, segments for large blocks, and a
+//! doorbell.
 
 pub(crate) mod doorbell;
 pub(crate) mod ring;

@@ -137,7 +137,7 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
         }
         #[cfg(feature = "process")]
         if self.core.kind() == crate::pool::Kind::Process {
-            crate::process::stop(self.key());
+            crate::process::kill_worker_of(self.key());
         }
         false
     }

@@ -1,5 +1,4 @@
-//! Columns' data: described in the message, and their buffers side by side in one block, which the other side uses where
-//! it lies.
+//! Arrow arrays: the message describes them, and their buffers lie side by side in one attachment.
 
 use polars_arrow::array::{
     Array, BinaryArray, BooleanArray, DictionaryArray, DictionaryKey, FixedSizeListArray, Float16Array, Float32Array,
@@ -12,40 +11,48 @@ use polars_arrow::offset::OffsetsBuffer;
 use polars_arrow::types::NativeType;
 use polars_buffer::{Buffer, SharedStorage};
 
-use super::parts::{Came, Parts, missing};
+use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
 use super::views;
-use crate::process::codec::{Decoder, Encoder, Misfit};
+use crate::process::codec::{CodecError, Decoder, Encoder};
 
-fn write_bitmap<'a>(bitmap: &'a Bitmap, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+fn write_bitmap<'a>(
+    bitmap: &'a Bitmap,
+    buffers: &mut ColumnBuffers<'a>,
+    out: &mut Encoder<'_>,
+) -> Result<(), CodecError> {
     let (bytes, offset, len) = bitmap.as_slice();
-    parts.add(bytes);
+    buffers.add(bytes);
     out.value(&(offset, len))
 }
 
-/// Bits, which are never shared: Polars counts them once, and relies on it.
-fn read_bitmap(came: &mut Came, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, Misfit> {
+/// Reads a bitmap. The parent always copies it, because Polars counts its bits once and relies on the count.
+fn read_bitmap(received: &mut ReceivedBuffers, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, CodecError> {
     let (offset, len): (usize, usize) = input.value()?;
-    let storage = came.own::<u8>(None)?;
+    let storage = received.own::<u8>(None)?;
     let bits = offset.checked_add(len).filter(|bits| bits.div_ceil(8) <= storage.len());
     if len != expected || offset > 7 || bits.is_none() {
         return Err(missing());
     }
-    // SAFETY: there are as many bits as it says.
+    // SAFETY: the storage holds at least `offset + len` bits, which the check above made sure of.
     Ok(unsafe { Bitmap::from_inner_unchecked(storage, offset, len, None) })
 }
 
 pub(super) fn write_validity<'a>(
     validity: Option<&'a Bitmap>,
-    parts: &mut Parts<'a>,
+    buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
-) -> Result<(), Misfit> {
+) -> Result<(), CodecError> {
     out.value(&validity.is_some())?;
-    validity.map_or(Ok(()), |bitmap| write_bitmap(bitmap, parts, out))
+    validity.map_or(Ok(()), |bitmap| write_bitmap(bitmap, buffers, out))
 }
 
-pub(super) fn read_validity(came: &mut Came, input: &mut Decoder<'_>, len: usize) -> Result<Option<Bitmap>, Misfit> {
+pub(super) fn read_validity(
+    received: &mut ReceivedBuffers,
+    input: &mut Decoder<'_>,
+    len: usize,
+) -> Result<Option<Bitmap>, CodecError> {
     let some: bool = input.value()?;
-    some.then(|| read_bitmap(came, input, len)).transpose()
+    some.then(|| read_bitmap(received, input, len)).transpose()
 }
 
 macro_rules! primitives {
@@ -55,7 +62,7 @@ macro_rules! primitives {
                 type $name = $array;
                 $with
             })*
-            other => Err(Misfit::new(format!("a column of {other:?} cannot go to another process"))),
+            other => Err(CodecError::new(format!("a column of {other:?} cannot go to another process"))),
         }
     };
     ($primitive:expr, $name:ident => $with:expr) => {
@@ -74,7 +81,7 @@ macro_rules! keys {
                 type $name = $type;
                 $with
             })*
-            other => Err(Misfit::new(format!("a dictionary with {other:?} keys cannot go to another process"))),
+            other => Err(CodecError::new(format!("a dictionary with {other:?} keys cannot go to another process"))),
         }
     };
     ($key:expr, $name:ident => $with:expr) => {
@@ -85,145 +92,163 @@ macro_rules! keys {
     };
 }
 
-/// The array as what its type says that it is.
-pub(super) fn is<T: 'static>(array: &dyn Array) -> Result<&T, Misfit> {
-    array.as_any().downcast_ref().ok_or_else(|| Misfit::new(format!("{:?} is no array of its type", array.dtype())))
+/// Downcasts an array to the type that its Arrow type names.
+pub(super) fn is<T: 'static>(array: &dyn Array) -> Result<&T, CodecError> {
+    array.as_any().downcast_ref().ok_or_else(|| CodecError::new(format!("{:?} is no array of its type", array.dtype())))
 }
 
-/// Describes an array, and adds its buffers.
-pub(super) fn write<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+/// Writes the description of an array, and adds its buffers.
+pub(super) fn write<'a>(
+    array: &'a dyn Array,
+    buffers: &mut ColumnBuffers<'a>,
+    out: &mut Encoder<'_>,
+) -> Result<(), CodecError> {
     out.value(&array.len())?;
     match array.dtype().to_physical_type() {
         PhysicalType::Null => Ok(()),
         PhysicalType::Boolean => {
             let array: &BooleanArray = is(array)?;
-            write_validity(array.validity(), parts, out)?;
-            write_bitmap(array.values(), parts, out)
+            write_validity(array.validity(), buffers, out)?;
+            write_bitmap(array.values(), buffers, out)
         }
-        PhysicalType::Primitive(primitive) => primitives!(primitive, A => write_primitive(is::<A>(array)?, parts, out)),
-        PhysicalType::Utf8View => views::write::<str>(array, parts, out),
-        PhysicalType::BinaryView => views::write::<[u8]>(array, parts, out),
-        PhysicalType::LargeBinary => write_binary(is(array)?, parts, out),
-        PhysicalType::LargeList => write_list(array, parts, out),
+        PhysicalType::Primitive(primitive) => {
+            primitives!(primitive, A => write_primitive(is::<A>(array)?, buffers, out))
+        }
+        PhysicalType::Utf8View => views::write::<str>(array, buffers, out),
+        PhysicalType::BinaryView => views::write::<[u8]>(array, buffers, out),
+        PhysicalType::LargeBinary => write_binary(is(array)?, buffers, out),
+        PhysicalType::LargeList => write_list(array, buffers, out),
         PhysicalType::FixedSizeList => {
             let array: &FixedSizeListArray = is(array)?;
-            write_validity(array.validity(), parts, out)?;
-            write(&**array.values(), parts, out)
+            write_validity(array.validity(), buffers, out)?;
+            write(&**array.values(), buffers, out)
         }
         PhysicalType::Struct => {
             let array: &StructArray = is(array)?;
-            write_validity(array.validity(), parts, out)?;
-            array.values().iter().try_for_each(|field| write(&**field, parts, out))
+            write_validity(array.validity(), buffers, out)?;
+            array.values().iter().try_for_each(|field| write(&**field, buffers, out))
         }
         PhysicalType::Dictionary(key) => keys!(key, K => {
             let array: &DictionaryArray<K> = is(array)?;
-            write(array.keys(), parts, out)?;
-            write(&**array.values(), parts, out)
+            write(array.keys(), buffers, out)?;
+            write(&**array.values(), buffers, out)
         }),
-        other => Err(Misfit::new(format!("a column of {other:?} cannot go to another process"))),
+        other => Err(CodecError::new(format!("a column of {other:?} cannot go to another process"))),
     }
 }
 
 fn write_primitive<'a, T: NativeType>(
     array: &'a PrimitiveArray<T>,
-    parts: &mut Parts<'a>,
+    buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
-) -> Result<(), Misfit> {
-    write_validity(array.validity(), parts, out)?;
-    parts.add_values(array.values().as_slice());
+) -> Result<(), CodecError> {
+    write_validity(array.validity(), buffers, out)?;
+    buffers.add_values(array.values().as_slice());
     Ok(())
 }
 
-fn write_binary<'a>(array: &'a BinaryArray<i64>, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-    write_validity(array.validity(), parts, out)?;
+fn write_binary<'a>(
+    array: &'a BinaryArray<i64>,
+    buffers: &mut ColumnBuffers<'a>,
+    out: &mut Encoder<'_>,
+) -> Result<(), CodecError> {
+    write_validity(array.validity(), buffers, out)?;
     let (first, last) = (*array.offsets().first(), *array.offsets().last());
     let used = usize::try_from(first).ok().zip(usize::try_from(last).ok());
     let used = used.and_then(|(first, last)| array.values().get(first..last)).ok_or_else(missing)?;
     let offsets: Vec<i64> = array.offsets().iter().map(|offset| offset - first).collect();
-    parts.add_own(SharedStorage::bytes_from_pod_vec(offsets));
-    parts.add(used);
+    buffers.add_own(SharedStorage::bytes_from_pod_vec(offsets));
+    buffers.add(used);
     Ok(())
 }
 
-fn write_list<'a>(array: &'a dyn Array, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+fn write_list<'a>(
+    array: &'a dyn Array,
+    buffers: &mut ColumnBuffers<'a>,
+    out: &mut Encoder<'_>,
+) -> Result<(), CodecError> {
     let array: &ListArray<i64> = is(array)?;
-    write_validity(array.validity(), parts, out)?;
-    parts.add_values(array.offsets().as_slice());
-    write(&**array.values(), parts, out)
+    write_validity(array.validity(), buffers, out)?;
+    buffers.add_values(array.offsets().as_slice());
+    write(&**array.values(), buffers, out)
 }
 
-/// An array of the type, as it was described.
-pub(super) fn read(dtype: &ArrowDataType, came: &mut Came, input: &mut Decoder<'_>) -> Result<Box<dyn Array>, Misfit> {
+/// Reads an array of this type.
+pub(super) fn read(
+    dtype: &ArrowDataType,
+    received: &mut ReceivedBuffers,
+    input: &mut Decoder<'_>,
+) -> Result<Box<dyn Array>, CodecError> {
     let len: usize = input.value()?;
     let own = || dtype.clone();
     match dtype.to_physical_type() {
-        PhysicalType::Null => Ok(Box::new(NullArray::try_new(own(), len).map_err(Misfit::new)?)),
+        PhysicalType::Null => Ok(Box::new(NullArray::try_new(own(), len).map_err(CodecError::new)?)),
         PhysicalType::Boolean => {
-            let validity = read_validity(came, input, len)?;
-            let values = read_bitmap(came, input, len)?;
-            Ok(Box::new(BooleanArray::try_new(own(), values, validity).map_err(Misfit::new)?))
+            let validity = read_validity(received, input, len)?;
+            let values = read_bitmap(received, input, len)?;
+            Ok(Box::new(BooleanArray::try_new(own(), values, validity).map_err(CodecError::new)?))
         }
         PhysicalType::Primitive(primitive) => primitives!(primitive, A => {
-            let validity = read_validity(came, input, len)?;
-            let values = Buffer::from_storage(came.shared(Some(len))?);
-            Ok(Box::new(A::try_new(own(), values, validity).map_err(Misfit::new)?) as Box<dyn Array>)
+            let validity = read_validity(received, input, len)?;
+            let values = Buffer::from_storage(received.shared(Some(len))?);
+            Ok(Box::new(A::try_new(own(), values, validity).map_err(CodecError::new)?) as Box<dyn Array>)
         }),
-        PhysicalType::Utf8View => views::read::<str>(own(), len, came, input),
-        PhysicalType::BinaryView => views::read::<[u8]>(own(), len, came, input),
+        PhysicalType::Utf8View => views::read::<str>(own(), len, received, input),
+        PhysicalType::BinaryView => views::read::<[u8]>(own(), len, received, input),
         PhysicalType::LargeBinary => {
-            let validity = read_validity(came, input, len)?;
-            let offsets = read_offsets(came, len)?;
-            let values = came.own_buffer::<u8>(None)?;
-            Ok(Box::new(BinaryArray::<i64>::try_new(own(), offsets, values, validity).map_err(Misfit::new)?))
+            let validity = read_validity(received, input, len)?;
+            let offsets = read_offsets(received, len)?;
+            let values = received.own_buffer::<u8>(None)?;
+            Ok(Box::new(BinaryArray::<i64>::try_new(own(), offsets, values, validity).map_err(CodecError::new)?))
         }
         PhysicalType::LargeList => {
-            let validity = read_validity(came, input, len)?;
-            let offsets = read_offsets(came, len)?;
+            let validity = read_validity(received, input, len)?;
+            let offsets = read_offsets(received, len)?;
             let ArrowDataType::LargeList(inner) = dtype.to_storage() else { return Err(missing()) };
-            let values = read(&inner.dtype, came, input)?;
-            Ok(Box::new(ListArray::try_new(own(), offsets, values, validity).map_err(Misfit::new)?))
+            let values = read(&inner.dtype, received, input)?;
+            Ok(Box::new(ListArray::try_new(own(), offsets, values, validity).map_err(CodecError::new)?))
         }
         PhysicalType::FixedSizeList => {
-            let validity = read_validity(came, input, len)?;
+            let validity = read_validity(received, input, len)?;
             let ArrowDataType::FixedSizeList(inner, _) = dtype.to_storage() else { return Err(missing()) };
-            let values = read(&inner.dtype, came, input)?;
-            Ok(Box::new(FixedSizeListArray::try_new(own(), len, values, validity).map_err(Misfit::new)?))
+            let values = read(&inner.dtype, received, input)?;
+            Ok(Box::new(FixedSizeListArray::try_new(own(), len, values, validity).map_err(CodecError::new)?))
         }
         PhysicalType::Struct => {
-            let validity = read_validity(came, input, len)?;
+            let validity = read_validity(received, input, len)?;
             let ArrowDataType::Struct(fields) = dtype.to_storage() else { return Err(missing()) };
-            let fields = fields.iter().map(|field| read(&field.dtype, came, input)).collect::<Result<_, _>>()?;
-            Ok(Box::new(StructArray::try_new(own(), len, fields, validity).map_err(Misfit::new)?))
+            let fields = fields.iter().map(|field| read(&field.dtype, received, input)).collect::<Result<_, _>>()?;
+            Ok(Box::new(StructArray::try_new(own(), len, fields, validity).map_err(CodecError::new)?))
         }
-        PhysicalType::Dictionary(key) => keys!(key, K => read_dictionary::<K>(own(), came, input)),
-        other => Err(Misfit::new(format!("a column of {other:?} cannot come from another process"))),
+        PhysicalType::Dictionary(key) => keys!(key, K => read_dictionary::<K>(own(), received, input)),
+        other => Err(CodecError::new(format!("a column of {other:?} cannot come from another process"))),
     }
 }
 
-/// Offsets of so many lists or values.
-fn read_offsets(came: &mut Came, len: usize) -> Result<OffsetsBuffer<i64>, Misfit> {
-    let offsets = came.own_buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
-    OffsetsBuffer::try_from(offsets).map_err(Misfit::new)
+/// Reads the offsets of `len` lists or values.
+fn read_offsets(received: &mut ReceivedBuffers, len: usize) -> Result<OffsetsBuffer<i64>, CodecError> {
+    let offsets = received.own_buffer::<i64>(Some(len.checked_add(1).ok_or_else(missing)?))?;
+    OffsetsBuffer::try_from(offsets).map_err(CodecError::new)
 }
 
 fn read_dictionary<K: DictionaryKey>(
     dtype: ArrowDataType,
-    came: &mut Came,
+    received: &mut ReceivedBuffers,
     input: &mut Decoder<'_>,
-) -> Result<Box<dyn Array>, Misfit> {
+) -> Result<Box<dyn Array>, CodecError> {
     let ArrowDataType::Dictionary(key, values, _) = dtype.to_storage() else { return Err(missing()) };
     let key = (*key).into();
     let len: usize = input.value()?;
-    let validity = read_validity(came, input, len)?;
-    let mut keys = came.copied::<K>(Some(len), |_| Ok(()))?;
-    let values = read(values, came, input)?;
+    let validity = read_validity(received, input, len)?;
+    let mut keys = received.copied::<K>(Some(len), |_| Ok(()))?;
+    let values = read(values, received, input)?;
     for (row, key) in keys.iter_mut().enumerate() {
         if validity.as_ref().is_some_and(|validity| !validity.get_bit(row)) {
             *key = K::default();
         } else if !(*key).try_into().is_ok_and(|key| key < values.len()) {
-            return Err(Misfit::new("a category that is not among the categories"));
+            return Err(CodecError::new("a category that is not among the categories"));
         }
     }
-    let keys = PrimitiveArray::try_new(key, keys.into(), validity).map_err(Misfit::new)?;
-    Ok(Box::new(DictionaryArray::<K>::try_new(dtype, keys, values).map_err(Misfit::new)?))
+    let keys = PrimitiveArray::try_new(key, keys.into(), validity).map_err(CodecError::new)?;
+    Ok(Box::new(DictionaryArray::<K>::try_new(dtype, keys, values).map_err(CodecError::new)?))
 }

@@ -1,10 +1,10 @@
-//! Categories that have travelled are kept.
+//! Keeps the categories of columns that were sent or received alive, for the life of the process.
 //!
-//! Polars finds categories by their name, and forgets them with the last column of them. If one thread drops that
-//! column while another asks for the name, the second gets new ones, which the first then takes off the list (0.55:
-//! `Categories::drop` removes what stands under its name, whoever that is). The next column of this name is of other
-//! categories, and neither equals nor stacks. Reading a column asks for a name, on any thread, so Fanfold holds on to
-//! those it has written or read.
+//! Polars finds categories by their name, and forgets them when their last column is dropped. If one thread drops that
+//! column while another looks up the name, the second thread gets new categories, which the first thread then removes
+//! from Polars' list: in 0.55, `Categories::drop` removes the entry of its name, even if other categories are in it.
+//! The next column of this name then gets a third set of categories; it neither equals nor stacks with the others.
+//! Reading a column looks names up on any thread, so Fanfold retains all categories that it has written or read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,29 +13,32 @@ use polars_dtype::categorical::Categories;
 
 use crate::sys::owner::PerProcess;
 
-/// So many at most, the first ones: programs may name them at random. To let go of one of them is what must not happen.
-const MOST: usize = 1_000;
-/// Bytes of a name, at most.
-const LONGEST: usize = 1_000;
+/// The categories that are retained at most; programs may make up names. The first ones stay, because releasing one is
+/// the race above.
+const MAX_RETAINED: usize = 1_000;
+/// The length of a name at most, in bytes.
+const MAX_NAME_LEN: usize = 1_000;
 
-/// Those of a parent stay in the child of a fork, whose own list is another.
-static KEPT: PerProcess<Mutex<Vec<Arc<Categories>>>> = PerProcess::new();
+/// The retained categories. In a forked process the parent's list stays in memory, and the process has a list of its
+/// own.
+static RETAINED: PerProcess<Mutex<Vec<Arc<Categories>>>> = PerProcess::new();
 
-/// Holds on to the categories of a column, if it has any. Called while the column lives, or before it is made.
-pub(super) fn keep(field: &Field) {
+/// Retains the categories of a column, if it has any. The caller holds the column, or makes it later.
+pub(super) fn retain(field: &Field) {
     let Some(named) = field.metadata.as_ref().and_then(|metadata| metadata.get(DTYPE_CATEGORICAL_NEW)) else { return };
-    if named.len() > LONGEST {
+    if named.len() > MAX_NAME_LEN {
         return;
     }
     let Some(categories) = find(named) else { return };
-    let mut kept = KEPT.get().lock().unwrap_or_else(PoisonError::into_inner);
-    // Of one name there may be two, if the first was off Polars' list already.
-    if kept.len() < MOST && !kept.iter().any(|one| Arc::ptr_eq(one, &categories)) {
-        kept.push(categories);
+    let mut retained = RETAINED.get().lock().unwrap_or_else(PoisonError::into_inner);
+    // There may be two sets of categories of one name, if Polars had dropped the first from its list.
+    if retained.len() < MAX_RETAINED && !retained.iter().any(|one| Arc::ptr_eq(one, &categories)) {
+        retained.push(categories);
     }
 }
 
-/// The categories of a name as Polars writes it: length, `;`, name, the same of its namespace, and the size of a key.
+/// Parses the name of categories as Polars writes it: length, `;` and name, the same for the namespace, and the
+/// physical type.
 fn find(named: &str) -> Option<Arc<Categories>> {
     let (name, rest) = text(named)?;
     let (namespace, rest) = text(rest)?;
@@ -43,7 +46,7 @@ fn find(named: &str) -> Option<Arc<Categories>> {
     Some(Categories::new(name.into(), namespace.into(), physical))
 }
 
-/// A text behind its length, and what follows it.
+/// Parses a length, `;` and a text of this length; returns the text and the rest.
 fn text(from: &str) -> Option<(&str, &str)> {
     let (len, rest) = from.split_once(';')?;
     rest.split_at_checked(len.parse().ok()?)

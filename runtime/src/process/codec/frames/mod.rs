@@ -1,16 +1,16 @@
-//! DataFrames, series and columns: their buffers are copied into shared memory once.
+//! The codec of DataFrames, series and columns: their buffers are copied into a segment once.
 //!
-//! What Polars keeps as Arrow has it is used by a worker where it lies: numbers, dates, text, bytes, lists, arrays,
-//! structs. The parent uses numbers, dates, times and decimals where they lie, as any bits are valid, and copies the rest
-//! before it checks it ([`parts::Came`]). Categorical and enum columns are put together anew from their categories.
-//! Objects cannot go.
+//! A worker uses the columns that Polars keeps as Arrow does in place: numbers, dates, text, bytes, lists, arrays,
+//! structs. The parent uses numbers, dates, times and decimals in place, because any bits are valid for them, and
+//! checks a copy of everything else ([`buffers::ReceivedBuffers`]). Categorical and enum columns are rebuilt from their
+//! categories. Object columns are refused.
 //!
-//! What arrives is compared with what was sent: the height, and of each column its length, its type and how many of its
-//! values are null. So a column that Polars reads otherwise than it was is an error, and not another column.
+//! The reader compares what it read with what was sent: the height, and for each column its length, its type and its
+//! number of nulls. So a column that Polars reads differently is an error, and never another column.
 
 mod arrays;
+mod buffers;
 mod categories;
-mod parts;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod types;
@@ -22,11 +22,11 @@ use polars::prelude::{Column, CompatLevel, DataFrame, DataType, PolarsError, Ser
 use polars_arrow::datatypes::Field;
 use polars_core::series::IsSorted;
 
-use super::{Decoder, Direct, Encoder, Misfit};
-use parts::{Came, Parts};
+use super::{CodecError, Decoder, Direct, Encoder};
+use buffers::{ColumnBuffers, ReceivedBuffers};
 
-/// A column as it is sent.
-struct Outgoing {
+/// A column that is written.
+struct OutgoingColumn {
     field: Field,
     sorted: u8,
     len: usize,
@@ -34,11 +34,13 @@ struct Outgoing {
     chunks: Vec<Box<dyn polars_arrow::array::Array>>,
 }
 
-impl Outgoing {
-    fn new(column: &Series) -> Result<Self, Misfit> {
+impl OutgoingColumn {
+    fn new(column: &Series) -> Result<Self, CodecError> {
         if column.dtype().contains_objects() {
             let (name, dtype) = (column.name(), column.dtype());
-            return Err(Misfit::new(format!("column `{name}` of type `{dtype}` holds values of this process alone")));
+            return Err(CodecError::new(format!(
+                "column `{name}` of type `{dtype}` holds values of this process alone"
+            )));
         }
         let mut field = column.field().to_arrow(CompatLevel::newest());
         field.name = column.name().clone();
@@ -48,8 +50,8 @@ impl Outgoing {
             IsSorted::Not => 0,
         };
         let (len, nulls) = (column.len(), column.null_count());
-        // Polars joins pieces of categories by their values, and drops nested pieces that have none: so there is one
-        // piece. An enum's values go once, too.
+        // Polars joins chunks of categories by their values, and drops nested chunks without any, so such a column is
+        // sent as one chunk. An enum then also sends its categories once.
         let joined = (column.n_chunks() > 1 && types::has_categories(&field.dtype)).then(|| column.rechunk());
         let column = joined.as_ref().unwrap_or(column);
         let trimmed = column.trim_lists_to_normalized_offsets();
@@ -58,61 +60,63 @@ impl Outgoing {
         Ok(Self { field, sorted, len, nulls, chunks })
     }
 
-    fn write<'a>(&'a self, parts: &mut Parts<'a>, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write<'a>(&'a self, buffers: &mut ColumnBuffers<'a>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         types::write_field(&self.field, out)?;
         out.value(&(self.sorted, self.len, self.nulls, self.chunks.len()))?;
-        self.chunks.iter().try_for_each(|chunk| arrays::write(&**chunk, parts, out))
+        self.chunks.iter().try_for_each(|chunk| arrays::write(&**chunk, buffers, out))
     }
 }
 
-/// Columns of one height, all in one block.
-fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), Misfit> {
-    let columns = columns.iter().map(|column| Outgoing::new(column)).collect::<Result<Vec<_>, _>>()?;
+/// Writes columns of one height, with all their buffers in one attachment.
+fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), CodecError> {
+    let columns = columns.iter().map(|column| OutgoingColumn::new(column)).collect::<Result<Vec<_>, _>>()?;
     let mut described = Vec::new();
-    let mut parts = Parts::default();
+    let mut buffers = ColumnBuffers::default();
     let mut nothing = Vec::new();
-    let mut description = Encoder { bytes: &mut described, blocks: &mut nothing, outbox: None };
+    let mut description = Encoder { bytes: &mut described, attachments: &mut nothing, outbox: None };
     description.value(&(height, columns.len()))?;
     for column in &columns {
-        column.write(&mut parts, &mut description).map_err(|error| of_column(&column.field, error))?;
+        column.write(&mut buffers, &mut description).map_err(|error| of_column(&column.field, error))?;
     }
-    parts.write(out)?;
+    buffers.write(out)?;
     out.bytes.append(&mut described);
     Ok(())
 }
 
-fn of_column(field: &Field, what: impl fmt::Display) -> Misfit {
-    Misfit::new(format!("column `{}`: {what}", field.name))
+fn of_column(field: &Field, what: impl fmt::Display) -> CodecError {
+    CodecError::new(format!("column `{}`: {what}", field.name))
 }
 
-fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), Misfit> {
-    let mut came = Came::read(input)?;
+fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), CodecError> {
+    let mut received = ReceivedBuffers::read(input)?;
     let (height, width): (usize, usize) = input.value()?;
     let columns = (0..width).map(|_| {
         let field = types::read_field(input)?;
-        read_column(&field, &mut came, input).map_err(|error| of_column(&field, error))
+        read_column(&field, &mut received, input).map_err(|error| of_column(&field, error))
     });
-    Ok((height, columns.collect::<Result<_, Misfit>>()?))
+    Ok((height, columns.collect::<Result<_, CodecError>>()?))
 }
 
-fn read_column(field: &Field, came: &mut Came, input: &mut Decoder<'_>) -> Result<Series, Misfit> {
+fn read_column(field: &Field, received: &mut ReceivedBuffers, input: &mut Decoder<'_>) -> Result<Series, CodecError> {
     let (sorted, len, nulls, chunks): (u8, usize, usize, usize) = input.value()?;
-    let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, came, input));
+    let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, received, input));
     let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
     let mut series = if chunks.is_empty() {
         Series::new_empty(field.name.clone(), &DataType::from_arrow_field(field))
     } else {
-        Series::try_from((field, chunks)).map_err(Misfit::new)?
+        Series::try_from((field, chunks)).map_err(CodecError::new)?
     };
-    let came = (series.len(), series.null_count());
-    if came != (len, nulls) {
-        let (rows, null) = came;
-        return Err(Misfit::new(format!("{len} rows were sent, {nulls} of them null, and {rows} came, {null} null")));
+    let received = (series.len(), series.null_count());
+    if received != (len, nulls) {
+        let (rows, null) = received;
+        return Err(CodecError::new(format!(
+            "{len} rows were sent, {nulls} of them null, and {rows} came, {null} null"
+        )));
     }
     let dtype = series.dtype();
     let as_sent = dtype.to_arrow_field(field.name.clone(), CompatLevel::newest());
     if (&as_sent.dtype, &as_sent.metadata) != (&field.dtype, &field.metadata) {
-        return Err(Misfit::new(format!(
+        return Err(CodecError::new(format!(
             "it was sent as {:?} and came as `{dtype}`: extension types must be registered in both processes",
             field.dtype
         )));
@@ -126,51 +130,51 @@ fn read_column(field: &Field, came: &mut Came, input: &mut Decoder<'_>) -> Resul
 }
 
 impl Direct for DataFrame {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let columns: Vec<&Series> = self.columns().iter().map(Column::as_materialized_series).collect();
         write(self.height(), &columns, out)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let (height, columns) = read(input)?;
-        DataFrame::new(height, columns.into_iter().map(Column::from).collect()).map_err(Misfit::new)
+        DataFrame::new(height, columns.into_iter().map(Column::from).collect()).map_err(CodecError::new)
     }
 }
 
 impl Direct for Series {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         write(self.len(), &[self], out)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let (_, mut columns) = read(input)?;
-        columns.pop().ok_or_else(|| Misfit::new("a column is missing"))
+        columns.pop().ok_or_else(|| CodecError::new("a column is missing"))
     }
 }
 
 impl Direct for Column {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         Direct::write(self.as_materialized_series(), out)
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         <Series as Direct>::read(input).map(Column::from)
     }
 }
 
-/// A Polars error as its kind and what it says.
+/// A Polars error crosses as its kind and its message.
 impl Direct for PolarsError {
-    fn write(&self, out: &mut Encoder<'_>) -> Result<(), Misfit> {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         let said = self.to_string();
         let kind =
             KINDS.iter().position(|make| std::mem::discriminant(&make(String::new())) == std::mem::discriminant(self));
-        // Each kind's text begins with what `to_string` adds.
+        // `to_string` puts a prefix before the message of each kind.
         let prefix = kind.map(|kind| KINDS[kind](String::new()).to_string());
         let said = prefix.and_then(|prefix| said.strip_prefix(&prefix).map(str::to_owned)).unwrap_or(said);
         out.value(&(kind, said))
     }
 
-    fn read(input: &mut Decoder<'_>) -> Result<Self, Misfit> {
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
         let (kind, said): (Option<usize>, String) = input.value()?;
         Ok(match kind.and_then(|kind| KINDS.get(kind)) {
             Some(make) => make(said),
@@ -179,7 +183,7 @@ impl Direct for PolarsError {
     }
 }
 
-/// The kinds of Polars errors that are a text.
+/// The kinds of Polars errors that consist of a message.
 const KINDS: [fn(String) -> PolarsError; 11] = [
     |said| PolarsError::ComputeError(said.into()),
     |said| PolarsError::ColumnNotFound(said.into()),

@@ -1,4 +1,5 @@
-//! Blocks that change under their reader, that say what is not so, and how many bytes columns need.
+//! Tests of received columns: attachments that change while they are read, wrong descriptions, and the bytes that are
+//! sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,69 +9,70 @@ use std::time::{Duration, Instant};
 use polars::prelude::*;
 
 use super::*;
-use crate::process::codec::{Arrived, Block};
+use crate::process::codec::{Attachment, ReceivedAttachment};
 use crate::process::os::Mapping;
 use crate::process::transport::segments::{Inbox, Outbox};
 
-/// Random numbers that depend on the seed alone.
+/// A sequence of random numbers that is the same in every run (`SplitMix64`).
 fn random(seed: u64) -> impl FnMut() -> u64 {
     let mut random = fastrand::Rng::with_seed(seed);
     move || random.u64(..)
 }
 
-/// A worker's memory and its parent's view of it.
+/// A worker's outbox, its parent's inbox, and the worker's mapping of the segment between them.
 #[derive(Default)]
-struct Ends {
+struct SharedPair {
     outbox: Outbox,
     inbox: Inbox,
     /// The worker's mapping of the one segment.
     memory: Option<Arc<Mapping>>,
-    /// Bytes of the block in it.
+    /// Bytes of the block in the segment.
     len: u64,
 }
 
-impl Ends {
-    /// The message of a frame whose buffers are one block.
-    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<Arrived>) {
-        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-        let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut self.outbox) };
+impl SharedPair {
+    /// Writes a frame as a worker does; returns the message and the attachment as the parent receives them.
+    fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<ReceivedAttachment>) {
+        let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+        let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut self.outbox) };
         Direct::write(df, &mut out).expect("it can be written");
-        let [Block::Bytes(sent)] = blocks[..] else { panic!("it is one block") };
+        let [Attachment::Segment(sent)] = attachments[..] else { panic!("it is one block") };
         self.len = sent.len;
-        if let Some(fd) = self.outbox.introduce(sent.segment) {
-            self.inbox.learn(sent.segment, &fd).expect("a segment");
+        if let Some(fd) = self.outbox.take_descriptor(sent.segment) {
+            self.inbox.add_segment(sent.segment, &fd).expect("a segment");
             self.memory = Some(Arc::new(Mapping::new(&fd).expect("a segment")));
         }
-        (bytes, vec![Arrived::Bytes(self.inbox.view(sent).expect("it was sent"))])
+        (bytes, vec![ReceivedAttachment::Segment(self.inbox.open(sent).expect("it was sent"))])
     }
 
-    fn word(&self, random: u64) -> Word {
+    fn word(&self, random: u64) -> SegmentWord {
         let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
-        // Before the block is what says whose it is.
+        // The first 8 words hold the state of the segment.
         let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
-        Word { memory, place }
+        SegmentWord { memory, place }
     }
 }
 
-/// A word of the block, as a worker that was taken over reaches it.
-struct Word {
+/// A word of the block, as a compromised worker reaches it.
+struct SegmentWord {
     memory: Arc<Mapping>,
     place: usize,
 }
 
-impl Word {
+impl SegmentWord {
     fn place(&self) -> *mut u64 {
-        // SAFETY: `Ends::word` found a place within the mapping.
+        // SAFETY: `SharedPair::word` chose an index within the mapping.
         unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
     }
 
     fn get(&self) -> u64 {
-        // SAFETY: within the mapping, which is aligned to a page.
+        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`.
         unsafe { self.place().read_volatile() }
     }
 
     fn set(&self, value: u64) {
-        // SAFETY: within the mapping, which is aligned to a page. What is sound does not rely on what is there.
+        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`. Readers rely
+        // on no value of it: this is what the tests check.
         unsafe { self.place().write_volatile(value) };
     }
 }
@@ -80,11 +82,11 @@ fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
     words[usize::try_from(random() % 5).expect("below 5")]
 }
 
-fn read(message: (Vec<u8>, Vec<Arrived>)) -> Result<DataFrame, Misfit> {
+fn read(message: (Vec<u8>, Vec<ReceivedAttachment>)) -> Result<DataFrame, CodecError> {
     <DataFrame as Direct>::read(&mut Decoder::new(&message.0, message.1))
 }
 
-/// Columns of everything that must not change, and one of numbers, which may.
+/// Columns of every kind that must not change, and a column of numbers, which may.
 fn checked() -> PolarsResult<DataFrame> {
     let rows = 0..1_500_usize;
     let words: Vec<Option<String>> =
@@ -107,15 +109,15 @@ fn checked() -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
+fn a_read_frame_does_not_change_when_its_segment_does() -> PolarsResult<()> {
     let df = checked()?;
-    let mut ends = Ends::default();
-    let message = ends.write(&df);
+    let mut pair = SharedPair::default();
+    let message = pair.write(&df);
     let back = read(message).expect("nothing was spoilt");
     assert!(back.equals_missing(&df));
     let mut random = random(1);
     for _ in 0..200_000 {
-        ends.word(random()).set(bad_word(&mut random));
+        pair.word(random()).set(bad_word(&mut random));
     }
     let checked = back.drop("n")?;
     assert!(checked.equals_missing(&df.drop("n")?));
@@ -126,7 +128,7 @@ fn what_was_read_does_not_change_when_its_block_does() -> PolarsResult<()> {
     Ok(())
 }
 
-/// Sets it at the end, also after a panic.
+/// Sets the flag when it is dropped, also after a panic.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -135,7 +137,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// That all values are the same when they are read again, and that texts are text.
+/// Checks that all values are the same when they are read again, and that texts are UTF-8.
 fn is_stable(df: &DataFrame) {
     let print = || {
         let columns = df.columns().iter();
@@ -149,19 +151,19 @@ fn is_stable(df: &DataFrame) {
 }
 
 #[test]
-fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> PolarsResult<()> {
+fn a_segment_that_changes_while_it_is_read_is_refused_or_read_consistently() -> PolarsResult<()> {
     const ROUNDS: u64 = 60;
     let df = checked()?;
-    let mut ends = Ends::default();
+    let mut pair = SharedPair::default();
     let mut accepted = 0;
     for round in 0..ROUNDS {
-        let message = ends.write(&df);
+        let message = pair.write(&df);
         let mut random = random(round);
-        let (word, bad) = (ends.word(random()), bad_word(&mut random));
+        let (word, bad) = (pair.word(random()), bad_word(&mut random));
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // So that a check finds the one, and what comes after it the other.
+                // Alternates, so that a check may see the good word and a later read the bad one.
                 let good = word.get();
                 while !done.load(Ordering::Relaxed) {
                     word.set(bad);
@@ -169,7 +171,7 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
                 }
             });
             let _done = Done(&done);
-            // Polars may panic at what no Arrow data is; whoever reads a result contains that.
+            // Polars may panic on invalid Arrow data. Callers catch panics when they read a result.
             if let Ok(Ok(read)) = catch_unwind(AssertUnwindSafe(|| read(message))) {
                 is_stable(&read.drop("n").expect("it is there"));
                 accepted += 1;
@@ -181,17 +183,19 @@ fn a_block_that_changes_while_it_is_read_is_refused_or_read_as_it_was_once() -> 
 }
 
 #[test]
-fn what_arrives_is_compared_with_what_was_sent() {
+fn a_column_that_differs_from_its_description_is_refused() {
     let series = Series::new("x".into(), [Some("a"), None, Some("b")]);
-    let read = |change: fn(&mut Outgoing)| {
-        let mut column = Outgoing::new(&series).expect("it can be sent");
+    let read = |change: fn(&mut OutgoingColumn)| {
+        let mut column = OutgoingColumn::new(&series).expect("it can be sent");
         change(&mut column);
-        let (mut bytes, mut blocks, mut described) = (Vec::new(), Vec::new(), Vec::new());
-        let mut parts = Parts::default();
-        let mut description = Encoder { bytes: &mut described, blocks: &mut Vec::new(), outbox: None };
+        let (mut bytes, mut attachments, mut described) = (Vec::new(), Vec::new(), Vec::new());
+        let mut buffers = ColumnBuffers::default();
+        let mut description = Encoder { bytes: &mut described, attachments: &mut Vec::new(), outbox: None };
         description.value(&(3_usize, 1_usize)).expect("numbers");
-        column.write(&mut parts, &mut description).expect("it can be written");
-        parts.write(&mut Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None }).expect("it is small");
+        column.write(&mut buffers, &mut description).expect("it can be written");
+        buffers
+            .write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None })
+            .expect("it is small");
         bytes.append(&mut described);
         <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
     };
@@ -205,27 +209,27 @@ fn what_arrives_is_compared_with_what_was_sent() {
 }
 
 #[test]
-fn a_column_without_pieces_comes_as_an_empty_one() {
+fn a_column_without_chunks_arrives_empty() {
     let nothing = std::iter::empty::<polars_arrow::array::Int64Array>();
     let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
     assert_eq!(series.n_chunks(), 0);
     let mut bytes = Vec::new();
-    let mut out = Encoder { bytes: &mut bytes, blocks: &mut Vec::new(), outbox: None };
+    let mut out = Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None };
     Direct::write(&series, &mut out).expect("it can be written");
     let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
     assert_eq!((back.field(), back.len()), (series.field(), 0));
 }
 
-/// How many bytes a series needs on its way.
+/// The bytes that a series takes when it is sent.
 fn size(series: &Series) -> usize {
-    let (mut bytes, mut blocks, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
-    let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: Some(&mut outbox) };
+    let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
+    let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut outbox) };
     Direct::write(series, &mut out).expect("it can be written");
-    let blocks = blocks.iter().map(|block| match block {
-        Block::Bytes(sent) => usize::try_from(sent.len).expect("64 bits"),
-        Block::Descriptor(_) => 0,
+    let attachments = attachments.iter().map(|block| match block {
+        Attachment::Segment(sent) => usize::try_from(sent.len).expect("64 bits"),
+        Attachment::Descriptor(_) => 0,
     });
-    bytes.len() + blocks.sum::<usize>()
+    bytes.len() + attachments.sum::<usize>()
 }
 
 /// Texts of 100 bytes.
@@ -233,7 +237,7 @@ fn texts(rows: usize) -> Series {
     Series::new("x".into(), (0..rows).map(|row| format!("{row:0100}")).collect::<Vec<_>>())
 }
 
-/// 100 bytes, a view, and what describes a column and its chunks.
+/// An upper bound for texts of 100 bytes: bytes, views, and the description of a column and its chunks.
 fn most(rows: usize) -> usize {
     rows * (2 * 100 + 16 + 8 + 8) + 1_000
 }
@@ -253,16 +257,16 @@ fn a_slice_of_texts_sends_what_it_uses() -> PolarsResult<()> {
         assert!(size(&pairs.slice(start, 50)) <= most(100));
     }
     assert!(size(&lists.slice(3, 2)) <= most(200));
-    // Another column of the same buffers, of which it uses every tenth text.
+    // A column that shares the buffers and uses every tenth text.
     let mask: BooleanChunked = (0..rows).map(|row| row % 10 == 0).collect();
     assert!(size(&all.filter(&mask)?) <= most(rows / 10));
-    // Many chunks: in all, little more than the whole column.
+    // Many chunks together take little more than the whole column.
     let chunks: usize = (0..64).map(|chunk| size(&all.slice(chunk * 1_562, 1_562))).sum();
     assert!(chunks <= size(&all) * 5 / 4, "{chunks}");
-    // The same text in each row goes once.
+    // Equal rows share one text, which is sent once.
     let same = Series::new("x".into(), ["a text that is not in its view"]).new_from_index(0, rows);
     assert!(size(&same) <= rows * 16 + 1_000, "{}", size(&same));
-    // What only rows that are null refer to does not go.
+    // Texts that only null rows refer to are not sent.
     let nulls: BooleanChunked = (0..rows).map(|row| row == 5).collect();
     let one = all.zip_with(&nulls, &Series::full_null("x".into(), rows, all.dtype()))?;
     assert!(size(&one) <= rows * (16 + 1) + 2_000, "{}", size(&one));
@@ -281,11 +285,12 @@ fn an_enum_sends_its_names_once() -> PolarsResult<()> {
     Ok(())
 }
 
-/// A read that is linear takes a moment; one that is not takes minutes.
+/// A linear check takes under a second here, a quadratic one minutes.
 #[test]
-fn texts_that_overlap_are_checked_once() {
+fn overlapping_texts_are_checked_in_linear_time() {
     let mut bytes = vec![b'a'; 1 << 20];
-    bytes.push(0xff); // so that it is not all text
+    // Not UTF-8 as a whole.
+    bytes.push(0xff);
     let len = 1 << 19;
     let view = |(offset, start): (u32, usize)| {
         polars_arrow::array::View::new_from_bytes(&bytes[start..start + len], 0, offset)

@@ -1,13 +1,13 @@
-//! Types of columns, as Arrow has them: written and read.
+//! The Arrow types of columns: writing and reading them.
 
 use std::sync::Arc;
 
 use polars_arrow::datatypes::{ArrowDataType as Type, ExtensionType, Field, IntegerType, Metadata, TimeUnit};
 
 use super::categories;
-use crate::process::codec::{Decoder, Encoder, Misfit};
+use crate::process::codec::{CodecError, Decoder, Encoder};
 
-/// Types without parameters, by their number on the way.
+/// The types without parameters; a type's tag is its index.
 const PLAIN: [Type; 19] = [
     Type::Null,
     Type::Boolean,
@@ -30,18 +30,17 @@ const PLAIN: [Type; 19] = [
     Type::LargeBinary,
 ];
 
-/// Arrow's name for Polars' objects, whose values are addresses in memory: read, it would be an address that the sender
-/// chose.
+/// Arrow's name for Polars' object type. Its values are addresses in memory, so a compromised worker could choose them.
 const OBJECT: &str = "_POLARS_PYTHON_OBJECT";
 
-/// Levels of types within types: what is deeper is neither written nor read, as each is a level of the stack.
-const DEEPEST: u8 = 100;
+/// The nesting levels of a type that are written and read. Each level takes a stack frame.
+const MAX_DEPTH: u8 = 100;
 
-/// One level less.
-fn deeper(depth: u8) -> Result<u8, Misfit> {
+/// The depth that is left for the inner types.
+fn deeper(depth: u8) -> Result<u8, CodecError> {
     depth.checked_sub(1).ok_or_else(|| {
-        Misfit::new(format!(
-            "a column of a type that is too deep, with more than {DEEPEST} lists and structs within each other: send a \
+        CodecError::new(format!(
+            "a column of a type that is too deep, with more than {MAX_DEPTH} lists and structs within each other: send a \
              flatter one (`explode`, `unnest`)"
         ))
     })
@@ -59,7 +58,7 @@ const EXTENSION: u8 = 40;
 
 const UNITS: [TimeUnit; 4] = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond];
 
-const KEYS: [IntegerType; 8] = [
+const DICTIONARY_KEYS: [IntegerType; 8] = [
     IntegerType::Int8,
     IntegerType::Int16,
     IntegerType::Int32,
@@ -70,28 +69,28 @@ const KEYS: [IntegerType; 8] = [
     IntegerType::UInt64,
 ];
 
-pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), Misfit> {
-    write_field_within(field, out, DEEPEST)
+pub(super) fn write_field(field: &Field, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+    write_field_within(field, out, MAX_DEPTH)
 }
 
-/// A field whose type is so many levels deep at most.
-fn write_field_within(field: &Field, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misfit> {
+/// Writes a field whose type has at most `depth` levels.
+fn write_field_within(field: &Field, out: &mut Encoder<'_>, depth: u8) -> Result<(), CodecError> {
     out.value(field.name.as_str())?;
     write_type(&field.dtype, out, depth)?;
-    // It looks at all levels of the type, whose number is known to be small by now.
-    categories::keep(field);
+    // `retain` walks all levels of the type. `write_type` has checked their number.
+    categories::retain(field);
     out.value(&field.is_nullable)?;
     let metadata = field.metadata.iter().flat_map(|metadata| metadata.iter());
     let metadata: Vec<(&str, &str)> = metadata.map(|(key, value)| (key.as_str(), value.as_str())).collect();
     out.value(&metadata)
 }
 
-pub(super) fn read_field(input: &mut Decoder<'_>) -> Result<Field, Misfit> {
-    read_field_within(input, DEEPEST)
+pub(super) fn read_field(input: &mut Decoder<'_>) -> Result<Field, CodecError> {
+    read_field_within(input, MAX_DEPTH)
 }
 
-/// A field whose type is so many levels deep at most.
-fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, Misfit> {
+/// Reads a field whose type has at most `depth` levels.
+fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, CodecError> {
     let name: String = input.value()?;
     let dtype = read_type(input, depth)?;
     let nullable = input.value()?;
@@ -101,11 +100,11 @@ fn read_field_within(input: &mut Decoder<'_>, depth: u8) -> Result<Field, Misfit
         let metadata = metadata.into_iter().map(|(key, value)| (key.into(), value.into()));
         field.metadata = Some(Arc::new(metadata.collect::<Metadata>()));
     }
-    categories::keep(&field);
+    categories::retain(&field);
     Ok(field)
 }
 
-/// Whether categories or enum values are in a column of this type, at any level.
+/// Whether a column of this type holds categories or enum values, at any level.
 pub(super) fn has_categories(dtype: &Type) -> bool {
     match dtype {
         Type::Dictionary(..) => true,
@@ -116,12 +115,12 @@ pub(super) fn has_categories(dtype: &Type) -> bool {
     }
 }
 
-fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, Misfit> {
+fn number<T: PartialEq>(all: &[T], one: &T) -> Result<u8, CodecError> {
     let place = all.iter().position(|other| other == one).and_then(|place| u8::try_from(place).ok());
-    place.ok_or_else(|| Misfit::new("it has a unit or a key that is unknown"))
+    place.ok_or_else(|| CodecError::new("it has a unit or a key that is unknown"))
 }
 
-fn write_type(dtype: &Type, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misfit> {
+fn write_type(dtype: &Type, out: &mut Encoder<'_>, depth: u8) -> Result<(), CodecError> {
     let depth = deeper(depth)?;
     match dtype {
         Type::Timestamp(unit, zone) => {
@@ -144,7 +143,7 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misf
             fields.iter().try_for_each(|field| write_field_within(field, out, depth))
         }
         Type::Dictionary(key, values, sorted) => {
-            out.tagged(DICTIONARY, &(number(&KEYS, key)?, sorted))?;
+            out.tagged(DICTIONARY, &(number(&DICTIONARY_KEYS, key)?, sorted))?;
             write_type(values, out, depth)
         }
         Type::Extension(extension) => {
@@ -154,14 +153,14 @@ fn write_type(dtype: &Type, out: &mut Encoder<'_>, depth: u8) -> Result<(), Misf
         }
         plain => match number(&PLAIN, plain) {
             Ok(number) => out.value(&number),
-            Err(_) => Err(Misfit::new(format!("a column of type {dtype:?} cannot go to another process"))),
+            Err(_) => Err(CodecError::new(format!("a column of type {dtype:?} cannot go to another process"))),
         },
     }
 }
 
-fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
+fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, CodecError> {
     let depth = deeper(depth)?;
-    let unknown = || Misfit::new("a column of an unknown type");
+    let unknown = || CodecError::new("a column of an unknown type");
     let unit = |input: &mut Decoder<'_>| {
         let number: u8 = input.value()?;
         UNITS.get(usize::from(number)).copied().ok_or_else(unknown)
@@ -189,7 +188,7 @@ fn read_type(input: &mut Decoder<'_>, depth: u8) -> Result<Type, Misfit> {
         }
         DICTIONARY => {
             let (key, sorted): (u8, bool) = input.value()?;
-            let key = KEYS.get(usize::from(key)).copied().ok_or_else(unknown)?;
+            let key = DICTIONARY_KEYS.get(usize::from(key)).copied().ok_or_else(unknown)?;
             Type::Dictionary(key, Box::new(read_type(input, depth)?), sorted)
         }
         EXTENSION => {
@@ -209,12 +208,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_that_is_too_deep_is_not_written() {
-        for (levels, crosses) in [(DEEPEST - 1, true), (DEEPEST, false), (u8::MAX, false)] {
+    fn a_type_nested_too_deep_is_not_written() {
+        for (levels, crosses) in [(MAX_DEPTH - 1, true), (MAX_DEPTH, false), (u8::MAX, false)] {
             let field = |dtype| Field::new("item".into(), dtype, true);
             let dtype = (0..levels).fold(Type::Int64, |inner, _| Type::LargeList(Box::new(field(inner))));
-            let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-            let mut out = Encoder { bytes: &mut bytes, blocks: &mut blocks, outbox: None };
+            let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+            let mut out = Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None };
             let written = write_field(&field(dtype.clone()), &mut out);
             match written {
                 Ok(()) => {

@@ -1,10 +1,10 @@
-//! Arrays of texts and bytes: 16 bytes a value (a view), which hold a short value, or say where a long one lies.
+//! Arrays of texts and bytes: 16 bytes a value (a view), which hold a short value or refer to a long one in a buffer.
 //!
-//! A slice of a column keeps all of the column's buffers. So what goes to another process is what the views of the array
-//! use: a buffer of which they use at least half goes as it is, and of the others only the bytes that are used go. The
-//! bytes are copied once, into the block.
+//! A slice of a column keeps all buffers of the column. So only the bytes that the views of the array use are sent: a
+//! buffer is sent whole if the views use at least half of it, and else only the used bytes. The bytes are copied once,
+//! into the attachment.
 //!
-//! The parent of a worker checks views and bytes, in a copy that the worker cannot reach ([`Came`]).
+//! The parent of a worker checks views and bytes in a private copy ([`ReceivedBuffers`]).
 
 use polars_arrow::array::{Array, BinaryViewArrayGeneric, View, ViewType};
 use polars_arrow::bitmap::Bitmap;
@@ -12,46 +12,46 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::{Buffer, SharedStorage};
 
 use super::arrays::{is, read_validity, write_validity};
-use super::parts::{Came, Parts, missing};
-use crate::process::codec::{Decoder, Encoder, Misfit};
+use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
+use crate::process::codec::{CodecError, Decoder, Encoder};
 
-/// Bytes of a buffer at most: Arrow's offsets in it are `i32`.
+/// The length of a buffer at most: Arrow's offsets in a buffer are `i32`.
 const LONGEST_BUFFER: usize = i32::MAX as usize;
 
 pub(super) fn write<'a, T: ViewType + ?Sized>(
     array: &'a dyn Array,
-    parts: &mut Parts<'a>,
+    buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
-) -> Result<(), Misfit> {
+) -> Result<(), CodecError> {
     let array: &BinaryViewArrayGeneric<T> = is(array)?;
-    write_validity(array.validity(), parts, out)?;
-    let (views, buffers) = (array.views().as_slice(), array.data_buffers().as_slice());
+    write_validity(array.validity(), buffers, out)?;
+    let (views, data) = (array.views().as_slice(), array.data_buffers().as_slice());
     let packed = match array.validity() {
-        None => Packed::new(views, buffers, |_| true, LONGEST_BUFFER),
-        Some(validity) => Packed::new(views, buffers, |row| validity.get_bit(row), LONGEST_BUFFER),
+        None => PackedViews::new(views, data, |_| true, LONGEST_BUFFER),
+        Some(validity) => PackedViews::new(views, data, |row| validity.get_bit(row), LONGEST_BUFFER),
     };
     let Some(packed) = packed else {
-        out.value(&buffers.len())?;
-        buffers.iter().for_each(|buffer| parts.add(buffer.as_slice()));
-        parts.add_values(views);
+        out.value(&data.len())?;
+        data.iter().for_each(|buffer| buffers.add(buffer.as_slice()));
+        buffers.add_values(views);
         return Ok(());
     };
     out.value(&packed.buffers.len())?;
-    packed.buffers.into_iter().for_each(|runs| parts.add_runs(runs));
-    parts.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
+    packed.buffers.into_iter().for_each(|runs| buffers.add_runs(runs));
+    buffers.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
     Ok(())
 }
 
-/// What an array uses of its buffers.
-struct Packed<'a> {
+/// The views and buffers of an array without the bytes that it does not use.
+struct PackedViews<'a> {
     views: Vec<View>,
     /// The bytes of each buffer, in runs.
     buffers: Vec<Vec<&'a [u8]>>,
 }
 
-impl<'a> Packed<'a> {
-    /// Nothing if all buffers are to go as they are. `is_valid` says of a row whether it is not null: what views of nulls
-    /// refer to does not go.
+impl<'a> PackedViews<'a> {
+    /// `None` if all buffers are sent whole. `is_valid` says whether a row is not null: bytes of null rows are not
+    /// sent.
     fn new(
         views: &[View],
         buffers: &'a [Buffer<u8>],
@@ -61,25 +61,25 @@ impl<'a> Packed<'a> {
         if buffers.is_empty() {
             return None;
         }
-        let far = || views.iter().enumerate().filter(|(row, view)| !view.is_inline() && is_valid(*row));
-        // Most slices use few of the buffers, which are beside each other.
+        let long = || views.iter().enumerate().filter(|(row, view)| !view.is_inline() && is_valid(*row));
+        // Most slices use few of the buffers, and these are neighbours.
         let (mut first, mut last) = (u32::MAX, 0);
-        for (_, view) in far() {
+        for (_, view) in long() {
             first = first.min(view.buffer_idx);
             last = last.max(view.buffer_idx);
         }
-        let near = buffers.get(first as usize..=last as usize).unwrap_or_default();
-        let mut used = vec![0_usize; near.len()];
-        for (_, view) in far() {
+        let in_range = buffers.get(first as usize..=last as usize).unwrap_or_default();
+        let mut used = vec![0_usize; in_range.len()];
+        for (_, view) in long() {
             used[(view.buffer_idx - first) as usize] += view.length as usize;
         }
         let is_kept = |(buffer, used): (&Buffer<u8>, &usize)| *used > 0 && *used >= buffer.len() / 2;
-        let kept: Vec<bool> = near.iter().zip(&used).map(is_kept).collect();
-        if near.len() == buffers.len() && kept.iter().all(|kept| *kept) {
+        let kept: Vec<bool> = in_range.iter().zip(&used).map(is_kept).collect();
+        if in_range.len() == buffers.len() && kept.iter().all(|kept| *kept) {
             return None;
         }
-        let mut packer = Packer { longest, first, near, ..Packer::default() };
-        for (buffer, kept) in near.iter().zip(kept) {
+        let mut packer = ViewPacker { longest, first, in_range, ..ViewPacker::default() };
+        for (buffer, kept) in in_range.iter().zip(kept) {
             packer.numbers.push(kept.then(|| packer.next_number()));
             if kept {
                 packer.buffers.push(vec![buffer.as_slice()]);
@@ -96,44 +96,43 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// Puts the bytes that views refer to behind each other. Views that follow each other refer mostly to bytes that follow
-/// each other, and these stay one run.
+/// Joins the bytes that views refer to. Neighbouring views mostly refer to neighbouring bytes, which stay one run.
 #[derive(Default)]
-struct Packer<'a> {
+struct ViewPacker<'a> {
     longest: usize,
-    /// The number of the first one of the buffers that views refer to.
+    /// The number of the first buffer that views refer to.
     first: u32,
-    near: &'a [Buffer<u8>],
-    /// The new number of each of them that goes as it is.
+    in_range: &'a [Buffer<u8>],
+    /// The new number of each buffer that is sent whole.
     numbers: Vec<Option<u32>>,
-    /// The new buffers; the last one is being filled, and the last run is not in it yet.
+    /// The new buffers. The last one is being filled, without the current run.
     buffers: Vec<Vec<&'a [u8]>>,
-    /// Bytes in the last buffer, without the last run.
+    /// Bytes in the last buffer, without the current run.
     len: usize,
-    run: Run,
+    run: ByteRun,
 }
 
-/// Bytes of one buffer, without a gap.
+/// Consecutive bytes of one buffer.
 #[derive(Default)]
-struct Run {
-    /// The number of the buffer, and where they are in it.
+struct ByteRun {
+    /// The number of the buffer, and the run's offsets in it.
     from: u32,
     start: usize,
     end: usize,
-    /// Where they must end, as the new buffer can be so long at most.
+    /// The offset at which the run must end, because the new buffer may not be longer.
     limit: usize,
-    /// The number of the new buffer, and what is to be added (wrapping) to a place in the old one.
+    /// The number of the new buffer, and the wrapping difference of an offset in it and in the old one.
     number: u32,
     shift: u32,
 }
 
-impl<'a> Packer<'a> {
+impl<'a> ViewPacker<'a> {
     fn next_number(&self) -> u32 {
-        // Each new buffer has bytes of other views, whose buffers have numbers of 32 bits themselves.
+        // There are at most as many new buffers as views with old buffers, whose numbers have 32 bits.
         u32::try_from(self.buffers.len()).unwrap_or(u32::MAX)
     }
 
-    /// The view as it is said in the new buffers.
+    /// Adds the bytes of a view; returns the view with its new buffer and offset.
     fn add(&mut self, view: View) -> View {
         let start = view.offset as usize;
         let end = start + view.length as usize;
@@ -156,15 +155,15 @@ impl<'a> Packer<'a> {
         }
         let limit = end.max(start + self.longest.saturating_sub(self.len));
         let place = u32::try_from(self.len).unwrap_or(u32::MAX);
-        // It begins at an offset of a view.
+        // `start` is the offset of a view, which has 32 bits.
         let shift = place.wrapping_sub(u32::try_from(start).unwrap_or(u32::MAX));
-        self.run = Run { from, start, end, limit, number: self.next_number() - 1, shift };
+        self.run = ByteRun { from, start, end, limit, number: self.next_number() - 1, shift };
     }
 
     fn end_run(&mut self) {
-        let Run { from, start, end, .. } = std::mem::take(&mut self.run);
+        let ByteRun { from, start, end, .. } = std::mem::take(&mut self.run);
         if let Some(last) = self.buffers.last_mut().filter(|_| start < end) {
-            last.push(&self.near[(from - self.first) as usize].as_slice()[start..end]);
+            last.push(&self.in_range[(from - self.first) as usize].as_slice()[start..end]);
             self.len += end - start;
         }
     }
@@ -179,47 +178,47 @@ impl<'a> Packer<'a> {
 pub(super) fn read<T: ViewType + ?Sized>(
     dtype: ArrowDataType,
     len: usize,
-    came: &mut Came,
+    received: &mut ReceivedBuffers,
     input: &mut Decoder<'_>,
-) -> Result<Box<dyn Array>, Misfit> {
-    let validity = read_validity(came, input, len)?;
+) -> Result<Box<dyn Array>, CodecError> {
+    let validity = read_validity(received, input, len)?;
     let count: usize = input.value()?;
-    let (views, buffers) = if came.is_trusted() {
-        let buffers = (0..count).map(|_| came.own_buffer(None)).collect::<Result<Buffer<_>, _>>()?;
-        (came.own_buffer(Some(len))?, buffers)
+    let (views, buffers) = if received.is_trusted() {
+        let buffers = (0..count).map(|_| received.own_buffer(None)).collect::<Result<Buffer<_>, _>>()?;
+        (received.own_buffer(Some(len))?, buffers)
     } else {
-        let buffers = (0..count).map(|_| Checked::read(came, T::IS_UTF8)).collect::<Result<Vec<_>, _>>()?;
-        let mut check = Check::new(T::IS_UTF8, &buffers, validity.as_ref());
-        let views = came.copied(Some(len), |views| check.add(views))?;
+        let buffers = (0..count).map(|_| ReceivedBuffer::read(received, T::IS_UTF8)).collect::<Result<Vec<_>, _>>()?;
+        let mut check = ViewCheck::new(T::IS_UTF8, &buffers, validity.as_ref());
+        let views = received.copied(Some(len), |views| check.add(views))?;
         check.finish()?;
         (Buffer::from(views), buffers.into_iter().map(|buffer| Buffer::from(buffer.bytes)).collect())
     };
-    // SAFETY: views and buffers are a copy that was checked, which the sender cannot reach; or they come from the
-    // parent, which has them in an array of this type.
+    // SAFETY: from a worker, the views and buffers are private copies that `ViewCheck` accepted. From the parent, which
+    // is trusted, they are those of a valid array of this type.
     let array = unsafe { BinaryViewArrayGeneric::<T>::new_unchecked_unknown_md(dtype, views, buffers, validity, None) };
     Ok(Box::new(array))
 }
 
-/// A buffer, and what it is.
-struct Checked {
+/// A received buffer, and what is known of its contents.
+struct ReceivedBuffer {
     bytes: Vec<u8>,
-    kind: Kind,
+    kind: TextKind,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
-    /// Any bytes will do, or all are ASCII.
+enum TextKind {
+    /// All ASCII, or the array is not text.
     Plain,
     Text,
-    /// Some of it may be text.
+    /// Not UTF-8 as a whole, but some of it may be.
     Mixed,
 }
 
-impl Checked {
-    /// The next buffer, for texts or for bytes.
-    fn read(came: &mut Came, text: bool) -> Result<Self, Misfit> {
+impl ReceivedBuffer {
+    /// Reads the next buffer of an array of texts or bytes.
+    fn read(received: &mut ReceivedBuffers, text: bool) -> Result<Self, CodecError> {
         let mut plain = true;
-        let bytes = came.copied(None, |block: &mut [u8]| {
+        let bytes = received.copied(None, |block: &mut [u8]| {
             plain = plain && (!text || block.is_ascii());
             Ok(())
         })?;
@@ -228,34 +227,34 @@ impl Checked {
 
     fn new(bytes: Vec<u8>, plain: bool) -> Self {
         let kind = match plain {
-            true => Kind::Plain,
-            false if std::str::from_utf8(&bytes).is_ok() => Kind::Text,
-            false => Kind::Mixed,
+            true => TextKind::Plain,
+            false if std::str::from_utf8(&bytes).is_ok() => TextKind::Text,
+            false => TextKind::Mixed,
         };
         Self { bytes, kind }
     }
 }
 
-/// Whether all views lie within the buffers, and are text if the buffers' kinds ask for it. Views of rows that are null
-/// become empty.
+/// Checks that all views lie within the buffers, and that views of texts are UTF-8. Views of null rows become empty.
 ///
-/// However much views overlap, the time is linear in the bytes of views and buffers, but for the sorting at the end.
-struct Check<'a> {
+/// The time is linear in the bytes of views and buffers, however much the views overlap, except for the sort at the
+/// end.
+struct ViewCheck<'a> {
     text: bool,
-    buffers: &'a [Checked],
+    buffers: &'a [ReceivedBuffer],
     validity: Option<&'a Bitmap>,
     row: usize,
-    /// Buffer, start and end of what may be text, although its buffer is not all text.
-    doubtful: Vec<(usize, usize, usize)>,
+    /// Buffer, start and end of the views of texts in buffers that are not UTF-8 as a whole.
+    unchecked: Vec<(usize, usize, usize)>,
 }
 
-impl<'a> Check<'a> {
-    fn new(text: bool, buffers: &'a [Checked], validity: Option<&'a Bitmap>) -> Self {
-        Self { text, buffers, validity, row: 0, doubtful: Vec::new() }
+impl<'a> ViewCheck<'a> {
+    fn new(text: bool, buffers: &'a [ReceivedBuffer], validity: Option<&'a Bitmap>) -> Self {
+        Self { text, buffers, validity, row: 0, unchecked: Vec::new() }
     }
 
     /// Checks the next views.
-    fn add(&mut self, views: &mut [View]) -> Result<(), Misfit> {
+    fn add(&mut self, views: &mut [View]) -> Result<(), CodecError> {
         if let Some(validity) = self.validity {
             for (row, view) in (self.row..).zip(&mut *views) {
                 if !validity.get_bit(row) {
@@ -264,13 +263,15 @@ impl<'a> Check<'a> {
             }
             self.row += views.len();
         }
-        views.iter().try_for_each(|view| if view.is_inline() { self.inline(*view) } else { self.far(*view) })
+        views
+            .iter()
+            .try_for_each(|view| if view.is_inline() { self.check_inline(*view) } else { self.check_long(*view) })
     }
 
-    fn inline(&self, view: View) -> Result<(), Misfit> {
-        // The length, and behind it the bytes, the first one lowest.
+    fn check_inline(&self, view: View) -> Result<(), CodecError> {
+        // The lowest 4 bytes are the length, the 12 bytes above it the value.
         let bits = u128::from_le_bytes(view.as_u128().to_ne_bytes());
-        // Behind the bytes there are zeros, which Polars compares with the bytes.
+        // Polars compares inline values with the zeros behind them.
         if bits.checked_shr(32 + 8 * view.length).unwrap_or(0) != 0 {
             return Err(missing());
         }
@@ -281,30 +282,30 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn far(&mut self, view: View) -> Result<(), Misfit> {
+    fn check_long(&mut self, view: View) -> Result<(), CodecError> {
         let (number, start) = (view.buffer_idx as usize, view.offset as usize);
         let end = start.checked_add(view.length as usize).ok_or_else(missing)?;
         let buffer = self.buffers.get(number).ok_or_else(missing)?;
         let found = buffer.bytes.get(start..end).ok_or_else(missing)?;
-        // Polars compares the copy of the first bytes in the view.
+        // Polars compares the first 4 bytes of a value in the view.
         if found.first_chunk().is_none_or(|prefix| u32::from_le_bytes(*prefix) != view.prefix) {
             return Err(missing());
         }
         let continues = |place: usize| buffer.bytes.get(place).is_some_and(|byte| byte & 0xc0 == 0x80);
         match buffer.kind {
-            Kind::Text if continues(start) || continues(end) => return Err(no_text()),
-            Kind::Plain | Kind::Text => {}
-            Kind::Mixed => self.doubtful.push((number, start, end)),
+            TextKind::Text if continues(start) || continues(end) => return Err(no_text()),
+            TextKind::Plain | TextKind::Text => {}
+            TextKind::Mixed => self.unchecked.push((number, start, end)),
         }
         Ok(())
     }
 
-    /// Whether the doubtful places are text. No byte is looked at twice, however they overlap: text that begins at a
-    /// start is text from any other start within it that is a boundary of characters.
-    fn finish(self) -> Result<(), Misfit> {
-        let mut places = self.doubtful;
+    /// Checks that the remaining views are UTF-8. Each byte is validated once, however much the views overlap: if the
+    /// bytes from one offset on are UTF-8, so are those from any later character boundary.
+    fn finish(self) -> Result<(), CodecError> {
+        let mut places = self.unchecked;
         places.sort_unstable();
-        // The last text that was found: buffer and start.
+        // The last run of UTF-8: buffer, start and text.
         let mut last: Option<(usize, usize, &str)> = None;
         for (number, start, end) in places {
             let known = last.filter(|(of, begin, text)| *of == number && start < begin + text.len());
@@ -324,18 +325,19 @@ impl<'a> Check<'a> {
     }
 }
 
-fn no_text() -> Misfit {
-    Misfit::new("a text is not UTF-8")
+fn no_text() -> CodecError {
+    CodecError::new("a text is not UTF-8")
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    /// Checks texts without nulls.
-    pub(in crate::process) fn check(views: &[View], buffers: &[Vec<u8>]) -> Result<(), Misfit> {
-        let buffers: Vec<Checked> = buffers.iter().map(|bytes| Checked::new(bytes.clone(), bytes.is_ascii())).collect();
-        let mut check = Check::new(true, &buffers, None);
+    /// Checks views of texts without nulls.
+    pub(in crate::process) fn check(views: &[View], buffers: &[Vec<u8>]) -> Result<(), CodecError> {
+        let buffers: Vec<ReceivedBuffer> =
+            buffers.iter().map(|bytes| ReceivedBuffer::new(bytes.clone(), bytes.is_ascii())).collect();
+        let mut check = ViewCheck::new(true, &buffers, None);
         check.add(&mut views.to_vec())?;
         check.finish()
     }
@@ -345,7 +347,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn views_that_are_not_text_are_refused() {
+    fn views_that_are_not_utf8_are_refused() {
         let text = "many letters: äöü, and more of them".as_bytes().to_vec();
         let broken = [b"before the break", &[0xc3][..], "after the bräak it goes on".as_bytes()].concat();
         let buffers = [text.clone(), broken.clone()];
@@ -374,21 +376,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn views_of_nulls_may_say_anything_and_become_empty() {
+    fn views_of_null_rows_become_empty() {
         let mut views = [view(b"a text that is not in its view", 9, 9), view(b"short", 0, 0)];
         let validity = Bitmap::from_iter([false, true]);
-        Check::new(true, &[], Some(&validity)).add(&mut views).expect("the other one is text");
+        ViewCheck::new(true, &[], Some(&validity)).add(&mut views).expect("the other one is text");
         assert_eq!((views[0].as_u128(), views[1].length), (0, 5));
     }
 
-    /// What views say, of rows that are not null.
+    /// The values of views, of rows that are not null.
     fn texts(views: &[View], buffers: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        // SAFETY: the views are of these buffers.
+        // SAFETY: the tests make the views for these buffers.
         views.iter().map(|view| unsafe { view.get_slice_unchecked(buffers) }.to_vec()).collect()
     }
 
     #[test]
-    fn packed_views_say_the_same() {
+    fn packed_views_have_the_same_values() {
         let buffers: Vec<Vec<u8>> = (0..4_u8).map(|buffer| (0..200).map(|byte| byte ^ buffer).collect()).collect();
         let places = [(3, 10, 20), (1, 0, 150), (3, 30, 20), (3, 35, 25), (3, 15, 13), (1, 100, 100), (3, 90, 13)];
         let views: Vec<View> = places
@@ -400,14 +402,14 @@ pub(super) mod tests {
             .collect();
         let shared: Vec<Buffer<u8>> = buffers.iter().cloned().map(Buffer::from).collect();
         for longest in [30, 55, 70, 1_000] {
-            let packed = Packed::new(&views, &shared, |_| true, longest).expect("there is something to leave out");
+            let packed = PackedViews::new(&views, &shared, |_| true, longest).expect("there is something to leave out");
             let lens: Vec<usize> = packed.buffers.iter().map(|runs| runs.concat().len()).collect();
-            // One goes as it is, and of another the bytes that are used: all once, if there is room beside each other.
+            // One buffer is sent whole. Of another, the used bytes are sent, each once if they fit in one new buffer.
             let used = if longest == 30 { 76 } else { 63 };
             assert_eq!((lens[0], lens[1..].iter().sum::<usize>()), (200, used));
             assert!(lens[1..].iter().all(|len| *len <= longest), "{lens:?}");
-            let came: Vec<Vec<u8>> = packed.buffers.iter().map(|runs| runs.concat()).collect();
-            assert_eq!(texts(&packed.views, &came), texts(&views, &buffers));
+            let received: Vec<Vec<u8>> = packed.buffers.iter().map(|runs| runs.concat()).collect();
+            assert_eq!(texts(&packed.views, &received), texts(&views, &buffers));
         }
     }
 }

@@ -1,22 +1,23 @@
-//! Values that are read as they were written, or refused.
+//! The strict codec: postcard with checks that a value is read as it was written, or refused.
 //!
-//! postcard writes the parts of a value one behind the other, and nothing else: a type that leaves a field out when it
-//! is written and not when it is read (`serde(skip_serializing_if)`, `skip_serializing`, `skip_deserializing`) takes
-//! the bytes of the next one for it, and nobody is told. So what has parts says here how many there are:
+//! postcard writes the parts of a value one after the other, and nothing else. A type that leaves out a field when it
+//! is written and not when it is read (`serde(skip_serializing_if)`, `skip_serializing`, `skip_deserializing`) reads
+//! the bytes of the next field as the missing one, without an error. So the strict codec adds:
 //!
-//! | what | before it | behind it |
+//! | value | before it | behind it |
 //! |---|---|---|
 //! | a sequence, a tuple, a map | the number of its parts, and their kind | |
-//! | a struct | the same | a byte that its fields' names make |
-//! | a variant of an enum | its number and its shape, two bytes that its name makes | |
+//! | a struct | the number of its parts, and their kind | one byte, a hash of its fields' names |
+//! | an enum | the index and the shape of its variant, and two bytes, a hash of the variant's name | |
 //!
-//! The reader compares all of it with what it is about to read. It is asked for a variant by its name: serde counts
-//! variants that are skipped when it writes, and does not when it reads.
+//! The reader compares all of this with the type that it reads. It finds a variant by its name, because serde counts
+//! skipped variants when it writes and not when it reads.
 //!
-//! All else is postcard's (`Writer` and `Reader` are thin), but for the reasons that types give for a refusal: postcard
-//! forgets them.
+//! Everything else is postcard's: `ValueWriter` and `ValueReader` forward to it. They keep the texts of errors that a
+//! type's own serde implementation reports, which postcard drops.
 
 mod read;
+mod read_enum;
 mod write;
 
 use std::fmt;
@@ -25,37 +26,37 @@ use crate::process::os;
 pub(in crate::process) use read::read;
 pub(in crate::process) use write::write;
 
-/// Kinds of parts, in the low bits of their number.
+/// The kinds of parts, in the low bits of their number.
 mod kind {
-    /// One behind the other.
+    /// Elements of a sequence or a tuple.
     pub(crate) const ITEMS: u64 = 0;
-    /// With names.
+    /// Named fields.
     pub(crate) const FIELDS: u64 = 1;
-    /// Keys and values.
+    /// Keys and values of a map.
     pub(crate) const ENTRIES: u64 = 2;
 }
 
-/// What a variant holds, in the low bits of its number.
+/// The shape of a variant, in the low bits of its index.
 mod shape {
     pub(crate) const UNIT: u64 = 0;
     pub(crate) const VALUE: u64 = 1;
     pub(crate) const PARTS: u64 = 2;
 }
 
-/// The low bits that hold a kind or a shape.
+/// The number of low bits that hold a kind or a shape.
 const BITS: u32 = 2;
 
-/// The bit of a number's byte, as postcard writes it, that says that more follow.
+/// The bit that is set in each byte of a postcard number but its last.
 const MORE: u8 = 0x80;
 
-/// The bit that tells `a` from `A`, in each of four letters.
+/// The bit in which `a` differs from `A`, in each of four letters.
 const LOWER_CASE: u32 = 0x2020_2020;
 
-/// What stands for names, one after the other.
+/// A hash of a list of names.
 #[derive(Clone, Copy)]
-struct Names(u32);
+struct NameHash(u32);
 
-impl Names {
+impl NameHash {
     const NONE: Self = Self(0);
 
     #[inline]
@@ -63,8 +64,8 @@ impl Names {
         names.iter().fold(Self::NONE, |names, name| names.and(name))
     }
 
-    /// The names so far, and one more. Of it count the first and the last letters, whatever their case: so it costs
-    /// nothing where names are constants, and `userName` is written for `user_name`.
+    /// Adds a name. The first two and the last two letters count, without their case: so the hash of constant names is
+    /// computed at compile time, and `userName` is written for `user_name`.
     #[inline]
     fn and(self, name: &str) -> Self {
         let letters = match *name.as_bytes() {
@@ -74,17 +75,17 @@ impl Names {
             [first] => [first, 0, 0, 0],
             [] => [0; 4],
         };
-        // The multiplier of Fibonacci hashing: all that came before reaches the highest bits.
+        // The multiplier of Fibonacci hashing carries every earlier bit to the highest bits.
         Self((self.0 ^ (u32::from_le_bytes(letters) | LOWER_CASE)).wrapping_mul(0x9e37_79b1))
     }
 
-    /// For the fields of a struct.
+    /// The hash of a struct's fields.
     #[inline]
     fn byte(self) -> u8 {
         self.0.to_be_bytes()[0]
     }
 
-    /// For a variant.
+    /// The hash of a variant's name.
     #[inline]
     fn bytes(self) -> [u8; 2] {
         let [first, second, ..] = self.0.to_be_bytes();
@@ -92,41 +93,41 @@ impl Names {
     }
 }
 
-/// The address above which the stack may be used by values within values: how deep they are, the data says. The first
-/// nested value asks the system for it.
-struct Floor(usize);
+/// The lowest stack address that nested values may use. Their depth is a property of the data, so it must be limited at
+/// run time. The address is computed at the first nested value.
+struct StackLimit(usize);
 
-impl Floor {
-    /// A floor that nobody has asked for.
+impl StackLimit {
+    /// A limit that is not computed yet. Every address is below it, so the first check computes it.
     const UNKNOWN: Self = Self(usize::MAX);
 
-    /// Checks that there is stack for one more value within this one. Types that contain themselves do so in an option,
-    /// an enum, a sequence or a map. The action names what the thread does with the values, in an error.
+    /// Checks that the stack has room for one more nested value. Recursive types recur in an option, an enum, a
+    /// sequence or a map, so matching call this. `action` says what the thread does with the value, for the error.
     #[inline]
-    fn nest(&mut self, action: &'static str) -> Result<(), Error> {
+    fn enter_nested(&mut self, action: &'static str) -> Result<(), Error> {
         let here = 0_u8;
         let here = std::ptr::from_ref(&here).addr();
-        if here < self.0 { self.nest_below(here, action) } else { Ok(()) }
+        if here < self.0 { self.check_limit(here, action) } else { Ok(()) }
     }
 
     #[cold]
-    fn nest_below(&mut self, here: usize, action: &'static str) -> Result<(), Error> {
+    fn check_limit(&mut self, here: usize, action: &'static str) -> Result<(), Error> {
         if self.0 == Self::UNKNOWN.0 {
-            self.0 = os::stack_floor();
+            self.0 = os::stack_limit();
         }
         if here < self.0 { Err(Error::too_deep(action)) } else { Ok(()) }
     }
 }
 
-/// A type, or a variant of it, in an error.
+/// The name of a type, or of its variant, for errors.
 #[derive(Clone, Copy)]
-struct Of {
+struct TypeName {
     name: &'static str,
     variant: &'static str,
 }
 
-impl Of {
-    /// A sequence, a tuple or a map.
+impl TypeName {
+    /// A sequence, a tuple or a map, which have no name.
     const NAMELESS: Self = Self::a("");
 
     const fn a(name: &'static str) -> Self {
@@ -134,7 +135,7 @@ impl Of {
     }
 }
 
-impl fmt::Display for Of {
+impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name, self.variant) {
             ("", _) => f.write_str("one of its parts"),
@@ -144,9 +145,11 @@ impl fmt::Display for Of {
     }
 }
 
-/// Why a value cannot be written or read. A box: it is rare, and values are returned beside it.
+/// Why a value cannot be written or read. Boxed to one word, because it is returned beside every value and is rare.
 #[derive(Debug)]
-pub(crate) struct Error(#[allow(clippy::box_collection, reason = "one word, as no error is none")] Box<String>);
+pub(crate) struct Error(
+    #[allow(clippy::box_collection, reason = "a box of one word keeps the `Result` small")] Box<String>,
+);
 
 impl Error {
     #[cold]
@@ -154,16 +157,16 @@ impl Error {
         Self(Box::new(why.to_string()))
     }
 
-    /// The type must know what comes.
+    /// The type must see the data before it knows its shape.
     #[cold]
-    fn blind() -> Self {
+    fn not_self_describing() -> Self {
         Self::new(
             "its type must see the data before it can read it, as with `serde(untagged)`, `serde(tag)`, \
              `serde(flatten)` or `serde_json::Value`: send it as text, or as a type with a fixed shape",
         )
     }
 
-    /// More parts than there can be in its bytes.
+    /// The message announces more parts than its bytes can hold.
     #[cold]
     fn too_many() -> Self {
         Self::new(
@@ -171,7 +174,7 @@ impl Error {
         )
     }
 
-    /// More values within values than the stack holds of the thread that reads or writes them.
+    /// The values are nested deeper than the stack of this thread allows.
     #[cold]
     fn too_deep(action: &str) -> Self {
         Self::new(format_args!(
@@ -181,25 +184,25 @@ impl Error {
         ))
     }
 
-    /// What is written is not what is read.
+    /// The numbers of written and read fields differ.
     #[cold]
-    fn differs(of: Of, written: usize, read: usize) -> Self {
+    fn differs(of: TypeName, written: usize, read: usize) -> Self {
         Self::new(format_args!(
             "{of} writes {written} fields and reads {read} (`serde(skip_serializing_if)`, `skip_serializing` or \
              `skip_deserializing`): remove the attribute, use `serde(skip)`, or send another type"
         ))
     }
 
-    /// Both, as either may be the reason of the other.
+    /// Both errors, because either may be the cause of the other.
     #[cold]
     #[allow(clippy::needless_pass_by_value, reason = "it was made for this")]
-    fn perhaps(self, other: Self) -> Self {
+    fn or_perhaps(self, other: Self) -> Self {
         Self::new(format_args!("{self}; perhaps {other}"))
     }
 
-    /// As many fields, but others.
+    /// The numbers of fields agree, and their names do not.
     #[cold]
-    fn other_names(of: Of) -> Self {
+    fn differing_names(of: TypeName) -> Self {
         Self::new(format_args!(
             "{of} writes other fields than it reads (`serde(skip_serializing)` and `skip_deserializing`, or a `rename` \
              for one of the two): remove the attributes, use `serde(skip)` or `serde(alias)`, or send another type"
@@ -220,7 +223,7 @@ impl From<postcard::Error> for Error {
     fn from(error: postcard::Error) -> Self {
         use postcard::Error as Reason;
         match error {
-            Reason::WontImplement => Self::blind(),
+            Reason::WontImplement => Self::not_self_describing(),
             Reason::NotYetImplemented => Self::new("its type uses a part of serde that is not supported"),
             Reason::DeserializeUnexpectedEnd => Self::new("it ends too early"),
             other => Self::new(other),
@@ -244,11 +247,11 @@ impl serde::de::Error for Error {
 
 #[cfg(test)]
 mod tests {
-    use super::Names;
+    use super::NameHash;
 
     #[test]
-    fn names_are_told_apart_but_not_their_cases() {
-        let of = Names::of;
+    fn name_hashes_differ_by_name_and_not_by_case() {
+        let of = NameHash::of;
         let same = [["id", "user_name"], ["ID", "userName"], ["Id", "UserName"], ["id", "USER-NAME"]];
         assert!(same.iter().all(|names| of(names).bytes() == of(&same[0]).bytes()));
         let others: [&[&str]; 7] = [

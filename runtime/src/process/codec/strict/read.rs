@@ -1,50 +1,55 @@
-//! Reading: postcard's deserializer, and what stands before parts compared with what is asked for.
+//! The reading half of the strict codec: postcard's deserializer, with checks of the numbers and hashes that were
+//! added.
 
-#![allow(clippy::inline_always, reason = "where a struct is known, so are its names: they need not be looked at")]
+#![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
 
 use postcard::de_flavors::Slice;
-use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
+use super::read_enum::EnumReader;
+use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind};
 
-/// Reads a value; gives it, and the bytes behind it.
+/// Reads a value; returns it and the bytes behind it.
 #[inline]
 pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Error> {
-    let most = bytes.len();
+    let max_hint = bytes.len();
     let bytes = postcard::Deserializer::from_bytes(bytes);
-    let mut source = Source { bytes, most, parts: most.saturating_add(EMPTY), floor: Floor::UNKNOWN };
-    let value = T::deserialize(Reader(&mut source))?;
-    Ok((value, source.bytes.finalize()?))
+    let mut input =
+        Input { bytes, max_hint, parts: max_hint.saturating_add(MAX_EMPTY_PARTS), stack: StackLimit::UNKNOWN };
+    let value = T::deserialize(ValueReader(&mut input))?;
+    Ok((value, input.bytes.finalize()?))
 }
 
-struct Source<'de> {
+pub(super) struct Input<'de> {
     bytes: postcard::Deserializer<'de, Slice<'de>>,
-    /// More parts are not to be prepared for, whatever the bytes say.
-    most: usize,
-    /// Parts that may still come. Each but an [`EMPTY`] one has a byte at least that is of no other.
+    /// The largest number of parts that a size hint may announce, whatever the message says.
+    max_hint: usize,
+    /// The parts that the message may still hold. Each part has at least one byte of its own, except up to
+    /// [`MAX_EMPTY_PARTS`] empty ones.
     parts: usize,
-    floor: Floor,
+    stack: StackLimit,
 }
 
-/// Parts that take no bytes, as `()`, in one value at most: else a few bytes could ask for years of reading.
-const EMPTY: usize = 1 << 20;
+/// The parts without bytes, as `()`, that one value may hold. Without this limit, a few bytes could ask for years of
+/// reading.
+const MAX_EMPTY_PARTS: usize = 1 << 20;
 
-impl<'de> Source<'de> {
+impl<'de> Input<'de> {
     #[inline]
-    fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
+    pub(super) fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
         Ok(T::deserialize(&mut self.bytes)?)
     }
 
-    /// A kind or a shape, and the number above it.
+    /// Reads a kind or a shape, and the number in the bits above it.
     #[inline]
-    fn split(&mut self) -> Result<(u64, u64), Error> {
+    pub(super) fn split(&mut self) -> Result<(u64, u64), Error> {
         let first: u8 = self.take()?;
         let word = if first < MORE { first.into() } else { self.long(first)? };
         Ok((word & ((1 << BITS) - 1), word >> BITS))
     }
 
-    /// A number of several bytes, as postcard writes it.
+    /// Reads the rest of a postcard number of several bytes.
     #[cold]
     fn long(&mut self, first: u8) -> Result<u64, Error> {
         let (mut word, mut last) = (u64::from(first & !MORE), first);
@@ -59,15 +64,15 @@ impl<'de> Source<'de> {
     }
 
     #[inline]
-    fn parts(&mut self) -> Result<(u64, Parts<'_, 'de>), Error> {
-        self.floor.nest("reads")?;
+    fn parts(&mut self) -> Result<(u64, PartsReader<'_, 'de>), Error> {
+        self.stack.enter_nested("reads")?;
         let (kind, len) = self.split()?;
         let left = usize::try_from(len).map_err(|_| Error::new("it is too long"))?;
         self.parts = self.parts.checked_sub(left).ok_or_else(Error::too_many)?;
-        Ok((kind, Parts { from: self, left, over: false }))
+        Ok((kind, PartsReader { from: self, left, over: false }))
     }
 
-    /// Reads a number of parts that the reader does not know.
+    /// Reads a sequence, whose length the type does not fix.
     #[inline]
     fn sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
@@ -82,9 +87,9 @@ impl<'de> Source<'de> {
         Ok(value)
     }
 
-    /// Reads as many parts as the reader knows.
+    /// Reads a tuple, whose length the type fixes.
     #[inline]
-    fn tuple<V: Visitor<'de>>(&mut self, of: Of, len: usize, visitor: V) -> Result<V::Value, Error> {
+    pub(super) fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
         let (kind, mut parts) = self.parts()?;
         if kind == kind::ENTRIES || parts.left != len {
             return Err(Error::differs(of, parts.left, len));
@@ -97,11 +102,11 @@ impl<'de> Source<'de> {
         Ok(value)
     }
 
-    /// Reads fields.
+    /// Reads the fields of a struct.
     #[inline(always)]
-    fn fields<V: Visitor<'de>>(
+    pub(super) fn fields<V: Visitor<'de>>(
         &mut self,
-        of: Of,
+        of: TypeName,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
@@ -109,25 +114,25 @@ impl<'de> Source<'de> {
         if kind != kind::FIELDS || written != fields.len() as u64 {
             return self.other_fields(of, kind, written, fields, visitor);
         }
-        let mut parts = Parts { from: self, left: fields.len(), over: false };
+        let mut parts = PartsReader { from: self, left: fields.len(), over: false };
         let value = visitor.visit_seq(&mut parts)?;
         let left = parts.left;
         if left > 0 {
             return Err(Error::differs(of, fields.len(), fields.len() - left));
         }
-        if self.take::<u8>()? != Names::of(fields).byte() {
-            return Err(Error::other_names(of));
+        if self.take::<u8>()? != NameHash::of(fields).byte() {
+            return Err(Error::differing_names(of));
         }
         Ok(value)
     }
 
-    /// Reads fields that are not as many as there are names for them. Some of those may be aliases of others, so what
-    /// the visitor asks for is counted.
+    /// Reads a struct when fewer fields were written than the type has names. Some names may be aliases, so this counts
+    /// the fields that the visitor asks for.
     #[cold]
     #[inline(never)]
     fn other_fields<V: Visitor<'de>>(
         &mut self,
-        of: Of,
+        of: TypeName,
         kind: u64,
         written: u64,
         fields: &'static [&'static str],
@@ -138,13 +143,13 @@ impl<'de> Source<'de> {
         if kind == kind::ENTRIES || written > fields.len() {
             return Err(differs(fields.len()));
         }
-        let mut parts = Parts { from: self, left: written, over: false };
+        let mut parts = PartsReader { from: self, left: written, over: false };
         let value = visitor.visit_seq(&mut parts);
-        let Parts { left, over, .. } = parts;
+        let PartsReader { left, over, .. } = parts;
         if over && written < fields.len() {
             return Err(differs(fields.len()));
         }
-        let value = value.map_err(|why| why.perhaps(differs(fields.len())))?;
+        let value = value.map_err(|why| why.or_perhaps(differs(fields.len())))?;
         if left > 0 {
             return Err(differs(written - left));
         }
@@ -155,9 +160,10 @@ impl<'de> Source<'de> {
     }
 }
 
-struct Reader<'a, 'de>(&'a mut Source<'de>);
+pub(super) struct ValueReader<'a, 'de>(pub(super) &'a mut Input<'de>);
 
-/// Values that have no parts: postcard reads them, and the visitor gets them from here, so that its reasons are kept.
+/// Forwards values without parts. postcard reads the value, and the visitor gets it from here, so the visitor's error
+/// text is kept.
 macro_rules! plain {
     ($($method:ident $visit:ident $type:ty)*) => {
         $(
@@ -169,7 +175,7 @@ macro_rules! plain {
     };
 }
 
-impl<'de> Deserializer<'de> for Reader<'_, 'de> {
+impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
@@ -203,7 +209,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         match self.0.take::<u8>()? {
             0 => visitor.visit_none(),
             1 => {
-                self.0.floor.nest("reads")?;
+                self.0.stack.enter_nested("reads")?;
                 visitor.visit_some(self)
             }
             _ => Err(postcard::Error::DeserializeBadOption.into()),
@@ -232,7 +238,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.0.tuple(Of::NAMELESS, len, visitor)
+        self.0.tuple(TypeName::NAMELESS, len, visitor)
     }
 
     #[inline]
@@ -242,7 +248,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.tuple(Of::a(name), len, visitor)
+        self.0.tuple(TypeName::a(name), len, visitor)
     }
 
     #[inline]
@@ -263,7 +269,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.fields(Of::a(name), fields, visitor)
+        self.0.fields(TypeName::a(name), fields, visitor)
     }
 
     #[inline]
@@ -273,43 +279,43 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.floor.nest("reads")?;
-        visitor.visit_enum(Choice { from: self.0, name, variants })
+        self.0.stack.enter_nested("reads")?;
+        visitor.visit_enum(EnumReader { from: self.0, name, variants })
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(Error::blind())
+        Err(Error::not_self_describing())
     }
 }
 
-/// Parts of a value that are still to be read.
-struct Parts<'a, 'de> {
-    from: &'a mut Source<'de>,
+/// The parts of a value that are not read yet.
+struct PartsReader<'a, 'de> {
+    from: &'a mut Input<'de>,
     left: usize,
-    /// More were asked for.
+    /// Whether the visitor asked for more parts than were written.
     over: bool,
 }
 
-impl Parts<'_, '_> {
+impl PartsReader<'_, '_> {
     #[inline]
     fn next(&mut self) -> bool {
-        let is_one = self.left > 0;
-        self.left -= usize::from(is_one);
-        self.over |= !is_one;
-        is_one
+        let has_next = self.left > 0;
+        self.left -= usize::from(has_next);
+        self.over |= !has_next;
+        has_next
     }
 
     #[inline]
     fn hint(&self) -> Option<usize> {
-        Some(self.left).filter(|left| *left <= self.from.most)
+        Some(self.left).filter(|left| *left <= self.from.max_hint)
     }
 
     #[inline]
@@ -318,12 +324,12 @@ impl Parts<'_, '_> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
+impl<'de> SeqAccess<'de> for PartsReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if self.next() { seed.deserialize(Reader(self.from)).map(Some) } else { Ok(None) }
+        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
     }
 
     #[inline]
@@ -332,154 +338,21 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for Parts<'_, 'de> {
+impl<'de> MapAccess<'de> for PartsReader<'_, 'de> {
     type Error = Error;
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if self.next() { seed.deserialize(Reader(self.from)).map(Some) } else { Ok(None) }
+        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
     }
 
     #[inline]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(Reader(self.from))
+        seed.deserialize(ValueReader(self.from))
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.hint()
-    }
-}
-
-/// An enum before its variant is known.
-struct Choice<'a, 'de> {
-    from: &'a mut Source<'de>,
-    name: &'static str,
-    /// The variants that can be read, some of them with aliases behind them.
-    variants: &'static [&'static str],
-}
-
-impl Choice<'_, '_> {
-    /// The variant whose place is another one when it is written.
-    #[cold]
-    fn by_name(&self, mark: [u8; 2]) -> Result<&'static str, Error> {
-        if self.variants.is_empty() {
-            return Ok("");
-        }
-        let mut those = self.variants.iter().filter(|name| Names::NONE.and(name).bytes() == mark);
-        match (those.next(), those.next()) {
-            (Some(name), None) => Ok(name),
-            _ => Err(Error::new(format_args!(
-                "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one of \
-                 the two): remove the attribute, or send another type",
-                self.name
-            ))),
-        }
-    }
-}
-
-impl<'a, 'de> EnumAccess<'de> for Choice<'a, 'de> {
-    type Error = Error;
-    type Variant = Variant<'a, 'de>;
-
-    #[inline]
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Variant<'a, 'de>), Error> {
-        let (shape, index) = self.from.split()?;
-        let index = u32::try_from(index).map_err(|_| Error::new("it is of an unknown variant"))?;
-        let mark = [self.from.take()?, self.from.take()?];
-        let variant = match self.variants.get(index as usize) {
-            Some(name) if Names::NONE.and(name).bytes() == mark => name,
-            _ => self.by_name(mark)?,
-        };
-        let value = seed.deserialize(Identifier { index, name: variant })?;
-        Ok((value, Variant { from: self.from, of: Of { name: self.name, variant }, shape }))
-    }
-}
-
-/// Which variant it is: its name to those who take one, as every `derive` does. There a number would be another one
-/// behind variants that are skipped.
-struct Identifier {
-    index: u32,
-    name: &'static str,
-}
-
-impl<'de> Deserializer<'de> for Identifier {
-    type Error = Error;
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.name.is_empty() { visitor.visit_u32(self.index) } else { visitor.visit_borrowed_str(self.name) }
-    }
-
-    #[inline]
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_u32(self.index)
-    }
-
-    #[inline]
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_u32(self.index)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// What a variant holds.
-struct Variant<'a, 'de> {
-    from: &'a mut Source<'de>,
-    of: Of,
-    shape: u64,
-}
-
-impl<'a, 'de> Variant<'a, 'de> {
-    #[inline]
-    fn of_shape(self, shape: u64) -> Result<(&'a mut Source<'de>, Of), Error> {
-        if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.misshapen(shape)) }
-    }
-
-    #[cold]
-    fn misshapen(&self, asked: u64) -> Error {
-        let holding = |shape| match shape {
-            shape::UNIT => "nothing",
-            shape::VALUE => "one value",
-            _ => "several values",
-        };
-        Error::new(format_args!(
-            "{} writes {} and reads {} (`serde(skip_serializing)` or `skip_deserializing`): remove the attribute, use \
-             `serde(skip)`, or send another type",
-            self.of,
-            holding(self.shape),
-            holding(asked)
-        ))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
-    type Error = Error;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), Error> {
-        self.of_shape(shape::UNIT).map(drop)
-    }
-
-    #[inline]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        let (from, _) = self.of_shape(shape::VALUE)?;
-        seed.deserialize(Reader(from))
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
-        from.tuple(of, len, visitor)
-    }
-
-    #[inline(always)]
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
-        from.fields(of, fields, visitor)
     }
 }

@@ -1,4 +1,5 @@
-//! Writing: postcard's serializer, and before what has parts, how many.
+//! The writing half of the strict codec: postcard's serializer, with the number of parts before each sequence, tuple,
+//! struct and map.
 
 use std::fmt;
 
@@ -9,26 +10,26 @@ use serde::ser::{
     SerializeTupleVariant, Serializer,
 };
 
-use super::{BITS, Error, Floor, MORE, Names, Of, kind, shape};
+use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind, shape};
 
-/// Writes a value behind `bytes`.
+/// Appends a value to `bytes`.
 #[inline]
 pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Writer(&mut Postcard { output: Append { bytes, floor: Floor::UNKNOWN } }))
+    value.serialize(ValueWriter(&mut Postcard { output: VecFlavor { bytes, stack: StackLimit::UNKNOWN } }))
 }
 
-type Postcard<'b> = postcard::Serializer<Append<'b>>;
+type Postcard<'b> = postcard::Serializer<VecFlavor<'b>>;
 
-/// Bytes that are copied one by one: the longest form of a number of 64 bits.
-const SHORT: usize = 10;
+/// Byte strings up to this length are copied byte by byte. A number of 64 bits has at most 10 bytes.
+const MAX_INLINE_COPY: usize = 10;
 
-/// A vector that grows, and how deep the values in it may be.
-struct Append<'a> {
+/// The output of postcard's serializer: a growing vector, and the stack limit of nested values.
+struct VecFlavor<'a> {
     bytes: &'a mut Vec<u8>,
-    floor: Floor,
+    stack: StackLimit,
 }
 
-impl Flavor for Append<'_> {
+impl Flavor for VecFlavor<'_> {
     type Output = ();
 
     #[inline]
@@ -39,12 +40,12 @@ impl Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > SHORT {
+        if bytes.len() > MAX_INLINE_COPY {
             self.bytes.extend_from_slice(bytes);
             return Ok(());
         }
-        // Most are numbers of a byte or a few: calling `memcpy` takes longer than copying them.
-        self.bytes.reserve(SHORT);
+        // Most writes are numbers of one or a few bytes, for which a call of `memcpy` takes longer than this loop.
+        self.bytes.reserve(MAX_INLINE_COPY);
         bytes.iter().for_each(|byte| self.bytes.push(*byte));
         Ok(())
     }
@@ -54,16 +55,16 @@ impl Flavor for Append<'_> {
     }
 }
 
-struct Writer<'a, 'b>(&'a mut Postcard<'b>);
+struct ValueWriter<'a, 'b>(&'a mut Postcard<'b>);
 
-impl<'a, 'b> Writer<'a, 'b> {
-    /// Checks that there is stack for the values within this one.
+impl<'a, 'b> ValueWriter<'a, 'b> {
+    /// Checks that the stack has room for nested values.
     #[inline]
-    fn nest(&mut self) -> Result<(), Error> {
-        self.0.output.floor.nest("writes")
+    fn enter_nested(&mut self) -> Result<(), Error> {
+        self.0.output.stack.enter_nested("writes")
     }
 
-    /// A number that is a constant, mostly, and small.
+    /// Writes a number and the `bits` below it. Most numbers are constants below 32, which take one byte.
     #[inline]
     fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
         let word = number << BITS | bits;
@@ -80,21 +81,21 @@ impl<'a, 'b> Writer<'a, 'b> {
     }
 
     #[inline]
-    fn parts(mut self, kind: u64, len: usize, of: Of) -> Result<Parts<'a, 'b>, Error> {
-        self.nest()?;
+    fn parts(mut self, kind: u64, len: usize, of: TypeName) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.enter_nested()?;
         self.word(len as u64, kind)?;
-        Ok(Parts { to: self.0, of, left: len, names: Names::NONE })
+        Ok(PartsWriter { to: self.0, of, left: len, names: NameHash::NONE })
     }
 
     #[inline]
     fn variant(&mut self, index: u32, shape: u64, name: &'static str) -> Result<(), Error> {
         self.word(index.into(), shape)?;
-        self.0.output.try_extend(&Names::NONE.and(name).bytes())?;
+        self.0.output.try_extend(&NameHash::NONE.and(name).bytes())?;
         Ok(())
     }
 }
 
-/// Forwards the values that have no parts.
+/// Forwards values without parts to postcard.
 macro_rules! plain {
     ($($method:ident $type:ty)*) => {
         $(
@@ -106,16 +107,16 @@ macro_rules! plain {
     };
 }
 
-impl<'a, 'b> Serializer for Writer<'a, 'b> {
+impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
     type Ok = ();
     type Error = Error;
-    type SerializeSeq = Parts<'a, 'b>;
-    type SerializeTuple = Parts<'a, 'b>;
-    type SerializeTupleStruct = Parts<'a, 'b>;
-    type SerializeTupleVariant = Parts<'a, 'b>;
-    type SerializeMap = Parts<'a, 'b>;
-    type SerializeStruct = Parts<'a, 'b>;
-    type SerializeStructVariant = Parts<'a, 'b>;
+    type SerializeSeq = PartsWriter<'a, 'b>;
+    type SerializeTuple = PartsWriter<'a, 'b>;
+    type SerializeTupleStruct = PartsWriter<'a, 'b>;
+    type SerializeTupleVariant = PartsWriter<'a, 'b>;
+    type SerializeMap = PartsWriter<'a, 'b>;
+    type SerializeStruct = PartsWriter<'a, 'b>;
+    type SerializeStructVariant = PartsWriter<'a, 'b>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -147,7 +148,7 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), Error> {
-        self.nest()?;
+        self.enter_nested()?;
         (&mut *self.0).serialize_u8(1)?;
         value.serialize(self)
     }
@@ -170,25 +171,25 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.nest()?;
+        self.enter_nested()?;
         self.variant(index, shape::VALUE, variant)?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'a, 'b>, Error> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
         let len = len.ok_or_else(|| Error::new("one of its sequences does not know its length"))?;
-        self.parts(kind::ITEMS, len, Of::NAMELESS)
+        self.parts(kind::ITEMS, len, TypeName::NAMELESS)
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Parts<'a, 'b>, Error> {
-        self.parts(kind::ITEMS, len, Of::NAMELESS)
+    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.parts(kind::ITEMS, len, TypeName::NAMELESS)
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Parts<'a, 'b>, Error> {
-        self.parts(kind::ITEMS, len, Of::a(name))
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.parts(kind::ITEMS, len, TypeName::a(name))
     }
 
     #[inline]
@@ -198,21 +199,21 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Parts<'a, 'b>, Error> {
+    ) -> Result<PartsWriter<'a, 'b>, Error> {
         self.variant(index, shape::PARTS, variant)?;
-        self.parts(kind::ITEMS, len, Of { name, variant })
+        self.parts(kind::ITEMS, len, TypeName { name, variant })
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'a, 'b>, Error> {
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
         let len =
             len.ok_or_else(|| Error::new("one of its maps does not know its length, as with `serde(flatten)`"))?;
-        self.parts(kind::ENTRIES, len, Of::NAMELESS)
+        self.parts(kind::ENTRIES, len, TypeName::NAMELESS)
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Parts<'a, 'b>, Error> {
-        self.parts(kind::FIELDS, len, Of::a(name))
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.parts(kind::FIELDS, len, TypeName::a(name))
     }
 
     #[inline]
@@ -222,25 +223,25 @@ impl<'a, 'b> Serializer for Writer<'a, 'b> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Parts<'a, 'b>, Error> {
+    ) -> Result<PartsWriter<'a, 'b>, Error> {
         self.variant(index, shape::PARTS, variant)?;
-        self.parts(kind::FIELDS, len, Of { name, variant })
+        self.parts(kind::FIELDS, len, TypeName { name, variant })
     }
 }
 
-/// Parts of a value, as many as were announced.
-struct Parts<'a, 'b> {
+/// Writes the parts of a value, and counts them.
+struct PartsWriter<'a, 'b> {
     to: &'a mut Postcard<'b>,
-    of: Of,
+    of: TypeName,
     left: usize,
-    names: Names,
+    names: NameHash,
 }
 
-impl Parts<'_, '_> {
+impl PartsWriter<'_, '_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.left = self.left.wrapping_sub(1);
-        value.serialize(Writer(self.to))
+        value.serialize(ValueWriter(self.to))
     }
 
     #[inline]
@@ -275,11 +276,11 @@ impl Parts<'_, '_> {
     }
 }
 
-/// Implements the traits for parts without names.
+/// Implements the traits for unnamed parts.
 macro_rules! parts {
     ($($of:ident $method:ident)*) => {
         $(
-            impl $of for Parts<'_, '_> {
+            impl $of for PartsWriter<'_, '_> {
                 type Ok = ();
                 type Error = Error;
 
@@ -303,7 +304,7 @@ parts! {
     SerializeTupleVariant serialize_field
 }
 
-impl SerializeMap for Parts<'_, '_> {
+impl SerializeMap for PartsWriter<'_, '_> {
     type Ok = ();
     type Error = Error;
 
@@ -314,7 +315,7 @@ impl SerializeMap for Parts<'_, '_> {
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(Writer(self.to))
+        value.serialize(ValueWriter(self.to))
     }
 
     #[inline]
@@ -323,11 +324,11 @@ impl SerializeMap for Parts<'_, '_> {
     }
 }
 
-/// Implements the traits for fields.
+/// Implements the traits for named fields.
 macro_rules! fields {
     ($($of:ident)*) => {
         $(
-            impl $of for Parts<'_, '_> {
+            impl $of for PartsWriter<'_, '_> {
                 type Ok = ();
                 type Error = Error;
 

@@ -1,0 +1,92 @@
+//! Starting a worker process, and the identity, rights and limits of a process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::check;
+use crate::process::os::refusal::{Operation, RefusedOperation};
+
+/// The id of the parent process.
+#[allow(clippy::unnecessary_wraps, reason = "not every system knows")]
+pub(crate) fn parent_id() -> Option<u32> {
+    Some(std::os::unix::process::parent_id())
+}
+
+/// The command that starts this program once more, with `socket` as standard input.
+pub(crate) fn worker_command(socket: UnixStream) -> Command {
+    // This link leads to the file that the process was started from, even if its path names another file by now.
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    command.stdin(Stdio::from(OwnedFd::from(socket)));
+    command
+}
+
+/// Asks the kernel to kill this process when the thread of its parent that started it ends; `false` if the parent has
+/// ended already.
+pub(crate) fn die_with_parent(parent: u32) -> bool {
+    // SAFETY: both calls take numbers.
+    let now = unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::getppid()
+    };
+    u32::try_from(now) == Ok(parent)
+}
+
+/// Limits the private memory of this process (RLIMIT_DATA). Allocations beyond the limit fail.
+pub(crate) fn set_memory_limit(bytes: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: `limit` lives during the call.
+    let limited = check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) });
+    limited.map(drop).map_err(|error| RefusedOperation::error(Operation::Limit, error))
+}
+
+/// Whether this process has more rights than the one that started it (AT_SECURE): by a set-user-ID or set-group-ID bit,
+/// or by capabilities of the program's file.
+pub(crate) fn has_elevated_rights() -> bool {
+    // SAFETY: the call reads the auxiliary vector, which the kernel wrote before the program started.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Whether the effective user or group of this process differs from the real one. Its workers would inherit both.
+pub(crate) fn acts_for_another_user() -> bool {
+    // SAFETY: these calls take no arguments and cannot fail.
+    unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
+}
+
+/// The process that made a socket pair, and its effective user and group at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(super) process: u32,
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+impl Peer {
+    /// A process with the effective user and group of this process.
+    pub(crate) fn of_same_user(process: u32) -> Self {
+        // SAFETY: these calls take no arguments and cannot fail.
+        let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+        Self { process, user, group }
+    }
+}
+
+/// Prepares the process as Rust's runtime does before `main`: opens closed standard streams, and makes a write to a
+/// closed pipe an error instead of a signal that ends the process.
+pub(crate) fn prepare_like_rust_runtime() {
+    // SAFETY: `fcntl`, `open` and `signal` take numbers and a static C string. A standard stream is opened only if it
+    // is closed, so no descriptor in use changes.
+    unsafe {
+        for stream in 0..3 {
+            // `open` returns the lowest free number. The lower streams are open, so it is this one.
+            if libc::fcntl(stream, libc::F_GETFD) < 0 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
+}

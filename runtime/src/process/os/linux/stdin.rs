@@ -1,0 +1,71 @@
+//! Standard input of a worker process: the socket to its parent, and the empty input that replaces it.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::{Peer, check};
+use crate::process::os::refusal::{Operation, RefusedOperation};
+
+/// The process that made the socket that is standard input; `None` if standard input is no Unix socket.
+pub(crate) fn stdin_peer() -> Option<Peer> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    #[allow(clippy::cast_possible_truncation, reason = "three numbers")]
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `peer` is a valid place for an answer of `len` bytes.
+    let found =
+        unsafe { libc::getsockopt(0, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut len) };
+    let process = u32::try_from(peer.pid).ok().filter(|pid| found == 0 && *pid != 0)?;
+    Some(Peer { process, user: peer.uid, group: peer.gid })
+}
+
+/// Takes the socket that is standard input, and replaces it by an empty input for the user's code.
+pub(crate) fn take_stdin() -> io::Result<UnixStream> {
+    // SAFETY: `fcntl` takes numbers. It succeeded where `from_raw_fd` is reached, so the copy is a new open descriptor
+    // that nothing else owns.
+    let socket = unsafe {
+        let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3));
+        OwnedFd::from_raw_fd(copy.map_err(|error| RefusedOperation::error(Operation::Duplicate, error))?)
+    };
+    let nothing = empty_input(Path::new("/dev/null"))?;
+    // SAFETY: `dup2` takes numbers. Descriptor 0 is owned by nothing: the socket was duplicated above.
+    check(unsafe { libc::dup2(nothing.as_raw_fd(), 0) })?;
+    Ok(UnixStream::from(socket))
+}
+
+/// An input that is empty: the file of this path, or the read end of a closed pipe if there is no such file, as in a
+/// chroot.
+fn empty_input(path: &Path) -> io::Result<OwnedFd> {
+    match std::fs::File::open(path) {
+        Ok(file) => Ok(file.into()),
+        Err(_) => {
+            io::pipe().map(|(end, _)| end.into()).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
+        }
+    }
+}
+
+/// Runs `work` with the socket that is standard input, where [`take_stdin`] failed.
+pub(crate) fn with_stdin(work: impl FnOnce(&mut UnixStream)) {
+    // SAFETY: `startup::check_parent` found that descriptor 0 is a socket. `ManuallyDrop` leaves it open, so it is not
+    // closed while something else uses it.
+    let mut stdin = std::mem::ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) });
+    work(&mut stdin);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn standard_input_is_empty_even_without_dev_null() {
+        for path in ["/dev/null", "/no/such/file"] {
+            let input = empty_input(Path::new(path)).expect("there are descriptors");
+            let mut bytes = Vec::new();
+            std::fs::File::from(input).read_to_end(&mut bytes).expect("it reads");
+            assert!(bytes.is_empty());
+        }
+    }
+}
