@@ -172,7 +172,7 @@ impl<I: NoItems, A> Items<A, ByNothing> for I {
     }
 }
 
-/// A vector, turned into [`OwnedItems`] only when it is visited: a map that is dropped before drops the items.
+/// A vector, turned into `OwnedItems` only when it is visited: a map that is dropped before drops the items.
 pub struct VecSource<T>(Vec<T>);
 
 impl<T> Source for VecSource<T> {
