@@ -1,4 +1,4 @@
-//! Which compiler the comparison was built with: its results say so.
+//! Passes the compiler's version to the comparison, which stores it with its results.
 
 use std::env;
 use std::process::Command;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What 500 annotated functions cost to compile, beside 500 with `#[tracing::instrument]` and 500 plain ones:
-# whole-process `cargo check` and `cargo build` of each crate, its dependencies already built. The bar is 2x tracing.
+# Compile time of 500 annotated functions, compared with 500 with `#[tracing::instrument]` and 500 plain ones:
+# wall time of `cargo check` and `cargo build` of each crate, with its dependencies already built. The target is at
+# most 2x tracing.
 #
 #   benches/compile-time.sh [functions] [runs]
 set -euo pipefail
@@ -11,7 +12,7 @@ repository=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# One function in five is generic, one borrows, one returns a `Result`: about what a program has.
+# Of five functions one is generic, one borrows, and one returns a `Result`, as in a typical program.
 write_crate() { # name, attribute, dependency
     local crate=$work/$1 attribute=$2 dependency=$3
     mkdir -p "$crate/src"
@@ -29,7 +30,9 @@ TOML
         case $((n % 5)) in
             0) echo "pub fn f$n(a: u64, b: u64) -> u64 { a.wrapping_mul(b).wrapping_add($n) }" ;;
             1) echo "pub fn f$n(words: &[String]) -> usize { words.iter().map(String::len).sum::<usize>() + $n }" ;;
-            2) echo "pub fn f$n(a: i32) -> Result<i32, String> { a.checked_add($n).ok_or_else(|| String::from(\"too large\")) }" ;;
+            2) echo "pub fn f$n(a: i32) -> Result<i32, String> {"
+                echo "    a.checked_add($n).ok_or_else(|| String::from(\"too large\"))"
+                echo "}" ;;
             3) echo "pub fn f$n<T: Clone + Send + std::fmt::Debug>(value: T) -> Vec<T> { vec![value; $n] }" ;;
             4) echo "pub fn f$n(mut numbers: Vec<u64>) -> Vec<u64> { numbers.push($n); numbers }" ;;
         esac
@@ -44,7 +47,7 @@ printf '[workspace]\nresolver = "3"\nmembers = ["plain", "tracing", "fanfold"]\n
 cp "$repository/Cargo.lock" "$work/Cargo.lock"
 cd "$work"
 
-# The best of several runs, in milliseconds: others on the machine only ever add to it.
+# The fastest of several runs, in milliseconds: other load only adds time.
 best() { # command, crate
     local least=
     for ((run = 0; run < runs; run++)); do
@@ -65,6 +68,7 @@ for command in check build; do
     traced=$(best $command tracing)
     fanned=$(best $command fanfold)
     awk -v c="$command" -v n="$functions" -v p="$plain" -v t="$traced" -v f="$fanned" 'BEGIN {
-        printf "cargo %-5s %d functions: plain %d ms, tracing %d ms, fanfold %d ms: %.2fx tracing\n", c, n, p, t, f, f / t
+        printf "cargo %-5s %d functions: plain %d ms, tracing %d ms, fanfold %d ms: ", c, n, p, t, f
+        printf "%.2fx tracing\n", f / t
     }'
 done

@@ -1,4 +1,4 @@
-"""pandas in parallel, for `compare python`: a frame in chunks, a function of rows, and one of groups."""
+"""pandas in parallel, for `compare python`: chunks of a frame, a function of rows, and a function of groups."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor

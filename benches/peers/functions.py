@@ -1,4 +1,4 @@
-"""Functions on Python's pools, for `compare python`: what the tutorials on them show."""
+"""Functions on Python's pools, for `compare python`: the workloads of their tutorials."""
 
 import asyncio
 import math
@@ -40,13 +40,13 @@ def halves(end):
 
 
 def pools():
-    """Each pool's name and its `map(function, items)`; those that are not installed are left out."""
+    """Each pool's name and its `map(function, items)`; pools that are not installed are skipped."""
     with ThreadPoolExecutor(WORKERS) as pool:
         yield "ThreadPoolExecutor", lambda function, items: list(pool.map(function, items))
     with ProcessPoolExecutor(WORKERS) as pool:
 
         def by_executor(function, items):
-            # One item a message, the default, takes seconds for small ones.
+            # The default, one item for each message, takes seconds for small items.
             return list(pool.map(function, items, chunksize=max(1, len(items) // (WORKERS * 4))))
 
         yield "ProcessPoolExecutor", by_executor
@@ -65,7 +65,7 @@ def pools():
         with WorkerPool(WORKERS, keep_alive=True) as pool:
 
             def by_mpire(function, items):
-                # It hands a tuple out as several arguments.
+                # mpire unpacks a tuple into several arguments.
                 items = [(item,) for item in items]
                 return pool.map(function, items)
 

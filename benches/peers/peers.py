@@ -1,4 +1,4 @@
-"""What the scripts of Python's peers share: how they measure, and how they say it."""
+"""Functions that the peer scripts share: measuring and printing."""
 
 import os
 import statistics
@@ -8,7 +8,7 @@ WORKERS = len(os.sched_getaffinity(0))
 
 
 def median(call, times=5):
-    """The median time of a call, in seconds, after one that is not counted."""
+    """The median time of a call, in seconds, after a warm-up call."""
     call()
     took = []
     for _ in range(times):
@@ -19,8 +19,8 @@ def median(call, times=5):
 
 
 def say(task, name, call, expected=None, times=5, per=1):
-    """Prints one figure, `task<TAB>name<TAB>seconds`, of a call that gives what is expected and does `per` things."""
+    """Prints `task<TAB>name<TAB>seconds` of a call that returns `expected` and does `per` units of work."""
     if expected is not None:
         result = call()
-        assert result == expected, f"{name} computes something else: {result}"
+        assert result == expected, f"{name} computes another result: {result}"
     print(f"{task}\t{name}\t{median(call, times) / per:.9f}", flush=True)

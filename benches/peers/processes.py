@@ -1,4 +1,4 @@
-"""Python's process pools, for `compare processes`: one line a figure, `name<TAB>seconds`."""
+"""Python's process pools, for `compare processes`: one line for each figure, `task<TAB>name<TAB>seconds`."""
 
 import os
 import statistics
@@ -51,7 +51,8 @@ def executor(name, pool):
 def main():
     with ProcessPoolExecutor(WORKERS) as pool:
         executor("ProcessPoolExecutor", pool)
-        say("map\tProcessPoolExecutor, chunksize 1000", median(lambda: list(pool.map(square, range(100_000), chunksize=1000)), 3))
+        chunked = median(lambda: list(pool.map(square, range(100_000), chunksize=1000)), 3)
+        say("map\tProcessPoolExecutor, chunksize 1000", chunked)
     with Pool(WORKERS) as pool:
         pool.apply(empty)
         say("empty\tmultiprocessing.Pool", median(lambda: pool.apply(empty), 500))

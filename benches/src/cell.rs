@@ -1,8 +1,8 @@
-//! A cell of the grid: so many items, of such a cost each.
+//! A cell of the grid: a number of items, and the cost of each.
 
 use std::fmt;
 
-/// A cell's place.
+/// A cell of the grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     /// Items of the map.
@@ -17,7 +17,7 @@ impl Cell {
     /// The costs of an item, in nanoseconds.
     pub const COSTS: [u64; 7] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
 
-    /// The cell that a contest of this title measured.
+    /// The cell of the contest with this title.
     #[must_use]
     pub fn of(title: &str) -> Option<Self> {
         let (items, cost) = title.split_once(" items of ")?;
@@ -25,14 +25,14 @@ impl Cell {
         Some(Self { items: items.parse().ok()?, cost: cost.parse().ok()? })
     }
 
-    /// Nanoseconds in a loop.
+    /// Nanoseconds of the whole map in a loop.
     #[must_use]
     pub fn work(self) -> u64 {
         self.items * self.cost
     }
 }
 
-/// As the title of its contest.
+/// The title of the cell's contest.
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} items of {} ns each", self.items, self.cost)

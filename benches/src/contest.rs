@@ -1,4 +1,4 @@
-//! Contenders that run in turn, in blocks of warm calls.
+//! Contests: contenders take turns, in blocks of warm calls.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::load::Load;
 use crate::outcome::{Outcome, median};
 
-/// One of several ways to do the same.
+/// One of several implementations of the same work.
 struct Contender<'a> {
     name: String,
-    /// Runs once and says how long that took.
+    /// Runs once and gives the time.
     run: Box<dyn FnMut() -> Duration + 'a>,
     /// The median time of a call, for each block.
     blocks: Vec<Duration>,
@@ -38,7 +38,7 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// Adds a contender. What it returns is dropped within the time that counts.
+    /// Adds a contender. The time includes dropping its result.
     #[must_use]
     pub fn with<T>(self, name: impl Into<String>, mut run: impl FnMut() -> T + 'a) -> Self {
         self.with_timed(name, move || {
@@ -48,7 +48,7 @@ impl<'a> Contest<'a> {
         })
     }
 
-    /// Adds a contender that times itself, as only a part of it counts.
+    /// Adds a contender that measures its own time, because only a part of it counts.
     #[must_use]
     pub fn with_timed(mut self, name: impl Into<String>, run: impl FnMut() -> Duration + 'a) -> Self {
         let run = Box::new(run);
@@ -56,13 +56,13 @@ impl<'a> Contest<'a> {
         self
     }
 
-    /// What it is called.
+    /// The title.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// Runs all rounds. Each begins with another contender, so that none always follows the same one.
+    /// Runs all rounds. Each starts with another contender, so that no contender always follows the same one.
     #[must_use]
     pub fn run(&mut self) -> Outcome {
         let load = Load::begin();
@@ -79,8 +79,8 @@ impl<'a> Contest<'a> {
 }
 
 impl Contender<'_> {
-    /// Calls until the block's time is over, and keeps the median call. A call warms up first, unless one call is
-    /// known to be longer than the block: then its own beginning is the smaller part of it.
+    /// Calls until the block's time is over, and records the median call. A warm-up call comes first, unless a call is
+    /// known to be longer than the block: then warming up is a small part of it.
     fn block(&mut self, length: Duration) {
         if self.blocks.last().is_none_or(|last| *last < length) {
             (self.run)();

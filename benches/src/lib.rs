@@ -1,11 +1,11 @@
-//! Side-by-side timing: contenders run in turn within one process, in blocks of warm calls, and what counts is the
-//! ratio of their medians. Absolute times depend on the machine and on who else uses it; ratios hardly do.
+//! Comparative timing: contenders take turns within one process, in blocks of warm calls, and are compared by the ratio
+//! of their medians. Absolute times depend on the machine and its load; ratios hardly do.
 //!
-//! The blocks are not interleaved call by call: a contender whose workers spin for a while after their work would
-//! hand them, warm, to the next one.
+//! Calls are not interleaved one by one: workers that spin for a while after their work would still be awake when the
+//! next contender starts.
 //!
-//! Data flows one way: a [`Contest`] gives an [`Outcome`], which is checked against its bars and kept in a [`Report`];
-//! the report's file is drawn ([`plot`]) and put on a page ([`page`]).
+//! Data flows one way: a [`Contest`] gives an [`Outcome`], which is checked against its targets and stored in a
+//! [`Report`]; the report's file is drawn ([`plot`]) and written into a page ([`page`]).
 
 mod cell;
 mod contest;
@@ -24,8 +24,8 @@ pub use machine::Machine;
 pub use outcome::{Bar, Outcome, Row, Standing};
 pub use report::Report;
 
-/// What Fanfold's contenders are called, or how their names begin.
+/// The name, or the prefix of the names, of Fanfold's contenders.
 pub const FANFOLD: &str = "fanfold";
 
-/// What a map may cost above the best peer, whatever it does, in nanoseconds.
+/// Nanoseconds that a map may take beyond the fastest peer.
 pub const ALLOWANCE: f64 = 150.0;

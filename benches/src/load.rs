@@ -1,8 +1,8 @@
-//! What else the machine does meanwhile: figures from a busy machine are worth little.
+//! Load of the machine by other processes during a measurement.
 
 use std::fs;
 
-/// The machine's processor time so far, and ours of it, in ticks.
+/// Processor time of the machine, and the part of this process, in ticks.
 #[derive(Clone, Copy)]
 struct Ticks {
     all: f64,
@@ -10,17 +10,17 @@ struct Ticks {
     ours: f64,
 }
 
-/// A measurement that is under way.
+/// A running measurement.
 pub(crate) struct Load(Option<Ticks>);
 
 impl Load {
-    /// Looks for the first time.
+    /// Starts a measurement.
     pub(crate) fn begin() -> Self {
         Self(ticks())
     }
 
-    /// The share of all cores that others have used since, the host of a virtual machine included; 0 where the
-    /// operating system does not say.
+    /// The share of all cores that other processes have used since, including the host of a virtual machine; 0 if the
+    /// operating system does not report it.
     pub(crate) fn of_others(&self) -> f64 {
         let (Some(before), Some(after)) = (self.0, ticks()) else { return 0.0 };
         let others = (after.busy - before.busy) - (after.ours - before.ours);
@@ -38,7 +38,7 @@ fn ticks() -> Option<Ticks> {
     Some(Ticks { all, busy: all - idle, ours: ours()? })
 }
 
-/// This process and its children: those that have ended, and those that run.
+/// The ticks of this process and its children, both ended and running.
 fn ours() -> Option<f64> {
     let own = Process::read("self")?;
     let me = std::process::id().to_string();
@@ -57,7 +57,7 @@ struct Process {
 impl Process {
     fn read(pid: &str) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is a name in parentheses, which may hold blanks.
+        // The second field is a name in parentheses, which may contain spaces.
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         let ticks = |from: usize| -> f64 { fields[from..].iter().take(2).filter_map(|t| t.parse::<f64>().ok()).sum() };
         (fields.len() > 15).then(|| Self {

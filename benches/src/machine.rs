@@ -1,4 +1,4 @@
-//! On what the figures were measured.
+//! The machine on which the figures were measured.
 
 use std::fs;
 use std::num::NonZero;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
-    /// How many threads may run at once.
+    /// Threads that can run at once.
     pub cores: usize,
     /// Memory, in GiB.
     pub memory: u64,
@@ -22,7 +22,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// The current machine.
     #[must_use]
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Machine {
         }
     }
 
-    /// A line that names it.
+    /// A one-line description.
     #[must_use]
     pub fn line(&self) -> String {
         let Self { cpu, cores, memory, kernel, rustc } = self;

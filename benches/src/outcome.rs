@@ -1,4 +1,4 @@
-//! What a contest measured: times, ratios, and whether they hold the bars.
+//! Results of a contest: times, ratios, and whether targets are met.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::FANFOLD;
 /// A contender's times, in nanoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// What it is called.
+    /// The contender's name.
     pub name: String,
     /// The median call of the median block.
     pub median: f64,
@@ -18,42 +18,42 @@ pub struct Row {
     pub low: f64,
     /// The median call of the slowest block.
     pub high: f64,
-    /// How many times as long as the first contender's: the median of the rounds' ratios.
+    /// The ratio to the first contender: the median of the rounds' ratios.
     pub ratio: f64,
     /// The median call of each block.
     #[serde(skip)]
     blocks: Vec<Duration>,
 }
 
-/// A figure and its limit.
+/// A target: a figure and its limit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bar {
     /// What is measured.
     pub what: String,
-    /// What it came to.
+    /// The measured figure.
     pub figure: f64,
-    /// What it may come to.
+    /// The limit.
     pub limit: f64,
-    /// Whether it does.
+    /// Whether the figure is within the limit.
     pub holds: bool,
 }
 
-/// What a contest measured.
+/// The results of a contest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// The contest's title.
     pub title: String,
     /// The day, in UTC.
     pub date: String,
-    /// The share of all cores that others used meanwhile.
+    /// The share of all cores that other processes used.
     pub load: f64,
     /// The contenders.
     pub rows: Vec<Row>,
-    /// What was asked of them.
+    /// The targets.
     pub bars: Vec<Bar>,
 }
 
-/// Fanfold beside its fastest peer, in nanoseconds.
+/// Fanfold compared with its fastest peer, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// Fanfold's median call.
@@ -65,7 +65,7 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// How many times as long Fanfold took.
+    /// The ratio of Fanfold's time to the peer's.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.ours / self.best
@@ -80,14 +80,14 @@ impl Outcome {
         Self { title, date: date.format("%Y-%m-%d").to_string(), load, rows, bars: Vec::new() }
     }
 
-    /// Times that no contest measured.
+    /// Times that were measured outside of a contest.
     #[must_use]
     pub fn measured(title: impl Into<String>, times: impl IntoIterator<Item = (String, Duration)>) -> Self {
         Self::new(title.into(), times.into_iter().map(|(name, time)| (name, vec![time])).collect(), 0.0)
     }
 
-    /// Adds a time that was measured elsewhere: a peer in a process of its own.
-    pub fn beside(&mut self, name: impl Into<String>, time: Duration) {
+    /// Adds a time that was measured elsewhere, such as that of a peer in another process.
+    pub fn add_measured(&mut self, name: impl Into<String>, time: Duration) {
         let first = self.rows.first().map_or(time, |row| duration(row.median));
         let row = Row::new(name.into(), vec![time], &[first]);
         print!("{}", row.line());
@@ -104,7 +104,7 @@ impl Outcome {
         duration(self.row(name).median)
     }
 
-    /// How many times as long `name` took as `other`: the median of the rounds' ratios.
+    /// The ratio of `name`'s time to `other`'s: the median of the rounds' ratios.
     ///
     /// # Panics
     ///
@@ -125,14 +125,14 @@ impl Outcome {
         standing.unwrap_or_else(|| panic!("`{}` has no peers", self.title)).peer.to_owned()
     }
 
-    /// How many times as long `name` took as `other`, once `allowance` is taken off it.
+    /// The ratio of `name`'s time, less `allowance`, to `other`'s.
     #[must_use]
     pub fn ratio_less(&self, name: &str, other: &str, allowance: Duration) -> f64 {
         let less: Vec<Duration> = self.row(name).blocks.iter().map(|block| block.saturating_sub(allowance)).collect();
         ratio(&less, &self.row(other).blocks)
     }
 
-    /// Fanfold's fastest contender beside the fastest peer; nothing if one of them is missing.
+    /// Fanfold's fastest contender compared with the fastest peer; `None` if one of them is missing.
     #[must_use]
     pub fn standing(&self) -> Option<Standing<'_>> {
         let fastest = |ours: bool| {
@@ -148,13 +148,13 @@ impl Outcome {
         row.unwrap_or_else(|| panic!("no contender is called `{name}`"))
     }
 
-    /// Prints whether a figure holds its limit, and keeps both.
+    /// Records a target, and prints whether it is met.
     pub fn bar(&mut self, what: impl Into<String>, figure: f64, limit: f64) {
         self.bar_quietly(what, figure, limit);
         println!("{}", self.bars[self.bars.len() - 1].line());
     }
 
-    /// Keeps whether a figure holds its limit, for a part that prints it in its own way.
+    /// Records a target, for a part that prints it in its own way.
     pub fn bar_quietly(&mut self, what: impl Into<String>, figure: f64, limit: f64) {
         self.bars.push(Bar { what: what.into(), figure, limit, holds: figure <= limit });
     }
@@ -162,7 +162,7 @@ impl Outcome {
     /// A table: each contender's median call, its fastest and slowest block, and its ratio to the first.
     #[must_use]
     pub fn table(&self) -> String {
-        let others = format!("  (others used {:.0} % of the machine meanwhile)", self.load * 100.0);
+        let others = format!("  (other processes used {:.0} % of the machine)", self.load * 100.0);
         let busy = if self.load > BUSY { others.as_str() } else { "" };
         let mut table = format!("{}{busy}\n", self.title);
         for row in &self.rows {
@@ -172,7 +172,7 @@ impl Outcome {
     }
 }
 
-/// Above this share of all cores, what others do is in the figures.
+/// Above this share of all cores, other processes distort the figures.
 pub(crate) const BUSY: f64 = 0.1;
 
 impl Row {
@@ -191,15 +191,15 @@ impl Row {
 }
 
 impl Bar {
-    /// A line that says whether it holds.
+    /// A line that says whether the target is met.
     #[must_use]
     pub fn line(&self) -> String {
-        let word = if self.holds { "holds" } else { "MISSED" };
-        format!("  bar: {}: {:.3} (at most {:.3}) {word}", self.what, self.figure, self.limit)
+        let word = if self.holds { "met" } else { "MISSED" };
+        format!("  target: {}: {:.3} (limit {:.3}) {word}", self.what, self.figure, self.limit)
     }
 }
 
-/// Round by round: what slows a whole round down is in both.
+/// The median of the rounds' ratios: a disturbance of a whole round is in both times.
 fn ratio(blocks: &[Duration], others: &[Duration]) -> f64 {
     let pairs = blocks.iter().zip(others);
     let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();

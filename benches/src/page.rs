@@ -1,5 +1,4 @@
-//! The tables of a page, from the files of what was measured: they stand between marks, so that text can stand around
-//! them.
+//! Writes result tables into a page, between marks, so that the page can contain other text.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +13,7 @@ use crate::report::Report;
 ///
 /// # Errors
 ///
-/// If the page cannot be read or written. A part that has no marks is left out.
+/// If the page cannot be read or written. A part without marks is skipped.
 pub fn refresh(page: &Path, report: &Report) -> Result<(), String> {
     let text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
     let (open, close) = (format!("<!-- {} -->", report.part), format!("<!-- /{} -->", report.part));
@@ -26,7 +25,7 @@ pub fn refresh(page: &Path, report: &Report) -> Result<(), String> {
 
 fn tables(report: &Report) -> String {
     let (machine, dates, busy) = (report.machine.line(), dates(&report.contests), busy(&report.contests));
-    let mut text = format!("\n{machine}; {dates}; others used {busy} of the machine meanwhile.\n\n");
+    let mut text = format!("\n{machine}; {dates}; other processes used {busy} of the machine.\n\n");
     if report.contests.iter().any(|outcome| Cell::of(&outcome.title).is_some()) {
         grid(&mut text, report);
     }
@@ -45,7 +44,7 @@ fn dates(contests: &[Outcome]) -> String {
     }
 }
 
-/// What others used in the middle one of the contests, and in the worst.
+/// The load by other processes: the median and the maximum of all contests.
 fn busy(contests: &[Outcome]) -> String {
     let mut loads: Vec<f64> = contests.iter().map(|outcome| outcome.load).collect();
     loads.sort_unstable_by(f64::total_cmp);
@@ -88,23 +87,23 @@ fn contests(text: &mut String, report: &Report) {
     }
 }
 
-/// In a grid, only the bars of all cells together and those that are missed.
+/// The table of targets. Of a grid's cells, only missed targets are listed.
 fn bars(text: &mut String, report: &Report) {
     let mut rows = String::new();
     for outcome in &report.contests {
         let cell = Cell::of(&outcome.title).is_some();
         for bar in outcome.bars.iter().filter(|bar| !cell || !bar.holds) {
-            let word = if bar.holds { "holds" } else { "**missed**" };
+            let word = if bar.holds { "met" } else { "**missed**" };
             let (title, what) = (&outcome.title, &bar.what);
             let _ = writeln!(rows, "| {title}: {what} | {:.3} | {:.3} | {word} |", bar.figure, bar.limit);
         }
     }
     if !rows.is_empty() {
-        let _ = write!(text, "| bar | figure | at most | |\n|---|---:|---:|---|\n{rows}");
+        let _ = write!(text, "| target | measured | limit | result |\n|---|---:|---:|---|\n{rows}");
     }
 }
 
-/// Nanoseconds, for people.
+/// Formats nanoseconds with a unit.
 pub(crate) fn time(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 1e3 => format!("{n:.0} ns"),
@@ -114,7 +113,7 @@ pub(crate) fn time(nanoseconds: f64) -> String {
     }
 }
 
-/// Whole nanoseconds, for people.
+/// Formats whole nanoseconds with a unit.
 pub(crate) fn short(nanoseconds: u64) -> String {
     match nanoseconds {
         n if n < 1_000 => format!("{n} ns"),
@@ -123,7 +122,7 @@ pub(crate) fn short(nanoseconds: u64) -> String {
     }
 }
 
-/// A number of items, for people.
+/// Formats a number of items.
 pub(crate) fn count(items: u64) -> String {
     match items {
         n if n < 1_000 => n.to_string(),

@@ -1,4 +1,4 @@
-//! Drawings of what was measured, as SVG: a heat map of the grid, and bars of everything else.
+//! SVG charts of the results: a heat map of the grid, and bar charts of all other parts.
 
 mod bars;
 mod canvas;
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::cell::Cell;
 use crate::report::Report;
 
-/// Draws a part's outcome into `PART.svg`.
+/// Draws the results of a part into `PART.svg`.
 ///
 /// # Errors
 ///

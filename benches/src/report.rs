@@ -1,4 +1,4 @@
-//! A part of the comparison: its contests, printed as they end, and kept in a file.
+//! Reports: the contests of one part of the comparison, printed as they end and stored in a file.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -9,25 +9,25 @@ use crate::contest::Contest;
 use crate::machine::Machine;
 use crate::outcome::{BUSY, Outcome};
 
-/// What a part measured, on one machine.
+/// The results of a part on one machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     /// The part's name.
     pub part: String,
-    /// Where it was measured.
+    /// The machine.
     pub machine: Machine,
-    /// Its contests, in the order of the program.
+    /// The contests, in the order of the program.
     pub contests: Vec<Outcome>,
-    /// Contests whose titles hold one of these run; all, if there are none.
+    /// Only contests whose titles contain one of these run; all contests if empty.
     #[serde(skip)]
     only: Vec<String>,
-    /// How often a contest is run again at most, when others have used the machine meanwhile.
+    /// The most repetitions of a contest during which other processes used the machine.
     #[serde(skip)]
     again: usize,
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty report.
     #[must_use]
     pub fn new(part: &str, only: &[String], again: usize) -> Self {
         Self { part: part.to_owned(), machine: Machine::here(), contests: Vec::new(), only: only.to_vec(), again }
@@ -37,37 +37,38 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// If there is none, or it is no report.
+    /// If the file does not exist or is not a report.
     pub fn read(folder: &Path, part: &str) -> io::Result<Self> {
         Ok(serde_json::from_str(&fs::read_to_string(file(folder, part))?)?)
     }
 
-    /// Whether a contest of this title is asked for.
+    /// Whether the contest of this title is to run.
     #[must_use]
     pub fn wants(&self, title: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| title.contains(text.as_str()))
     }
 
-    /// Runs a contest if it is asked for, prints its table, and keeps it.
+    /// Runs a contest if it is to run, prints its table, and stores it.
     pub fn run(&mut self, contest: Contest<'_>) -> Option<&mut Outcome> {
         let outcome = self.measure(contest)?;
         Some(self.keep(outcome))
     }
 
-    /// Prints an outcome's table, and keeps it.
+    /// Prints an outcome's table, and stores it.
     pub fn keep(&mut self, outcome: Outcome) -> &mut Outcome {
         print!("{}", outcome.table());
         self.keep_quietly(outcome)
     }
 
-    /// Keeps an outcome whose part prints it in its own way.
+    /// Stores an outcome whose part prints it in its own way.
     pub fn keep_quietly(&mut self, outcome: Outcome) -> &mut Outcome {
         self.contests.push(outcome);
         let last = self.contests.len() - 1;
         &mut self.contests[last]
     }
 
-    /// Runs a contest if it is asked for: again while others use the machine, and the quietest time counts.
+    /// Runs a contest if it is to run. It is repeated while other processes use the machine, and the run with the
+    /// lowest load counts.
     #[must_use]
     pub fn measure(&self, mut contest: Contest<'_>) -> Option<Outcome> {
         if !self.wants(contest.title()) {
@@ -86,7 +87,7 @@ impl Report {
         Some(best)
     }
 
-    /// Writes the part's file. What an earlier run on the same machine measured stays, unless it was measured anew.
+    /// Writes the part's file. Contests of an earlier run on the same machine stay, unless they were measured again.
     ///
     /// # Errors
     ///

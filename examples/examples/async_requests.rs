@@ -1,4 +1,4 @@
-//! 200 requests by an `async fn`: 50 at once, on the calling thread and no other.
+//! 200 requests by an `async fn`: 50 at once, all on the calling thread.
 //!
 //! The server is part of the program; it waits 50 ms before each answer.
 //!

@@ -1,7 +1,7 @@
-//! 100,000 tiny items: how many of them to hand out at a time?
+//! Chunk sizes for 100,000 tiny items.
 //!
-//! Without a chunk size Fanfold looks at the clock as it goes, and shares out what is worth it. A chunk size is for
-//! those who know better; 1 is the worst for tiny items, and the best for few long ones.
+//! Without a chunk size Fanfold measures the time of the first items and shares the rest if it is worth it. A chunk
+//! size overrides that; 1 is the worst for many tiny items, and the best for few long ones.
 //!
 //! `cargo run --release -p fanfold-examples --example chunk_size`
 

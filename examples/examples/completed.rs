@@ -1,7 +1,7 @@
-//! Results in the order in which they come, whatever the order of submitting.
+//! `as_completed`: results in the order in which tasks end, not in the order of submission.
 //!
-//! Four functions each wait for an answer on a pipe. The answers are written here, out of order, and each of them
-//! only after the result before it was seen.
+//! Four functions each wait for an answer on a pipe. `main` writes the answers out of order, each after it has received
+//! the previous result.
 //!
 //! `cargo run -p fanfold-examples --example completed`
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut order = [2, 0, 3, 1].into_iter();
     let mut answer_next = || -> io::Result<()> {
-        // Taken out, and so closed when written.
+        // The writer is dropped after writing, which closes the pipe.
         if let Some((n, mut writer)) = order.next().and_then(|n| Some((n, writers[n].take()?))) {
             write!(writer, "the answer to question {n}")?;
         }
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("as_completed:");
     answer_next()?;
     for (index, text) in as_completed(tasks) {
-        println!("  task {index}: {}", text??); // the first `?` is the task's, the second the function's
+        println!("  task {index}: {}", text??); // the first `?` is for the task's error, the second for the function's
         answer_next()?;
     }
 
@@ -53,6 +53,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) => println!("  task {index}: {error}"),
         }
     }
-    drop(writer); // lets the function return that went on by itself
+    drop(writer); // ends the function that is still running
     Ok(())
 }

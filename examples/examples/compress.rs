@@ -1,7 +1,7 @@
 //! Compresses many files at once: FILE becomes FILE.gz.
 //!
-//! `cargo run --release -p fanfold-examples --example compress [FOLDER]`; without a folder, files are made in a
-//! temporary one.
+//! `cargo run --release -p fanfold-examples --example compress [FOLDER]`; without a folder, it creates files in a
+//! temporary folder.
 
 use std::env;
 use std::error::Error;
@@ -19,7 +19,7 @@ struct Sizes {
     packed: u64,
 }
 
-/// Compressing computes far longer than it reads and writes, so it is for the cpu pool.
+/// Compression spends far more time computing than reading and writing, so it runs on the cpu pool.
 #[parallel(kind = "cpu")]
 fn compress(path: &Path) -> io::Result<Sizes> {
     let mut name = path.as_os_str().to_owned();

@@ -1,4 +1,4 @@
-//! A function of your own for each group: how delays build up over the day, airport by airport.
+//! `par_groups`: a custom function for each group, here the build-up of delays at each airport.
 //!
 //! `cargo run --release -p fanfold-examples --example delays`
 
@@ -9,17 +9,17 @@ use fanfold::prelude::*;
 use fanfold_examples::data;
 use polars::prelude::*;
 
-/// The worst backlog of an airport: minutes of delay pile up with each departure, and an hour works off a third of
-/// them. Each value depends on the one before, which expressions do badly.
-#[allow(clippy::needless_pass_by_value, reason = "as Polars calls it too")]
+/// The largest backlog of an airport: every departure adds its minutes of delay, and every hour removes a third of the
+/// backlog. Each value depends on the previous one, which column expressions compute badly.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that Polars expects")]
 fn backlog(flights: DataFrame) -> PolarsResult<DataFrame> {
     let dates = flights.column("date")?.datetime()?.physical().iter();
-    let (mut pile, mut worst, mut before) = (0.0_f64, 0.0_f64, None);
+    let (mut backlog, mut worst, mut before) = (0.0_f64, 0.0_f64, None);
     for (date, delay) in dates.zip(flights.column("delay")?.i64()?.iter()) {
         let (Some(date), Some(delay)) = (date, delay) else { continue };
         let hours = before.map_or(0.0, |before| hours_between(before, date));
-        pile = pile * (2.0_f64 / 3.0).powf(hours) + minutes(delay);
-        worst = worst.max(pile);
+        backlog = backlog * (2.0_f64 / 3.0).powf(hours) + minutes(delay);
+        worst = worst.max(backlog);
         before = Some(date);
     }
     let flights_and_worst = [
@@ -29,7 +29,7 @@ fn backlog(flights: DataFrame) -> PolarsResult<DataFrame> {
     DataFrame::new(1, [flights.column("origin")?.head(Some(1))].into_iter().chain(flights_and_worst).collect())
 }
 
-#[allow(clippy::cast_precision_loss, reason = "half a year has few microseconds")]
+#[allow(clippy::cast_precision_loss, reason = "half a year has fewer than 2^53 microseconds")]
 fn hours_between(from: i64, to: i64) -> f64 {
     (to - from) as f64 / 3.6e9
 }

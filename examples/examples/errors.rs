@@ -1,4 +1,4 @@
-//! What becomes of errors and panics, by the way the function is called.
+//! Errors and panics of annotated functions, for every kind of call.
 //!
 //! `cargo run -p fanfold-examples --example errors`
 
@@ -9,7 +9,7 @@ use fanfold::{TaskError, as_completed, parallel};
 
 #[parallel(kind = "cpu")]
 fn share(cakes: u32, people: u32) -> u32 {
-    assert!(people > 0, "nobody is here to eat {cakes} cakes");
+    assert!(people > 0, "no people to share {cakes} cakes");
     cakes / people
 }
 
@@ -19,12 +19,12 @@ fn parse(text: &str) -> Result<u32, ParseIntError> {
 }
 
 fn main() {
-    // Panics are reported as ever, on standard error. Here they are part of the show, so the report is switched off:
-    // before the first call, as Fanfold notes the places of panics by a hook of its own.
+    // Panics are reported on standard error as usual. This program switches the reports off, because it panics on
+    // purpose. It does so before the first call: Fanfold then adds a hook of its own, which records the locations.
     panic::set_hook(Box::new(|_| ()));
 
     println!("A panic");
-    let caught = panic::catch_unwind(|| share(12, 0)); // goes on in the caller
+    let caught = panic::catch_unwind(|| share(12, 0)); // the panic continues in the caller
     println!("  direct call        {}", describe(caught));
     match share::submit(12, 0).join() {
         Ok(cakes) => println!("  join               {cakes}"),
@@ -53,7 +53,7 @@ fn main() {
     println!("  Result<Vec>        {:?}", parse::map(["1", "few", "many"]).collect::<Result<Vec<_>, _>>());
     println!("  Result<Vec>        {:?}", parse::map(["1", "2", "3"]).collect::<Result<Vec<_>, _>>());
 
-    println!("\nThe workers are as well as before: share(12, 3) = {}", share(12, 3));
+    println!("\nThe workers still work: share(12, 3) = {}", share(12, 3));
 }
 
 fn describe(caught: std::thread::Result<u32>) -> String {

@@ -1,4 +1,4 @@
-//! A web server on one thread, whose handler awaits CPU work: while it computes, other requests are answered.
+//! A web server on one thread whose handler awaits CPU work: other requests are answered meanwhile.
 //!
 //! `cargo run --release -p fanfold-examples --example http_handler`
 
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut meanwhile = 0_u64;
     while !heavy.is_finished() {
         let computing = get::submit(server, "/computing".to_owned()).await??;
-        meanwhile += u64::from(computing != "0"); // the server itself says that it was at work
+        meanwhile += u64::from(computing != "0"); // the server reports that it was computing
     }
     println!("is {PRIME} prime? {}", heavy.await??);
     println!("requests answered while it was computed: {meanwhile}");

@@ -1,4 +1,4 @@
-//! Tasks by key: which result belongs to which file?
+//! Tasks by key: finding the file that a result belongs to.
 //!
 //! `cargo run -p fanfold-examples --example keys`
 
@@ -19,13 +19,13 @@ fn count_lines(path: PathBuf) -> io::Result<usize> {
 fn main() -> Result<(), Box<dyn Error>> {
     let names = ["README.md", "airports.csv", "no-such-file.csv"];
 
-    // A task is a value: it can be kept under a key, and joined when its result is wanted.
+    // A task is a value: it can be stored under a key, and joined when its result is needed.
     let mut by_name: HashMap<&str, Task<_>> =
         names.into_iter().map(|name| (name, count_lines::submit(data::bundled(name)))).collect();
     let airports = by_name.remove("airports.csv").ok_or("it was submitted")?;
     println!("airports.csv has {} lines", airports.join()??);
 
-    // As they come, results have the index of their task: the keys go into a list of the same order.
+    // `as_completed` gives the index of each task, so the keys are in a list of the same order.
     let (keys, tasks): (Vec<_>, Vec<_>) = by_name.into_iter().unzip();
     let mut lines = HashMap::new();
     for (index, result) in as_completed(tasks) {

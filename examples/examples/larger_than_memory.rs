@@ -1,4 +1,4 @@
-//! A Parquet file larger than memory, mapped to another one chunk by chunk.
+//! A Parquet file larger than memory, mapped chunk by chunk to another file.
 //!
 //! `cargo run --release -p fanfold-examples --example larger_than_memory`; with a limit on its memory, on Linux:
 //! `(ulimit -d 400000; cargo run ..)`
@@ -10,7 +10,7 @@ use fanfold::prelude::*;
 use fanfold_examples::data;
 use polars::prelude::*;
 
-/// A text of about 1,300 bytes for each flight: the file is wide, not long.
+/// Adds a text of about 1,300 bytes to each flight, which makes the file large with few rows.
 fn with_reports(mut flights: DataFrame) -> PolarsResult<DataFrame> {
     let columns = flights.column("origin")?.str()?.iter().zip(flights.column("destination")?.str()?.iter());
     let reports: StringChunked = columns
@@ -20,7 +20,7 @@ fn with_reports(mut flights: DataFrame) -> PolarsResult<DataFrame> {
     Ok(flights)
 }
 
-/// How often each report tells of its origin.
+/// Counts how often each report names its origin.
 fn counted(mut flights: DataFrame) -> PolarsResult<DataFrame> {
     let columns = flights.column("origin")?.str()?.iter().zip(flights.column("report")?.str()?.iter());
     let times: UInt32Chunked =
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let (large, small) = (folder.path().join("large.parquet"), folder.path().join("small.parquet"));
 
-    // It never is in memory as a whole, not even to be made: the sample's flights come three times, with reports.
+    // The file is never in memory as a whole, not even when it is created: it contains the flights of the sample three
+    // times, with reports.
     let sample = PlRefPath::try_from_path(&data::bundled("flights-200k.parquet"))?;
     let once = LazyFrame::scan_parquet(sample, ScanArgsParquet::default())?;
     let flights = concat([once.clone(), once.clone(), once], UnionArgs::default())?;
@@ -47,6 +48,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let origins = scan_parquet(&small).map_reduce(origins, |a, b| a + b)?;
     let reports = scan_parquet(&small).map_reduce(|chunk| Ok(chunk.height()), |a, b| a + b)?;
     println!("{reports} reports name their origins {origins} times");
-    println!("{} files are left beside the two", fs::read_dir(&folder)?.count() - 2);
+    println!("{} temporary files are left", fs::read_dir(&folder)?.count() - 2);
     Ok(())
 }

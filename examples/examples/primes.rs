@@ -1,4 +1,4 @@
-//! Which of six big numbers are prime? One after the other, then all of them on all cores.
+//! `map`: which of six large numbers are prime, first serially and then on all cores.
 //!
 //! `cargo run --release -p fanfold-examples --example primes`
 

@@ -1,4 +1,4 @@
-//! Producer and consumers in processes of their own, and a channel between them.
+//! A producer and two consumers in processes of their own, connected by a channel.
 //!
 //! `cargo run --release -p fanfold-examples --example process_channel`
 
@@ -9,9 +9,9 @@ const LINES: [&str; 4] = ["to be or not", "to be", "that is", "the question"];
 #[parallel(kind = "process")]
 fn produce(words: Sender<String>) {
     for word in LINES.iter().flat_map(|line| line.split(' ')) {
-        words.send(word.to_owned()).expect("somebody receives");
+        words.send(word.to_owned()).expect("a consumer receives");
     }
-} // the channel is closed when its last sender is gone
+} // dropping the last sender closes the channel
 
 #[parallel(kind = "process")]
 fn count_letters(words: Receiver<String>) -> usize {
@@ -21,7 +21,7 @@ fn count_letters(words: Receiver<String>) -> usize {
 #[fanfold::main]
 fn main() -> Result<(), TaskError> {
     let (sender, receiver) = fanfold::channel();
-    // The producer comes first: if there is one worker alone, it fills the channel before anybody reads it.
+    // The producer is submitted first: with a single worker, it fills the channel before a consumer runs.
     let producer = produce::submit(sender);
     // Two consumers: each word goes to one of them.
     let consumers = [count_letters::submit(receiver.clone()), count_letters::submit(receiver)];

@@ -1,4 +1,4 @@
-//! A crash costs the one task that crashed: the program goes on, and so do the other tasks.
+//! A crash fails only the task that crashed: the program and all other tasks continue.
 //!
 //! `cargo run --release -p fanfold-examples --example process_crash`
 
@@ -6,7 +6,7 @@ use std::process;
 
 use fanfold::{TaskError, parallel};
 
-/// Stands for a parser in C: one of its inputs makes it abort.
+/// Stands for a parser in C that aborts on one of its inputs.
 #[parallel(kind = "process")]
 fn parse(text: String) -> Result<usize, TaskError> {
     if text.contains('\0') {
@@ -18,7 +18,7 @@ fn parse(text: String) -> Result<usize, TaskError> {
 #[fanfold::main]
 fn main() {
     let files = ["one two three", "four", "bad\0input", "five six"];
-    // A lost worker is an error in the place of its result, as the function's error can hold one.
+    // A lost worker is the error of its item, because the function's error type can hold a `TaskError`.
     let counts: Vec<Result<usize, TaskError>> = parse::map(files.map(String::from)).collect();
     for (file, count) in files.iter().zip(&counts) {
         match count {
@@ -27,5 +27,5 @@ fn main() {
             Err(other) => println!("{file:?}: {other}"),
         }
     }
-    println!("and on: {} words", parse("the pool has a new worker".into()).expect("no crash"));
+    println!("afterwards: {} words", parse("the pool has a new worker".into()).expect("no crash"));
 }

@@ -1,4 +1,4 @@
-//! A frame goes to other processes through shared memory, in chunks, and comes back as one.
+//! A frame is sent in chunks to worker processes through shared memory, and comes back as one frame.
 //!
 //! `cargo run --release -p fanfold-examples --example process_frame`
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 use fanfold::parallel;
 use polars::prelude::*;
 
-/// Cut by rows; each chunk is copied into shared memory once, and used where it lies.
+/// The frame is split by rows. Each chunk is copied into shared memory once, and the worker uses it in place.
 #[parallel(kind = "process", chunks = 4)]
 fn squares(mut frame: DataFrame) -> PolarsResult<DataFrame> {
     let squares = frame.column("x")? * frame.column("x")?;

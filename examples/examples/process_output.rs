@@ -1,4 +1,4 @@
-//! What worker processes print is seen: their standard output and error are this program's.
+//! Output of worker processes: they share the program's standard output and error.
 //!
 //! `cargo run --release -p fanfold-examples --example process_output`
 
@@ -18,5 +18,5 @@ fn complain(text: String) {
 fn main() {
     shout("hello".into());
     complain("this goes to standard error".into());
-    println!("main: what a worker printed before it returned stands above");
+    println!("main: the output of the workers is above");
 }

@@ -1,4 +1,4 @@
-//! What is dear to make is made once in each process: `init`, and the parameter marked `#[worker]`.
+//! Expensive state is created once in each process: `init`, and the parameter marked `#[worker]`.
 //!
 //! `cargo run --release -p fanfold-examples --example process_state`
 
@@ -9,12 +9,12 @@ use fanfold::{Pool, parallel};
 
 static DICTIONARIES: Pool = Pool::process("dictionaries").threads(2);
 
-/// Stands for a model or an index that takes long to load.
+/// Stands for a model or an index that takes a long time to load.
 fn dictionary() -> HashMap<&'static str, &'static str> {
     HashMap::from([("eins", "one"), ("zwei", "two"), ("drei", "three")])
 }
 
-/// The translation, the process that made it, and how many words its dictionary knows.
+/// The translation, the process id of the worker, and the number of words in its dictionary.
 #[parallel(kind = "process", pool = DICTIONARIES, init = dictionary)]
 fn translate(#[worker] words: &mut HashMap<&'static str, &'static str>, word: String) -> (String, u32, usize) {
     let found = words.get(word.as_str()).copied().unwrap_or("?");

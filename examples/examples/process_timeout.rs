@@ -1,10 +1,10 @@
-//! A process that takes too long is killed, whatever it does; a thread could only be asked to stop.
+//! A worker process that exceeds its timeout is killed; a thread could only be asked to stop.
 //!
 //! `cargo run --release -p fanfold-examples --example process_timeout`
 
 use fanfold::{TaskError, parallel};
 
-/// How many steps the number takes to reach 1; from 0 there is no way, and the loop never ends.
+/// The number of Collatz steps to 1. For 0 the loop never ends.
 #[parallel(kind = "process", timeout = "200ms")]
 fn steps(mut n: u64) -> Result<u32, TaskError> {
     let mut steps = 0;

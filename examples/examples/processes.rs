@@ -1,4 +1,4 @@
-//! Six big numbers and one long sum, in processes of their own.
+//! `kind = "process"`: six prime tests and one long sum in worker processes.
 //!
 //! `cargo run --release -p fanfold-examples --example processes`
 
@@ -16,7 +16,7 @@ const NUMBERS: [u64; 6] = [
     1_099_726_899_285_419,
 ];
 
-/// Whether it is prime, and the process that found out.
+/// Whether the number is prime, and the process id of the worker.
 #[parallel(kind = "process")]
 fn is_prime(n: u64) -> (bool, u32) {
     let prime = if n < 4 || n.is_multiple_of(2) {
@@ -36,7 +36,7 @@ fn sum(range: Range<u64>) -> u64 {
     range.sum()
 }
 
-#[fanfold::main] // starts the workers: the same program, told so before `main` begins
+#[fanfold::main] // makes the program its own worker: a worker starts here and does not run `main`
 fn main() {
     println!("this process: {}", process::id());
     let answers: Vec<(bool, u32)> = is_prime::map(&NUMBERS).collect(); // in the order of NUMBERS

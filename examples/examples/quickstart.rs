@@ -1,4 +1,4 @@
-//! Fanfold in five minutes: the same call, on all cores.
+//! Fanfold in five minutes: the same calls, serially and on all cores.
 //!
 //! `cargo run --release -p fanfold-examples --example quickstart`; see `--help` for your own flights.
 
@@ -47,12 +47,12 @@ fn is_prime(n: u64) -> bool {
     (3..=n.isqrt()).step_by(2).all(|divisor| !n.is_multiple_of(divisor))
 }
 
-/// `sum(0..100)` is cut in two; `add` puts the two sums together.
+/// `sum(0..100)` is split in two; `add` combines the two sums.
 #[parallel(kind = "cpu", chunks = 2, reduce = add)]
 fn sum(range: Range<u64>) -> u64 {
     let (mut number, mut total) = (range.start, 0);
     while number < range.end {
-        // The compiler knows the formula for the sum of a range; behind a black box it has to add.
+        // The compiler knows a formula for the sum of a range; `black_box` makes it add.
         total += black_box(number);
         number += 1;
     }
@@ -63,8 +63,8 @@ fn add(a: u64, b: u64) -> u64 {
     a + b
 }
 
-/// Adds route and delay cost to each flight. Called with a frame, it is cut by rows into a few chunks a core, and
-/// the chunks' results are stacked in row order; `airports` is lent to all of them.
+/// Adds route and delay cost to each flight. The call splits the frame by rows into a few chunks for each core and
+/// stacks the results in row order; all chunks borrow `airports`.
 #[parallel(kind = "cpu", chunks = "auto", progress = "flights")]
 fn enrich(mut flights: DataFrame, airports: &Airports) -> PolarsResult<DataFrame> {
     let rows = flights.height();
@@ -75,7 +75,7 @@ fn enrich(mut flights: DataFrame, airports: &Airports) -> PolarsResult<DataFrame
     let places = flights.column("origin")?.str()?.iter().zip(flights.column("destination")?.str()?.iter());
     let times = flights.column("date")?.datetime()?.physical().iter().zip(flights.column("delay")?.i64()?.iter());
     for ((origin, destination), (micros, late)) in places.zip(times) {
-        // Whatever is unknown, be it an airport or the delay, makes what follows from it null.
+        // An unknown airport or delay makes the values that depend on it null.
         let route = origin.zip(destination).and_then(|(from, to)| airports.route(from, to));
         miles.push(route.map(|r| r.miles));
         bearing.push(route.map(|r| r.bearing));
@@ -92,7 +92,7 @@ fn enrich(mut flights: DataFrame, airports: &Airports) -> PolarsResult<DataFrame
     Ok(flights)
 }
 
-/// Without the bar, which would be drawn anew for each timed run. `serial` is the plain function.
+/// [`enrich`] without its progress bar, which every timed run would draw again. `serial` is the plain function.
 #[parallel(kind = "cpu", chunks = "auto")]
 fn enrich_quietly(flights: DataFrame, airports: &Airports) -> PolarsResult<DataFrame> {
     enrich::serial(flights, airports)
@@ -143,15 +143,15 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
 
     writeln!(out, "\nSerial and parallel results are equal. Medians of warm runs:\n")?;
     print_times(out, &[("is_prime", primes_took), ("sum", sum_took), ("enrich", enrich_took)])?;
-    // What bounds the speedup, lest it be taken for overhead.
-    writeln!(out, "\n   Shared out, in this order: five long items, two chunks, many chunks.")?;
+    // The number of pieces bounds the speedup.
+    writeln!(out, "\n   Work is shared as five long items, two chunks, and many chunks, in this order.")?;
     if cfg!(debug_assertions) {
         writeln!(out, "   This is a debug build: add --release for times that mean something.")?;
     }
     Ok(())
 }
 
-/// The file of flights to read; `None` where help is asked for.
+/// The file of flights to read; `None` if help is requested.
 fn arguments() -> Result<Option<PathBuf>, Box<dyn Error>> {
     let mut path = data::bundled("flights-200k.parquet");
     let mut given = env::args_os().skip(1);
@@ -169,7 +169,7 @@ fn arguments() -> Result<Option<PathBuf>, Box<dyn Error>> {
 }
 
 fn read(path: &Path) -> Result<(DataFrame, Airports), data::DataError> {
-    // Polars panics on some damaged files. `data` makes an error of it, and this keeps the panic's own text away.
+    // Polars panics on some damaged files. `data` turns the panic into an error, and this hides the panic's message.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));
     let flights = data::flights(path);
@@ -189,7 +189,7 @@ fn print_flights(out: &mut impl Write, flights: &DataFrame) -> Result<(), Box<dy
         shown.with_column(rounded.into_column())?;
     }
     writeln!(out, "The first {} of {} flights:", shown.height(), flights.height())?;
-    // The first line is the shape of what is shown.
+    // Skips the first line, which is the shape.
     for line in shown.to_string().lines().skip(1) {
         writeln!(out, "{line}")?;
     }

@@ -1,4 +1,4 @@
-//! The sum of a range, cut into chunks: each is summed on a worker, and the sums are added.
+//! `chunks` and `reduce`: a range is split into chunks, each is summed on a worker, and the sums are added.
 //!
 //! `cargo run --release -p fanfold-examples --example range_sum`
 
@@ -15,7 +15,7 @@ const END: u64 = 100_000_000;
 fn sum(range: Range<u64>) -> u64 {
     let (mut number, mut total) = (range.start, 0);
     while number < range.end {
-        // The compiler knows the formula for the sum of a range; behind a black box it has to add.
+        // The compiler knows a formula for the sum of a range; `black_box` makes it add.
         total += black_box(number);
         number += 1;
     }
@@ -32,6 +32,6 @@ fn main() {
     println!("serial   {serial:>18} {:>10.1?}", start.elapsed());
 
     let start = Instant::now();
-    let chunked = sum(0..END); // called as ever
+    let chunked = sum(0..END); // called as before
     println!("chunked  {chunked:>18} {:>10.1?}", start.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A rolling window over chunks: each sees the rows before its own, so that no window is cut short.
+//! `overlap`: a rolling window over chunks, each of which sees the rows before its own.
 //!
 //! `cargo run --release -p fanfold-examples --example rolling`
 
@@ -11,14 +11,14 @@ use polars::prelude::*;
 /// Flights in a window.
 const WINDOW: usize = 25;
 
-/// The delays of each flight and the 24 before it, summed up.
+/// Adds the sum of the delays of each flight and the 24 before it.
 fn recent(flights: DataFrame) -> PolarsResult<DataFrame> {
     let window = RollingOptionsFixedWindow { window_size: WINDOW, min_periods: 1, ..Default::default() };
     flights.lazy().with_column(col("delay").rolling_sum(window).alias("recent")).collect()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // In the order of their dates.
+    // The flights are sorted by date.
     let flights = data::flights(&data::bundled("flights-200k.parquet"))?;
     let whole = recent(flights.clone())?;
 

@@ -1,4 +1,4 @@
-//! Tasks that borrow: `scope` waits for all of them, so they may use what the caller owns.
+//! `scope`: tasks that borrow from the caller, because the scope waits for all of them.
 //!
 //! `cargo run -p fanfold-examples --example scope`
 
@@ -12,16 +12,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (left, right) = numbers.split_at_mut(4);
 
     let (words, longest) = fanfold::scope(|s| {
-        // Two halves of a vector, each changed by its own task.
+        // Two tasks change one half of the vector each.
         s.submit(|| left.iter_mut().for_each(|n| *n *= 10));
         s.submit(|| right.iter_mut().for_each(|n| *n *= 100));
-        // A string, read by two tasks at once; the second is on the io pool.
+        // Two tasks read the string at once; the second runs on the io pool.
         let words = s.submit(|| text.split(' ').count());
         let longest = s.submit_on(Pool::io_default(), || text.split(' ').max_by_key(|word| word.len()));
         Ok::<_, TaskError>((words.join()?, longest.join()?))
     })?;
 
-    // All tasks have ended; everything is the caller's again.
+    // All tasks have ended, so the borrows have ended too.
     println!("text     {text:?}");
     println!("words    {words}");
     println!("longest  {}", longest.ok_or("there are no words")?);

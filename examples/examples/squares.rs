@@ -1,14 +1,14 @@
-//! A `DataFrame` in chunks: 10,000 rows of four integers, squared in four pieces at once.
+//! A `DataFrame` in chunks: 10,000 rows of four integers, squared in four chunks at once.
 //!
 //! `cargo run -p fanfold-examples --example squares`
 
 use fanfold::prelude::*;
 use polars::prelude::*;
 
-/// Called as any function is: the attribute cuts the frame by rows, maps the pieces, and stacks the results.
+/// A usual call: the attribute splits the frame by rows, maps the chunks, and stacks the results.
 #[parallel(kind = "cpu", chunks = 4)]
 fn squared(frame: DataFrame) -> PolarsResult<DataFrame> {
-    println!("a piece of {} rows", frame.height());
+    println!("a chunk of {} rows", frame.height());
     let columns = frame.columns().iter().map(|column| column * column);
     DataFrame::new(frame.height(), columns.collect::<PolarsResult<_>>()?)
 }

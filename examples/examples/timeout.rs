@@ -1,4 +1,4 @@
-//! A time limit on slow calls, and another try for those that fail.
+//! `timeout` on slow calls, and `retries` of failed ones.
 //!
 //! `cargo run -p fanfold-examples --example timeout`
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fanfold::{TaskError, cancelled, parallel};
 
-/// The error type must be able to hold a `TaskError`, for this is how a call says that time ran out.
+/// The error type must be able to hold a `TaskError`, because a call past its timeout returns one.
 type Answer<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[parallel(kind = "cpu", timeout = "500ms")]
@@ -18,7 +18,7 @@ fn collatz(start: u64) -> Answer<u64> {
     let (mut n, mut steps) = (start, 0);
     while n != 1 {
         if cancelled() {
-            return Err("stopped".into()); // nobody waits any longer
+            return Err("stopped".into()); // the caller has stopped waiting
         }
         n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
         steps += 1;
@@ -26,17 +26,17 @@ fn collatz(start: u64) -> Answer<u64> {
     Ok(steps)
 }
 
-/// Nothing can stop a thread from outside: it goes on, unless it asks.
+/// A thread cannot be stopped from outside: the function continues unless it checks `cancelled()`.
 #[parallel(kind = "io", timeout = "500ms")]
-fn wait_for_ever(told: Sender<&'static str>) -> Answer<()> {
+fn run_until_cancelled(sender: Sender<&'static str>) -> Answer<()> {
     while !cancelled() {
         thread::sleep(Duration::from_millis(5));
     }
-    told.send("it saw `cancelled()` and returned")?;
+    sender.send("it saw `cancelled()` and returned")?;
     Ok(())
 }
 
-/// Fails twice, then works.
+/// Fails twice, then succeeds.
 #[parallel(kind = "io", retries = 3, backoff = "10ms")]
 fn flaky(attempts: &AtomicUsize) -> Answer<usize> {
     let attempt = attempts.fetch_add(1, Ordering::Relaxed) + 1;
@@ -46,7 +46,7 @@ fn flaky(attempts: &AtomicUsize) -> Answer<usize> {
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("quick call:  {} steps", collatz(27)?);
 
-    // 0 / 2 = 0: it never gets to 1.
+    // 0 / 2 = 0, so the loop never reaches 1.
     match collatz(0) {
         Err(error) if matches!(error.downcast_ref(), Some(TaskError::TimedOut { .. })) => {
             println!("slow call:   {error}");
@@ -58,10 +58,10 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         println!("  {start:>2}: {}", steps.map_or_else(|error| error.to_string(), |steps| format!("{steps} steps")));
     }
 
-    let (told, tells) = mpsc::channel();
-    if let Err(error) = wait_for_ever(told) {
-        println!("left behind: {error}");
-        println!("             {}", tells.recv()?);
+    let (sender, receiver) = mpsc::channel();
+    if let Err(error) = run_until_cancelled(sender) {
+        println!("timed out:   {error}");
+        println!("             {}", receiver.recv()?);
     }
 
     let attempts = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Rows as values of a type of your own: a struct in, a struct out, and no value in between.
+//! `map_rows`: rows as values of your own types, a struct in and a struct out.
 //!
 //! `cargo run --release -p fanfold-examples --example typed_rows`
 
@@ -10,17 +10,17 @@ use fanfold_examples::delay;
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A flight's columns by name. Texts are lent from the frame; what may be null is an `Option`.
+/// A flight's columns by name. Texts are borrowed from the frame; a nullable column is an `Option`.
 #[derive(Deserialize)]
 struct Flight<'a> {
     origin: &'a str,
     destination: &'a str,
     delay: Option<i64>,
-    /// Dates are what is stored of them: microseconds since 1970.
+    /// The stored value of the date: microseconds since 1970.
     date: Option<i64>,
 }
 
-/// What becomes of it: a row of the result.
+/// A row of the result.
 #[derive(Serialize)]
 struct Judged<'a> {
     origin: &'a str,
@@ -29,7 +29,7 @@ struct Judged<'a> {
     refund: bool,
 }
 
-/// A flight later than this, in minutes, is paid back.
+/// Flights with a delay of more than this many minutes are refunded.
 const REFUNDED_AFTER: i64 = 180;
 
 fn judge<'a>(airports: &Airports, flight: &Flight<'a>) -> Judged<'a> {
@@ -47,14 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let flights = data::flights(&data::bundled("flights-200k.parquet"))?;
     let airports = data::airports(&data::bundled("airports.csv"))?;
 
-    // A frame, as the result can be serialized; a `Vec<Judged>` if that is what was asked for.
+    // The type of the result selects a `DataFrame` of serialized rows; a `Vec<Judged>` would be possible too.
     let judged: DataFrame = flights.par().map_rows(|flight| judge(&airports, &flight))?;
     println!("{}", judged.head(Some(3)));
 
     let refunds: Vec<bool> = flights.par().map_rows(|flight| judge(&airports, &flight).refund)?;
     println!("{} of {} flights are refunded", refunds.iter().filter(|refund| **refund).count(), flights.height());
 
-    // What does not fit says which row, and why.
+    // An error names the row that does not fit, and the reason.
     let nulls = df!("origin" => [Some("JFK"), None], "destination" => ["LAX", "JFK"])?;
     let refused = nulls.par().map_rows::<_, _, Vec<usize>>(|flight: Flight| flight.origin.len());
     println!("{}", refused.expect_err("an origin is null"));

@@ -1,4 +1,4 @@
-//! How many workers: from the machine, the environment, the program, or for one pool alone.
+//! The number of workers: from the machine, the environment, the program, or for a single pool.
 //!
 //! `FANFOLD_CPU_THREADS=3 cargo run -p fanfold-examples --example worker_counts`
 
@@ -8,23 +8,23 @@ use std::thread;
 
 use fanfold::{Pool, join_all, parallel};
 
-/// A pool of its own, for what must not have more than two calls at once.
+/// A named pool, for a resource that allows at most two calls at once.
 static PRINTER: Pool = Pool::io("printer").threads(2);
 
 #[parallel(kind = "io", pool = PRINTER)]
 fn print(page: u32) -> String {
     static BOTH: Barrier = Barrier::new(2);
-    BOTH.wait(); // for a page on the other worker: with one worker it would wait for ever
+    BOTH.wait(); // for a page on the other worker; one worker alone would wait forever
     let worker = thread::current();
     format!("page {page} by {}", worker.name().unwrap_or("a thread without a name"))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Before the first use of the pool; it beats FANFOLD_IO_THREADS.
+    // Must precede the first use of the pool; it overrides FANFOLD_IO_THREADS.
     fanfold::configure().io_threads(16).apply()?;
 
     println!("pool       workers at most");
-    println!("cpu        {:>3}  FANFOLD_CPU_THREADS, or one a core", Pool::cpu_default().stats().limit);
+    println!("cpu        {:>3}  FANFOLD_CPU_THREADS, or one for each core", Pool::cpu_default().stats().limit);
     println!("io         {:>3}  configure", Pool::io_default().stats().limit);
     println!("printer    {:>3}  threads(2)", PRINTER.stats().limit);
     let scratch = Pool::cpu("scratch").threads(1).build()?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut lines = join_all((0..4).map(print::submit))?;
     lines.sort();
     println!("{}", lines.join("\n"));
-    // The same function, elsewhere for once.
+    // A closure on the pool `scratch`.
     let doubled: Vec<u32> = scratch.map([1, 2, 3], |n| 2 * n).collect();
     println!("doubled by `scratch`: {doubled:?}");
 
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stats.done, stats.failed, stats.queued, stats.threads
     );
 
-    // Bad numbers are errors.
+    // Invalid numbers are errors.
     if let Err(late) = fanfold::configure().cpu_threads(2).apply() {
         println!("\ntoo late:   {late}");
     }

@@ -1,4 +1,4 @@
-//! An initializer: each worker opens its own `SQLite` connection once, and keeps it for all its calls.
+//! `init`: each worker opens its own `SQLite` connection once and uses it for all of its calls.
 //!
 //! `cargo run -p fanfold-examples --example worker_state`
 
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fanfold::{Pool, TaskError, parallel};
 use rusqlite::{Connection, OpenFlags};
 
-/// Where the file is: an initializer has no arguments.
+/// The database file. It is a static, because an initializer has no arguments.
 static FILE: OnceLock<PathBuf> = OnceLock::new();
 static OPENED: AtomicUsize = AtomicUsize::new(0);
 
-/// At most 4 connections, as each worker has one.
+/// At most 4 connections, because each worker has one.
 static DATABASE: Pool = Pool::io("sqlite").threads(4);
 
 fn open() -> Result<Connection, Box<dyn Error>> {
@@ -23,7 +23,7 @@ fn open() -> Result<Connection, Box<dyn Error>> {
     Ok(Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
 
-/// `Connection` cannot be shared between threads, and need not be: this one is the worker's own.
+/// `Connection` cannot be shared between threads; this one belongs to the worker.
 #[parallel(kind = "io", pool = DATABASE, init = open)]
 fn square(#[worker] connection: &mut Connection, n: i64) -> rusqlite::Result<i64> {
     connection.query_row("SELECT square FROM squares WHERE n = ?1", [n], |row| row.get(0))

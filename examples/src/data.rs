@@ -1,4 +1,4 @@
-//! Reading flights and airports. Whatever a file may hold, it is one line that says what is wrong with it.
+//! Reads flights and airports. Every error is one line that says what is wrong with the file.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,43 +12,43 @@ use polars::prelude::*;
 
 use crate::route::{Point, Route};
 
-/// Where a file is that comes with the examples; `data/README.md` lists them.
+/// The path of a file that comes with the examples; `data/README.md` lists them.
 #[must_use]
 pub fn bundled(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file)
 }
 
-/// Where each airport is, by its IATA code.
+/// The positions of airports, by IATA code.
 #[derive(Clone, Debug)]
 pub struct Airports(HashMap<String, Point>);
 
 impl Airports {
-    /// The flight between two airports; `None` where one of them is not known.
+    /// The route between two airports; `None` if one of them is unknown.
     #[must_use]
     pub fn route(&self, origin: &str, destination: &str) -> Option<Route> {
         Some(Route::between(*self.0.get(origin)?, *self.0.get(destination)?))
     }
 
-    /// Where an airport is.
+    /// The position of an airport.
     #[must_use]
     pub fn get(&self, iata: &str) -> Option<Point> {
         self.0.get(iata).copied()
     }
 
-    /// How many there are.
+    /// The number of airports.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no airports.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What a column must hold.
+/// The required content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
     Time,
@@ -68,7 +68,7 @@ impl Holds {
         }
     }
 
-    /// Whether a column of this type can be taken as it is meant.
+    /// Whether a column of this type has the required content.
     fn accepts(self, found: &DataType) -> bool {
         match self {
             Self::Time => matches!(found, DataType::Datetime(_, None)),
@@ -101,10 +101,10 @@ const FLIGHTS: &Columns = &[
 
 const AIRPORTS: &Columns = &[("iata", Holds::Text), ("latitude", Holds::Degrees), ("longitude", Holds::Degrees)];
 
-/// Reads flights from a Parquet or CSV file, told apart by the file's extension.
+/// Reads flights from a Parquet or CSV file, depending on its extension.
 ///
 /// The frame has the columns `date` (microseconds), `delay` (minutes), `distance` (miles), `origin` and
-/// `destination` (IATA codes), in this order; others in the file are left out.
+/// `destination` (IATA codes), in this order; other columns are ignored.
 ///
 /// # Errors
 ///
@@ -117,7 +117,7 @@ pub fn flights(path: &Path) -> Result<DataFrame, DataError> {
 ///
 /// # Errors
 ///
-/// As [`flights`]. Airports without a code or a position on the Earth are left out.
+/// As [`flights`]. Airports without a code or a valid position are skipped.
 pub fn airports(path: &Path) -> Result<Airports, DataError> {
     let frame = read(path, AIRPORTS)?;
     let columns = || {
@@ -167,7 +167,7 @@ fn read_parquet(path: &Path, columns: &Columns) -> Result<DataFrame, DataError> 
     let mut reader = ParquetReader::new(open(path)?);
     let unreadable = |cause| DataError::unreadable(path, &cause);
     let schema = reader.schema().map_err(unreadable)?;
-    // Asked for here, where the answer is one line, and so that a file's other columns are not read.
+    // Checked here for a one-line error, and so that other columns of the file are not read.
     if let Some((name, _)) = columns.iter().find(|(name, _)| schema.get(name).is_none()) {
         return Err(DataError::missing(path, name, columns));
     }
@@ -184,7 +184,7 @@ fn read_csv(path: &Path, columns: &Columns) -> Result<DataFrame, DataError> {
     reader.finish().map_err(|cause| DataError::unreadable(path, &cause))
 }
 
-/// What is wrong with a file, and what to do, in one line.
+/// One line that says what is wrong with a file, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataError {
     path: PathBuf,
@@ -211,7 +211,7 @@ impl DataError {
 
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Escaped, as a file's name may hold a line break.
+        // Escaped, because a file name may contain a line break.
         write!(f, "`{}` {}", self.path.to_string_lossy().escape_debug(), self.what)
     }
 }

@@ -1,14 +1,13 @@
-//! What a late flight costs its airline.
+//! The cost of a delayed flight for its airline.
 //!
-//! The figures are round ones made up for this example, of the order of the 100 dollars a minute that airlines
-//! publish.
+//! The figures are made up for this example, of the order of the 100 dollars a minute that airlines publish.
 
 use crate::route::Haul;
 
-/// Up to so many minutes late, each minute costs so many dollars; the last bracket has no end.
+/// Brackets: an upper limit in minutes, and the cost of each minute in dollars; the last bracket has no limit.
 const BRACKETS: [(i64, f64); 4] = [(15, 20.0), (60, 60.0), (180, 100.0), (i64::MAX, 140.0)];
 
-/// Flights planned for this hour or later are the last of their day.
+/// Flights planned for this hour or later are the last of the day.
 const EVENING_HOUR: i64 = 19;
 
 /// An evening flight this many minutes late leaves its passengers in a hotel.
@@ -17,9 +16,9 @@ const STRANDED_AFTER: i64 = 120;
 /// Hotels and new tickets for a middle-sized aircraft, in dollars.
 const STRANDED_DOLLARS: f64 = 8_000.0;
 
-/// What a flight's delay costs, in dollars; early flights cost nothing.
+/// The cost of a flight's delay in dollars; early flights cost nothing.
 ///
-/// As with income tax, a bracket's price counts for the minutes within that bracket alone. `hour` is the hour of
+/// As with income tax, a bracket's price applies only to the minutes within that bracket. `hour` is the hour of
 /// the day, 0 to 23.
 #[must_use]
 #[allow(clippy::cast_precision_loss, reason = "no flight is late by 2^53 minutes")]
@@ -36,7 +35,7 @@ pub fn cost(minutes_late: i64, haul: Haul, hour: i64) -> f64 {
     if hour >= EVENING_HOUR && minutes_late >= STRANDED_AFTER {
         dollars += STRANDED_DOLLARS;
     }
-    dollars * seats(haul)
+    dollars * aircraft_size(haul)
 }
 
 /// The hour of the day, 0 to 23, of a time in microseconds since 1970.
@@ -45,8 +44,8 @@ pub fn hour(micros: i64) -> i64 {
     micros.div_euclid(3_600_000_000).rem_euclid(24)
 }
 
-/// The size of the aircraft on such flights, next to a middle-sized one.
-fn seats(haul: Haul) -> f64 {
+/// The size of the aircraft, relative to a medium-haul one.
+fn aircraft_size(haul: Haul) -> f64 {
     match haul {
         Haul::Short => 0.6,
         Haul::Medium => 1.0,

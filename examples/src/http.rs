@@ -1,4 +1,4 @@
-//! A little of HTTP on loopback: a server that takes its time over each answer, and a blocking client.
+//! Minimal HTTP on loopback: a server that waits before each answer, and a blocking client.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,17 +11,17 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{self, TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 
-/// Connections that may wait to be accepted. One too many is tried again by its client a second later.
+/// Connections that may wait to be accepted. The client of a further one retries a second later.
 const BACKLOG: u32 = 1_024;
 
-/// A server for as long as the program runs: `/page/7` answers 1,007 bytes.
+/// A server that runs until the program ends: `/page/7` answers 1,007 bytes.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     load: Arc<Load>,
 }
 
-/// Requests that are being answered, and the most there were at once.
+/// The number of requests in progress, and its maximum.
 #[derive(Debug, Default)]
 struct Load {
     now: AtomicUsize,
@@ -33,7 +33,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the operating system has no port to give.
+    /// If no port is available.
     pub fn start(latency: Duration) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(async {
@@ -47,13 +47,13 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The most requests that waited for their answers at once.
+    /// The maximum of requests in progress at once.
     #[must_use]
     pub fn most_at_once(&self) -> usize {
         self.load.most.load(Ordering::Relaxed)
@@ -70,7 +70,7 @@ async fn serve(listener: TcpListener, latency: Duration, load: Arc<Load>) -> io:
 async fn answer(mut stream: net::TcpStream, latency: Duration, load: Arc<Load>) -> io::Result<()> {
     let mut lines = BufReader::new(&mut stream).lines();
     let request = lines.next_line().await?.unwrap_or_default();
-    // The rest of the head, which must be read before the connection is closed.
+    // Reads the rest of the head, which must be done before the connection is closed.
     while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
 
     let now = load.now.fetch_add(1, Ordering::Relaxed) + 1;
@@ -86,7 +86,7 @@ async fn answer(mut stream: net::TcpStream, latency: Duration, load: Arc<Load>) 
     stream.write_all(answer.as_bytes()).await
 }
 
-/// What `GET path` answers, without the head.
+/// The body of the answer to `GET path`.
 ///
 /// # Errors
 ///
@@ -105,11 +105,11 @@ pub fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
 }
 
-/// The body of a whole answer.
+/// The body of a complete answer.
 ///
 /// # Errors
 ///
-/// If it has no end of the head, or another status than 200.
+/// If the head is incomplete, or the status is not 200.
 pub fn body(answer: &str) -> io::Result<&str> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let status = head.lines().next().unwrap_or_default();

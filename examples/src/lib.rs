@@ -1,7 +1,7 @@
-//! What the example programs share; the programs themselves are in `examples/`, one a topic.
+//! Code shared by the example programs, which are in `examples/`, one for each topic.
 //!
-//! The quickstart: [`data`] reads the flights and airports, [`route`] and [`delay`] model one flight, and
-//! [`timing`] compares a serial with a parallel run. The requests: [`http`] is both ends of them.
+//! For the quickstart, [`data`] reads the flights and airports, [`route`] and [`delay`] model one flight, and
+//! [`timing`] compares a serial with a parallel run. For the requests, [`http`] is the server and the client.
 
 pub mod data;
 pub mod delay;

@@ -1,4 +1,4 @@
-//! Great circles: how far, which way, and how long a flight takes.
+//! Great circles: distance, bearing and duration of a flight.
 
 /// The Earth's mean radius (6,371.009 km), in statute miles, as the airlines' distances are.
 const EARTH_RADIUS_MILES: f64 = 3958.761;
@@ -6,13 +6,13 @@ const EARTH_RADIUS_MILES: f64 = 3958.761;
 /// Cruising speed through still air, in miles per hour.
 const CRUISE_MPH: f64 = 480.0;
 
-/// Taxiing, climb and approach: what a flight takes beyond its distance, in minutes.
+/// Taxiing, climb and approach: minutes of a flight beyond its distance.
 const GROUND_MINUTES: f64 = 35.0;
 
-/// Wind and heading are looked up anew after so many miles.
+/// Wind and heading are recomputed after this many miles.
 const LEG_MILES: f64 = 100.0;
 
-/// A place on the Earth, taken to be a sphere.
+/// A point on the Earth, which is modelled as a sphere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Degrees north of the equator.
@@ -21,7 +21,7 @@ pub struct Point {
     pub longitude: f64,
 }
 
-/// Which class of flight a block time makes: each has aircraft of its own.
+/// The class of a flight by its block time; each class has its own aircraft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Haul {
     /// Under an hour and a half.
@@ -32,7 +32,7 @@ pub enum Haul {
     Long,
 }
 
-/// What the model says of a flight between two airports.
+/// The modelled flight between two airports.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Route {
     /// The great-circle distance, in statute miles.
@@ -70,7 +70,7 @@ impl Haul {
         }
     }
 
-    /// The class in a word.
+    /// The name of the class.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -89,11 +89,11 @@ impl Point {
         let north = ((to - from) / 2.0).sin();
         let east = ((other.longitude - self.longitude).to_radians() / 2.0).sin();
         let haversine = north * north + from.cos() * to.cos() * east * east;
-        // Rounding can take it past 1 for opposite points.
+        // Rounding can exceed 1 for opposite points.
         2.0 * EARTH_RADIUS_MILES * haversine.sqrt().min(1.0).asin()
     }
 
-    /// The heading that the great circle to `other` starts with: degrees clockwise from north, 0 up to 360.
+    /// The initial heading of the great circle to `other`: degrees clockwise from north, 0 up to 360.
     #[must_use]
     pub fn bearing_to(self, other: Self) -> f64 {
         let (from, to) = (self.latitude.to_radians(), other.latitude.to_radians());
@@ -101,11 +101,11 @@ impl Point {
         let x = east.sin() * to.cos();
         let y = from.cos() * to.sin() - from.sin() * to.cos() * east.cos();
         let degrees = x.atan2(y).to_degrees();
-        // An angle a hair below 0 would be rounded up to 360 itself.
+        // An angle slightly below 0 would be rounded up to 360.
         if degrees < 0.0 { (degrees + 360.0) % 360.0 } else { degrees }
     }
 
-    /// Where one is after so many miles along the great circle that starts with this heading.
+    /// The point after this many miles along the great circle with this initial heading.
     #[must_use]
     pub fn travel(self, bearing: f64, miles: f64) -> Self {
         let (latitude, heading, angle) = (self.latitude.to_radians(), bearing.to_radians(), miles / EARTH_RADIUS_MILES);
@@ -122,8 +122,8 @@ impl Point {
 
 /// Estimated minutes from gate to gate: flies the great circle leg by leg, each with its own heading and wind.
 ///
-/// A rough model, but it knows that the way west takes longer. A loop whose length differs from row to row is
-/// what column expressions cannot say.
+/// The model is rough, but flights to the west take longer. The number of iterations differs from row to row, which
+/// column expressions cannot express.
 #[must_use]
 pub fn block_minutes(from: Point, to: Point) -> f64 {
     let mut here = from;

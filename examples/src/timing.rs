@@ -1,17 +1,17 @@
-//! Serial against parallel, timed alike.
+//! Timing of serial and parallel runs.
 
 use std::time::{Duration, Instant};
 
 /// Runs of each kind.
 const RUNS: usize = 11;
 
-/// Fewer runs, where these take long.
+/// The minimum of runs, if they take long.
 const FEWEST_RUNS: usize = 3;
 
-/// Long: no run beyond the fewest is started once this much time is spent.
+/// Beyond the minimum, no run is started after this much time.
 const BUDGET: Duration = Duration::from_millis(1_500);
 
-/// How long a serial and a parallel run take.
+/// The times of a serial and a parallel run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// The median of the serial runs.
@@ -23,17 +23,17 @@ pub struct Times {
 }
 
 impl Times {
-    /// How many times as fast the parallel run is.
+    /// The serial time divided by the parallel time.
     #[must_use]
     pub fn speedup(&self) -> f64 {
         self.serial.as_secs_f64() / self.parallel.as_secs_f64()
     }
 }
 
-/// Times two ways to do the same, and gives the first result of each.
+/// Times two implementations of the same work, and gives the first result of each.
 ///
-/// The first runs warm up caches and start the pool's threads, so they do not count. The timed ones take turns:
-/// whatever else the machine is busy with then slows both kinds alike.
+/// The first runs warm up caches and start the pool's threads, so they do not count. The timed runs alternate, so that
+/// other load on the machine slows both kinds alike.
 pub fn compare<T>(mut serial: impl FnMut() -> T, mut parallel: impl FnMut() -> T) -> (T, T, Times) {
     let results = (serial(), parallel());
     let started = Instant::now();
@@ -46,7 +46,7 @@ pub fn compare<T>(mut serial: impl FnMut() -> T, mut parallel: impl FnMut() -> T
     (results.0, results.1, Times { serial: median(one), parallel: median(many), runs })
 }
 
-/// How long a run takes; what it returns is dropped after the clock is stopped.
+/// The time of a run, without dropping its result.
 fn time<T>(run: &mut impl FnMut() -> T) -> Duration {
     let started = Instant::now();
     let result = run();
@@ -55,7 +55,7 @@ fn time<T>(run: &mut impl FnMut() -> T) -> Duration {
     taken
 }
 
-/// The one in the middle, of an even number the slower one.
+/// The median; the slower of the two middle ones if their number is even.
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_no_outlier() {
+    fn the_median_ignores_outliers() {
         let seconds = |all: &[u64]| all.iter().map(|s| Duration::from_secs(*s)).collect::<Vec<_>>();
         assert_eq!(median(seconds(&[900, 1, 3, 2, 2])), Duration::from_secs(2));
         assert_eq!(median(seconds(&[4, 1])), Duration::from_secs(4));

@@ -1,4 +1,4 @@
-//! Reading: what is accepted, and what is said of files that are not.
+//! Reading of flights and airports: accepted files, and the errors of all others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn parquet(name: &str, mut frame: DataFrame) -> PathBuf {
     file(name, bytes)
 }
 
-/// The error's text without the file's name.
+/// The text of the error without the file's name.
 #[track_caller]
 fn refused(path: &Path) -> String {
     let text = data::flights(path).expect_err("it is refused").to_string();
@@ -30,7 +30,7 @@ fn refused(path: &Path) -> String {
 }
 
 #[test]
-fn csv_dates_are_read_in_common_forms() {
+fn csv_dates_are_read_in_common_formats() {
     for (index, date) in ["2001-01-10 18:20:00", "2001-01-10T18:20:00.000000", "2001/01/10 18:20"].iter().enumerate() {
         let path = file(&format!("date-{index}.csv"), format!("{HEADER}{date},33,2176,LAS,PHL\n"));
         let flights = data::flights(&path).expect("a good file");
@@ -44,7 +44,7 @@ fn csv_dates_are_read_in_common_forms() {
 }
 
 #[test]
-fn other_columns_and_integer_types_and_orders_are_taken() {
+fn other_columns_integer_types_and_orders_are_accepted() {
     let frame = df!("x" => ["?"], "destination" => ["PHL"], "origin" => ["1E2"], "distance" => [2176_u16],
         "delay" => [-3_i32], "date" => [1_i64])
     .and_then(|mut frame| {
@@ -101,7 +101,7 @@ fn wrong_types_are_named() {
 }
 
 #[test]
-fn cells_of_csv_files_that_do_not_fit_are_quoted() {
+fn errors_quote_csv_cells_that_do_not_fit() {
     for (index, (row, part)) in [
         ("2001-01-01 00:01:00,late,9,LAS,PHL", "could not parse `late` as dtype `i64` at column 'delay'"),
         ("2001-01-01 00:01:00,1.5,9,LAS,PHL", "could not parse `1.5` as dtype `i64` at column 'delay'"),
@@ -117,7 +117,7 @@ fn cells_of_csv_files_that_do_not_fit_are_quoted() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_refused() {
+fn unreadable_files_are_errors() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let said = refused(&folder.join("nowhere.parquet"));
     assert!(said.starts_with("cannot be opened (") && said.ends_with("): check the path"), "{said}");
@@ -137,7 +137,7 @@ fn files_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn airports_without_code_or_place_are_left_out() {
+fn airports_without_code_or_position_are_skipped() {
     let rows = "iata,latitude,longitude\nAAA,1.5,-2\nBBB,,3\n,1,1\nCCC,91,0\nDDD,NaN,0\n";
     let airports = data::airports(&file("airports.csv", rows)).expect("a good file");
     assert_eq!((airports.len(), airports.is_empty()), (1, false));

@@ -1,4 +1,4 @@
-//! The executor's examples as their users see them: each runs to its end, and what it prints is computed here anew.
+//! Runs the executor's examples and compares their output with values computed here.
 
 mod program;
 
@@ -16,7 +16,7 @@ fn example(name: &str) -> String {
     prints(&mut command(name))
 }
 
-/// What stands behind `label`, at the start of a line.
+/// The text after `label` at the start of a line.
 #[track_caller]
 fn after<'o>(label: &str, out: &'o str) -> &'o str {
     let rest = out.lines().find_map(|line| line.trim_start().strip_prefix(label));
@@ -29,8 +29,8 @@ fn number(label: &str, out: &str) -> u64 {
     text.parse().unwrap_or_else(|error| panic!("`{label}`: `{text}`: {error}"))
 }
 
-/// The test of Miller and Rabin, which shares nothing with the examples' trial division. These bases decide every
-/// number of 64 bits (Sorenson and Webster, 2015).
+/// The Miller-Rabin test, which shares no code with the examples' trial division. These bases decide every 64-bit
+/// number (Sorenson and Webster, 2015).
 fn is_prime(n: u64) -> bool {
     let times = |a: u64, b: u64| u64::try_from(u128::from(a) * u128::from(b) % u128::from(n)).expect("it is below n");
     let power = |mut base: u64, mut exponent: u64| {
@@ -62,7 +62,7 @@ fn collatz(start: u64) -> usize {
 }
 
 #[test]
-fn primes_tells_primes_from_others() {
+fn primes_distinguishes_primes() {
     let out = example("primes");
     let rows: Vec<(u64, &str)> = out
         .lines()
@@ -80,7 +80,7 @@ fn primes_tells_primes_from_others() {
 }
 
 #[test]
-fn completed_gives_results_in_the_order_of_the_answers() {
+fn completed_prints_results_in_the_order_of_the_answers() {
     let out = example("completed");
     let (ordered, limited) = out.split_once("\n\n").expect("two parts");
     let rows: Vec<String> = ordered.lines().skip(1).map(|line| line.trim().to_owned()).collect();
@@ -92,7 +92,7 @@ fn completed_gives_results_in_the_order_of_the_answers() {
 }
 
 #[test]
-fn keys_belong_to_their_results() {
+fn keys_prints_each_result_with_its_key() {
     let out = example("keys");
     for name in ["README.md", "airports.csv"] {
         let file = fs::read_to_string(data::bundled(name)).expect("it comes with the examples");
@@ -103,15 +103,15 @@ fn keys_belong_to_their_results() {
 }
 
 #[test]
-fn errors_and_panics_come_back_as_the_example_says() {
+fn errors_prints_errors_and_panics_of_every_call() {
     let out = example("errors");
-    let message = "nobody is here to eat 12 cakes";
+    let message = "no people to share 12 cakes";
     assert_eq!(after("message", &out), message);
     assert_eq!(after("function", &out), "errors::share");
     let source = include_str!("../examples/errors.rs");
     let line = 1 + source.lines().position(|line| line.contains("assert!(people > 0")).expect("it is there");
     assert!(after("location", &out).contains(&format!("errors.rs:{line}:")), "{out}");
-    // `after` finds the first line: the panics. The second half has a direct call and a join of its own.
+    // `after` finds the first match, which is in the part on panics. The part on errors has its own call and join.
     let (panics, errors) = out.split_once("\n\n").expect("two parts");
     for call in ["direct call", "map"] {
         assert_eq!(after(call, panics), format!("panicked: {message}"));
@@ -130,20 +130,20 @@ fn errors_and_panics_come_back_as_the_example_says() {
 }
 
 #[test]
-fn timeout_ends_slow_calls_alone() {
+fn timeout_ends_only_slow_calls() {
     let out = example("timeout");
     assert_eq!(after("quick call:", &out), format!("{} steps", collatz(27)));
     for start in [27, 97] {
         assert_eq!(after(&format!("{start}:"), &out), format!("{} steps", collatz(start)));
     }
-    for slow in ["slow call:", "0:", "left behind:"] {
+    for slow in ["slow call:", "0:", "timed out:"] {
         assert!(after(slow, &out).contains("500ms"), "{out}");
     }
     assert_eq!(after("it saw", &out), "`cancelled()` and returned");
     assert_eq!(after("retries:", &out), "it worked at attempt 3");
 }
 
-/// The answers of both kinds of requests; gives how many were on their way at once.
+/// Checks the output of both request examples, and gives the most requests at once.
 #[track_caller]
 fn requests(name: &str) -> u64 {
     let out = example(name);
@@ -153,7 +153,7 @@ fn requests(name: &str) -> u64 {
 }
 
 #[test]
-fn requests_wait_together() {
+fn requests_run_concurrently() {
     let most = requests("requests");
     assert!((2..=200).contains(&most), "{most}");
 }
@@ -174,7 +174,7 @@ fn compress_makes_its_own_files() {
 }
 
 #[test]
-fn compressed_files_hold_what_was_there() {
+fn compressed_files_contain_the_originals() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let contents = [("empty.txt", String::new()), ("a.txt", "a".repeat(100_000)), ("noextension", "xyz".to_owned())];
     for (name, content) in &contents {
@@ -200,7 +200,7 @@ fn size(path: &Path) -> u64 {
 }
 
 #[test]
-fn worker_state_is_made_once_a_worker() {
+fn worker_state_is_made_once_for_each_worker() {
     let out = example("worker_state");
     assert_eq!(number("queries", &out), 1_000);
     assert_eq!(number("sum of squares", &out), 999 * 1_000 * (2 * 999 + 1) / 6);
@@ -213,7 +213,7 @@ fn worker_state_is_made_once_a_worker() {
 #[test]
 fn chunk_sizes_change_no_result() {
     let out = example("chunk_size");
-    // Each of the ten digits stands 10,000 times at each of the five places of 00000 to 99999.
+    // Each of the ten digits occurs 10,000 times at each of the five positions of 00000 to 99999.
     let sum = 45 * 10_000 * 5;
     for how in ["a loop", "map ", "map, chunk_size(10000)", "map, chunk_size(1)", "map, chunks(8)"] {
         assert_eq!(number(how, &out), sum, "{how}");
@@ -248,14 +248,14 @@ fn worker_counts_come_from_the_nearest_source() {
 }
 
 #[test]
-fn range_sum_is_that_of_gauss() {
+fn range_sum_matches_the_formula() {
     let out = example("range_sum");
     let sum = 100_000_000 * (100_000_000 - 1) / 2;
     assert_eq!((number("serial", &out), number("chunked", &out)), (sum, sum));
 }
 
 #[test]
-fn scope_lends_and_gives_back() {
+fn scope_borrows_and_returns_its_data() {
     let out = example("scope");
     let text = after("text", &out).trim_matches('"');
     assert_eq!(number("words", &out), text.split_whitespace().count() as u64);
@@ -274,9 +274,9 @@ fn http_handler_answers_while_it_computes() {
     assert!(number("requests answered while it was computed:", &out) > 0, "{out}");
 }
 
-/// For debugging everything runs on the caller's thread, with the same results.
+/// With FANFOLD_SERIAL everything runs on the caller's thread, with the same results.
 #[test]
-fn serial_runs_give_the_same() {
+fn serial_runs_print_the_same() {
     let serial = |name| prints(command(name).env("FANFOLD_SERIAL", "1"));
     assert_eq!(serial("keys"), example("keys"));
     assert_eq!(serial("errors"), example("errors"));

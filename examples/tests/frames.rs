@@ -1,4 +1,4 @@
-//! The DataFrame examples as their users see them.
+//! Runs the DataFrame examples and checks their output.
 
 mod program;
 
@@ -15,12 +15,12 @@ fn flights() -> DataFrame {
 }
 
 #[test]
-fn squares_are_made_in_four_pieces() {
+fn squares_runs_in_four_chunks() {
     let out = example("squares");
-    // What is cut without a number is four pieces a core: on one core, these again.
+    // Without a number, `par` splits into four chunks for each core: on one core, the same four again.
     let pieces = if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) { 8 } else { 4 };
-    assert_eq!(out.matches("a piece of 2500 rows\n").count(), pieces, "{out}");
-    assert!(out.contains("a piece of 10000 rows\n"), "the whole, serially: {out}");
+    assert_eq!(out.matches("a chunk of 2500 rows\n").count(), pieces, "{out}");
+    assert!(out.contains("a chunk of 10000 rows\n"), "the whole, serially: {out}");
     for square in [9_999_u64, 19_999, 29_999, 39_999].map(|n| n * n) {
         assert!(out.contains(&format!(" {square} ")), "{out}");
     }
@@ -28,7 +28,7 @@ fn squares_are_made_in_four_pieces() {
 }
 
 #[test]
-fn delays_are_told_for_every_airport() {
+fn delays_covers_every_airport() {
     let out = example("delays");
     let airports = flights().column("origin").and_then(Column::n_unique).expect("it is there");
     assert!(out.starts_with(&format!("{airports} airports: ")), "{out}");
@@ -40,14 +40,14 @@ fn a_rolling_window_needs_the_rows_before() {
     let out = example("rolling");
     let mut lines = out.lines();
     let alone = lines.next().and_then(|line| line.split_whitespace().nth(3)).and_then(|n| n.parse::<usize>().ok());
-    // At most the 24 rows after each of seven cuts, and hardly fewer.
+    // At most the 24 rows after each of the seven chunk boundaries, and hardly fewer.
     assert!(alone.is_some_and(|rows| (140..=168).contains(&rows)), "{out}");
     assert_eq!(lines.next(), Some("with an overlap of 24, 0 do"), "{out}");
 }
 
-/// What the last flights of the file are late by, with the 24 before each, summed up here.
+/// Computes the sum of the last window of the file here, without Fanfold.
 #[test]
-fn a_rolling_window_sums_what_it_says() {
+fn a_rolling_window_has_the_right_sum() {
     let flights = flights();
     let delays: Vec<i64> = flights.column("delay").and_then(Column::i64).expect("numbers").iter().flatten().collect();
     let last: i64 = delays[delays.len() - 25..].iter().sum();
@@ -57,7 +57,7 @@ fn a_rolling_window_sums_what_it_says() {
 }
 
 #[test]
-fn rows_are_judged_by_type() {
+fn typed_rows_counts_refunds_and_names_the_null() {
     let out = example("typed_rows");
     let flights = flights();
     let delays = flights.column("delay").and_then(Column::i64).expect("numbers");
@@ -70,7 +70,7 @@ fn rows_are_judged_by_type() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_larger_than_memory_is_mapped_within_a_limit() {
-    // Of data: the program's own memory, its threads' stacks included.
+    // The limit is for data, including the stacks of threads.
     let megabytes = 450;
     let mut limited = assert_cmd::Command::new("sh");
     limited
@@ -81,5 +81,5 @@ fn a_file_larger_than_memory_is_mapped_within_a_limit() {
     let size: usize = size.and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("{out}"));
     assert!(size > 3 * megabytes / 2, "{size} MB is not larger than memory");
     assert!(out.contains("600000 reports name their origins 16800000 times\n"), "{out}");
-    assert!(out.ends_with("0 files are left beside the two\n"), "{out}");
+    assert!(out.ends_with("0 temporary files are left\n"), "{out}");
 }

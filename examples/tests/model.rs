@@ -1,4 +1,4 @@
-//! The model against values known from elsewhere.
+//! Checks the model against known values.
 
 use fanfold_examples::data;
 use fanfold_examples::delay::{cost, hour};
@@ -14,7 +14,7 @@ fn near(found: f64, expected: f64, tolerance: f64) {
 
 #[test]
 fn new_york_to_los_angeles() {
-    // Over the flattened Earth it is 2,475 miles; a sphere is off by half a percent at most.
+    // On the ellipsoid the distance is 2,475 miles; a sphere differs by half a percent at most.
     near(JFK.miles_to(LAX), 2_475.0, 7.0);
     near(LAX.miles_to(JFK), JFK.miles_to(LAX), 1e-9);
     near(JFK.bearing_to(LAX), 274.0, 0.5);
@@ -36,7 +36,7 @@ fn quarters_of_the_globe() {
 }
 
 #[test]
-fn bearings_are_below_360_even_a_hair_west_of_north() {
+fn bearings_slightly_west_of_north_are_below_360() {
     let south = Point { latitude: 10.0, longitude: 20.0 };
     for west in [1e-3, 1e-9, 1e-13, 1e-15, 0.0] {
         let bearing = south.bearing_to(Point { latitude: 50.0, longitude: 20.0 - west });
@@ -62,14 +62,14 @@ fn the_jet_stream_makes_the_way_west_longer() {
     // Airlines plan about 6 h 15 min and 5 h 25 min.
     near(west, 375.0, 20.0);
     near(east, 325.0, 20.0);
-    // Due north there is neither head nor tail wind: 35 minutes, and the distance at 480 miles per hour.
+    // Due north there is no wind: 35 minutes, and the distance at 480 miles per hour.
     let (south, north) = (Point { latitude: 30.0, longitude: -90.0 }, Point { latitude: 45.0, longitude: -90.0 });
     near(block_minutes(south, north), 35.0 + south.miles_to(north) / 8.0, 1e-6);
     near(block_minutes(JFK, JFK), 35.0, 0.0);
 }
 
 #[test]
-fn hauls_begin_at_their_bounds() {
+fn hauls_start_at_their_limits() {
     assert_eq!(
         [0.0, 89.9, 90.0, 239.9, 240.0].map(|minutes| Haul::of_minutes(minutes).name()),
         ["short", "short", "medium", "medium", "long"]
@@ -101,7 +101,7 @@ fn size_and_evening_add_to_the_price() {
 }
 
 #[test]
-fn hours_of_the_day_also_before_1970() {
+fn hours_of_the_day_are_right_before_1970() {
     let one = 3_600_000_000;
     assert_eq!([0, one - 1, one, 25 * one, -1, -24 * one].map(hour), [0, 0, 1, 1, 23, 0]);
     assert!((0..24).contains(&hour(i64::MIN)) && (0..24).contains(&hour(i64::MAX)));

@@ -1,4 +1,4 @@
-//! The examples of worker processes as their users see them.
+//! Runs the examples of worker processes and checks their output.
 
 mod program;
 
@@ -10,7 +10,7 @@ fn example(name: &str) -> String {
 }
 
 #[test]
-fn primes_and_a_sum_in_processes() {
+fn processes_prints_primes_and_a_sum() {
     let out = example("processes");
     assert_eq!(out.matches("  prime ").count(), 5, "{out}");
     assert!(out.contains("1099726899285419  not prime"), "{out}");
@@ -20,7 +20,7 @@ fn primes_and_a_sum_in_processes() {
 }
 
 #[test]
-fn a_crash_costs_one_task() {
+fn process_crash_fails_one_task() {
     let run = run(&mut command("process_crash"));
     let out = String::from_utf8(run.stdout).expect("it prints UTF-8");
     assert!(run.status.success(), "{out}");
@@ -32,25 +32,25 @@ fn a_crash_costs_one_task() {
             "\"four\": 1 words",
             "\"bad\\0input\": died of signal 6",
             "\"five six\": 2 words",
-            "and on: 6 words"
+            "afterwards: 6 words"
         ]
     );
 }
 
 #[test]
-fn an_endless_loop_is_killed() {
+fn process_timeout_kills_an_endless_loop() {
     let out = example("process_timeout");
     let lines: Vec<&str> = out.lines().map(str::trim).collect();
     assert_eq!(lines, ["6: 8 steps", "27: 111 steps", "0: the task was not done within 200ms", "97: 118 steps"]);
 }
 
 #[test]
-fn a_channel_between_processes() {
+fn process_channel_counts_all_letters() {
     assert_eq!(example("process_channel"), "30 letters\n");
 }
 
 #[test]
-fn a_frame_through_shared_memory() {
+fn process_frame_runs_in_other_processes() {
     let out = example("process_frame");
     assert!(out.starts_with("1000000 rows in "), "{out}");
     assert!(out.contains("sum of squares: Some(3.333328"), "{out}");
@@ -58,7 +58,7 @@ fn a_frame_through_shared_memory() {
 }
 
 #[test]
-fn a_state_for_each_process() {
+fn process_state_has_one_dictionary_for_each_process() {
     let out = example("process_state");
     assert!(out.starts_with("eins: one\nzwei: two\ndrei: three\nvier: ?\n"), "{out}");
     assert!(out.ends_with("dictionaries with three words: true\n"), "{out}");
@@ -67,7 +67,7 @@ fn a_state_for_each_process() {
 }
 
 #[test]
-fn what_workers_print_is_seen() {
+fn process_output_shows_the_output_of_workers() {
     let run = run(&mut command("process_output"));
     assert!(run.status.success());
     let out = String::from_utf8(run.stdout).expect("it prints UTF-8");

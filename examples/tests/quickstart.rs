@@ -1,4 +1,4 @@
-//! The quickstart as its user sees it.
+//! Runs the quickstart and checks its output.
 
 mod program;
 
@@ -30,7 +30,7 @@ fn prints(arguments: &[&str]) -> String {
     program::prints(&mut quickstart(arguments))
 }
 
-/// The one line that the program refuses with.
+/// The one-line error of the program.
 #[track_caller]
 fn refuses(arguments: &[&str]) -> String {
     let run = run(arguments);
@@ -39,7 +39,7 @@ fn refuses(arguments: &[&str]) -> String {
     assert!(run.stdout.is_empty(), "{}", String::from_utf8_lossy(&run.stdout));
     let line = errors.strip_suffix('\n').expect("a whole line");
     assert!(!line.contains('\n'), "{errors}");
-    line.strip_prefix("quickstart: ").expect("it says who speaks").to_owned()
+    line.strip_prefix("quickstart: ").expect("the error starts with the program's name").to_owned()
 }
 
 #[track_caller]
@@ -50,7 +50,7 @@ fn refuses_file(path: &Path) -> String {
 }
 
 #[test]
-fn without_arguments_it_answers_everything_in_100_columns() {
+fn without_arguments_it_prints_all_results_in_100_columns() {
     let out = prints(&[]);
     for number in [112_272_535_095_293_u64, 112_582_705_942_171, 115_280_095_190_773, 115_797_848_077_099] {
         assert!(out.contains(&format!(" {number} is prime\n")), "{out}");
@@ -100,7 +100,7 @@ fn help_lists_the_options() {
 }
 
 #[test]
-fn bad_arguments_are_refused_in_one_line() {
+fn invalid_arguments_are_errors_of_one_line() {
     assert_eq!(refuses(&["--date"]), "unknown argument `--date`: see --help");
     assert_eq!(refuses(&["flights.csv"]), "unknown argument `flights.csv`: see --help");
     assert_eq!(refuses(&["a\nb"]), "unknown argument `a\\nb`: see --help");
@@ -108,13 +108,13 @@ fn bad_arguments_are_refused_in_one_line() {
 }
 
 #[test]
-fn bad_files_are_refused_in_one_line() {
+fn invalid_files_are_errors_of_one_line() {
     let said = refuses_file(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such.parquet"));
     assert!(said.starts_with("cannot be opened ("), "{said}");
     let whole = fs::read(data::bundled("flights-200k.parquet")).expect("it comes with the examples");
     let said = refuses_file(&file("truncated.parquet", &whole[..whole.len() / 2]));
     assert!(said.starts_with("cannot be read (") && said.ends_with("): correct it, or get a new copy of it"), "{said}");
-    // Polars panics where the end of a file, which says what stands where, is all that is left of it.
+    // Polars panics if only the footer of a file is left.
     let holed = [&whole[..4], &whole[whole.len() - 1_000..]].concat();
     let said = refuses_file(&file("holed.parquet", holed));
     assert_eq!(said, "is damaged: get a new copy of it");

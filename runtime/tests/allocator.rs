@@ -1,4 +1,4 @@
-//! A program whose global allocator calls Fanfold, on allocations and on deallocations.
+//! Pools and tasks used from inside a global allocator, on every allocation and deallocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,78 +8,78 @@ use std::time::Duration;
 
 use fanfold::{Pending, Pool, Task, TaskError, Until, as_completed, first, join_all, parallel, wait};
 
-/// Asks a pool for its numbers at every call, and has another pool run a task at every 16th.
-struct Asks;
+/// Reads a pool's statistics on every call, and has another pool run a task on every 16th.
+struct CallsPools;
 
 #[global_allocator]
-static ALLOCATOR: Asks = Asks;
+static ALLOCATOR: CallsPools = CallsPools;
 
-static ASKS: AtomicBool = AtomicBool::new(false);
+static IS_ENABLED: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static TASKS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Whether this thread is in a call already.
+    /// Whether this thread is already inside [`call_pools`].
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-static POOL: Pool = Pool::io("asked").threads(3);
-static CPU: Pool = Pool::cpu("computes").threads(2);
-/// It starts no more threads once it has started: the standard library allocates while it starts one, which would then wait
-/// for itself.
-static HELPS: Pool = Pool::io("helps").threads(1);
+static POOL: Pool = Pool::io("stats").threads(3);
+static CPU: Pool = Pool::cpu("compute").threads(2);
+/// Has one thread, so it starts no other after its first task: the standard library allocates while it starts a thread,
+/// and that allocation would wait for the thread.
+static HELPER: Pool = Pool::io("helper").threads(1);
 
-fn ask() {
-    if !ASKS.load(Ordering::Relaxed) || INSIDE.replace(true) {
+fn call_pools() {
+    if !IS_ENABLED.load(Ordering::Relaxed) || INSIDE.replace(true) {
         return;
     }
     assert!(POOL.stats().limit == 3 && CPU.stats().limit == 2);
     if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
-        && HELPS.submit(|| 7).join().is_ok_and(|seven| seven == 7)
+        && HELPER.submit(|| 7).join().is_ok_and(|seven| seven == 7)
     {
         TASKS.fetch_add(1, Ordering::Relaxed);
     }
     INSIDE.set(false);
 }
 
-// SAFETY: the memory is that of the system's allocator. What is done beside that does not unwind in this program.
-unsafe impl GlobalAlloc for Asks {
+// SAFETY: the system allocator provides all memory, and `call_pools` does not unwind in this program.
+unsafe impl GlobalAlloc for CallsPools {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ask();
-        // SAFETY: the caller's promise is the same.
+        call_pools();
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) };
-        ask();
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`; the block came from `System`.
+        unsafe { System.dealloc(block, layout) };
+        call_pools();
     }
 }
 
-/// Runs `body` in another process, which is ended if it hangs: other tests' threads would be slowed down.
+/// Runs `body` in a process of its own, which `SIGALRM` ends if it hangs. The other tests keep their speed.
 fn in_a_process(test: &str, body: impl FnOnce()) {
     const INSIDE: &str = "FANFOLD_TEST_ALLOCATOR";
     if std::env::var_os(INSIDE).is_some() {
-        // SAFETY: the signal's default action ends this process.
+        // SAFETY: `alarm` takes a number; the signal's default action ends this process.
         #[cfg(unix)]
         unsafe {
             libc::alarm(120)
         };
-        for pool in [&POOL, &CPU, &HELPS] {
+        for pool in [&POOL, &CPU, &HELPER] {
             pool.submit(|| ()).join().expect("no panic");
         }
-        ASKS.store(true, Ordering::Relaxed);
+        IS_ENABLED.store(true, Ordering::Relaxed);
         body();
-        ASKS.store(false, Ordering::Relaxed);
+        IS_ENABLED.store(false, Ordering::Relaxed);
         assert!(TASKS.load(Ordering::Relaxed) > 10, "the allocator has run tasks");
         return;
     }
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
     let ended = ended.expect("it can be started again");
-    let (told, warned) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success() && told.contains("1 passed"), "{}: {told}\n{warned}", ended.status);
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
 }
 
 #[parallel(kind = "io", pool = POOL, timeout = "1h")]
@@ -98,12 +98,12 @@ fn queues_grow_and_shrink() {
     in_a_process("queues_grow_and_shrink", || {
         for pool in [&POOL, &CPU] {
             let (release, released) = std::sync::mpsc::channel::<()>();
-            let held = pool.submit(move || released.recv().is_err());
+            let blocker = pool.submit(move || released.recv().is_err());
             let tasks: Vec<_> = (0..5_000).map(|n| pool.submit(move || n)).collect();
-            // Half of them are thrown out of the queue in one go.
+            // Cancels four fifths of the queue in one go.
             let cancelled = tasks.iter().skip(1_000).filter(|task| task.cancel()).count();
             drop(release);
-            assert!(held.join().expect("no panic"));
+            assert!(blocker.join().expect("no panic"));
             let ran = tasks.into_iter().filter_map(|task| task.join().ok()).count();
             assert_eq!(ran + cancelled, 5_000);
         }
@@ -117,14 +117,14 @@ fn tasks_with_time_limits_end() {
             let tasks: Vec<_> = (0..1_500).map(limited::submit).collect();
             assert_eq!(join_all(tasks).expect("no panic").len(), 1_500);
         }
-        let late = as_completed([POOL.submit(|| std::thread::sleep(Duration::from_millis(20)))]);
-        assert!(late.timeout(Duration::from_millis(1)).all(|(_, outcome)| outcome.is_err()));
+        let slow = as_completed([POOL.submit(|| std::thread::sleep(Duration::from_millis(20)))]);
+        assert!(slow.timeout(Duration::from_millis(1)).all(|(_, outcome)| outcome.is_err()));
     });
 }
 
 #[test]
-fn many_wait_for_one_task_and_one_for_many() {
-    in_a_process("many_wait_for_one_task_and_one_for_many", || {
+fn many_threads_wait_for_one_task_and_one_thread_for_many() {
+    in_a_process("many_threads_wait_for_one_task_and_one_thread_for_many", || {
         for _ in 0..20 {
             let tasks: Vec<_> = (0..100_usize).map(|n| POOL.submit(move || n)).collect();
             std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Channels in async code: no thread of a runtime is kept from what it is to run.
+//! Channels in async code: a receiver or sender that waits leaves the runtime a thread for the other end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,12 +13,12 @@ use tokio::runtime::{Builder, Runtime};
 
 fanfold::process_tests!();
 
-/// Long enough for the slowest machine, and short enough to tell of a hang.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any slow machine needs; reaching it means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "io")]
 async fn blocks_for(from: Receiver<u32>) -> Option<u32> {
-    from.recv_timeout(PATIENCE).ok()
+    from.recv_timeout(TIME_LIMIT).ok()
 }
 
 #[parallel(kind = "io")]
@@ -57,17 +57,17 @@ fn two_threads() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be had")
 }
 
-/// Runs it on a thread of its own, which must end.
+/// Runs `work` on a thread of its own and panics if it does not end within [`TIME_LIMIT`].
 #[track_caller]
-fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+fn must_end<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, done) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
-    done.recv_timeout(PATIENCE).expect("it hangs or panics")
+    done.recv_timeout(TIME_LIMIT).expect("it hangs or panics")
 }
 
 #[test]
-fn receivers_that_block_fanfolds_runtime_leave_the_sender_a_thread() {
-    ends(|| {
+fn blocking_receivers_on_the_fanfold_runtime_leave_the_sender_a_thread() {
+    must_end(|| {
         let (to, from) = channel();
         let all: Vec<_> = (0..20).map(|_| blocks_for::submit(from.clone())).collect();
         assert!(blocks_to_send::submit(to, 20).join().expect("no panic"));
@@ -76,8 +76,8 @@ fn receivers_that_block_fanfolds_runtime_leave_the_sender_a_thread() {
 }
 
 #[test]
-fn receivers_that_block_a_runtime_of_two_threads_leave_the_sender_one() {
-    ends(|| {
+fn blocking_receivers_on_two_runtime_threads_leave_the_sender_a_thread() {
+    must_end(|| {
         two_threads().block_on(async {
             let (to, from) = channel();
             let all: Vec<_> = (0..6).map(|_| blocks_for::submit(from.clone())).collect();
@@ -96,8 +96,8 @@ fn receivers_that_block_a_runtime_of_two_threads_leave_the_sender_one() {
 }
 
 #[test]
-fn a_sender_that_blocks_a_runtime_of_two_threads_leaves_the_receiver_one() {
-    ends(|| {
+fn blocking_senders_on_two_runtime_threads_leave_the_receiver_a_thread() {
+    must_end(|| {
         two_threads().block_on(async {
             let (to, from) = channel();
             let all: Vec<_> = (0..4).map(|_| blocks_to_send::submit(to.clone(), 5_000)).collect();
@@ -113,7 +113,7 @@ fn a_sender_that_blocks_a_runtime_of_two_threads_leaves_the_receiver_one() {
 
 #[test]
 fn blocking_the_only_thread_of_a_runtime_is_refused() {
-    ends(|| {
+    must_end(|| {
         one_thread().block_on(async {
             let (to, from) = channel();
             let refused = |task: Result<_, TaskError>| {
@@ -124,7 +124,7 @@ fn blocking_the_only_thread_of_a_runtime_is_refused() {
                 );
             };
             refused(blocks_for::submit(from.clone()).await.map(drop));
-            // Until it would wait, it need not.
+            // Sends and receives that need not wait are allowed.
             assert!(blocks_to_send::submit(to.clone(), 3).await.expect("no panic"));
             assert_eq!((blocks_for::submit(from.clone()).await.expect("no panic"), from.recv()), (Some(0), Ok(1)));
             refused(blocks_to_send::submit(to.clone(), 1_000_000).await.map(drop));
@@ -132,7 +132,7 @@ fn blocking_the_only_thread_of_a_runtime_is_refused() {
             assert!(from.iter().count() > 1);
             assert_eq!(from.recv(), Err(ChannelError::Closed));
         });
-        // A thread that only entered it is none of it.
+        // A thread that only entered the runtime does not drive it, so it may block.
         let runtime = one_thread();
         let _inside = runtime.enter();
         let (to, from) = channel();
@@ -152,13 +152,13 @@ async fn many_receivers(n: u32) {
         got += usize::from(task.await.expect("no panic").is_some());
     }
     sent.await.expect("no panic").expect("they are received");
-    // The last one sees the channel closed.
+    // One receiver sees the closed channel.
     assert_eq!(got, n as usize - 1);
 }
 
 #[test]
 fn awaiting_blocks_no_runtime() {
-    ends(|| {
+    must_end(|| {
         one_thread().block_on(many_receivers(50));
         two_threads().block_on(many_receivers(50));
         pollster::block_on(many_receivers(50));
@@ -167,12 +167,12 @@ fn awaiting_blocks_no_runtime() {
     });
 }
 
-/// Sizes of values, and how many of each.
+/// Sizes of values in bytes, and how many of each.
 const SIZES: [(usize, usize); 4] = [(10, 400), (1_000, 50), (60_000, 5), (200_000, 2)];
 
 #[test]
 fn a_full_channel_makes_async_senders_wait() {
-    ends(|| {
+    must_end(|| {
         let runtime = one_thread();
         runtime.block_on(async {
             let (to, from) = channel::<Vec<u8>>();
@@ -188,7 +188,7 @@ fn a_full_channel_makes_async_senders_wait() {
             });
             let senders: Vec<_> = senders.collect();
             drop(to);
-            // They fill the channel before anything is received.
+            // The senders fill the channel before the first value is received.
             tokio::task::yield_now().await;
             let mut bytes = 0;
             while let Ok(value) = from.recv_async().await {
@@ -201,8 +201,8 @@ fn a_full_channel_makes_async_senders_wait() {
 }
 
 #[test]
-fn processes_are_awaited() {
-    ends(|| {
+fn async_code_exchanges_values_with_worker_processes() {
+    must_end(|| {
         one_thread().block_on(async {
             for (size, count) in [(1, 100), (100_000, 5)] {
                 let (to, from) = channel();
@@ -226,14 +226,14 @@ fn processes_are_awaited() {
 }
 
 #[test]
-fn closing_is_seen() {
-    ends(|| {
+fn dropping_one_end_ends_the_other_ends_wait() {
+    must_end(|| {
         let (to, from) = channel::<u32>();
         let dropped = std::thread::spawn(move || drop(to));
         assert_eq!(pollster::block_on(from.recv_async()), Err(ChannelError::Closed));
         dropped.join().expect("no panic");
         let (to, from) = channel::<u32>();
-        // Full, so that it waits.
+        // Fills the channel, so that the next send waits.
         while poll_once(to.send_async(1), Waker::noop()).is_ready() {}
         let dropped = std::thread::spawn(move || drop(from));
         assert_eq!(pollster::block_on(to.send_async(1)), Err(ChannelError::Closed));
@@ -246,8 +246,8 @@ fn poll_once<F: Future>(future: F, waker: &Waker) -> Poll<F::Output> {
 }
 
 #[test]
-fn what_is_dropped_before_it_is_ready_loses_nothing() {
-    ends(|| {
+fn dropping_a_pending_future_loses_no_value() {
+    must_end(|| {
         let (to, from) = channel();
         for n in 0..1_000 {
             assert!(poll_once(from.recv_async(), Waker::noop()).is_pending());
@@ -258,25 +258,25 @@ fn what_is_dropped_before_it_is_ready_loses_nothing() {
         while poll_once(to.send_async(sent), Waker::noop()).is_ready() {
             sent += 1;
         }
-        // The one that was not ready was not sent.
+        // The value of the future that stayed pending was not sent.
         drop(to);
         assert_eq!(from.iter().collect::<Vec<_>>(), (0..sent).collect::<Vec<_>>());
     });
 }
 
-/// Counts how often it is woken; every other time it panics.
-struct Panics(AtomicUsize);
+/// A waker that counts its wake-ups and panics on every other one.
+struct PanickingWaker(AtomicUsize);
 
-impl Wake for Panics {
+impl Wake for PanickingWaker {
     fn wake(self: Arc<Self>) {
         assert!(self.0.fetch_add(1, Ordering::Relaxed) % 2 == 1, "not now");
     }
 }
 
 #[test]
-fn wakers_that_panic_cost_the_others_nothing() {
-    ends(|| {
-        let woken = Arc::new(Panics(AtomicUsize::new(0)));
+fn a_panicking_waker_loses_no_value() {
+    must_end(|| {
+        let woken = Arc::new(PanickingWaker(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&woken));
         let (to, from) = channel();
         for n in 1..=10 {
@@ -292,8 +292,8 @@ fn wakers_that_panic_cost_the_others_nothing() {
 }
 
 #[test]
-fn several_wait_for_one_receiver() {
-    ends(|| {
+fn several_futures_wait_on_one_receiver() {
+    must_end(|| {
         one_thread().block_on(async {
             let (to, from) = channel();
             let sends = async {

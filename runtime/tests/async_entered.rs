@@ -1,5 +1,5 @@
-//! Runtimes of one thread that were only entered, or are not driven any more: nothing waits for ever.
-#![allow(clippy::async_yields_async, reason = "tasks are taken out of their runtime")]
+//! Blocking waits inside a single-threaded runtime that is only entered, or no longer driven: they panic, never hang.
+#![allow(clippy::async_yields_async, reason = "tasks are returned from `block_on` to be joined outside the runtime")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use fanfold::{Task, TaskError, Until, as_completed, first, join_all, parallel, wait};
 use tokio::runtime::{Builder, Runtime};
 
-/// Long enough for the slowest machine, and short enough to tell of a hang.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any slow machine needs; reaching it means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "io")]
 async fn naps(n: u32) -> u32 {
@@ -32,12 +32,12 @@ fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
 }
 
-/// Runs it on a thread of its own, which must end.
+/// Runs `work` on a thread of its own and panics if it does not end within [`TIME_LIMIT`].
 #[track_caller]
-fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+fn must_end<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, done) = mpsc::channel();
     std::thread::spawn(move || sender.send(catch_unwind(AssertUnwindSafe(work))));
-    match done.recv_timeout(PATIENCE).expect("it hangs") {
+    match done.recv_timeout(TIME_LIMIT).expect("it hangs") {
         Ok(value) => value,
         Err(payload) => std::panic::resume_unwind(payload),
     }
@@ -45,33 +45,33 @@ fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
 
 type Wait = fn(Task<u32>);
 
-/// All ways to wait for a task.
+/// Every way to wait for a task.
 const WAITS: [(&str, Wait); 10] = [
     ("join", |task| assert_eq!(task.join().unwrap(), 1)),
-    ("join_timeout", |task| assert_eq!(task.join_timeout(PATIENCE).unwrap(), 1)),
-    ("Task::wait", |task| assert!(task.wait(PATIENCE))),
+    ("join_timeout", |task| assert_eq!(task.join_timeout(TIME_LIMIT).unwrap(), 1)),
+    ("Task::wait", |task| assert!(task.wait(TIME_LIMIT))),
     ("wait", |task| assert_eq!(wait(&[task], Until::All, None), (vec![0], vec![]))),
-    ("wait, with a limit", |task| assert_eq!(wait(&[task], Until::First, Some(PATIENCE)), (vec![0], vec![]))),
+    ("wait, with a limit", |task| assert_eq!(wait(&[task], Until::First, Some(TIME_LIMIT)), (vec![0], vec![]))),
     ("as_completed", |task| assert_eq!(as_completed([task]).next().unwrap().1.unwrap(), 1)),
     ("as_completed, with a limit", |task| {
-        assert_eq!(as_completed([task]).timeout(PATIENCE).next().unwrap().1.unwrap(), 1);
+        assert_eq!(as_completed([task]).timeout(TIME_LIMIT).next().unwrap().1.unwrap(), 1);
     }),
     ("join_all", |task| assert_eq!(join_all([task]).unwrap(), [1])),
     ("first", |task| assert_eq!(first([task]).unwrap(), 1)),
     ("scope", |task| fanfold::scope(|_| assert_eq!(task.join().unwrap(), 1))),
 ];
 
-/// Runs it for all ways to wait, at the same time.
+/// Runs `work` once for every way to wait, all at the same time.
 #[track_caller]
-fn all_end(work: fn(&'static str, Wait)) {
-    let all = WAITS.map(|(name, wait)| (name, std::thread::spawn(move || ends(move || work(name, wait)))));
+fn every_wait_must_end(work: fn(&'static str, Wait)) {
+    let all = WAITS.map(|(name, wait)| (name, std::thread::spawn(move || must_end(move || work(name, wait)))));
     for (name, thread) in all {
         assert!(thread.join().is_ok(), "{name}");
     }
 }
 
 #[track_caller]
-fn refuses(name: &str, work: impl FnOnce()) {
+fn must_panic(name: &str, work: impl FnOnce()) {
     let payload = catch_unwind(AssertUnwindSafe(work)).expect_err(name);
     let text = payload.downcast_ref::<String>().cloned();
     let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
@@ -79,19 +79,19 @@ fn refuses(name: &str, work: impl FnOnce()) {
 }
 
 #[test]
-fn a_runtime_that_was_only_entered_is_not_waited_for() {
-    all_end(|name, wait| {
+fn waiting_inside_an_undriven_runtime_panics() {
+    every_wait_must_end(|name, wait| {
         let runtime = one_thread();
         let _inside = runtime.enter();
-        refuses(name, || wait(naps::submit(1)));
+        must_panic(name, || wait(naps::submit(1)));
     });
-    ends(|| {
+    must_end(|| {
         let runtime = one_thread();
         let _inside = runtime.enter();
-        // Less time than it takes to know that.
+        // Time limits that pass before the library checks whether a thread drives the runtime.
         assert!(!naps::submit(1).wait(Duration::from_millis(1)));
         assert!(naps::submit(1).join_timeout(Duration::from_millis(1)).is_err());
-        // What is polled here needs nobody else.
+        // Maps and direct calls are polled on this thread, so no other thread is needed.
         assert_eq!(naps::map([1, 2]).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(naps::map([1, 2]).into_iter().sum::<u32>(), 3);
         assert_eq!(naps_in_time::map([1, 2]).collect::<Result<Vec<_>, _>>().unwrap(), [1, 2]);
@@ -99,30 +99,30 @@ fn a_runtime_that_was_only_entered_is_not_waited_for() {
         assert_eq!(pollster::block_on(naps_in_time(3)).unwrap(), 3);
         assert_eq!(waits_for(4), 4);
         assert_eq!(fanfold::scope(|s| s.submit(|| waits_for(5)).join().unwrap()), 5);
-        // Its driver runs what was submitted before.
+        // A task submitted earlier runs once the runtime is driven.
         let task = naps::submit(6);
         assert_eq!(runtime.block_on(task).unwrap(), 6);
     });
 }
 
 #[test]
-fn the_thread_that_drives_a_runtime_refuses_to_wait_for_its_tasks() {
-    all_end(|name, wait| {
+fn blocking_on_a_task_of_the_runtime_this_thread_drives_panics() {
+    every_wait_must_end(|name, wait| {
         let runtime = one_thread();
-        runtime.block_on(async { refuses(name, || wait(naps::submit(1))) });
-        // No thread drives it now: in no runtime, and in one that was entered.
+        runtime.block_on(async { must_panic(name, || wait(naps::submit(1))) });
+        // No thread drives the runtime now: wait outside of any runtime, then inside the entered one.
         let task = || runtime.block_on(async { naps::submit(1) });
-        refuses(name, || wait(task()));
+        must_panic(name, || wait(task()));
         let entered = task();
         let _inside = runtime.enter();
-        refuses(name, || wait(entered));
+        must_panic(name, || wait(entered));
     });
 }
 
 #[test]
 fn other_threads_wait_for_a_runtime_of_one_thread() {
     for (name, wait) in WAITS {
-        ends(move || {
+        must_end(move || {
             let runtime = one_thread();
             let handle = runtime.handle().clone();
             runtime.block_on(async {
@@ -151,10 +151,10 @@ fn other_threads_wait_for_a_runtime_of_one_thread() {
 
 /// The runtime polls nothing from the first wait of its blocking thread to the last.
 #[test]
-fn a_blocking_thread_waits_for_its_runtime_however_busy() {
-    // Longer than it takes to know that no thread drives a runtime.
+fn a_blocking_thread_keeps_waiting_while_its_runtime_is_busy() {
+    // Longer than the check for a runtime that no thread drives takes.
     const LONG: Duration = Duration::from_secs(5);
-    ends(|| {
+    must_end(|| {
         let runtime = one_thread();
         runtime.block_on(async {
             let (sender, waited) = mpsc::channel();
@@ -165,21 +165,21 @@ fn a_blocking_thread_waits_for_its_runtime_however_busy() {
                 sender.send(early.is_ok_and(|ended| !ended)).expect("it is received");
                 (first.join().expect("no panic"), second.join().expect("no panic"), naps::submit(1).join().expect("no"))
             });
-            assert!(waited.recv_timeout(PATIENCE).expect("it waits in vain, and is not refused"));
+            assert!(waited.recv_timeout(TIME_LIMIT).expect("it waits in vain, and is not refused"));
             assert_eq!(blocking.await.expect("no panic"), (1, 1, 1));
         });
     });
 }
 
 #[test]
-fn a_task_of_another_runtime_does_not_wait_for_one_that_it_only_entered() {
-    all_end(|name, wait| {
+fn a_task_that_enters_an_undriven_runtime_panics_when_it_waits_there() {
+    every_wait_must_end(|name, wait| {
         let entered = one_thread();
         let handle = entered.handle().clone();
         let several = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
         let task = several.spawn(async move {
             let _inside = handle.enter();
-            refuses(name, || wait(naps::submit(1)));
+            must_panic(name, || wait(naps::submit(1)));
         });
         several.block_on(task).expect(name);
         drop(entered);
@@ -187,9 +187,9 @@ fn a_task_of_another_runtime_does_not_wait_for_one_that_it_only_entered() {
 }
 
 #[test]
-fn a_runtime_of_several_threads_may_be_entered() {
+fn waiting_inside_an_entered_multi_thread_runtime_works() {
     for (_, wait) in WAITS {
-        ends(move || {
+        must_end(move || {
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
             let _inside = runtime.enter();
             wait(naps::submit(1));

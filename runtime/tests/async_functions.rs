@@ -1,5 +1,5 @@
 //! Async functions of `kind = "io"`, and tasks awaited under several executors.
-#![allow(clippy::items_after_statements, reason = "a function stands where it is called")]
+#![allow(clippy::items_after_statements, reason = "each function is defined in the test that calls it")]
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
-/// Needs a timer, so a runtime.
+/// Uses a timer, so it needs a runtime.
 #[parallel(kind = "io")]
 async fn double(n: u32) -> u32 {
     tokio::time::sleep(Duration::from_micros(1)).await;
@@ -27,7 +27,7 @@ async fn length(text: &str) -> usize {
 }
 
 #[parallel(kind = "io")]
-async fn held(guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
+async fn holds_until_released(guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
     let released = release.await.is_ok();
     drop(guard);
     released
@@ -101,7 +101,7 @@ fn a_direct_call_borrows_and_starts_when_polled() {
 }
 
 #[test]
-fn the_futures_can_be_spawned_by_others() {
+fn futures_of_direct_calls_can_be_spawned_on_tokio() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         assert_eq!(tokio::spawn(double(4)).await.unwrap(), 8);
@@ -111,7 +111,7 @@ fn the_futures_can_be_spawned_by_others() {
 }
 
 #[test]
-fn a_submitted_call_runs_without_a_runtime_of_the_callers() {
+fn a_submitted_call_needs_no_runtime_in_the_caller() {
     assert_eq!(double::submit(5).join().unwrap(), 10);
     let tasks = (0..50).map(double::submit);
     assert_eq!(join_all(tasks).unwrap(), (0..50).map(|n| n * 2).collect::<Vec<_>>());
@@ -130,10 +130,10 @@ fn a_submitted_call_runs_on_the_callers_runtime() {
 }
 
 #[test]
-fn joining_on_a_runtime_of_several_threads_steps_aside() {
+fn joining_on_a_multi_thread_runtime_does_not_block_its_worker() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let sum = runtime.block_on(async {
-        // On the runtime's one worker, which polls the submitted calls as well.
+        // Runs on the runtime's one worker, which also polls the submitted calls.
         let inside = tokio::spawn(async {
             let one = double::submit(1).join().unwrap();
             let (done, pending) = wait(&[double::submit(2)], Until::All, None);
@@ -148,7 +148,7 @@ fn joining_on_a_runtime_of_several_threads_steps_aside() {
 }
 
 #[test]
-fn joining_on_a_runtime_of_one_thread_says_so() {
+fn joining_on_a_single_thread_runtime_panics_with_advice() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let message = |payload: Box<dyn std::any::Any + Send>| *payload.downcast::<&str>().unwrap();
     let quietly = |work: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(message);
@@ -157,14 +157,14 @@ fn joining_on_a_runtime_of_one_thread_says_so() {
         assert!(join.unwrap_err().contains("`.await` the task"));
         let collect = quietly(&|| drop(double::map([1]).collect::<Vec<_>>()));
         assert!(collect.unwrap_err().contains("`stream()`"));
-        // A task of a pool goes on by itself.
+        // A task on pool threads does not depend on the runtime.
         assert_eq!(square::submit(3).join().unwrap(), 9);
         assert_eq!(double::submit(3).await.unwrap(), 6);
     });
 }
 
 #[test]
-fn a_panic_is_told_with_its_place() {
+fn a_panic_is_reported_with_its_location() {
     #[parallel(kind = "io")]
     async fn fails(n: u32) -> u32 {
         tokio::task::yield_now().await;
@@ -183,17 +183,17 @@ fn a_panic_is_told_with_its_place() {
 }
 
 #[test]
-fn cancelling_drops_a_running_call_where_it_awaits() {
+fn cancelling_drops_a_running_call_at_its_await() {
     let guard = Arc::new(());
     let (_release, released) = oneshot::channel();
     let (begun, begins) = std::sync::mpsc::channel();
 
     #[parallel(kind = "io")]
-    async fn announced(begun: std::sync::mpsc::Sender<()>, guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
+    async fn signals_start(begun: std::sync::mpsc::Sender<()>, guard: Arc<()>, release: oneshot::Receiver<()>) -> bool {
         begun.send(()).unwrap();
-        held::serial(guard, release).await
+        holds_until_released::serial(guard, release).await
     }
-    let task = announced::submit(begun, Arc::clone(&guard), released);
+    let task = signals_start::submit(begun, Arc::clone(&guard), released);
     begins.recv().unwrap();
     assert!(!task.cancel(), "it runs already");
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
@@ -206,7 +206,7 @@ fn cancelling_before_the_first_poll_drops_the_arguments() {
     runtime.block_on(async {
         let guard = Arc::new(());
         let (_release, released) = oneshot::channel();
-        let task = held::submit(Arc::clone(&guard), released);
+        let task = holds_until_released::submit(Arc::clone(&guard), released);
         assert!(task.cancel());
         assert_eq!(Arc::strong_count(&guard), 1);
         assert!(matches!(task.await, Err(TaskError::Cancelled)));
@@ -219,7 +219,7 @@ fn a_runtime_that_ends_ends_its_tasks() {
     let (_release, released) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let entered = runtime.enter();
-    let task = held::submit(Arc::clone(&guard), released);
+    let task = holds_until_released::submit(Arc::clone(&guard), released);
     drop(entered);
     drop(runtime);
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
@@ -229,7 +229,7 @@ fn a_runtime_that_ends_ends_its_tasks() {
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 #[parallel(kind = "io", timeout = "5ms")]
-async fn patient(guard: &Arc<()>, forever: bool) -> Result<u32, Failed> {
+async fn waits_if_asked(guard: &Arc<()>, forever: bool) -> Result<u32, Failed> {
     let _held = Arc::clone(guard);
     if forever {
         std::future::pending::<()>().await;
@@ -240,12 +240,14 @@ async fn patient(guard: &Arc<()>, forever: bool) -> Result<u32, Failed> {
 #[test]
 fn a_timeout_drops_the_future() {
     let guard = Arc::new(());
-    assert_eq!(pollster::block_on(patient(&guard, false)).unwrap(), 1);
-    let late = pollster::block_on(patient(&guard, true)).unwrap_err();
-    assert!(matches!(late.downcast_ref(), Some(TaskError::TimedOut { after }) if *after == Duration::from_millis(5)));
+    assert_eq!(pollster::block_on(waits_if_asked(&guard, false)).unwrap(), 1);
+    let timed_out = pollster::block_on(waits_if_asked(&guard, true)).unwrap_err();
+    assert!(
+        matches!(timed_out.downcast_ref(), Some(TaskError::TimedOut { after }) if *after == Duration::from_millis(5))
+    );
     assert_eq!(Arc::strong_count(&guard), 1);
 
-    let mapped: Vec<_> = patient::map([(&guard, false), (&guard, true), (&guard, false)]).collect();
+    let mapped: Vec<_> = waits_if_asked::map([(&guard, false), (&guard, true), (&guard, false)]).collect();
     assert_eq!(mapped.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(Arc::strong_count(&guard), 1);
 }
@@ -264,7 +266,7 @@ fn a_submitted_call_runs_out_of_time() {
 }
 
 #[test]
-fn failures_are_tried_again() {
+fn failed_calls_are_retried() {
     #[parallel(kind = "io", retries = 3, backoff = "1us")]
     async fn third_time(calls: &AtomicUsize) -> Result<usize, usize> {
         tokio::task::yield_now().await;
@@ -281,20 +283,20 @@ fn failures_are_tried_again() {
 }
 
 #[test]
-fn a_map_keeps_so_many_futures_in_flight() {
-    static NOW: AtomicUsize = AtomicUsize::new(0);
-    static MOST: AtomicUsize = AtomicUsize::new(0);
+fn a_map_bounds_the_futures_in_flight() {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    static MOST_RUNNING: AtomicUsize = AtomicUsize::new(0);
 
     #[parallel(kind = "io")]
     async fn counted(n: usize) -> usize {
-        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        MOST_RUNNING.fetch_max(RUNNING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_micros(50)).await;
-        NOW.fetch_sub(1, Ordering::SeqCst);
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
         n
     }
     let results: Vec<usize> = counted::map(0..100).buffer(7).collect();
     assert_eq!(results, (0..100).collect::<Vec<_>>());
-    assert_eq!(MOST.load(Ordering::SeqCst), 7);
+    assert_eq!(MOST_RUNNING.load(Ordering::SeqCst), 7);
 }
 
 #[test]
@@ -318,12 +320,12 @@ fn a_map_stops_pulling_at_the_first_failure() {
 }
 
 #[test]
-fn an_endless_source_is_iterated() {
+fn an_infinite_source_can_be_iterated() {
     assert_eq!(double::map(0..).buffer(3).into_iter().take(5).collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
 }
 
 #[test]
-fn unordered_results_come_as_they_end() {
+fn unordered_results_come_in_completion_order() {
     #[parallel(kind = "io")]
     async fn after(gate: &Notify, first: bool) -> bool {
         if first {
@@ -334,7 +336,7 @@ fn unordered_results_come_as_they_end() {
         first
     }
     let gate = Notify::new();
-    // The first item waits for the second.
+    // The first item ends only after the second.
     let order: Vec<bool> = after::map([(&gate, false), (&gate, true)]).unordered().into_iter().collect();
     assert_eq!(order, [true, false]);
     let order: Vec<bool> = after::map([(&gate, false), (&gate, true)]).unordered().collect();
@@ -342,7 +344,7 @@ fn unordered_results_come_as_they_end() {
 }
 
 #[test]
-fn a_map_gives_each_item_its_time() {
+fn a_map_applies_the_timeout_to_each_item() {
     #[parallel(kind = "io")]
     async fn maybe_never(n: u32) -> u32 {
         if n == 1 { std::future::pending().await } else { n }
@@ -352,10 +354,10 @@ fn a_map_gives_each_item_its_time() {
 }
 
 #[test]
-fn dropping_a_stream_drops_what_is_in_flight() {
+fn dropping_a_stream_drops_the_futures_in_flight() {
     let guard = Arc::new(());
     let (_release, released) = oneshot::channel();
-    let mut stream = held::map([(Arc::clone(&guard), released)]).stream();
+    let mut stream = holds_until_released::map([(Arc::clone(&guard), released)]).stream();
     let polled = pin!(stream.next()).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Pending));
     assert_eq!(Arc::strong_count(&guard), 2);
@@ -364,7 +366,7 @@ fn dropping_a_stream_drops_what_is_in_flight() {
 }
 
 #[test]
-fn shapes_of_async_functions() {
+fn async_functions_of_every_signature_compile_and_run() {
     #[parallel(kind = "io")]
     async fn generic<T: Clone + Send + Sync, const N: usize>(value: &T) -> [T; N] {
         std::array::from_fn(|_| value.clone())
@@ -393,7 +395,7 @@ fn shapes_of_async_functions() {
     async unsafe fn dangerous() -> u8 {
         1
     }
-    // SAFETY: it is not.
+    // SAFETY: the function has no preconditions.
     assert_eq!(unsafe { dangerous::submit() }.join().unwrap(), 1);
 
     #[parallel(kind = "io")]
@@ -409,7 +411,7 @@ fn shapes_of_async_functions() {
 }
 
 #[test]
-fn requests_over_sockets_without_a_runtime_of_the_callers() {
+fn socket_requests_need_no_runtime_in_the_caller() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
@@ -432,7 +434,7 @@ fn requests_over_sockets_without_a_runtime_of_the_callers() {
 }
 
 #[test]
-fn cpu_work_is_awaited_off_the_runtime() {
+fn cpu_tasks_are_awaited_without_blocking_the_runtime() {
     let all = on_tokio(async {
         let tasks: Vec<_> = (0..4).map(square::submit).collect();
         let mut sum = 0;
@@ -460,7 +462,7 @@ async fn waits_in_a_scope(n: u32) -> u32 {
 }
 
 #[test]
-fn async_functions_that_block_leave_their_runtime_a_thread() {
+fn blocking_async_functions_leave_their_runtime_a_thread() {
     let many = u32::try_from(4 * std::thread::available_parallelism().expect("known").get()).expect("few");
     let calls = join_all((0..many).map(calls_in_place::submit)).expect("no panic");
     assert!(calls.into_iter().eq((0..many).map(|n| n * 2)));

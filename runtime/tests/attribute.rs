@@ -1,4 +1,4 @@
-//! Annotated functions, called in every way.
+//! Functions with `#[parallel]`: direct calls, `submit`, `map`, chunks, and the signatures that are supported.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -65,7 +65,7 @@ fn a_dropped_task_still_runs() {
 }
 
 #[test]
-fn map_keeps_input_order_for_every_kind_of_items() {
+fn map_keeps_input_order_for_every_item_type() {
     #[parallel(kind = "cpu")]
     fn double(n: u32) -> u32 {
         n * 2
@@ -83,7 +83,7 @@ fn map_keeps_input_order_for_every_kind_of_items() {
 }
 
 #[test]
-fn map_lends_items_and_takes_pairs() {
+fn map_borrows_items_and_takes_pairs() {
     #[parallel(kind = "cpu")]
     fn length(word: &str) -> usize {
         word.len()
@@ -95,9 +95,9 @@ fn map_lends_items_and_takes_pairs() {
 }
 
 #[test]
-fn an_iterator_is_pulled_on_the_calling_thread_alone() {
+fn an_iterator_is_advanced_only_on_the_calling_thread() {
     let caller = thread::current().id();
-    // A reference count that is not atomic: the iterator cannot be sent.
+    // `Rc` is not `Send`, so the iterator cannot be sent to a worker.
     let count = std::rc::Rc::new(std::cell::Cell::new(0_u64));
     let items = (0..5_000_u64).map(|n| {
         assert_eq!(thread::current().id(), caller);
@@ -123,7 +123,7 @@ fn collecting_results_gives_the_first_failure_in_input_order_and_stops() {
         let bad: Result<Vec<i32>, String> = positive::map(items).chunk_size(16).collect();
         assert_eq!(bad, Err(String::from("-300 is not positive")));
     }
-    // An infinite source ends with the first failure.
+    // An infinite source ends at the first failure.
     let bad: Result<Vec<i32>, String> = positive::map((0..).map(|n| 5_000 - n)).collect();
     assert_eq!(bad, Err(String::from("0 is not positive")));
 }
@@ -148,12 +148,12 @@ fn panics_resume_in_the_caller_with_their_payload() {
         }
         other => panic!("expected a panic, got {other:?}"),
     }
-    // The workers are still there.
+    // The workers survive the panics.
     assert_eq!(fail(6), 6);
 }
 
 #[test]
-fn chunks_are_cut_mapped_and_put_together() {
+fn chunks_are_split_mapped_and_gathered() {
     #[parallel(kind = "cpu", chunks = 3)]
     fn scale(numbers: &[f64], factor: f64) -> Vec<f64> {
         numbers.iter().map(|n| n * factor).collect()
@@ -211,7 +211,7 @@ fn reduce_folds_chunks_in_order() {
 }
 
 #[test]
-fn marked_arguments_are_cut_alike() {
+fn arguments_marked_as_chunks_are_split_alike() {
     #[parallel(kind = "cpu", chunks = 3)]
     fn dot(factor: i64, #[chunk] left: &[i64], #[chunk] right: Vec<i64>) -> Vec<i64> {
         assert_eq!(left.len(), right.len());
@@ -224,7 +224,7 @@ fn marked_arguments_are_cut_alike() {
 }
 
 #[test]
-fn the_first_failing_chunk_wins() {
+fn the_first_failing_chunk_gives_the_error() {
     #[parallel(kind = "cpu", chunks = 8)]
     fn check(numbers: Vec<i32>) -> Result<Vec<i32>, i32> {
         match numbers.iter().find(|n| **n < 0) {
@@ -264,7 +264,7 @@ fn recursion_runs_nested_calls_on_the_same_worker() {
 static ONE: Pool = Pool::io("one").threads(1);
 
 #[test]
-fn a_named_pool_runs_on_its_own_threads_alone_and_nests_at_size_one() {
+fn a_named_pool_uses_only_its_own_threads_and_nests_with_one_thread() {
     #[parallel(kind = "io", pool = ONE)]
     fn name(depth: u32) -> String {
         if depth > 0 {

@@ -1,4 +1,4 @@
-//! Tasks that end in a queue leave it, while the pool is busy: they take no memory and are not counted.
+//! Cancelled and finished tasks leave a busy pool's queue at once: they free their memory and are not counted.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use fanfold::{Pool, Task, join_all};
 
-/// Counts the bytes that are in use.
+/// Counts the bytes in use.
 struct Counting;
 
 static BYTES: AtomicIsize = AtomicIsize::new(0);
 
-// SAFETY: the system's allocator does all of it.
+// SAFETY: every call is forwarded to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         BYTES.fetch_add(layout.size().cast_signed(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         BYTES.fetch_sub(layout.size().cast_signed(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`; the block came from `System`.
         unsafe { System.dealloc(place, layout) }
     }
 }
@@ -29,8 +29,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The tests of this file take turns: they count the bytes of the process.
-fn alone() -> MutexGuard<'static, ()> {
+/// Runs the tests of this file one at a time: they count the bytes of the whole process.
+fn exclusive() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -39,16 +39,16 @@ fn mebibytes() -> isize {
     BYTES.load(Ordering::Relaxed) >> 20
 }
 
-/// A pool whose one thread is busy until the sender is dropped.
+/// A pool whose one thread is busy until the returned sender is dropped.
 fn busy(name: &'static str) -> (Pool, mpsc::Sender<()>) {
     let pool = Pool::io(name).threads(1).build().expect("threads can be had");
     let (release, released) = mpsc::channel::<()>();
-    let (told, tells) = mpsc::channel();
+    let (started, starts) = mpsc::channel();
     drop(pool.submit(move || {
-        told.send(()).expect("the test listens");
+        started.send(()).expect("the test listens");
         released.recv().is_err()
     }));
-    tells.recv().expect("it runs");
+    starts.recv().expect("it runs");
     (pool, release)
 }
 
@@ -56,7 +56,7 @@ const MANY: usize = if cfg!(miri) { 3_000 } else { 300_000 };
 
 #[test]
 fn cancelled_tasks_leave_the_queue() {
-    let _alone = alone();
+    let _alone = exclusive();
     let (pool, release) = busy("cancels");
     let before = mebibytes();
     let tasks: Vec<_> = (0..MANY).map(|n| pool.submit(move || n)).collect();
@@ -70,14 +70,14 @@ fn cancelled_tasks_leave_the_queue() {
 }
 
 #[test]
-fn those_that_live_run_in_their_order() {
-    let _alone = alone();
+fn tasks_that_are_not_cancelled_run_in_submission_order() {
+    let _alone = exclusive();
     let (pool, release) = busy("lives");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let tasks: Vec<_> = (0..9_000)
         .map(|n| {
             let seen = Arc::clone(&seen);
-            pool.submit(move || seen.lock().expect("nobody panics").push(n))
+            pool.submit(move || seen.lock().expect("not poisoned").push(n))
         })
         .collect();
     for (n, task) in tasks.iter().enumerate() {
@@ -87,13 +87,13 @@ fn those_that_live_run_in_their_order() {
     drop(release);
     drop(tasks);
     drop(pool);
-    assert_eq!(*seen.lock().expect("nobody panics"), (0..9_000).step_by(3).collect::<Vec<_>>());
+    assert_eq!(*seen.lock().expect("not poisoned"), (0..9_000).step_by(3).collect::<Vec<_>>());
 }
 
 #[test]
-fn tasks_that_their_joiner_runs_leave_the_queue() {
+fn tasks_run_by_the_thread_that_joins_them_leave_the_queue() {
     static ONE: Pool = Pool::io("joins").threads(1);
-    let _alone = alone();
+    let _alone = exclusive();
     let worker = ONE.submit(|| {
         let before = mebibytes();
         for n in 0..MANY {
@@ -101,15 +101,15 @@ fn tasks_that_their_joiner_runs_leave_the_queue() {
         }
         (ONE.stats().queued, mebibytes() - before)
     });
-    let (queued, kept) = worker.join().expect("no panic");
-    assert!(queued == 0 && kept <= 2, "{queued} queued, {kept} MiB are kept");
+    let (queued, mebibytes_kept) = worker.join().expect("no panic");
+    assert!(queued == 0 && mebibytes_kept <= 2, "{queued} queued, {mebibytes_kept} MiB are kept");
 }
 
 #[test]
-fn calls_for_help_with_maps_that_have_ended_leave_the_queue() {
-    let _alone = alone();
+fn helper_jobs_of_finished_maps_leave_the_queue() {
+    let _alone = exclusive();
     let pool: &'static Pool = Box::leak(Box::new(Pool::io("maps").threads(4).build().expect("threads can be had")));
-    // Three of its threads are busy; those that stay serve the maps, whose calls for help stand between others.
+    // Three of the four threads are busy. The free one serves the maps, whose helper jobs are queued between others.
     let release: Vec<_> = (0..3)
         .map(|_| {
             let (release, released) = mpsc::channel::<()>();
@@ -132,8 +132,8 @@ fn calls_for_help_with_maps_that_have_ended_leave_the_queue() {
 }
 
 #[test]
-fn the_count_of_what_is_queued_stays_right() {
-    let _alone = alone();
+fn the_queue_count_stays_exact() {
+    let _alone = exclusive();
     let pool = Pool::io("counts").threads(3).build().expect("threads can be had");
     let runs = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What a worker runs itself while it waits for several tasks: what nobody else can.
+//! Which queued tasks a worker runs itself while it waits for several: only those that no other thread can run.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,52 +12,52 @@ static EIGHT: Pool = Pool::io("eight").threads(8);
 static CPU: Pool = Pool::cpu("four").threads(4);
 static ONE: Pool = Pool::io("one").threads(1);
 
-/// Runs `work` on a worker, with a task of the same pool that ends after `work`: with `false`, and only after a while,
-/// if `work` waits for its end.
-fn beside_a_slow_task(pool: &'static Pool, work: fn(&'static Pool, Task<bool>)) {
+/// Runs `work` on a worker, given a task of the same pool that gives `true` once `work` has ended. If `work` waits for
+/// that task, it gives `false` after its time limit.
+fn with_a_slow_task(pool: &'static Pool, work: fn(&'static Pool, Task<bool>)) {
     let (goes_on, waits) = mpsc::channel::<()>();
-    let (told, tells) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let worker = pool.submit(move || {
         let slow = pool.submit(move || {
             let in_time = waits.recv_timeout(Duration::from_secs(20)) == Err(RecvTimeoutError::Disconnected);
-            told.send(in_time).expect("the test listens");
+            sender.send(in_time).expect("the test listens");
             in_time
         });
         work(pool, slow);
         drop(goes_on);
     });
     worker.join().expect("no panic");
-    assert_eq!(tells.recv(), Ok(true), "the wait ended after the slow task");
+    assert_eq!(receiver.recv(), Ok(true), "the wait ended after the slow task");
 }
 
 #[test]
-fn a_slow_task_keeps_nobody_from_the_result_of_a_quick_one() {
+fn a_slow_task_does_not_delay_the_result_of_a_quick_one() {
     for pool in [&EIGHT, &CPU] {
-        beside_a_slow_task(pool, |pool, slow| {
+        with_a_slow_task(pool, |pool, slow| {
             let failed = join_all([slow, pool.submit(|| panic!("at once"))]);
             assert!(matches!(failed, Err(TaskError::Panicked { .. })));
         });
-        beside_a_slow_task(pool, |pool, slow| {
+        with_a_slow_task(pool, |pool, slow| {
             let next = as_completed([slow, pool.submit(|| true)]).next();
             assert!(matches!(next, Some((1, Ok(true)))));
         });
-        beside_a_slow_task(pool, |pool, slow| {
+        with_a_slow_task(pool, |pool, slow| {
             assert!(first([slow, pool.submit(|| true)]).expect("no panic"));
         });
-        beside_a_slow_task(pool, |pool, slow| {
+        with_a_slow_task(pool, |pool, slow| {
             assert_eq!(wait(&[slow, pool.submit(|| true)], Until::First, None).0, [1]);
         });
     }
 }
 
 #[test]
-fn a_slow_task_behind_quick_ones_keeps_nobody_from_their_results() {
+fn a_slow_task_queued_behind_quick_ones_does_not_delay_their_results() {
     for pool in [Pool::io("busy").threads(4), Pool::cpu("busy").threads(4)] {
         let pool = Arc::new(pool.build().expect("threads can be had"));
         let (goes_on, waits) = mpsc::channel::<()>();
         let inner = Arc::clone(&pool);
         let worker = pool.submit(move || {
-            // All other workers are busy when this one begins to wait, until the slow task has a thread.
+            // All other workers are busy from before this one waits until the slow task has a thread.
             let started = Arc::new(Barrier::new(4));
             let quick = || {
                 let (started, pool) = (Arc::clone(&started), Arc::clone(&inner));
@@ -92,14 +92,14 @@ fn a_slow_task_behind_quick_ones_keeps_nobody_from_their_results() {
 }
 
 #[test]
-fn a_slow_item_keeps_nobody_from_the_result_of_a_quick_one() {
+fn a_slow_item_does_not_delay_the_result_of_a_quick_one() {
     for pool in [&EIGHT, &CPU] {
         let (goes_on, waits) = mpsc::channel::<()>();
         let waits = Arc::new(Mutex::new(waits));
         let worker = pool.submit(move || {
             let item = move |n: u32| {
                 let in_time = || {
-                    let waits = waits.lock().expect("nobody panics");
+                    let waits = waits.lock().expect("not poisoned");
                     waits.recv_timeout(Duration::from_secs(20)) == Err(RecvTimeoutError::Disconnected)
                 };
                 (n, n > 0 || in_time())
@@ -116,9 +116,9 @@ fn a_slow_item_keeps_nobody_from_the_result_of_a_quick_one() {
 }
 
 #[test]
-fn a_slow_task_of_another_pool_is_left_to_its_threads() {
+fn a_slow_task_of_another_pool_runs_on_that_pools_threads() {
     let front = Pool::io("front").threads(1).build().expect("threads can be had");
-    front.submit(|| beside_a_slow_task(&EIGHT, |_, slow| drop(slow))).join().expect("no panic");
+    front.submit(|| with_a_slow_task(&EIGHT, |_, slow| drop(slow))).join().expect("no panic");
     let names = front.submit(|| {
         let name = || thread::current().name().unwrap_or("?").to_owned();
         join_all((0..4).map(|_| EIGHT.submit(name))).expect("no panic")
@@ -128,7 +128,7 @@ fn a_slow_task_of_another_pool_is_left_to_its_threads() {
 }
 
 #[test]
-fn what_nobody_else_can_run_is_run_by_the_worker_that_waits() {
+fn a_waiting_worker_runs_tasks_that_no_other_thread_can_run() {
     let waits = || {
         let here = thread::current().id();
         let id = || thread::current().id();

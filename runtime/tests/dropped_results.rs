@@ -1,4 +1,4 @@
-//! Values whose destructors panic: the others are dropped all the same, and nothing ends the program.
+//! Values whose destructors panic: every other value is still dropped, and the program does not abort.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fanfold::{Pending, Pool, TaskError, Until, as_completed, first, join_all, parallel, wait};
 
-/// How many there are, and which of their destructors panic.
+/// Counts the live values. The destructor of every fifth value panics.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicUsize>);
 
@@ -19,9 +19,9 @@ impl Count {
         Value { n, count: self.clone() }
     }
 
-    /// Waits until all are dropped.
+    /// Waits until all values are dropped.
     #[track_caller]
-    fn is_over(&self) {
+    fn assert_all_dropped(&self) {
         let begun = Instant::now();
         while self.0.load(Ordering::Relaxed) > 0 {
             assert!(begun.elapsed() < Duration::from_secs(30), "{} are left", self.0.load(Ordering::Relaxed));
@@ -30,17 +30,17 @@ impl Count {
     }
 }
 
-/// Every fifth one's destructor panics.
+/// A counted value; the destructor of every fifth one panics.
 struct Value {
     n: usize,
     count: Count,
 }
 
 impl Value {
-    /// Ends it without its destructor.
+    /// Drops the value's count without running its destructor.
     fn consume(self) -> usize {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: dropped once, as the value's destructor does not run.
+        // SAFETY: `this` is `ManuallyDrop`, so its destructor does not run and the count is read and dropped once.
         let count = unsafe { std::ptr::read(&raw mut this.count) };
         count.0.fetch_sub(1, Ordering::Relaxed);
         this.n
@@ -51,13 +51,13 @@ impl Drop for Value {
     fn drop(&mut self) {
         self.count.0.fetch_sub(1, Ordering::Relaxed);
         if self.n % 5 == 3 {
-            // Without a word of the panic hook, as there are thousands of them.
+            // Skips the panic hook, which would print thousands of messages.
             resume_unwind(Box::new(format!("the destructor of {}", self.n)));
         }
     }
 }
 
-/// The text of what `work` panics with.
+/// The message that `work` panics with.
 #[track_caller]
 fn panic_of<T>(work: impl FnOnce() -> T) -> String {
     let Err(payload) = catch_unwind(AssertUnwindSafe(work)) else { panic!("it does not panic") };
@@ -67,7 +67,7 @@ fn panic_of<T>(work: impl FnOnce() -> T) -> String {
     }
 }
 
-fn joined(mut one: Vec<Value>, mut other: Vec<Value>) -> Vec<Value> {
+fn concatenated(mut one: Vec<Value>, mut other: Vec<Value>) -> Vec<Value> {
     one.append(&mut other);
     one
 }
@@ -80,36 +80,36 @@ fn pools() -> [&'static Pool; 4] {
 }
 
 #[test]
-fn results_of_a_map_that_panics() {
+fn results_of_a_map_that_panics_are_dropped() {
     for pool in pools() {
         for size in [1, 7, 1_000] {
             let count = Count::default();
             let map = pool.map(0..700, |n| if n == 699 { panic!("the function") } else { count.value(n) });
             let text = panic_of(|| map.chunk_size(size).collect::<Vec<_>>());
             assert!(text.contains("the function"), "{text}");
-            count.is_over();
+            count.assert_all_dropped();
         }
         let count = Count::default();
         let map = pool.map(0..700, |n| if n == 699 { panic!("the function") } else { count.value(n) });
         let _ = panic_of(|| map.collect::<Vec<_>>());
-        count.is_over();
+        count.assert_all_dropped();
     }
 }
 
 #[test]
-fn results_and_items_of_a_map_that_fails() {
+fn results_and_items_of_a_map_that_fails_are_dropped() {
     for pool in pools() {
         let count = Count::default();
         let items: Vec<_> = (0..700).map(|n| count.value(n)).collect();
         let map = pool.map(items, |item| if item.n == 600 { Err(count.value(1_000)) } else { Ok(item) });
         let failed = catch_unwind(AssertUnwindSafe(|| map.chunk_size(10).collect::<Result<Vec<_>, _>>()));
         drop(failed);
-        count.is_over();
+        count.assert_all_dropped();
     }
 }
 
 #[test]
-fn items_of_a_map_that_panics_at_its_first() {
+fn items_of_a_map_that_panics_at_its_first_item_are_dropped() {
     for pool in pools() {
         for size in [1, 100, 10_000] {
             let count = Count::default();
@@ -120,35 +120,35 @@ fn items_of_a_map_that_panics_at_its_first() {
             };
             let map = pool.map(items, fails).chunk_size(size);
             let _ = panic_of(|| map.collect::<Vec<_>>());
-            count.is_over();
+            count.assert_all_dropped();
             let items: Vec<_> = (0..700).map(|n| count.value(n)).collect();
             let map = pool.map(items, |item| if item.consume() == 0 { panic!("the function") } else { 1 });
             assert!(panic_of(|| map.sum::<u32>()).contains("the function"));
-            count.is_over();
+            count.assert_all_dropped();
         }
     }
 }
 
 #[test]
-fn results_of_windows_before_the_one_that_panics_or_fails() {
+fn results_of_windows_before_the_failing_one_are_dropped() {
     for pool in pools() {
         let count = Count::default();
-        // No range, so it is read in windows of 1,024 items and more.
+        // Not a range, so the map reads it in windows of at least 1,024 items.
         let items = || (0..5_000).filter(|_| true);
         let map = pool.map(items(), |n| if n == 4_000 { panic!("the function") } else { count.value(n) });
         assert!(panic_of(|| map.collect::<Vec<_>>()).contains("the function"));
-        count.is_over();
+        count.assert_all_dropped();
         let map = pool.map(items(), |n| if n == 4_000 { Err(()) } else { Ok(count.value(n)) });
         assert!(panic_of(|| map.collect::<Result<Vec<_>, ()>>()).contains("the destructor"));
-        count.is_over();
+        count.assert_all_dropped();
         let map = pool.map(items(), |n| if n == 4_000 { panic!("the function") } else { vec![count.value(5 * n)] });
-        assert!(panic_of(|| map.reduce(Vec::new, joined)).contains("the function"));
-        count.is_over();
+        assert!(panic_of(|| map.reduce(Vec::new, concatenated)).contains("the function"));
+        count.assert_all_dropped();
     }
 }
 
 #[test]
-fn results_that_an_iterator_did_not_give() {
+fn results_that_an_iterator_did_not_yield_are_dropped() {
     for pool in pools() {
         for unordered in [false, true] {
             let count = Count::default();
@@ -159,33 +159,33 @@ fn results_that_an_iterator_did_not_give() {
             }
             let mut results = map.into_iter();
             let first = results.next().expect("a first one");
-            // Until some are there: those are dropped here, the others by their workers.
+            // Waits for some results. The iterator drops those, and the workers drop the later ones.
             let begun = Instant::now();
             while count.0.load(Ordering::Relaxed) < 200 && begun.elapsed() < Duration::from_secs(30) {
                 std::thread::yield_now();
             }
             let _ = catch_unwind(AssertUnwindSafe(|| drop(results)));
             let _ = catch_unwind(AssertUnwindSafe(|| drop(first)));
-            count.is_over();
+            count.assert_all_dropped();
         }
     }
 }
 
 #[test]
-fn results_of_a_detached_batch() {
-    // Tasks of a cpu pool hold many items each.
+fn results_of_a_detached_batch_are_dropped() {
+    // A task of a cpu pool holds many items.
     for pool in pools() {
         let count = Count::default();
         let values = count.clone();
         let mut results = pool.map(0..100_000, move |n| values.value(n)).chunk_size(1_000).into_iter();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(results.next())));
         let _ = catch_unwind(AssertUnwindSafe(|| drop(results)));
-        count.is_over();
+        count.assert_all_dropped();
     }
 }
 
 #[test]
-fn results_of_tasks_that_nobody_took() {
+fn results_of_tasks_that_are_never_joined_are_dropped() {
     for pool in pools() {
         let count = Count::default();
         let tasks = || -> Vec<_> {
@@ -199,31 +199,31 @@ fn results_of_tasks_that_nobody_took() {
         let all = tasks();
         assert!(wait(&all, Until::All, None).1.is_empty());
         assert!(panic_of(|| drop(as_completed(all))).contains("the destructor"));
-        count.is_over();
+        count.assert_all_dropped();
 
         let all = tasks();
         assert!(wait(&all, Until::All, None).1.is_empty());
         assert!(panic_of(|| drop(as_completed(all).stream())).contains("the destructor"));
-        count.is_over();
+        count.assert_all_dropped();
 
-        // A failure in the midst of results.
+        // One task fails among tasks that return.
         let mut all = tasks();
         let values = count.clone();
         all.insert(600, pool.submit(move || -> Value { resume_unwind(Box::new(values.value(0))) }));
         assert!(wait(&all, Until::All, None).1.is_empty());
         assert!(panic_of(|| join_all(all).map(|results| results.len())).contains("the destructor"));
-        count.is_over();
+        count.assert_all_dropped();
 
-        // All but the first are dropped, and then that one.
+        // All results but the first are dropped, then the first.
         let all = tasks();
         assert!(wait(&all, Until::All, None).1.is_empty());
         assert!(panic_of(|| first(all).map(Value::consume)).contains("the destructor"));
-        count.is_over();
+        count.assert_all_dropped();
     }
 }
 
 #[test]
-fn arguments_of_cancelled_tasks() {
+fn arguments_of_cancelled_tasks_are_dropped() {
     let count = Count::default();
     for pending in [Pending::Cancel, Pending::Run] {
         let pool = Pool::io("drops").threads(1).build().expect("one thread");
@@ -247,16 +247,16 @@ fn arguments_of_cancelled_tasks() {
             scope.spawn(|| pool.shutdown(pending));
             drop(release);
         });
-        count.is_over();
+        count.assert_all_dropped();
         assert!(blocker.join().expect("it returns"));
         assert!(matches!(tasks.into_iter().next().map(fanfold::Task::join), Some(Err(TaskError::Cancelled))));
     }
 }
 
-/// A chunk fails, and one value of another chunk's result has a destructor that panics. (A vector of two such would end the
-/// program, as the standard library has it.)
+/// Fails in one chunk. Each chunk's result holds at most one value with a panicking destructor: the standard library
+/// aborts when two destructors of one vector panic.
 #[parallel(kind = "cpu", chunks = 10)]
-fn keep(values: Vec<Value>, fail_at: usize) -> Result<Vec<Value>, usize> {
+fn keep_or_fail(values: Vec<Value>, fail_at: usize) -> Result<Vec<Value>, usize> {
     match values.iter().position(|value| value.n == fail_at) {
         Some(place) => Err(place),
         None => Ok(values),
@@ -264,10 +264,10 @@ fn keep(values: Vec<Value>, fail_at: usize) -> Result<Vec<Value>, usize> {
 }
 
 #[test]
-fn chunks_of_a_call_that_fails() {
+fn chunks_of_a_call_that_fails_are_dropped() {
     let count = Count::default();
     let values = || (0..700).map(|n| count.value(if n % 70 == 0 { 3 } else { 5 * n })).collect::<Vec<_>>();
-    // The destructor of one value of the chunk that fails is the function's own.
-    let _ = catch_unwind(AssertUnwindSafe(|| keep(values(), 5 * 650).err()));
-    count.is_over();
+    // The function itself drops the chunk that fails, and with it one value whose destructor panics.
+    let _ = catch_unwind(AssertUnwindSafe(|| keep_or_fail(values(), 5 * 650).err()));
+    count.assert_all_dropped();
 }

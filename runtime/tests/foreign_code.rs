@@ -1,5 +1,5 @@
-//! Code that is not Fanfold's runs where Fanfold calls it: panic hooks, wakers, destructors, iterators, callbacks and
-//! thread hooks. All of it may call Fanfold, as no lock is held meanwhile.
+//! User code that Fanfold calls: panic hooks, wakers, destructors, iterators, callbacks and thread hooks. Each may call
+//! Fanfold, because no lock is held during the call.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 use fanfold::{Pool, TaskError, Until, as_completed, join_all, parallel, wait};
 use futures_core::Stream;
 
-/// Long enough for everything but a hang.
-const LIMIT: Duration = Duration::from_mins(1);
+/// Reaching this limit means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// Runs `work` on a thread of its own; that it hangs is an error after [`LIMIT`].
-fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs `work` on a thread of its own and panics if it does not end within [`TIME_LIMIT`].
+fn must_end<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ends) = mpsc::channel();
     std::thread::spawn(move || done.send(catch_unwind(AssertUnwindSafe(work))).is_ok());
-    match ends.recv_timeout(LIMIT) {
+    match ends.recv_timeout(TIME_LIMIT) {
         Ok(Ok(result)) => result,
         Ok(Err(payload)) => std::panic::resume_unwind(payload),
         Err(why) => panic!("it hangs: {why}"),
     }
 }
 
-/// Runs `work` in a process of its own, as hooks are the process': this program, told to run `test` alone.
+/// Runs `work` in a process of its own, because panic hooks are global. The child is this program, running `test` only.
 fn in_child(test: &str, work: impl FnOnce()) {
     const INSIDE: &str = "FANFOLD_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
@@ -40,7 +40,7 @@ fn in_child(test: &str, work: impl FnOnce()) {
     let status = loop {
         match child.try_wait().expect("it can be waited for") {
             Some(status) => break status,
-            None if begun.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(2)),
+            None if begun.elapsed() < TIME_LIMIT => std::thread::sleep(Duration::from_millis(2)),
             None => {
                 child.kill().expect("it can be killed");
                 child.wait().expect("it can be waited for");
@@ -51,7 +51,7 @@ fn in_child(test: &str, work: impl FnOnce()) {
     assert!(status.success(), "{test}: {status}");
 }
 
-/// Panics with a hook that calls `work`, on this thread alone.
+/// Panics with a panic hook that runs `work` on this thread only.
 fn in_hook(work: impl Fn() + Send + Sync + 'static) {
     let this = std::thread::current().id();
     std::panic::set_hook(Box::new(move |_| {
@@ -98,21 +98,21 @@ fn a_panic_hook_waits_for_a_thread_that_uses_the_first_pool() {
             let other = std::thread::spawn(|| Pool::io_default().submit(|| 7).join().expect("it runs"));
             assert_eq!(other.join().expect("it ends"), 7);
         });
-        // The hook has ended, and panics are told of with their places some time later.
-        let located = || match Pool::io_default().submit(|| panic!("in a task")).join() {
+        // The hook has ended. Some time later Fanfold's own hook is installed and panics carry their locations.
+        let is_located = || match Pool::io_default().submit(|| panic!("in a task")).join() {
             Err(TaskError::Panicked { location, .. }) => location.is_some(),
             other => panic!("{other:?}"),
         };
         let begun = Instant::now();
-        while !located() {
-            assert!(begun.elapsed() < LIMIT, "Fanfold's own hook is never set");
+        while !is_located() {
+            assert!(begun.elapsed() < TIME_LIMIT, "Fanfold's own hook is never set");
         }
     });
 }
 
 #[test]
-fn places_are_told_after_a_hook_was_the_first_to_submit() {
-    in_child("places_are_told_after_a_hook_was_the_first_to_submit", || {
+fn panic_locations_are_known_after_a_hook_makes_the_first_submit() {
+    in_child("panic_locations_are_known_after_a_hook_makes_the_first_submit", || {
         in_hook(|| Pool::io_default().submit(|| ()).join().expect("it runs"));
         let error = Pool::io_default().submit(|| panic!("in a task")).join().expect_err("it panics");
         assert!(error.to_string().contains("foreign_code.rs:"), "{error}");
@@ -126,7 +126,7 @@ fn the_hook_of_a_worker_joins_another_task_of_its_pool() {
         let pool: &'static Pool = Box::leak(Box::new(Pool::io("one").threads(1).build().expect("one thread")));
         std::panic::set_hook(Box::new(|_| {
             if !INNER.swap(true, Ordering::Relaxed) {
-                // Run on this very thread, its panic would end the program.
+                // If this thread ran the task itself, the panic inside the hook would abort the program.
                 assert!(pool.submit(|| panic!("while the hook waits")).join().is_err());
                 assert_eq!(pool.stats().limit, 1);
             }
@@ -137,8 +137,8 @@ fn the_hook_of_a_worker_joins_another_task_of_its_pool() {
 }
 
 #[test]
-fn a_panic_hook_uses_the_pool_that_could_not_start() {
-    in_child("a_panic_hook_uses_the_pool_that_could_not_start", || {
+fn a_panic_hook_may_use_the_pool_whose_start_failed() {
+    in_child("a_panic_hook_may_use_the_pool_whose_start_failed", || {
         static NONE: Pool = Pool::io("none").threads(0);
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         in_hook(|| {
@@ -159,59 +159,60 @@ fn a_panic_hook_uses_the_pool_that_could_not_start() {
     });
 }
 
-/// A waker that submits and joins a task whenever it is cloned, woken or dropped.
-mod busy {
+/// A waker that submits and joins a task when it is cloned, woken or dropped.
+mod submitting_waker {
     use super::*;
 
     pub(super) static CALLS: AtomicUsize = AtomicUsize::new(0);
     static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
 
-    /// Something else that is done each time.
-    type Also = dyn Fn() + Send + Sync;
+    /// An additional action on each call.
+    type Action = dyn Fn() + Send + Sync;
 
-    pub(super) fn waker(also: Arc<Box<Also>>) -> Waker {
-        // SAFETY: the data is a reference count of the `Arc`, which each function of the table takes over or leaves.
-        unsafe { Waker::from_raw(RawWaker::new(Arc::into_raw(also).cast(), &TABLE)) }
+    pub(super) fn waker(action: Arc<Box<Action>>) -> Waker {
+        // SAFETY: the data is one reference count of the `Arc`; each function of the table consumes or borrows it as
+        // the contract of `RawWakerVTable` requires.
+        unsafe { Waker::from_raw(RawWaker::new(Arc::into_raw(action).cast(), &TABLE)) }
     }
 
-    fn call(also: *const ()) {
+    fn call(action: *const ()) {
         CALLS.fetch_add(1, Ordering::Relaxed);
         assert_eq!(Pool::io_default().submit(|| 7).join().expect("it runs"), 7);
-        // SAFETY: the waker that calls this holds a reference count.
-        unsafe { (*also.cast::<Box<Also>>())() };
+        // SAFETY: the waker that is used here holds a reference count, so the action is alive.
+        unsafe { (*action.cast::<Box<Action>>())() };
     }
 
-    fn clone(also: *const ()) -> RawWaker {
-        call(also);
-        // SAFETY: as above; the clone gets a count of its own.
-        unsafe { Arc::increment_strong_count(also.cast::<Box<Also>>()) };
-        RawWaker::new(also, &TABLE)
+    fn clone(action: *const ()) -> RawWaker {
+        call(action);
+        // SAFETY: the waker that is cloned holds a reference count; the clone gets one of its own.
+        unsafe { Arc::increment_strong_count(action.cast::<Box<Action>>()) };
+        RawWaker::new(action, &TABLE)
     }
 
-    fn wake(also: *const ()) {
-        call(also);
-        release(also);
+    fn wake(action: *const ()) {
+        call(action);
+        release(action);
     }
 
-    fn wake_by_ref(also: *const ()) {
-        call(also);
+    fn wake_by_ref(action: *const ()) {
+        call(action);
     }
 
-    fn release(also: *const ()) {
-        call(also);
-        // SAFETY: the waker gives its count back.
-        drop(unsafe { Arc::from_raw(also.cast::<Box<Also>>()) });
+    fn release(action: *const ()) {
+        call(action);
+        // SAFETY: the waker that is dropped owns one reference count, which ends here.
+        drop(unsafe { Arc::from_raw(action.cast::<Box<Action>>()) });
     }
 }
 
 #[test]
 fn wakers_of_a_task_submit_and_join() {
-    in_time(|| {
+    must_end(|| {
         let (release, released) = mpsc::channel::<()>();
         let mut task = pin!(Pool::io_default().submit(move || released.recv().is_err()));
-        // Another waker each time: the one before is dropped.
+        // Each round uses another waker, so the previous one is dropped.
         for _ in 0..3 {
-            let waker = busy::waker(Arc::new(Box::new(|| ())));
+            let waker = submitting_waker::waker(Arc::new(Box::new(|| ())));
             assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
         drop(release);
@@ -222,18 +223,18 @@ fn wakers_of_a_task_submit_and_join() {
 }
 
 #[test]
-fn wakers_of_a_stream_of_tasks_submit_and_join_and_look_at_its_tasks() {
-    in_time(|| {
+fn wakers_of_a_task_stream_may_use_the_streams_own_tasks() {
+    must_end(|| {
         for limit in [None, Some(Duration::from_hours(1)), Some(Duration::from_millis(1))] {
             let (release, released) = mpsc::channel::<()>();
             let slow = Pool::io_default().submit(move || released.recv().is_err());
             let all = as_completed([slow]);
             let stream = if let Some(limit) = limit { all.timeout(limit).stream() } else { all.stream() };
-            // The waker wants the list that its stream is in: it ends another task of it.
+            // The waker ends another task of the same stream, which needs the stream's list of tasks.
             let (other, others) = mpsc::channel::<()>();
             let others = std::sync::Mutex::new(Some(others));
             let quick = Pool::io_default().submit(|| ());
-            let also = Arc::new(Box::new(move || {
+            let action = Arc::new(Box::new(move || {
                 let _ = other.send(());
                 drop(others.lock().unwrap().take());
                 let _ = quick.is_finished();
@@ -241,24 +242,24 @@ fn wakers_of_a_stream_of_tasks_submit_and_join_and_look_at_its_tasks() {
             let mut stream = pin!(stream);
             let mut polled = Poll::Pending;
             for _ in 0..3 {
-                let waker = busy::waker(Arc::clone(&also));
+                let waker = submitting_waker::waker(Arc::clone(&action));
                 polled = stream.as_mut().poll_next(&mut Context::from_waker(&waker));
             }
             drop(release);
             let begun = Instant::now();
             while polled.is_pending() {
-                assert!(begun.elapsed() < LIMIT, "it never ends");
+                assert!(begun.elapsed() < TIME_LIMIT, "it never ends");
                 polled = stream.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
             }
         }
-        assert!(busy::CALLS.load(Ordering::Relaxed) > 0);
+        assert!(submitting_waker::CALLS.load(Ordering::Relaxed) > 0);
     });
 }
 
-/// A waker whose clone, wake and drop block until another task of the same list has ended.
+/// A waker whose clone, wake and drop block until another task of the same stream has ended.
 #[test]
 fn a_waker_waits_for_another_task_of_its_stream() {
-    in_time(|| {
+    must_end(|| {
         let (first_go, first) = mpsc::channel::<()>();
         let (second_go, second) = mpsc::channel::<()>();
         let tasks = [
@@ -274,9 +275,9 @@ fn a_waker_waits_for_another_task_of_its_stream() {
         }
         let seen = Arc::clone(&ended);
         let go = std::sync::Mutex::new(Some(first_go));
-        // On its first call, which is a clone inside `poll_next`, it lets a task end and waits until its worker is
-        // through with the list.
-        let also = Arc::new(Box::new(move || {
+        // The first call is a clone inside `poll_next`. It lets a task end and waits until that task's worker has
+        // updated the stream's list.
+        let action = Arc::new(Box::new(move || {
             if let Some(go) = go.lock().unwrap().take() {
                 go.send(()).expect("the task waits");
                 while seen.load(Ordering::Acquire) == 0 || Pool::io_default().stats().busy > 1 {
@@ -285,7 +286,7 @@ fn a_waker_waits_for_another_task_of_its_stream() {
             }
         }) as Box<dyn Fn() + Send + Sync>);
         let mut stream = pin!(as_completed(tasks).stream());
-        let waker = busy::waker(also);
+        let waker = submitting_waker::waker(action);
         let mut results = Vec::new();
         let mut second_go = Some(second_go);
         while results.len() < 2 {
@@ -302,10 +303,10 @@ fn a_waker_waits_for_another_task_of_its_stream() {
     });
 }
 
-/// A value whose destructor uses a pool.
-struct Busy(&'static Pool, Arc<AtomicUsize>);
+/// A value whose destructor submits to a pool and joins.
+struct SubmitsOnDrop(&'static Pool, Arc<AtomicUsize>);
 
-impl Drop for Busy {
+impl Drop for SubmitsOnDrop {
     fn drop(&mut self) {
         let Self(pool, count) = self;
         assert!(pool.stats().limit > 0);
@@ -315,7 +316,7 @@ impl Drop for Busy {
     }
 }
 
-fn busy_pools() -> [&'static Pool; 3] {
+fn pools() -> [&'static Pool; 3] {
     static ONE: Pool = Pool::io("busy-one").threads(1);
     static CPU: Pool = Pool::cpu("busy-cpu").threads(1);
     [&ONE, &CPU, Pool::cpu_default()]
@@ -323,27 +324,27 @@ fn busy_pools() -> [&'static Pool; 3] {
 
 #[test]
 fn destructors_of_arguments_results_errors_and_items_use_their_own_pool() {
-    in_time(|| {
-        for pool in busy_pools() {
+    must_end(|| {
+        for pool in pools() {
             let count = Arc::new(AtomicUsize::new(0));
-            let busy = || Busy(pool, Arc::clone(&count));
-            // A detached result, an argument, and one of a task that is cancelled.
+            let busy = || SubmitsOnDrop(pool, Arc::clone(&count));
+            // A detached result, an argument, and an argument of a cancelled task.
             drop(pool.submit({
                 let busy = busy();
                 move || busy
             }));
             let (release, released) = mpsc::channel::<()>();
             let blocker = pool.submit(move || released.recv().is_err());
-            // The one thread of its own pool is taken.
+            // The pool's only thread is busy.
             let queued = pool.submit({
-                let busy = Busy(Pool::io_default(), Arc::clone(&count));
+                let busy = SubmitsOnDrop(Pool::io_default(), Arc::clone(&count));
                 move || drop(busy)
             });
             queued.cancel();
             drop(release);
             assert!(blocker.join().expect("it returns"));
-            // Errors of a map that stops: all but the first in order are dropped.
-            let failed: Result<Vec<()>, Busy> = pool.map(0..64, |_| Err(busy())).chunk_size(1).collect();
+            // Errors of a map that stops: all but the first in input order are dropped.
+            let failed: Result<Vec<()>, SubmitsOnDrop> = pool.map(0..64, |_| Err(busy())).chunk_size(1).collect();
             drop(failed.expect_err("all of them fail"));
             // Results of a map that panics.
             let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -352,12 +353,13 @@ fn destructors_of_arguments_results_errors_and_items_use_their_own_pool() {
                     .collect::<Vec<_>>()
             }));
             assert!(panicked.is_err());
-            // Results that an iterator did not give out.
+            // Results that an iterator did not yield.
             let count_too = Arc::clone(&count);
-            let mut results = pool.map(0..100, move |_| Busy(pool, Arc::clone(&count_too))).buffer(20).into_iter();
+            let mut results =
+                pool.map(0..100, move |_| SubmitsOnDrop(pool, Arc::clone(&count_too))).buffer(20).into_iter();
             drop(results.next());
             drop(results);
-            // Results that nobody took.
+            // Results of tasks that are never joined.
             let tasks: Vec<_> = (0..4)
                 .map(|_| {
                     pool.submit({
@@ -370,7 +372,7 @@ fn destructors_of_arguments_results_errors_and_items_use_their_own_pool() {
             drop(as_completed(tasks).timeout(Duration::ZERO).next());
             let begun = Instant::now();
             while Arc::strong_count(&count) > 1 {
-                assert!(begun.elapsed() < LIMIT, "{} are left", Arc::strong_count(&count) - 1);
+                assert!(begun.elapsed() < TIME_LIMIT, "{} are left", Arc::strong_count(&count) - 1);
                 std::thread::yield_now();
             }
         }
@@ -378,20 +380,20 @@ fn destructors_of_arguments_results_errors_and_items_use_their_own_pool() {
 }
 
 #[test]
-fn a_queue_of_busy_arguments_is_cancelled_with_its_pool() {
-    in_time(|| {
+fn arguments_of_a_cancelled_queue_may_use_their_own_pool() {
+    must_end(|| {
         let count = Arc::new(AtomicUsize::new(0));
         let pool = Pool::io("cancelled").threads(1).build().expect("one thread");
         let (release, released) = mpsc::channel::<()>();
         let (started, starts) = mpsc::channel();
         let blocker = pool.submit(move || {
-            started.send(()).expect("somebody waits");
+            started.send(()).expect("the test waits");
             released.recv().is_err()
         });
         starts.recv().expect("it starts");
         let tasks: Vec<_> = (0..50)
             .map(|_| {
-                let busy = Busy(Pool::io_default(), Arc::clone(&count));
+                let busy = SubmitsOnDrop(Pool::io_default(), Arc::clone(&count));
                 pool.submit(move || drop(busy))
             })
             .collect();
@@ -404,9 +406,9 @@ fn a_queue_of_busy_arguments_is_cancelled_with_its_pool() {
 }
 
 #[test]
-fn iterators_submit_join_and_map_while_they_are_pulled() {
-    in_time(|| {
-        for pool in busy_pools() {
+fn iterators_may_submit_join_and_map_while_they_are_advanced() {
+    must_end(|| {
+        for pool in pools() {
             let items = || {
                 (0..3_000_u32).inspect(move |n| {
                     if n % 500 == 0 {
@@ -426,37 +428,37 @@ fn iterators_submit_join_and_map_while_they_are_pulled() {
 }
 
 #[test]
-fn callbacks_submit_and_join_wherever_they_run() {
-    in_time(|| {
-        for pool in busy_pools() {
-            let (told, tells) = mpsc::channel();
+fn callbacks_may_submit_and_join_on_any_thread() {
+    must_end(|| {
+        for pool in pools() {
+            let (sender, receiver) = mpsc::channel();
             let call = || {
-                let told = told.clone();
+                let sender = sender.clone();
                 move |_: &fanfold::Outcome<'_>| {
                     let joined = Pool::io_default().submit(|| 7).join().is_ok();
                     let of_own = pool.submit(|| 7).join().is_ok();
-                    told.send((joined, of_own, pool.stats().limit > 0)).expect("the test waits");
+                    sender.send((joined, of_own, pool.stats().limit > 0)).expect("the test waits");
                 }
             };
             let (release, released) = mpsc::channel::<()>();
             let task = pool.submit(move || released.recv().is_err());
             task.on_done(call());
             drop(release);
-            assert_eq!(tells.recv(), Ok((true, true, true)));
-            // On this thread, as the task has ended.
+            assert_eq!(receiver.recv(), Ok((true, true, true)));
+            // Runs on this thread, because the task has ended.
             task.on_done(call());
-            assert_eq!(tells.recv(), Ok((true, true, true)));
-            let late = slow::submit();
-            late.on_done(call());
-            assert_eq!(tells.recv(), Ok((true, true, true)));
-            assert!(matches!(late.join(), Err(TaskError::TimedOut { .. })));
+            assert_eq!(receiver.recv(), Ok((true, true, true)));
+            let timed_out = slow::submit();
+            timed_out.on_done(call());
+            assert_eq!(receiver.recv(), Ok((true, true, true)));
+            assert!(matches!(timed_out.join(), Err(TaskError::TimedOut { .. })));
         }
     });
 }
 
 #[parallel(kind = "io", timeout = "1ms")]
 fn slow() -> Result<(), TaskError> {
-    // Not over before its time: it waits to be told.
+    // Runs until it is cancelled, so it never ends before its time limit.
     while !fanfold::cancelled() {
         std::thread::yield_now();
     }
@@ -464,26 +466,26 @@ fn slow() -> Result<(), TaskError> {
 }
 
 #[test]
-fn a_callback_of_a_task_that_timed_out_waits_for_others_that_time_out() {
-    in_time(|| {
-        let (told, tells) = mpsc::channel();
+fn a_callback_of_a_timed_out_task_may_wait_for_other_timeouts() {
+    must_end(|| {
+        let (sender, receiver) = mpsc::channel();
         let chain = move |_: &fanfold::Outcome<'_>| {
             let (second, third) = (slow::submit(), slow::submit());
-            let told_too = told.clone();
-            second.on_done(move |_| told_too.send(slow::submit().join().is_err()).expect("the test waits"));
-            told.send(third.join().is_err()).expect("the test waits");
-            told.send(second.wait(LIMIT)).expect("the test waits");
+            let nested_sender = sender.clone();
+            second.on_done(move |_| nested_sender.send(slow::submit().join().is_err()).expect("the test waits"));
+            sender.send(third.join().is_err()).expect("the test waits");
+            sender.send(second.wait(TIME_LIMIT)).expect("the test waits");
         };
         let first = slow::submit();
         first.on_done(chain);
         for _ in 0..3 {
-            assert_eq!(tells.recv(), Ok(true));
+            assert_eq!(receiver.recv(), Ok(true));
         }
     });
 }
 
 #[test]
-fn thread_hooks_use_their_own_pool_and_others() {
+fn thread_hooks_may_use_their_own_pool_and_others() {
     static POOL: Pool = Pool::io("hooked").threads(2).on_start(hook).on_stop(hook);
     static CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -494,17 +496,17 @@ fn thread_hooks_use_their_own_pool_and_others() {
         CALLS.fetch_add(1, Ordering::Relaxed);
     }
 
-    in_time(|| {
+    must_end(|| {
         assert_eq!(POOL.submit(|| 7).join().expect("it runs"), 7);
         POOL.shutdown(fanfold::Pending::Run);
         assert!(CALLS.load(Ordering::Relaxed) >= 2);
     });
 }
 
-/// Awaits nothing, and wakes its task from within.
-struct Once(bool);
+/// A future that wakes its own task during its first poll and is ready at the second.
+struct WakesItself(bool);
 
-impl Future for Once {
+impl Future for WakesItself {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -519,16 +521,16 @@ impl Future for Once {
 #[cfg(feature = "tokio")]
 #[parallel(kind = "io")]
 async fn awaits() -> u32 {
-    Once(false).await;
+    WakesItself(false).await;
     Pool::io_default().submit(|| 7).await.expect("it runs")
 }
 
 #[cfg(feature = "tokio")]
 #[test]
 fn wakers_of_an_async_function_submit_and_join() {
-    in_time(|| {
+    must_end(|| {
         let mut task = pin!(awaits::submit());
-        let waker = busy::waker(Arc::new(Box::new(|| ())));
+        let waker = submitting_waker::waker(Arc::new(Box::new(|| ())));
         let mut polled = task.as_mut().poll(&mut Context::from_waker(&waker));
         drop(waker);
         while polled.is_pending() {
@@ -550,8 +552,8 @@ mod spans {
 
     use super::*;
 
-    /// Submits and joins whatever happens to a span.
-    struct Busy;
+    /// A subscriber that submits and joins on every span event.
+    struct SubmitsOnDrop;
 
     static CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -559,16 +561,16 @@ mod spans {
         thread_local! {
             static INSIDE: Cell<bool> = const { Cell::new(false) };
         }
-        // What it does happens to its own span, too.
+        // The tasks submitted here have span events too.
         if !INSIDE.replace(true) {
             CALLS.fetch_add(1, Ordering::Relaxed);
-            assert!(busy_pools().iter().all(|pool| pool.stats().limit > 0));
+            assert!(pools().iter().all(|pool| pool.stats().limit > 0));
             assert_eq!(Pool::io_default().submit(|| 7).join().expect("it runs"), 7);
             INSIDE.set(false);
         }
     }
 
-    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Busy {
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SubmitsOnDrop {
         fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
             call();
         }
@@ -589,8 +591,9 @@ mod spans {
     #[test]
     fn a_subscriber_to_spans_submits_and_joins() {
         in_child("spans::a_subscriber_to_spans_submits_and_joins", || {
-            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Busy)).expect("the only one");
-            for pool in busy_pools() {
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(SubmitsOnDrop))
+                .expect("the only one");
+            for pool in pools() {
                 let span = info_span!("request").entered();
                 let task = pool.submit(|| 7);
                 assert_eq!(pool.map(0..100, |n: u32| n).chunk_size(1).collect::<Vec<_>>().len(), 100);

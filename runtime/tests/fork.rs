@@ -1,4 +1,4 @@
-//! A process that forks without exec: the child is told, and does not hang.
+//! Forks without exec: a call in the child panics with the reason instead of hanging.
 #![cfg(unix)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,43 +11,43 @@ fn double(n: u32) -> u32 {
     n * 2
 }
 
-/// The child runs in a process of its own, as the other tests' threads would be gone in it.
+/// The child runs in a process of its own, where no other test has threads.
 #[test]
-fn a_forked_child_is_told_that_the_threads_are_gone() {
+fn pools_in_a_forked_child_panic_with_the_reason() {
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program);
-    // With one thread a map would run on its caller, and ask nobody.
+    // With one thread a map runs on its caller and does not need the pool.
     child.args(["child_forks", "--exact", "--ignored", "--nocapture"]).env("FANFOLD_CPU_THREADS", "2");
     let output = child.output().expect("it can be started again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn says_why<T>(work: impl FnOnce() -> T) -> bool {
+fn panics_about_the_fork<T>(work: impl FnOnce() -> T) -> bool {
     let payload = catch_unwind(AssertUnwindSafe(work)).err();
     payload.and_then(|payload| payload.downcast::<&str>().ok()).is_some_and(|text| text.contains("was forked"))
 }
 
 #[test]
-#[ignore = "run by `a_forked_child_is_told_that_the_threads_are_gone`"]
+#[ignore = "run by `pools_in_a_forked_child_panic_with_the_reason`"]
 fn child_forks() {
     let (_release, released) = std::sync::mpsc::channel::<()>();
     let waiting: Task<bool> = Pool::io_default().submit(move || released.recv().is_ok());
     assert_eq!(double(2), 4);
-    // SAFETY: the child only looks at what the library says, and leaves without running anything else of the parent's.
+    // SAFETY: the child only calls the library and then `_exit`; it runs no other code of the parent.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let told = says_why(|| double(1))
-            && says_why(|| double::submit(1))
-            && says_why(|| double::map(0..1_000_000).chunk_size(1).collect::<Vec<_>>())
-            && says_why(|| waiting.join())
-            // A pool that starts in the child has threads.
+        let is_reported = panics_about_the_fork(|| double(1))
+            && panics_about_the_fork(|| double::submit(1))
+            && panics_about_the_fork(|| double::map(0..1_000_000).chunk_size(1).collect::<Vec<_>>())
+            && panics_about_the_fork(|| waiting.join())
+            // A pool that is started in the child has threads of its own.
             && Pool::io("new").threads(1).build().is_ok_and(|pool| pool.submit(|| 1).join().is_ok());
-        // SAFETY: ends the child here, without the parent's destructors.
-        unsafe { libc::_exit(i32::from(!told)) };
+        // SAFETY: ends the child without running the parent's destructors.
+        unsafe { libc::_exit(i32::from(!is_reported)) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child, and writes its status.
+    // SAFETY: `status` is valid for the write.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status}");
-    assert_eq!(double(3), 6, "the parent goes on");
+    assert_eq!(double(3), 6, "the parent continues");
 }

@@ -1,4 +1,4 @@
-//! Forks at any moment: what other threads hold then is not waited for in the child.
+//! Forks while other threads of the parent are inside the library: the child does not wait for locks they held.
 #![cfg(unix)]
 
 use std::process::Command;
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use fanfold::{Pool, TaskError, configure, parallel};
 
-/// Runs `body` in another process, which is ended if it hangs.
+/// Runs `body` in a process of its own, which `SIGALRM` ends if it hangs.
 fn in_a_process(test: &str, body: impl FnOnce()) {
     const INSIDE: &str = "FANFOLD_TEST_FORK";
     if std::env::var_os(INSIDE).is_some() {
-        // SAFETY: the signal's default action ends this process.
+        // SAFETY: `alarm` takes a number; the signal's default action ends this process.
         unsafe { libc::alarm(240) };
         return body();
     }
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
     let ended = ended.expect("it can be started again");
-    let (told, warned) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success() && told.contains("1 passed"), "{}: {told}\n{warned}", ended.status);
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
 }
 
 static POOL: Pool = Pool::io("parent").threads(4);
 
 #[parallel(kind = "io", pool = POOL, timeout = "1ms")]
-fn late() -> Result<(), TaskError> {
+fn times_out() -> Result<(), TaskError> {
     std::thread::sleep(Duration::from_millis(2));
     Ok(())
 }
@@ -35,7 +35,7 @@ fn limited(n: u32) -> Result<u32, TaskError> {
     Ok(n)
 }
 
-/// What the child does: uses none of its parent's threads. The exit status says what went wrong.
+/// The body of the child: uses none of the parent's threads. Each exit status stands for one failed check.
 fn child(inherited: Pool) -> i32 {
     drop(inherited);
     let Ok(own) = Pool::io("child").threads(2).build() else { return 2 };
@@ -52,15 +52,15 @@ fn child(inherited: Pool) -> i32 {
 }
 
 #[test]
-fn a_child_has_the_locks_that_other_threads_held_at_the_fork() {
-    in_a_process("a_child_has_the_locks_that_other_threads_held_at_the_fork", || {
+fn a_child_works_although_other_threads_held_locks_at_the_fork() {
+    in_a_process("a_child_works_although_other_threads_held_locks_at_the_fork", || {
         POOL.submit(|| ()).join().expect("no panic");
         let over = AtomicBool::new(false);
         let go_on = || !over.load(Ordering::Relaxed);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while go_on() {
-                    let _ = late();
+                    let _ = times_out();
                 }
             });
             for _ in 0..2 {
@@ -83,16 +83,16 @@ fn a_child_has_the_locks_that_other_threads_held_at_the_fork() {
                 let pid = unsafe { libc::fork() };
                 assert!(pid >= 0, "{}", std::io::Error::last_os_error());
                 if pid == 0 {
-                    // SAFETY: the signal's default action ends the child if it hangs.
+                    // SAFETY: `alarm` takes a number; the signal's default action ends the child if it hangs.
                     unsafe { libc::alarm(20) };
                     std::process::exit(child(inherited));
                 }
                 let mut status = 0;
-                // SAFETY: waits for the child, and writes its status.
+                // SAFETY: `status` is valid for the write.
                 assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
                 over.store(status != 0, Ordering::Relaxed);
                 assert_eq!(status, 0, "child {round}: a signal in the low bits, else its exit status");
-                assert_eq!(inherited.submit(|| 1).join().expect("no panic"), 1, "the parent goes on");
+                assert_eq!(inherited.submit(|| 1).join().expect("no panic"), 1, "the parent continues");
             }
             over.store(true, Ordering::Relaxed);
         });

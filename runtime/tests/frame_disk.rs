@@ -1,4 +1,4 @@
-//! A disk that is full before the results are written. Alone in its process, which may write no large files.
+//! A disk that is full before the results are written. It is the only test of its process, which limits its file size.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -8,10 +8,10 @@ use fanfold::ScanError;
 use fanfold::prelude::*;
 use polars::prelude::*;
 
-/// Lets this process write no file beyond so many bytes: as a full disk does, with an error instead of a signal.
+/// Limits the files that this process writes to `bytes`; a longer write fails with an error instead of a signal.
 fn limit_files(bytes: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: both calls read what they are given, and no handler is installed.
+    // SAFETY: `limit` is valid for the read, and `SIG_IGN` installs no handler.
     let set = unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit)
@@ -25,9 +25,9 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_disk_that_fills_up_keeps_what_was_there_and_leaves_nothing_else() {
+fn a_full_disk_keeps_the_old_file_and_leaves_no_other() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    // Numbers that no compression makes small.
+    // Pseudo-random numbers, which do not compress.
     let noise: Vec<i64> = (0..400_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)).collect();
     let frame = df!("n" => noise).expect("one column");
     limit_files(1 << 20);

@@ -1,4 +1,4 @@
-//! Chunks of whole groups, chunks that see their neighbours, declared schemas and chosen pools.
+//! Chunks of whole groups, overlapping chunks, declared schemas and named pools.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use fanfold::Pool;
 use fanfold::prelude::*;
 use polars::prelude::*;
 
-/// Groups of 1 to 7 rows, standing together (`sorted`) or scattered (`key`), with a null and a NaN among the keys.
+/// Groups of 1 to 7 rows, contiguous (`sorted`) or scattered (`key`), with a null and a NaN among the keys.
 fn grouped() -> DataFrame {
     let rows = 500_i64;
     let sorted: Vec<Option<i64>> = (0..rows).map(|row| Some(row / 4)).collect();
@@ -39,7 +39,7 @@ fn keys_of_chunks(df: &DataFrame, key: &str, chunks: usize) -> Vec<HashSet<Strin
 }
 
 #[test]
-fn no_group_straddles_a_chunk() {
+fn no_group_is_split_between_chunks() {
     let df = grouped();
     for (key, groups) in [("sorted", 125), ("key", 23)] {
         let chunks = keys_of_chunks(&df, key, 6);
@@ -49,7 +49,7 @@ fn no_group_straddles_a_chunk() {
 }
 
 #[test]
-fn groups_come_in_the_order_of_their_first_rows_whatever_the_number_of_chunks() {
+fn groups_come_in_order_of_their_first_rows_for_any_number_of_chunks() {
     let df = grouped();
     let firsts = |group: DataFrame| Ok(group.head(Some(1)));
     let expected = df.unique_stable(Some(&["key".into()]), UniqueKeepStrategy::First, None).expect("key is there");
@@ -61,7 +61,7 @@ fn groups_come_in_the_order_of_their_first_rows_whatever_the_number_of_chunks() 
 }
 
 #[test]
-fn groups_that_stand_together_are_not_copied() {
+fn contiguous_groups_are_not_copied() {
     let df = grouped();
     let address = |df: &DataFrame| df.column("row").unwrap().i64().unwrap().cont_slice().unwrap().as_ptr();
     let rows = df.column("row").unwrap().i64().unwrap().cont_slice().unwrap();
@@ -72,7 +72,7 @@ fn groups_that_stand_together_are_not_copied() {
             Ok(())
         })
         .expect("no chunk fails");
-    // Clustered is enough: the groups need not ascend.
+    // Groups need only be contiguous, not ascending.
     let clustered = df!("key" => ["b", "b", "a", "a", "c"], "row" => 0..5_i64).expect("equal lengths");
     let rows = clustered.column("row").unwrap().i64().unwrap().cont_slice().unwrap();
     clustered
@@ -86,11 +86,11 @@ fn groups_that_stand_together_are_not_copied() {
 }
 
 #[test]
-fn the_order_of_rows_can_be_kept() {
+fn keep_order_restores_the_order_of_rows() {
     let df = grouped();
     for key in ["sorted", "key"] {
-        let kept = df.par_groups([key]).chunks(6).keep_order(true).map(Ok).expect("no chunk fails");
-        assert!(kept.equals_missing(&df), "{kept} is not {df}");
+        let unchanged = df.par_groups([key]).chunks(6).keep_order(true).map(Ok).expect("no chunk fails");
+        assert!(unchanged.equals_missing(&df), "{unchanged} is not {df}");
         let ranked = |mut group: DataFrame| {
             let height = i64::try_from(group.height()).expect("small");
             group.with_column(Series::new("rank".into(), (0..height).collect::<Vec<_>>()).into_column())?;
@@ -104,7 +104,7 @@ fn the_order_of_rows_can_be_kept() {
 }
 
 #[test]
-fn several_keys_make_a_group() {
+fn several_keys_define_a_group() {
     let df = grouped();
     let sizes = Mutex::new(Vec::new());
     df.par_groups(["sorted", "key"])
@@ -118,7 +118,7 @@ fn several_keys_make_a_group() {
 }
 
 #[test]
-fn bad_keys_are_clear_errors() {
+fn invalid_keys_are_clear_errors() {
     let df = grouped();
     let missing = df.par_groups(["carrier"]).map(Ok).expect_err("no such column");
     assert!(missing.to_string().contains("carrier"), "{missing}");
@@ -141,16 +141,16 @@ fn bad_keys_are_clear_errors() {
     });
     let panicking = panicking.expect_err("group 9 panics").to_string();
     assert!(panicking.contains("group sorted = 9: ") && panicking.ends_with("nine"), "{panicking}");
-    let misfit = df.par_groups(["sorted"]).chunks(2).map_groups(|group| {
+    let error = df.par_groups(["sorted"]).chunks(2).map_groups(|group| {
         let odd = group.column("sorted")?.i64()?.get(0) == Some(3);
         if odd { group.select(["row"]) } else { Ok(group) }
     });
-    let misfit = misfit.expect_err("group 3 is narrow").to_string();
+    let error = error.expect_err("group 3 is narrow").to_string();
     assert!(
-        misfit.contains(
+        error.contains(
             "group sorted = 3: its result does not fit the others: it has 1 column (`row`), and the first group has 3"
         ),
-        "{misfit}"
+        "{error}"
     );
 }
 
@@ -166,7 +166,7 @@ fn an_empty_frame_is_one_empty_group() {
     assert_eq!(calls.into_inner(), 1);
 }
 
-/// The difference to the row before, and to the row after.
+/// The difference to the previous row and to the next row.
 fn steps(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
     let x = chunk.column("row")?.clone();
     chunk.with_column((&x - &x.shift(1))?.with_name("before".into()))?;
@@ -175,14 +175,14 @@ fn steps(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn an_overlap_gives_what_the_whole_frame_gives() {
+fn overlapping_chunks_give_the_result_of_the_whole_frame() {
     let df = grouped();
     let whole = steps(df.clone()).expect("row is there");
     for chunks in [1, 3, 17, 499, 500] {
         let out = df.par_chunks(chunks).overlap(1).overlap_after(1).map(steps).expect("no chunk fails");
         assert!(out.equals_missing(&whole), "{chunks} chunks: {out}");
     }
-    // Longer than a chunk, and than the frame.
+    // Longer than a chunk, and longer than the frame.
     for overlap in [3, 10, 1_000, usize::MAX] {
         let out = df.par_rows(2).overlap(overlap).overlap_after(overlap).map(steps).expect("no chunk fails");
         assert!(out.equals_missing(&whole), "{overlap} rows");
@@ -195,7 +195,7 @@ fn an_overlap_gives_what_the_whole_frame_gives() {
 }
 
 #[test]
-fn an_overlap_needs_a_row_for_each_row() {
+fn an_overlap_requires_one_result_row_for_each_row() {
     let df = grouped();
     let error = df.par_rows(100).overlap(5).map(|chunk| Ok(chunk.head(Some(3)))).expect_err("too few").to_string();
     assert!(error.contains("the function gave 3 rows for the 100 it saw"), "{error}");
@@ -204,7 +204,7 @@ fn an_overlap_needs_a_row_for_each_row() {
 }
 
 #[test]
-fn a_declared_schema_is_what_comes_out() {
+fn the_result_has_the_declared_schema() {
     let nulls = DataFrame::new(6, vec![Column::full_null("x".into(), 6, &DataType::Null)]).expect("one column");
     let schema = Schema::from_iter([Field::new("x".into(), DataType::Float64)]);
     let out = nulls.par_chunks(3).schema(schema.clone()).map(Ok).expect("nulls fit");
@@ -212,7 +212,7 @@ fn a_declared_schema_is_what_comes_out() {
     let wrong = df!("x" => [1_i64, 2]).expect("one column");
     let error = wrong.par_chunks(2).schema(schema.clone()).map(Ok).expect_err("not floats").to_string();
     assert!(error.ends_with("its column `x` is i64, and f64 in the declared schema"), "{error}");
-    // One chunk is checked like many.
+    // A single chunk is checked too.
     let error = wrong.par_chunks(1).schema(schema.clone()).map(|c| c.drop("x")).expect_err("too few").to_string();
     assert!(error.ends_with("it has 0 columns (), and the declared schema has 1 (`x`)"), "{error}");
     let series = nulls.par_chunks(2).schema(schema).map_series(|c| Ok(c.columns()[0].as_materialized_series().clone()));
@@ -220,7 +220,7 @@ fn a_declared_schema_is_what_comes_out() {
 }
 
 #[test]
-fn series_and_columns_are_cut_too() {
+fn series_and_columns_can_be_chunked() {
     let df = grouped();
     let column = df.column("row").expect("row is there");
     let series = column.as_materialized_series();
@@ -233,14 +233,14 @@ fn series_and_columns_are_cut_too() {
 #[test]
 fn the_default_number_of_chunks_suits_the_frame() {
     let chunks = |df: &DataFrame| df.par().map_reduce(|_| Ok(1), |a, b| a + b).expect("no chunk fails");
-    assert_eq!(chunks(&grouped()), 1); // too few rows to share
+    assert_eq!(chunks(&grouped()), 1); // too few rows to split
     let many = DataFrame::new(1_000_000, vec![Column::full_null("x".into(), 1_000_000, &DataType::Null)]);
     let cores = Pool::cpu_default().stats().limit;
     assert_eq!(chunks(&many.expect("one column")), 4 * cores);
 }
 
 #[test]
-fn chunks_run_on_the_pool_that_was_named() {
+fn chunks_run_on_the_named_pool() {
     for pool in [Pool::cpu("three"), Pool::io("three")] {
         let pool = pool.threads(3).build().expect("threads can be had");
         let names = Mutex::new(HashSet::new());
@@ -257,7 +257,7 @@ fn chunks_run_on_the_pool_that_was_named() {
         let names = names.into_inner().expect("no panic");
         assert!(names.iter().all(|name| name.starts_with("fanfold-three-")), "{names:?}");
         assert!(most.into_inner() <= 3);
-        // The pool's own threads are as they were: what runs there later finds rayon's threads.
+        // The pool's own threads are unchanged: a later task there finds rayon's threads.
         let threads = pool.submit(|| polars_core::runtime::RAYON.current_num_threads()).join();
         assert_eq!(threads.expect("no panic"), polars_core::runtime::RAYON.current_num_threads());
     }
@@ -286,7 +286,7 @@ fn by_carrier(frame: DataFrame) -> DataFrame {
 }
 
 #[test]
-fn annotated_functions_are_cut_between_groups() {
+fn annotated_functions_are_split_between_groups() {
     let (df, calls) = (grouped(), AtomicUsize::new(0));
     let whole = group_sizes::serial(df.clone(), &calls).expect("key is there");
     let out = group_sizes(df.clone(), &calls).expect("key is there");
@@ -294,7 +294,7 @@ fn annotated_functions_are_cut_between_groups() {
     assert_eq!(calls.into_inner(), 6);
     let missing = group_sizes(df.drop("key").expect("it is there"), &AtomicUsize::new(0)).expect_err("no key");
     assert!(missing.to_string().contains("the frame cannot be cut by groups") && missing.to_string().contains("key"));
-    // Where the result is no `Result`, all that is left is a panic that says so.
+    // Where the function returns no `Result`, the error is a panic.
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| by_carrier(df))).expect_err("no carrier");
     assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("carrier")), "{panic:?}");
 }
@@ -306,30 +306,30 @@ fn stepped(chunk: DataFrame) -> PolarsResult<DataFrame> {
 }
 
 #[parallel(kind = "cpu", chunk_size = 3, overlap = 10)]
-fn kept(column: Column) -> Column {
+fn unchanged(column: Column) -> Column {
     column
 }
 
 #[parallel(kind = "cpu", chunks = 4, overlap = 2)]
-fn headless(chunk: DataFrame) -> PolarsResult<DataFrame> {
+fn without_first_row(chunk: DataFrame) -> PolarsResult<DataFrame> {
     chunk.tail(Some(1)).select(["row"])
 }
 
 #[test]
-fn annotated_functions_see_rows_before_their_own() {
+fn annotated_functions_see_the_overlap_before_their_rows() {
     let df = grouped();
     assert!(
         stepped(df.clone()).expect("row is there").equals_missing(&stepped::serial(df.clone()).expect("row is there"))
     );
     let row = df.column("row").expect("row is there");
-    assert_eq!(&kept(row.clone()), row);
-    assert_eq!(kept(row.clear()).len(), 0);
-    let error = headless(df).expect_err("too few rows").to_string();
+    assert_eq!(&unchanged(row.clone()), row);
+    assert_eq!(unchanged(row.clear()).len(), 0);
+    let error = without_first_row(df).expect_err("too few rows").to_string();
     assert!(error.contains("the function gave 1 rows for the 125 it saw"), "{error}");
 }
 
 #[test]
-fn rows_that_one_group_gives_for_another_are_an_error_that_names_the_group() {
+fn a_group_with_too_few_result_rows_is_an_error_that_names_it() {
     let frame = df!("k" => ["a", "b", "a", "b"], "n" => [1, 2, 3, 4]).expect("equal lengths");
     let uneven = |group: DataFrame| {
         let first = group.column("k")?.str()?.get(0) == Some("a");

@@ -1,5 +1,5 @@
-//! What cutting, mapping and joining allocate: counted, and never a copy of the input.
-#![allow(clippy::cast_possible_wrap, reason = "small numbers")]
+//! Memory that splitting, mapping and joining frames allocate: counted by the allocator, and never a copy of the input.
+#![allow(clippy::cast_possible_wrap, reason = "row numbers are below 2^31")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -9,35 +9,36 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fanfold::prelude::*;
 use polars::prelude::*;
 
-/// Bytes in use, and the most there were.
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+/// Bytes in use.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// The most bytes in use since the last reset.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-struct Counting;
+struct CountingAllocator;
 
-// SAFETY: every call goes on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is forwarded to the system allocator unchanged.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        let now = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`; the block came from `System`.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Tests of one process share the counters: what one builds must not be counted by another.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Runs the tests of this file one at a time: they share the counters.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const ROWS: usize = 200_000;
@@ -50,19 +51,19 @@ fn frame() -> DataFrame {
     df!("n" => numbers, "text" => texts, "group" => group).expect("equal lengths")
 }
 
-/// The bytes that `work` needs beyond what there is, at most. The caller is [`alone`].
+/// The peak of bytes that `work` allocates. The caller holds the lock of [`exclusive`].
 fn peak<T>(work: impl Fn() -> T) -> usize {
-    // Threads, and what they keep for themselves, are there before it counts.
+    // The first run starts the threads and fills their caches.
     black_box(work());
-    let before = NOW.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
     black_box(work());
-    MOST.load(Ordering::Relaxed) - before
+    PEAK.load(Ordering::Relaxed) - before
 }
 
 #[test]
-fn cutting_and_joining_copies_no_buffer() {
-    let _alone = alone();
+fn splitting_and_joining_copies_no_buffer() {
+    let _alone = exclusive();
     let df = frame();
     let size = df.estimated_size();
     let part = size / 20;
@@ -76,25 +77,25 @@ fn cutting_and_joining_copies_no_buffer() {
 }
 
 #[test]
-fn groups_that_stand_together_copy_no_buffer() {
-    let _alone = alone();
+fn contiguous_groups_copy_no_buffer() {
+    let _alone = exclusive();
     let mut df = frame();
     df.sort_in_place(["group"], SortMultipleOptions::default()).expect("group is there");
     let size = df.estimated_size();
-    // Where each group begins is found out: some bytes a group and a bit a row, none of the data.
+    // Finding the groups takes some bytes for each group and a bit for each row, and none of the data.
     let groups = peak(|| df.par_groups(["group"]).chunks(8).map(Ok).expect("no chunk fails"));
     assert!(groups < size / 20, "{groups} of {size} bytes");
 }
 
 #[test]
-fn a_map_holds_the_input_the_output_and_little_else() {
-    let _alone = alone();
+fn a_map_holds_little_more_than_its_input_and_output() {
+    let _alone = exclusive();
     let df = frame();
     let double = |chunk: DataFrame| DataFrame::new(chunk.height(), vec![chunk.column("n")? * 2]);
     let output = ROWS * size_of::<i64>();
     let map = peak(|| df.par_chunks(8).map(double).expect("no chunk fails"));
     assert!((output..output * 5 / 4).contains(&map), "{map} bytes for a result of {output}");
-    // Numbers go straight into the one buffer of the result.
+    // A column's function writes straight into the one buffer of the result.
     let column = peak(|| df.par_column("n").map(|n: i64| n * 2).expect("numbers"));
     assert!((output..output * 5 / 4).contains(&column), "{column} bytes for a result of {output}");
     let rows = peak(|| df.select(["n"]).unwrap().par_chunks(8).map_rows::<_, _, Vec<i64>>(|n: i64| n * 2).unwrap());

@@ -1,4 +1,4 @@
-//! Cutting any frame anywhere, mapping it and putting it together gives the frame back.
+//! Property tests: splitting any frame anywhere, mapping it and joining the parts gives the frame back.
 
 use fanfold::prelude::*;
 use polars::prelude::*;
@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
-/// A column of one of Polars' types, with nulls; objects have tests of their own.
+/// A column of one of Polars' types, with nulls. Object columns are tested in `frames.rs`.
 fn column(rows: usize) -> BoxedStrategy<Column> {
     fn of_values<T: std::fmt::Debug + Clone + 'static>(
         value: impl Strategy<Value = T> + 'static,
@@ -80,7 +80,7 @@ fn column(rows: usize) -> BoxedStrategy<Column> {
     .boxed()
 }
 
-/// A frame of some such columns, in several chunks that need not be aligned, or a slice of one.
+/// A frame of such columns in several chunks that need not be aligned, or a slice of one.
 fn frame() -> impl Strategy<Value = DataFrame> {
     frame_of(0..5)
 }
@@ -96,17 +96,17 @@ fn frame_of(width: std::ops::Range<usize>) -> impl Strategy<Value = DataFrame> {
                 halves.with_name(format!("c{index}").into())
             });
             let whole = DataFrame::new(rows, columns.collect()).expect("equal lengths");
-            // Half of them are slices.
+            // Every other frame is a slice.
             if start % 2 == 0 { whole } else { whole.slice(i64::try_from(start).expect("small"), length) }
         })
 }
 
-trait Firsts {
+trait SelectRows {
     /// The first row of each group.
     fn select_rows(&self, groups: &GroupPositions) -> DataFrame;
 }
 
-impl Firsts for DataFrame {
+impl SelectRows for DataFrame {
     fn select_rows(&self, groups: &GroupPositions) -> DataFrame {
         let firsts = groups.iter().map(|group| match group {
             GroupsIndicator::Idx((first, _)) | GroupsIndicator::Slice([first, _]) => first,
@@ -117,7 +117,7 @@ impl Firsts for DataFrame {
 
 proptest! {
     #[test]
-    fn cut_and_joined_again_is_the_frame(df in frame(), chunks in 1..20_usize, rows in 1..20_usize) {
+    fn splitting_and_joining_gives_the_frame_back(df in frame(), chunks in 1..20_usize, rows in 1..20_usize) {
         let by_chunks = df.par_chunks(chunks).map(Ok).expect("no chunk fails");
         prop_assert!(by_chunks.equals_missing(&df), "{by_chunks} is not {df}");
         prop_assert_eq!(by_chunks.schema(), df.schema());
@@ -127,11 +127,12 @@ proptest! {
     }
 
     #[test]
-    fn cut_between_groups_and_put_in_order_again_is_the_frame(df in frame_of(1..3), chunks in 1..9_usize) {
+    fn splitting_between_groups_in_kept_order_gives_the_frame_back(df in frame_of(1..3), chunks in 1..9_usize) {
         let key = df.columns()[0].name().clone();
         match df.group_by_stable([key.clone()]) {
             Ok(groups) => {
-                let kept = df.par_groups([key.clone()]).chunks(chunks).keep_order(true).map(Ok).expect("no chunk fails");
+                let by_groups = df.par_groups([key.clone()]).chunks(chunks).keep_order(true);
+                let kept = by_groups.map(Ok).expect("no chunk fails");
                 prop_assert!(kept.equals_missing(&df), "{kept} is not {df}");
                 let firsts = |group: DataFrame| Ok(group.head(Some(1)));
                 let parallel = df.par_groups([key]).chunks(chunks).map_groups(firsts).expect("no group fails");
@@ -139,20 +140,25 @@ proptest! {
                 let serial = df.select_rows(groups.get_groups());
                 prop_assert!(parallel.equals_missing(&serial), "{parallel} is not {serial}");
             }
-            // What Polars cannot group by is an error here, too.
+            // Keys that Polars cannot group by are an error here, too.
             Err(_) => prop_assert!(df.par_groups([key]).map(Ok).is_err()),
         }
     }
 
     #[test]
-    fn an_overlap_of_any_length_is_cut_off_again(df in frame(), rows in 1..9_usize, before in 0..20_usize, after in 0..20_usize) {
+    fn an_overlap_of_any_length_is_removed_from_the_result(
+        df in frame(),
+        rows in 1..9_usize,
+        before in 0..20_usize,
+        after in 0..20_usize,
+    ) {
         let seen = df.par_rows(rows).overlap(before).overlap_after(after).map(Ok).expect("no chunk fails");
         prop_assert!(seen.equals_missing(&df), "{seen} is not {df}");
         prop_assert_eq!(seen.height(), df.height());
     }
 
     #[test]
-    fn flags_of_sortedness_are_true(df in frame_of(1..2), chunks in 1..9_usize, descending: bool, flip: bool) {
+    fn sorted_flags_are_true(df in frame_of(1..2), chunks in 1..9_usize, descending: bool, flip: bool) {
         use polars::series::IsSorted;
         let column = &df.columns()[0];
         prop_assume!(!column.dtype().is_nested() && !column.dtype().is_null());
@@ -172,9 +178,10 @@ proptest! {
     }
 
     #[test]
-    fn a_row_wise_function_gives_in_parallel_what_it_gives_serially(df in frame(), chunks in 1..20_usize) {
+    fn a_row_wise_function_gives_the_serial_result_in_parallel(df in frame(), chunks in 1..20_usize) {
         let nulls = |chunk: DataFrame| {
-            let columns = chunk.columns().iter().map(|c| c.is_null().into_series().with_name(c.name().clone()).into_column());
+            let is_null = |c: &Column| c.is_null().into_series().with_name(c.name().clone()).into_column();
+            let columns = chunk.columns().iter().map(is_null);
             DataFrame::new(chunk.height(), columns.collect())
         };
         let serial = nulls(df.clone()).expect("equal lengths");

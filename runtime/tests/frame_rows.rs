@@ -1,7 +1,7 @@
-//! Rows as values of the user's types.
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
+//! `map_rows`: the rows of a frame as values of the user's types.
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "all values are below 2^24")]
 #![allow(clippy::float_cmp, reason = "halves and whole numbers are exact")]
-#![allow(clippy::items_after_statements, reason = "a row's type stands beside its test")]
+#![allow(clippy::items_after_statements, reason = "each row type is defined in its test")]
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Flight<'a> {
 }
 
 #[test]
-fn a_row_is_a_struct_by_name_and_lends_its_texts() {
+fn a_row_fills_a_struct_by_field_name_and_borrows_its_texts() {
     let df = flights();
     for chunks in [1, 2, 5] {
         let rows: Vec<(String, f64)> = df
@@ -38,17 +38,17 @@ fn a_row_is_a_struct_by_name_and_lends_its_texts() {
         assert_eq!(rows[1], ("LAX".into(), 2475.0));
         assert_eq!(rows[4], ("a name that is longer than twelve bytes".into(), 91.0));
     }
-    // Without a copy: the texts are the frame's own.
-    let lent: Vec<&str> = df.par_chunks(2).map_rows(|row: Flight| row.origin).expect("rows fit");
-    assert_eq!(lent[4].as_ptr(), df.column("origin").unwrap().str().unwrap().get(4).unwrap().as_ptr());
+    // The texts are borrowed from the frame, not copied.
+    let borrowed: Vec<&str> = df.par_chunks(2).map_rows(|row: Flight| row.origin).expect("rows fit");
+    assert_eq!(borrowed[4].as_ptr(), df.column("origin").unwrap().str().unwrap().get(4).unwrap().as_ptr());
 }
 
 #[test]
-fn rows_are_read_across_pieces_of_columns() {
+fn rows_are_read_across_column_chunks() {
     let one = flights();
     let mut df = one.clone();
     for times in 1..4 {
-        // The columns' pieces end at different rows.
+        // The chunks of the columns end at different rows.
         let mut more = one.clone();
         if times == 2 {
             more.rechunk_mut();
@@ -101,12 +101,12 @@ fn results_become_a_frame_or_a_series() {
         "late" => [Some(true), None, Some(false), Some(false), Some(true)],
         "minutes" => [Some(7), None, None, None, Some(90)]
     );
-    // A field that a row leaves out is null, and so it is where a whole chunk does.
+    // A field that a row skips is null, also where all rows of a chunk skip it.
     assert_eq!(verdicts, expected.unwrap());
 }
 
 #[test]
-fn tuples_single_values_maps_and_wrappers_are_rows_too() {
+fn tuples_single_values_maps_and_newtypes_can_be_rows() {
     let df = flights();
     let sums: Vec<f64> = df
         .par()
@@ -141,7 +141,7 @@ enum Airport {
 }
 
 #[test]
-fn serdes_attributes_hold() {
+fn serde_attributes_are_respected() {
     #[derive(Deserialize)]
     struct Renamed {
         #[serde(rename = "miles", alias = "distance")]
@@ -157,7 +157,7 @@ fn serdes_attributes_hold() {
     assert_eq!(rows[0], (2475.0, 0, Airport::Jfk));
     assert_eq!(rows[1].2, Airport::Lax);
     assert_eq!(rows[2].2, Airport::Other);
-    // Both names of one field are there: serde refuses, and so nothing is read from the wrong column.
+    // Both names of one field are present. Serde refuses the row, so no value comes from the wrong column.
     let mut both = df.clone();
     both.with_column(both.column("miles").unwrap().clone().with_name("distance".into())).unwrap();
     let read = both.par_rows(2).map_rows::<_, _, Vec<f64>>(|row: Renamed| row.length);
@@ -179,7 +179,7 @@ fn serdes_attributes_hold() {
 }
 
 #[test]
-fn logical_types_are_read_as_what_they_stand_for() {
+fn logical_types_are_read_as_their_values() {
     let df = flights();
     let mut df = df.select(["origin", "delay"]).unwrap();
     let delay = df.column("delay").unwrap().clone();
@@ -204,12 +204,12 @@ fn logical_types_are_read_as_what_they_stand_for() {
 fn rows_that_do_not_fit_are_clear_errors() {
     #[derive(Deserialize)]
     struct Strict {
-        #[allow(dead_code, reason = "it is never read")]
+        #[allow(dead_code, reason = "the row fails before the field is read")]
         delay: i64,
     }
     #[derive(Deserialize)]
     struct Lacking {
-        #[allow(dead_code, reason = "it is never read")]
+        #[allow(dead_code, reason = "the row fails before the field is read")]
         carrier: String,
     }
     let df = flights();
@@ -244,7 +244,7 @@ fn no_rows_give_no_results_and_a_declared_schema() {
 }
 
 #[test]
-fn columns_that_no_field_asks_for_may_be_of_any_type() {
+fn columns_that_no_field_reads_may_be_of_any_type() {
     let lists = Series::new("l".into(), [Series::new("".into(), [1, 2]), Series::new("".into(), [3])]);
     let df = df!("x" => [1_i64, 2], "l" => lists).expect("equal lengths");
     #[derive(Deserialize)]
@@ -256,7 +256,7 @@ fn columns_that_no_field_asks_for_may_be_of_any_type() {
 }
 
 #[test]
-fn texts_of_categories_and_decimals_are_read_in_each_chunk() {
+fn categories_and_decimals_are_read_in_every_chunk() {
     let texts = Series::new("c".into(), (0..1_000).map(|n| (n % 7).to_string()).collect::<Vec<_>>());
     let categories = texts.cast(&DataType::from_categories(Categories::global())).expect("texts are categories");
     let decimals = texts.cast(&DataType::Decimal(10, 2)).expect("numbers").with_name("d".into());
@@ -268,7 +268,7 @@ fn texts_of_categories_and_decimals_are_read_in_each_chunk() {
 }
 
 #[test]
-fn a_type_that_knows_its_fields_by_name_alone_is_read_so_throughout() {
+fn a_type_that_needs_field_names_gets_them_for_every_row() {
     struct ByName(f64);
     impl<'de> Deserialize<'de> for ByName {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -300,7 +300,7 @@ fn a_type_that_knows_its_fields_by_name_alone_is_read_so_throughout() {
 }
 
 #[test]
-fn a_row_in_the_middle_that_does_not_fit_is_named_with_its_column() {
+fn a_row_in_the_middle_that_does_not_fit_is_reported_with_its_column() {
     #[derive(Deserialize)]
     struct Strict {
         miles: f64,
@@ -314,11 +314,11 @@ fn a_row_in_the_middle_that_does_not_fit_is_named_with_its_column() {
     });
     let error = read.expect_err("a null").to_string();
     assert!(error.starts_with("chunk 0 (rows 0..4): row 2: column `delay`: it is null"), "{error}");
-    assert_eq!(*seen.lock().expect("no panic"), [1, 2], "each row before it once, and none behind");
+    assert_eq!(*seen.lock().expect("no panic"), [1, 2], "each earlier row once, and no later row");
 }
 
 #[test]
-fn rows_that_are_none_are_null_in_all_columns_wherever_the_frame_is_cut() {
+fn results_that_are_none_are_null_in_all_columns_for_any_chunk_size() {
     #[derive(Serialize)]
     struct Late {
         minutes: i64,
@@ -348,14 +348,14 @@ fn rows_that_are_none_are_null_in_all_columns_wherever_the_frame_is_cut() {
 }
 
 #[test]
-fn results_of_rows_are_in_one_piece_if_asked_for() {
+fn rechunk_gives_results_of_rows_as_one_chunk() {
     let df = flights();
-    let pieces = |rechunk| -> (usize, usize) {
+    let chunk_counts = |rechunk| -> (usize, usize) {
         let frame: DataFrame = df.par_rows(2).rechunk(rechunk).map_rows(|row: Flight| (row.miles,)).expect("rows fit");
         let series: Series = df.par_rows(2).rechunk(rechunk).map_rows(|row: Flight| row.miles).expect("rows fit");
         (frame.first_col_n_chunks(), series.n_chunks())
     };
-    assert_eq!((pieces(false), pieces(true)), ((3, 3), (1, 1)));
+    assert_eq!((chunk_counts(false), chunk_counts(true)), ((3, 3), (1, 1)));
 }
 
 #[test]

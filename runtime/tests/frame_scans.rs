@@ -1,5 +1,5 @@
-//! Frames larger than memory: read, mapped and written in chunks.
-#![allow(clippy::cast_precision_loss, reason = "small numbers")]
+//! Scans: frames larger than memory are read, mapped and written in chunks.
+#![allow(clippy::cast_precision_loss, reason = "row numbers are below 2^53")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn frame(rows: i64) -> DataFrame {
     df!("n" => (0..rows).collect::<Vec<_>>(), "name" => names, "half" => half).expect("equal lengths")
 }
 
-/// Files of one folder, and the frame that they hold.
+/// A folder with one file of each format, and the frame that the files hold.
 struct Files {
     folder: TempDir,
     frame: DataFrame,
@@ -38,7 +38,7 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// Everything in the folder.
+    /// The names of all files in the folder, sorted.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).expect("it is there");
         let mut names: Vec<String> =
@@ -85,7 +85,7 @@ fn every_format_is_read_and_written_in_input_order() {
 }
 
 #[test]
-fn a_pattern_reads_all_files_in_the_order_of_their_names() {
+fn a_pattern_reads_all_files_in_name_order() {
     let files = Files::new(3_000);
     for part in 0..3 {
         let mut rows = files.frame.slice(part * 1_000, 1_000);
@@ -97,7 +97,7 @@ fn a_pattern_reads_all_files_in_the_order_of_their_names() {
 }
 
 #[test]
-fn chunks_have_the_rows_that_were_asked_for_and_fold_in_order() {
+fn chunks_have_the_requested_rows_and_fold_in_order() {
     let files = Files::new(10_000);
     let heights = Mutex::new(Vec::new());
     let firsts = scan_parquet(files.path("in.parquet")).par_rows(3_000).map_reduce(
@@ -147,8 +147,8 @@ fn an_input_without_rows_is_one_empty_chunk() {
 }
 
 #[test]
-fn memory_is_bounded_by_the_window() {
-    // A chunk that does not end holds back those behind it: no more than a few a worker are taken meanwhile.
+fn a_slow_chunk_bounds_how_many_later_chunks_are_read() {
+    // While one chunk is blocked, only a few later chunks for each worker are read.
     let pool = Pool::io("window").threads(2).build().expect("threads can be had");
     let frame = frame(100_000);
     let (ended, released) = (AtomicUsize::new(0), Mutex::new(()));
@@ -169,7 +169,7 @@ fn memory_is_bounded_by_the_window() {
                 })
                 .for_each(|_| Ok(()))
         });
-        // The other worker comes to a stand at the end of the window; until then it goes on.
+        // The other worker runs until it reaches the end of the window, and then waits.
         while ended.load(Ordering::SeqCst) < 3 {
             std::thread::yield_now();
         }
@@ -178,12 +178,12 @@ fn memory_is_bounded_by_the_window() {
         run.join().expect("no panic").expect("no chunk fails");
         most
     });
-    assert!(most <= 4, "{most} chunks ended behind the first");
+    assert!(most <= 4, "{most} chunks ended after the first");
     assert_eq!(ended.into_inner(), 100);
 }
 
 #[test]
-fn a_failing_chunk_leaves_nothing_and_keeps_what_was_there() {
+fn a_failing_chunk_leaves_no_file_and_keeps_the_old_one() {
     let files = Files::new(10_000);
     let before = files.names();
     let failing = |chunk: DataFrame| {
@@ -203,7 +203,7 @@ fn a_failing_chunk_leaves_nothing_and_keeps_what_was_there() {
         assert!(matches!(PolarsError::from(error), PolarsError::ComputeError(_)));
     }
     assert_eq!(files.names(), before);
-    // Over a file that is there, the input itself: it stays.
+    // The output is an existing file, the input itself; it is kept.
     let error =
         scan_parquet(files.path("in.parquet")).par_rows(1_000).map(failing).sink_parquet(files.path("in.parquet"));
     assert!(error.is_err());
@@ -240,11 +240,11 @@ fn results_that_do_not_fit_are_errors_that_name_the_chunk() {
         }
         Ok(chunk)
     };
-    let misfit = "chunk 3 (rows 3000..4000): its result does not fit the others: its column `n` is str, and i64 in the \
-                  chunks before";
+    let mismatch = "chunk 3 (rows 3000..4000): its result does not fit the others: its column `n` is str, and i64 in \
+                    the chunks before";
     let scan = || scan_parquet(files.path("in.parquet")).par_rows(1_000);
-    assert_eq!(scan().map(odd).sink_parquet(files.path("out.parquet")).expect_err("text").to_string(), misfit);
-    assert_eq!(scan().map(odd).collect().expect_err("text").to_string(), misfit);
+    assert_eq!(scan().map(odd).sink_parquet(files.path("out.parquet")).expect_err("text").to_string(), mismatch);
+    assert_eq!(scan().map(odd).collect().expect_err("text").to_string(), mismatch);
 
     let nulls_first = |mut chunk: DataFrame| {
         if chunk.column("n")?.i64()?.get(0) == Some(0) {
@@ -261,7 +261,7 @@ fn results_that_do_not_fit_are_errors_that_name_the_chunk() {
 }
 
 #[test]
-fn bad_inputs_are_clear_errors() {
+fn invalid_inputs_are_clear_errors() {
     let files = Files::new(10_000);
     let missing = files.path("missing.parquet");
     let error = scan_parquet(&missing).map(Ok).collect().expect_err("no such file");
@@ -314,7 +314,7 @@ fn a_full_disk_is_a_clear_error() {
 
 #[cfg(unix)]
 #[test]
-fn a_new_file_has_the_permissions_of_any_other_and_an_old_one_keeps_its_own() {
+fn a_new_file_has_default_permissions_and_a_replaced_one_keeps_its_own() {
     use std::os::unix::fs::PermissionsExt;
     let files = Files::new(10);
     let mode = |name: &str| fs::metadata(files.path(name)).expect("it is there").permissions().mode() & 0o777;
@@ -329,7 +329,7 @@ fn a_new_file_has_the_permissions_of_any_other_and_an_old_one_keeps_its_own() {
 }
 
 #[test]
-fn scans_nest_in_chunks_and_run_on_a_named_pool() {
+fn scans_inside_chunks_run_on_a_named_pool() {
     let files = Files::new(5_000);
     let pool = Pool::io("scans").threads(1).build().expect("a thread can be had");
     let rows = files.frame.par_chunks(3).on(&pool).map_reduce(
@@ -343,18 +343,18 @@ fn scans_nest_in_chunks_and_run_on_a_named_pool() {
 }
 
 #[test]
-fn what_a_format_cannot_hold_is_refused_before_rows_are_lost() {
+fn data_that_a_format_cannot_hold_is_an_error() {
     let files = Files::new(100);
     let before = files.names();
-    let rows_alone = || {
+    let without_columns = || {
         let scan = scan_parquet(files.path("in.parquet")).par_rows(30);
         scan.map(|chunk| Ok(DataFrame::empty_with_height(chunk.height())))
     };
-    let refused = rows_alone().sink_csv(files.path("o.csv"));
+    let refused = without_columns().sink_csv(files.path("o.csv"));
     let refused = refused.expect_err("there is no column to count them by").to_string();
     assert!(refused.contains("rows without any column"), "{refused}");
     assert_eq!(files.names(), before);
-    rows_alone().sink_ipc(files.path("o.ipc")).expect("it counts rows");
+    without_columns().sink_ipc(files.path("o.ipc")).expect("it counts rows");
     assert_eq!(scan_ipc(files.path("o.ipc")).map_reduce(|c| Ok(c.height()), |a, b| a + b).expect("readable"), 100);
     let nested = files.frame.clone().lazy().select([col("n").implode(true)]).par().map(Ok);
     let nested = nested.sink_csv(files.path("o.csv")).expect_err("a list").to_string();
@@ -362,7 +362,7 @@ fn what_a_format_cannot_hold_is_refused_before_rows_are_lost() {
 }
 
 #[test]
-fn categories_that_grow_are_refused_by_ipc_with_a_way_out() {
+fn growing_categories_are_an_ipc_error_that_suggests_parquet() {
     let files = Files::new(100_000);
     let text = files.frame.column("n").unwrap().cast(&DataType::String).unwrap();
     let categories = text.cast(&DataType::from_categories(Categories::global())).unwrap();
@@ -375,7 +375,7 @@ fn categories_that_grow_are_refused_by_ipc_with_a_way_out() {
 }
 
 #[test]
-fn a_file_whose_name_looks_like_a_pattern_is_read_as_it_is() {
+fn a_file_whose_name_looks_like_a_pattern_is_read_literally() {
     let files = Files::new(10);
     for kind in ["parquet", "csv", "ipc"] {
         fs::copy(files.path(&format!("in.{kind}")), files.path(&format!("[2020]*.{kind}"))).expect("it can be copied");
@@ -390,7 +390,7 @@ fn a_file_whose_name_looks_like_a_pattern_is_read_as_it_is() {
 }
 
 #[test]
-fn one_damaged_file_of_many_is_named() {
+fn an_error_names_the_damaged_file_of_a_pattern() {
     let files = Files::new(5_000);
     let mut bytes = fs::read(files.path("in.parquet")).expect("it is there");
     fs::write(files.path("part-1.parquet"), &bytes).expect("it can be written");
@@ -398,7 +398,7 @@ fn one_damaged_file_of_many_is_named() {
     let names = |error: ScanError| error.to_string();
     let error = names(scan_parquet(files.path("part-*.parquet")).map(Ok).collect().expect_err("cut off"));
     assert!(error.contains("part-*.parquet`: `") && error.contains("part-2.parquet`: "), "{error}");
-    // Its directory is whole; its pages are not.
+    // The footer is intact; the pages are not.
     bytes[4..2_000].fill(0xff);
     fs::write(files.path("part-2.parquet"), &bytes).expect("it can be written");
     let error = names(scan_parquet(files.path("part-*.parquet")).map(Ok).collect().expect_err("broken pages"));
@@ -406,7 +406,7 @@ fn one_damaged_file_of_many_is_named() {
 }
 
 #[test]
-fn patterns_and_folders_that_are_not_there_are_named() {
+fn errors_name_missing_patterns_and_folders() {
     let files = Files::new(10);
     let pattern = files.path("none-*.x");
     for scan in [scan_parquet(&pattern), scan_csv(&pattern), scan_ipc(&pattern)] {

@@ -1,4 +1,4 @@
-//! DataFrames in chunks: what comes back, and what every mistake says.
+//! DataFrames in chunks: the results, and the error for every mistake.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ fn double(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn chunks_come_back_in_row_order() {
+fn chunk_results_are_joined_in_row_order() {
     let df = numbers(1_003);
     let expected = double(df.clone()).expect("x is there");
     for chunks in [1, 2, 8, 100, 5_000] {
@@ -45,7 +45,7 @@ fn chunks_are_balanced() {
 }
 
 #[test]
-fn nothing_is_copied_to_cut_and_to_join() {
+fn splitting_and_joining_share_the_buffers() {
     let df = numbers(1_000);
     let address =
         |df: &DataFrame, row: usize| &raw const df.column("x").unwrap().i64().unwrap().cont_slice().unwrap()[row];
@@ -70,7 +70,7 @@ fn an_empty_frame_keeps_its_schema_and_is_one_chunk() {
 }
 
 #[test]
-fn rows_without_columns_are_kept() {
+fn the_height_of_a_frame_without_columns_is_kept() {
     let df = DataFrame::empty_with_height(10);
     let out = df.par_chunks(3).map(Ok).expect("no chunk fails");
     assert_eq!(out.shape(), (10, 0));
@@ -98,17 +98,17 @@ fn an_error_names_the_chunk_and_its_rows() {
 }
 
 #[test]
-fn errors_of_any_type_are_kept() {
+fn errors_of_any_type_can_be_recovered() {
     #[derive(Debug, PartialEq)]
-    struct Mine(i64);
-    impl std::fmt::Display for Mine {
+    struct CustomError(i64);
+    impl std::fmt::Display for CustomError {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             write!(f, "mine {}", self.0)
         }
     }
-    impl std::error::Error for Mine {}
-    let failed = numbers(10).par_rows(5).try_map(|_| Err(Mine(7))).expect_err("it fails");
-    assert_eq!(failed.source.downcast_ref(), Some(&Mine(7)));
+    impl std::error::Error for CustomError {}
+    let failed = numbers(10).par_rows(5).try_map(|_| Err(CustomError(7))).expect_err("it fails");
+    assert_eq!(failed.source.downcast_ref(), Some(&CustomError(7)));
     assert_eq!(failed.to_string(), "chunk 0 (rows 0..5): mine 7");
 }
 
@@ -123,12 +123,12 @@ fn a_panic_in_a_chunk_is_an_error_with_its_rows() {
     assert!(error.starts_with("chunk 3 (rows 30..40): "), "{error}");
     assert!(error.contains("panicked at ") && error.contains("frames.rs:"), "{error}");
     assert!(error.ends_with(": row thirty"), "{error}");
-    // The workers are still there.
+    // The workers survive the panic.
     assert_eq!(df.par_chunks(10).map(Ok).expect("no chunk fails"), df);
 }
 
 #[test]
-fn of_several_failures_the_first_in_row_order_is_named() {
+fn the_first_failure_in_row_order_is_reported() {
     let df = numbers(64);
     for _ in 0..100 {
         let error = df.par_chunks(64).map(|chunk| {
@@ -149,7 +149,7 @@ fn null_columns_take_the_type_of_other_chunks_in_any_order() {
         let out = df.par_rows(1).map(|chunk| {
             let row = chunk.column("x")?.i64()?.get(0);
             if row != Some(null_row) {
-                return Ok(chunk.lazy_free_list());
+                return Ok(chunk.with_list_column());
             }
             let nulls = Column::full_null("x".into(), 1, &DataType::Null);
             let list = Series::new("l".into(), [Series::full_null("".into(), 1, &DataType::Null)]);
@@ -168,21 +168,21 @@ fn null_columns_take_the_type_of_other_chunks_in_any_order() {
     assert_eq!(all.expect("null everywhere").column("n").unwrap().dtype(), &DataType::Null);
 }
 
-trait WithList {
-    fn lazy_free_list(&self) -> DataFrame;
+trait WithListColumn {
+    fn with_list_column(&self) -> DataFrame;
 }
 
-impl WithList for DataFrame {
-    /// The column `x`, and beside it a list of each value.
-    fn lazy_free_list(&self) -> DataFrame {
+impl WithListColumn for DataFrame {
+    /// The column `x`, and a list of each of its values.
+    fn with_list_column(&self) -> DataFrame {
         let x = self.column("x").expect("x is there").clone();
         let lists: Vec<Series> = x.i64().expect("numbers").iter().map(|v| Series::new("".into(), [v])).collect();
         DataFrame::new(self.height(), vec![x, Series::new("l".into(), lists).into_column()]).expect("equal lengths")
     }
 }
 
-/// The error of frames whose chunk 1 is made by `odd`.
-fn misfit(odd: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> String {
+/// The error of a map in which `odd` makes the result of chunk 1.
+fn mismatch_error(odd: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> String {
     let df = numbers(10);
     let error = df.par_chunks(2).map(|chunk| {
         let first = chunk.column("x")?.i64()?.get(0);
@@ -192,8 +192,8 @@ fn misfit(odd: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> String {
 }
 
 #[test]
-fn chunks_that_do_not_fit_are_errors_that_name_the_column() {
-    let wrong_type = misfit(|mut chunk| {
+fn chunks_with_other_schemas_are_errors_that_name_the_column() {
+    let wrong_type = mismatch_error(|mut chunk| {
         let text = chunk.column("y")?.cast(&DataType::String)?;
         chunk.with_column(text)?;
         Ok(chunk)
@@ -203,22 +203,22 @@ fn chunks_that_do_not_fit_are_errors_that_name_the_column() {
         "chunk 1 (rows 5..10): its result does not fit the others: \
          its column `y` is str, and f64 in the chunks before"
     );
-    let wrong_name = misfit(|mut chunk| {
+    let wrong_name = mismatch_error(|mut chunk| {
         chunk.rename("y", "z".into())?;
         Ok(chunk)
     });
     assert!(wrong_name.ends_with("its column 1 is named `z`, chunk 0's is `y`"), "{wrong_name}");
-    let wrong_width = misfit(|chunk| chunk.drop("y"));
+    let wrong_width = mismatch_error(|chunk| chunk.drop("y"));
     assert!(wrong_width.ends_with("it has 1 column (`x`), and chunk 0 has 2 (`x`, `y`)"), "{wrong_width}");
-    let wrong_order = misfit(|chunk| chunk.select(["y", "x"]));
+    let wrong_order = mismatch_error(|chunk| chunk.select(["y", "x"]));
     assert!(wrong_order.contains("its column 0 is named `y`, chunk 0's is `x`"), "{wrong_order}");
-    // Even where there is not one row of it.
-    let wrong_empty = misfit(|chunk| Ok(chunk.select(["x"])?.clear()));
+    // A chunk without rows is checked too.
+    let wrong_empty = mismatch_error(|chunk| Ok(chunk.select(["x"])?.clear()));
     assert!(wrong_empty.contains("it has 1 column"), "{wrong_empty}");
 }
 
 #[test]
-fn another_decimal_scale_is_an_error_and_never_nulls() {
+fn a_different_decimal_scale_is_an_error_and_gives_no_nulls() {
     let df = numbers(4);
     let error = df.par_chunks(2).map(|chunk| {
         let scale = if chunk.column("x")?.i64()?.get(0) == Some(0) { 2 } else { 4 };
@@ -259,12 +259,12 @@ fn map_series_appends_in_row_order() {
 }
 
 #[test]
-fn sortedness_survives_where_it_is_true() {
+fn the_sorted_flag_is_kept_only_where_it_is_true() {
     let mut df = numbers(100);
     df.sort_in_place(["x"], SortMultipleOptions::default()).expect("x is there");
-    let kept = df.par_chunks(4).map(Ok).expect("no chunk fails");
+    let unchanged = df.par_chunks(4).map(Ok).expect("no chunk fails");
     assert_eq!(
-        kept.column("x").unwrap().as_materialized_series().is_sorted_flag(),
+        unchanged.column("x").unwrap().as_materialized_series().is_sorted_flag(),
         polars::series::IsSorted::Ascending
     );
     let reversed =
@@ -274,7 +274,7 @@ fn sortedness_survives_where_it_is_true() {
 }
 
 #[test]
-fn chunks_use_one_thread_each_unless_they_ask_for_more() {
+fn each_chunk_uses_one_polars_thread_unless_it_asks_for_more() {
     let inside = |_: DataFrame| Ok(HashSet::from([polars_core::runtime::RAYON.current_num_threads()]));
     let union = |mut a: HashSet<usize>, b| {
         a.extend(b);
@@ -304,7 +304,7 @@ fn a_lock_held_across_polars_and_nested_chunks_does_not_hang() {
 
 #[test]
 fn two_chunks_run_at_the_same_time() {
-    // Each waits for another: one thread alone would never get past.
+    // Each chunk waits for another one, so one thread alone would hang.
     if thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
         return;
     }
@@ -331,7 +331,7 @@ fn negated(series: Series) -> Series {
 }
 
 #[parallel(kind = "cpu", chunk_size = 10)]
-fn strange(frame: DataFrame, odd: i64) -> PolarsResult<DataFrame> {
+fn drop_y_at(frame: DataFrame, odd: i64) -> PolarsResult<DataFrame> {
     let odd_one = frame.column("x")?.i64()?.get(0) == Some(odd);
     if odd_one { frame.drop("y") } else { Ok(frame) }
 }
@@ -353,23 +353,23 @@ fn annotated_functions_take_frames_and_series() {
 }
 
 #[test]
-fn a_misfit_of_an_annotated_function_is_its_polars_error() {
+fn a_schema_mismatch_in_an_annotated_function_is_its_polars_error() {
     let df = numbers(100);
-    assert_eq!(strange(df.clone(), -1).expect("they fit"), df);
-    let error = strange(df, 50).expect_err("chunk 5 lacks y");
+    assert_eq!(drop_y_at(df.clone(), -1).expect("they fit"), df);
+    let error = drop_y_at(df, 50).expect_err("chunk 5 lacks y");
     assert!(matches!(error, PolarsError::SchemaMismatch(_)), "{error:?}");
     assert!(error.to_string().contains("chunk 5"), "{error}");
 }
 
 #[test]
-fn the_callers_thread_stays_out_of_every_rayon_pool() {
-    // A thread that ran Polars with its threads switched off would be the one thread of a rayon pool ever after.
+fn the_callers_thread_joins_no_rayon_pool() {
+    // Running Polars with one thread on the caller would make the caller the only thread of a rayon pool for good.
     numbers(100).par_chunks(8).map(|chunk| chunk.sort(["y"], SortMultipleOptions::default())).expect("y is there");
     squared(numbers(100)).expect("x is there");
     assert_eq!(rayon::current_thread_index(), None);
 }
 
-#[allow(clippy::needless_lifetimes, reason = "a named lifetime is of the call alone as well")]
+#[allow(clippy::needless_lifetimes, reason = "tests that an explicit lifetime is accepted")]
 #[parallel(kind = "cpu", chunks = 4)]
 fn tripled<'a>(frame: &'a DataFrame, column: &'a str) -> PolarsResult<DataFrame> {
     DataFrame::new(frame.height(), vec![frame.column(column)? * 3])
@@ -391,7 +391,7 @@ fn added(#[chunk] one: &Column, #[chunk] other: &Series) -> PolarsResult<Column>
 }
 
 #[test]
-fn annotated_functions_take_frames_behind_references() {
+fn annotated_functions_take_references_to_frames() {
     let df = numbers(10);
     let out = tripled(&df, "x").expect("x is there");
     assert_eq!(out, tripled::serial(&df, "x").expect("x is there"));
@@ -411,26 +411,29 @@ fn heights(frame: DataFrame) -> Vec<usize> {
 }
 
 #[test]
-fn annotated_functions_cut_a_short_frame_no_further_than_it_pays() {
+fn annotated_functions_split_a_short_frame_into_few_chunks() {
     assert_eq!(heights(numbers(100)), [100]);
     let many = heights(numbers(100_000));
     assert_eq!(many.len(), 4 * fanfold::Pool::cpu_default().stats().limit.min(24));
     assert_eq!(many.iter().sum::<usize>(), 100_000);
 }
 
-static CREW: fanfold::Pool = fanfold::Pool::cpu("crew").threads(2);
+static NAMED: fanfold::Pool = fanfold::Pool::cpu("named").threads(2);
 
-#[parallel(kind = "cpu", chunks = 4, pool = CREW)]
-fn places(frame: DataFrame) -> HashSet<(String, usize)> {
+#[parallel(kind = "cpu", chunks = 4, pool = NAMED)]
+fn threads_of_chunks(frame: DataFrame) -> HashSet<(String, usize)> {
     drop(frame);
     let name = thread::current().name().unwrap_or_default().to_owned();
     HashSet::from([(name, polars_core::runtime::RAYON.current_num_threads())])
 }
 
 #[test]
-fn chunks_on_a_named_pool_use_one_thread_each() {
-    let places = places(numbers(10));
-    assert!(places.iter().all(|(name, threads)| name.starts_with("fanfold-crew-") && *threads == 1), "{places:?}");
+fn each_chunk_on_a_named_pool_uses_one_polars_thread() {
+    let threads_of_chunks = threads_of_chunks(numbers(10));
+    assert!(
+        threads_of_chunks.iter().all(|(name, threads)| name.starts_with("fanfold-named-") && *threads == 1),
+        "{threads_of_chunks:?}"
+    );
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -461,7 +464,7 @@ impl PolarsObject for Thing {
 }
 
 #[test]
-fn objects_are_cut_and_joined_and_what_polars_cannot_do_with_them_is_an_error() {
+fn objects_are_split_and_joined_and_unsupported_operations_are_errors() {
     let things = ObjectChunked::new_from_vec("o".into(), (0..10).map(Thing).collect()).into_series().into_column();
     let groups = Column::new("g".into(), (0..10_i64).map(|n| n % 2).collect::<Vec<_>>());
     let df = DataFrame::new(10, vec![things, groups]).expect("equal lengths");

@@ -1,4 +1,4 @@
-//! A pool that is closed: whatever was to run there panics, and names the function, the pool and the place of the call.
+//! Frame calls on a closed pool: each panics with the function, the pool and the location of the call.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use fanfold::prelude::*;
 use fanfold::{Pending, Pool};
 use polars::prelude::*;
 
-/// The texts and places of panics of this thread.
+/// The message and file of a panic of `work` on this thread.
 fn panics_of(work: impl FnOnce()) -> Option<(String, String)> {
     let seen = Arc::new(Mutex::new(None));
     let (hooked, here) = (Arc::clone(&seen), std::thread::current().id());
@@ -56,9 +56,9 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("an IPC sink", |_, pool, path| drop(scan_parquet(path).on(pool).map(Ok).sink_ipc(path.with_extension("new")))),
 ];
 
-/// One test, as its panic hook is the process's.
+/// One test, because the panic hook is global to the process.
 #[test]
-fn every_way_to_a_closed_pool_names_it_and_the_place() {
+fn every_call_on_a_closed_pool_panics_with_pool_and_location() {
     static STATIC: Pool = Pool::cpu("static").threads(2);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let path = folder.path().join("in.parquet");

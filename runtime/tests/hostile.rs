@@ -1,5 +1,5 @@
-//! What users' code may do to the workers: destructors, wakers and initial panics that panic, sizes that lie, ranges
-//! without an end. Nothing hangs, and every worker is still there.
+//! Misbehaving user code: destructors, wakers and initializers that panic, wrong sizes, and ranges without an end.
+//! Nothing hangs, and no worker is lost.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -7,17 +7,17 @@ use std::task::{Context, Wake, Waker};
 
 use fanfold::{Pool, Split, parallel};
 
-/// Panics when dropped, unless that would end the process.
-struct Bomb;
+/// A value whose destructor panics, unless that would abort the process.
+struct PanicsOnDrop;
 
-impl Drop for Bomb {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         assert!(std::thread::panicking(), "a destructor panics");
     }
 }
 
-static IO: Pool = Pool::io("bombed").threads(1);
-static CPU: Pool = Pool::cpu("bombed").threads(1);
+static IO: Pool = Pool::io("one_thread").threads(1);
+static CPU: Pool = Pool::cpu("one_thread").threads(1);
 
 #[test]
 fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
@@ -26,7 +26,7 @@ fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         TWO.map(0..2, |_| {
             both.wait();
-            std::panic::panic_any(Bomb);
+            std::panic::panic_any(PanicsOnDrop);
         })
         .for_each(drop);
     }));
@@ -35,44 +35,44 @@ fn payloads_that_panic_when_dropped_do_not_hang_a_map() {
 }
 
 #[test]
-fn a_result_that_panics_when_dropped_costs_no_worker() {
+fn a_result_that_panics_when_dropped_loses_no_worker() {
     for pool in [&IO, &CPU] {
-        let (told, tells) = std::sync::mpsc::channel();
-        let (detached, detaches) = std::sync::mpsc::channel::<()>();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (detach, detached) = std::sync::mpsc::channel::<()>();
         let task = pool.submit(move || {
-            // Not before: the last one to hold the result is to be the worker.
-            let _ = detaches.recv();
-            Bomb
+            // Waits until the handle is dropped, so that the worker drops the result.
+            let _ = detached.recv();
+            PanicsOnDrop
         });
-        task.on_done(move |_| told.send(()).expect("the test listens"));
+        task.on_done(move |_| sender.send(()).expect("the test listens"));
         drop(task);
-        drop(detached);
-        tells.recv().expect("it runs");
+        drop(detach);
+        receiver.recv().expect("it runs");
         assert_eq!(pool.submit(|| 7).join().expect("no panic"), 7);
         assert_eq!(pool.map(0..10, |n| n).collect::<Vec<u32>>(), (0..10).collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn a_waker_that_panics_costs_no_worker() {
-    struct Angry;
-    impl Wake for Angry {
+fn a_waker_that_panics_loses_no_worker() {
+    struct PanickingWaker;
+    impl Wake for PanickingWaker {
         fn wake(self: Arc<Self>) {
             panic!("a waker panics");
         }
     }
     let (release, released) = std::sync::mpsc::channel::<()>();
     let mut task = std::pin::pin!(IO.submit(move || released.recv().is_ok()));
-    let waker = Waker::from(Arc::new(Angry));
+    let waker = Waker::from(Arc::new(PanickingWaker));
     assert!(std::future::Future::poll(task.as_mut(), &mut Context::from_waker(&waker)).is_pending());
     release.send(()).expect("it waits");
     assert_eq!(IO.submit(|| 7).join().expect("no panic"), 7);
 }
 
 #[test]
-fn the_first_task_may_be_joined_while_a_worker_panics() {
-    struct Joins;
-    impl Drop for Joins {
+fn the_first_task_may_be_joined_in_a_destructor_during_a_panic() {
+    struct JoinsOnDrop;
+    impl Drop for JoinsOnDrop {
         fn drop(&mut self) {
             assert_eq!(Pool::io_default().submit(|| 7).join().expect("no panic"), 7);
         }
@@ -80,7 +80,7 @@ fn the_first_task_may_be_joined_while_a_worker_panics() {
     let caught = std::panic::catch_unwind(|| {
         Pool::cpu_default()
             .map(0..1, |_| {
-                let _joins = Joins;
+                let _joins = JoinsOnDrop;
                 panic!("while it holds what joins");
             })
             .for_each(drop);
@@ -89,8 +89,8 @@ fn the_first_task_may_be_joined_while_a_worker_panics() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
-fn a_failure_ends_a_map_over_a_range_longer_than_memory() {
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
+fn a_failure_ends_a_map_over_an_enormous_range() {
     #[parallel(kind = "cpu")]
     fn below(n: u64) -> Result<u64, u64> {
         if n < 100 { Ok(n) } else { Err(n) }
@@ -102,11 +102,11 @@ fn a_failure_ends_a_map_over_a_range_longer_than_memory() {
 }
 
 #[test]
-fn expensive_items_behind_cheap_ones_are_shared() {
+fn expensive_items_after_cheap_ones_are_distributed() {
     if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
         return;
     }
-    // Two of the last items wait for each other: one thread alone would never get past.
+    // Two of the last items wait for each other, so one thread alone would hang.
     let both = Barrier::new(2);
     let waits = AtomicUsize::new(0);
     Pool::cpu_default()
@@ -121,9 +121,9 @@ fn expensive_items_behind_cheap_ones_are_shared() {
 }
 
 #[test]
-fn a_named_cpu_pool_shares_few_items_as_well() {
+fn a_named_cpu_pool_distributes_few_items() {
     static TWO: Pool = Pool::cpu("few").threads(2);
-    // The last items wait for each other, and the first ones say nothing of them.
+    // The last items wait for each other. The first ones give no sign of their cost.
     let both = Barrier::new(2);
     let names = TWO.map(0..200_u32, |n| {
         if n >= 198 {
@@ -133,7 +133,7 @@ fn a_named_cpu_pool_shares_few_items_as_well() {
     });
     let names: std::collections::HashSet<_> = names.chunk_size(1).collect();
     assert!(names.iter().flatten().all(|name| name.starts_with("fanfold-few-")), "{names:?}");
-    // The first ones are long enough to be worth sharing; the others go on when a second worker has come.
+    // The first items are long enough to be worth distributing; the others wait until a second worker has arrived.
     let seen = std::sync::Mutex::new(std::collections::HashSet::new());
     TWO.map(0..64_u32, |n| {
         let spin = std::time::Instant::now();
@@ -149,7 +149,7 @@ fn a_named_cpu_pool_shares_few_items_as_well() {
 }
 
 #[test]
-fn io_items_run_at_the_same_time_from_inside_an_io_worker_as_well() {
+fn io_items_run_concurrently_inside_an_io_worker() {
     static FOUR: Pool = Pool::io("inside").threads(4);
     let all = Arc::new(Barrier::new(4));
     // Four items at a time wait for each other.
@@ -158,10 +158,10 @@ fn io_items_run_at_the_same_time_from_inside_an_io_worker_as_well() {
 }
 
 #[test]
-fn a_split_that_lies_about_its_pieces_is_told_so() {
+fn a_split_with_missing_pieces_panics_with_the_reason() {
     #[derive(Clone)]
-    struct Liar(Vec<u32>);
-    impl Split for Liar {
+    struct NoPieces(Vec<u32>);
+    impl Split for NoPieces {
         fn size(&self) -> usize {
             self.0.len()
         }
@@ -173,17 +173,17 @@ fn a_split_that_lies_about_its_pieces_is_told_so() {
         }
     }
     #[parallel(kind = "cpu", chunks = 4)]
-    fn lost(liar: Liar) -> Vec<u32> {
-        liar.0
+    fn lost(empty: NoPieces) -> Vec<u32> {
+        empty.0
     }
     #[parallel(kind = "cpu", chunks = 4)]
-    fn beside(#[chunk] numbers: &[u32], #[chunk] liar: Liar) -> Vec<u32> {
-        [numbers, &liar.0].concat()
+    fn with_numbers(#[chunk] numbers: &[u32], #[chunk] empty: NoPieces) -> Vec<u32> {
+        [numbers, &empty.0].concat()
     }
-    let liar = Liar(vec![1, 2, 3, 4]);
+    let empty = NoPieces(vec![1, 2, 3, 4]);
     let caught = [
-        std::panic::catch_unwind(|| lost(liar.clone())),
-        std::panic::catch_unwind(|| beside(&[1, 2, 3, 4], liar.clone())),
+        std::panic::catch_unwind(|| lost(empty.clone())),
+        std::panic::catch_unwind(|| with_numbers(&[1, 2, 3, 4], empty.clone())),
     ];
     for caught in caught {
         let payload = caught.expect_err("pieces are missing");
@@ -195,10 +195,10 @@ fn a_split_that_lies_about_its_pieces_is_told_so() {
     }
 }
 
-/// Waits for a task when it is dropped, and then panics.
-struct Last;
+/// Waits for a task in its destructor, and then panics.
+struct WaitsOnDrop;
 
-impl Drop for Last {
+impl Drop for WaitsOnDrop {
     fn drop(&mut self) {
         let squares: u64 = Pool::cpu_default().map(0..10_u64, |n| n * n).sum();
         let answer = Pool::io_default().submit(move || squares).join().expect("no panic");
@@ -211,34 +211,34 @@ static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 #[test]
 fn state_may_wait_and_panic_when_its_worker_ends() {
-    static KEEPS: Pool = Pool::io("keeps").threads(1);
+    static WITH_STATE: Pool = Pool::io("with_state").threads(1);
 
-    #[parallel(kind = "io", pool = KEEPS, init = last)]
-    fn keep(#[worker] _last: &mut Last) -> u32 {
+    #[parallel(kind = "io", pool = WITH_STATE, init = make_state)]
+    fn use_state(#[worker] _state: &mut WaitsOnDrop) -> u32 {
         1
     }
 
-    fn last() -> Last {
-        Last
+    fn make_state() -> WaitsOnDrop {
+        WaitsOnDrop
     }
 
-    assert_eq!(keep(), 1);
-    KEEPS.shutdown(fanfold::Pending::Run);
+    assert_eq!(use_state(), 1);
+    WITH_STATE.shutdown(fanfold::Pending::Run);
     assert_eq!(DROPPED.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn the_destructor_of_a_thread_local_may_wait() {
-    struct AtEnd;
+    struct WaitsAtThreadEnd;
 
-    impl Drop for AtEnd {
+    impl Drop for WaitsAtThreadEnd {
         fn drop(&mut self) {
             let (send, receive) = std::sync::mpsc::channel();
             let task = Pool::io_default().submit(move || receive.recv());
-            // It panics, which the hook hears of; and whoever waits sleeps until then.
-            let late = Pool::io_default().submit(move || send.send(()).map(|()| panic!("as it should")));
-            assert!(late.join().is_err_and(|error| error.to_string().contains("as it should")));
+            // The task panics, so the panic hook runs, and this thread sleeps until the task has ended.
+            let panicking = Pool::io_default().submit(move || send.send(()).map(|()| panic!("as it should")));
+            assert!(panicking.join().is_err_and(|error| error.to_string().contains("as it should")));
             assert!(task.join().is_ok());
             AT_END.fetch_add(
                 Pool::cpu_default().map(0..1_000_000_usize, |n| n).collect::<Vec<_>>().len(),
@@ -248,10 +248,10 @@ fn the_destructor_of_a_thread_local_may_wait() {
     }
 
     static AT_END: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static LOCAL: AtEnd = const { AtEnd });
+    thread_local!(static LOCAL: WaitsAtThreadEnd = const { WaitsAtThreadEnd });
 
     let thread = std::thread::spawn(|| {
-        // First, so that it is dropped after what waiting makes.
+        // Initialized first, so that it is dropped after the thread-locals that waiting creates.
         LOCAL.with(|_| ());
         Pool::io_default().submit(|| ()).join().expect("no panic");
     });

@@ -1,4 +1,4 @@
-//! Ctrl-C and the end of `main`, in processes of their own: waits and workers never hold a program back.
+//! Ctrl-C and the end of `main`, in processes of their own: neither waits nor workers hold a program back.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -7,13 +7,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use fanfold::{Pending, Pool, TaskError, as_completed, parallel};
 
-/// This program, told to run one of the tests below that are marked `#[ignore]`; with what it has said before `ready`.
+/// Starts this program to run one of the ignored tests below, and waits until it has printed `ready`.
 fn started(test: &str) -> Child {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
     command.args([test, "--exact", "--ignored", "--nocapture"]).stdout(Stdio::piped());
-    // What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
-    // SAFETY: `signal` may be called between `fork` and `exec`.
+    // A shell's background jobs ignore Ctrl-C, and so would all processes they start.
+    // SAFETY: `signal` is async-signal-safe, so it may be called between `fork` and `exec`.
     unsafe {
         command.pre_exec(|| {
             libc::signal(libc::SIGINT, libc::SIG_DFL);
@@ -21,10 +21,10 @@ fn started(test: &str) -> Child {
         });
     }
     let mut child = command.spawn().expect("it can be started again");
-    let mut said = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("ready")), "`{test}` never got so far");
-    // Read on, so that the child never writes into a closed pipe.
-    std::thread::spawn(move || said.for_each(drop));
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("ready")), "`{test}` never got so far");
+    // Keeps reading, so that the child never writes into a closed pipe.
+    std::thread::spawn(move || lines.for_each(drop));
     child
 }
 
@@ -42,7 +42,7 @@ fn endless() {
 }
 
 #[parallel(kind = "io")]
-fn says_ready() {
+fn print_ready() {
     println!("ready");
 }
 
@@ -55,9 +55,9 @@ fn an_interrupt_ends_a_program_that_waits() {
 
 #[test]
 #[ignore = "run by `an_interrupt_ends_a_program_that_waits`"]
-fn child_joins() {
+fn child_joins_an_endless_task() {
     let task = endless::submit();
-    says_ready();
+    print_ready();
     let _ = task.join();
 }
 
@@ -65,17 +65,17 @@ fn child_joins() {
 #[ignore = "run by `an_interrupt_ends_a_program_that_waits`"]
 fn child_waits_for_many() {
     let tasks: Vec<_> = (0..50).map(|_| endless::submit()).collect();
-    says_ready();
+    print_ready();
     as_completed(tasks).for_each(drop);
 }
 
 #[test]
 #[ignore = "run by `an_interrupt_ends_a_program_that_waits`"]
-fn child_maps() {
-    Pool::io_default().map(0..10, |_| (says_ready(), endless())).collect::<Vec<_>>();
+fn child_runs_an_endless_map() {
+    Pool::io_default().map(0..10, |_| (print_ready(), endless())).collect::<Vec<_>>();
 }
 
-/// What queued tasks become when a handler shuts their pool down, in one try.
+/// A handler that shuts the pool down ends all queued tasks at the first Ctrl-C.
 #[test]
 fn an_interrupt_handler_ends_every_wait() {
     assert!(interrupt(started("child_handles_the_interrupt")).success());
@@ -89,7 +89,7 @@ fn child_handles_the_interrupt() {
     let (all, all_queued) = std::sync::mpsc::channel::<()>();
     let running = POOL.submit(move || {
         let _ = all_queued.recv();
-        says_ready::serial();
+        print_ready::serial();
         while !fanfold::cancelled() {
             std::thread::yield_now();
         }
@@ -116,5 +116,5 @@ fn the_end_of_main_does_not_wait_for_workers() {
 fn child_ends_early() {
     drop(endless::submit());
     drop(Pool::cpu_default().submit(endless::serial));
-    says_ready();
+    print_ready();
 }

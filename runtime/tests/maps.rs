@@ -1,4 +1,4 @@
-//! Maps that are iterated, folded, bounded, and cut short.
+//! `map`: iterating, folding, bounded buffers, and maps that end early.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ fn square(n: u64) -> u64 {
 }
 
 #[test]
-fn each_item_has_its_time_whatever_the_chunk_size() {
+fn the_timeout_applies_to_each_item_for_any_chunk_size() {
     let slow = |n: u32| {
         while n == 2 && !fanfold::cancelled() {
             std::thread::yield_now();
@@ -26,7 +26,7 @@ fn each_item_has_its_time_whatever_the_chunk_size() {
 }
 
 #[test]
-fn iterating_gives_results_in_input_order_and_lazily() {
+fn iterating_is_lazy_and_gives_results_in_input_order() {
     let pulled = std::cell::Cell::new(0);
     let source = (0..).inspect(|_| pulled.set(pulled.get() + 1));
     let mut squares = square::map(source).buffer(10).into_iter();
@@ -37,7 +37,7 @@ fn iterating_gives_results_in_input_order_and_lazily() {
     }
 }
 
-/// Counts itself.
+/// An item that counts how many of it are alive.
 struct Item(Arc<AtomicUsize>);
 
 impl Drop for Item {
@@ -47,7 +47,7 @@ impl Drop for Item {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_million_items_stream_through_a_small_buffer() {
     let held = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -62,7 +62,7 @@ fn a_million_items_stream_through_a_small_buffer() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn unordered_gives_each_result_once() {
     for pool in [Pool::cpu_default(), Pool::io_default()] {
         let results: Vec<u64> = pool.map(0..5_000_u64, |n| n).unordered().into_iter().collect();
@@ -86,7 +86,7 @@ fn dropping_an_iterated_map_drops_every_item_once() {
 }
 
 #[test]
-fn a_panic_comes_out_of_next() {
+fn a_panicking_item_panics_in_next() {
     let mut results = Pool::cpu_default()
         .map(0..100_u32, |n| {
             assert!(n != 50, "fifty");
@@ -99,8 +99,8 @@ fn a_panic_comes_out_of_next() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
-fn folds_are_the_same_on_every_run_and_any_number_of_threads() {
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
+fn folds_are_equal_on_every_run_and_for_any_number_of_threads() {
     let tenth = |n: u32| 1.0 / f64::from(n + 1);
     let expected = Pool::cpu_default().map(0..100_000, tenth).reduce(|| 0.0, |a, b| a + b);
     for threads in [1, 2, 5] {
@@ -109,7 +109,7 @@ fn folds_are_the_same_on_every_run_and_any_number_of_threads() {
             let sum = pool.map(0..100_000, tenth).reduce(|| 0.0, |a, b| a + b);
             assert_eq!(sum.to_bits(), expected.to_bits());
             assert_eq!(pool.map(0..100_000, tenth).sum::<f64>().to_bits(), expected.to_bits());
-            // An iterator of unknown length as well.
+            // The same for an iterator of unknown length.
             let streamed = pool.map((0..100_000).filter(|_| true), tenth).reduce(|| 0.0, |a, b| a + b);
             assert_eq!(streamed.to_bits(), expected.to_bits());
         }
@@ -121,7 +121,7 @@ fn folds_are_the_same_on_every_run_and_any_number_of_threads() {
 }
 
 #[test]
-fn pools_map_closures_over_anything() {
+fn pools_map_closures_over_vectors_ranges_and_zips() {
     let pool = Pool::io("map").threads(3).build().expect("threads can be had");
     let numbers = vec![1, 2, 3];
     assert_eq!(pool.map(&numbers, |n| n * 2).collect::<Vec<i32>>(), [2, 4, 6]);
@@ -132,7 +132,7 @@ fn pools_map_closures_over_anything() {
 }
 
 #[test]
-fn a_panic_midway_drops_every_item_and_result_once() {
+fn a_panic_in_the_middle_drops_every_item_and_result_once() {
     let alive = Arc::new(());
     for panic_at in [0, 1, 500, 999] {
         let items: Vec<_> = (0..1_000).map(|n| (n, Arc::clone(&alive))).collect();

@@ -1,4 +1,4 @@
-//! Methods, associated functions and functions without companions.
+//! `#[parallel]` on methods, associated functions and functions without companions.
 
 use std::sync::Arc;
 use std::thread;
@@ -60,12 +60,12 @@ impl Grid {
     }
 
     #[parallel(kind = "io", timeout = "1m")]
-    fn patient(self: Arc<Self>, at: usize) -> Result<u64, TaskError> {
+    fn at_in_time(self: Arc<Self>, at: usize) -> Result<u64, TaskError> {
         Ok(self.cells[at])
     }
 
     #[parallel(kind = "io", retries = 2)]
-    fn stubborn(&self, tries: &std::sync::atomic::AtomicU32) -> Result<usize, u32> {
+    fn retried(&self, tries: &std::sync::atomic::AtomicU32) -> Result<usize, u32> {
         match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             2 => Ok(self.cells.len()),
             failed => Err(failed),
@@ -73,7 +73,7 @@ impl Grid {
     }
 
     #[parallel(kind = "io", init = Vec::new)]
-    fn remember(&self, #[worker] seen: &mut Vec<u64>, n: u64) -> usize {
+    fn count_seen(&self, #[worker] seen: &mut Vec<u64>, n: u64) -> usize {
         seen.push(n + self.cells[0]);
         seen.len()
     }
@@ -95,7 +95,7 @@ fn grid() -> Grid {
 }
 
 #[test]
-fn a_method_that_borrows_can_be_called_in_every_way() {
+fn a_method_with_a_shared_receiver_can_be_called_in_every_way() {
     let shared = Arc::new(grid());
     assert_eq!(shared.total(2), 12);
     assert_eq!(shared.total_serial(2), 12);
@@ -109,7 +109,7 @@ fn a_method_that_borrows_can_be_called_in_every_way() {
 }
 
 #[test]
-fn a_method_that_changes_its_receiver_lends_its_result() {
+fn a_method_with_a_mutable_receiver_may_return_a_reference() {
     let mut grid = grid();
     *grid.push(7) += 1;
     assert_eq!(grid.cells, [1, 2, 3, 8]);
@@ -121,19 +121,19 @@ fn a_method_that_changes_its_receiver_lends_its_result() {
 }
 
 #[test]
-fn a_method_that_owns_its_receiver_moves_it() {
+fn a_method_with_an_owned_receiver_moves_it() {
     assert_eq!(grid().into_cells(4), [1, 2, 3, 4]);
     assert_eq!(grid().into_cells_submit(5).join().expect("no panic"), [1, 2, 3, 5]);
     assert_eq!(Grid::into_cells_map([(grid(), 0), (grid(), 1)]).collect::<Vec<_>>(), [[1, 2, 3, 0], [1, 2, 3, 1]]);
     let shared = Arc::new(grid());
     assert_eq!(Arc::clone(&shared).counted(1), Some(2));
     assert_eq!(Arc::clone(&shared).counted_submit(5).join().expect("no panic"), None);
-    // It owns its share, so it can be iterated.
+    // It owns its share of the `Arc`, so it can be iterated.
     assert_eq!(shared.counted_map(0..3).into_iter().flatten().collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]
-fn functions_without_a_receiver() {
+fn associated_functions_can_be_called_in_every_way() {
     assert_eq!(Grid::square(3), 9);
     assert_eq!(Grid::square_map(0..4).collect::<Vec<_>>(), [0, 1, 4, 9]);
     assert_eq!(Grid::square_submit(5).join().expect("no panic"), 25);
@@ -145,19 +145,19 @@ fn functions_without_a_receiver() {
 fn options_work_on_methods() {
     let shared = Arc::new(grid());
     assert_eq!(shared.scaled(&[1, 2, 3, 4], 10), [11, 21, 31, 41]);
-    assert_eq!(Arc::clone(&shared).patient(1).expect("in time"), 2);
-    let mapped: Result<Vec<u64>, TaskError> = Arc::clone(&shared).patient_map(0..3).collect();
+    assert_eq!(Arc::clone(&shared).at_in_time(1).expect("in time"), 2);
+    let mapped: Result<Vec<u64>, TaskError> = Arc::clone(&shared).at_in_time_map(0..3).collect();
     assert_eq!(mapped.expect("in time"), [1, 2, 3]);
-    assert_eq!(shared.stubborn(&std::sync::atomic::AtomicU32::new(0)), Ok(3));
-    assert_eq!(shared.stubborn(&std::sync::atomic::AtomicU32::new(3)), Err(5));
-    assert_eq!(Arc::clone(&shared).remember_submit(1).join().expect("no panic"), 1);
-    assert_eq!(shared.remember_map(0..5).collect::<Vec<_>>().len(), 5);
-    // SAFETY: there are three cells.
+    assert_eq!(shared.retried(&std::sync::atomic::AtomicU32::new(0)), Ok(3));
+    assert_eq!(shared.retried(&std::sync::atomic::AtomicU32::new(3)), Err(5));
+    assert_eq!(Arc::clone(&shared).count_seen_submit(1).join().expect("no panic"), 1);
+    assert_eq!(shared.count_seen_map(0..5).collect::<Vec<_>>().len(), 5);
+    // SAFETY: the grid has three cells, so index 2 is in bounds.
     assert_eq!(unsafe { shared.at(2) }, 3);
 }
 
 #[test]
-fn methods_of_a_generic_type_that_borrows() {
+fn methods_of_a_generic_type_with_a_lifetime() {
     struct View<'v, T> {
         items: &'v [T],
     }
@@ -213,7 +213,7 @@ impl Shape for Square {
 }
 
 #[test]
-fn methods_of_traits_have_the_direct_call_alone() {
+fn trait_methods_have_only_the_direct_call() {
     let shape: &dyn Shape = &Square(2);
     assert_eq!(shape.area(3), 12);
     assert_eq!(shape.area(-1), 0);
@@ -222,7 +222,7 @@ fn methods_of_traits_have_the_direct_call_alone() {
 }
 
 #[test]
-fn a_function_without_companions_takes_what_others_take() {
+fn a_function_without_companions_supports_every_signature() {
     #[parallel(kind = "cpu", companion = none)]
     fn parse<'a, T: std::str::FromStr + Send>(
         text: &'a str,

@@ -1,4 +1,4 @@
-//! Nested waiting never deadlocks, at any pool size.
+//! Nested waits never deadlock, at any pool size.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +59,7 @@ fn joins_nest_ten_deep_on_one_thread() {
 }
 
 #[test]
-fn joins_nest_from_kind_to_kind() {
+fn joins_nest_across_kinds() {
     assert_eq!(cpu_then_io(10), 10);
     assert_eq!(io_then_cpu(10), 10);
     let both: Vec<_> =
@@ -68,21 +68,21 @@ fn joins_nest_from_kind_to_kind() {
 }
 
 #[test]
-fn direct_calls_nest_from_kind_to_kind() {
+fn direct_calls_nest_across_kinds() {
     assert_eq!(cpu_calls_io(10), 10);
     let calls: Vec<_> = (0..20).map(|_| io_calls_cpu::submit(5)).collect();
     assert_eq!(join_all(calls).expect("no panic"), [5; 20]);
 }
 
 #[test]
-fn maps_nest() {
+fn maps_nest_within_and_across_kinds() {
     assert_eq!(io_map(6), 64);
     assert_eq!(cpu_maps_io(6), 64);
     assert_eq!(io_maps_cpu(6), 64);
 }
 
 #[test]
-fn a_task_joins_one_that_is_queued_behind_it() {
+fn a_task_may_join_a_task_queued_behind_it() {
     let (give, given) = mpsc::channel::<fanfold::Task<u32>>();
     let waits = IO.submit(move || given.recv().expect("the test gives").join().expect("no panic") + 1);
     give.send(IO.submit(|| 1)).expect("it waits");
@@ -90,11 +90,11 @@ fn a_task_joins_one_that_is_queued_behind_it() {
 }
 
 #[test]
-fn other_waits_work_inside_a_one_thread_worker() {
+fn every_wait_works_on_the_only_worker_of_a_pool() {
     let completed = IO.submit(|| as_completed((0..5).map(|n| IO.submit(move || n))).map(|(_, r)| r.expect("ok")).sum());
     assert_eq!(completed.join().unwrap_or(0), 10);
-    let late = IO.submit(|| IO.submit(|| 3).join_timeout(Duration::from_mins(1)).expect("another thread runs it"));
-    assert_eq!(late.join().expect("no panic"), 3);
+    let timed = IO.submit(|| IO.submit(|| 3).join_timeout(Duration::from_mins(1)).expect("another thread runs it"));
+    assert_eq!(timed.join().expect("no panic"), 3);
     let winner = IO.submit(|| first((0..3).map(|_| IO.submit(|| 4))).expect("one returns"));
     assert_eq!(winner.join().expect("no panic"), 4);
     let iterated = IO.submit(|| IO.map(0..100_u32, |n| n).into_iter().sum::<u32>());
@@ -106,7 +106,7 @@ fn other_waits_work_inside_a_one_thread_worker() {
 }
 
 #[test]
-fn a_pool_of_one_never_runs_two_at_once_whoever_joins() {
+fn a_one_thread_pool_runs_one_task_at_a_time_for_any_joiner() {
     let running = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let task = |running: Arc<AtomicUsize>, most: Arc<AtomicUsize>| {
@@ -134,7 +134,7 @@ fn a_pool_of_one_never_runs_two_at_once_whoever_joins() {
 }
 
 #[test]
-fn threads_outside_the_pools_never_run_a_task() {
+fn threads_outside_the_pool_never_run_its_tasks() {
     let here = thread::current().id();
     let ids: HashSet<_> =
         join_all((0..50).map(|_| IO.submit(|| thread::current().id()))).expect("ok").into_iter().collect();
@@ -161,32 +161,32 @@ fn a_lock_held_across_a_map_does_not_hang() {
 fn the_last_handle_of_a_pool_may_be_dropped_on_its_own_worker() {
     for pool in [Pool::io("self").threads(1), Pool::cpu("self").threads(1)] {
         let pool = Arc::new(pool.build().expect("threads can be had"));
-        let (told, tells) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let own = Arc::clone(&pool);
         let (go, gone) = mpsc::channel::<()>();
         let task = pool.submit(move || {
             gone.recv().ok();
             drop(own);
-            told.send(()).ok();
+            sender.send(()).ok();
         });
         drop(pool);
         go.send(()).expect("it waits");
-        tells.recv().expect("it does not wait for itself");
+        receiver.recv().expect("it does not wait for itself");
         task.join().expect("no panic");
     }
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
-fn waiting_tasks_do_not_pile_up_on_one_stack() {
-    static ONE: Pool = Pool::io("pile").threads(1);
-    // Each takes a good part of a page; a worker that ran others while it waits would need thousands of frames.
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
+fn nested_waits_do_not_run_queued_tasks_on_one_stack() {
+    static ONE: Pool = Pool::io("one_stack").threads(1);
+    // Each task's frame takes 2 KiB. A worker that ran others while it waits would need thousands of such frames.
     let tasks: Vec<_> = (0..5_000_usize)
         .map(|n| {
             ONE.submit(move || {
-                let room = std::hint::black_box([n; 256]);
-                let inner = ONE.submit(move || room[255] + 1).join().expect("no panic");
-                inner + std::hint::black_box(room)[0]
+                let buffer = std::hint::black_box([n; 256]);
+                let inner = ONE.submit(move || buffer[255] + 1).join().expect("no panic");
+                inner + std::hint::black_box(buffer)[0]
             })
         })
         .collect();
@@ -196,13 +196,13 @@ fn waiting_tasks_do_not_pile_up_on_one_stack() {
 }
 
 #[test]
-fn a_worker_that_ends_another_pool_gives_its_place_to_that_pools_tasks() {
+fn a_worker_that_shuts_down_another_pool_frees_its_permit_for_that_pool() {
     static ENDS: Pool = Pool::io("ends1").threads(1);
 
     for pool in [Pool::io("ended1").threads(1), Pool::cpu("ended1").threads(1)] {
         let ended = ENDS.submit(move || {
             let pool = pool.build().expect("threads can be had");
-            // It needs the one worker of the pool that this runs on.
+            // The task needs the one worker of the pool on which the shutdown waits.
             let task = pool.submit(|| ENDS.submit(|| 3).join());
             drop(pool);
             task.join()

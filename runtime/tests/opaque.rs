@@ -1,4 +1,4 @@
-//! Results without a name: `impl Trait`.
+//! Functions that return `impl Trait`.
 
 use std::fmt::Display;
 
@@ -40,7 +40,7 @@ fn checked(numbers: Vec<u32>) -> Result<Vec<u32>, impl Display + std::fmt::Debug
 }
 
 #[test]
-fn a_result_without_a_name_comes_back_from_every_call() {
+fn an_opaque_result_is_returned_from_every_call() {
     assert_eq!(evens(5).collect::<Vec<_>>(), [0, 2, 4]);
     assert_eq!(evens::serial(3).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(evens::submit(6).join().expect("no panic").sum::<u32>(), 6);
@@ -49,7 +49,7 @@ fn a_result_without_a_name_comes_back_from_every_call() {
 }
 
 #[test]
-fn it_may_borrow_from_the_arguments() {
+fn an_opaque_result_may_borrow_from_the_arguments() {
     let text = String::from("an apple a day");
     assert_eq!(words(&text, |word| word.len() > 1).collect::<Vec<_>>(), ["an", "apple", "day"]);
     assert_eq!(words::submit("a bc", |word| word.len() > 1).join().expect("no panic").count(), 1);
@@ -61,7 +61,7 @@ fn it_may_borrow_from_the_arguments() {
 }
 
 #[test]
-fn it_may_stand_inside_of_another_type_and_be_tried_again() {
+fn an_opaque_type_may_be_nested_and_its_function_retried() {
     assert_eq!(shown(5).map(|shown| shown.to_string()), Ok("<5>".to_owned()));
     assert_eq!(shown::submit('x').join().expect("no panic").map(|shown| shown.to_string()), Ok("<x>".to_owned()));
     assert_eq!(checked((0..5).collect()).expect("no thirteen"), [0, 1, 2, 3, 4]);

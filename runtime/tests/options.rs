@@ -1,4 +1,4 @@
-//! `timeout`, `retries`, and `init` with `#[worker]`.
+//! The options `timeout`, `retries`, and `init` with `#[worker]`.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -12,13 +12,13 @@ use fanfold::{Pool, TaskError, cancelled, parallel};
 
 static ONE: Pool = Pool::io("slow1").threads(1);
 
-/// Never done; says on which thread it is left behind, and ends when it is told to.
+/// Reports its thread once its time is up, and ends when it is cancelled.
 #[parallel(kind = "io", timeout = "5ms", pool = ONE)]
-fn endless(told: mpsc::Sender<thread::ThreadId>) -> Result<u32, TaskError> {
+fn runs_until_cancelled(sender: mpsc::Sender<thread::ThreadId>) -> Result<u32, TaskError> {
     while !cancelled() {
         thread::yield_now();
     }
-    told.send(thread::current().id()).ok();
+    sender.send(thread::current().id()).ok();
     Ok(1)
 }
 
@@ -28,23 +28,23 @@ fn half(n: u32) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
 }
 
 #[test]
-fn a_call_that_takes_too_long_is_left_behind_and_told() {
-    let (told, tells) = mpsc::channel();
+fn a_call_past_its_timeout_fails_and_is_cancelled() {
+    let (sender, receiver) = mpsc::channel();
     for _ in 0..3 {
-        let error = endless(told.clone()).expect_err("it never ends");
+        let error = runs_until_cancelled(sender.clone()).expect_err("it never ends");
         assert!(matches!(error, TaskError::TimedOut { after } if after == Duration::from_millis(5)), "{error:?}");
-        tells.recv().expect("it sees that it is cancelled");
+        receiver.recv().expect("it sees that it is cancelled");
     }
-    let error = endless::submit(told.clone()).join().expect_err("it never ends");
+    let error = runs_until_cancelled::submit(sender.clone()).join().expect_err("it never ends");
     assert_eq!(error.to_string(), "the task was not done within 5ms");
-    let all: Vec<Result<u32, TaskError>> = endless::map(vec![told.clone(), told]).collect();
+    let all: Vec<Result<u32, TaskError>> = runs_until_cancelled::map(vec![sender.clone(), sender]).collect();
     assert!(all.iter().all(|item| matches!(item, Err(TaskError::TimedOut { .. }))));
-    // The one thread was replaced each time, and the pool goes on.
+    // A new thread replaced the pool's only one after each call, and the pool goes on.
     assert_eq!(ONE.submit(|| 7).join().expect("no panic"), 7);
 }
 
 #[test]
-fn a_call_in_time_gives_its_result_and_its_own_error() {
+fn a_call_within_its_timeout_gives_its_result_or_its_own_error() {
     assert_eq!(half(4).expect("even"), 2);
     assert_eq!(half(3).expect_err("odd").to_string(), "3 is odd");
     let all: Result<Vec<u32>, _> = half::map([2, 4, 6]).collect();
@@ -54,23 +54,23 @@ fn a_call_in_time_gives_its_result_and_its_own_error() {
 }
 
 #[test]
-fn an_owned_pool_does_not_wait_for_a_thread_that_ran_out_of_time() {
+fn dropping_a_pool_does_not_wait_for_a_timed_out_thread() {
     let pool = Pool::io("left").threads(1).build().expect("threads can be had");
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
-    let late: Vec<Result<bool, TaskError>> = pool
+    let timed_out: Vec<Result<bool, TaskError>> = pool
         .map([0], move |_| released.lock().expect("no panic").recv().is_ok())
         .timeout(Duration::from_millis(1))
         .into_iter()
         .collect();
-    assert!(matches!(late[..], [Err(TaskError::TimedOut { .. })]));
+    assert!(matches!(timed_out[..], [Err(TaskError::TimedOut { .. })]));
     assert_eq!(pool.submit(|| 1).join().expect("another thread is there"), 1);
     drop(pool);
     drop(release);
 }
 
 #[test]
-fn time_may_run_out_while_a_task_waits() {
+fn a_timeout_may_pass_while_the_task_waits() {
     static PAUSES: Pool = Pool::io("pauses").threads(1);
 
     /// Waits between its tries when its time is up.
@@ -94,7 +94,7 @@ fn time_may_run_out_while_a_task_waits() {
     let (release, released) = mpsc::channel();
     let (over, ends) = mpsc::channel();
     ended(waits(released, over));
-    // Its place is another's now, and the pool still has one.
+    // Another thread has taken its permit, and the pool still has one.
     assert_eq!(PAUSES.submit(|| PAUSES.stats().busy).join().expect("no panic"), 1);
     drop(release);
     assert_eq!(ends.recv(), Ok(5));
@@ -102,19 +102,19 @@ fn time_may_run_out_while_a_task_waits() {
 }
 
 #[test]
-fn a_call_that_is_told_may_end_at_once() {
-    static TOLD: Pool = Pool::io("told").threads(1);
+fn a_call_that_sees_the_cancellation_may_end_at_once() {
+    static CANCELLED: Pool = Pool::io("cancelled_soon").threads(1);
 
-    #[parallel(kind = "io", timeout = "200us", pool = TOLD)]
-    fn until_told() -> Result<u32, TaskError> {
+    #[parallel(kind = "io", timeout = "200us", pool = CANCELLED)]
+    fn until_cancelled() -> Result<u32, TaskError> {
         while !cancelled() {}
         Ok(1)
     }
 
     for _ in 0..if cfg!(miri) { 10 } else { 1_000 } {
-        assert!(matches!(until_told(), Err(TaskError::TimedOut { .. })));
+        assert!(matches!(until_cancelled(), Err(TaskError::TimedOut { .. })));
     }
-    assert_eq!(TOLD.submit(|| TOLD.stats().busy).join().expect("no panic"), 1);
+    assert_eq!(CANCELLED.submit(|| CANCELLED.stats().busy).join().expect("no panic"), 1);
 }
 
 #[test]
@@ -122,21 +122,21 @@ fn a_pause_between_tries_ends_when_the_task_is_cancelled() {
     static PAUSING: Pool = Pool::io("pausing").threads(1);
 
     #[parallel(kind = "io", retries = 1, backoff = "1h", pool = PAUSING)]
-    fn refused(told: mpsc::Sender<()>) -> Result<(), &'static str> {
-        told.send(()).expect("the test listens");
+    fn refused(sender: mpsc::Sender<()>) -> Result<(), &'static str> {
+        sender.send(()).expect("the test listens");
         Err("refused")
     }
 
-    let (told, tells) = mpsc::channel();
-    let task = refused::submit(told);
-    tells.recv().expect("it runs");
-    // In its pause it gives its place to others.
+    let (sender, receiver) = mpsc::channel();
+    let task = refused::submit(sender);
+    receiver.recv().expect("it runs");
+    // During the pause its permit is free for other tasks.
     while PAUSING.stats().busy > 0 {
         std::thread::yield_now();
     }
     assert!(!task.cancel(), "it runs already");
     assert_eq!(task.join().expect("no panic"), Err("refused"));
-    assert!(tells.recv().is_err(), "there was no second try");
+    assert!(receiver.recv().is_err(), "there was no second try");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn retries_stop_at_the_first_success_and_at_the_last_failure() {
 static MADE: AtomicUsize = AtomicUsize::new(0);
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Not `Send`: it never leaves its worker.
+/// State that is not `Send`: it stays on its worker thread.
 struct Connection {
     calls: Rc<Cell<u32>>,
 }
@@ -188,10 +188,10 @@ fn count(both: Arc<Barrier>, #[worker] connection: &mut Connection) -> u32 {
 }
 
 #[test]
-fn state_is_made_once_a_worker_and_kept() {
+fn state_is_made_once_for_each_worker_and_kept() {
     let both = Arc::new(Barrier::new(2));
     for round in 1..=5 {
-        // Two at a time: each worker gets one call a round.
+        // Two calls run at a time, so each worker gets one in each round.
         let tasks = [count::submit(Arc::clone(&both)), count::submit(Arc::clone(&both))];
         for task in tasks {
             assert_eq!(task.join().expect("no panic"), round);
@@ -205,21 +205,21 @@ fn state_is_made_once_a_worker_and_kept() {
 }
 
 #[test]
-fn a_nested_call_gets_another_state() {
+fn a_nested_call_gets_a_state_of_its_own() {
     static NEST: Pool = Pool::io("nest1").threads(1);
     #[parallel(kind = "io", init = Vec::new, pool = NEST)]
     fn nested(depth: u32, #[worker] seen: &mut Vec<u32>) -> usize {
         seen.push(depth);
         let below =
             if depth == 0 { 0 } else { nested(depth - 1) + nested::submit(depth - 1).join().expect("no panic") };
-        assert_eq!(seen.last(), Some(&depth), "nobody else has changed it");
+        assert_eq!(seen.last(), Some(&depth), "no nested call has changed it");
         below + 1
     }
     assert_eq!(nested(4), 31);
 }
 
 #[test]
-fn the_default_cpu_pool_keeps_state_on_its_workers_alone() {
+fn the_default_cpu_pool_keeps_state_only_on_its_workers() {
     #[parallel(kind = "cpu", init = String::new)]
     fn name(_n: u32, #[worker] first: &mut String) -> String {
         let own = thread::current().name().unwrap_or_default().to_owned();
@@ -238,7 +238,7 @@ fn the_default_cpu_pool_keeps_state_on_its_workers_alone() {
 }
 
 #[test]
-fn a_failing_initializer_is_told_to_every_task() {
+fn a_failing_initializer_is_an_error_of_every_task() {
     fn refuse() -> Result<u8, &'static str> {
         Err("no database")
     }
@@ -277,7 +277,7 @@ fn a_failing_initializer_is_told_to_every_task() {
 }
 
 #[test]
-fn a_failing_initializer_is_an_error_where_there_is_a_place_for_one() {
+fn a_failing_initializer_is_returned_where_the_result_can_hold_it() {
     fn refuse() -> Result<u8, &'static str> {
         Err("no database")
     }
@@ -285,10 +285,10 @@ fn a_failing_initializer_is_an_error_where_there_is_a_place_for_one() {
     fn refused(n: u32, #[worker] state: &mut u8) -> Result<u32, TaskError> {
         Ok(n + u32::from(*state))
     }
-    let is_told = |result: &Result<u32, TaskError>| matches!(result, Err(TaskError::Init { .. }));
-    assert!(is_told(&refused(1)));
+    let is_init_error = |result: &Result<u32, TaskError>| matches!(result, Err(TaskError::Init { .. }));
+    assert!(is_init_error(&refused(1)));
     let all: Vec<_> = refused::map(0..3).collect();
-    assert_eq!((all.len(), all.iter().all(is_told)), (3, true), "{all:?}");
-    // Each of them makes room for another one.
-    assert_eq!(refused::map(0..30).buffer(2).into_iter().filter(is_told).count(), 30);
+    assert_eq!((all.len(), all.iter().all(is_init_error)), (3, true), "{all:?}");
+    // Each failed item frees its place in the buffer.
+    assert_eq!(refused::map(0..30).buffer(2).into_iter().filter(is_init_error).count(), 30);
 }

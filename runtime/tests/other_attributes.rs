@@ -1,13 +1,13 @@
-//! Together with the attributes of others, above and below, and in a crate that renames things.
+//! `#[parallel]` together with attributes of other crates, above and below it, and with a renamed library.
 
 use fanfold as other_name;
 use fanfold::parallel;
 
-/// Shadows what generated code could mean.
+/// Shadows names that generated code might use without a leading `::`.
 mod std {}
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shadows a name of the prelude, and is not used itself")]
 struct Result;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shadows a name of the prelude, and is not used itself")]
 struct Option;
 
 #[tracing::instrument]
@@ -45,7 +45,7 @@ async fn spawned(n: u32) -> u32 {
     n + 1
 }
 
-/// Tokio's attribute makes a blocking function of an async one; then it is one like any other.
+/// Tokio's attribute turns an async function into a blocking one, which `#[parallel]` then takes as usual.
 #[tokio::main(flavor = "current_thread")]
 #[parallel(kind = "io")]
 async fn below(n: u32) -> u32 {
@@ -54,7 +54,7 @@ async fn below(n: u32) -> u32 {
 }
 
 #[test]
-fn spans_of_tracing() {
+fn functions_with_tracing_instrument() {
     assert_eq!(traced_outside(1), 2);
     assert_eq!(traced_inside(1), 2);
     assert_eq!(traced_inside::submit(1).join().expect("no panic"), 2);
@@ -62,13 +62,13 @@ fn spans_of_tracing() {
 }
 
 #[test]
-fn entries_of_tokio() {
+fn functions_with_tokio_main() {
     assert_eq!(entry(1), 3);
     assert_eq!(below(5), 5);
 }
 
 #[test]
-fn the_library_under_another_name() {
+fn functions_of_a_renamed_library() {
     assert_eq!(renamed(1), 2);
     assert_eq!(renamed::map([1, 2]).collect::<Vec<_>>(), [2, 3]);
 }

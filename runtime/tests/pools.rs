@@ -1,4 +1,4 @@
-//! Pools of one's own: limits, names, and their end.
+//! Pools that a program builds: limits, names, hooks and shutdown.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn a_pool_without_threads_is_refused() {
 }
 
 #[test]
-fn dropping_an_owned_pool_finishes_its_work_and_joins_its_threads() {
+fn dropping_a_pool_runs_its_queue_and_joins_its_threads() {
     for pool in [Pool::io("owned").threads(3), Pool::cpu("owned").threads(3)] {
         let pool = pool.build().expect("threads can be had");
         let done = Arc::new(AtomicUsize::new(0));
@@ -34,7 +34,7 @@ fn dropping_an_owned_pool_finishes_its_work_and_joins_its_threads() {
         }
         drop(pool);
         assert_eq!(done.load(Ordering::Relaxed), 200);
-        // Each thread held one, through its queue.
+        // Every task has run and dropped its reference.
         assert_eq!(Arc::strong_count(&done), 1);
     }
 }
@@ -47,7 +47,7 @@ fn an_io_pool_grows_to_its_limit_and_no_further() {
         all.wait();
         thread::current().name().unwrap_or_default().to_owned()
     };
-    // Four at a time get past the barrier: fewer threads would wait for ever.
+    // The barrier opens for four tasks at a time: fewer threads would hang.
     let tasks: Vec<_> = (0..40).map(|_| Arc::clone(&all)).map(|all| pool.submit(move || name(all))).collect();
     let names: HashSet<String> = tasks.into_iter().map(|task| task.join().expect("no panic")).collect();
     assert_eq!(names.len(), 4);
@@ -69,7 +69,7 @@ fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
     let held = Arc::clone(&captured);
     let queued = pool.submit(move || drop(held));
     assert!(running.is_running() && !queued.is_running());
-    assert!(queued.cancel(), "nobody has started it");
+    assert!(queued.cancel(), "no worker has started it");
     assert_eq!(Arc::strong_count(&captured), 1, "its arguments are dropped at once");
     assert!(queued.is_finished());
     assert!(!running.cancel(), "it runs already");
@@ -79,22 +79,22 @@ fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
 }
 
 #[test]
-fn a_closed_pool_refuses_what_comes_later() {
+fn a_closed_pool_refuses_new_work() {
     for pool in [Pool::io("closed").threads(2), Pool::cpu("closed").threads(2)] {
         let pool = pool.build().expect("threads can be had");
         let done = pool.submit(|| 1);
         pool.shutdown(Pending::Run);
         assert_eq!(done.join().expect("it was queued before"), 1);
-        let late = pool.submit(|| 2).join().expect_err("the pool is closed");
-        assert!(matches!(late, TaskError::PoolClosed));
-        assert!(late.to_string().contains("before `shutdown`"), "{late}");
+        let refused = pool.submit(|| 2).join().expect_err("the pool is closed");
+        assert!(matches!(refused, TaskError::PoolClosed));
+        assert!(refused.to_string().contains("before `shutdown`"), "{refused}");
         let mapped = std::panic::catch_unwind(|| pool.map(0..3, |n| n).collect::<Vec<u32>>());
         assert!(mapped.is_err(), "a map has no other way to say so");
     }
 }
 
 #[test]
-fn shutting_down_can_cancel_what_is_queued() {
+fn shutdown_can_cancel_queued_tasks() {
     let pool = Pool::io("cancelling").threads(1).build().expect("threads can be had");
     let (started, starts) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
@@ -120,7 +120,7 @@ static STARTED: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicUsize = AtomicUsize::new(0);
 
 #[test]
-fn hooks_run_on_each_thread() {
+fn hooks_run_once_on_each_thread() {
     for pool in [Pool::io("hooked").threads(2), Pool::cpu("hooked").threads(2)] {
         STARTED.store(0, Ordering::SeqCst);
         STOPPED.store(0, Ordering::SeqCst);
@@ -146,13 +146,13 @@ fn hooks_run_on_each_thread() {
 }
 
 #[test]
-fn a_slow_start_hook_keeps_nobody_waiting_but_its_thread() {
+fn a_slow_start_hook_delays_only_its_own_thread() {
     static SLOW: AtomicUsize = AtomicUsize::new(0);
     static GATE: Barrier = Barrier::new(2);
     for (n, pool) in [Pool::io("slow").threads(3), Pool::cpu("slow").threads(1)].into_iter().enumerate() {
         SLOW.store(0, Ordering::SeqCst);
         let hook = || {
-            // All but the first thread's.
+            // Only the hook of the second thread blocks.
             if SLOW.fetch_add(1, Ordering::SeqCst) == 1 {
                 GATE.wait();
                 GATE.wait();
@@ -162,7 +162,7 @@ fn a_slow_start_hook_keeps_nobody_waiting_but_its_thread() {
         let (release, released) = mpsc::channel::<()>();
         let inner = Arc::clone(&pool);
         let first = pool.submit(move || {
-            // Of a cpu pool another thread starts when this one waits.
+            // A cpu pool starts another thread when this one waits.
             let waits =
                 (n == 1).then(|| drop(wait(&[inner.submit(|| ())], Until::All, Some(Duration::from_millis(1)))));
             released.recv().ok();
@@ -193,8 +193,8 @@ fn stats_count_how_tasks_end() {
 }
 
 #[test]
-fn a_pool_without_a_limit_is_one_with_a_large_one() {
-    let pool = Pool::io("boundless").threads(usize::MAX).build().expect("threads can be had");
+fn usize_max_threads_means_no_limit() {
+    let pool = Pool::io("unlimited").threads(usize::MAX).build().expect("threads can be had");
     assert_eq!(pool.map(0..10_u32, |n| n + 1).into_iter().sum::<u32>(), 55);
     assert_eq!(pool.map(0..10_u32, |n| n + 1).sum::<u32>(), 55);
     let joined = pool.submit(|| Pool::io_default().submit(|| 7).join());
@@ -203,26 +203,26 @@ fn a_pool_without_a_limit_is_one_with_a_large_one() {
 
 #[test]
 fn hooks_may_wait_for_tasks() {
-    static TOLD: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
-    fn ask() {
+    static ANSWERS: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    fn submit_and_join() {
         let busy = Pool::io_default().submit(|| Pool::io_default().submit(|| ()).join().is_ok());
-        TOLD.lock().expect("no panic").push(usize::from(busy.join().expect("no panic")));
+        ANSWERS.lock().expect("no panic").push(usize::from(busy.join().expect("no panic")));
     }
 
-    for pool in [Pool::io("asks").threads(1), Pool::cpu("asks").threads(1)] {
-        let pool = pool.on_start(ask).on_stop(ask).build().expect("threads can be had");
+    for pool in [Pool::io("hook_waits").threads(1), Pool::cpu("hook_waits").threads(1)] {
+        let pool = pool.on_start(submit_and_join).on_stop(submit_and_join).build().expect("threads can be had");
         assert_eq!(pool.submit(|| 1).join().expect("no panic"), 1);
         drop(pool);
     }
-    assert_eq!(*TOLD.lock().expect("no panic"), [1; 4]);
+    assert_eq!(*ANSWERS.lock().expect("no panic"), [1; 4]);
 }
 
 #[test]
-fn a_scope_tells_that_a_closed_pool_did_not_run_its_task() {
+fn a_scope_panics_when_a_closed_pool_did_not_run_its_task() {
     let pool = Pool::io("closed").threads(1).build().expect("a thread can be had");
     pool.shutdown(Pending::Run);
     let scope = || fanfold::scope(|s| drop(s.submit_on(&pool, || ())));
-    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scope)).expect_err("nobody joined it");
+    let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scope)).expect_err("the task was not joined");
     let message = payload.downcast_ref::<&str>().expect("a message");
     assert!(message.contains("did not run, as its pool was closed"), "{message}");
     let joined = fanfold::scope(|s| s.submit_on(&pool, || ()).join());
@@ -230,7 +230,7 @@ fn a_scope_tells_that_a_closed_pool_did_not_run_its_task() {
 }
 
 #[test]
-fn a_name_that_no_thread_can_have_is_refused() {
+fn a_pool_name_with_nul_is_refused() {
     let named = Pool::cpu("with a \0 in it").build();
     assert!(matches!(named, Err(BuildError::BadName)));
 }

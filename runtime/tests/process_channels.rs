@@ -1,4 +1,4 @@
-//! Channels between threads and processes.
+//! Channels between threads and worker processes.
 
 use std::os::fd::AsRawFd;
 use std::process;
@@ -22,15 +22,15 @@ fn consume(values: Receiver<(u32, u64)>) -> (u64, u64) {
 }
 
 #[parallel(kind = "io")]
-fn consume_here(values: Receiver<(u32, u64)>) -> Vec<(u32, u64)> {
+fn collect_in_thread(values: Receiver<(u32, u64)>) -> Vec<(u32, u64)> {
     values.iter().collect()
 }
 
 #[test]
-fn values_go_from_process_to_thread_in_order() {
+fn values_arrive_in_order_from_a_process() {
     let (sender, receiver) = channel();
     let produced = produce::submit(sender, 10_000);
-    let values = consume_here(receiver);
+    let values = collect_in_thread(receiver);
     assert!(values.iter().map(|(_, n)| *n).eq(0..10_000));
     assert!(values.iter().all(|(pid, _)| *pid != process::id()));
     assert_eq!(produced.join().expect("no panic"), Ok(()));
@@ -50,7 +50,7 @@ fn several_producers_and_consumers_share_a_channel_between_processes() {
 }
 
 #[test]
-fn closing_is_seen_on_both_sides() {
+fn dropping_one_end_closes_the_other() {
     let (sender, receiver) = channel::<u32>();
     sender.send(1).expect("there is room");
     drop(sender);
@@ -60,37 +60,37 @@ fn closing_is_seen_on_both_sides() {
     let (sender, receiver) = channel();
     drop(receiver);
     assert_eq!(sender.send(1), Err(ChannelError::Closed));
-    // In another process.
+    // The same with the other end in another process.
     let (sender, receiver) = channel();
     drop(receiver);
     assert_eq!(produce(sender, 1), Err(ChannelError::Closed));
 }
 
 #[parallel(kind = "process", pool = PRODUCERS)]
-fn send_and_die(values: Sender<u32>) {
-    values.send(7).expect("somebody receives");
+fn send_and_abort(values: Sender<u32>) {
+    values.send(7).expect("the receiver is alive");
     process::abort();
 }
 
 #[test]
-fn a_process_that_dies_closes_its_end() {
+fn a_process_that_dies_closes_its_end_of_a_channel() {
     let (sender, receiver) = channel();
-    let task = send_and_die::submit(sender);
+    let task = send_and_abort::submit(sender);
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [7]);
     assert!(matches!(task.join(), Err(TaskError::WorkerDied { signal: Some(6), .. })));
 }
 
 #[test]
-fn a_full_channel_makes_its_senders_wait() {
+fn senders_wait_while_the_channel_is_full() {
     let (sender, receiver) = channel::<Vec<u64>>();
     let (progress, progressed) = std::sync::mpsc::channel();
     let sending = Pool::io_default().submit(move || {
         for n in 0..10_000_u64 {
-            sender.send(vec![n; 100]).expect("somebody receives");
+            sender.send(vec![n; 100]).expect("the receiver is alive");
             progress.send(n).expect("the test listens");
         }
     });
-    // It gets as far as the channel has room, and not to the end: nobody has received anything.
+    // The sender fills the channel and waits before the end, because no value has been received.
     let mut sent = 0;
     while progressed.recv_timeout(Duration::from_millis(200)).is_ok() {
         sent += 1;
@@ -101,12 +101,12 @@ fn a_full_channel_makes_its_senders_wait() {
 }
 
 #[test]
-fn large_values_arrive_whole() {
+fn large_values_arrive_complete() {
     let (sender, receiver) = channel::<String>();
     let sizes = [0, 1, 65_000, 65_536, 65_537, 3_000_000];
     let sending = Pool::io_default().submit(move || {
         for size in sizes {
-            sender.send("x".repeat(size)).expect("somebody receives");
+            sender.send("x".repeat(size)).expect("the receiver is alive");
         }
     });
     assert_eq!(receiver.iter().map(|text| text.len()).collect::<Vec<_>>(), sizes);
@@ -114,7 +114,7 @@ fn large_values_arrive_whole() {
 }
 
 #[test]
-fn waiting_has_a_limit() {
+fn recv_timeout_ends_after_its_limit() {
     let (sender, receiver) = channel::<u32>();
     assert_eq!(receiver.try_recv(), Ok(None));
     assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(ChannelError::TimedOut));
@@ -125,7 +125,7 @@ fn waiting_has_a_limit() {
 static ONE: Pool = Pool::io("one").threads(1);
 
 #[test]
-fn a_worker_that_waits_for_a_value_lets_another_one_send_it() {
+fn a_worker_that_waits_in_recv_lets_a_queued_task_send() {
     let (sender, receiver) = channel::<u32>();
     let receiving = ONE.submit(move || receiver.recv());
     let sending = ONE.submit(move || sender.send(5));
@@ -136,11 +136,11 @@ fn a_worker_that_waits_for_a_value_lets_another_one_send_it() {
 #[parallel(kind = "process", pool = PRODUCERS)]
 fn answer(questions: Receiver<u32>, answers: Option<Sender<u32>>) {
     let answers = answers.expect("one was given");
-    questions.iter().for_each(|n| answers.send(n * n).expect("somebody receives"));
+    questions.iter().for_each(|n| answers.send(n * n).expect("the receiver is alive"));
 }
 
 #[test]
-fn two_channels_make_a_conversation() {
+fn two_channels_carry_requests_and_replies() {
     let (questions, to_answer) = channel();
     let (to_ask, answers) = channel();
     let answering = answer::submit(to_answer, Some(to_ask));
@@ -154,39 +154,39 @@ fn two_channels_make_a_conversation() {
 }
 
 #[parallel(kind = "process", pool = PRODUCERS)]
-fn lets_go(values: Sender<u32>, told: Receiver<u32>) -> Result<u32, ChannelError> {
+fn drops_its_sender(values: Sender<u32>, replies: Receiver<u32>) -> Result<u32, ChannelError> {
     values.send(1)?;
     drop(values);
-    // What the parent sends once it has seen the channel closed.
-    told.recv()
+    // The parent sends this value once it has seen the channel closed.
+    replies.recv()
 }
 
 #[test]
-fn an_end_that_a_running_function_has_dropped_is_closed() {
-    let ((sender, receiver), (tell, told)) = (channel(), channel());
-    let task = lets_go::submit(sender, told);
+fn an_end_dropped_by_a_running_function_is_closed() {
+    let ((sender, receiver), (reply, replies)) = (channel(), channel());
+    let task = drops_its_sender::submit(sender, replies);
     assert_eq!(receiver.iter().collect::<Vec<_>>(), [1]);
-    tell.send(7).expect("it waits");
+    reply.send(7).expect("it waits");
     assert_eq!(task.join().expect("no panic"), Ok(7));
-    // As a direct call, and in a map.
-    let ((sender, receiver), (tell, told)) = (channel(), channel());
+    // The same as a direct call.
+    let ((sender, receiver), (reply, replies)) = (channel(), channel());
     let listener = std::thread::spawn(move || {
         assert_eq!(receiver.iter().count(), 1);
-        tell.send(8)
+        reply.send(8)
     });
-    assert_eq!(lets_go(sender, told), Ok(8));
+    assert_eq!(drops_its_sender(sender, replies), Ok(8));
     assert_eq!(listener.join().expect("no panic"), Ok(()));
 }
 
-static STARVED: Pool = Pool::process("starved").threads(1);
+static NO_DESCRIPTORS: Pool = Pool::process("no_descriptors").threads(1);
 
-/// Receives what it has no descriptor left for.
-#[parallel(kind = "process", pool = STARVED)]
-fn starved(values: Receiver<Vec<u8>>) -> String {
-    // The system gives the lowest number that is free.
+/// Receives a large value after using up its file descriptors.
+#[parallel(kind = "process", pool = NO_DESCRIPTORS)]
+fn recv_without_descriptors(values: Receiver<Vec<u8>>) -> String {
+    // `open` returns the lowest free number.
     let next = std::fs::File::open("/dev/null").expect("it is there").as_raw_fd();
     let limit = libc::rlimit { rlim_cur: next.try_into().expect("a number"), rlim_max: 1 << 10 };
-    // SAFETY: it reads the limit alone.
+    // SAFETY: `limit` is valid for the read.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
     values.recv().map_or_else(|error| error.to_string(), |value| format!("{} bytes", value.len()))
 }
@@ -195,6 +195,6 @@ fn starved(values: Receiver<Vec<u8>>) -> String {
 fn a_large_value_that_cannot_be_opened_is_an_error() {
     let (sender, receiver) = channel();
     sender.send(vec![7; 200_000]).expect("there is room");
-    let told = starved(receiver);
-    assert!(told.contains("close others, or raise its limit"), "{told}");
+    let error = recv_without_descriptors(receiver);
+    assert!(error.contains("close others, or raise its limit"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! A worker of a test program begins where `main` would: constructors have run, each once, and the process is as Rust's
-//! runtime leaves it.
+//! A worker of a test program starts where `main` would: every constructor has run once, and the process is in the
+//! state that Rust's runtime sets up.
 #![cfg(target_os = "linux")]
 
 use std::io::{Read, Write, pipe};
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use fanfold::{Pool, parallel};
 
-/// Counts the calls of constructors.
+/// Counts the calls of each constructor.
 static CALLS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
-/// What the constructors were called with.
+/// How many constructors were called with the program's arguments.
 static ARGUMENTS: AtomicU32 = AtomicU32::new(0);
 
 macro_rules! constructor {
@@ -19,7 +19,7 @@ macro_rules! constructor {
         static $name: extern "C" fn(i32, *const *const u8) = {
             extern "C" fn construct(argc: i32, argv: *const *const u8) {
                 CALLS[$number].fetch_add(1, Ordering::Relaxed);
-                // SAFETY: the loader gives every constructor the program's arguments.
+                // SAFETY: the loader passes the program's arguments to every constructor, so `argv` has `argc` entries.
                 if argc > 0 && unsafe { !(*argv).is_null() } {
                     ARGUMENTS.fetch_add(1, Ordering::Relaxed);
                 }
@@ -59,7 +59,7 @@ fn every_constructor_has_run_once() {
 fn write_to_a_closed_pipe() -> Option<i32> {
     let (reader, mut writer) = pipe().expect("there are pipes");
     drop(reader);
-    writer.write_all(b"nobody reads this").expect_err("the other end is closed").raw_os_error()
+    writer.write_all(b"the reader is closed").expect_err("the other end is closed").raw_os_error()
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_closed_pipe_is_an_error() {
 #[parallel(kind = "process", pool = WORKERS)]
 fn streams() -> (usize, bool) {
     let read = std::io::stdin().read(&mut [0; 8]).expect("it is open");
-    // SAFETY: numbers; the streams are open or not.
+    // SAFETY: `F_GETFD` takes only numbers; it fails on a closed descriptor.
     (read, unsafe { (0..3).all(|stream| libc::fcntl(stream, libc::F_GETFD) >= 0) })
 }
 

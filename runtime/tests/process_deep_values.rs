@@ -1,4 +1,4 @@
-//! Values within values, deeper than any stack: an error tells of them, where they are written and where they are read.
+//! Values nested deeper than any stack: writing or reading one is an error, not a stack overflow.
 
 use fanfold::{Pool, TaskError, parallel};
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ fanfold::process_tests!();
 
 static WORKERS: Pool = Pool::process("workers").threads(1);
 
-/// Deeper than the 64 MiB of a pool's threads.
+/// Deeper than the 64 MiB stacks of pool threads allow.
 const DEEP: u32 = 3_000_000;
 
-/// A list whose destructor does not recur.
+/// A linked list whose destructor is not recursive.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct List(Option<Box<List>>);
 
@@ -43,31 +43,31 @@ fn make(depth: u32) -> Result<List, TaskError> {
     Ok(List::new(depth))
 }
 
-fn assert_told<T: std::fmt::Debug>(outcome: Result<T, TaskError>, function: &str, what: &str) {
+fn assert_reports<T: std::fmt::Debug>(outcome: Result<T, TaskError>, function: &str, what: &str) {
     let Err(error) = outcome else { panic!("it has crossed") };
     assert!(matches!(error, TaskError::Wire { .. }), "{error}");
-    let said = error.to_string();
-    assert!(said.contains(function) && said.contains(what), "{said}");
-    assert!(said.contains("nested too deep for the stack of the thread that writes it"), "{said}");
-    assert!(said.contains("send them flat"), "{said}");
+    let text = error.to_string();
+    assert!(text.contains(function) && text.contains(what), "{text}");
+    assert!(text.contains("nested too deep for the stack of the thread that writes it"), "{text}");
+    assert!(text.contains("send them flat"), "{text}");
 }
 
 #[test]
 fn an_argument_that_is_too_deep_is_an_error() {
     assert_eq!(depth(List::new(10)).expect("a worker"), 10);
-    assert_told(depth(List::new(DEEP)), "depth", "its arguments could not be sent");
-    assert_told(depth::submit(List::new(DEEP)).join().flatten(), "depth", "its arguments could not be sent");
+    assert_reports(depth(List::new(DEEP)), "depth", "its arguments could not be sent");
+    assert_reports(depth::submit(List::new(DEEP)).join().flatten(), "depth", "its arguments could not be sent");
     let mapped: Vec<_> = depth::map([List::new(1), List::new(DEEP), List::new(2)]).into_iter().collect();
     let [Ok(1), deep, Ok(2)] = <[_; 3]>::try_from(mapped).expect("three") else { panic!("the others are fine") };
-    assert_told(deep, "depth", "its arguments could not be sent");
+    assert_reports(deep, "depth", "its arguments could not be sent");
 }
 
 #[test]
 fn a_result_that_is_too_deep_is_an_error() {
     assert!(make(10).expect("a worker").0.is_some());
-    assert_told(make(DEEP), "make", "its result could not be sent");
-    assert_told(make::submit(DEEP).join().flatten(), "make", "its result could not be sent");
-    // The worker lives on.
+    assert_reports(make(DEEP), "make", "its result could not be sent");
+    assert_reports(make::submit(DEEP).join().flatten(), "make", "its result could not be sent");
+    // The worker survives.
     assert!(make(10).expect("a worker").0.is_some());
 }
 

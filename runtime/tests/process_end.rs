@@ -1,5 +1,5 @@
-//! The ends of processes and threads: exit handlers, destructors of thread-locals, and forked children. There all of it
-//! works or panics in words; nothing hangs, and nothing aborts.
+//! The end of processes and threads: exit handlers, destructors of thread-locals, and forked children. Every call there
+//! works or panics with the reason; nothing hangs, and nothing aborts.
 #![cfg(unix)]
 
 use std::cell::RefCell;
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use fanfold::{Pending, Pool, Task, TaskError, Until, as_completed, parallel, scope, wait};
 use futures_core::Stream;
 
-/// Long enough for everything but a hang.
-const LIMIT: Duration = Duration::from_mins(1);
+/// Reaching this limit means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// Runs `work` in a process of its own, this program told to run `test` alone, and gives its exit status.
+/// Runs `work` in a process of its own and gives its exit status. The child is this program, running `test` only.
 fn status_of(test: &str, work: impl FnOnce()) -> std::process::ExitStatus {
     const INSIDE: &str = "FANFOLD_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
@@ -34,7 +34,7 @@ fn status_of(test: &str, work: impl FnOnce()) -> std::process::ExitStatus {
     loop {
         match child.try_wait().expect("it can be waited for") {
             Some(status) => return status,
-            None if begun.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(2)),
+            None if begun.elapsed() < TIME_LIMIT => std::thread::sleep(Duration::from_millis(2)),
             None => {
                 child.kill().expect("it can be killed");
                 child.wait().expect("it can be waited for");
@@ -76,7 +76,7 @@ fn stateful(#[worker] state: &mut u32, n: u32) -> u32 {
     *state + n
 }
 
-/// Some of everything that needs a pool.
+/// Uses every kind of call that needs a pool.
 fn use_everything() {
     static OWN: Pool = Pool::io("own").threads(2);
     assert_eq!(double(2), 4);
@@ -97,10 +97,10 @@ fn use_everything() {
 mod destructors {
     use super::*;
 
-    /// Uses everything in its destructor.
-    struct Last(mpsc::Sender<bool>);
+    /// Calls [`use_everything`] in its destructor.
+    struct UsesPoolsOnDrop(mpsc::Sender<bool>);
 
-    impl Drop for Last {
+    impl Drop for UsesPoolsOnDrop {
         fn drop(&mut self) {
             let used = catch_unwind(use_everything);
             let _ = self.0.send(used.is_ok());
@@ -108,93 +108,93 @@ mod destructors {
     }
 
     thread_local! {
-        static EARLY: RefCell<Option<Last>> = const { RefCell::new(None) };
-        static LATE: RefCell<Option<Last>> = const { RefCell::new(None) };
+        static DROPPED_LAST: RefCell<Option<UsesPoolsOnDrop>> = const { RefCell::new(None) };
+        static DROPPED_FIRST: RefCell<Option<UsesPoolsOnDrop>> = const { RefCell::new(None) };
     }
 
-    /// Leaves one behind that is dropped after Fanfold's thread-locals, and one that is dropped before.
-    fn leave(told: &mpsc::Sender<bool>) {
-        EARLY.set(Some(Last(told.clone())));
+    /// Sets a value that is dropped after Fanfold's thread-locals, and one that is dropped before them.
+    fn set_thread_locals(sender: &mpsc::Sender<bool>) {
+        DROPPED_LAST.set(Some(UsesPoolsOnDrop(sender.clone())));
         use_everything();
-        LATE.set(Some(Last(told.clone())));
+        DROPPED_FIRST.set(Some(UsesPoolsOnDrop(sender.clone())));
     }
 
     #[test]
-    fn of_a_thread() {
-        in_child("destructors::of_a_thread", || {
-            let (told, tells) = mpsc::channel();
-            std::thread::spawn(move || leave(&told)).join().expect("it ends");
-            assert_eq!(tells.iter().collect::<Vec<_>>(), [true, true]);
+    fn of_a_thread_may_use_pools() {
+        in_child("destructors::of_a_thread_may_use_pools", || {
+            let (sender, receiver) = mpsc::channel();
+            std::thread::spawn(move || set_thread_locals(&sender)).join().expect("it ends");
+            assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true]);
         });
     }
 
     #[test]
-    fn of_workers() {
-        in_child("destructors::of_workers", || {
+    fn of_workers_may_use_pools() {
+        in_child("destructors::of_workers_may_use_pools", || {
             for pool in [Pool::io("ends").threads(1), Pool::cpu("ends").threads(1)] {
                 let pool = pool.build().expect("one thread");
-                let (told, tells) = mpsc::channel();
-                pool.submit(move || leave(&told)).join().expect("it returns");
+                let (sender, receiver) = mpsc::channel();
+                pool.submit(move || set_thread_locals(&sender)).join().expect("it returns");
                 drop(pool);
-                assert_eq!(tells.iter().collect::<Vec<_>>(), [true, true]);
+                assert_eq!(receiver.iter().collect::<Vec<_>>(), [true, true]);
             }
         });
     }
 
     #[test]
-    fn that_own_a_pool() {
+    fn that_own_a_pool_shut_it_down() {
         thread_local! {
             static POOL: RefCell<Option<Pool>> = const { RefCell::new(None) };
         }
-        in_child("destructors::that_own_a_pool", || {
-            let (told, tells) = mpsc::channel();
+        in_child("destructors::that_own_a_pool_shut_it_down", || {
+            let (sender, receiver) = mpsc::channel();
             let owner = std::thread::spawn(move || {
                 POOL.set(Some(Pool::io("owned").threads(2).build().expect("two threads")));
                 use_everything();
-                POOL.with_borrow(|pool| drop(pool.as_ref().map(|pool| pool.submit(move || told.send(7)))));
+                POOL.with_borrow(|pool| drop(pool.as_ref().map(|pool| pool.submit(move || sender.send(7)))));
             });
             owner.join().expect("it ends");
-            assert_eq!(tells.recv(), Ok(7), "what was queued has run");
+            assert_eq!(receiver.recv(), Ok(7), "what was queued has run");
         });
     }
 }
 
-mod exit {
+mod exit_handlers {
     use super::*;
 
-    /// Registers a handler that uses everything, then shuts down; a failure is the exit code 9.
+    /// Registers an exit handler that uses pools and shuts them down; a failure there is exit code 9.
     fn at_exit() {
         extern "C" fn handler() {
             let ended = catch_unwind(|| {
                 use_everything();
-                // Longer than anybody waits here: it must not run out.
-                assert!(fanfold::shutdown(LIMIT * 2), "nothing is left to do");
+                // Longer than any wait in this test, so that it does not run out.
+                assert!(fanfold::shutdown(TIME_LIMIT * 2), "nothing is left to do");
             });
             if ended.is_err() {
                 // SAFETY: ends the process.
                 unsafe { libc::_exit(9) };
             }
         }
-        // SAFETY: the handler does not unwind.
+        // SAFETY: the handler does not unwind, because it catches panics.
         assert_eq!(unsafe { libc::atexit(handler) }, 0);
     }
 
     #[test]
-    fn at_the_end_of_main() {
-        in_child("exit::at_the_end_of_main", || {
+    fn may_use_pools_after_main() {
+        in_child("exit_handlers::may_use_pools_after_main", || {
             use_everything();
             at_exit();
         });
     }
 
     #[test]
-    fn before_the_first_use() {
-        in_child("exit::before_the_first_use", at_exit);
+    fn may_be_the_first_use_of_a_pool() {
+        in_child("exit_handlers::may_be_the_first_use_of_a_pool", at_exit);
     }
 
     #[test]
-    fn on_a_thread() {
-        let status = status_of("exit::on_a_thread", || {
+    fn run_when_a_thread_exits_the_process() {
+        let status = status_of("exit_handlers::run_when_a_thread_exits_the_process", || {
             at_exit();
             use_everything();
             std::process::exit(7);
@@ -209,7 +209,7 @@ mod exit {
         let others: Vec<_> = (0..20)
             .map(|_| {
                 pool.submit(move || {
-                    // Work until well after the other one exits.
+                    // Keeps working until well after the other task exits.
                     while begun.elapsed() < Duration::from_millis(200) {
                         std::hint::black_box(double(1));
                     }
@@ -222,22 +222,22 @@ mod exit {
     }
 
     #[test]
-    fn on_an_io_worker() {
+    fn run_when_an_io_worker_exits_the_process() {
         static POOL: Pool = Pool::io("exits").threads(3);
-        let status = status_of("exit::on_an_io_worker", || exit_on(&POOL));
+        let status = status_of("exit_handlers::run_when_an_io_worker_exits_the_process", || exit_on(&POOL));
         assert_eq!(status.code(), Some(7), "{status}");
     }
 
     #[test]
-    fn on_a_cpu_worker() {
+    fn run_when_a_cpu_worker_exits_the_process() {
         static POOL: Pool = Pool::cpu("exits").threads(1);
-        let status = status_of("exit::on_a_cpu_worker", || exit_on(&POOL));
+        let status = status_of("exit_handlers::run_when_a_cpu_worker_exits_the_process", || exit_on(&POOL));
         assert_eq!(status.code(), Some(7), "{status}");
     }
 
     #[test]
-    fn in_a_callback() {
-        let status = status_of("exit::in_a_callback", || {
+    fn run_when_a_callback_exits_the_process() {
+        let status = status_of("exit_handlers::run_when_a_callback_exits_the_process", || {
             at_exit();
             let task = half::submit(2);
             task.on_done(|_| std::process::exit(7));
@@ -247,8 +247,8 @@ mod exit {
     }
 
     #[test]
-    fn in_a_map_and_a_scope() {
-        /// What waits for the item that exits will not end, so there is nothing to drain.
+    fn run_when_a_map_and_a_scope_exit_the_process() {
+        /// The tasks that wait for the exiting item never end, so the handler does not drain the pools.
         extern "C" fn handler() {
             let ended = catch_unwind(|| {
                 assert_eq!(double(2), 4);
@@ -260,8 +260,8 @@ mod exit {
                 unsafe { libc::_exit(9) };
             }
         }
-        let status = status_of("exit::in_a_map_and_a_scope", || {
-            // SAFETY: the handler does not unwind.
+        let status = status_of("exit_handlers::run_when_a_map_and_a_scope_exit_the_process", || {
+            // SAFETY: the handler does not unwind, because it catches panics.
             assert_eq!(unsafe { libc::atexit(handler) }, 0);
             scope(|s| {
                 let map = s.submit(|| {
@@ -281,16 +281,16 @@ mod exit {
 mod forks {
     use super::*;
 
-    /// Forks, runs `work` in the child, and gives how that ended. A child that hangs is ended by a signal.
+    /// Forks, runs `work` in the child, and gives the child's exit status. `SIGALRM` ends a child that hangs.
     pub(super) fn child(work: impl FnOnce()) -> std::process::ExitStatus {
-        // SAFETY: the child runs `work` alone, and ends.
+        // SAFETY: the child runs only `work` and then `_exit`.
         match unsafe { libc::fork() } {
             -1 => panic!("it cannot fork"),
             0 => {
-                // SAFETY: sets a clock.
+                // SAFETY: `alarm` takes a number.
                 unsafe { libc::alarm(30) };
                 let ended = catch_unwind(AssertUnwindSafe(work));
-                // SAFETY: ends the child here.
+                // SAFETY: ends the child without running the parent's destructors.
                 unsafe { libc::_exit(if ended.is_ok() { 0 } else { 9 }) }
             }
             pid => wait_for(pid),
@@ -299,7 +299,7 @@ mod forks {
 
     fn wait_for(pid: i32) -> std::process::ExitStatus {
         let mut status = 0;
-        // SAFETY: waits for the child, and writes its status.
+        // SAFETY: `status` is valid for the write.
         assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
         std::process::ExitStatus::from_raw(status)
     }
@@ -310,13 +310,13 @@ mod forks {
         assert!(status.success(), "{status}");
     }
 
-    /// Whether `work` panics with the words on forks.
-    fn says_why<T>(work: impl FnOnce() -> T) -> bool {
+    /// Whether `work` panics with the message about forks.
+    fn panics_about_the_fork<T>(work: impl FnOnce() -> T) -> bool {
         let payload = catch_unwind(AssertUnwindSafe(work)).err();
         payload.and_then(|payload| payload.downcast::<&str>().ok()).is_some_and(|text| text.contains("was forked"))
     }
 
-    /// A pool whose only thread is busy until the sender is dropped.
+    /// A pool whose only thread is busy until the returned sender is dropped.
     fn busy(pool: Pool) -> (Pool, mpsc::Sender<()>, Vec<Task<()>>) {
         let pool = pool.threads(1).build().expect("one thread");
         let (release, released) = mpsc::channel::<()>();
@@ -331,8 +331,8 @@ mod forks {
     }
 
     #[test]
-    fn that_drop_pools() {
-        in_child("forks::that_drop_pools", || {
+    fn that_drop_pools_end() {
+        in_child("forks::that_drop_pools_end", || {
             for pool in [Pool::io("a"), Pool::cpu("b")] {
                 let idle = Pool::io("idle").threads(1).build().expect("one thread");
                 let idle_cpu = Pool::cpu("idle").threads(2).build().expect("two threads");
@@ -350,7 +350,7 @@ mod forks {
                     let (pool, tasks, ..) = all.take().expect("they are there");
                     pool.shutdown(Pending::Run);
                     pool.shutdown(Pending::Cancel);
-                    assert!(fanfold::shutdown(LIMIT));
+                    assert!(fanfold::shutdown(TIME_LIMIT));
                     assert!(!tasks[0].cancel() && tasks[1].cancel());
                     assert_eq!(pool.stats().limit, 1);
                     drop(format!("{pool:?} {tasks:?}"));
@@ -364,13 +364,13 @@ mod forks {
     }
 
     #[test]
-    fn that_exit() {
-        let status = status_of("forks::that_exit", || {
+    fn that_exit_run_exit_handlers() {
+        let status = status_of("forks::that_exit_run_exit_handlers", || {
             extern "C" fn handler() {
-                fanfold::shutdown(LIMIT * 2);
+                fanfold::shutdown(TIME_LIMIT * 2);
                 Pool::io_default().shutdown(Pending::Run);
             }
-            // SAFETY: the handler does not unwind.
+            // SAFETY: the handler does not unwind, because it catches panics.
             assert_eq!(unsafe { libc::atexit(handler) }, 0);
             use_everything();
             let (_pool, _release, _tasks) = busy(Pool::io("a"));
@@ -381,56 +381,56 @@ mod forks {
     }
 
     #[test]
-    fn that_wait() {
-        in_child("forks::that_wait", || {
+    fn that_wait_for_the_parents_tasks_panic() {
+        in_child("forks::that_wait_for_the_parents_tasks_panic", || {
             let (pool, release, mut tasks) = busy(Pool::io("a"));
             let mut queued = tasks.pop();
             let mut running = tasks.pop();
             let done = half::submit(8);
-            assert!(done.wait(LIMIT));
+            assert!(done.wait(TIME_LIMIT));
             let (mut done, mut ended) = (Some(done), Some(half::submit(6)));
-            assert!(ended.as_ref().is_some_and(|task| task.wait(LIMIT)));
+            assert!(ended.as_ref().is_some_and(|task| task.wait(TIME_LIMIT)));
             child_succeeds(|| {
                 assert_eq!(done.take().map(Task::join).expect("it is there").expect("it has ended"), 4);
                 let mut ended = as_completed(ended.take());
                 assert!(matches!(ended.next(), Some((0, Ok(3)))));
                 let running = running.take().expect("it is there");
-                assert!(says_why(|| wait(std::slice::from_ref(&running), Until::All, None)));
-                assert!(says_why(|| wait(std::slice::from_ref(&running), Until::All, Some(LIMIT))));
-                assert!(says_why(|| running.wait(LIMIT)));
+                assert!(panics_about_the_fork(|| wait(std::slice::from_ref(&running), Until::All, None)));
+                assert!(panics_about_the_fork(|| wait(std::slice::from_ref(&running), Until::All, Some(TIME_LIMIT))));
+                assert!(panics_about_the_fork(|| running.wait(TIME_LIMIT)));
                 let mut polled = pin!(queued.take().expect("it is there"));
                 let mut context = Context::from_waker(Waker::noop());
-                assert!(says_why(|| polled.as_mut().poll(&mut context)));
+                assert!(panics_about_the_fork(|| polled.as_mut().poll(&mut context)));
                 let mut stream = pin!(as_completed([running]).stream());
-                assert!(says_why(|| stream.as_mut().poll_next(&mut context)));
-                assert!(says_why(|| pool.submit(|| ())));
-                assert!(says_why(|| pool.map(0..100_000, |n| n).chunk_size(1).collect::<Vec<i32>>()));
-                assert!(says_why(|| scope(|s| s.submit_on(&pool, || ()).join())));
-                // Pools of its own have threads, and a clock.
+                assert!(panics_about_the_fork(|| stream.as_mut().poll_next(&mut context)));
+                assert!(panics_about_the_fork(|| pool.submit(|| ())));
+                assert!(panics_about_the_fork(|| pool.map(0..100_000, |n| n).chunk_size(1).collect::<Vec<i32>>()));
+                assert!(panics_about_the_fork(|| scope(|s| s.submit_on(&pool, || ()).join())));
+                // Pools that are built in the child have threads and a timer.
                 let own = Pool::io("own").threads(2).build().expect("two threads");
                 assert_eq!(own.submit(|| 7).join().expect("it runs"), 7);
-                let late = own.map([1], |_| {
+                let timed_out = own.map([1], |_| {
                     while !fanfold::cancelled() {
                         std::thread::yield_now();
                     }
                 });
-                let late: Vec<_> = late.timeout(Duration::from_millis(1)).collect();
-                assert!(matches!(late[..], [Err(TaskError::TimedOut { .. })]));
+                let timed_out: Vec<_> = timed_out.timeout(Duration::from_millis(1)).collect();
+                assert!(matches!(timed_out[..], [Err(TaskError::TimedOut { .. })]));
             });
             drop(release);
         });
     }
 
     #[test]
-    fn in_the_midst_of_waits() {
-        in_child("forks::in_the_midst_of_waits", || {
+    fn inside_scopes_and_iterated_maps_panic() {
+        in_child("forks::inside_scopes_and_iterated_maps_panic", || {
             let (pool, release, tasks) = busy(Pool::io("a"));
-            // A scope's closure.
+            // In a scope's closure.
             let mut status = None;
             let unwound = catch_unwind(AssertUnwindSafe(|| {
                 scope(|s| {
                     drop(s.submit_on(&pool, || ()));
-                    // SAFETY: the child ends below.
+                    // SAFETY: the child runs the rest of the scope and then `_exit`.
                     let pid = unsafe { libc::fork() };
                     if pid > 0 {
                         drop(release);
@@ -442,41 +442,41 @@ mod forks {
                 assert!(unwound.is_ok() && status.success(), "{status}");
             } else {
                 let text = unwound.err().and_then(|payload| payload.downcast::<&str>().ok());
-                let told = text.is_some_and(|text| text.contains("was forked"));
-                // SAFETY: ends the child here.
-                unsafe { libc::_exit(i32::from(!told)) };
+                let is_reported = text.is_some_and(|text| text.contains("was forked"));
+                // SAFETY: ends the child without running the parent's destructors.
+                unsafe { libc::_exit(i32::from(!is_reported)) };
             }
             assert!(tasks.into_iter().all(|task| task.join().is_ok()));
-            // An iterated map, half-way.
+            // In the middle of an iterated map.
             let mut results = half::map(0..1_000).into_iter();
             assert_eq!(results.next(), Some(0));
             let mut unordered = half::map(0..1_000).unordered().into_iter();
             assert!(unordered.next().is_some());
             child_succeeds(|| {
-                assert!(says_why(|| results.by_ref().count()));
-                assert!(says_why(|| unordered.by_ref().count()));
+                assert!(panics_about_the_fork(|| results.by_ref().count()));
+                assert!(panics_about_the_fork(|| unordered.by_ref().count()));
                 drop((results, unordered));
             });
         });
     }
 
-    /// Forks on a worker; what the child does then is told by `how`.
+    /// Forks on a worker; `how` selects what the child does: return, panic, exit, or `_exit`.
     fn fork_here(how: u8) -> Option<std::process::ExitStatus> {
-        // SAFETY: the child returns from a function of a pool, or panics, which ends it.
+        // SAFETY: the child returns from the pool's function or panics, both of which end it, or exits.
         let pid = unsafe { libc::fork() };
         if pid > 0 {
             return Some(wait_for(pid));
         }
-        // SAFETY: sets a clock.
+        // SAFETY: `alarm` takes a number.
         unsafe { libc::alarm(30) };
         match how {
             0 => None,
             1 => panic!("as it should"),
             2 => {
-                assert!(says_why(|| double(1)));
+                assert!(panics_about_the_fork(|| double(1)));
                 std::process::exit(5)
             }
-            // SAFETY: ends the child here.
+            // SAFETY: ends the child without running the parent's destructors.
             _ => unsafe { libc::_exit(6) },
         }
     }
@@ -492,9 +492,9 @@ mod forks {
     }
 
     #[test]
-    fn on_workers() {
+    fn on_workers_end_in_the_child() {
         static CALLED: AtomicBool = AtomicBool::new(false);
-        in_child("forks::on_workers", || {
+        in_child("forks::on_workers_end_in_the_child", || {
             let codes = [Some(101), Some(101), Some(5), Some(6)];
             let parent = std::process::id();
             for (how, code) in (0..).zip(codes) {
@@ -502,9 +502,9 @@ mod forks {
                 assert_eq!(fork_on_cpu(how), code, "{how}");
                 let task = fork_on_io::submit(how);
                 task.on_done(move |_| {
-                    // In the child nobody may hear of it.
+                    // The callback must not run in the child.
                     if std::process::id() != parent {
-                        // SAFETY: ends the child here.
+                        // SAFETY: ends the child without running the parent's destructors.
                         unsafe { libc::_exit(8) };
                     }
                     CALLED.store(true, Ordering::Relaxed);
@@ -533,15 +533,15 @@ mod forks {
         }
 
         #[test]
-        fn a_child_that_drops_a_pool_of_processes_leaves_them_to_its_parent() {
-            in_child("forks::processes::a_child_that_drops_a_pool_of_processes_leaves_them_to_its_parent", || {
+        fn a_child_that_drops_a_process_pool_does_not_end_its_workers() {
+            in_child("forks::processes::a_child_that_drops_a_process_pool_does_not_end_its_workers", || {
                 let pool = Pool::process("p").threads(1).build().expect("one process");
                 let triples = || triple::map([1, 2]).on(&pool).collect::<Vec<_>>();
                 assert_eq!(triples(), [3, 6]);
                 let mut dropped = Some(&pool);
                 child_succeeds(|| {
                     let pool = dropped.take().expect("it is there");
-                    // SAFETY: the child's own copy, dropped once.
+                    // SAFETY: the value is the child's own copy, and the child ends without dropping it again.
                     drop(unsafe { std::ptr::read(pool) });
                     std::process::exit(0);
                 });

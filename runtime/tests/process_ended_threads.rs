@@ -1,4 +1,4 @@
-//! Tasks that end the main thread of their worker, and not the worker: other threads of it live on.
+//! Tasks that end their worker's main thread without ending the process, because other threads of it are alive.
 
 use std::process;
 use std::sync::mpsc::channel;
@@ -12,9 +12,10 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("workers").threads(2);
 static ONE: Pool = Pool::process("one").threads(1);
 
-/// Ends the calling thread as the C library's threads end: without the process, and without any destructor.
+/// Ends the calling thread by the `exit` system call, as the C library does: neither the process nor a destructor
+/// is affected.
 fn end_thread() -> ! {
-    // SAFETY: the thread ends here; what it holds stays as it is.
+    // SAFETY: the system call ends only this thread, whose stack stays allocated.
     unsafe {
         libc::syscall(libc::SYS_exit, 0);
     }
@@ -29,7 +30,7 @@ fn end_main_thread(with_others: bool) -> u32 {
     end_thread()
 }
 
-/// The lock of standard error stays with the thread that has ended.
+/// The ended thread still holds the lock of standard error.
 #[parallel(kind = "process", pool = WORKERS)]
 fn end_main_thread_with_stderr() -> u32 {
     let _stderr = std::io::stderr().lock();
@@ -47,16 +48,16 @@ fn end_another_thread() -> u32 {
     process::id()
 }
 
-/// What the call gives; it must not hang.
+/// Gives the result of the call, and panics if the call hangs.
 #[track_caller]
 fn outcome(call: impl FnOnce() -> Result<u32, TaskError> + Send + 'static) -> Result<u32, TaskError> {
-    let (told, outcome) = channel();
-    thread::spawn(move || told.send(call()));
+    let (sender, outcome) = channel();
+    thread::spawn(move || sender.send(call()));
     outcome.recv_timeout(Duration::from_mins(1)).expect("the call does not hang")
 }
 
 #[test]
-fn a_task_that_ends_its_workers_main_thread_is_lost_without_a_time_limit() {
+fn ending_a_workers_main_thread_fails_its_task_without_a_timeout() {
     let calls: [fn() -> Result<u32, TaskError>; 3] = [
         || end_main_thread::submit(false).join(),
         || end_main_thread::submit(true).join(),
@@ -69,9 +70,9 @@ fn a_task_that_ends_its_workers_main_thread_is_lost_without_a_time_limit() {
 }
 
 #[test]
-fn a_task_that_ends_another_thread_of_its_worker_leaves_the_worker() {
+fn ending_another_thread_of_a_worker_keeps_the_worker() {
     let worker = outcome(|| end_another_thread::submit().join()).expect("the main thread lives");
-    // Longer than it takes to notice that a main thread has ended.
+    // Longer than detecting an ended main thread takes.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(2) {
         assert_eq!(outcome(|| end_another_thread::submit().join()).expect("the main thread lives"), worker);

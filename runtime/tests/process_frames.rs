@@ -1,4 +1,4 @@
-//! DataFrames, series and columns as arguments and results of functions that run in other processes.
+//! DataFrames, series and columns as arguments and results of functions that run in worker processes.
 
 use std::process;
 
@@ -30,14 +30,14 @@ fn twice(series: Series) -> PolarsResult<Series> {
 }
 
 #[track_caller]
-fn comes_back(df: &DataFrame) {
+fn assert_echoed(df: &DataFrame) {
     let back = echo(df.clone());
     assert!(back.equals_missing(df), "{df} came back as {back}");
     assert_eq!(back.schema(), df.schema());
     assert_eq!(back.height(), df.height());
 }
 
-fn everything() -> PolarsResult<DataFrame> {
+fn frame_of_all_types() -> PolarsResult<DataFrame> {
     let n = Column::new("n".into(), (0..100_i64).map(|n| (n % 7 != 0).then_some(n)).collect::<Vec<_>>());
     let n = n.as_materialized_series().clone();
     let text = Series::new("text".into(), (0..100).map(|n| format!("a text of some length {n}")).collect::<Vec<_>>());
@@ -75,32 +75,32 @@ fn everything() -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn every_type_of_column_comes_back_equal() -> PolarsResult<()> {
-    let df = everything()?;
-    comes_back(&df);
+fn columns_of_every_type_come_back_equal() -> PolarsResult<()> {
+    let df = frame_of_all_types()?;
+    assert_echoed(&df);
     for column in df.columns() {
-        comes_back(&DataFrame::new(100, vec![column.clone()])?);
+        assert_echoed(&DataFrame::new(100, vec![column.clone()])?);
     }
     Ok(())
 }
 
 #[test]
 fn slices_chunks_and_empty_frames_come_back_equal() -> PolarsResult<()> {
-    let df = everything()?;
+    let df = frame_of_all_types()?;
     for (start, len) in [(0, 0), (3, 0), (1, 1), (3, 50), (9, 91), (99, 1)] {
-        comes_back(&df.slice(start, len));
+        assert_echoed(&df.slice(start, len));
     }
     let mut stacked = df.slice(5, 20);
     stacked.vstack_mut(&df.slice(50, 7))?;
     stacked.vstack_mut(&df.clear())?;
-    comes_back(&stacked);
-    comes_back(&DataFrame::empty());
-    comes_back(&DataFrame::empty_with_height(5));
+    assert_echoed(&stacked);
+    assert_echoed(&DataFrame::empty());
+    assert_echoed(&DataFrame::empty_with_height(5));
     Ok(())
 }
 
 #[test]
-fn sorted_columns_stay_so() -> PolarsResult<()> {
+fn the_sorted_flag_of_a_column_is_kept() -> PolarsResult<()> {
     let sorted = df!("x" => 0..10_i64)?.sort(["x"], SortMultipleOptions::default())?;
     let back = echo(sorted);
     assert_eq!(back.column("x")?.as_materialized_series().is_sorted_flag(), IsSorted::Ascending);
@@ -108,7 +108,7 @@ fn sorted_columns_stay_so() -> PolarsResult<()> {
 }
 
 #[test]
-fn results_beside_frames_and_errors_come_back() -> PolarsResult<()> {
+fn tuples_frames_and_polars_errors_come_back() -> PolarsResult<()> {
     let (sum, worker) = double(df!("x" => 0..10_i64)?)?;
     assert_eq!(sum, 90);
     assert_ne!(worker, process::id());
@@ -130,7 +130,7 @@ fn tagged(mut df: DataFrame) -> PolarsResult<DataFrame> {
 
 #[test]
 fn chunks_of_a_frame_go_to_processes() -> PolarsResult<()> {
-    let df = everything()?;
+    let df = frame_of_all_types()?;
     let out = tagged(df.clone())?;
     assert!(out.drop("worker")?.equals_missing(&df));
     let workers = out.column("worker")?.u32()?.clone();
@@ -157,7 +157,7 @@ fn numbered(n: i64) -> PolarsResult<DataFrame> {
 }
 
 #[test]
-fn small_frames_travel_together_and_need_no_memory_of_their_own() -> PolarsResult<()> {
+fn small_frames_are_batched_without_segments_of_their_own() -> PolarsResult<()> {
     let frames: Vec<DataFrame> = numbered::map(0..2_000).collect::<PolarsResult<_>>()?;
     let maps = std::fs::read_to_string("/proc/self/maps").expect("it can be read");
     assert!(maps.lines().filter(|line| line.contains("memfd:fanfold")).count() < 100);
@@ -170,19 +170,19 @@ fn small_frames_travel_together_and_need_no_memory_of_their_own() -> PolarsResul
 }
 
 #[test]
-fn categories_that_have_travelled_are_not_lost() -> PolarsResult<()> {
+fn categories_received_from_a_worker_are_not_lost() -> PolarsResult<()> {
     let lettered = || {
         let categories = Categories::new("of two threads".into(), "".into(), CategoricalPhysical::U8);
         let letters = Series::new("letters".into(), ["a", "b"]).cast(&DataType::from_categories(categories))?;
         DataFrame::new(2, vec![letters.into()])
     };
-    comes_back(&lettered()?);
-    // Each takes what may be the last categories of this name with it: Polars alone loses some.
+    assert_echoed(&lettered()?);
+    // Each iteration may drop the last categories of this name, which makes Polars alone lose some.
     std::thread::scope(|scope| {
         let makers: Vec<_> =
             (0..2).map(|_| scope.spawn(|| (0..20_000).try_for_each(|_| lettered().map(drop)))).collect();
         while makers.iter().any(|maker| !maker.is_finished()) {
-            comes_back(&lettered()?);
+            assert_echoed(&lettered()?);
         }
         makers.into_iter().try_for_each(|maker| maker.join().expect("it does not panic"))
     })

@@ -1,4 +1,4 @@
-//! Columns of several pieces, of every nested type, on their way to worker processes and back: no row is lost.
+//! Columns of several chunks, of every nested type, sent to worker processes and back: no row is lost.
 
 use fanfold::parallel;
 use polars::prelude::*;
@@ -23,13 +23,13 @@ fn echo_frame(df: DataFrame) -> DataFrame {
     df
 }
 
-/// The values as they are printed: compared one by one, whatever pieces they lie in.
+/// The values as they are printed, for a comparison that ignores chunk boundaries.
 fn values(series: &Series) -> Vec<String> {
     (0..series.len()).map(|row| series.get(row).expect("it is a row").to_string()).collect()
 }
 
 #[track_caller]
-fn comes_back(series: &Series) {
+fn assert_echoed(series: &Series) {
     let back = echo(series.clone());
     assert_eq!(back.field(), series.field());
     assert_eq!((back.len(), back.null_count()), (series.len(), series.null_count()));
@@ -55,7 +55,7 @@ enum Leaf {
     Date,
 }
 
-/// Values of a simple type; `seed` says which.
+/// Values of a non-nested type; `seed` selects them.
 fn leaf(kind: Leaf, rows: usize, seed: usize) -> Series {
     const WORDS: [&str; 5] = ["a", "bb", "a text that is not in its view", "", "ä text with other letters: äöü"];
     let words = (0..rows).map(|row| ((row + seed) % 4 != 3).then(|| WORDS[(row * 7 + seed) % 5]));
@@ -89,7 +89,7 @@ fn part(values: &Series, start: usize, len: usize) -> Series {
     values.slice(i64::try_from(start).expect("few"), len)
 }
 
-/// Values of a nested type, the outermost level first.
+/// Values of a nested type; `levels` starts with the outermost.
 fn nested(levels: &[Wrap], kind: Leaf, rows: usize, seed: usize) -> Series {
     let Some((wrap, inner)) = levels.split_first() else { return leaf(kind, rows, seed) };
     match wrap {
@@ -165,20 +165,20 @@ const WRAPS: [Wrap; 3] = [Wrap::List, Wrap::Array, Wrap::Struct];
 fn lists_of_categories_keep_their_rows() -> PolarsResult<()> {
     let cat = DataType::from_categories(Categories::global());
     let mut lists = Series::new("l".into(), [Series::new("".into(), ["a"]).cast(&cat)?]);
-    lists.append(&Series::full_null("l".into(), 1, &lists.dtype().clone()))?; // a second piece without any value
+    lists.append(&Series::full_null("l".into(), 1, &lists.dtype().clone()))?; // a second chunk without values
     assert_eq!(length(lists.clone()), 2);
-    comes_back(&lists);
+    assert_echoed(&lists);
     Ok(())
 }
 
 #[test]
-fn every_type_in_every_other_keeps_its_rows() {
+fn every_type_nested_in_every_other_keeps_its_rows() {
     let pieces = [Piece::Values, Piece::Nulls, Piece::Slice, Piece::Empty, Piece::OneNull, Piece::Values];
     for kind in LEAVES {
         for outer in WRAPS {
-            comes_back(&column(&[outer], kind, &pieces));
+            assert_echoed(&column(&[outer], kind, &pieces));
             for inner in WRAPS {
-                comes_back(&column(&[outer, inner], kind, &pieces));
+                assert_echoed(&column(&[outer, inner], kind, &pieces));
             }
         }
     }
@@ -187,7 +187,7 @@ fn every_type_in_every_other_keeps_its_rows() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
     #[test]
-    fn columns_of_any_pieces_come_back_equal(
+    fn columns_of_any_chunks_come_back_equal(
         levels in vec(select(WRAPS.to_vec()), 0..4),
         kind in select(LEAVES.to_vec()),
         pieces in vec(
@@ -197,13 +197,13 @@ proptest! {
         cut in (0..20_i64, 0..20_usize),
     ) {
         let column = column(&levels, kind, &pieces);
-        comes_back(&column);
-        comes_back(&column.slice(cut.0, cut.1));
+        assert_echoed(&column);
+        assert_echoed(&column.slice(cut.0, cut.1));
     }
 }
 
 #[test]
-fn pieces_of_other_lengths_stand_beside_each_other() -> PolarsResult<()> {
+fn columns_of_one_frame_may_have_chunks_of_other_lengths() -> PolarsResult<()> {
     let cat = |pieces: &[Piece]| column(&[Wrap::List], Leaf::Categorical, pieces).with_name("cat".into());
     let text = |pieces: &[Piece]| column(&[], Leaf::Text, pieces).with_name("text".into());
     let one = [Piece::Values, Piece::Nulls, Piece::Empty];
@@ -243,25 +243,25 @@ fn every_physical_type_of_column_comes_back_equal() -> PolarsResult<()> {
         DataType::Duration(TimeUnit::Nanoseconds),
     ];
     for dtype in types {
-        comes_back(&numbers.cast(&dtype)?);
-        comes_back(&numbers.cast(&dtype)?.slice(3, 7).implode()?.into_series());
+        assert_echoed(&numbers.cast(&dtype)?);
+        assert_echoed(&numbers.cast(&dtype)?.slice(3, 7).implode()?.into_series());
     }
     let words = leaf(Leaf::Bytes, 12, 0);
-    comes_back(&words.cast(&DataType::BinaryOffset)?);
-    comes_back(&words.cast(&DataType::BinaryOffset)?.slice(3, 7));
+    assert_echoed(&words.cast(&DataType::BinaryOffset)?);
+    assert_echoed(&words.cast(&DataType::BinaryOffset)?.slice(3, 7));
     for physical in [CategoricalPhysical::U8, CategoricalPhysical::U16, CategoricalPhysical::U32] {
         let categories = Categories::new("of each size".into(), "".into(), physical);
-        comes_back(&leaf(Leaf::Text, 12, 0).cast(&DataType::from_categories(categories))?);
+        assert_echoed(&leaf(Leaf::Text, 12, 0).cast(&DataType::from_categories(categories))?);
     }
     Ok(())
 }
 
 #[test]
-fn half_floats_keep_their_bits() -> PolarsResult<()> {
+fn half_floats_keep_their_exact_bits() -> PolarsResult<()> {
     let odd = [Some(1.5_f32), None, Some(f32::NAN), Some(f32::NEG_INFINITY), Some(-0.0), Some(65_504.0)];
     let halves = Series::new("h".into(), odd).cast(&DataType::Float16)?;
-    comes_back(&halves);
-    comes_back(&Series::new("l".into(), [halves.clone(), halves.slice(2, 2)]));
+    assert_echoed(&halves);
+    assert_echoed(&Series::new("l".into(), [halves.clone(), halves.slice(2, 2)]));
     Ok(())
 }
 
@@ -289,7 +289,7 @@ impl PolarsObject for Thing {
 }
 
 #[test]
-fn objects_are_refused_by_name() {
+fn object_columns_are_an_error_that_names_the_column() {
     let things = ObjectChunked::new_from_vec("o".into(), vec![Thing(1), Thing(2)]).into_series();
     let error = try_length(things).expect_err("addresses are of this process").to_string();
     assert!(error.contains("column `o` of type `thing` holds values of this process alone"), "{error}");
@@ -306,13 +306,13 @@ fn echo_chunks(df: DataFrame) -> DataFrame {
 }
 
 #[test]
-fn rows_without_columns_come_back() -> PolarsResult<()> {
+fn the_height_of_a_frame_without_columns_comes_back() -> PolarsResult<()> {
     let rows = DataFrame::empty_with_height(7);
     assert_eq!(echo_frame(rows.clone()).shape(), (7, 0));
     assert_eq!(echo_chunks(rows.clone()).shape(), (7, 0));
     let all: Vec<DataFrame> = echo_frame::map(vec![rows.clone(), DataFrame::empty(), rows]).collect();
     assert_eq!(all.iter().map(DataFrame::shape).collect::<Vec<_>>(), [(7, 0), (0, 0), (7, 0)]);
-    // A struct without fields has rows as well.
-    comes_back(&StructChunked::from_series("s".into(), 7, std::iter::empty())?.into_series());
+    // A struct column without fields has rows as well.
+    assert_echoed(&StructChunked::from_series("s".into(), 7, std::iter::empty())?.into_series());
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! A worker that was taken over: it writes to all memory that it shares with its parent, and to its socket. The parent
-//! must neither fall, nor hang, nor read what it must not; each call ends with a value of its type or an error.
+//! Workers under an attacker's control: they overwrite all memory shared with the parent, and their socket. The parent
+//! neither crashes, nor hangs, nor reads invalid data; every call ends with a value of its type or an error.
 //!
-//! The layout of the shared memory, and what a reply looks like, stand in `src/process/ring.rs`, `serve.rs` and
-//! `parcel.rs`.
+//! The layout of the shared memory is documented in `src/process/transport/ring.rs`, and the format of a reply in
+//! `src/process/serve.rs` and `src/process/message.rs`.
 
 use std::error::Error;
 use std::fs;
@@ -18,23 +18,25 @@ fanfold::process_tests!();
 static ONE: Pool = Pool::process("one").threads(1);
 static WORKERS: Pool = Pool::process("workers").threads(2);
 
-/// No call takes longer, whatever its worker does, also on a machine that is overrun.
-const LONGEST: Duration = Duration::from_secs(30);
+/// No call takes longer, whatever its worker does, even on an overloaded machine.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a worker can reach.
+/// Access to everything that a worker shares with its parent.
 mod reach {
     use super::{AtomicU32, OnceLock, Ordering, fs};
 
-    /// The counters, and the two rings behind them.
+    /// Bytes of one ring.
     const RING: usize = 1 << 18;
+    /// Bytes of the shared segment: the counters, then the two rings.
     const RINGS: usize = 4_096 + 2 * RING;
-    /// Where the counters of the replies, and the word that the parent sleeps on, stand.
+    /// Offset of the count of bytes written to the ring of replies; the parent sleeps on this word.
     const WRITTEN: usize = 128;
+    /// Offset of the count of bytes that the parent has read.
     const READ: usize = 192;
-    /// Where the number of requests begun stands.
+    /// Offset of the number of requests begun.
     const BEGUN: usize = 256;
 
-    /// All mappings of shared memory: where they begin, and how long they are.
+    /// All mappings of shared memory, as address and length.
     pub(super) fn shared() -> Vec<(usize, usize)> {
         let maps = fs::read_to_string("/proc/self/maps").expect("it can be read");
         let ranges = maps.lines().filter(|line| line.contains("memfd:fanfold")).filter_map(|line| {
@@ -52,7 +54,7 @@ mod reach {
     }
 
     pub(super) fn word(offset: usize) -> &'static AtomicU32 {
-        // SAFETY: within the rings, which stay mapped, and aligned.
+        // SAFETY: the offset is aligned and within the rings, which stay mapped until the process ends.
         unsafe { &*std::ptr::with_exposed_provenance::<AtomicU32>(rings() + offset) }
     }
 
@@ -67,13 +69,13 @@ mod reach {
         })
     }
 
-    /// Writes bytes to the socket, with copies of a descriptor; whether there was room.
+    /// Sends bytes on the socket with `copies` of a descriptor; whether there was room.
     pub(super) fn send(bytes: &[u8], descriptor: i32, copies: usize) -> bool {
         let numbers = vec![descriptor; copies];
         let size = u32::try_from(size_of_val(&numbers[..])).expect("it is small");
         let mut control = [0_u64; 256];
         let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        // SAFETY: a message header may be all zeros; the buffer has room for one header and 253 descriptors.
+        // SAFETY: a zeroed message header is valid, and the buffer has room for one control header and 253 descriptors.
         unsafe {
             let mut message: libc::msghdr = std::mem::zeroed();
             (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
@@ -90,7 +92,7 @@ mod reach {
         }
     }
 
-    /// Posts a reply to the request that was begun last: of a number of results, a number of blocks, and these bytes.
+    /// Posts a reply to the latest request: a number of results, a number of blocks, and the payload.
     pub(super) fn reply(count: u32, blocks: u32, payload: &[u8]) {
         let request = word(BEGUN).load(Ordering::Acquire).wrapping_sub(1);
         let len = u32::try_from(payload.len()).expect("it is short");
@@ -108,17 +110,17 @@ mod reach {
             word(at + 4 * index).store(value, Ordering::Relaxed);
         }
         for (index, byte) in payload.iter().enumerate() {
-            // SAFETY: within the ring.
+            // SAFETY: `size` fits before the end of the ring, which stays mapped.
             unsafe { std::ptr::with_exposed_provenance_mut::<u8>(rings() + at + 16 + index).write_volatile(*byte) };
         }
         word(WRITTEN).store(written.wrapping_add(size), Ordering::Release);
     }
 
-    /// The payload of the first reply that this worker has posted.
+    /// The payload of the first reply of this worker.
     pub(super) fn first_reply() -> Vec<u8> {
         let at = 4_096 + RING;
         let len = word(at).load(Ordering::Relaxed) as usize;
-        // SAFETY: within the ring.
+        // SAFETY: the first reply is within the ring, which stays mapped.
         let byte =
             |index| unsafe { std::ptr::with_exposed_provenance::<u8>(rings() + at + 16 + index).read_volatile() };
         (0..len).map(byte).collect()
@@ -131,7 +133,7 @@ mod reach {
         }
     }
 
-    /// Says that the rest of the ring of replies is empty.
+    /// Posts padding that covers the rest of the ring of replies.
     pub(super) fn pad(to_end: u32) {
         let written = word(WRITTEN).load(Ordering::Acquire);
         word(4_096 + RING + written as usize % RING).store(u32::MAX, Ordering::Relaxed);
@@ -143,16 +145,16 @@ mod reach {
         ring - word(WRITTEN).load(Ordering::Acquire) % ring
     }
 
-    /// Seals of memory that nobody can resize.
+    /// Seals that forbid every process to resize the memory.
     pub(super) const FIXED: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-    /// Makes a segment of this size with this text and these seals, and sends it.
+    /// Creates a segment of this size with this text and these seals, and sends it.
     pub(super) fn send_segment(size: i64, text: &[u8], seals: libc::c_int) -> i32 {
-        // Its first word says that it is the reader's.
+        // The first word of a segment says that the reader owns it.
         let mut bytes = [0; 64].to_vec();
         bytes[..4].copy_from_slice(&1_u32.to_ne_bytes());
         bytes.extend_from_slice(text);
-        // SAFETY: system calls with numbers, a C string, and bytes that are alive.
+        // SAFETY: the name is a C string, and the bytes are alive during the calls.
         unsafe {
             let fd = libc::memfd_create(c"segment".as_ptr(), libc::MFD_ALLOW_SEALING);
             assert_eq!(libc::ftruncate(fd, size), 0);
@@ -164,37 +166,37 @@ mod reach {
     }
 }
 
-/// What a worker does instead of its call.
+/// What a worker does instead of returning its result.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Attack {
     None,
-    /// No attack: the first reply once more, by hand.
-    Again,
-    /// No attack: a text of 512 kB in memory of the worker's making.
-    RightBlock,
-    /// Replies without results, without end.
+    /// No attack: posts the first reply again, by hand.
+    Replayed,
+    /// No attack: a text of 512 kB in a segment that the worker creates by hand.
+    ValidBlock,
+    /// An endless stream of replies without results.
     EmptyReplies,
     /// One reply with more results than there are calls.
     ManyResults,
-    /// Padding without a frame behind it.
+    /// Padding that no frame follows.
     Padding,
-    /// Bytes on the socket, without end.
+    /// An endless stream of bytes on the socket.
     Bytes,
-    /// Open files that no reply announces, without end.
+    /// An endless stream of descriptors that no reply announces.
     Descriptors,
-    /// More open files than a message may have, beside what is right.
+    /// Some more descriptors than a message may have, together with a valid reply.
     FewDescriptors,
-    /// A block of 2^38 bytes in memory of that size that was never written.
+    /// A block of 2^38 bytes in a sparse segment of that size.
     HugeBlock,
-    /// A block in memory that another process may shorten.
+    /// A block in a segment that another process may shrink.
     ShrinkingBlock,
-    /// More parts than anybody can read, none of which takes a byte.
+    /// More elements than can be read in time, none of which takes a byte.
     Units,
-    /// A text of which it says that it is as long as memory.
+    /// A text whose length field exceeds the address space.
     LongText,
 }
 
-/// A number as postcard writes it.
+/// A number in postcard's variable-length encoding.
 fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -205,15 +207,15 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The result of a function, whose value these parts are: with the byte that says `Ok` where it has a `Result`.
+/// The encoded result of a function from its parts, after the byte of `Ok` where it is a `Result`.
 fn result(is_result: bool, parts: &[&[u8]]) -> Vec<u8> {
     let ok = [1_u8];
     [&u16::MAX.to_le_bytes()[..], if is_result { &ok } else { &[] }, &parts.concat()].concat()
 }
 
-/// A text that is a block of so many bytes, in the first memory that was sent.
+/// An encoded text of `len` bytes in the first segment that was sent.
 fn block(is_result: bool, len: u64) -> Vec<u8> {
-    // That of a text, and true.
+    // The tag of a text, and `true`: the bytes are in a block.
     let text = result(is_result, &[&[8, 1], &varint(len)]);
     [&7_u64.to_ne_bytes()[..], &len.to_ne_bytes(), &text].concat()
 }
@@ -228,11 +230,11 @@ fn end_when_read() -> ! {
 fn attack(what: Attack, is_result: bool) {
     match what {
         Attack::None => return,
-        Attack::Again => {
+        Attack::Replayed => {
             reach::reply(1, 0, &reach::first_reply());
             end_when_read();
         }
-        Attack::RightBlock => {
+        Attack::ValidBlock => {
             reach::send_segment(1 << 20, &vec![b'x'; 1 << 19], reach::FIXED);
             reach::reply(1, 1, &block(is_result, 1 << 19));
             end_when_read();
@@ -261,7 +263,7 @@ fn attack(what: Attack, is_result: bool) {
             let fd = reach::send_segment(1 << 20, &vec![b'x'; 1 << 19], 0);
             reach::reply(1, 1, &block(is_result, 1 << 19));
             reach::send(b"r", 0, 0);
-            // SAFETY: a system call with numbers.
+            // SAFETY: `ftruncate` takes only numbers.
             unsafe { libc::ftruncate(fd, 0) };
         }
         Attack::Units => {
@@ -269,7 +271,7 @@ fn attack(what: Attack, is_result: bool) {
             end_when_read();
         }
         Attack::LongText => {
-            // That of a text, and false.
+            // The tag of a text, and `false`: the bytes follow in the message.
             reach::reply(1, 0, &result(is_result, &[&[8, 0], &varint(u64::MAX >> 1)]));
             end_when_read();
         }
@@ -302,28 +304,28 @@ fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").expect("it can be read").count()
 }
 
-/// What the attacks differ in is what they are refused for: the rest of their replies is right.
+/// The attacks differ from valid replies in one detail only, so that detail is the reason why they are refused.
 #[test]
-fn a_reply_that_is_right_is_taken_though_it_is_made_by_hand() {
+fn a_valid_reply_made_by_hand_is_accepted() {
     const BODY: &str = "FANFOLD_TEST_BODY";
-    // In a process of its own: other tests' attacks use the same workers.
+    // In a process of its own, because the attacks of the other tests use the same workers.
     if std::env::var_os(BODY).is_none() {
-        let test = "a_reply_that_is_right_is_taken_though_it_is_made_by_hand";
+        let test = "a_valid_reply_made_by_hand_is_accepted";
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program has a path"));
         let output = child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").output();
         let output = output.expect("it can be started again");
         return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(text(Attack::None).expect("it is right"), "a text");
-    assert_eq!(text(Attack::Again).expect("it is right"), "a text");
+    assert_eq!(text(Attack::Replayed).expect("it is right"), "a text");
     assert_eq!(units(Attack::None).expect("another worker runs it").len(), 1_000);
-    assert_eq!(units(Attack::Again).expect("it is right").len(), 1_000);
-    assert_eq!(text(Attack::RightBlock).expect("it is right"), "x".repeat(1 << 19));
-    assert_eq!(untimed(Attack::RightBlock), "x".repeat(1 << 19));
+    assert_eq!(units(Attack::Replayed).expect("it is right").len(), 1_000);
+    assert_eq!(text(Attack::ValidBlock).expect("it is right"), "x".repeat(1 << 19));
+    assert_eq!(untimed(Attack::ValidBlock), "x".repeat(1 << 19));
 }
 
 #[test]
-fn no_attack_outlives_its_limit_or_its_worker() {
+fn every_attack_ends_with_its_timeout_or_its_worker() {
     assert_eq!(untimed(Attack::None), "a text");
     let before = open_files();
     let attacks = [
@@ -341,25 +343,25 @@ fn no_attack_outlives_its_limit_or_its_worker() {
         let begun = Instant::now();
         let ended = text(what);
         assert!(ended.is_err(), "{what:?}: {ended:?}");
-        assert!(begun.elapsed() < LONGEST, "{what:?}: {ended:?}");
+        assert!(begun.elapsed() < CALL_LIMIT, "{what:?}: {ended:?}");
         let begun = Instant::now();
         assert!(units(what).is_err(), "{what:?}");
-        assert!(begun.elapsed() < LONGEST, "{what:?}");
+        assert!(begun.elapsed() < CALL_LIMIT, "{what:?}");
         assert_eq!(untimed(Attack::None), "a text", "{what:?}: another worker runs it");
         assert!(open_files() < before + 50, "{what:?}: open files stay");
     }
 }
 
-/// Attacks that are found out by what was sent need no limit to end.
+/// Attacks that the content of a reply reveals end without a timeout.
 #[test]
-fn what_cannot_be_ends_a_call_without_a_limit() {
+fn an_invalid_reply_ends_a_call_without_a_timeout() {
     let attacks = [Attack::EmptyReplies, Attack::ManyResults, Attack::Descriptors, Attack::HugeBlock];
     for what in attacks {
-        // Alone, and on its way with others.
+        // As a direct call, and in a batch with other calls.
         let alone = std::panic::catch_unwind(|| untimed(what));
         assert!(alone.is_err(), "{what:?}");
         let task = untimed::submit(what);
-        assert!(task.wait(LONGEST), "{what:?}");
+        assert!(task.wait(CALL_LIMIT), "{what:?}");
         let error = task.join().expect_err("it is no text");
         assert!(matches!(error, TaskError::WorkerDied { .. } | TaskError::Wire { .. }), "{what:?}: {error}");
         assert_eq!(untimed(Attack::None), "a text", "{what:?}");
@@ -367,17 +369,17 @@ fn what_cannot_be_ends_a_call_without_a_limit() {
 }
 
 #[test]
-fn open_files_that_nobody_asked_for_do_not_pile_up() {
+fn unexpected_descriptors_are_closed() {
     assert_eq!(untimed(Attack::None), "a text");
     let before = open_files();
     for _ in 0..500 {
-        // The results are right. The files are found when the socket is read; then the worker is replaced.
+        // The results are valid. The extra descriptors are found when the socket is read; then the worker is replaced.
         let _ = text(Attack::FewDescriptors);
     }
     assert!(open_files() < before + 350, "{before} before, {} now", open_files());
 }
 
-/// Random numbers that depend on the seed alone.
+/// A pseudo-random sequence that is equal in every run with the same seed.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -394,13 +396,13 @@ impl Random {
     }
 }
 
-/// Every so many calls, the worker goes wild, while it runs that call and the next ones.
-const WILD: usize = 40;
+/// One in so many calls overwrites shared memory at random, during that call and the next ones.
+const SCRIBBLE_EVERY: usize = 40;
 
-/// Writes at random to all that is shared with the parent, for some milliseconds: the sequence is that of the number.
+/// Writes at random to everything shared with the parent for some milliseconds; `n` seeds the sequence.
 fn scribble(n: u64) {
     let mut random = Random::new(n);
-    if random.below(WILD) != 0 {
+    if random.below(SCRIBBLE_EVERY) != 0 {
         return;
     }
     let mut shared = reach::shared();
@@ -408,7 +410,7 @@ fn scribble(n: u64) {
     std::thread::spawn(move || {
         while Instant::now() < end {
             match random.below(200) {
-                // New segments.
+                // Looks for new segments.
                 0 => shared = reach::shared(),
                 1 => {
                     let bytes: Vec<u8> = (0..random.below(100)).map(|_| random.next().to_ne_bytes()[0]).collect();
@@ -419,12 +421,13 @@ fn scribble(n: u64) {
                 }
                 _ => {
                     let (start, len) = shared[random.below(shared.len())];
-                    // What matters most stands in front: counters, and what was written first.
+                    // Most writes go to the front of a mapping, where the counters and the first messages are.
                     let most = [64, 640, 8_192, len][random.below(4)].min(len);
                     let place = start + random.below(most / 8) * 8;
                     let bits = random.next();
                     let word = [bits, bits >> 32, bits >> 56, u64::MAX, 0, 16 * (bits >> 50)][random.below(6)];
-                    // SAFETY: none for this process, whose mappings may have gone; the parent must not mind.
+                    // SAFETY: deliberately unsound for this process, whose mappings may be gone. The test ends this
+                    // process, and the parent must tolerate the write.
                     unsafe { std::ptr::with_exposed_provenance_mut::<u64>(place).write_volatile(word) };
                     if random.below(20) == 0 {
                         std::thread::yield_now();
@@ -443,7 +446,7 @@ struct Record {
     letters: Vec<char>,
 }
 
-/// Short texts, and some that go as blocks.
+/// Mostly short texts, and some that are sent as blocks.
 fn length(n: u64) -> usize {
     if n.is_multiple_of(3) { 40_000 + usize::try_from(n % 7).unwrap_or(0) * 20_000 } else { 50 }
 }
@@ -492,22 +495,22 @@ fn give_receiver(n: u64) -> Result<Vec<fanfold::Receiver<String>>, TaskError> {
 }
 
 fn is_text(text: &str) {
-    // By hand: the compiler may assume that a `str` is UTF-8.
+    // Hidden from the compiler, which may assume that a `str` is UTF-8.
     let bytes = std::hint::black_box(text.as_bytes());
     assert!(std::str::from_utf8(bytes).is_ok(), "a text is not UTF-8");
 }
 
-fn is_fixed(bytes: &Bytes) {
+fn is_stable(bytes: &Bytes) {
     let copy = bytes.to_vec();
     std::thread::yield_now();
     assert!(**bytes == *copy, "a `&[u8]` has changed");
 }
 
-/// How a round of calls has ended: with a value, with an error.
+/// Runs one round of calls, and counts the values and the errors.
 fn round(n: u64) -> [usize; 2] {
     let mut ended = [0; 2];
     let mut count = |is_value: bool| ended[usize::from(!is_value)] += 1;
-    // On their way to the workers several at a time.
+    // Submitted together, so that several are sent in one batch.
     let numbers: Vec<_> = (n..n + 30).map(give_number::submit).collect();
     let text = give_text::submit(n + 30);
     let argument = Bytes::from(vec![3; length(n)]);
@@ -516,9 +519,9 @@ fn round(n: u64) -> [usize; 2] {
     let receivers = give_receiver::submit(n + 33);
     for task in numbers {
         if !task.wait(Duration::from_secs(1)) {
-            // It lost its reply, or its request: nothing tells a parent, who may stop it.
+            // A lost request or reply cannot be detected; the caller may cancel the task.
             task.cancel();
-            assert!(task.wait(LONGEST), "a task that was cancelled ends");
+            assert!(task.wait(CALL_LIMIT), "a task that was cancelled ends");
         }
         count(task.join().is_ok());
     }
@@ -526,7 +529,7 @@ fn round(n: u64) -> [usize; 2] {
     text.iter().flatten().for_each(|text| is_text(text));
     count(matches!(text, Ok(Ok(_))));
     let bytes = bytes.join();
-    bytes.iter().flatten().for_each(is_fixed);
+    bytes.iter().flatten().for_each(is_stable);
     count(matches!(bytes, Ok(Ok(_))));
     let record = record.join();
     if let Ok(Ok(record)) = &record {
@@ -548,7 +551,7 @@ fn round(n: u64) -> [usize; 2] {
 }
 
 #[test]
-fn ten_thousand_calls_of_workers_that_write_everywhere_end() {
+fn ten_thousand_calls_end_while_workers_overwrite_shared_memory() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let calls = number("FANFOLD_TEST_CALLS").unwrap_or(10_000);
     let seed = number("FANFOLD_TEST_SEED").unwrap_or(1);

@@ -1,5 +1,5 @@
-//! Only the process that was started as a worker answers, and only the one that started it asks: copies that a fork makes
-//! of either do nothing that the other processes can see.
+//! Forks of workers and of their parent: only the process that was started as a worker replies, and only the one that
+//! started it sends requests. The copies that a fork makes affect no other process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ fanfold::process_tests!();
 /// How a task forks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Call {
-    /// As the C library does, with the handlers of `pthread_atfork`.
+    /// Through the C library, which runs the handlers of `pthread_atfork`.
     Library,
-    /// By a system call, without them.
+    /// By a system call, without those handlers.
     System,
 }
 
 const CALLS: [Call; 2] = [Call::Library, Call::System];
 
-/// Forks; gives 0 in the copy, else its process id.
+/// Forks; gives 0 in the copy, and its process id in the original.
 fn fork(call: Call) -> libc::pid_t {
-    // SAFETY: what the copy runs here allocates at most, and the C library has that work after a fork.
+    // SAFETY: a copy only allocates and calls the library, which the C library supports after a fork.
     unsafe {
         match call {
             Call::Library => libc::fork(),
@@ -37,7 +37,7 @@ fn fork(call: Call) -> libc::pid_t {
     }
 }
 
-fn within(what: &str, mut done: impl FnMut() -> bool) {
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < deadline, "{what}: not within 20 s");
@@ -45,24 +45,24 @@ fn within(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs; one that has ended and that nobody has waited for does not.
+/// Whether a process runs. A zombie does not.
 fn runs(pid: libc::pid_t) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
     state.is_some_and(|state| state != 'Z' && state != 'X')
 }
 
-/// Forks, and waits on the worker's side until the copy has ended: it can do so only by itself.
-fn fork_and_let_the_copy_come_first(call: Call) -> libc::pid_t {
+/// Forks, and makes the original wait until the copy has ended. The copy ends by itself or not at all.
+fn fork_and_wait_for_the_copy(call: Call) -> libc::pid_t {
     let copy = fork(call);
     if copy != 0 {
-        within("the copy ends", || !runs(copy));
+        wait_until("the copy ends", || !runs(copy));
     }
     copy
 }
 
-/// Forks; the copy waits until the file is there.
-fn fork_and_hold_the_copy(call: Call, until: &Path) -> libc::pid_t {
+/// Forks, and makes the copy wait until the file exists.
+fn fork_and_delay_the_copy(call: Call, until: &Path) -> libc::pid_t {
     let copy = fork(call);
     while copy == 0 && !until.exists() {
         std::thread::yield_now();
@@ -70,7 +70,7 @@ fn fork_and_hold_the_copy(call: Call, until: &Path) -> libc::pid_t {
     copy
 }
 
-/// A worker of its own for each test: the tests run at once.
+/// A pool with one worker for each test, because the tests run at the same time.
 macro_rules! worker {
     ($pool:ident, $square:ident) => {
         static $pool: Pool = Pool::process("one").threads(1);
@@ -86,39 +86,39 @@ worker!(FIRST, square_first);
 
 #[parallel(kind = "process", pool = FIRST)]
 fn forks(call: Call) -> u64 {
-    u64::from(fork_and_let_the_copy_come_first(call) != 0)
+    u64::from(fork_and_wait_for_the_copy(call) != 0)
 }
 
 #[parallel(kind = "process", pool = FIRST)]
 fn forks_with_a_large_result(call: Call) -> Vec<u8> {
-    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    let is_worker = fork_and_wait_for_the_copy(call) != 0;
     vec![u8::from(is_worker); 3 << 20]
 }
 
 #[parallel(kind = "process", pool = FIRST)]
 fn forks_and_fails(call: Call) -> Result<u64, String> {
-    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    let is_worker = fork_and_wait_for_the_copy(call) != 0;
     Err(format!("the worker: {is_worker}"))
 }
 
 #[parallel(kind = "process", pool = FIRST)]
 fn forks_and_panics(call: Call) -> u64 {
-    let is_worker = fork_and_let_the_copy_come_first(call) != 0;
+    let is_worker = fork_and_wait_for_the_copy(call) != 0;
     panic!("the worker: {is_worker}");
 }
 
 #[parallel(kind = "process", pool = FIRST)]
 fn forks_at_ten(call: Call, n: u64) -> u64 {
-    if n == 10 { 10 * u64::from(fork_and_let_the_copy_come_first(call) != 0) } else { n }
+    if n == 10 { 10 * u64::from(fork_and_wait_for_the_copy(call) != 0) } else { n }
 }
 
-/// Forks while its result is written.
+/// Forks while its result is serialized.
 #[derive(Deserialize)]
 struct ForksWhenWritten(u64);
 
 impl Serialize for ForksWhenWritten {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let is_worker = fork_and_let_the_copy_come_first(Call::System) != 0;
+        let is_worker = fork_and_wait_for_the_copy(Call::System) != 0;
         (self.0 * u64::from(is_worker)).serialize(serializer)
     }
 }
@@ -129,7 +129,7 @@ fn forks_when_written(n: u64) -> ForksWhenWritten {
 }
 
 #[test]
-fn a_copy_that_returns_first_does_not_answer() {
+fn a_copy_that_returns_before_the_worker_sends_no_reply() {
     let worker = square_first(1).1;
     let mut next = 1;
     let mut check = || {
@@ -160,18 +160,18 @@ worker!(SECOND, square_second);
 
 #[parallel(kind = "process", pool = SECOND)]
 fn leaves_a_copy(call: Call, until: PathBuf) -> libc::pid_t {
-    fork_and_hold_the_copy(call, &until)
+    fork_and_delay_the_copy(call, &until)
 }
 
 #[parallel(kind = "process", pool = SECOND)]
 fn leaves_a_copy_that_panics(call: Call, until: PathBuf) -> libc::pid_t {
-    let copy = fork_and_hold_the_copy(call, &until);
+    let copy = fork_and_delay_the_copy(call, &until);
     assert!(copy != 0, "this is the copy");
     copy
 }
 
 #[test]
-fn a_copy_that_returns_later_ends_and_answers_nothing() {
+fn a_copy_that_returns_after_the_worker_sends_no_reply() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let worker = square_second(1).1;
     for call in CALLS {
@@ -181,7 +181,7 @@ fn a_copy_that_returns_later_ends_and_answers_nothing() {
             assert!(copy > 0 && (2..5).all(|n| square_second(n) == (n * n, worker)));
             assert!(runs(copy), "it waits for the file");
             std::fs::write(file, "").expect("it can be written");
-            within("the copy ends", || !runs(copy));
+            wait_until("the copy ends", || !runs(copy));
             assert!((2..5).all(|n| square_second(n) == (n * n, worker)));
         }
     }
@@ -190,19 +190,19 @@ fn a_copy_that_returns_later_ends_and_answers_nothing() {
 worker!(THIRD, square_third);
 
 #[parallel(kind = "process", pool = THIRD)]
-fn sends_twice(call: Call, told: Sender<u32>) -> libc::pid_t {
-    let copy = fork_and_hold_the_copy(call, Path::new("/"));
-    told.send(id()).expect("somebody receives");
+fn send_pid_in_both(call: Call, sender: Sender<u32>) -> libc::pid_t {
+    let copy = fork_and_delay_the_copy(call, Path::new("/"));
+    sender.send(id()).expect("the receiver is alive");
     copy
 }
 
 #[test]
-fn a_copy_sends_nothing() {
+fn a_copy_sends_nothing_on_a_channel() {
     for call in CALLS {
-        let (told, tells) = channel();
-        let copy = sends_twice(call, told);
-        within("the copy ends", || !runs(copy));
-        assert_eq!(tells.iter().collect::<Vec<_>>(), [square_third(1).1]);
+        let (sender, receiver) = channel();
+        let copy = send_pid_in_both(call, sender);
+        wait_until("the copy ends", || !runs(copy));
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [square_third(1).1]);
     }
 }
 
@@ -221,11 +221,11 @@ fn forks_on_threads(call: Call) -> [libc::pid_t; 3] {
 }
 
 #[test]
-fn a_copy_of_another_thread_of_a_worker_ends() {
+fn a_copy_forked_on_another_thread_of_a_worker_ends() {
     for call in CALLS {
         for copy in forks_on_threads(call) {
             assert!(copy > 0);
-            within("the copy ends", || !runs(copy));
+            wait_until("the copy ends", || !runs(copy));
         }
         assert_eq!(square_fourth(3).0, 9);
     }
@@ -241,9 +241,9 @@ async fn forks_asynchronously(call: Call) -> libc::pid_t {
     fork(call)
 }
 
-/// Forks where other threads of the worker are waited for afterwards, which the copies do not have.
+/// Forks where the original then waits for other threads of the worker, which the copies do not have.
 #[parallel(kind = "process", pool = FOURTH)]
-fn forks_within(call: Call) -> Vec<libc::pid_t> {
+fn forks_inside_calls(call: Call) -> Vec<libc::pid_t> {
     let mut copies: Vec<_> = forks_at_every_thousandth::map((0..4_000).map(|n| (call, n))).chunk_size(100).collect();
     copies.push(forks_asynchronously::submit(call).join().expect("it does not panic"));
     copies.push(pollster::block_on(forks_asynchronously(call)));
@@ -252,12 +252,12 @@ fn forks_within(call: Call) -> Vec<libc::pid_t> {
 }
 
 #[test]
-fn a_copy_that_waits_for_threads_of_the_worker_ends() {
+fn a_copy_that_would_wait_for_missing_threads_ends() {
     for call in CALLS {
-        let copies = forks_within(call);
+        let copies = forks_inside_calls(call);
         assert!(copies.len() == 6 && copies.iter().all(|copy| *copy > 0), "{copies:?}");
         for copy in copies {
-            within("the copy ends", || !runs(copy));
+            wait_until("the copy ends", || !runs(copy));
         }
     }
 }
@@ -266,23 +266,23 @@ worker!(FIFTH, square_fifth);
 
 #[parallel(kind = "process", pool = FIFTH)]
 fn forks_with_vfork() -> u64 {
-    /// Starts a child that shares this process's memory, on a stack of its own, as `vfork` and `posix_spawn` do; it runs
-    /// `child` before this process goes on.
+    /// Starts a child that shares this process's memory, on a stack of its own, as `vfork` and `posix_spawn` do. The
+    /// child runs `child` before this process goes on.
     fn vfork(child: extern "C" fn(*mut libc::c_void) -> libc::c_int) -> libc::pid_t {
         let mut stack = vec![0_u128; 1 << 14];
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the stack is large, aligned, and outlives the child, which this thread waits for.
+        // SAFETY: the stack is large enough, aligned, and outlives the child, for which this thread waits.
         unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, std::ptr::null_mut()) }
     }
     extern "C" fn child(_: *mut libc::c_void) -> libc::c_int {
-        // What answering does in the child: this process is not the worker, as far as the kernel knows.
+        // The check that precedes a reply: the child's process id is not the worker's.
         i32::from(id() == WORKER.load(std::sync::atomic::Ordering::Relaxed))
     }
     static WORKER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     WORKER.store(id(), std::sync::atomic::Ordering::Relaxed);
     let pid = vfork(child);
     let mut status = 0;
-    // SAFETY: waits for the child, and writes its status.
+    // SAFETY: `status` is valid for the write.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     u64::from(waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0)
 }
@@ -303,35 +303,35 @@ fn a_task_may_start_programs() {
     assert!(starts_a_program());
 }
 
-static KILLED: Pool = Pool::process("killed").threads(1);
+static KILLED: Pool = Pool::process("killed_while_replying").threads(1);
 
 #[parallel(kind = "process", pool = KILLED)]
-fn always_some(told: Sender<u32>, length: usize) -> Option<Bytes> {
-    told.send(id()).expect("somebody receives");
+fn send_pid_and_some(sender: Sender<u32>, length: usize) -> Option<Bytes> {
+    sender.send(id()).expect("the receiver is alive");
     Some(vec![1; length].into())
 }
 
 #[parallel(kind = "process", pool = KILLED)]
-fn always_fails(told: Sender<u32>) -> Result<Option<Bytes>, String> {
-    told.send(id()).expect("somebody receives");
+fn send_pid_and_fail(sender: Sender<u32>) -> Result<Option<Bytes>, String> {
+    sender.send(id()).expect("the receiver is alive");
     Err("always".into())
 }
 
 #[test]
-fn a_worker_that_is_killed_while_it_answers_has_answered_or_not() {
+fn a_worker_killed_while_it_replies_has_replied_or_not() {
     let mut died = 0;
     for round in 0..150_u32 {
-        let (told, tells) = channel::<u32>();
+        let (sender, receiver) = channel::<u32>();
         let killer = std::thread::spawn(move || {
-            let worker = tells.recv().expect("it runs");
+            let worker = receiver.recv().expect("it runs");
             (0..round * 40).for_each(|_| std::hint::spin_loop());
-            // SAFETY: two numbers. The pool waits for no worker before the result below is there or the worker has ended.
+            // SAFETY: `kill` takes numbers. The worker is not reaped before its reply is read or it has ended.
             unsafe { libc::kill(worker.cast_signed(), libc::SIGKILL) };
         });
         let outcome = if round % 3 == 0 {
-            always_fails::submit(told).join().map(|answer| assert_eq!(answer.err(), Some("always".into())))
+            send_pid_and_fail::submit(sender).join().map(|answer| assert_eq!(answer.err(), Some("always".into())))
         } else {
-            always_some::submit(told, 70_000).join().map(|answer| {
+            send_pid_and_some::submit(sender, 70_000).join().map(|answer| {
                 assert!(answer.is_some_and(|bytes| bytes.len() == 70_000));
             })
         };
@@ -348,14 +348,14 @@ fn a_worker_that_is_killed_while_it_answers_has_answered_or_not() {
     assert!(died > 0, "none was killed in time");
 }
 
-/// Set in the program that forks, as the other tests' threads would be gone in its copy.
+/// Set in the program that forks; in this program's copy the threads of other tests would be missing.
 const FORKS: &str = "FANFOLD_TEST_FORKS";
 
 worker!(SIXTH, square_sixth);
 
 #[parallel(kind = "process", pool = SIXTH)]
 fn waits_for(file: PathBuf) -> bool {
-    within("the file is there", || file.exists());
+    wait_until("the file is there", || file.exists());
     true
 }
 
@@ -365,12 +365,12 @@ fn length(bytes: Bytes) -> usize {
 }
 
 #[test]
-fn a_copy_of_the_parent_leaves_the_workers_alone() {
+fn a_copy_of_the_parent_does_not_use_its_workers() {
     if std::env::var_os(FORKS).is_some() {
         return fork_the_parent();
     }
     let mut program = Command::new(std::env::current_exe().expect("this program has a path"));
-    program.args(["a_copy_of_the_parent_leaves_the_workers_alone", "--exact", "--nocapture"]).env(FORKS, "yes");
+    program.args(["a_copy_of_the_parent_does_not_use_its_workers", "--exact", "--nocapture"]).env(FORKS, "yes");
     let output = program.output().expect("it can be started again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -381,21 +381,21 @@ fn fork_the_parent() {
     let worker = square_sixth(1).1;
     assert_eq!(length(vec![1; 1 << 20].into()), 1 << 20);
     let task = waits_for::submit(file.clone());
-    within("it runs", || task.is_running());
+    wait_until("it runs", || task.is_running());
     let copy = fork(Call::Library);
     if copy == 0 {
-        // The task is not this process's to cancel, the pool is not its own, and one that it makes is.
+        // The copy cannot cancel the task or use the pool of its parent, and a pool that it builds works.
         task.cancel();
         let refused = catch_unwind(AssertUnwindSafe(|| square_sixth(2))).is_err();
         let own = Pool::process("own").threads(1).build().expect("there are processes");
         let squares: Vec<(u64, u32)> = square_sixth::map(0..10).on(&own).collect();
         let works = squares.into_iter().map(|(square, _)| square).eq((0..10).map(|n| n * n));
         drop(own);
-        // SAFETY: ends the copy here, without the parent's destructors.
+        // SAFETY: ends the copy without running the parent's destructors.
         unsafe { libc::_exit(i32::from(!(refused && works))) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child, and writes its status.
+    // SAFETY: `status` is valid for the write.
     assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status}");
     std::fs::write(file, "").expect("it can be written");

@@ -1,4 +1,4 @@
-//! Shared memory that nobody needs for a while is given back.
+//! Shared memory that an idle pool does not need is given back.
 
 use std::fs;
 use std::process;
@@ -19,30 +19,30 @@ fn mapped(pid: u32) -> usize {
 static IDLE: Pool = Pool::process("idle").threads(1);
 
 #[parallel(kind = "process", pool = IDLE)]
-fn pass_and_tell(bytes: Bytes) -> (u32, Bytes) {
+fn echo_with_pid(bytes: Bytes) -> (u32, Bytes) {
     (process::id(), bytes)
 }
 
 #[parallel(kind = "process", pool = IDLE)]
-fn pass_alone(bytes: Bytes) -> Bytes {
+fn echo(bytes: Bytes) -> Bytes {
     bytes
 }
 
 #[test]
 fn a_pool_that_is_idle_gives_its_shared_memory_back() {
     const LARGE: usize = 16 << 20;
-    let (worker, _) = pass_and_tell(Bytes::from(vec![1; 10]));
+    let (worker, _) = echo_with_pid(Bytes::from(vec![1; 10]));
     for _ in 0..3 {
-        assert_eq!(pass_alone(Bytes::from(vec![7; LARGE])).len(), LARGE);
+        assert_eq!(echo(Bytes::from(vec![7; LARGE])).len(), LARGE);
     }
-    // One segment each way, kept for the next call.
+    // One segment in each direction is kept for the next call.
     let both = mapped(worker);
     assert!((2 * LARGE..2 * LARGE + (8 << 20)).contains(&both), "{both}");
     let deadline = Instant::now() + Duration::from_mins(1);
     while mapped(worker) > 8 << 20 || mapped(process::id()) > 8 << 20 {
         assert!(Instant::now() < deadline, "{} {}", mapped(worker), mapped(process::id()));
-        // It takes ten seconds: not all of them are for looking.
+        // The memory is given back after ten seconds; polling pauses in between.
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(pass_alone(Bytes::from(vec![7; LARGE])).len(), LARGE);
+    assert_eq!(echo(Bytes::from(vec![7; LARGE])).len(), LARGE);
 }

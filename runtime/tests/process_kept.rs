@@ -1,4 +1,4 @@
-//! Results that are kept cost no mappings of their own, of which a process may have some 65,000.
+//! Results that the caller keeps use no memory mapping each: a process may have some 65,000 mappings.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ fanfold::process_tests!();
 
 static ONE: Pool = Pool::process("one").threads(1);
 
-/// A little more than what goes through the ring.
+/// Bytes of a result: slightly more than fits in a frame of the ring.
 const LEN: usize = 33_000;
 const RESULTS: u32 = 4_000;
 
@@ -32,16 +32,16 @@ fn mappings() -> usize {
 }
 
 #[test]
-fn kept_results_cost_no_mappings() {
+fn kept_results_use_no_mapping_each() {
     assert_eq!(vector(1).len(), LEN);
     let before = mappings();
     let kept: (Vec<Vec<u8>>, Vec<Bytes>, Vec<String>) =
         (vector::map(0..RESULTS).collect(), bytes::map(0..RESULTS).collect(), text::map(0..RESULTS).collect());
     let during = mappings();
     assert!(during < before + 400, "{before} before, {during} with {} results", 3 * RESULTS);
-    let right = |n: u32, found: &[u8]| found.len() == LEN && found.iter().all(|byte| *byte == n.to_ne_bytes()[0]);
-    assert!((0..).zip(&kept.0).all(|(n, found)| right(n, found)));
-    assert!((0..).zip(&kept.1).all(|(n, found)| right(n, found)));
+    let is_intact = |n: u32, found: &[u8]| found.len() == LEN && found.iter().all(|byte| *byte == n.to_ne_bytes()[0]);
+    assert!((0..).zip(&kept.0).all(|(n, found)| is_intact(n, found)));
+    assert!((0..).zip(&kept.1).all(|(n, found)| is_intact(n, found)));
     drop(kept);
     let after = mappings();
     assert!(after < before + 400, "{before} before, {after} when they were dropped");

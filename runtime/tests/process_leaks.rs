@@ -1,4 +1,4 @@
-//! Nothing is left behind: 10,000 tasks and 200 crashes leave this process as it was.
+//! Resources after 10,000 tasks and 200 crashes: no file, thread, mapping or child process is left.
 
 use std::fs;
 use std::process;
@@ -10,7 +10,7 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("workers").threads(2);
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn pass(bytes: Bytes) -> Bytes {
+fn echo(bytes: Bytes) -> Bytes {
     bytes
 }
 
@@ -25,24 +25,24 @@ fn crash(_n: u32) {
 }
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn meet(there: fanfold::Sender<u32>, back: fanfold::Receiver<u32>) {
+fn send_pid_and_wait(there: fanfold::Sender<u32>, back: fanfold::Receiver<u32>) {
     there.send(process::id()).expect("the test listens");
     back.recv().expect("the test answers");
 }
 
-/// Both workers run at once, so both exist and neither is being started.
-fn both_workers() {
+/// Runs a task on both workers at once, so that both exist and neither is starting.
+fn run_on_both_workers() {
     let (there, here) = fanfold::channel();
     let (answer, back) = fanfold::channel();
-    let tasks = [meet::submit(there.clone(), back.clone()), meet::submit(there, back)];
+    let tasks = [send_pid_and_wait::submit(there.clone(), back.clone()), send_pid_and_wait::submit(there, back)];
     let pids = [here.recv(), here.recv()].map(|pid| pid.expect("both are there"));
     assert_ne!(pids[0], pids[1]);
     (0..2).for_each(|n| answer.send(n).expect("they listen"));
     join_all(tasks).expect("no panic");
 }
 
-/// Open files, threads, mappings of shared memory, and child processes.
-fn held() -> [usize; 4] {
+/// The numbers of open files, threads, mappings of shared memory, and child processes.
+fn resources() -> [usize; 4] {
     let files = fs::read_dir("/proc/self/fd").expect("it can be read").count();
     let threads = fs::read_dir("/proc/self/task").expect("it can be read");
     let mut children = 0;
@@ -67,18 +67,18 @@ fn ten_thousand_tasks_and_two_hundred_crashes_leave_nothing_behind() {
         }
         for size in [10, 100_000, 2_000_000] {
             let bytes = Bytes::from(vec![3; size]);
-            assert_eq!(pass(bytes.clone()), bytes);
+            assert_eq!(echo(bytes.clone()), bytes);
         }
-        // Large blocks belong to a worker: with new ones, this process holds none.
+        // Large blocks belong to a worker: after a crash of both, this process holds none.
         crash::submit(0).join().expect_err("it crashes");
         crash::submit(0).join().expect_err("it crashes");
-        both_workers();
+        run_on_both_workers();
     };
     work(100, 10);
-    let before = held();
+    let before = resources();
     work(10_000, 200);
-    let after = held();
-    // One worker may hold segments of its last large blocks, the other one not.
+    let after = resources();
+    // One worker may hold segments for its last large blocks, and the other one not.
     let [files, threads, shared, children] = [0, 1, 2, 3].map(|n| after[n].abs_diff(before[n]));
     assert_eq!((threads, children), (0, 0), "{before:?} {after:?}");
     assert!(files == 0 && shared <= 8, "{before:?} {after:?}");

@@ -1,4 +1,4 @@
-//! What large arguments and results cost in memory: one copy a direction, in memory that both processes see.
+//! Memory for large arguments and results: one copy in each direction, in memory that both processes map.
 
 use std::fs;
 use std::process;
@@ -10,7 +10,7 @@ fanfold::process_tests!();
 
 static ONE: Pool = Pool::process("one").threads(1);
 
-/// Large, so that what else a process needs is little beside it.
+/// Large in comparison with everything else in the processes.
 const LARGE: usize = 64 << 20;
 
 #[parallel(kind = "process", pool = ONE)]
@@ -19,21 +19,21 @@ fn pid() -> u32 {
 }
 
 #[parallel(kind = "process", pool = ONE)]
-fn pass_frame(df: DataFrame) -> DataFrame {
+fn echo_frame(df: DataFrame) -> DataFrame {
     df
 }
 
 #[parallel(kind = "process", pool = ONE)]
-fn pass_view(bytes: Bytes) -> Bytes {
+fn echo_bytes(bytes: Bytes) -> Bytes {
     bytes
 }
 
 #[parallel(kind = "process", pool = ONE)]
-fn pass_vector(bytes: Vec<u8>) -> Vec<u8> {
+fn echo_vector(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Resident bytes of a process: its own, and those that it shares.
+/// Resident bytes of a process: private ones, and shared ones.
 fn resident(pid: u32) -> [usize; 2] {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it can be read");
     ["RssAnon:", "RssShmem:"].map(|name| {
@@ -43,15 +43,15 @@ fn resident(pid: u32) -> [usize; 2] {
     })
 }
 
-/// How much more memory the two processes hold after five calls, in units of what each passes: this one's own, the
-/// worker's own, and what they share.
+/// The growth of resident memory during five calls, in units of [`LARGE`]: private to this process, private to the
+/// worker, and shared.
 fn growth(mut call: impl FnMut()) -> [f64; 3] {
     let worker = pid();
     let [ours, theirs] = [process::id(), worker].map(resident);
     (0..5).for_each(|_| call());
     assert_eq!(pid(), worker);
     let [ours_now, theirs_now] = [process::id(), worker].map(resident);
-    // Both see the same segments: the larger figure counts.
+    // Both processes map the same segments, so the larger figure counts.
     let shared = [ours, theirs].map(|[_, shared]| shared).into_iter().max().unwrap_or(0);
     let shared_now = [ours_now, theirs_now].map(|[_, shared]| shared).into_iter().max().unwrap_or(0);
     [(ours[0], ours_now[0]), (theirs[0], theirs_now[0]), (shared, shared_now)].map(|(before, now)| {
@@ -61,23 +61,23 @@ fn growth(mut call: impl FnMut()) -> [f64; 3] {
 }
 
 #[test]
-fn large_values_are_copied_once_a_direction() {
+fn large_values_are_copied_once_in_each_direction() {
     let numbers = vec![1.5_f64; LARGE / 8];
     let frame = DataFrame::new(numbers.len(), vec![Column::new("x".into(), numbers)]).expect("one column");
     let mut back = DataFrame::empty();
     let [ours, theirs, shared] = growth(|| {
-        // While a result is kept its segment is, too.
+        // A kept result keeps its segment.
         back = DataFrame::empty();
-        back = pass_frame(frame.clone());
+        back = echo_frame(frame.clone());
     });
     assert!(ours < 0.2 && theirs < 0.2 && shared < 2.2, "{ours} {theirs} {shared}");
     assert!(back.equals(&frame));
     drop((back, frame));
     let bytes = Bytes::from(vec![1; LARGE]);
-    let [ours, theirs, shared] = growth(|| assert_eq!(pass_view(bytes.clone()).len(), LARGE));
+    let [ours, theirs, shared] = growth(|| assert_eq!(echo_bytes(bytes.clone()).len(), LARGE));
     assert!(ours < 0.2 && theirs < 0.2 && shared < 0.2, "{ours} {theirs} {shared}: the segments are there");
     drop(bytes);
     let mut vector = vec![1; LARGE];
-    let [ours, theirs, shared] = growth(|| vector = pass_vector(std::mem::take(&mut vector)));
+    let [ours, theirs, shared] = growth(|| vector = echo_vector(std::mem::take(&mut vector)));
     assert!(ours < 0.2 && theirs < 1.2 && shared < 0.2, "{ours} {theirs} {shared}");
 }

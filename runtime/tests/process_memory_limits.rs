@@ -1,4 +1,4 @@
-//! Arguments and results that are too large for a worker's memory: the error names the limit and what to do.
+//! Arguments and results larger than a worker's memory limit: the error names the limit and what to do.
 
 use fanfold::{Bytes, Pool, TaskError, parallel};
 
@@ -34,33 +34,33 @@ fn result(len: usize) -> Result<Vec<u8>, TaskError> {
     Ok(vec![1; len])
 }
 
-/// Checks that the error names the limit, its option and a way out.
+/// Checks that the error names the limit, its option and a remedy.
 #[track_caller]
-fn assert_named(error: &TaskError) {
-    let said = error.to_string();
-    assert!(said.contains("`memory_limit`") && said.contains("104857600 bytes"), "{said}");
-    assert!(said.contains("raise it") && said.contains("send less at once"), "{said}");
+fn assert_names_limit(error: &TaskError) {
+    let text = error.to_string();
+    assert!(text.contains("`memory_limit`") && text.contains("104857600 bytes"), "{text}");
+    assert!(text.contains("raise it") && text.contains("send less at once"), "{text}");
 }
 
 #[test]
-fn an_argument_that_is_copied_and_too_large_is_refused_with_the_limit() {
+fn a_copied_argument_beyond_the_limit_is_an_error_that_names_it() {
     for outcome in [bytes(vec![1; LARGE]), text("a".repeat(LARGE))] {
         let error = outcome.expect_err("it does not fit");
         assert!(matches!(error, TaskError::Wire { .. }), "{error}");
-        assert_named(&error);
+        assert_names_limit(&error);
         assert!(error.to_string().contains("125829120 bytes"), "{error}");
     }
     assert_eq!(bytes(vec![1; 1 << 20]).expect("it fits"), 1 << 20);
-    // Not copied, so not limited.
+    // `Bytes` are shared, not copied, so the limit does not apply.
     assert_eq!(shared(Bytes::from(vec![1; LARGE])).expect("it is shared"), LARGE);
 }
 
 #[test]
-fn what_ends_the_worker_is_told_with_the_limit() {
+fn a_worker_that_dies_of_its_limit_is_an_error_that_names_it() {
     let error = numbers(vec![u64::MAX; LARGE / 8]).expect_err("it does not fit");
     assert!(matches!(error, TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. }), "{error}");
-    assert_named(&error);
+    assert_names_limit(&error);
     let error = result(LARGE).expect_err("it does not fit");
     assert!(matches!(error, TaskError::WorkerDied { signal: Some(libc::SIGABRT), .. }), "{error}");
-    assert_named(&error);
+    assert_names_limit(&error);
 }

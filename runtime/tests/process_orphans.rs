@@ -1,4 +1,4 @@
-//! A parent that is killed leaves no worker behind. It is a process of its own: this very program, told to be it.
+//! Workers of a parent that is killed end. The parent is a process of its own: this program runs itself.
 
 use std::io::{BufRead, BufReader};
 use std::process::{self, Command, Stdio};
@@ -11,25 +11,25 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("workers").threads(2);
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn run_for_ever(told: Sender<u32>) {
-    told.send(process::id()).expect("the parent listens");
+fn run_forever(sender: Sender<u32>) {
+    sender.send(process::id()).expect("the parent listens");
     loop {
         std::hint::spin_loop();
     }
 }
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn sleep_for_ever(told: Sender<u32>) {
-    told.send(process::id()).expect("the parent listens");
+fn sleep_forever(sender: Sender<u32>) {
+    sender.send(process::id()).expect("the parent listens");
     loop {
         std::thread::park();
     }
 }
 
-/// Set for the parent that is killed.
-const VICTIM: &str = "FANFOLD_TEST_VICTIM";
+/// Set in the parent that is killed.
+const IS_PARENT: &str = "FANFOLD_TEST_PARENT";
 
-/// Whether a process runs; one that has ended and that nobody has waited for does not.
+/// Whether a process runs. A zombie does not.
 fn runs(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = status.rsplit(") ").next().and_then(|rest| rest.chars().next());
@@ -37,15 +37,15 @@ fn runs(pid: u32) -> bool {
 }
 
 #[test]
-fn a_parent_that_is_killed_leaves_no_orphans() {
-    if std::env::var_os(VICTIM).is_some() {
+fn workers_of_a_killed_parent_end() {
+    if std::env::var_os(IS_PARENT).is_some() {
         return run_workers();
     }
     let mut parent = Command::new(std::env::current_exe().expect("this program has a path"));
-    parent.args(["a_parent_that_is_killed_leaves_no_orphans", "--exact", "--nocapture"]).env(VICTIM, "yes");
+    parent.args(["workers_of_a_killed_parent_end", "--exact", "--nocapture"]).env(IS_PARENT, "yes");
     let mut parent = parent.stdout(Stdio::piped()).spawn().expect("it can be started again");
     let out = BufReader::new(parent.stdout.take().expect("it is piped"));
-    // On one core the test's name stands before what it prints.
+    // With one test thread the harness prints the test's name in front of the first line.
     let pids = out.lines().map_while(Result::ok).filter_map(|line| line.split_once("worker ")?.1.parse().ok());
     let pids: Vec<u32> = pids.take(2).collect();
     assert!(pids.len() == 2 && pids.iter().all(|pid| runs(*pid)), "{pids:?}");
@@ -60,12 +60,12 @@ fn a_parent_that_is_killed_leaves_no_orphans() {
     assert_eq!(left.filter(|file| file.file_name().to_string_lossy().contains("fanfold")).count(), 0);
 }
 
-/// What the parent does until it is killed.
+/// The body of the parent, until it is killed.
 fn run_workers() {
-    let (told, tells) = channel();
-    let _spins = run_for_ever::submit(told.clone());
-    let _sleeps = sleep_for_ever::submit(told);
-    for pid in tells.iter() {
+    let (sender, receiver) = channel();
+    let _spins = run_forever::submit(sender.clone());
+    let _sleeps = sleep_forever::submit(sender);
+    for pid in receiver.iter() {
         println!("worker {pid}");
     }
 }

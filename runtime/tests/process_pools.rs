@@ -1,4 +1,4 @@
-//! Pools of processes: what they count, how long their workers live, and what they refuse.
+//! Process pools: statistics, the life time of workers, and calls that they refuse.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ fn pid_of_replaced(_n: u32) -> u32 {
 }
 
 #[test]
-fn no_worker_runs_more_tasks_than_it_may_however_they_come() {
+fn no_worker_exceeds_max_tasks_per_worker() {
     let pids = |how: &str, pids: Vec<u32>| {
         let mut counts: HashMap<u32, usize> = HashMap::new();
         pids.into_iter().for_each(|pid| *counts.entry(pid).or_default() += 1);
@@ -43,7 +43,7 @@ fn abort() {
 }
 
 #[test]
-fn a_pool_counts_what_runs_waits_and_has_ended() {
+fn stats_count_running_queued_and_finished_tasks() {
     let (there, here) = channel();
     let (answers, answer) = channel();
     let [first, second] = [(); 2].map(|()| wait_for::submit(there.clone(), answer.clone()));
@@ -72,44 +72,47 @@ fn triple(n: u32) -> u32 {
 }
 
 #[parallel(kind = "cpu", pool = COUNTED)]
-fn misplaced(n: u32) -> u32 {
+fn on_a_process_pool(n: u32) -> u32 {
     n
 }
 
 #[track_caller]
-fn refuses<T>(call: impl FnOnce() -> T, why: &str) {
+fn assert_panics<T>(call: impl FnOnce() -> T, why: &str) {
     let panic = catch_unwind(AssertUnwindSafe(call)).err().expect("it cannot be run there");
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.contains(why), "{message}");
 }
 
 #[test]
-fn what_cannot_be_sent_to_a_process_is_refused() {
+fn closures_and_borrowed_data_cannot_run_on_a_process_pool() {
     let why = "the process pool `counted` cannot run";
-    refuses(|| COUNTED.submit(|| 5).join(), why);
-    refuses(|| COUNTED.map(0..3, |n: u32| n).sum::<u32>(), why);
-    refuses(|| triple::map(0..3).on(&COUNTED).sum::<u32>(), why);
-    refuses(|| misplaced(1), why);
-    refuses(|| misplaced::submit(1).join(), why);
+    assert_panics(|| COUNTED.submit(|| 5).join(), why);
+    assert_panics(|| COUNTED.map(0..3, |n: u32| n).sum::<u32>(), why);
+    assert_panics(|| triple::map(0..3).on(&COUNTED).sum::<u32>(), why);
+    assert_panics(|| on_a_process_pool(1), why);
+    assert_panics(|| on_a_process_pool::submit(1).join(), why);
     let df = df!("x" => 0..3_i64).expect("one column");
-    refuses(|| df.par_chunks(2).on(&COUNTED).map(Ok), why);
+    assert_panics(|| df.par_chunks(2).on(&COUNTED).map(Ok), why);
     let threads = Pool::io("threads").threads(1).build().expect("a pool");
-    refuses(|| square::map(0..3).on(&threads).sum::<u32>(), "the io pool `threads` has no processes");
+    assert_panics(|| square::map(0..3).on(&threads).sum::<u32>(), "the io pool `threads` has no processes");
     assert_eq!(square::map(0..3).on(&COUNTED).sum::<u32>(), 5);
 }
 
 #[parallel(kind = "process", pool = CLOSED)]
-fn too_late(n: u32) -> u32 {
+fn on_a_closed_pool(n: u32) -> u32 {
     n
 }
 
 static CLOSED: Pool = Pool::process("closed").threads(1);
 
 #[test]
-fn a_closed_pool_runs_nothing_more() {
-    assert_eq!(too_late(1), 1);
+fn a_closed_process_pool_runs_no_more_calls() {
+    assert_eq!(on_a_closed_pool(1), 1);
     CLOSED.shutdown(fanfold::Pending::Run);
-    refuses(|| too_late(2), "too_late` cannot run: its pool was closed");
-    refuses(|| too_late::map(0..3).sum::<u32>(), "too_late` cannot run on all items: its pool was closed");
-    assert!(matches!(too_late::submit(3).join(), Err(fanfold::TaskError::PoolClosed)));
+    assert_panics(|| on_a_closed_pool(2), "on_a_closed_pool` cannot run: its pool was closed");
+    assert_panics(
+        || on_a_closed_pool::map(0..3).sum::<u32>(),
+        "on_a_closed_pool` cannot run on all items: its pool was closed",
+    );
+    assert!(matches!(on_a_closed_pool::submit(3).join(), Err(fanfold::TaskError::PoolClosed)));
 }

@@ -1,7 +1,7 @@
-//! What the operating system may refuse to a program that starts worker processes: the error says what it was and what to
-//! do, and what can be done without it is done.
+//! System calls that fail for a program with worker processes: the error names the call and what to do, and everything
+//! that can work without the call works.
 //!
-//! Each test runs in a process of its own: this program once more, which is refused something.
+//! Each test runs in a process of its own: this program runs itself under the restriction.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -11,17 +11,17 @@ use fanfold::{Pool, Receiver, Sender, TaskError, channel, parallel};
 
 fanfold::process_tests!();
 
-/// Set in the process that runs a test's body.
-const BODY: &str = "FANFOLD_TEST_BODY";
+/// Set in the process that runs the body of a test.
+const IN_CHILD: &str = "FANFOLD_TEST_BODY";
 
-/// Runs the test's body in a process of its own.
-fn alone(test: &str, body: fn()) {
-    if std::env::var_os(BODY).is_some() {
+/// Runs the body of the test in a process of its own.
+fn in_child(test: &str, body: fn()) {
+    if std::env::var_os(IN_CHILD).is_some() {
         return body();
     }
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
-    // Through pipes: a standard output that is a long file would be beyond a limit of files' lengths.
-    let output = child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").output();
+    // Through pipes: the limit on file sizes would also apply to a long standard output that is a file.
+    let output = child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").output();
     let output = output.expect("it can be started again");
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }
@@ -36,8 +36,8 @@ fn double(n: u32) -> Result<u32, TaskError> {
     }
 }
 
-/// Has the system answer the call of this number with an error, to this thread and all that it starts.
-fn refuse(call: libc::c_long, error: i32) {
+/// Makes the system call of this number fail with `error` on this thread and all that it starts.
+fn deny(call: libc::c_long, error: i32) {
     let statement = |code: u32, k: u32, on_true: u8, on_false: u8| libc::sock_filter {
         code: u16::try_from(code).expect("it is short"),
         jt: on_true,
@@ -52,38 +52,38 @@ fn refuse(call: libc::c_long, error: i32) {
         statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
     let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: a filter that is alive, of the length that is said.
+    // SAFETY: `program` points to the filter, which is alive, and has its length.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
     }
 }
 
-/// Every way to call fails, and each error says all of this.
+/// Fails every way to call, and checks that each error contains all parts.
 #[track_caller]
-fn fails_and_says(expected: &[&str]) {
+fn assert_fails_with(expected: &[&str]) {
     let submitted = double::submit(1).join().expect_err("it is refused").to_string();
     let direct = double(1).expect_err("it is refused").to_string();
     let item = double::map([1]).collect::<Vec<_>>().pop().expect("one item").expect_err("it is refused").to_string();
-    for said in [submitted, direct, item] {
-        assert!(expected.iter().all(|part| said.contains(part)), "{said}");
-        assert!(!said.contains("init()"), "{said}");
+    for text in [submitted, direct, item] {
+        assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+        assert!(!text.contains("init()"), "{text}");
     }
 }
 
 #[test]
-fn shared_memory_that_a_sandbox_denies() {
-    alone("shared_memory_that_a_sandbox_denies", || {
-        refuse(libc::SYS_memfd_create, libc::EPERM);
-        fails_and_says(&["shared memory (memfd_create)", "Operation not permitted", "seccomp"]);
+fn denied_shared_memory_is_named() {
+    in_child("denied_shared_memory_is_named", || {
+        deny(libc::SYS_memfd_create, libc::EPERM);
+        assert_fails_with(&["shared memory (memfd_create)", "Operation not permitted", "seccomp"]);
     });
 }
 
 #[test]
-fn sockets_that_a_sandbox_denies() {
-    alone("sockets_that_a_sandbox_denies", || {
-        refuse(libc::SYS_socketpair, libc::ENOSYS);
-        fails_and_says(&["a pair of sockets (socketpair)", "not implemented", "seccomp"]);
+fn denied_sockets_are_named() {
+    in_child("denied_sockets_are_named", || {
+        deny(libc::SYS_socketpair, libc::ENOSYS);
+        assert_fails_with(&["a pair of sockets (socketpair)", "not implemented", "seccomp"]);
         let panic = std::panic::catch_unwind(channel::<u32>).expect_err("it is refused");
         let message = panic.downcast_ref::<String>().expect("a message");
         assert!(message.contains("socketpair") && message.contains("seccomp"), "{message}");
@@ -91,31 +91,31 @@ fn sockets_that_a_sandbox_denies() {
 }
 
 #[test]
-fn processes_that_a_sandbox_denies() {
-    alone("processes_that_a_sandbox_denies", || {
-        refuse(libc::SYS_execve, libc::EACCES);
-        fails_and_says(&["to run this program once more", "Permission denied", "noexec"]);
+fn denied_processes_are_named() {
+    in_child("denied_processes_are_named", || {
+        deny(libc::SYS_execve, libc::EACCES);
+        assert_fails_with(&["to run this program once more", "Permission denied", "noexec"]);
     });
 }
 
 #[test]
-fn memory_limits_that_a_sandbox_denies() {
+fn denied_memory_limits_are_named() {
     static LIMITED: Pool = Pool::process("limited").threads(1).memory_limit(1 << 30);
     #[parallel(kind = "process", pool = LIMITED)]
     fn limited() -> Result<u32, TaskError> {
         Ok(1)
     }
-    alone("memory_limits_that_a_sandbox_denies", || {
-        refuse(libc::SYS_prlimit64, libc::EPERM);
+    in_child("denied_memory_limits_are_named", || {
+        deny(libc::SYS_prlimit64, libc::EPERM);
         let error = limited().expect_err("it is refused").to_string();
         assert!(error.contains("a memory limit (setrlimit)") && error.contains("seccomp"), "{error}");
     });
 }
 
 #[test]
-fn a_kernel_without_pidfds_does() {
-    alone("a_kernel_without_pidfds_does", || {
-        refuse(libc::SYS_pidfd_open, libc::ENOSYS);
+fn a_kernel_without_pidfds_is_sufficient() {
+    in_child("a_kernel_without_pidfds_is_sufficient", || {
+        deny(libc::SYS_pidfd_open, libc::ENOSYS);
         for _ in 0..3 {
             assert_eq!(double(21).expect("no pidfd is needed"), 42);
             let error = double(0).expect_err("it aborts");
@@ -127,11 +127,11 @@ fn a_kernel_without_pidfds_does() {
 }
 
 #[test]
-fn a_status_that_nobody_has_is_called_unknown() {
-    alone("a_status_that_nobody_has_is_called_unknown", || {
-        // Kernels since 6.15 tell it with the pidfd, by this call.
-        refuse(libc::SYS_ioctl, libc::ENOTTY);
-        // SAFETY: a signal, and what to do about it.
+fn a_lost_exit_status_is_reported_as_unknown() {
+    in_child("a_lost_exit_status_is_reported_as_unknown", || {
+        // Since Linux 6.15 a pidfd gives the exit status too, by this call.
+        deny(libc::SYS_ioctl, libc::ENOTTY);
+        // SAFETY: `SIG_IGN` installs no handler.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         let error = double(0).expect_err("it aborts");
         let TaskError::WorkerDied { signal: None, code: None, message, .. } = &error else { panic!("{error:?}") };
@@ -140,9 +140,9 @@ fn a_status_that_nobody_has_is_called_unknown() {
     });
 }
 
-/// Whether this process may change its root and mounts.
+/// Whether this process may change its root folder and mounts.
 fn is_root() -> bool {
-    // SAFETY: it only asks.
+    // SAFETY: `geteuid` has no preconditions.
     let root = unsafe { libc::geteuid() } == 0;
     if !root {
         eprintln!("left out: it wants root");
@@ -151,30 +151,30 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn a_system_without_proc() {
-    alone("a_system_without_proc", || {
+fn workers_start_without_proc() {
+    in_child("workers_start_without_proc", || {
         if !is_root() {
             return;
         }
         let folder = tempfile::tempdir().expect("there is room");
         let path = std::ffi::CString::new(folder.path().to_str().expect("UTF-8")).expect("no NUL");
-        // SAFETY: a path that is alive.
+        // SAFETY: the path is a C string that is alive.
         if unsafe { libc::chroot(path.as_ptr()) } != 0 {
             return eprintln!("left out: {}", std::io::Error::last_os_error());
         }
-        fails_and_says(&["/proc/self/exe", "`/proc` is not mounted"]);
-        // The folder is out of reach: the parent's temporary folder keeps it, empty.
+        assert_fails_with(&["/proc/self/exe", "`/proc` is not mounted"]);
+        // The folder cannot be removed from inside; it stays, empty, in the parent's temporary folder.
         std::mem::forget(folder);
     });
 }
 
 #[test]
-fn a_system_without_dev_null() {
-    alone("a_system_without_dev_null", || {
+fn workers_start_without_dev_null() {
+    in_child("workers_start_without_dev_null", || {
         if !is_root() {
             return;
         }
-        // SAFETY: names that are alive; the mounts are of this process and its children alone.
+        // SAFETY: the names are C strings; the mounts affect only this process and its children.
         let mounted = unsafe {
             libc::unshare(libc::CLONE_NEWNS) == 0
                 && libc::mount(
@@ -195,27 +195,27 @@ fn a_system_without_dev_null() {
 }
 
 #[test]
-fn a_program_without_standard_streams() {
-    alone("a_program_without_standard_streams", || {
-        // SAFETY: nobody uses them here.
+fn workers_start_without_standard_streams() {
+    in_child("workers_start_without_standard_streams", || {
+        // SAFETY: no other thread uses the streams in this process.
         (0..3).for_each(|fd| _ = unsafe { libc::close(fd) });
         let doubled = (1..5).map(|n| double(n).ok()).collect::<Vec<_>>();
         let died = double(0).is_err_and(|error| matches!(error, TaskError::WorkerDied { signal: Some(6), .. }));
-        // Nothing can be printed.
+        // Nothing can be printed, so the exit status is the result.
         process::exit(i32::from(doubled != [Some(2), Some(4), Some(6), Some(8)] || !died));
     });
 }
 
 #[test]
-fn a_user_that_may_have_no_more_processes() {
-    alone("a_user_that_may_have_no_more_processes", || {
+fn a_process_limit_is_named() {
+    in_child("a_process_limit_is_named", || {
         if !is_root() {
             return;
         }
-        // The threads are there; its workers are not.
+        // Starts the threads of the pool; its worker aborts.
         assert!(double(0).is_err());
         let user = 200_000 + process::id();
-        // SAFETY: numbers, and limits that are alive. The limit is that of a user of this test's own.
+        // SAFETY: the pointers are to limits that are alive. Only this test uses the user id.
         let (limited, limit) = unsafe {
             let mut limit: libc::rlimit = std::mem::zeroed();
             assert_eq!(libc::getrlimit(libc::RLIMIT_NPROC, &raw mut limit), 0);
@@ -226,8 +226,8 @@ fn a_user_that_may_have_no_more_processes() {
         if !limited {
             return eprintln!("left out: {}", std::io::Error::last_os_error());
         }
-        fails_and_says(&["/proc/self/exe", "Resource temporarily unavailable", "RLIMIT_NPROC"]);
-        // SAFETY: a limit that is alive.
+        assert_fails_with(&["/proc/self/exe", "Resource temporarily unavailable", "RLIMIT_NPROC"]);
+        // SAFETY: `limit` is valid for the read.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) }, 0);
         assert_eq!(double(4).expect("there may be processes again"), 8);
     });
@@ -240,16 +240,16 @@ fn forbid_all_files() -> Result<u32, TaskError> {
 }
 
 #[test]
-fn a_task_that_forbids_itself_all_files_leaves_no_thread_that_spins() {
-    alone("a_task_that_forbids_itself_all_files_leaves_no_thread_that_spins", || {
+fn a_worker_without_descriptors_has_no_spinning_thread() {
+    in_child("a_worker_without_descriptors_has_no_spinning_thread", || {
         let pid = forbid_all_files().expect("it may");
-        // The state of a thread that spins is `R`, however little of a busy machine it gets.
+        // A spinning thread is in state `R`, however little time a busy machine gives it.
         let runs = || {
             let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten();
             let stats = threads.map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
             stats.filter(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('R'))).count() > 0
         };
-        // The watching thread polls once a second: the first poll after the limit is over by then.
+        // The worker's thread polls once a second; the first poll under the limit is over by then.
         let begun = std::time::Instant::now();
         let (mut seen, mut running) = (0, 0);
         while begun.elapsed().as_secs() < 3 {
@@ -264,49 +264,49 @@ fn a_task_that_forbids_itself_all_files_leaves_no_thread_that_spins() {
 }
 
 #[test]
-fn an_address_space_that_is_used_up() {
-    // One thread: with two, the call that aborts may run on the second one's worker, and the first one's lives on.
+fn an_exhausted_address_space_is_named() {
+    // One thread: with two, the aborting call might run on the second worker, and the first one would survive.
     static SINGLE: Pool = Pool::process("single").threads(1);
     #[parallel(kind = "process", pool = SINGLE)]
     fn triple(n: u32) -> Result<u32, TaskError> {
         if n == 0 { process::abort() } else { Ok(3 * n) }
     }
-    alone("an_address_space_that_is_used_up", || {
-        // The pool's threads are there; its workers are not.
+    in_child("an_exhausted_address_space_is_named", || {
+        // Starts the threads of the pool; its worker aborts.
         assert_eq!(triple(1).expect("there is memory"), 3);
         assert!(triple(0).is_err());
-        // A thread that has just begun maps the stack of its signal handlers: it aborts where that is refused.
+        // A thread that has just started maps its signal stack, and aborts if that fails.
         wait_until_others_sleep();
         let pages = fs::read_to_string("/proc/self/statm").expect("it can be read");
         let pages: u64 = pages.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
-        // The ring of a worker takes 530 kB.
+        // The rings of a worker take 530 kB.
         let limit = libc::rlimit { rlim_cur: pages * 4096 + (64 << 10), rlim_max: libc::RLIM_INFINITY };
         let mut filled = Vec::new();
-        // SAFETY: a limit that is alive.
+        // SAFETY: `limit` is valid for the read.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
-        // What was free within the limit is taken, so that the next mapping is refused.
+        // Takes everything that is free within the limit, so that the next mapping fails.
         while let Some(mapping) = map(64 << 10) {
             filled.push(mapping);
         }
         let errors = [triple(1).map_err(|error| error.to_string())];
         let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: a limit that is alive.
+        // SAFETY: `limit` is valid for the read.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
-        let [Err(said)] = errors else { panic!("nothing was refused") };
-        assert!(said.contains("(mmap)") && said.contains("address space") && said.contains("ulimit -v"), "{said}");
+        let [Err(text)] = errors else { panic!("nothing was refused") };
+        assert!(text.contains("(mmap)") && text.contains("address space") && text.contains("ulimit -v"), "{text}");
         assert_eq!(triple(2).expect("there is memory again"), 6);
     });
 }
 
 /// Waits until all other threads of this process sleep.
 fn wait_until_others_sleep() {
-    // SAFETY: no arguments.
+    // SAFETY: `gettid` has no preconditions.
     let own = unsafe { libc::gettid() }.to_string();
     let is_busy = || {
         let threads = fs::read_dir("/proc/self/task").expect("it can be read").flatten();
         let others = threads.filter(|thread| *thread.file_name() != *own);
         let stats: Vec<_> = others.map(|thread| fs::read_to_string(thread.path().join("stat"))).collect();
-        // What cannot be read has ended.
+        // A thread whose state cannot be read has ended.
         stats.iter().flatten().any(|stat| !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')))
     };
     let begun = std::time::Instant::now();
@@ -318,7 +318,7 @@ fn wait_until_others_sleep() {
 
 fn map(len: usize) -> Option<*mut libc::c_void> {
     let (access, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping at a place of the system's choice.
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start)
 }
@@ -332,11 +332,11 @@ fn sum(receivers: Vec<Receiver<u32>>, total: Sender<u32>) -> Result<usize, TaskE
 
 fn limit_files(limit: u64) {
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-    // SAFETY: a limit that is alive.
+    // SAFETY: `limit` is valid for the read.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
-/// A call with so many channels among its arguments.
+/// A call with `count` channels among its arguments.
 fn call_with(count: u32) -> Result<usize, TaskError> {
     let (total, totals) = channel();
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| channel()).unzip();
@@ -349,26 +349,26 @@ fn call_with(count: u32) -> Result<usize, TaskError> {
 }
 
 #[test]
-fn many_channels_in_a_call() {
-    alone("many_channels_in_a_call", || {
+fn too_many_channels_in_a_call_are_an_error() {
+    in_child("too_many_channels_in_a_call_are_an_error", || {
         limit_files(4_000);
         for count in [1, 16, 17, 199] {
             assert_eq!(call_with(count).expect("there are files enough"), count as usize);
         }
         for count in [201, 300, 1_000] {
-            let said = call_with(count).expect_err("they are too many for one call").to_string();
-            assert!(said.contains("more than 200 ends of channels") && said.contains("several calls"), "{said}");
+            let text = call_with(count).expect_err("they are too many for one call").to_string();
+            assert!(text.contains("more than 200 ends of channels") && text.contains("several calls"), "{text}");
         }
         limit_files(500);
-        // Here there are files enough, but not for a second handle to each, which goes to the worker.
-        let said = call_with(180).expect_err("there are not").to_string();
-        assert!(said.contains("(dup)") && said.contains("RLIMIT_NOFILE"), "{said}");
+        // Enough descriptors for the channels, but not for the duplicates that go to the worker.
+        let text = call_with(180).expect_err("there are not").to_string();
+        assert!(text.contains("(dup)") && text.contains("RLIMIT_NOFILE"), "{text}");
         assert_eq!(double(4).expect("the pool works on"), 8);
     });
 }
 
 #[test]
-fn more_channels_than_a_worker_may_have_files() {
+fn more_channels_than_a_workers_descriptors_are_an_error() {
     static FEW: Pool = Pool::process("few").threads(1);
     #[parallel(kind = "process", pool = FEW)]
     fn limit_itself() -> Result<u32, TaskError> {
@@ -379,12 +379,12 @@ fn more_channels_than_a_worker_may_have_files() {
     fn count(receivers: Vec<Receiver<u32>>) -> Result<(usize, u32), TaskError> {
         Ok((receivers.len(), process::id()))
     }
-    alone("more_channels_than_a_worker_may_have_files", || {
+    in_child("more_channels_than_a_workers_descriptors_are_an_error", || {
         let before = limit_itself().expect("it may");
         let (_senders, receivers): (Vec<_>, Vec<_>) = (0..100).map(|_| channel()).unzip();
-        let said = count(receivers).expect_err("the worker may not have as many").to_string();
-        assert!(said.contains("RLIMIT_NOFILE"), "{said}");
-        // Another worker has the limit of the program.
+        let text = count(receivers).expect_err("the worker may not have as many").to_string();
+        assert!(text.contains("RLIMIT_NOFILE"), "{text}");
+        // A new worker has the limit of the program.
         let (_senders, receivers): (Vec<_>, Vec<_>) = (0..100).map(|_| channel()).unzip();
         let (received, after) = count(receivers).expect("there are files enough");
         assert!(received == 100 && after != before);
@@ -392,12 +392,12 @@ fn more_channels_than_a_worker_may_have_files() {
 }
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn zeros(len: usize, beside: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-    Ok(vec![0; len + beside.len()])
+fn zeros(len: usize, argument: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+    Ok(vec![0; len + argument.len()])
 }
 
 fn limit_file_size(limit: u64) {
-    // SAFETY: room for a limit, and a limit.
+    // SAFETY: `now` is valid for the write and the read.
     unsafe {
         let mut now: libc::rlimit = std::mem::zeroed();
         assert_eq!(libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut now), 0);
@@ -407,20 +407,20 @@ fn limit_file_size(limit: u64) {
 }
 
 #[test]
-fn files_that_may_not_be_long() {
-    alone("files_that_may_not_be_long", || {
+fn a_file_size_limit_is_named() {
+    in_child("a_file_size_limit_is_named", || {
         limit_file_size(64 << 10);
-        fails_and_says(&["memfd_create", "File too large", "RLIMIT_FSIZE"]);
-        // The rings of a worker take 530 kB, a block 1 MiB at least.
+        assert_fails_with(&["memfd_create", "File too large", "RLIMIT_FSIZE"]);
+        // The rings of a worker take 530 kB, and a block at least 1 MiB.
         limit_file_size(600 << 10);
         assert_eq!(double(1).expect("there may be workers"), 2);
-        for (len, beside) in [(100_000, Vec::new()), (0, vec![0; 100_000])] {
-            let said = zeros(len, beside).expect_err("it needs a block").to_string();
-            assert!(said.contains("RLIMIT_FSIZE"), "{said}");
+        for (len, argument) in [(100_000, Vec::new()), (0, vec![0; 100_000])] {
+            let text = zeros(len, argument).expect_err("it needs a block").to_string();
+            assert!(text.contains("RLIMIT_FSIZE"), "{text}");
         }
         let (sender, _receiver) = channel();
-        let said = sender.send(vec![0_u8; 700_000]).expect_err("it goes in memory of its own").to_string();
-        assert!(said.contains("RLIMIT_FSIZE"), "{said}");
+        let text = sender.send(vec![0_u8; 700_000]).expect_err("it goes in memory of its own").to_string();
+        assert!(text.contains("RLIMIT_FSIZE"), "{text}");
         assert_eq!(double(2).expect("its worker lives"), 4);
     });
 }

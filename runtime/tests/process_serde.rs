@@ -1,6 +1,6 @@
-//! Serde's attributes, and what is written by hand: values arrive as they were, or an error says why they cannot.
+//! Serde attributes and hand-written serde code: values arrive unchanged, or an error says why they cannot be sent.
 
-#![allow(dead_code, reason = "some fields are only sent")]
+#![allow(dead_code, reason = "some fields are only serialized")]
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 fanfold::process_tests!();
 
-fn said(payload: &(dyn std::any::Any + Send)) -> String {
+fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     payload
         .downcast_ref::<String>()
         .cloned()
@@ -27,8 +27,8 @@ fn said(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap()
 }
 
-/// A function that gets a type, one that gives it, and one that does either in a channel; each must be refused, with
-/// these words, and a call behind it must not notice.
+/// Functions that take the type, return it, and send it in a channel. Each must fail with this message, and the call
+/// after it must not be affected.
 macro_rules! refused {
     ($test:ident, $type:ty, $values:expr, $words:expr) => {
         mod $test {
@@ -53,11 +53,11 @@ macro_rules! refused {
             #[test]
             fn is_refused() {
                 let words: &str = $words;
-                let check = |said: &str| assert!(said.contains(words), "{said}");
+                let check = |text: &str| assert!(text.contains(words), "{text}");
                 let values = || -> Vec<$type> { $values };
                 for value in values() {
                     let panic = catch_unwind(AssertUnwindSafe(|| get(value, 5))).expect_err("refused");
-                    check(&said(&*panic));
+                    check(&message_of(&*panic));
                 }
                 for (which, value) in values().into_iter().enumerate() {
                     check(&get::submit(value, 5).join().expect_err("refused").to_string());
@@ -71,7 +71,7 @@ macro_rules! refused {
                 let outcomes: Vec<Result<u32, TaskError>> = both::map(many).collect();
                 outcomes.iter().for_each(|outcome| check(&outcome.as_ref().expect_err("refused").to_string()));
                 let panic = catch_unwind(|| give::map(0..3).collect::<Vec<_>>()).expect_err("refused");
-                check(&said(&*panic));
+                check(&message_of(&*panic));
                 let (sender, receiver) = fanfold::channel::<$type>();
                 for value in values() {
                     let error = match sender.send(value) {
@@ -202,7 +202,7 @@ struct Nested {
     inner: Vec<(u8, Option<NotRead>)>,
 }
 refused!(
-    a_field_deep_inside,
+    a_nested_field,
     Nested,
     vec![Nested { inner: vec![(1, None), (2, Some(NotRead { total: 3, id: 4 }))] }],
     "`NotRead` writes 2 fields and reads 1"
@@ -229,9 +229,14 @@ enum TaggedBeside {
     Nothing,
     One { a: u8 },
 }
-refused!(a_tag_beside_its_content, TaggedBeside, vec![TaggedBeside::One { a: 1 }, TaggedBeside::Nothing], "serde(tag)");
+refused!(
+    an_adjacently_tagged_enum,
+    TaggedBeside,
+    vec![TaggedBeside::One { a: 1 }, TaggedBeside::Nothing],
+    "serde(tag)"
+);
 
-/// Reads and writes by hand; the last of its cases agrees with itself.
+/// A type with hand-written serde code. Only in the last case do its two halves agree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ByHand(u8);
 
@@ -266,13 +271,13 @@ impl<'de> Deserialize<'de> for ByHand {
         }
     }
 }
-refused!(a_reason_for_not_writing, ByHand, vec![ByHand(REASON)], "implementation refused it: my reason 42");
-refused!(a_reason_for_not_reading, ByHand, vec![ByHand(UNREADABLE)], "implementation refused it: my reason 43");
-refused!(a_sequence_that_lies, ByHand, vec![ByHand(MISCOUNTED)], "another number of parts than it writes");
+refused!(an_error_of_serialize, ByHand, vec![ByHand(REASON)], "implementation refused it: my reason 42");
+refused!(an_error_of_deserialize, ByHand, vec![ByHand(UNREADABLE)], "implementation refused it: my reason 43");
+refused!(a_sequence_with_a_wrong_length, ByHand, vec![ByHand(MISCOUNTED)], "another number of parts than it writes");
 
 #[cfg(unix)]
 refused!(
-    a_path_that_is_no_text,
+    a_path_that_is_not_utf8,
     PathBuf,
     vec![<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(vec![b'a', 0xff]).into()],
     "implementation refused it: path contains invalid UTF-8 characters"
@@ -302,15 +307,15 @@ fn message(outcome: Result<impl std::fmt::Debug, TaskError>) -> String {
 }
 
 #[test]
-fn arguments_that_are_read_wrongly_cost_no_other_call() {
+fn arguments_that_cannot_be_read_fail_no_other_call() {
     let items: Vec<ByHand> = (0..300).map(|n| ByHand([LONG, FINE, SHORT, 6, 7][n % 5])).collect();
     let outcomes: Vec<Result<u8, TaskError>> = only::map(items.clone()).collect();
     for (item, outcome) in items.into_iter().zip(outcomes) {
         match item.0 {
             LONG => {
-                let said = message(outcome);
-                assert!(said.contains("arguments could not be read: they were not read to their end"), "{said}");
-                assert!(said.contains("`Serialize` and `Deserialize` do not agree"), "{said}");
+                let text = message(outcome);
+                assert!(text.contains("arguments could not be read: they were not read to their end"), "{text}");
+                assert!(text.contains("`Serialize` and `Deserialize` do not agree"), "{text}");
             }
             SHORT => assert!(message(outcome).contains("it ends too early")),
             fine => assert_eq!(outcome.expect("it agrees"), fine),
@@ -329,7 +334,7 @@ fn arguments_that_are_read_wrongly_cost_no_other_call() {
 }
 
 #[test]
-fn results_that_are_read_wrongly_cost_no_other_call_and_run_none_again() {
+fn results_that_cannot_be_read_fail_no_other_call_and_rerun_none() {
     let dir = tempfile::tempdir().expect("there is room");
     let log = dir.path().join("log");
     let kinds = [LONG, FINE, SHORT, 6, UNREADABLE, 7];
@@ -350,14 +355,14 @@ fn results_that_are_read_wrongly_cost_no_other_call_and_run_none_again() {
 }
 
 #[test]
-fn a_channel_goes_on_behind_a_value_that_is_read_wrongly() {
+fn a_channel_continues_after_a_value_that_cannot_be_read() {
     let (sender, receiver) = fanfold::channel::<ByHand>();
     [LONG, FINE].into_iter().for_each(|value| sender.send(ByHand(value)).expect("it can be written"));
     assert!(receiver.recv().expect_err("it is too long").to_string().contains("not read to its end"));
     assert_eq!(receiver.recv().expect("it agrees"), ByHand(FINE));
 }
 
-/// What must go on to work.
+/// A type with every attribute that must keep working.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct All<'a, T> {
@@ -391,7 +396,7 @@ struct All<'a, T> {
 mod in_halves {
     use super::*;
 
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's")]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that `serialize_with` requires")]
     pub(super) fn serialize<S: Serializer>(n: &u32, serializer: S) -> Result<S::Ok, S::Error> {
         (n / 2, n - n / 2).serialize(serializer)
     }
@@ -427,7 +432,7 @@ enum Kind {
     Empty {},
 }
 
-/// serde writes the third as number 2, and reads number 2 as the fourth.
+/// Serde writes the third variant as number 2, and reads number 2 as the fourth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Shifted {
     Created,
@@ -462,7 +467,7 @@ struct OtherCase {
     last_name: u8,
 }
 
-/// Formats without names do not tell these apart, so some types do not, either.
+/// A type that formats without names cannot tell from a tuple, so its serde code need not either.
 #[derive(Debug, Clone, PartialEq)]
 struct StructAsTuple(u8, u8);
 
@@ -500,7 +505,7 @@ impl<'de> Deserialize<'de> for StructAsTuple {
     }
 }
 
-/// Random numbers that depend on the seed alone.
+/// A pseudo-random sequence that is equal in every run with the same seed.
 struct Random(fastrand::Rng);
 
 impl Random {
@@ -512,13 +517,13 @@ impl Random {
         self.0.u64(..)
     }
 
-    /// A number of any length.
+    /// A number of any number of digits.
     fn any(&mut self) -> u64 {
         let shift = self.next() % 64;
         self.next() >> shift
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "any byte will do")]
+    #[allow(clippy::cast_possible_truncation, reason = "only pseudo-random bits are needed")]
     fn byte(&mut self) -> u8 {
         self.any() as u8
     }
@@ -540,7 +545,11 @@ impl Random {
         ['a', 'ä', '€', '\u{10ffff}', '\0'][usize::from(self.byte() % 5)]
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "any number will do")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "only pseudo-random bits are needed"
+    )]
     fn kind(&mut self) -> Kind {
         match self.next() % 6 {
             0 => Kind::Nothing,
@@ -552,7 +561,11 @@ impl Random {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "any number will do")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "only pseudo-random bits are needed"
+    )]
     fn all<T>(&mut self, depth: u8, generic: &mut impl FnMut(&mut Self) -> T) -> All<'static, T> {
         All {
             user_id: u128::from(self.any()) * u128::from(self.any()),
@@ -599,7 +612,7 @@ fn echo(value: All<'static, Option<i64>>, after: u8) -> (All<'static, Option<i64
 }
 
 #[test]
-fn whatever_else_serde_does_arrives_as_it_was() {
+fn all_other_serde_attributes_round_trip() {
     let mut random = Random::new(11);
     let mut generic = |random: &mut Random| random.option(|random| random.any().cast_signed());
     let values: Vec<_> = (0..200).map(|n: u8| (random.all(3, &mut generic), n)).collect();

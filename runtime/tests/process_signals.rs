@@ -1,5 +1,5 @@
-//! Signals and worker processes: those for a whole process group are the parent's, a shutdown that cancels ends what runs,
-//! stopped workers do not hold a pool's end up, and a worker's death is told whatever the program does with its children.
+//! Signals and worker processes: signals to the process group reach only the parent, a cancelling shutdown kills
+//! running tasks, stopped workers do not delay a shutdown, and deaths are reported however the program reaps children.
 #![cfg(target_os = "linux")]
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -11,27 +11,27 @@ use fanfold::{Pending, Pool, Receiver, Sender, Task, TaskError, cancelled, chann
 
 fanfold::process_tests!();
 
-/// Set in the process that runs a test's body.
-const BODY: &str = "FANFOLD_TEST_BODY";
+/// Set in the process that runs the body of a test.
+const IN_CHILD: &str = "FANFOLD_TEST_BODY";
 
-/// Runs the test's body in a process of its own, the first of a process group.
-fn alone(test: &str, body: fn()) {
-    if std::env::var_os(BODY).is_some() {
+/// Runs the body of the test in a process of its own, which leads a process group.
+fn in_child(test: &str, body: fn()) {
+    if std::env::var_os(IN_CHILD).is_some() {
         return body();
     }
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
-    let status = child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").process_group(0).status();
+    let status = child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").process_group(0).status();
     let status = status.expect("it can be started again");
     assert!(status.success(), "{status}");
 }
 
 fn signal(pid: u32, signal: i32) {
-    // SAFETY: two numbers; the process is this test's.
+    // SAFETY: `kill` takes numbers; the process belongs to this test.
     assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0);
 }
 
 fn handle(signal: i32, handler: extern "C" fn(libc::c_int), flags: libc::c_int) {
-    // SAFETY: a zeroed action is a valid one; the handlers of this file do what handlers may.
+    // SAFETY: a zeroed action is valid, and the handlers of this file are async-signal-safe.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
@@ -43,8 +43,8 @@ fn handle(signal: i32, handler: extern "C" fn(libc::c_int), flags: libc::c_int) 
 static WORKERS: Pool = Pool::process("workers").threads(2);
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn meet(told: Sender<u32>, go_on: Receiver<u32>) -> Result<u32, TaskError> {
-    told.send(process::id()).expect("the test listens");
+fn send_pid_and_wait(sender: Sender<u32>, go_on: Receiver<u32>) -> Result<u32, TaskError> {
+    sender.send(process::id()).expect("the test listens");
     Ok(go_on.recv().expect("the test answers"))
 }
 
@@ -59,8 +59,8 @@ fn status_of(command: String) -> Option<i32> {
 }
 
 #[parallel(kind = "process", pool = WORKERS)]
-fn run_for_ever(told: Sender<u32>) -> Result<u32, TaskError> {
-    told.send(process::id()).expect("the test listens");
+fn run_forever(sender: Sender<u32>) -> Result<u32, TaskError> {
+    sender.send(process::id()).expect("the test listens");
     loop {
         std::thread::park();
     }
@@ -75,14 +75,14 @@ extern "C" fn count(_: libc::c_int) {
 const GROUP: [i32; 6] = [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
 #[test]
-fn signals_to_the_process_group_are_the_parents() {
-    alone("signals_to_the_process_group_are_the_parents", || {
+fn signals_to_the_process_group_reach_only_the_parent() {
+    in_child("signals_to_the_process_group_reach_only_the_parent", || {
         GROUP.iter().for_each(|signal| handle(*signal, count, libc::SA_RESTART));
-        let ((told, tells), (answer, go_on)) = (channel(), channel());
-        let task = meet::submit(told, go_on);
-        let worker = tells.recv().expect("it runs");
+        let ((sender, receiver), (answer, go_on)) = (channel(), channel());
+        let task = send_pid_and_wait::submit(sender, go_on);
+        let worker = receiver.recv().expect("it runs");
         for (sent, group_signal) in (1..).zip(GROUP) {
-            // SAFETY: two numbers; this process is the first of its group.
+            // SAFETY: `kill` takes numbers; this process leads its group.
             assert_eq!(unsafe { libc::kill(0, group_signal) }, 0);
             while SIGNALS.load(Ordering::Relaxed) < sent {
                 std::thread::yield_now();
@@ -91,7 +91,7 @@ fn signals_to_the_process_group_are_the_parents() {
         answer.send(7).expect("it listens");
         assert_eq!(task.join().expect("the worker lives").expect("no error"), 7);
         assert_eq!(pid().expect("the same worker"), worker);
-        // What a task starts has the signals as ever.
+        // Programs that a task starts receive the signals as usual.
         for group_signal in GROUP {
             assert_eq!(status_of(format!("kill -{group_signal} $$")), Some(group_signal));
         }
@@ -99,38 +99,38 @@ fn signals_to_the_process_group_are_the_parents() {
 }
 
 #[test]
-fn a_worker_that_is_signalled_while_it_starts_is_started_again() {
-    alone("a_worker_that_is_signalled_while_it_starts_is_started_again", || {
+fn a_worker_killed_by_a_signal_while_it_starts_is_restarted() {
+    in_child("a_worker_killed_by_a_signal_while_it_starts_is_restarted", || {
         handle(libc::SIGTERM, count, libc::SA_RESTART);
-        let storm = std::thread::spawn(|| {
+        let signals = std::thread::spawn(|| {
             for _ in 0..20 {
-                // SAFETY: two numbers; this process is the first of its group.
+                // SAFETY: `kill` takes numbers; this process leads its group.
                 unsafe { libc::kill(0, libc::SIGTERM) };
                 std::thread::yield_now();
             }
         });
         let pids = join_all((0..20).map(|_| pid::submit())).expect("a worker starts");
         assert!(pids.iter().all(Result::is_ok));
-        storm.join().expect("no panic");
+        signals.join().expect("no panic");
     });
 }
 
 #[test]
-fn a_shutdown_that_cancels_kills_what_runs_and_asks_threads_to_stop() {
+fn a_cancelling_shutdown_kills_processes_and_cancels_threads() {
     static PROCESSES: Pool = Pool::process("cancelled").threads(2);
     #[parallel(kind = "process", pool = PROCESSES)]
-    fn endless(told: Sender<u32>) -> Result<u32, TaskError> {
-        told.send(process::id()).expect("the test listens");
+    fn endless(sender: Sender<u32>) -> Result<u32, TaskError> {
+        sender.send(process::id()).expect("the test listens");
         loop {
             std::hint::spin_loop();
         }
     }
-    let (told, tells) = channel();
-    let task = endless::submit(told.clone());
-    let there = told.clone();
+    let (sender, receiver) = channel();
+    let task = endless::submit(sender.clone());
+    let there = sender.clone();
     let direct = std::thread::spawn(move || endless(there));
-    let pids = [tells.recv(), tells.recv()].map(|pid| pid.expect("it runs"));
-    let queued: Vec<_> = (0..10).map(|_| endless::submit(told.clone())).collect();
+    let pids = [receiver.recv(), receiver.recv()].map(|pid| pid.expect("it runs"));
+    let queued: Vec<_> = (0..10).map(|_| endless::submit(sender.clone())).collect();
     PROCESSES.shutdown(Pending::Cancel);
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     assert!(matches!(direct.join().expect("no panic"), Err(TaskError::Cancelled)));
@@ -138,17 +138,17 @@ fn a_shutdown_that_cancels_kills_what_runs_and_asks_threads_to_stop() {
         assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     }
     for pid in pids {
-        // SAFETY: two numbers, and no signal.
+        // SAFETY: signal 0 only checks whether the process exists.
         assert_eq!(unsafe { libc::kill(pid.cast_signed(), 0) }, -1, "a worker runs on");
     }
-    assert!(matches!(endless::submit(told).join(), Err(TaskError::PoolClosed)));
+    assert!(matches!(endless::submit(sender).join(), Err(TaskError::PoolClosed)));
     for pool in [Pool::io("asked"), Pool::cpu("asked")] {
         let pool = pool.threads(2).build().expect("there are threads");
-        let (told, tells) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let runs = |n: u32| {
-            let told = told.clone();
+            let sender = sender.clone();
             move || {
-                told.send(()).expect("the test listens");
+                sender.send(()).expect("the test listens");
                 while !cancelled() {
                     std::thread::yield_now();
                 }
@@ -157,7 +157,7 @@ fn a_shutdown_that_cancels_kills_what_runs_and_asks_threads_to_stop() {
         };
         let running: Vec<Task<u32>> = (0..2).map(|n| pool.submit(runs(n))).collect();
         let queued = pool.submit(runs(9));
-        (0..2).for_each(|_| tells.recv().expect("both run"));
+        (0..2).for_each(|_| receiver.recv().expect("both run"));
         assert!(!cancelled());
         pool.shutdown(Pending::Cancel);
         assert_eq!(join_all(running).expect("they return"), [0, 1]);
@@ -167,11 +167,11 @@ fn a_shutdown_that_cancels_kills_what_runs_and_asks_threads_to_stop() {
 }
 
 #[test]
-fn a_shutdown_of_all_pools_ends_in_its_time() {
-    alone("a_shutdown_of_all_pools_ends_in_its_time", || {
-        let (told, tells) = channel();
-        let task = run_for_ever::submit(told);
-        tells.recv().expect("it runs");
+fn a_shutdown_of_all_pools_ends_within_its_time_limit() {
+    in_child("a_shutdown_of_all_pools_ends_within_its_time_limit", || {
+        let (sender, receiver) = channel();
+        let task = run_forever::submit(sender);
+        receiver.recv().expect("it runs");
         assert!(!fanfold::shutdown(Duration::from_millis(50)), "it runs for ever");
         WORKERS.shutdown(Pending::Cancel);
         assert!(matches!(task.join(), Err(TaskError::Cancelled)));
@@ -183,21 +183,21 @@ fn a_shutdown_of_all_pools_ends_in_its_time() {
 fn pause_at_exit(pause: bool) -> Result<u32, TaskError> {
     extern "C" fn for_ever() {
         loop {
-            // SAFETY: it waits for a signal.
+            // SAFETY: `pause` only waits for a signal.
             unsafe { libc::pause() };
         }
     }
     if pause {
-        // SAFETY: the function lives as long as the program.
+        // SAFETY: the handler is a function of this program, and does not unwind.
         assert_eq!(unsafe { libc::atexit(for_ever) }, 0);
     }
-    // Long enough for each of the pool's workers to get one.
+    // Long enough for each worker of the pool to get one of the tasks.
     std::thread::sleep(Duration::from_millis(20));
     Ok(process::id())
 }
 
 /// A pool of eight workers, all of which have run a task.
-fn eight(pause: bool) -> (Pool, Vec<u32>) {
+fn pool_of_eight(pause: bool) -> (Pool, Vec<u32>) {
     let pool = Pool::process("eight").threads(8).build().expect("there are threads");
     let mut pids = Vec::new();
     while pids.len() < 8 {
@@ -208,36 +208,36 @@ fn eight(pause: bool) -> (Pool, Vec<u32>) {
     (pool, pids)
 }
 
-/// Eight times the time that one worker may take to end is 40 s.
-fn ends_at_once(pool: Pool) {
+/// Checks the time of a shutdown. Eight workers that took their full time one after another would need 40 s.
+fn assert_drops_quickly(pool: Pool) {
     let begun = Instant::now();
     drop(pool);
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 }
 
 #[test]
-fn stopped_workers_do_not_hold_up_the_end_of_their_pool() {
-    let (pool, pids) = eight(false);
+fn stopped_workers_do_not_delay_the_end_of_their_pool() {
+    let (pool, pids) = pool_of_eight(false);
     pids.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
-    ends_at_once(pool);
+    assert_drops_quickly(pool);
 }
 
 #[test]
-fn workers_that_do_not_end_share_the_time_for_that() {
-    let (pool, _) = eight(true);
-    ends_at_once(pool);
+fn workers_that_do_not_end_share_one_grace_period() {
+    let (pool, _) = pool_of_eight(true);
+    assert_drops_quickly(pool);
 }
 
-static PATIENT: Pool = Pool::process("patient").threads(1);
+static TIMED: Pool = Pool::process("timed").threads(1);
 
-#[parallel(kind = "process", pool = PATIENT, timeout = "500ms")]
+#[parallel(kind = "process", pool = TIMED, timeout = "500ms")]
 fn stop_itself() -> Result<u32, TaskError> {
     signal(process::id(), libc::SIGSTOP);
     Ok(process::id())
 }
 
 #[test]
-fn a_time_limit_ends_a_stopped_worker() {
+fn a_timeout_ends_a_stopped_worker() {
     assert!(matches!(stop_itself(), Err(TaskError::TimedOut { .. })));
     let task = stop_itself::submit();
     assert!(matches!(task.join(), Err(TaskError::TimedOut { .. })));
@@ -256,7 +256,7 @@ fn die(how: i32) -> Result<u32, TaskError> {
 
 /// Processor time of this process.
 fn processor_time() -> Duration {
-    // SAFETY: room for the answer.
+    // SAFETY: `usage` is valid for the write.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &raw mut usage), 0);
@@ -268,15 +268,15 @@ fn processor_time() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// Whether the kernel keeps the status of a process that another has waited for: since 6.15.
+/// Whether the kernel keeps the exit status of a process that was reaped elsewhere: since Linux 6.15.
 fn kernel_keeps_status() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("it can be read");
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
-/// Workers die, and the tasks' errors say how, without a busy wait for a status that nobody has.
-fn deaths_are_told() {
+/// Checks that the errors name how workers died, and that no busy wait for a lost exit status takes processor time.
+fn deaths_are_reported() {
     let before = processor_time();
     for how in [libc::SIGKILL, libc::SIGSEGV, 0, libc::SIGABRT] {
         for direct in [true, false] {
@@ -289,26 +289,26 @@ fn deaths_are_told() {
         }
         assert!(pid().is_ok());
     }
-    // A busy wait of 500 ms for each of the eight deaths is 4 s.
+    // Busy waiting 500 ms for each of the eight deaths would take 4 s.
     let used = processor_time().saturating_sub(before);
     assert!(used < Duration::from_secs(2), "{used:?}");
     WORKERS.shutdown(Pending::Run);
 }
 
 #[test]
-fn deaths_are_told_where_children_are_not_waited_for() {
-    alone("deaths_are_told_where_children_are_not_waited_for", || {
-        // SAFETY: a signal, and what to do about it.
+fn deaths_are_reported_while_sigchld_is_ignored() {
+    in_child("deaths_are_reported_while_sigchld_is_ignored", || {
+        // SAFETY: `SIG_IGN` installs no handler.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        deaths_are_told();
+        deaths_are_reported();
     });
 }
 
 #[test]
-fn deaths_are_told_where_the_kernel_keeps_no_zombies() {
-    alone("deaths_are_told_where_the_kernel_keeps_no_zombies", || {
+fn deaths_are_reported_with_sa_nocldwait() {
+    in_child("deaths_are_reported_with_sa_nocldwait", || {
         handle(libc::SIGCHLD, count, libc::SA_NOCLDWAIT);
-        deaths_are_told();
+        deaths_are_reported();
     });
 }
 
@@ -316,14 +316,14 @@ static COLLECTED: AtomicU64 = AtomicU64::new(0);
 
 fn collect_all(options: libc::c_int) -> bool {
     let mut status = 0;
-    // SAFETY: room for a status.
+    // SAFETY: `status` is valid for the write.
     let collected = unsafe { libc::waitpid(-1, &raw mut status, options) } > 0;
     COLLECTED.fetch_add(u64::from(collected), Ordering::Relaxed);
     collected
 }
 
 #[test]
-fn deaths_are_told_where_a_handler_waits_for_all_children() {
+fn deaths_are_reported_while_a_handler_reaps_all_children() {
     extern "C" fn collect(_: libc::c_int) {
         // SAFETY: this thread's own error number, which the code that the signal interrupts may be about to read.
         let error = unsafe { *libc::__errno_location() };
@@ -331,15 +331,15 @@ fn deaths_are_told_where_a_handler_waits_for_all_children() {
         // SAFETY: as above.
         unsafe { *libc::__errno_location() = error };
     }
-    alone("deaths_are_told_where_a_handler_waits_for_all_children", || {
+    in_child("deaths_are_reported_while_a_handler_reaps_all_children", || {
         handle(libc::SIGCHLD, collect, 0);
-        deaths_are_told();
+        deaths_are_reported();
     });
 }
 
 #[test]
-fn deaths_are_told_where_a_thread_waits_for_all_children() {
-    alone("deaths_are_told_where_a_thread_waits_for_all_children", || {
+fn deaths_are_reported_while_a_thread_reaps_all_children() {
+    in_child("deaths_are_reported_while_a_thread_reaps_all_children", || {
         std::thread::spawn(|| {
             loop {
                 if !collect_all(0) {
@@ -347,6 +347,6 @@ fn deaths_are_told_where_a_thread_waits_for_all_children() {
                 }
             }
         });
-        deaths_are_told();
+        deaths_are_reported();
     });
 }

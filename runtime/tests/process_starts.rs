@@ -1,7 +1,8 @@
-//! Worker processes that do not start: the number of starts is bounded whatever the way to call, the error says why, time
-//! limits and cancelling hold while a worker starts, and a failed start leaves nothing behind.
+//! Worker processes that fail to start: the number of attempts is bounded for every kind of call, the error names the
+//! cause, timeouts and cancelling apply during the start, and a failed start leaves nothing behind.
 //!
-//! Each test runs in a process of its own: this program once more, whose workers do at their start what a variable says.
+//! Each test runs in a process of its own: this program runs itself, and a variable says what its workers do at their
+//! start.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -13,14 +14,14 @@ use fanfold::{Pending, Pool, TaskError, join_all, parallel};
 
 fanfold::process_tests!();
 
-/// Set in the process that runs a test's body.
-const BODY: &str = "FANFOLD_TEST_BODY";
+/// Set in the process that runs the body of a test.
+const IN_CHILD: &str = "FANFOLD_TEST_BODY";
 /// What workers do at their start.
 const AT_START: &str = "FANFOLD_TEST_AT_START";
-/// The file that has a byte for each start.
+/// Names the file to which every start of a worker adds a byte.
 const STARTS: &str = "FANFOLD_TEST_STARTS";
 
-/// Does what [`AT_START`] says if this process is a worker; before `main` and before `process_tests!`.
+/// Does what [`AT_START`] says if this process is a worker, before `main` and before `process_tests!`.
 extern "C" fn at_start() {
     let (Ok(what), Ok(path)) = (std::env::var(AT_START), std::env::var(STARTS)) else { return };
     if std::env::var_os("FANFOLD_WORKER_OF").is_none() {
@@ -39,7 +40,7 @@ extern "C" fn at_start() {
     }
 }
 
-/// Whether the first worker asked this a tenth of a second ago or less; its file tells.
+/// Whether the first worker called this at most a tenth of a second ago, by the age of its file.
 fn is_within_a_tenth_of_a_second(path: &str) -> bool {
     let _ = fs::File::create_new(path);
     let first = fs::metadata(path).and_then(|file| file.modified()).expect("it is there");
@@ -47,7 +48,7 @@ fn is_within_a_tenth_of_a_second(path: &str) -> bool {
 }
 
 fn end() -> ! {
-    // SAFETY: it never returns, and runs nothing.
+    // SAFETY: ends the process without running anything else.
     unsafe { libc::_exit(3) }
 }
 
@@ -61,21 +62,21 @@ fn hang() -> ! {
 #[unsafe(link_section = ".init_array.00200")]
 static AT_START_FIRST: extern "C" fn() = at_start;
 
-/// The number of workers that were started.
+/// The number of workers started so far.
 fn starts() -> u64 {
     let path = std::env::var(STARTS).expect("it is set");
     fs::metadata(path).map_or(0, |file| file.len())
 }
 
-/// Runs the test's body in a process of its own, whose workers do `what` at their start.
+/// Runs the body of the test in a process of its own, whose workers do `what` at their start.
 fn with_workers_that(test: &str, what: &str, body: fn()) {
-    if std::env::var_os(BODY).is_some() {
+    if std::env::var_os(IN_CHILD).is_some() {
         return body();
     }
     let path = format!("{}/starts-{test}-{}", env!("CARGO_TARGET_TMPDIR"), process::id());
     let _ = fs::remove_file(&path);
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
-    child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").env(AT_START, what).env(STARTS, &path);
+    child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").env(AT_START, what).env(STARTS, &path);
     let status = child.status().expect("it can be started again");
     let _ = fs::remove_file(&path);
     let _ = fs::remove_file(format!("{path}-first"));
@@ -105,19 +106,19 @@ fn double_all(numbers: Vec<u32>) -> Vec<u32> {
 }
 
 #[track_caller]
-fn says_why(error: &TaskError) {
+fn assert_names_cause(error: &TaskError) {
     let TaskError::WorkerDied { message, .. } = error else { panic!("{error}") };
     assert!(message.contains("in a row have failed") && message.contains("exited with code 3"), "{message}");
 }
 
 #[test]
-fn every_way_to_call_gives_up_and_says_why() {
-    with_workers_that("every_way_to_call_gives_up_and_says_why", "exit", || {
-        says_why(&double(1).expect_err("no worker"));
+fn every_kind_of_call_gives_up_and_names_the_cause() {
+    with_workers_that("every_kind_of_call_gives_up_and_names_the_cause", "exit", || {
+        assert_names_cause(&double(1).expect_err("no worker"));
         assert!(starts() <= 10, "{}", starts());
-        says_why(&double::submit(1).join().expect_err("no worker"));
+        assert_names_cause(&double::submit(1).join().expect_err("no worker"));
         let all: Vec<_> = double::map(0..1_000).collect();
-        all.iter().for_each(|result| says_why(result.as_ref().expect_err("no worker")));
+        all.iter().for_each(|result| assert_names_cause(result.as_ref().expect_err("no worker")));
         let panic = std::panic::catch_unwind(|| double_all((0..100).collect())).expect_err("no worker");
         let message = panic.downcast_ref::<String>().expect("a message");
         assert!(message.contains("exited with code 3"), "{message}");
@@ -126,19 +127,19 @@ fn every_way_to_call_gives_up_and_says_why() {
 }
 
 #[test]
-fn queued_tasks_share_the_error_of_one_series_of_starts() {
-    with_workers_that("queued_tasks_share_the_error_of_one_series_of_starts", "exit", || {
+fn queued_tasks_share_the_error_of_one_series_of_attempts() {
+    with_workers_that("queued_tasks_share_the_error_of_one_series_of_attempts", "exit", || {
         let tasks: Vec<_> = (0..5_000).map(double::submit).collect();
         for task in tasks {
-            says_why(&task.join().expect_err("no worker"));
+            assert_names_cause(&task.join().expect_err("no worker"));
         }
         assert!(starts() <= 60, "{}", starts());
     });
 }
 
 #[test]
-fn retries_do_not_start_workers_without_a_pause() {
-    with_workers_that("retries_do_not_start_workers_without_a_pause", "exit", || {
+fn retries_pause_between_starts_of_workers() {
+    with_workers_that("retries_pause_between_starts_of_workers", "exit", || {
         let error = double_again(1).expect_err("no worker");
         assert!(matches!(error, TaskError::TimedOut { .. }), "{error}");
         assert!(starts() <= 20, "{}", starts());
@@ -148,15 +149,15 @@ fn retries_do_not_start_workers_without_a_pause() {
 static TINY: Pool = Pool::process("tiny").threads(2).memory_limit(1);
 
 #[parallel(kind = "process", pool = TINY)]
-fn has_no_memory(n: u32) -> Result<u32, TaskError> {
+fn without_memory(n: u32) -> Result<u32, TaskError> {
     Ok(n)
 }
 
 #[test]
-fn workers_without_memory_are_not_started_for_ever() {
-    with_workers_that("workers_without_memory_are_not_started_for_ever", "live", || {
-        // What the program has left of its heap may be enough for a task or two.
-        let tasks: Vec<_> = (0..20).map(has_no_memory::submit).collect();
+fn starts_of_workers_without_memory_are_bounded() {
+    with_workers_that("starts_of_workers_without_memory_are_bounded", "live", || {
+        // The memory that the program has left at its start may suffice for a task or two.
+        let tasks: Vec<_> = (0..20).map(without_memory::submit).collect();
         let failed = tasks.into_iter().filter_map(|task| task.join().err());
         let failed: Vec<String> = failed.map(|error| error.to_string()).collect();
         assert!(failed.iter().all(|error| error.contains("memory")), "{failed:#?}");
@@ -165,8 +166,8 @@ fn workers_without_memory_are_not_started_for_ever() {
 }
 
 #[test]
-fn a_start_that_fails_a_few_times_costs_nothing() {
-    with_workers_that("a_start_that_fails_a_few_times_costs_nothing", "exit three times", || {
+fn a_start_that_fails_three_times_fails_no_task() {
+    with_workers_that("a_start_that_fails_three_times_fails_no_task", "exit three times", || {
         let tasks: Vec<_> = (0..100).map(double::submit).collect();
         let all = join_all(tasks).expect("a worker starts");
         assert!(all.into_iter().zip(0..).all(|(result, n)| matches!(result, Ok(same) if same == 2 * n)));
@@ -182,8 +183,8 @@ fn triple(n: u32) -> Result<u32, TaskError> {
 }
 
 #[test]
-fn first_starts_that_fail_all_at_once_cost_nothing() {
-    with_workers_that("first_starts_that_fail_all_at_once_cost_nothing", "exit at first", || {
+fn concurrent_first_starts_that_fail_fail_no_task() {
+    with_workers_that("concurrent_first_starts_that_fail_fail_no_task", "exit at first", || {
         let tasks: Vec<_> = (0..1_000).map(triple::submit).collect();
         let all = join_all(tasks).expect("a worker starts");
         assert!(all.into_iter().zip(0..).all(|(result, n)| matches!(result, Ok(same) if same == 3 * n)));
@@ -191,22 +192,22 @@ fn first_starts_that_fail_all_at_once_cost_nothing() {
 }
 
 #[test]
-fn a_time_limit_holds_while_a_worker_starts() {
-    with_workers_that("a_time_limit_holds_while_a_worker_starts", "hang", || {
+fn a_timeout_applies_while_a_worker_starts() {
+    with_workers_that("a_timeout_applies_while_a_worker_starts", "hang", || {
         let begun = Instant::now();
         let error = double_in_time(1).expect_err("its worker hangs");
         assert!(matches!(error, TaskError::TimedOut { after } if after.as_secs() == 1), "{error}");
         let error = double_in_time::submit(1).join().expect_err("it hangs too");
         assert!(matches!(error, TaskError::TimedOut { .. }), "{error}");
-        // A worker has 30 s to become ready where there is no limit.
+        // Without a timeout a worker has 30 s to become ready.
         assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
         assert_eq!(children(), 0);
     });
 }
 
 #[test]
-fn a_task_is_cancelled_while_its_worker_starts() {
-    with_workers_that("a_task_is_cancelled_while_its_worker_starts", "hang", || {
+fn a_task_can_be_cancelled_while_its_worker_starts() {
+    with_workers_that("a_task_can_be_cancelled_while_its_worker_starts", "hang", || {
         let begun = Instant::now();
         for alone in [true, false] {
             let before = starts();
@@ -232,8 +233,8 @@ fn a_task_is_cancelled_while_its_worker_starts() {
 }
 
 #[test]
-fn a_worker_that_hangs_at_its_start_holds_up_no_other_call() {
-    with_workers_that("a_worker_that_hangs_at_its_start_holds_up_no_other_call", "hang once", || {
+fn a_worker_that_hangs_at_its_start_delays_no_other_call() {
+    with_workers_that("a_worker_that_hangs_at_its_start_delays_no_other_call", "hang once", || {
         let begun = Instant::now();
         let hangs = double::submit(1);
         while starts() == 0 {
@@ -247,7 +248,7 @@ fn a_worker_that_hangs_at_its_start_holds_up_no_other_call() {
     });
 }
 
-/// Child processes, zombies among them.
+/// The number of child processes, including zombies.
 fn children() -> usize {
     let threads = fs::read_dir("/proc/self/task").expect("it can be read").flatten();
     let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
@@ -259,7 +260,7 @@ fn open_files() -> usize {
 }
 
 fn limit_files(limit: u64) {
-    // SAFETY: room for a limit, and a limit.
+    // SAFETY: `now` is valid for the write and the read.
     unsafe {
         let mut now: libc::rlimit = std::mem::zeroed();
         assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
@@ -269,9 +270,9 @@ fn limit_files(limit: u64) {
 }
 
 #[test]
-fn a_failed_start_leaves_neither_processes_nor_files() {
-    with_workers_that("a_failed_start_leaves_neither_processes_nor_files", "live", || {
-        // Whatever is made once is there.
+fn a_failed_start_leaves_neither_processes_nor_descriptors() {
+    with_workers_that("a_failed_start_leaves_neither_processes_nor_descriptors", "live", || {
+        // Creates everything that is created only once.
         assert_eq!(double(1).expect("there are enough files"), 2);
         WORKERS.shutdown(Pending::Run);
         let before = open_files();
@@ -294,8 +295,9 @@ fn a_failed_start_leaves_neither_processes_nor_files() {
             assert_eq!((children(), open_files()), (0, before), "{limit}: {reasons:?}");
         }
         assert!(failed > 3, "{reasons:?}");
-        // A panic or a death has no room for words before the worker's own code runs; whatever refused, is told.
-        let told = |reason: &String| reason.contains("RLIMIT_NOFILE") || reason.contains("ended before it was ready");
-        assert!(reasons.iter().all(told), "{reasons:#?}");
+        // A process that dies before the worker's own code runs cannot report a reason; everything else is reported.
+        let is_reported =
+            |reason: &String| reason.contains("RLIMIT_NOFILE") || reason.contains("ended before it was ready");
+        assert!(reasons.iter().all(is_reported), "{reasons:#?}");
     });
 }

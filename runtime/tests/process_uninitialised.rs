@@ -1,4 +1,4 @@
-//! A program without `fanfold::init()`: this test has no `process_tests!`.
+//! A program without `fanfold::init()`: this test binary has no `process_tests!`.
 
 use fanfold::{Pool, parallel};
 
@@ -8,7 +8,7 @@ fn square(n: u64) -> u64 {
 }
 
 #[test]
-fn the_first_use_says_what_is_missing() {
+fn the_first_use_without_init_is_an_error_that_names_the_macro() {
     let error = Pool::process("workers").build().expect_err("it cannot start workers");
     assert!(error.to_string().contains("put `#[fanfold::main]` on `main`"), "{error}");
     let panic = std::panic::catch_unwind(|| square(3)).expect_err("it cannot start workers");

@@ -1,4 +1,4 @@
-//! Workers that end while they are idle are reaped, though their pool is not used again.
+//! Workers that end while idle are reaped, even if their pool is not used again.
 
 use std::fs;
 use std::process;
@@ -15,22 +15,22 @@ fn pid() -> u32 {
     process::id()
 }
 
-/// The state of a process that this one has started (`Z` for a zombie); `None` if there is none of this number.
+/// The state of a child process (`Z` for a zombie), or `None` if there is no process of this id.
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it is in parentheses, and may hold some.
-    let (_, behind) = stat.rsplit_once(") ")?;
-    let mut fields = behind.split(' ');
+    // The name in front of the state is in parentheses, and may contain parentheses.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
     let state = fields.next()?.chars().next();
     state.filter(|_| fields.next() == Some(&process::id().to_string()))
 }
 
 #[test]
-fn workers_that_are_killed_while_they_are_idle_leave_no_zombies() {
+fn workers_killed_while_idle_are_reaped() {
     for signal in [libc::SIGKILL, libc::SIGSEGV] {
         let worker = pid();
         assert!(state(worker).is_some());
-        // SAFETY: the number of a child that nobody has waited for.
+        // SAFETY: `kill` takes numbers; the worker is a child that is not reaped yet.
         assert_eq!(unsafe { libc::kill(worker.cast_signed(), signal) }, 0);
         let deadline = Instant::now() + Duration::from_secs(30);
         while let Some(state) = state(worker) {

@@ -1,4 +1,4 @@
-//! Functions of `kind = "process"`: called, submitted and mapped, with all that the other kinds can.
+//! Functions of `kind = "process"`: direct calls, tasks, maps, and every option.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -28,7 +28,7 @@ fn a_call_runs_in_another_process() {
 }
 
 #[test]
-fn a_submitted_call_gives_a_task() {
+fn submitted_calls_are_joined() {
     let task = add::submit(1, 2);
     assert_eq!(task.join().expect("no panic"), 3);
     let tasks: Vec<_> = (0..100).map(|n| add::submit(n, n)).collect();
@@ -47,7 +47,7 @@ fn square(n: u64) -> u64 {
 }
 
 #[test]
-fn a_map_keeps_the_order_of_its_items() {
+fn a_process_map_keeps_the_order_of_its_items() {
     let squares: Vec<u64> = square::map(0..10_000).collect();
     assert_eq!(squares, (0..10_000).map(|n| n * n).collect::<Vec<u64>>());
     assert_eq!(square::map(0..1_000).sum::<u64>(), (0..1_000).map(|n: u64| n * n).sum::<u64>());
@@ -63,7 +63,7 @@ fn a_map_keeps_the_order_of_its_items() {
 
 mod near {
     #[fanfold::parallel(kind = "process")]
-    pub(crate) fn whose() -> String {
+    pub(crate) fn module_name() -> String {
         "near".into()
     }
 
@@ -75,14 +75,14 @@ mod near {
 
 mod far {
     #[fanfold::parallel(kind = "process")]
-    pub(crate) fn whose() -> String {
+    pub(crate) fn module_name() -> String {
         "far".into()
     }
 }
 
 #[test]
-fn functions_of_one_name_are_told_apart() {
-    assert_eq!((near::whose(), far::whose()), ("near".into(), "far".into()));
+fn functions_of_equal_names_are_distinguished() {
+    assert_eq!((near::module_name(), far::module_name()), ("near".into(), "far".into()));
     assert_eq!((add(1, 2), near::add(1, 2)), (3, 103));
 }
 
@@ -108,7 +108,7 @@ fn echo(scene: Scene, times: usize) -> Vec<Scene> {
 }
 
 #[test]
-fn what_serde_can_write_comes_back_equal() {
+fn serializable_values_come_back_equal() {
     let shapes = [(1, None), (u64::MAX, Some(Shape::Circle { radius: f64::MIN })), (3, Some(Shape::Nothing))];
     let inner = Scene { name: String::new(), shapes: BTreeMap::new(), nested: None, bytes: Bytes::from(&b""[..]) };
     let scene = Scene {
@@ -118,13 +118,13 @@ fn what_serde_can_write_comes_back_equal() {
         bytes: Bytes::from(vec![1, 2, 3]),
     };
     assert_eq!(echo(scene.clone(), 2), [scene.clone(), scene.clone()]);
-    // `Some(None)` is not `None`.
+    // `Some(None)` differs from `None`.
     let scene = Scene { nested: Some(None), ..scene };
     assert_eq!(echo(scene.clone(), 1), [scene]);
 }
 
 #[test]
-fn results_larger_than_any_buffer_come_back_whole() {
+fn results_larger_than_any_buffer_come_back_complete() {
     let scene = Scene { name: "x".repeat(1_000), shapes: BTreeMap::new(), nested: None, bytes: vec![7; 999].into() };
     assert_eq!(echo(scene.clone(), 5_000), vec![scene; 5_000]);
 }
@@ -141,7 +141,7 @@ fn sum_of(bytes: Bytes) -> u64 {
 }
 
 #[parallel(kind = "process")]
-fn pass(bytes: Bytes) -> Bytes {
+fn echo_bytes(bytes: Bytes) -> Bytes {
     bytes
 }
 
@@ -157,14 +157,14 @@ fn bytes_of_every_size_come_back() {
         let backwards: Vec<u8> = bytes.iter().rev().copied().collect();
         assert_eq!(reverse(bytes.clone()), backwards, "{size}");
         assert_eq!(sum_of(Bytes::from(bytes.clone())), bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>());
-        assert_eq!(pass(Bytes::from(bytes.clone())), Bytes::from(bytes), "{size}");
+        assert_eq!(echo_bytes(Bytes::from(bytes.clone())), Bytes::from(bytes), "{size}");
         assert_eq!(upper("ä".repeat(size)), "Ä".repeat(size), "{size}");
     }
 }
 
 #[test]
-fn views_outlive_their_calls() {
-    let views: Vec<Bytes> = (0..8_u8).map(|n| pass(vec![n; 1 << 20].into())).collect();
+fn bytes_outlive_the_call_that_returned_them() {
+    let views: Vec<Bytes> = (0..8_u8).map(|n| echo_bytes(vec![n; 1 << 20].into())).collect();
     for (n, view) in (0..).zip(&views) {
         assert!(view.iter().all(|byte| *byte == n));
     }
@@ -184,7 +184,7 @@ fn parse(text: String) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> 
 }
 
 #[test]
-fn errors_that_are_not_serdes_come_back_as_what_they_say() {
+fn errors_that_are_not_serializable_come_back_as_their_message() {
     let error = open("/no/such/file".into()).expect_err("it does not exist");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(open("/".into()).is_ok());
@@ -200,7 +200,7 @@ fn share(total: u32, people: u32) -> u32 {
 }
 
 #[test]
-fn a_panic_comes_back_with_its_message_and_place() {
+fn a_panic_comes_back_with_its_message_and_location() {
     let error = share::submit(1, 0).join().expect_err("it panics");
     let TaskError::Panicked { message, location: Some(location), function, .. } = &error else { panic!("{error}") };
     assert_eq!(message, "attempt to divide by zero");
@@ -208,7 +208,7 @@ fn a_panic_comes_back_with_its_message_and_place() {
     assert_eq!(*function, "processes::share");
     let panic = std::panic::catch_unwind(|| share(1, 0)).expect_err("it panics");
     assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some("attempt to divide by zero"));
-    // The worker lives on.
+    // The worker survives.
     assert_eq!(share(6, 3), 2);
 }
 
@@ -223,7 +223,7 @@ fn spin(forever: bool) -> Result<u32, TaskError> {
 }
 
 #[test]
-fn a_call_that_takes_too_long_is_killed() {
+fn a_call_past_its_timeout_is_killed() {
     assert!(matches!(spin(true), Err(TaskError::TimedOut { after }) if after == Duration::from_millis(100)));
     assert!(spin(false).is_ok());
     assert!(matches!(spin::submit(true).join(), Err(TaskError::TimedOut { .. })));
@@ -234,7 +234,7 @@ fn a_call_that_takes_too_long_is_killed() {
 static ONE: Pool = Pool::process("one").threads(1);
 
 #[parallel(kind = "process", pool = ONE)]
-fn wait_for_ever(begun: fanfold::Sender<u32>) {
+fn wait_forever(begun: fanfold::Sender<u32>) {
     begun.send(process::id()).expect("it is waited for");
     while !cancelled() {
         std::thread::park();
@@ -247,13 +247,13 @@ fn pid_of_one() -> u32 {
 }
 
 #[test]
-fn a_cancelled_task_does_not_run_and_a_running_one_is_killed() {
+fn a_cancelled_task_does_not_run_and_a_running_task_is_killed() {
     let (begun, begins) = fanfold::channel();
-    let running = wait_for_ever::submit(begun.clone());
-    // A task that counts as running may not have reached its worker yet, which is then not killed.
+    let running = wait_forever::submit(begun.clone());
+    // A running task may not have reached its worker yet; then that worker is not killed.
     let before = begins.recv().expect("it begins");
     assert!(running.is_running());
-    let queued = wait_for_ever::submit(begun);
+    let queued = wait_forever::submit(begun);
     assert!(queued.cancel());
     assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
     assert!(!running.cancel());
@@ -284,7 +284,7 @@ fn never(#[worker] state: &mut u32) -> u32 {
 }
 
 #[test]
-fn state_is_made_once_a_worker() {
+fn state_is_made_once_for_each_worker_process() {
     let (worker, first) = count(1);
     assert_eq!(first, 2, "the state, and the first call's number");
     assert_eq!(count(2), (worker, 3));
@@ -301,7 +301,7 @@ fn pid_of_replaced() -> u32 {
 }
 
 #[test]
-fn a_worker_is_replaced_after_so_many_tasks() {
+fn a_worker_is_replaced_after_max_tasks_per_worker() {
     let pids: Vec<u32> = (0..9).map(|_| pid_of_replaced()).collect();
     assert_eq!(pids.iter().collect::<HashSet<_>>().len(), 3, "{pids:?}");
     assert!(pids.chunks(3).all(|three| three[0] == three[1] && three[1] == three[2]), "{pids:?}");
@@ -326,7 +326,7 @@ fn crash_unless(path: String) -> Result<u32, TaskError> {
 }
 
 #[test]
-fn what_fails_or_crashes_is_tried_again() {
+fn failures_and_crashes_are_retried() {
     assert_eq!(third_time(), Ok(3));
     let path = format!("{}/tries", env!("CARGO_TARGET_TMPDIR"));
     let _ = std::fs::remove_file(&path);
@@ -344,7 +344,7 @@ fn total(range: std::ops::Range<u64>) -> u64 {
 }
 
 #[test]
-fn chunks_go_to_processes() {
+fn chunks_run_in_processes() {
     assert_eq!(doubled((0..10).collect()), (0..10).map(|n| n * 2).collect::<Vec<_>>());
     assert_eq!(total(0..1_000_001), 500_000_500_000);
 }
@@ -362,7 +362,7 @@ fn nested(n: u32) -> (u32, u32, u32, bool) {
 }
 
 #[test]
-fn a_worker_has_no_workers_and_calls_in_it_stay_there() {
+fn calls_inside_a_worker_run_in_that_worker() {
     assert_eq!(fibonacci(10), 55);
     let (submitted, direct, sum, refused) = nested(4);
     assert_eq!((submitted, sum, refused), (direct, 5, true));
@@ -370,7 +370,7 @@ fn a_worker_has_no_workers_and_calls_in_it_stay_there() {
 }
 
 #[test]
-fn pools_count_and_close() {
+fn process_pools_have_stats_and_can_be_closed() {
     let pool = Pool::process("closing").threads(2).build().expect("a pool");
     assert_eq!(pool.stats().limit, 2);
     assert!(Pool::process("none").threads(0).build().is_err());
@@ -381,55 +381,59 @@ fn pools_count_and_close() {
     pool.shutdown(fanfold::Pending::Run);
 }
 
-/// A value whose conversions panic when they are asked to.
+/// A value whose serialization or deserialization panics on request.
 #[derive(Debug, Clone, Default)]
-struct Mine {
+struct PanicsOnRequest {
     writes: u32,
     reads: u32,
 }
 
-impl Serialize for Mine {
+impl Serialize for PanicsOnRequest {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert_ne!(self.writes, 1, "it does not want to be written");
+        assert_ne!(self.writes, 1, "writing panics");
         (self.writes.saturating_sub(1), self.reads).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Mine {
+impl<'de> Deserialize<'de> for PanicsOnRequest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (writes, reads) = <(u32, u32)>::deserialize(deserializer)?;
-        assert_ne!(reads, 1, "it does not want to be read");
+        assert_ne!(reads, 1, "reading panics");
         Ok(Self { writes, reads: reads.saturating_sub(1) })
     }
 }
 
 #[parallel(kind = "process", pool = ONE)]
-fn handle(mine: Mine) -> Mine {
-    mine
+fn echo_value(value: PanicsOnRequest) -> PanicsOnRequest {
+    value
 }
 
 #[test]
-fn serde_code_that_panics_costs_its_call_and_no_worker() {
+fn serde_code_that_panics_fails_its_call_and_keeps_the_worker() {
     let worker = pid_of_one();
     let cases = [(1, 0, "sent", "written"), (0, 1, "arguments could not be read", "read")];
     let cases = cases.into_iter().chain([(2, 0, "result could not be sent", "written"), (0, 2, "result", "read")]);
     for (writes, reads, what, why) in cases {
-        let mine = Mine { writes, reads };
-        let tasks: Vec<_> = [Mine::default(), mine.clone(), Mine::default()].map(handle::submit).into_iter().collect();
+        let value = PanicsOnRequest { writes, reads };
+        let tasks: Vec<_> = [PanicsOnRequest::default(), value.clone(), PanicsOnRequest::default()]
+            .map(echo_value::submit)
+            .into_iter()
+            .collect();
         let outcomes: Vec<_> = tasks.into_iter().map(fanfold::Task::join).collect();
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
         let error = outcomes[1].as_ref().expect_err("it panics").to_string();
         assert!(error.contains(what) && error.contains(why), "{error}");
-        assert!(std::panic::catch_unwind(|| handle(mine.clone())).is_err());
-        assert!(std::panic::catch_unwind(|| handle::map([mine.clone()]).collect::<Vec<_>>()).is_err());
+        assert!(std::panic::catch_unwind(|| echo_value(value.clone())).is_err());
+        assert!(std::panic::catch_unwind(|| echo_value::map([value.clone()]).collect::<Vec<_>>()).is_err());
     }
     assert_eq!(pid_of_one(), worker, "no worker is lost");
 }
 
 #[test]
 fn many_large_results_may_be_kept() {
-    // More than the processes may open files, and than they may well map.
-    let views: Vec<Bytes> = pass::map((0..1_000_u32).map(|n| Bytes::from(n.to_le_bytes().repeat(10_000)))).collect();
+    // More results than the processes may have open files, and than they should have mappings.
+    let views: Vec<Bytes> =
+        echo_bytes::map((0..1_000_u32).map(|n| Bytes::from(n.to_le_bytes().repeat(10_000)))).collect();
     let maps = std::fs::read_to_string("/proc/self/maps").expect("it can be read");
     let mapped = maps.lines().filter(|line| line.contains("memfd:fanfold")).count();
     assert!(mapped < 800, "{mapped}");
@@ -462,34 +466,34 @@ fn a_memory_limit_that_no_worker_fits_in_is_named() {
 }
 
 #[derive(Serialize, Deserialize)]
-struct DropsBadly(u32);
+struct PanicsOnDrop(u32);
 
-impl Drop for DropsBadly {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
-        assert!(self.0 == 0 || std::thread::panicking() || !fanfold_worker(), "it does not want to go");
+        assert!(self.0 == 0 || std::thread::panicking() || !is_worker(), "the destructor panics");
     }
 }
 
-/// Whether this process has been started by another one of this program.
-fn fanfold_worker() -> bool {
+/// Whether another process of this program started this one as a worker.
+fn is_worker() -> bool {
     std::env::var_os("FANFOLD_WORKER_OF").is_some()
 }
 
 #[parallel(kind = "process", pool = ONE)]
-fn drops(n: u32) -> DropsBadly {
-    DropsBadly(n)
+fn make_panics_on_drop(n: u32) -> PanicsOnDrop {
+    PanicsOnDrop(n)
 }
 
 #[test]
-fn a_result_whose_destructor_panics_has_been_sent() {
+fn a_result_whose_destructor_panics_is_sent() {
     let worker = pid_of_one();
-    let all: Vec<u32> = drops::map(0..10).collect::<Vec<_>>().iter().map(|result| result.0).collect();
+    let all: Vec<u32> = make_panics_on_drop::map(0..10).collect::<Vec<_>>().iter().map(|result| result.0).collect();
     assert_eq!(all, (0..10).collect::<Vec<_>>());
     assert_eq!(pid_of_one(), worker);
 }
 
 #[test]
-fn a_panic_of_the_items_source_is_the_callers() {
+fn a_panic_in_the_items_iterator_reaches_the_caller() {
     let items = (0..100).inspect(|n| assert!(*n < 50, "no more items"));
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| square::map(items).sum::<u64>()));
     let payload = panic.expect_err("the source panics");

@@ -1,4 +1,4 @@
-//! What a progress bar shows on a terminal: a real one, of the system's, that this test holds the other end of.
+//! Progress bars on a terminal: the test reads the other end of a pseudo-terminal.
 #![cfg(target_os = "linux")]
 
 use std::env;
@@ -12,15 +12,15 @@ use fanfold::prelude::*;
 use fanfold::{Pool, parallel};
 use polars::prelude::*;
 
-const INSIDE: &str = "FANFOLD_TEST_ON_A_TERMINAL";
+const IN_CHILD: &str = "FANFOLD_TEST_ON_A_TERMINAL";
 
 #[parallel(kind = "cpu", chunks = 4, progress = "of a function")]
 fn doubled(numbers: Vec<u64>) -> Vec<u64> {
     numbers.into_iter().map(|n| n * 2).collect()
 }
 
-/// Work with a bar each.
-fn work() {
+/// Runs work with one bar each.
+fn run_with_progress() {
     let squares: Vec<u64> = Pool::cpu_default().map(0..1_200_u64, |n| n * n).progress("of a map").collect();
     assert_eq!(squares.len(), 1_200);
     let sum: u64 = Pool::cpu_default().map(0..2_300_u64, |n| n).progress("of a sum").sum();
@@ -33,32 +33,32 @@ fn work() {
     assert_eq!(rows.height(), 3_400);
 }
 
-/// Both ends of a new terminal.
+/// Both ends of a new pseudo-terminal.
 fn terminal() -> (File, OwnedFd) {
     let (mut ours, mut theirs) = (-1, -1);
     let size = libc::winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: it writes two descriptors, and reads the size alone.
+    // SAFETY: the pointers to both descriptors are valid for writes, and `size` for the read.
     let opened =
         unsafe { libc::openpty(&raw mut ours, &raw mut theirs, ptr::null_mut(), ptr::null(), &raw const size) };
     assert_eq!(opened, 0, "the system has terminals");
-    // SAFETY: both are new, and nobody else's.
+    // SAFETY: both descriptors are new, so this function owns them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
 #[test]
-fn a_terminal_shows_how_far_work_is() {
-    if env::var_os(INSIDE).is_some() {
-        return work();
+fn a_terminal_shows_the_progress_of_each_kind_of_work() {
+    if env::var_os(IN_CHILD).is_some() {
+        return run_with_progress();
     }
     let (mut ours, theirs) = terminal();
     let mut child = Command::new(env::current_exe().expect("this program"));
-    child.args(["--exact", "a_terminal_shows_how_far_work_is", "--nocapture"]);
-    child.env(INSIDE, "1").env("TERM", "xterm").stdout(Stdio::null()).stderr(theirs);
+    child.args(["--exact", "a_terminal_shows_the_progress_of_each_kind_of_work", "--nocapture"]);
+    child.env(IN_CHILD, "1").env("TERM", "xterm").stdout(Stdio::null()).stderr(theirs);
     let mut running = child.spawn().expect("it starts");
-    // The command holds the terminal's other end, and the read below ends with the last of those.
+    // The command holds the other end of the terminal, and the read below ends when the last copy of it is closed.
     drop(child);
     let mut shown = Vec::new();
-    // The system says that a terminal is gone by an error.
+    // Linux reports a closed terminal as an error.
     let _ = ours.read_to_end(&mut shown);
     assert!(running.wait().expect("it ends").success());
     let shown = String::from_utf8_lossy(&shown);

@@ -1,5 +1,5 @@
-//! What happens to waits, calls and pools while the operating system refuses threads. Each test is a process of its own:
-//! this very program, told to be it, with a limit on threads that only it has.
+//! Waits, calls and pools while the operating system refuses new threads. Each test is a process of its own: this
+//! program runs itself with a thread limit.
 #![cfg(target_os = "linux")]
 
 use std::process::Command;
@@ -9,28 +9,28 @@ use std::time::Duration;
 
 use fanfold::{Pool, Task, TaskError, Until, as_completed, first, join_all, parallel, wait};
 
-/// Set in the process that runs a test's body.
-const INSIDE: &str = "FANFOLD_TEST_REFUSED";
+/// Set in the process that runs the body of a test.
+const IN_CHILD: &str = "FANFOLD_TEST_REFUSED";
 
-/// Runs `body` in another process, which is ended if it hangs.
+/// Runs `body` in a process of its own, which `SIGALRM` ends if it hangs.
 fn in_a_process(test: &str, body: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        // SAFETY: the signal's default action ends this process.
+    if std::env::var_os(IN_CHILD).is_some() {
+        // SAFETY: `alarm` takes a number; the signal's default action ends this process.
         unsafe { libc::alarm(60) };
         return body();
     }
     let program = std::env::current_exe().expect("this program has a path");
-    let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
+    let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").output();
     let ended = ended.expect("it can be started again");
-    let (told, warned) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success() && told.contains("1 passed"), "{}: {told}\n{warned}", ended.status);
-    // Time limits and starts that are tried again are its work.
-    assert!(!warned.contains("thread 'fanfold-timer'"), "{warned}");
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
+    // The timer thread must survive: it handles time limits and retried starts of threads.
+    assert!(!stderr.contains("thread 'fanfold-timer'"), "{stderr}");
 }
 
 fn set_limit(limit: libc::rlim_t) {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a structure to be written, and one to be read.
+    // SAFETY: `now` is valid for the write and the read.
     unsafe {
         assert_eq!(libc::getrlimit(libc::RLIMIT_NPROC, &raw mut now), 0);
         now.rlim_cur = limit.min(now.rlim_max);
@@ -38,11 +38,11 @@ fn set_limit(limit: libc::rlim_t) {
     }
 }
 
-/// From here on this process starts no thread.
+/// Makes every later attempt of this process to start a thread fail.
 fn refuse_threads() {
-    // The limit does not hold for root. It counts the threads of a user: this one has no others.
+    // The limit does not apply to root, and counts the threads of a user: this user id has no others.
     let user = 1_000_000 + std::process::id();
-    // SAFETY: numbers.
+    // SAFETY: `geteuid` and `setuid` take only numbers.
     unsafe { assert!(libc::geteuid() != 0 || libc::setuid(user) == 0) };
     set_limit(1);
     std::thread::Builder::new().spawn(|| ()).expect_err("a thread is refused");
@@ -52,7 +52,7 @@ fn allow_threads() {
     set_limit(libc::RLIM_INFINITY);
 }
 
-/// A pool whose one thread exists.
+/// The pool, after its first thread has started.
 fn started(pool: &Pool) -> &Pool {
     pool.submit(|| ()).join().expect("no panic");
     pool
@@ -80,8 +80,8 @@ fn limited(_: u32) -> Result<(), TaskError> {
 }
 
 #[test]
-fn a_call_from_a_worker_of_its_pool_runs_out_of_time() {
-    in_a_process("a_call_from_a_worker_of_its_pool_runs_out_of_time", || {
+fn a_call_from_a_worker_of_its_pool_times_out() {
+    in_a_process("a_call_from_a_worker_of_its_pool_times_out", || {
         started(&EIGHT);
         refuse_threads();
         let called = EIGHT.submit(|| limited(1)).join().expect("no panic");
@@ -95,17 +95,17 @@ fn a_call_from_a_worker_of_its_pool_runs_out_of_time() {
 }
 
 #[test]
-fn a_refused_thread_is_asked_for_again() {
-    in_a_process("a_refused_thread_is_asked_for_again", || {
+fn a_refused_thread_is_requested_again() {
+    in_a_process("a_refused_thread_is_requested_again", || {
         let pool = Pool::io("again").threads(2).build().expect("threads can be had");
         refuse_threads();
-        // Waits in a way that the pool knows nothing of.
-        let (told, tells) = mpsc::channel();
-        let waits = pool.submit(move || tells.recv().is_ok());
-        let tells = pool.submit(move || told.send(()).is_ok());
-        assert!(!tells.wait(Duration::from_millis(50)), "it has no thread");
+        // A wait that the pool does not know of, so it does not start another thread for it.
+        let (sender, receiver) = mpsc::channel();
+        let waits = pool.submit(move || receiver.recv().is_ok());
+        let sends = pool.submit(move || sender.send(()).is_ok());
+        assert!(!sends.wait(Duration::from_millis(50)), "it has no thread");
         allow_threads();
-        assert!(waits.join().expect("no panic") && tells.join().expect("no panic"));
+        assert!(waits.join().expect("no panic") && sends.join().expect("no panic"));
     });
 }
 
@@ -139,7 +139,7 @@ fn a_direct_call_runs_on_the_worker_that_waits_for_it() {
 }
 
 #[test]
-fn what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again() {
+fn tasks_left_to_their_pool_run_once_threads_are_available_again() {
     #[parallel(kind = "cpu", pool = CPU)]
     fn calls_hooked() -> u32 {
         hooked() + 1
@@ -148,7 +148,7 @@ fn what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again() {
     fn hooked() -> u32 {
         1
     }
-    in_a_process("what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again", || {
+    in_a_process("tasks_left_to_their_pool_run_once_threads_are_available_again", || {
         started(&HOOKED);
         started(&CPU);
         refuse_threads();
@@ -160,8 +160,8 @@ fn what_is_left_to_its_pool_goes_on_when_threads_can_be_had_again() {
 }
 
 #[test]
-fn a_worker_runs_what_it_waits_for_when_nobody_else_can() {
-    in_a_process("a_worker_runs_what_it_waits_for_when_nobody_else_can", || {
+fn a_waiting_worker_runs_its_tasks_when_no_other_thread_can() {
+    in_a_process("a_waiting_worker_runs_its_tasks_when_no_other_thread_can", || {
         started(&ONE);
         refuse_threads();
         let nested = |work: fn() -> u32| ONE.submit(work).join().expect("no panic");
@@ -188,7 +188,7 @@ fn a_worker_runs_what_it_waits_for_when_nobody_else_can() {
 }
 
 #[test]
-fn state_does_not_keep_a_pools_own_worker_from_it() {
+fn worker_state_does_not_prevent_the_waiting_worker_from_running_it() {
     fn start() -> u32 {
         7
     }
@@ -196,7 +196,7 @@ fn state_does_not_keep_a_pools_own_worker_from_it() {
     fn stateful(#[worker] state: &mut u32) -> u32 {
         *state
     }
-    in_a_process("state_does_not_keep_a_pools_own_worker_from_it", || {
+    in_a_process("worker_state_does_not_prevent_the_waiting_worker_from_running_it", || {
         started(&ONE);
         refuse_threads();
         assert_eq!(ONE.submit(|| stateful::submit().join().expect("no panic")).join().expect("no panic"), 7);
@@ -204,56 +204,56 @@ fn state_does_not_keep_a_pools_own_worker_from_it() {
 }
 
 #[test]
-fn a_worker_that_waits_already_hears_that_nobody_else_can_run_it() {
+fn a_waiting_worker_is_woken_when_no_other_thread_can_run_its_task() {
     static OTHER: Pool = Pool::io("other").threads(1);
-    in_a_process("a_worker_that_waits_already_hears_that_nobody_else_can_run_it", || {
+    in_a_process("a_waiting_worker_is_woken_when_no_other_thread_can_run_its_task", || {
         started(&ONE);
         started(&OTHER);
         refuse_threads();
-        // The other pool's worker is busy when this one begins to wait for `behind`, and waits later.
-        let (give, given) = mpsc::channel::<Task<u32>>();
-        let busy = OTHER.submit(move || u32::from(given.recv().expect("it is given").wait(Duration::MAX)));
-        let behind = OTHER.submit(|| 1);
-        let waits = ONE.submit(move || behind.join().expect("no panic") + 1);
+        // The other pool's worker is busy when this worker begins to wait for `queued`, and waits itself only later.
+        let (tasks, task) = mpsc::channel::<Task<u32>>();
+        let busy = OTHER.submit(move || u32::from(task.recv().expect("it is given").wait(Duration::MAX)));
+        let queued = OTHER.submit(|| 1);
+        let waits = ONE.submit(move || queued.join().expect("no panic") + 1);
         while ONE.stats().busy > 0 || ONE.stats().queued > 0 {
             std::thread::yield_now();
         }
-        give.send(ONE.submit(|| 1)).expect("it waits");
+        tasks.send(ONE.submit(|| 1)).expect("it waits");
         assert_eq!((waits.join().expect("no panic"), busy.join().expect("no panic")), (2, 1));
     });
 }
 
 #[test]
-fn a_static_pool_without_its_first_thread_says_so_and_works_later() {
-    static LATE: Pool = Pool::io("late").threads(2);
-    in_a_process("a_static_pool_without_its_first_thread_says_so_and_works_later", || {
+fn a_static_pool_without_its_first_thread_panics_and_works_later() {
+    static REFUSED: Pool = Pool::io("refused").threads(2);
+    in_a_process("a_static_pool_without_its_first_thread_panics_and_works_later", || {
         refuse_threads();
-        for pool in [&LATE, Pool::cpu_default()] {
+        for pool in [&REFUSED, Pool::cpu_default()] {
             let payload = std::panic::catch_unwind(|| drop(pool.submit(|| ()))).expect_err("it has no thread");
             let message = payload.downcast_ref::<String>().expect("a text");
             assert!(message.contains("refused") && message.contains("refused_threads.rs"), "{message}");
         }
         assert!(Pool::io("owned").build().is_err());
         allow_threads();
-        for pool in [&LATE, Pool::cpu_default()] {
+        for pool in [&REFUSED, Pool::cpu_default()] {
             assert_eq!(pool.submit(|| 7).join().expect("no panic"), 7);
         }
     });
 }
 
 #[test]
-fn what_is_cancelled_meanwhile_does_not_run() {
-    in_a_process("what_is_cancelled_meanwhile_does_not_run", || {
+fn tasks_cancelled_while_threads_are_refused_do_not_run() {
+    in_a_process("tasks_cancelled_while_threads_are_refused_do_not_run", || {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let pool = Pool::io("cancels").threads(2).build().expect("threads can be had");
         refuse_threads();
         let (release, released) = mpsc::channel::<()>();
-        let held = pool.submit(move || released.recv().is_err());
+        let blocker = pool.submit(move || released.recv().is_err());
         let queued: Vec<_> = (0..9).map(|_| pool.submit(|| RUNS.fetch_add(1, Ordering::SeqCst))).collect();
         assert!(!queued[0].wait(Duration::from_millis(20)));
         assert!(queued.iter().all(Task::cancel));
         drop(release);
-        assert!(held.join().expect("no panic"));
+        assert!(blocker.join().expect("no panic"));
         drop(pool);
         assert_eq!(RUNS.load(Ordering::SeqCst), 0);
     });

@@ -1,7 +1,7 @@
-//! Damaged files: what a file claims of itself costs neither the program nor its time, and is never taken for rows.
+//! Damaged files: sizes claimed by a file neither crash nor stall the program, and wrong contents never become rows.
 //!
-//! Each damaged file is read by Polars and by a scan, in another process whose memory is limited: where Polars gives rows
-//! or an error, a scan gives the same rows or an error that says that the file is damaged.
+//! Polars and a scan read each damaged file in a process with a memory limit. Where Polars gives rows or an error, the
+//! scan gives the same rows, or an error that says that the file is damaged.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -16,19 +16,19 @@ use fanfold::prelude::*;
 use polars::prelude::*;
 use polars_core::query_result::QueryResult;
 
-/// The folder of damaged files, for the process that reads them.
+/// The folder of damaged files, set in the process that reads them.
 const FOLDER: &str = "FANFOLD_TEST_DAMAGED";
-/// The first file that it reads.
+/// The index of the first file to read.
 const FIRST: &str = "FANFOLD_TEST_DAMAGED_FIRST";
-/// Memory that it may address.
+/// The limit of the address space.
 const MEMORY: u64 = 16 << 30;
-/// How long one file may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit for one file.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// Files that were read so far, by either.
+/// The number of reads so far, by Polars and by scans.
 static STEP: AtomicUsize = AtomicUsize::new(0);
 
-/// Numbers that look random, and are the same in each run.
+/// A pseudo-random sequence that is equal in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -56,7 +56,7 @@ fn damaged(whole: &[u8], tail: usize, numbers: &mut Numbers) -> Vec<u8> {
         match numbers.below(9) {
             0 | 1 => bytes[at] = numbers.byte(),
             2 => bytes[at] ^= 1 << numbers.below(8),
-            // A large number in the encoding of Parquet's directories.
+            // A large number in the encoding of Parquet's footer.
             3 | 4 => {
                 let size = 1 + numbers.below(9);
                 for (offset, byte) in bytes[at..].iter_mut().take(size).enumerate() {
@@ -100,8 +100,8 @@ fn frame() -> DataFrame {
     frame.expect("equal lengths")
 }
 
-/// Whole files of a format, and how long their directory is.
-fn whole(format: &str) -> Vec<(Vec<u8>, usize)> {
+/// Undamaged files of a format, and the length of their footer.
+fn undamaged(format: &str) -> Vec<(Vec<u8>, usize)> {
     let mut frame = frame();
     let mut files = Vec::new();
     match format {
@@ -160,7 +160,7 @@ fn by_scan(path: &Path, rows: Option<usize>) -> PolarsResult<DataFrame> {
     Ok(scan.map(Ok).collect()?)
 }
 
-/// The other process: reads the files one after the other and says what comes of each.
+/// The body of the other process: reads the files one after the other and prints the outcome of each.
 #[test]
 fn child_reads_damaged_files() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
@@ -172,7 +172,7 @@ fn child_reads_damaged_files() {
     std::thread::spawn(|| {
         let mut last = usize::MAX;
         loop {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(TIME_LIMIT);
             let step = STEP.load(Ordering::Relaxed);
             if step == last {
                 std::process::abort();
@@ -190,15 +190,15 @@ fn child_reads_damaged_files() {
     for (index, path) in paths.iter().enumerate().skip(first) {
         println!("= {index} polars");
         let theirs = guarded(&|| by_polars(path));
-        let told = match &theirs {
+        let outcome = match &theirs {
             Ok(Ok(_)) => "rows",
             Ok(Err(_)) => "error",
             Err(_) => "panic",
         };
-        println!("= {index} polars {told}");
+        println!("= {index} polars {outcome}");
         for rows in [None, Some(70), Some(usize::MAX)] {
             println!("= {index} scan");
-            let told = match (guarded(&|| by_scan(path, rows)), &theirs) {
+            let outcome = match (guarded(&|| by_scan(path, rows)), &theirs) {
                 (Ok(Ok(ours)), Ok(Ok(theirs))) if !ours.equals_missing(theirs) => "different rows".to_owned(),
                 (Ok(Ok(ours)), Ok(Err(error))) => format!("rows {} where Polars fails: {error}", ours.height()),
                 (Ok(Ok(_)), _) => "rows".to_owned(),
@@ -208,13 +208,13 @@ fn child_reads_damaged_files() {
                 (Ok(Err(_)), _) => "error".to_owned(),
                 (Err(_), _) => "panic".to_owned(),
             };
-            println!("= {index} scan {}", told.replace('\n', " "));
+            println!("= {index} scan {}", outcome.replace('\n', " "));
         }
     }
     println!("= done");
 }
 
-/// Has the files of a folder read by other processes, and says what is wrong.
+/// Has other processes read the files of a folder, and collects the differences.
 fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
     let (mut first, mut read, mut wrong) = (0, 0, Vec::new());
     while first < count {
@@ -226,15 +226,15 @@ fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
         let mut done = false;
         for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
             let line = String::from_utf8_lossy(line.expect("readable").as_bytes()).into_owned();
-            let Some(told) = line.find("= ").map(|at| line[at + 2..].to_owned()) else { continue };
-            if told == "done" {
+            let Some(report) = line.find("= ").map(|at| line[at + 2..].to_owned()) else { continue };
+            if report == "done" {
                 done = true;
                 continue;
             }
-            let mut words = told.splitn(3, ' ');
-            let (index, who, what) = (words.next(), words.next(), words.next());
+            let mut words = report.splitn(3, ' ');
+            let (index, reader, what) = (words.next(), words.next(), words.next());
             first = index.and_then(|index| index.parse().ok()).unwrap_or(first);
-            match (who, what) {
+            match (reader, what) {
                 (Some("polars"), what) => polars = what.map(str::to_owned),
                 (Some("scan"), Some("rows" | "error")) => read += 1,
                 (Some("scan"), Some(what)) => {
@@ -242,7 +242,7 @@ fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
                 }
                 _ => {}
             }
-            last = told;
+            last = report;
         }
         let status = child.wait().expect("it was started");
         if done {
@@ -262,7 +262,7 @@ fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
 fn compare(format: &str, count: usize) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let mut numbers = Numbers(format.len() as u64);
-    let files = whole(format);
+    let files = undamaged(format);
     for index in 0..count {
         let (bytes, tail) = &files[index % files.len()];
         let bytes = damaged(bytes, *tail, &mut numbers);
@@ -272,7 +272,7 @@ fn compare(format: &str, count: usize) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Writes the encoding of Parquet's directories.
+/// Writes the encoding of Parquet's footer.
 mod thrift {
     fn unsigned(mut number: u64, bytes: &mut Vec<u8>) {
         while number >= 0x80 {
@@ -294,7 +294,7 @@ mod thrift {
         [bytes, text.as_bytes().to_vec()].concat()
     }
 
-    /// A list of fewer than 15 items of a type.
+    /// A list of fewer than 15 items of one type.
     pub(super) fn list(kind: u8, items: &[Vec<u8>]) -> Vec<u8> {
         let length = u8::try_from(items.len()).expect("few");
         [vec![length << 4 | kind], items.concat()].concat()
@@ -319,7 +319,7 @@ mod thrift {
     pub(super) const STRUCT: u8 = 12;
 }
 
-/// What a Parquet file of three rows says of itself.
+/// What the footer of a Parquet file of three rows claims.
 #[derive(Clone)]
 struct Claims {
     repeated: bool,
@@ -336,7 +336,7 @@ struct Claims {
 }
 
 impl Claims {
-    fn true_ones(repeated: bool) -> Self {
+    fn correct(repeated: bool) -> Self {
         let values = if repeated { 4 } else { 3 };
         Self {
             repeated,
@@ -405,7 +405,7 @@ impl Claims {
 }
 
 #[test]
-fn claims_of_a_parquet_file_decide_nothing() {
+fn wrong_claims_of_a_parquet_footer_are_errors() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let mut count = 0;
     let mut write = |claims: &Claims| {
@@ -413,7 +413,7 @@ fn claims_of_a_parquet_file_decide_nothing() {
         count += 1;
     };
     for repeated in [false, true] {
-        let honest = Claims::true_ones(repeated);
+        let honest = Claims::correct(repeated);
         write(&honest);
         for n in [-1, 0, 1, 2, 4, 1 << 20, 1 << 26, 1 << 31, 1 << 32, 1 << 40, 1 << 62, i64::MAX, i64::MIN] {
             write(&Claims { file_rows: n, ..honest.clone() });
@@ -439,28 +439,28 @@ fn claims_of_a_parquet_file_decide_nothing() {
 }
 
 #[test]
-fn damaged_parquet_files() {
+fn damaged_parquet_files_give_the_rows_or_errors_of_polars() {
     compare("parquet", 400);
 }
 
 #[test]
-fn damaged_ipc_files() {
+fn damaged_ipc_files_give_the_rows_or_errors_of_polars() {
     compare("ipc", 200);
 }
 
 #[test]
-fn damaged_csv_files() {
+fn damaged_csv_files_give_the_rows_or_errors_of_polars() {
     compare("csv", 60);
 }
 
 #[test]
-fn only_what_may_be_damaged_is_called_damaged() {
+fn panics_and_missing_files_are_not_reported_as_damage() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let query = frame().lazy().map(|_| panic!("unlucky"), OptFlags::empty(), None, None);
     let error = query.par_rows(10).map(Ok).collect().expect_err("it panics").to_string();
     assert!(error.contains("Polars panicked (unlucky)") && !error.contains("damaged"), "{error}");
-    // Its pages are overwritten, with the right sizes.
-    let (mut bytes, tail) = whole("parquet").swap_remove(1);
+    // Overwrites the pages and keeps their sizes.
+    let (mut bytes, tail) = undamaged("parquet").swap_remove(1);
     let pages = bytes.len() - tail;
     bytes[4..pages].fill(0xff);
     let path = folder.path().join("a.parquet");

@@ -1,4 +1,4 @@
-//! What cannot be read is named: by its real path, in every format and whatever is wrong with it.
+//! Errors of scans name the file that cannot be read, by its real path, for every format and every kind of damage.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use polars::prelude::*;
 use tempfile::TempDir;
 
 const FORMATS: [&str; 3] = ["parquet", "csv", "ipc"];
-/// Bytes of all files from which on they are not read as a whole before a query begins.
+/// Total bytes of files from which on they are not read completely before a query begins.
 const LARGE: usize = 18 << 20;
 
 fn bytes(format: &str, mut frame: DataFrame) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn scan(format: &str, path: &Path) -> Scan {
     }
 }
 
-/// Ways to damage a file, by what is wrong then; those that only differ from the other files are no damage alone.
+/// Ways to damage a file, with a name. The flag is false for files that are valid alone but differ from the others.
 fn damages(format: &str) -> Vec<(&'static str, bool, Vec<u8>)> {
     let whole = bytes(format, rows());
     let middle = whole.len() / 2;
@@ -85,7 +85,7 @@ fn damages(format: &str) -> Vec<(&'static str, bool, Vec<u8>)> {
     damages
 }
 
-/// Files of a pattern, the middle one damaged.
+/// Files of one pattern, with the damaged one in the middle.
 fn files(format: &str, damaged: &[u8], large: bool, hive: bool) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let whole = bytes(format, rows());
@@ -115,7 +115,7 @@ fn files(format: &str, damaged: &[u8], large: bool, hive: bool) -> (TempDir, Pat
     (folder, damaged)
 }
 
-/// The same by Polars' own scans.
+/// The same scan as a query of Polars.
 fn query(format: &str, path: &Path) -> LazyFrame {
     let path = PlRefPath::new(path.to_str().expect("UTF-8"));
     let query = match format {
@@ -126,7 +126,7 @@ fn query(format: &str, path: &Path) -> LazyFrame {
     query.expect("nothing is read yet")
 }
 
-fn told(format: &str, path: &Path) -> Option<String> {
+fn error_of_scan(format: &str, path: &Path) -> Option<String> {
     scan(format, path).par_rows(300).map(Ok).collect().err().map(|error: ScanError| error.to_string())
 }
 
@@ -135,7 +135,7 @@ fn every_error_names_the_file() {
     let mut wrong = Vec::new();
     for format in FORMATS {
         for (what, alone, damaged) in damages(format) {
-            // Large Parquet files are read as small ones are, and one damage shows how others are read.
+            // Large and small Parquet files are read alike. For other formats, one kind of damage covers large files.
             let large = format != "parquet" && matches!(what, "half" | "no UTF-8" | "a column too many");
             for (large, hive) in [(false, false), (false, true), (large, false)] {
                 let (folder, file) = files(format, &damaged, large, hive);
@@ -144,7 +144,7 @@ fn every_error_names_the_file() {
                 for path in [&pattern, &file] {
                     let name = format!("{format} with {what}, large: {large}, hive: {hive}, alone: {}", path == &file);
                     let of_query = || query(format, path).par_rows(300).map(Ok).collect().err();
-                    let errors = [told(format, path), of_query().map(|error: ScanError| error.to_string())];
+                    let errors = [error_of_scan(format, path), of_query().map(|error: ScanError| error.to_string())];
                     for error in errors {
                         match error {
                             None if path == &file && !alone => {}
@@ -166,14 +166,14 @@ fn every_error_names_the_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_may_not_be_read_is_named() {
+fn an_unreadable_file_is_named() {
     use std::os::unix::fs::{PermissionsExt, chown};
     use std::process::Command;
     const CHILD: &str = "FANFOLD_TEST_CHILD";
     let Some(folder) = std::env::var_os(CHILD).map(PathBuf::from) else {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let output = Command::new(std::env::current_exe().expect("this program has a path"))
-            .args(["a_file_that_may_not_be_read_is_named", "--exact", "--nocapture"])
+            .args(["an_unreadable_file_is_named", "--exact", "--nocapture"])
             .env(CHILD, folder.path())
             .output()
             .expect("it can be started again");
@@ -181,7 +181,7 @@ fn a_file_that_may_not_be_read_is_named() {
         return assert!(output.status.success() && text.contains("1 passed"), "{text}");
     };
     let user = 200_000 + std::process::id();
-    // SAFETY: they only ask and change who this process runs as.
+    // SAFETY: `geteuid` and `setuid` take only numbers.
     unsafe {
         if libc::geteuid() == 0 {
             chown(&folder, Some(user), Some(user)).expect("root may");
@@ -195,7 +195,7 @@ fn a_file_that_may_not_be_read_is_named() {
         }
         fs::set_permissions(path("b"), fs::Permissions::from_mode(0o200)).expect("it is ours");
         for scanned in [path("b"), path("*")] {
-            let error = told(format, &scanned).expect("it may not be read");
+            let error = error_of_scan(format, &scanned).expect("it may not be read");
             let named = format!("`{}`", path("b").display());
             assert!(error.contains(&named) && error.contains("Permission denied"), "{error}");
         }

@@ -1,6 +1,6 @@
-//! Queries and closures that use Fanfold themselves, read and run by Fanfold: nothing waits for ever.
+//! Fanfold inside Fanfold: queries and closures that use it, run by scans and frame chunks. Nothing hangs.
 //!
-//! The numbers of workers are set in processes of their own: this very program, told to run one test.
+//! The numbers of workers are set in processes of their own: this program runs itself to execute one test.
 #![allow(clippy::needless_pass_by_value, reason = "steps of a query get their rows by value")]
 #![allow(clippy::redundant_closure_for_method_calls, reason = "the type of a result has no short name")]
 #![allow(clippy::type_complexity, reason = "a table of functions")]
@@ -14,8 +14,8 @@ use fanfold::prelude::*;
 use fanfold::{Pool, parallel};
 use polars::prelude::*;
 
-/// Long enough for the slowest machine, and short enough to tell of a hang.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any slow machine needs; reaching it means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "cpu", chunks = 2)]
 fn by_cpu_chunks(df: DataFrame) -> DataFrame {
@@ -65,13 +65,13 @@ fn by_scoped_threads(df: DataFrame) -> PolarsResult<DataFrame> {
     })
 }
 
-/// Threads inside of threads: each of them waits for chunks that only another worker could run.
+/// Nested threads, each of which waits for chunks that only another worker can run.
 fn by_threads_in_threads(df: DataFrame) -> PolarsResult<DataFrame> {
     let deeper = |df: DataFrame| thread::scope(|s| s.spawn(|| by_a_thread(df)).join().expect("it does not panic"));
     thread::scope(|s| s.spawn(|| Ok(df.par_chunks(2).map(deeper)?)).join().expect("it does not panic"))
 }
 
-/// The thread that cuts frames is a worker of another pool, and is waited for in a way that its pool does not see.
+/// Cuts frames on a worker of another pool, and waits for it on a channel, which that pool does not see.
 fn by_an_io_thread(df: DataFrame) -> PolarsResult<DataFrame> {
     let (sender, done) = mpsc::channel();
     let _task = Pool::io_default().submit(move || sender.send(by_chunks(df)));
@@ -99,7 +99,7 @@ fn streaming_on_the_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
     query.collect_with_engine(Engine::Streaming).map(|result| result.unwrap_single())
 }
 
-/// The threads of Polars' engine are no workers of the pool, whose only worker waits for them.
+/// The only worker of the pool waits for threads of Polars' engine, which are not workers of the pool.
 fn a_query_on_the_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
     Ok(df.par_chunks(2).on(&STREAMED).map(streaming_on_the_pool_of_one)?)
 }
@@ -153,24 +153,24 @@ const OUTER: &[(&str, fn(Step) -> PolarsResult<DataFrame>)] = &[
     ("chunks", |step| Ok(df!("x" => [1, 2, 3])?.par_chunks(3).map(step)?)),
 ];
 
-fn try_all_pairs() {
+fn try_all_nestings() {
     for &(outer, run) in OUTER {
         for &(inner, step) in INNER {
             let (sender, done) = mpsc::channel();
             thread::spawn(move || sender.send(run(step)));
-            let result = done.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{inner} inside {outer} hangs"));
+            let result = done.recv_timeout(TIME_LIMIT).unwrap_or_else(|_| panic!("{inner} inside {outer} hangs"));
             let result = result.unwrap_or_else(|error| panic!("{inner} inside {outer}: {error}"));
             assert_eq!(result, df!("x" => [1, 2, 3]).expect("one column"), "{inner} inside {outer}");
         }
     }
 }
 
-/// Runs the test of this name in a process with so many workers, and so many threads of Polars; there it tries all.
+/// Runs the test of this name in a process with these numbers of workers and Polars threads, to try all pairs.
 #[track_caller]
 fn in_a_process_with(workers: &str, polars: &str, test: &str) {
     const CHILD: &str = "FANFOLD_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
-        return try_all_pairs();
+        return try_all_nestings();
     }
     let output = Command::new(std::env::current_exe().expect("this program has a path"))
         .args([test, "--exact", "--nocapture"])
@@ -183,22 +183,22 @@ fn in_a_process_with(workers: &str, polars: &str, test: &str) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// A worker that has waited for a task needs its permit back, which another one keeps that waits for a thread, and so for
-/// the first.
+/// A worker that has waited for a task needs its permit back. Another worker holds the permit while it waits for a
+/// thread, which in turn waits for the first worker.
 #[test]
-fn a_worker_comes_back_though_all_others_keep_their_places() {
+fn a_worker_gets_its_permit_back_while_the_holder_waits() {
     static ONE: Pool = Pool::cpu("one").threads(1);
     let outer = |df: DataFrame| {
         let (begun, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let (begun_there, go_there, inner) = (Arc::clone(&begun), Arc::clone(&go), df.clone());
+        let (inner_begun, inner_go, inner) = (Arc::clone(&begun), Arc::clone(&go), df.clone());
         let waits = move |df: DataFrame| {
-            begun_there.wait();
-            let go = Arc::clone(&go_there);
+            inner_begun.wait();
+            let go = Arc::clone(&inner_go);
             Pool::io_default().submit(move || go.wait()).join().expect("it does not panic");
             Ok(df)
         };
         let thread = thread::spawn(move || inner.par_chunks(1).on(&ONE).map(waits));
-        // Another worker has this one's permit meanwhile, and gives it back to wait itself.
+        // Another worker holds this worker's permit meanwhile, and releases it to wait itself.
         Pool::io_default().submit(move || begun.wait()).join().expect("it does not panic");
         go.wait();
         Ok(thread.join().expect("it does not panic")?)
@@ -207,20 +207,20 @@ fn a_worker_comes_back_though_all_others_keep_their_places() {
     let df = df!("x" => [1, 2, 3]).expect("one column");
     let whole = df.clone();
     thread::spawn(move || sender.send(whole.par_chunks(1).on(&ONE).map(outer)));
-    assert_eq!(done.recv_timeout(PATIENCE).expect("it hangs").expect("no error"), df);
+    assert_eq!(done.recv_timeout(TIME_LIMIT).expect("it hangs").expect("no error"), df);
 }
 
 #[test]
-fn all_pairs_end_with_one_worker() {
-    in_a_process_with("1", "2", "all_pairs_end_with_one_worker");
+fn every_nesting_ends_with_one_worker() {
+    in_a_process_with("1", "2", "every_nesting_ends_with_one_worker");
 }
 
 #[test]
-fn all_pairs_end_with_two_workers() {
-    in_a_process_with("2", "2", "all_pairs_end_with_two_workers");
+fn every_nesting_ends_with_two_workers() {
+    in_a_process_with("2", "2", "every_nesting_ends_with_two_workers");
 }
 
 #[test]
-fn all_pairs_end_with_one_thread_of_polars() {
-    in_a_process_with("1", "1", "all_pairs_end_with_one_thread_of_polars");
+fn every_nesting_ends_with_one_polars_thread() {
+    in_a_process_with("1", "1", "every_nesting_ends_with_one_polars_thread");
 }

@@ -1,4 +1,4 @@
-//! Queries in chunks give what Polars gives alone: their rows, in its order where it has one.
+//! Queries in chunks give the rows that Polars gives, in the same order where Polars defines one.
 
 use std::process::Command;
 use std::sync::mpsc;
@@ -9,10 +9,10 @@ use fanfold::prelude::*;
 use polars::prelude::*;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 const ROWS: i64 = 2_500;
 
-/// Rows of many types; `id` is their number.
+/// Rows of many types; `id` is the row number.
 fn rows(from: i64, to: i64) -> DataFrame {
     let ids = || from..to;
     let some = |n: i64| (n % 5 != 0).then_some(n);
@@ -26,7 +26,7 @@ fn rows(from: i64, to: i64) -> DataFrame {
     .expect("equal lengths")
 }
 
-/// As [`rows`], with a list and a struct.
+/// The columns of [`rows`], a list and a struct.
 fn nested(from: i64, to: i64) -> DataFrame {
     let lists = (from..to).map(|n| (n % 4 != 1).then(|| (0..n % 4).collect::<Series>())).collect::<ListChunked>();
     let parts = df!("a" => (from..to).collect::<Vec<_>>(), "b" => (from..to).map(|n| n % 2 == 0).collect::<Vec<_>>());
@@ -104,7 +104,7 @@ fn memory() -> LazyFrame {
     nested(0, ROWS).lazy()
 }
 
-/// What `memory` is joined with: some keys twice, others not at all.
+/// The right side of joins with [`memory`]: some keys occur twice, others do not occur.
 fn other() -> LazyFrame {
     df!("key" => [5_i64, 1, 2, 2, 9], "name" => ["five", "one", "two", "deux", "nine"]).expect("equal lengths").lazy()
 }
@@ -126,7 +126,7 @@ fn sums() -> [Expr; 4] {
     [col("id").sum().alias("sum"), col("text").first().alias("first"), col("maybe").count().alias("count"), len()]
 }
 
-/// Whether Polars has an order for the rows.
+/// Whether Polars defines the order of the rows.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
     Given,
@@ -274,7 +274,7 @@ const QUERIES: &[(&str, Order, Query)] = &[
         let parts = [memory().select([col("id")]), memory().select([col("text")]).limit(100)];
         concat_lf_horizontal(parts, HConcatOptions::default()).expect("other columns")
     }),
-    // One part of a query used several times.
+    // One part of a query that is used several times.
     ("cache", Given, |_| memory().cache()),
     ("cache used twice", Given, |inputs| {
         let cached = inputs.scan("many/*.parquet").filter(col("key").gt(lit(2_i64))).cache();
@@ -336,7 +336,7 @@ fn explode() -> ExplodeOptions {
     ExplodeOptions { empty_as_null: true, keep_nulls: true }
 }
 
-/// A frame whose rows are in an order that its values decide.
+/// The rows of a frame in an order that depends only on their values.
 fn ordered(frame: &DataFrame) -> DataFrame {
     let by = frame.get_column_names_owned();
     frame.sort(by, SortMultipleOptions::default().with_nulls_last(true)).expect("it can be sorted")
@@ -346,7 +346,7 @@ fn compare(name: &str, order: Order, query: &LazyFrame, rows: usize) -> Result<(
     let (sender, done) = mpsc::channel();
     let scan = query.clone().par_rows(rows);
     thread::spawn(move || sender.send(scan.map(Ok).collect()));
-    let found = done.recv_timeout(PATIENCE).map_err(|_| format!("{name}: hangs in chunks of {rows}"))?;
+    let found = done.recv_timeout(TIME_LIMIT).map_err(|_| format!("{name}: hangs in chunks of {rows}"))?;
     let wanted = query.clone().collect();
     let (found, wanted) = match (found, wanted) {
         (Ok(found), Ok(wanted)) => (found, wanted),
@@ -376,7 +376,7 @@ fn compare_all() {
     assert!(failed.is_empty(), "{} differ:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Runs the test of this name in a process in which Polars' streaming engine takes so many rows at a time.
+/// Runs the test of this name in a process in which Polars' streaming engine takes batches of this many rows.
 #[track_caller]
 fn in_morsels_of(rows: &str, threads: &str, test: &str) {
     const CHILD: &str = "FANFOLD_TEST_CHILD";
@@ -396,21 +396,21 @@ fn in_morsels_of(rows: &str, threads: &str, test: &str) {
 }
 
 #[test]
-fn queries_give_what_polars_gives_alone() {
-    in_morsels_of("100000", "3", "queries_give_what_polars_gives_alone");
+fn queries_give_the_result_of_polars() {
+    in_morsels_of("100000", "3", "queries_give_the_result_of_polars");
 }
 
 #[test]
-fn queries_of_many_batches_give_what_polars_gives_alone() {
-    in_morsels_of("50", "3", "queries_of_many_batches_give_what_polars_gives_alone");
+fn queries_in_many_batches_give_the_result_of_polars() {
+    in_morsels_of("50", "3", "queries_in_many_batches_give_the_result_of_polars");
 }
 
 #[test]
-fn queries_on_one_thread_give_what_polars_gives_alone() {
-    in_morsels_of("50", "1", "queries_on_one_thread_give_what_polars_gives_alone");
+fn queries_on_one_thread_give_the_result_of_polars() {
+    in_morsels_of("50", "1", "queries_on_one_thread_give_the_result_of_polars");
 }
 
-/// A query that ends before its rows do leaves nothing that waits, whatever its shape.
+/// A query that ends before its rows do leaves no waiting thread, whatever its shape.
 #[test]
 fn queries_that_are_stopped_early_end() {
     let inputs = Inputs::new();
@@ -423,17 +423,17 @@ fn queries_that_are_stopped_early_end() {
                 Ok(())
             }))
         });
-        let stopped = done.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{name}: hangs"));
+        let stopped = done.recv_timeout(TIME_LIMIT).unwrap_or_else(|_| panic!("{name}: hangs"));
         if let Err(error) = stopped {
             assert!(error.to_string().contains("stop"), "{name}: {error}");
         }
     }
 }
 
-type Around = fn(LazyFrame) -> LazyFrame;
+type Position = fn(LazyFrame) -> LazyFrame;
 
-/// Ways to have a scan somewhere in a query.
-const AROUND: &[(&str, Around)] = &[
+/// Positions of a scan inside a query.
+const POSITIONS: &[(&str, Position)] = &[
     ("the scan itself", |scan| scan),
     ("with its schema asked for", |mut scan| {
         scan.collect_schema().expect("the files are there");
@@ -451,8 +451,8 @@ const AROUND: &[(&str, Around)] = &[
 ];
 
 #[test]
-fn files_that_are_being_written_are_hidden_wherever_a_query_reads_them() {
-    for &(name, around) in AROUND {
+fn files_being_written_are_hidden_at_every_position_of_a_scan() {
+    for &(name, around) in POSITIONS {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let write = |name: &str, rows: DataFrame| {
             let file = std::fs::File::create(folder.path().join(name)).expect("it can be made");

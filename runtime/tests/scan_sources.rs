@@ -1,4 +1,4 @@
-//! Which files a scan reads, and that each of them is one version: as Polars reads them, whatever happens meanwhile.
+//! Which files a scan reads: the ones that Polars reads, each in a single version even if it is replaced meanwhile.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use fanfold::{Scan, ScanError};
 use polars::prelude::*;
 use tempfile::TempDir;
 
-/// A table with a map: `[{a: 1, b: 2}, null, {}, {c: null}]`, written by Arrow for C++.
+/// A table with a map column: `[{a: 1, b: 2}, null, {}, {c: null}]`, written by Arrow for C++.
 const MAP: &str = "504152311500153815382c150a1500150615061c00000002000000030203000000034a02010000006101000000620100000063150015\
     2a152a2c150a1500150615061c00000002000000030203000000034f0201000000020000001504195c35001806736368656d61150200\
     350218016d150215024c2c000000350418096b65795f76616c7565150400150c250018036b657925004c1c0000001502250218057661\
@@ -17,7 +17,7 @@ const MAP: &str = "504152311500153815382c150a1500150615061c000000020000000302030
     02003c160619260802193602020600000026001c1502192506001938016d096b65795f76616c75650576616c75651500160a16501650\
     2666491c150015001502003c2926080219460202020400000016ae011608260816ae01002820706172717565742d6370702d6172726f\
     772076657273696f6e2032362e302e31192c1c00001c0000000201000050415231";
-/// A table with a repeated field that no list is around: `[[1, 2], [], [3]]`.
+/// A table with a repeated field outside of a list: `[[1, 2], [], [3]]`.
 const REPEATED: &str = "504152311500153015302c1508150015061506000002000000030202000000030b0100000002000000030000001502192c4806736368\
     656d6115020015022504180178001606191c191c26081c150219250006191801781500160816521652260800001652160600003c0000\
     0050415231";
@@ -67,7 +67,7 @@ impl Format {
     }
 }
 
-/// Rows that all say which version of a file they are of.
+/// Rows that all contain the number of a file's version.
 fn version(version: i64, rows: usize) -> DataFrame {
     df!("version" => vec![version; rows], "row" => (0..rows as u64).collect::<Vec<_>>()).expect("equal lengths")
 }
@@ -76,14 +76,14 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder can be made")
 }
 
-/// Writes a file beside its name and renames it.
+/// Writes a file under another name and renames it.
 fn replace(format: Format, frame: &DataFrame, path: &Path) {
-    let beside = path.with_extension("new");
-    format.write(frame, &beside);
-    fs::rename(beside, path).expect("it can be renamed");
+    let temporary = path.with_extension("new");
+    format.write(frame, &temporary);
+    fs::rename(temporary, path).expect("it can be renamed");
 }
 
-/// Scans, and calls `meanwhile` when the first chunk is there.
+/// Scans, and calls `meanwhile` after the first chunk.
 fn scan_while(scan: Scan, meanwhile: impl Fn() + Sync) -> Result<DataFrame, ScanError> {
     let first = Once::new();
     scan.par_rows(1_000)
@@ -95,13 +95,13 @@ fn scan_while(scan: Scan, meanwhile: impl Fn() + Sync) -> Result<DataFrame, Scan
 }
 
 #[test]
-fn a_file_that_is_replaced_is_read_as_it_was() {
+fn a_file_replaced_during_a_scan_is_read_in_its_old_version() {
     for format in FORMATS {
         for name in ["a.data", "k=1/a.data"] {
             let folder = tree(&[(name, version(1, 30_000))], format);
             let path = folder.path().join(name);
             let old = format.by_polars(&path).expect("it is whole");
-            // Of another length, so that no row group or batch is where it was.
+            // Of another length, so that no row group or batch is at its old offset.
             let read = scan_while(format.scan(&path), || replace(format, &version(2, 47_000), &path));
             assert_eq!(read.expect("the old file is whole"), old, "{format:?}");
             assert_eq!(format.scan(&path).map(Ok).collect().expect("the new one too").height(), 47_000);
@@ -110,10 +110,10 @@ fn a_file_that_is_replaced_is_read_as_it_was() {
 }
 
 #[test]
-fn each_file_of_a_pattern_is_one_version() {
+fn each_file_of_a_pattern_is_read_in_one_version() {
     for format in FORMATS {
         let folder = folder();
-        // More files than are kept open.
+        // More files than a scan keeps open.
         let paths: Vec<PathBuf> = (0..150).map(|n| folder.path().join(format!("{n:03}.data"))).collect();
         paths.iter().for_each(|path| format.write(&version(1, 40), path));
         let read = scan_while(format.scan(&folder.path().join("*.data")), || {
@@ -133,7 +133,7 @@ fn each_file_of_a_pattern_is_one_version() {
 }
 
 #[test]
-fn a_file_that_is_replaced_all_the_time_is_always_one_version() {
+fn a_file_replaced_continuously_is_always_read_in_one_version() {
     for format in FORMATS {
         let folder = folder();
         let path = folder.path().join("a.data");
@@ -165,7 +165,7 @@ fn a_file_that_is_replaced_all_the_time_is_always_one_version() {
 }
 
 #[test]
-fn a_file_that_is_written_in_place_is_an_error_that_names_it() {
+fn a_file_overwritten_during_a_scan_is_an_error_that_names_it() {
     for format in FORMATS {
         for rows in [30_000, 20_000] {
             let folder = folder();
@@ -173,7 +173,7 @@ fn a_file_that_is_written_in_place_is_an_error_that_names_it() {
             format.write(&version(1, 30_000), &path);
             format.write(&version(2, rows), &other);
             let new = fs::read(&other).expect("it is there");
-            // One worker, so that no other one is through before the file is written.
+            // One worker, so that no other worker finishes before the file is overwritten.
             let pool = fanfold::Pool::io("one").threads(1).build().expect("a thread can be had");
             let scan = format.scan(&path).on(&pool);
             let error = scan_while(scan, || fs::write(&path, &new).expect("it can be written")).expect_err("changed");
@@ -183,7 +183,7 @@ fn a_file_that_is_written_in_place_is_an_error_that_names_it() {
     }
 }
 
-/// A tree of files, and what is scanned of it.
+/// A folder with these files.
 fn tree(files: &[(&str, DataFrame)], format: Format) -> TempDir {
     let folder = folder();
     for (name, frame) in files {
@@ -215,7 +215,7 @@ fn same_as_polars(folder: &TempDir, paths: &[&str], format: Format) {
 }
 
 #[test]
-fn folders_named_as_keys_add_columns_as_polars_adds_them() {
+fn hive_folders_add_the_columns_that_polars_adds() {
     let x = |x: i64| df!("x" => [x, x + 1, x + 2]).expect("one column");
     let keyed = |x: i64| df!("a" => [x], "k" => [x], "z" => [x]).expect("equal lengths");
     let empty = || df!("x" => Vec::<i64>::new()).expect("one column");
@@ -251,7 +251,7 @@ fn folders_named_as_keys_add_columns_as_polars_adds_them() {
             let first = files[0].0;
             let parent = first.split_once('/').expect("in a folder").0;
             same_as_polars(&folder, &["", "**/*.f", "*/*.f", "*/*/*.f", first, parent, "k=*/*.f"], format);
-            // Nothing is left behind by what fails.
+            // A failed scan or sink leaves no file behind.
             let out = folder.path().join("out.parquet");
             let _ = format.scan(&folder.path().join(first)).map(Ok).sink_parquet(&out);
             let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -261,7 +261,7 @@ fn folders_named_as_keys_add_columns_as_polars_adds_them() {
 }
 
 #[test]
-fn empty_files_are_left_out_where_polars_leaves_them_out() {
+fn empty_files_are_skipped_where_polars_skips_them() {
     for format in FORMATS {
         let x = df!("x" => [1_i64, 2]).expect("one column");
         let folder = tree(&[("part-0.f", x.clone()), ("part-2.f", x.clone()), ("sub/part-3.f", x)], format);
@@ -277,7 +277,7 @@ fn empty_files_are_left_out_where_polars_leaves_them_out() {
 }
 
 #[test]
-fn folders_of_several_file_types_and_files_of_several_schemas_are_as_polars_has_them() {
+fn mixed_file_types_and_schemas_are_handled_as_by_polars() {
     for format in FORMATS {
         let ab = df!("a" => [1_i64], "b" => [2_i64]).expect("equal lengths");
         let ba = df!("b" => [1_i64], "a" => [2_i64]).expect("equal lengths");
@@ -294,8 +294,8 @@ fn folders_of_several_file_types_and_files_of_several_schemas_are_as_polars_has_
 }
 
 #[test]
-fn a_large_row_group_is_read_in_parts_as_polars_reads_it() {
-    // 100 MiB in one row group: more than is decoded at a time. Zstandard is quick also in builds without optimization.
+fn a_large_row_group_is_read_in_parts_with_the_rows_of_polars() {
+    // 100 MiB in one row group: more than is decoded at a time. Zstandard is fast also in unoptimized builds.
     let blobs: Vec<Vec<u8>> = (0..100_u8).map(|n| vec![n; 1 << 20]).collect();
     let lists: Vec<Option<Series>> =
         (0..100_i64).map(|n| (n % 7 != 0).then(|| Series::new("".into(), (0..n % 4).collect::<Vec<_>>()))).collect();
@@ -321,8 +321,8 @@ fn a_large_row_group_is_read_in_parts_as_polars_reads_it() {
 }
 
 #[test]
-fn a_large_ipc_file_that_is_replaced_is_read_as_it_was() {
-    // More than is read before the query begins.
+fn a_large_ipc_file_replaced_during_a_scan_is_read_in_its_old_version() {
+    // Larger than what is read before the query begins.
     let blobs = |byte: u8| df!("blob" => vec![vec![byte; 1 << 20]; 20]).expect("one column");
     let folder = folder();
     let path = folder.path().join("a.ipc");
@@ -337,7 +337,7 @@ fn a_large_ipc_file_that_is_replaced_is_read_as_it_was() {
 }
 
 #[test]
-fn batches_of_a_query_are_cut_to_the_rows_asked_for() {
+fn batches_of_a_query_are_split_to_the_requested_rows() {
     let frame = version(1, 10_007);
     for rows in [1, 7, 1_000, 10_006, 10_007, 20_000] {
         let heights = frame.clone().lazy().filter(col("row").neq(lit(5_u64))).par_rows(rows);
@@ -350,7 +350,7 @@ fn batches_of_a_query_are_cut_to_the_rows_asked_for() {
 }
 
 #[test]
-fn types_that_only_polars_scan_reads() {
+fn types_that_only_the_polars_scan_supports_are_read() {
     let folder = folder();
     let half = Series::new("x".into(), [Some(1.5_f32), None, Some(-2.0)]).cast(&DataType::Float16).expect("a number");
     let nested = half.implode().expect("a list").into_series().into_frame();

@@ -1,4 +1,4 @@
-//! What sinks leave in their folders: complete files that are on the disk, and nothing else.
+//! Files that sinks write: complete, synced to the disk, and without leftovers in their folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use fanfold::prelude::*;
 use polars::prelude::*;
 use tempfile::TempDir;
 
-/// Set in a process that is this very program, told to run one test there.
+/// Set in a process that runs one test of this program.
 const CHILD: &str = "FANFOLD_TEST_CHILD";
-/// Long enough for the slowest machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any slow machine needs; reaching it means that the test hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 const FORMATS: [&str; 3] = ["parquet", "csv", "ipc"];
 
@@ -52,7 +52,7 @@ fn scan(format: &str, path: &Path) -> fanfold::Scan {
     }
 }
 
-/// The same by a query of Polars.
+/// The same scan as a query of Polars.
 fn query(format: &str, path: &Path) -> LazyFrame {
     let path = PlRefPath::new(path.to_str().expect("UTF-8"));
     let scanned = match format {
@@ -71,7 +71,7 @@ fn rows(format: &str, path: &Path) -> usize {
     scan(format, path).map_reduce(|chunk| Ok(chunk.height()), |a, b| a + b).expect("it can be read")
 }
 
-/// Starts the test of this name in a process of its own, with this value.
+/// Starts the test of this name in a process of its own, with this value of [`CHILD`].
 fn child(test: &str, value: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this program has a path"))
         .args([test, "--exact", "--nocapture"])
@@ -84,7 +84,7 @@ fn child(test: &str, value: &Path) -> Child {
 }
 
 #[track_caller]
-fn ends_well(child: Child) {
+fn assert_passes(child: Child) {
     let output = child.wait_with_output().expect("it was started");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
@@ -98,13 +98,13 @@ fn child_value() -> Option<PathBuf> {
 fn until(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "it does not happen");
+        assert!(start.elapsed() < TIME_LIMIT, "it does not happen");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn an_output_that_a_pattern_stands_for_is_refused_once_it_is_there() {
+fn an_output_that_matches_the_input_pattern_is_an_error_once_it_exists() {
     for format in FORMATS {
         for pattern in ["*", &format!("*.{format}"), "../*/*", "**/*", "."] {
             let folder = folder();
@@ -124,7 +124,7 @@ fn an_output_that_a_pattern_stands_for_is_refused_once_it_is_there() {
                 );
             }
             assert_eq!(rows(format, &out), 10, "what was there is there still");
-            // Another folder is none that is read.
+            // Files in another folder are not inputs.
             let elsewhere = folder.path().join("out");
             sink(scan(format, &input).map(Ok), format, &elsewhere).expect("it is no input");
             sink(query(format, &input).par().map(Ok), format, &elsewhere).expect("it is no input");
@@ -135,7 +135,7 @@ fn an_output_that_a_pattern_stands_for_is_refused_once_it_is_there() {
 
 #[cfg(unix)]
 #[test]
-fn links_to_an_input_are_told() {
+fn an_output_that_links_to_an_input_is_an_error() {
     let folder = folder();
     let dir = folder.path().join("in");
     fs::create_dir(&dir).expect("new");
@@ -147,7 +147,7 @@ fn links_to_an_input_are_told() {
     fs::hard_link(&a, &hard).expect("new");
     write("parquet", 10, &outside);
     std::os::unix::fs::symlink(&outside, dir.join("link.parquet")).expect("new");
-    // A folder that holds itself.
+    // A folder that contains a link to itself.
     std::os::unix::fs::symlink(&dir, dir.join("loop")).expect("new");
     let deep = dir.join("..").join("in").join("a.parquet");
     for out in [&soft, &hard, &outside, &deep] {
@@ -162,7 +162,7 @@ fn links_to_an_input_are_told() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_to_a_file_that_is_not_there_yet_stays_a_link() {
+fn a_link_to_a_missing_file_stays_a_link() {
     use std::os::unix::fs::symlink;
     for format in FORMATS {
         let folder = folder();
@@ -185,7 +185,7 @@ fn a_link_to_a_file_that_is_not_there_yet_stays_a_link() {
 }
 
 #[test]
-fn a_file_that_is_named_is_read_and_replaced() {
+fn a_file_scanned_by_its_own_path_can_be_replaced() {
     for format in FORMATS {
         let folder = folder();
         let path = folder.path().join(format!("[a].{format}"));
@@ -202,15 +202,15 @@ fn a_file_that_is_named_is_read_and_replaced() {
 }
 
 #[test]
-fn files_that_are_being_written_are_not_read() {
+fn files_being_written_are_not_read() {
     for format in FORMATS {
         let folder = folder();
         write(format, 10, &folder.path().join(format!("a.{format}")));
-        // Of a writer that lives: here.
+        // The file of a writer that is alive: this process.
         let temporary = folder.path().join(".fanfold-abcdef.tmp");
         fs::write(&temporary, "half a file").expect("new");
         let writer = File::open(&temporary).expect("it is there");
-        writer.try_lock().expect("nobody else has it");
+        writer.try_lock().expect("no other process holds the lock");
         for pattern in [folder.path().join("*"), folder.path().to_owned()] {
             for scan in [scan(format, &pattern), query(format, &pattern).par()] {
                 let out = folder.path().join("out");
@@ -224,39 +224,45 @@ fn files_that_are_being_written_are_not_read() {
 }
 
 #[test]
-fn what_a_killed_sink_leaves_is_removed_and_what_a_living_one_writes_is_not() {
+fn files_of_killed_sinks_are_removed_and_those_of_running_sinks_kept() {
     if let Some(folder) = child_value() {
         let wait = |chunk: DataFrame| {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line)?;
             Ok(chunk)
         };
-        return frame(10).lazy().par_rows(10).map(wait).sink_parquet(folder.join("child")).expect("it is let go on");
+        return frame(10)
+            .lazy()
+            .par_rows(10)
+            .map(wait)
+            .sink_parquet(folder.join("child"))
+            .expect("the chunk is written");
     }
     let folder = folder();
-    let name = "what_a_killed_sink_leaves_is_removed_and_what_a_living_one_writes_is_not";
-    let (mut killed, mut living) = (child(name, folder.path()), child(name, folder.path()));
-    let left = || names(folder.path()).into_iter().filter(|name| name.starts_with(".fanfold-")).count();
-    // A child's file may be taken for a dead one's until the child has locked it; it then makes another one.
+    let name = "files_of_killed_sinks_are_removed_and_those_of_running_sinks_kept";
+    let (mut killed, mut running) = (child(name, folder.path()), child(name, folder.path()));
+    let leftovers = || names(folder.path()).into_iter().filter(|name| name.starts_with(".fanfold-")).count();
+    // Until a child has locked its file, another child may remove it as a leftover; the first one then makes a new
+    // file.
     let is_locked = |name: &String| {
         name.starts_with(".fanfold-") && File::open(folder.path().join(name)).is_ok_and(|file| file.try_lock().is_err())
     };
     until(|| names(folder.path()).iter().filter(|name| is_locked(name)).count() == 2);
     killed.kill().expect("it lives");
     killed.wait().expect("it was killed");
-    assert_eq!(left(), 2);
+    assert_eq!(leftovers(), 2);
     for format in FORMATS {
         write(format, 10, &folder.path().join("mine"));
-        assert_eq!(left(), 1);
+        assert_eq!(leftovers(), 1);
     }
-    drop(living.stdin.take());
-    ends_well(living);
+    drop(running.stdin.take());
+    assert_passes(running);
     assert_eq!(names(folder.path()), ["child", "mine"]);
     assert_eq!(rows("parquet", &folder.path().join("child")), 10);
 }
 
 #[test]
-fn only_files_are_taken_for_what_was_left() {
+fn only_regular_files_are_removed_as_leftovers() {
     let folder = folder();
     fs::create_dir(folder.path().join(".fanfold-folder.tmp")).expect("new");
     fs::write(folder.path().join(".fanfold-other"), "").expect("new");
@@ -271,7 +277,7 @@ fn only_files_are_taken_for_what_was_left() {
 }
 
 #[test]
-fn many_sinks_into_one_folder_leave_each_other_alone() {
+fn many_sinks_into_one_folder_do_not_interfere() {
     let folder = folder();
     std::thread::scope(|threads| {
         for thread in 0..8 {
@@ -288,9 +294,9 @@ fn many_sinks_into_one_folder_leave_each_other_alone() {
     assert_eq!(names(folder.path()).len(), 200);
 }
 
-/// Has the system refuse to sync files for this thread, and those that it starts.
+/// Makes `fsync` fail on this thread and all that it starts.
 #[cfg(target_os = "linux")]
-fn refuse_sync() {
+fn deny_sync() {
     let op = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).expect("16 bits"), jt, jf, k };
     let sync = u32::try_from(libc::SYS_fsync).expect("a small number");
     let refused = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EIO).expect("a small number");
@@ -301,7 +307,7 @@ fn refuse_sync() {
         op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: the program and its filter are alive, and of the length that is told.
+    // SAFETY: the program points to the filter, which is alive, and has its length.
     let set = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
@@ -311,9 +317,9 @@ fn refuse_sync() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn files_are_synced_before_they_get_their_names_unless_that_is_turned_off() {
+fn files_are_synced_before_they_are_renamed_unless_sync_is_off() {
     if let Some(folder) = child_value() {
-        refuse_sync();
+        deny_sync();
         for format in FORMATS {
             let path = folder.join(format!("a.{format}"));
             fs::write(&path, "before").expect("it can be written");
@@ -328,12 +334,12 @@ fn files_are_synced_before_they_get_their_names_unless_that_is_turned_off() {
         return;
     }
     let folder = folder();
-    let name = "files_are_synced_before_they_get_their_names_unless_that_is_turned_off";
-    ends_well(child(name, folder.path()));
+    let name = "files_are_synced_before_they_are_renamed_unless_sync_is_off";
+    assert_passes(child(name, folder.path()));
 }
 
 #[test]
-fn rows_without_columns_are_kept_or_refused() {
+fn the_height_without_columns_is_kept_or_an_error() {
     let folder = folder();
     let empty = |rows| DataFrame::empty_with_height(rows).lazy();
     for (height, chunk) in [(3, 2), (0, 2), (100_000, 40_000), (100_000, 400)] {
@@ -359,9 +365,9 @@ fn query_all(format: &str, path: &Path) -> DataFrame {
 }
 
 #[test]
-fn a_failed_write_of_any_format_leaves_no_file() {
+fn a_failed_write_leaves_no_file_in_any_format() {
     let lazy = || frame(100_000).lazy();
-    let late = |chunk: &DataFrame| {
+    let is_late_chunk = |chunk: &DataFrame| {
         chunk.column("x").is_ok_and(|x| x.get(0).is_ok_and(|first| first == AnyValue::Int64(60_000)))
     };
     for format in FORMATS {
@@ -373,18 +379,22 @@ fn a_failed_write_of_any_format_leaves_no_file() {
             }
             let expected = if before { vec!["out"] } else { vec![] };
             let fails = |chunk: DataFrame| {
-                polars_ensure!(!late(&chunk), ComputeError: "no more");
+                polars_ensure!(!is_late_chunk(&chunk), ComputeError: "no more");
                 Ok(chunk)
             };
             let panics = |chunk: DataFrame| {
-                assert!(!late(&chunk), "no more");
+                assert!(!is_late_chunk(&chunk), "no more");
                 Ok(chunk)
             };
             let renames = |chunk: DataFrame| {
-                Ok(if late(&chunk) { chunk.lazy().with_row_index("n", None).collect()? } else { chunk })
+                Ok(if is_late_chunk(&chunk) { chunk.lazy().with_row_index("n", None).collect()? } else { chunk })
             };
             let retypes = |chunk: DataFrame| {
-                Ok(if late(&chunk) { chunk.lazy().select([col("x").cast(DataType::String)]).collect()? } else { chunk })
+                Ok(if is_late_chunk(&chunk) {
+                    chunk.lazy().select([col("x").cast(DataType::String)]).collect()?
+                } else {
+                    chunk
+                })
             };
             let read_fails = lazy().map(
                 |df| if df.height() > 0 { polars_bail!(ComputeError: "no more") } else { Ok(df) },
@@ -412,11 +422,11 @@ fn a_failed_write_of_any_format_leaves_no_file() {
     }
 }
 
-/// Makes this process one of a user without rights, of its own, whom this folder belongs to then.
+/// Makes this process run as an unprivileged user id of its own, which then owns this folder.
 #[cfg(unix)]
-fn become_a_user(folder: &Path) {
+fn become_unprivileged(folder: &Path) {
     let user = 200_000 + std::process::id();
-    // SAFETY: they only ask and change who this process runs as.
+    // SAFETY: `geteuid` and `setuid` take only numbers.
     unsafe {
         if libc::geteuid() == 0 {
             std::os::unix::fs::chown(folder, Some(user), Some(user)).expect("root may");
@@ -425,7 +435,7 @@ fn become_a_user(folder: &Path) {
     }
 }
 
-/// Writes by Polars alone.
+/// Writes with Polars only.
 #[cfg(unix)]
 fn by_polars(format: &str, path: &Path) -> PolarsResult<()> {
     let target = SinkTarget::Path(PlRefPath::new(path.to_str().expect("UTF-8")));
@@ -441,13 +451,13 @@ fn by_polars(format: &str, path: &Path) -> PolarsResult<()> {
 
 #[cfg(unix)]
 #[test]
-fn what_may_not_be_written_is_left_alone() {
+fn a_read_only_file_or_folder_is_an_error_and_left_unchanged() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     let Some(folder) = child_value() else {
         let folder = folder();
-        return ends_well(child("what_may_not_be_written_is_left_alone", folder.path()));
+        return assert_passes(child("a_read_only_file_or_folder_is_an_error_and_left_unchanged", folder.path()));
     };
-    become_a_user(&folder);
+    become_unprivileged(&folder);
     for format in FORMATS {
         let (file, link) = (folder.join(format), folder.join(format!("{format}-link")));
         write(format, 3, &file);
@@ -459,9 +469,9 @@ fn what_may_not_be_written_is_left_alone() {
         by_polars(format, &file).expect_err("Polars may not write it either");
         for path in [&file, &link] {
             let never = scan().map(|_| -> PolarsResult<DataFrame> { panic!("nothing is to be mapped") });
-            let error = sink(never, format, path).expect_err("nobody may write it").to_string();
-            let told = format!("cannot write `{}`: the file that is there may not be written to (", path.display());
-            assert!(error.starts_with(&told) && error.contains("Permission denied"), "{error}");
+            let error = sink(never, format, path).expect_err("it is read-only").to_string();
+            let message = format!("cannot write `{}`: the file that is there may not be written to (", path.display());
+            assert!(error.starts_with(&message) && error.contains("Permission denied"), "{error}");
             assert!(error.ends_with("make it writable, remove it, or write to another file"), "{error}");
         }
         assert_eq!(fs::read(&file).expect("it is there"), bytes);
@@ -474,22 +484,22 @@ fn what_may_not_be_written_is_left_alone() {
         fs::create_dir(&closed).expect("new");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("it is ours");
         let error = sink(scan().map(Ok), format, &closed.join("new")).expect_err("nothing can be made there");
-        let told = format!("no file can be made in its folder `{}`", closed.display());
-        assert!(error.to_string().contains(&told), "{error}");
+        let message = format!("no file can be made in its folder `{}`", closed.display());
+        assert!(error.to_string().contains(&message), "{error}");
     }
     assert!(names(&folder).iter().all(|name| !name.starts_with(".fanfold")));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_file_of_another_user_stays_theirs() {
+fn a_replaced_file_keeps_its_owner() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     let folder = folder();
     for format in FORMATS {
         let file = folder.path().join(format);
         write(format, 3, &file);
         let (user, group) = (200_000 + std::process::id(), 300_000 + std::process::id());
-        // Root alone may give files away.
+        // Only root may change a file's owner.
         if chown(&file, Some(user), Some(group)).is_err() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Tasks and maps run inside the span that they were called in.
+//! `tracing` spans: tasks and maps run inside the span of their caller.
 
 use std::collections::HashSet;
 use std::sync::Once;
@@ -6,7 +6,7 @@ use std::sync::Once;
 use fanfold::{Pool, parallel};
 use tracing::{Span, info_span};
 
-/// The span that this is called in.
+/// The span in which this function is called.
 #[parallel(kind = "io")]
 fn span(_n: u32) -> String {
     here()
@@ -47,7 +47,7 @@ fn a_call_runs_in_the_span_of_its_caller() {
     assert_eq!(request.in_scope(|| span(1)), "request");
     assert_eq!(request.in_scope(cpu_span), "request");
     assert_eq!(request.in_scope(|| cpu_span::submit().join()).unwrap(), "request");
-    assert_eq!(span(1), "none", "a worker leaves the span behind");
+    assert_eq!(span(1), "none", "a worker leaves the span");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn every_item_and_chunk_runs_in_the_span_of_its_caller() {
 }
 
 #[test]
-fn spans_nest_from_worker_to_worker() {
+fn spans_nest_across_workers() {
     subscribe();
     let outer = info_span!("outer");
     let inner = outer.in_scope(|| {

@@ -1,5 +1,5 @@
-//! How many threads stand in for workers that wait: few where the waits end, and one more each time where each wait is for
-//! a job that is queued.
+//! How many extra threads a pool starts for workers that wait: few where the waits end, and one more for each wait
+//! where every wait depends on a queued job.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use fanfold::{Pool, Until, join_all, parallel, wait};
 
-/// Notes how many threads the pool has had.
-fn note(peak: &AtomicUsize, pool: &Pool) {
+/// Records the peak of the pool's threads.
+fn record_threads(peak: &AtomicUsize, pool: &Pool) {
     peak.fetch_max(pool.stats().threads, Ordering::SeqCst);
 }
 
 fn tree_of_scopes(pool: &Pool, peak: &AtomicUsize, depth: u32) -> u64 {
-    note(peak, pool);
+    record_threads(peak, pool);
     if depth == 0 {
         return 1;
     }
@@ -42,12 +42,12 @@ fn a_scope_runs_its_oldest_task_first() {
     let sum = thread::scope(|_| {
         fanfold::scope(|s| {
             let outer = s.submit_on(&pool, || {
-                let (told, tells) = mpsc::channel();
+                let (sender, receiver) = mpsc::channel();
                 let sum = AtomicU64::new(0);
                 fanfold::scope(|s| {
-                    s.submit_on(&pool, move || told.send(7).expect("it is received"));
+                    s.submit_on(&pool, move || sender.send(7).expect("it is received"));
                     let sum = &sum;
-                    s.submit_on(&pool, move || sum.fetch_add(tells.recv().expect("it is sent"), Ordering::SeqCst));
+                    s.submit_on(&pool, move || sum.fetch_add(receiver.recv().expect("it is sent"), Ordering::SeqCst));
                 });
                 sum.into_inner()
             });
@@ -57,9 +57,9 @@ fn a_scope_runs_its_oldest_task_first() {
     assert_eq!(sum, 7);
 }
 
-static BACK: Pool = Pool::io("back").threads(1);
+static BACKEND: Pool = Pool::io("backend").threads(1);
 
-#[parallel(kind = "io", pool = BACK)]
+#[parallel(kind = "io", pool = BACKEND)]
 fn query(time: Duration) -> u64 {
     thread::sleep(time);
     1
@@ -93,7 +93,7 @@ fn jobs_of_a_cpu_pool_that_wait_for_another_pool_share_a_few_threads() {
 static ONE: Pool = Pool::io("one").threads(1);
 
 #[test]
-fn waits_inside_each_other_that_no_thread_may_end_go_on_beyond_any_bound() {
+fn nested_waits_get_threads_beyond_any_bound() {
     fn nested(depth: u32) -> u32 {
         if depth == 0 {
             return 0;
@@ -106,14 +106,14 @@ fn waits_inside_each_other_that_no_thread_may_end_go_on_beyond_any_bound() {
 }
 
 #[test]
-fn waits_that_are_repeated_do_not_look_like_progress() {
+fn repeated_short_waits_do_not_count_as_progress() {
     let pool: &'static Pool = Box::leak(Box::new(Pool::io("repeats").threads(2).build().expect("threads can be had")));
     let polls = move |n: u32| {
         let task = pool.submit(move || n);
         while !task.wait(Duration::from_millis(3)) {}
         task.join().expect("no panic")
     };
-    // All of them wait before the first of what they wait for can begin.
+    // All of them wait before the first task that they wait for can start.
     let sum = join_all((0..150).map(|n| pool.submit(move || polls(n)))).expect("no panic");
     assert_eq!(sum.iter().sum::<u32>(), (0..150).sum::<u32>());
 }

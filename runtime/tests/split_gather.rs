@@ -1,4 +1,4 @@
-//! Everything that can be cut and put together: cutting anywhere and gathering gives what was there.
+//! `Split` and `Gather`: splitting any value anywhere and gathering the parts gives the value back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use fanfold::{Gather, Split, zip};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Sizes that add up to `size`, from places anywhere in it; some may be 0.
+/// Sizes that add up to `size`, split at `places`; some may be 0.
 fn sizes(size: usize, places: &[usize]) -> Vec<usize> {
     let mut places: Vec<usize> = places.iter().map(|place| place % (size + 1)).collect();
     places.sort_unstable();
@@ -17,9 +17,9 @@ fn sizes(size: usize, places: &[usize]) -> Vec<usize> {
     places.into_iter().map(|to| to - std::mem::replace(&mut from, to)).collect()
 }
 
-/// Cuts `whole` at the places, in one go and in two at the first of them: the pieces have the sizes that were asked for,
-/// and `items` of the pieces, one after the other, are those of the whole.
-fn cut_anywhere<S, T>(make: impl Fn() -> S, places: &[usize], items: impl Fn(S) -> Vec<T>)
+/// Splits the value at the places, with one `cut_all` and with one `cut` at the first place. The pieces have the
+/// requested sizes, and their items in order are those of the whole.
+fn check_split<S, T>(make: impl Fn() -> S, places: &[usize], items: impl Fn(S) -> Vec<T>)
 where
     S: Split,
     T: PartialEq + Debug,
@@ -36,8 +36,8 @@ where
     assert_eq!(both, items(make()));
 }
 
-/// Gathers the parts that `part` makes of the pieces: the same as `part` of all.
-fn gather_anywhere<R: Gather + PartialEq + Debug>(numbers: &[u8], places: &[usize], part: impl Fn(&[u8]) -> R) {
+/// Checks that gathering `part` of each piece gives `part` of the whole.
+fn check_gather<R: Gather + PartialEq + Debug>(numbers: &[u8], places: &[usize], part: impl Fn(&[u8]) -> R) {
     let pieces = Split::cut_all(numbers, &sizes(numbers.len(), places));
     let gathered = R::gather(pieces.into_iter().map(&part).collect()).expect("parts of one function fit");
     assert_eq!(gathered, part(numbers));
@@ -46,14 +46,14 @@ fn gather_anywhere<R: Gather + PartialEq + Debug>(numbers: &[u8], places: &[usiz
 macro_rules! ranges {
     ($($integer:ident)*) => {
         #[test]
-        fn ranges_of_every_integer_at_both_ends_of_the_type() {
+        fn ranges_of_every_integer_type_are_split_at_both_limits() {
             $(
                 let (low, high) = ($integer::MIN, $integer::MAX);
                 for range in [low..low + 9, high - 9..high, low..low, high..low] {
-                    cut_anywhere(|| range.clone(), &[3, 4, 4, 8], |range: Range<$integer>| range.collect());
+                    check_split(|| range.clone(), &[3, 4, 4, 8], |range: Range<$integer>| range.collect());
                 }
                 for range in [low..=low + 9, high - 9..=high, high..=high, high..=low] {
-                    cut_anywhere(|| range.clone(), &[3, 4, 4, 8], |range: RangeInclusive<$integer>| range.collect());
+                    check_split(|| range.clone(), &[3, 4, 4, 8], |range: RangeInclusive<$integer>| range.collect());
                 }
             )*
         }
@@ -69,21 +69,21 @@ fn by_last_digit<M: Default>(part: &[u8], mut add: impl FnMut(&mut M, u8, u8)) -
 
 proptest! {
     #[test]
-    fn sequences(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
-        cut_anywhere(|| numbers.clone(), &places, |piece| piece);
-        cut_anywhere(|| &numbers[..], &places, <[u16]>::to_vec);
-        cut_anywhere(|| VecDeque::from(numbers.clone()), &places, Vec::from);
-        // One that has wrapped around in its buffer.
+    fn sequences_are_split_anywhere(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
+        check_split(|| numbers.clone(), &places, |piece| piece);
+        check_split(|| &numbers[..], &places, <[u16]>::to_vec);
+        check_split(|| VecDeque::from(numbers.clone()), &places, Vec::from);
+        // A queue whose items wrap around in its buffer.
         let wrapped = || {
             let mut queue: VecDeque<u16> = numbers.iter().copied().chain([1, 2]).collect();
             queue.rotate_left(numbers.len() / 2);
             queue
         };
-        cut_anywhere(wrapped, &places, Vec::from);
+        check_split(wrapped, &places, Vec::from);
     }
 
     #[test]
-    fn slices_that_can_be_changed(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
+    fn mutable_slices_are_split_anywhere(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
         let mut changed = numbers.clone();
         let sizes = sizes(numbers.len(), &places);
         for (index, piece) in Split::cut_all(&mut changed[..], &sizes).into_iter().enumerate() {
@@ -94,57 +94,71 @@ proptest! {
     }
 
     #[test]
-    fn ranges_anywhere(start in any::<i32>(), length in 0..80_i32, places in vec(any::<usize>(), 0..6)) {
+    fn ranges_are_split_anywhere(start in any::<i32>(), length in 0..80_i32, places in vec(any::<usize>(), 0..6)) {
         let end = start.saturating_add(length);
-        cut_anywhere(|| start..end, &places, Iterator::collect);
-        cut_anywhere(|| start..=end, &places, Iterator::collect);
+        check_split(|| start..end, &places, Iterator::collect);
+        check_split(|| start..=end, &places, Iterator::collect);
     }
 
     #[test]
-    fn text_in_lines(text in "([a-z\u{e4}]{0,4}(\n|\r\n|\n\n)?){0,12}", places in vec(any::<usize>(), 0..6)) {
-        cut_anywhere(|| &*text, &places, |piece| piece.lines().map(str::to_owned).collect());
-        cut_anywhere(|| text.clone(), &places, |piece| piece.lines().map(str::to_owned).collect());
+    fn text_is_split_between_lines(
+        text in "([a-z\u{e4}]{0,4}(\n|\r\n|\n\n)?){0,12}",
+        places in vec(any::<usize>(), 0..6),
+    ) {
+        check_split(|| &*text, &places, |piece| piece.lines().map(str::to_owned).collect());
+        check_split(|| text.clone(), &places, |piece| piece.lines().map(str::to_owned).collect());
         let pieces = Split::cut_all(&*text, &sizes(Split::size(&&*text), &places));
         prop_assert_eq!(pieces.concat(), text);
     }
 
     #[test]
-    fn zips(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
+    fn zips_are_split_anywhere(numbers in vec(any::<u16>(), 0..60), places in vec(any::<usize>(), 0..6)) {
         let length = u32::try_from(numbers.len()).expect("it is short");
-        cut_anywhere(|| zip(numbers.clone(), 0..length), &places, |piece| piece.0.into_iter().zip(piece.1).collect());
+        check_split(|| zip(numbers.clone(), 0..length), &places, |piece| piece.0.into_iter().zip(piece.1).collect());
     }
 
     #[test]
-    fn sequences_and_text_are_put_together_in_order(numbers in vec(any::<u8>(), 0..60), places in vec(any::<usize>(), 0..6)) {
-        gather_anywhere(&numbers, &places, <[u8]>::to_vec);
-        gather_anywhere(&numbers, &places, |part| part.iter().copied().collect::<VecDeque<_>>());
-        gather_anywhere(&numbers, &places, |part| part.iter().map(u8::to_string).collect::<String>());
-        gather_anywhere(&numbers, &places, |_| ());
+    fn sequences_and_text_are_gathered_in_order(
+        numbers in vec(any::<u8>(), 0..60),
+        places in vec(any::<usize>(), 0..6),
+    ) {
+        check_gather(&numbers, &places, <[u8]>::to_vec);
+        check_gather(&numbers, &places, |part| part.iter().copied().collect::<VecDeque<_>>());
+        check_gather(&numbers, &places, |part| part.iter().map(u8::to_string).collect::<String>());
+        check_gather(&numbers, &places, |_| ());
     }
 
     #[test]
-    fn sets_and_maps_are_joined(numbers in vec(any::<u8>(), 0..60), places in vec(any::<usize>(), 0..6)) {
-        gather_anywhere(&numbers, &places, |part| part.iter().copied().collect::<HashSet<_>>());
-        gather_anywhere(&numbers, &places, |part| part.iter().copied().collect::<BTreeSet<_>>());
-        gather_anywhere(&numbers, &places, |part| {
+    fn sets_and_maps_are_merged(numbers in vec(any::<u8>(), 0..60), places in vec(any::<usize>(), 0..6)) {
+        check_gather(&numbers, &places, |part| part.iter().copied().collect::<HashSet<_>>());
+        check_gather(&numbers, &places, |part| part.iter().copied().collect::<BTreeSet<_>>());
+        check_gather(&numbers, &places, |part| {
             by_last_digit(part, |map: &mut HashMap<u8, Vec<u8>>, key, n| map.entry(key).or_default().push(n))
         });
-        gather_anywhere(&numbers, &places, |part| {
+        check_gather(&numbers, &places, |part| {
             by_last_digit(part, |map: &mut BTreeMap<u8, Vec<u8>>, key, n| map.entry(key).or_default().push(n))
         });
     }
 
     #[test]
-    fn tuples_and_outcomes(numbers in vec(any::<u8>(), 0..60), places in vec(any::<usize>(), 0..6)) {
-        gather_anywhere(&numbers, &places, |part| (part.to_vec(), part.iter().copied().collect::<BTreeSet<_>>()));
-        gather_anywhere(&numbers, &places, |part| Some(part.to_vec()));
-        gather_anywhere(&numbers, &places, |part| Ok::<_, String>(part.to_vec()));
+    fn tuples_options_and_results_are_gathered(
+        numbers in vec(any::<u8>(), 0..60),
+        places in vec(any::<usize>(), 0..6),
+    ) {
+        check_gather(&numbers, &places, |part| (part.to_vec(), part.iter().copied().collect::<BTreeSet<_>>()));
+        check_gather(&numbers, &places, |part| Some(part.to_vec()));
+        check_gather(&numbers, &places, |part| Ok::<_, String>(part.to_vec()));
     }
 
     #[test]
-    fn the_first_failure_is_the_whole(numbers in vec(any::<u8>(), 1..60), places in vec(any::<usize>(), 0..6), bad in any::<u8>()) {
-        // As the runtime does it: nothing comes behind a failure.
-        let part = |part: &[u8]| part.iter().map(|n| if *n == bad { Err(*n) } else { Ok(*n) }).collect::<Result<Vec<_>, _>>();
+    fn the_first_failure_is_the_gathered_result(
+        numbers in vec(any::<u8>(), 1..60),
+        places in vec(any::<usize>(), 0..6),
+        bad in any::<u8>(),
+    ) {
+        // Like the runtime, this keeps no part after a failure.
+        let item = |n: &u8| if *n == bad { Err(*n) } else { Ok(*n) };
+        let part = |part: &[u8]| part.iter().map(item).collect::<Result<Vec<_>, _>>();
         let pieces = Split::cut_all(&numbers[..], &sizes(numbers.len(), &places));
         let mut parts: Vec<_> = pieces.into_iter().map(part).collect();
         let failure = parts.iter().position(Gather::is_failure);
@@ -155,8 +169,8 @@ proptest! {
         let gathered = Gather::gather(parts).expect("they fit");
         prop_assert_eq!(&gathered, &part(&numbers));
 
-        let parts: Vec<_> = Split::cut_all(&numbers[..], &sizes(numbers.len(), &places)).into_iter().map(part).collect();
-        let options: Vec<_> = parts.into_iter().map(Result::ok).collect();
+        let pieces = Split::cut_all(&numbers[..], &sizes(numbers.len(), &places));
+        let options: Vec<_> = pieces.into_iter().map(part).map(Result::ok).collect();
         let failure = options.iter().position(Gather::is_failure);
         let options = failure.map_or(options, |_| vec![None]);
         prop_assert_eq!(Gather::gather(options).expect("they fit"), gathered.ok());

@@ -1,19 +1,19 @@
-//! What a pool with hooks runs, it runs on its own threads: no other has run them.
+//! Pools with start hooks run their tasks only on their own threads, all of which have run the hook.
 
 use std::cell::Cell;
 
 use fanfold::{Pool, as_completed, first, join_all, parallel};
 
 thread_local! {
-    /// The pool whose start hook this thread has run.
+    /// The pool whose start hook has run on this thread.
     static READY: Cell<&'static str> = const { Cell::new("") };
-    static ENDS: Cell<bool> = const { Cell::new(false) };
+    static HAS_STOP_HOOK: Cell<bool> = const { Cell::new(false) };
 }
 
 static IO: Pool = Pool::io("hooked_io").threads(4).on_start(|| READY.set("io"));
 static ONE: Pool = Pool::io("hooked_one").threads(1).on_start(|| READY.set("one"));
 static CPU: Pool = Pool::cpu("hooked_cpu").threads(2).on_start(|| READY.set("cpu"));
-static ENDING: Pool = Pool::io("hooked_end").threads(2).on_stop(|| ENDS.set(true));
+static ENDING: Pool = Pool::io("hooked_end").threads(2).on_stop(|| HAS_STOP_HOOK.set(true));
 
 #[parallel(kind = "io", pool = IO)]
 fn on_io() -> &'static str {
@@ -29,8 +29,8 @@ fn name() -> String {
     std::thread::current().name().unwrap_or("?").to_owned()
 }
 
-/// Every way to have one of the pools run something, from the thread that calls.
-fn all_ways() {
+/// Runs code on each pool in every way, from the calling thread.
+fn run_in_every_way() {
     for _ in 0..20 {
         for (pool, ready) in [(&IO, "io"), (&ONE, "one"), (&CPU, "cpu")] {
             let submit = || pool.submit(|| READY.get());
@@ -55,23 +55,23 @@ fn all_ways() {
 }
 
 #[test]
-fn a_hook_has_run_where_a_task_runs() {
-    all_ways();
-    Pool::cpu_default().submit(all_ways).join().expect("no panic");
-    Pool::io_default().submit(all_ways).join().expect("no panic");
+fn tasks_run_only_where_the_start_hook_has_run() {
+    run_in_every_way();
+    Pool::cpu_default().submit(run_in_every_way).join().expect("no panic");
+    Pool::io_default().submit(run_in_every_way).join().expect("no panic");
     let plain = Pool::io("plain").threads(1).build().expect("threads can be had");
-    join_all((0..4).map(|_| plain.submit(all_ways))).expect("no panic");
+    join_all((0..4).map(|_| plain.submit(run_in_every_way))).expect("no panic");
 }
 
 #[test]
-fn a_hook_has_run_where_a_task_of_its_own_worker_runs() {
+fn tasks_of_a_pools_own_worker_run_where_the_start_hook_has_run() {
     for pool in [&IO, &ONE, &CPU] {
-        join_all((0..2).map(|_| pool.submit(all_ways))).expect("no panic");
+        join_all((0..2).map(|_| pool.submit(run_in_every_way))).expect("no panic");
     }
 }
 
 #[test]
-fn pools_with_hooks_wait_for_one_another() {
+fn pools_with_hooks_may_wait_for_each_other() {
     static LEFT: Pool = Pool::io("left").threads(1).on_start(|| READY.set("left"));
     static RIGHT: Pool = Pool::cpu("right").threads(1).on_start(|| READY.set("right"));
     fn swap(depth: u32) -> u32 {
@@ -90,7 +90,7 @@ fn pools_with_hooks_wait_for_one_another() {
 }
 
 #[test]
-fn state_is_made_by_the_pools_own_threads() {
+fn worker_state_is_made_by_the_pools_own_threads() {
     fn made() -> String {
         name()
     }
@@ -100,7 +100,7 @@ fn state_is_made_by_the_pools_own_threads() {
         state.push('!');
         state.clone()
     }
-    // A worker of another pool that runs a task of this one on the spot calls it.
+    // A worker of another pool that ran the task in place would make a state of its own.
     let foreign = Pool::io("foreign").threads(2).build().expect("threads can be had");
     let made = (0..20).map(|_| foreign.submit(|| STATES.submit(maker).join().expect("no panic")));
     let made = join_all(made).expect("no panic");

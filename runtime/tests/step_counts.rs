@@ -1,5 +1,5 @@
-//! What a call on many tasks or items takes grows with their number, and not with its square. Steps are the processor time
-//! of the one thread that makes the call, at two sizes: the best of three, and a bound far from both.
+//! The cost of calls on many tasks or items is linear, not quadratic. It is the processor time of the calling thread at
+//! two sizes: the best of three runs, with a bound far from both.
 #![cfg(unix)]
 
 use std::sync::mpsc;
@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use fanfold::{Pool, Task, TaskError, Until, as_completed, first, join_all, wait};
 
-/// How much larger the second size is. Linear work takes as many times as long, quadratic work the square of it.
-const MORE: usize = 8;
+/// The factor between the two sizes. Linear work takes this factor longer, quadratic work its square.
+const FACTOR: usize = 8;
 
-/// The processor time that this thread has had.
-fn used() -> Duration {
+/// The processor time that this thread has used.
+fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes the time.
+    // SAFETY: `time` is valid for the write.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     Duration::new(time.tv_sec.try_into().expect("positive"), time.tv_nsec.try_into().expect("below a second"))
 }
 
-/// Checks that `work`, which prepares something of a size and gives what is measured, is not quadratic.
+/// Checks that the work which `prepare` returns for a size takes less than quadratic time.
 #[track_caller]
-fn is_linear<W: FnOnce()>(size: usize, prepare: impl Fn(usize) -> W) {
+fn assert_linear<W: FnOnce()>(size: usize, prepare: impl Fn(usize) -> W) {
     let best = |size| {
         let runs = (0..3).map(|_| {
             let work = prepare(size);
-            let before = used();
+            let before = thread_time();
             work();
-            used().saturating_sub(before)
+            thread_time().saturating_sub(before)
         });
         runs.min().expect("three runs")
     };
-    let (small, large) = (best(size), best(size * MORE));
-    // Halfway between the size and its square, by factors: noise of several times is no matter.
-    let bound = small.max(Duration::from_micros(200)) * 3 * u32::try_from(MORE).expect("small");
-    assert!(large < bound, "{large:?} for {} against {small:?} for {size}", size * MORE);
+    let (small, large) = (best(size), best(size * FACTOR));
+    // Three times the linear cost, far below the quadratic one, so that noise does not matter.
+    let bound = small.max(Duration::from_micros(200)) * 3 * u32::try_from(FACTOR).expect("small");
+    assert!(large < bound, "{large:?} for {} against {small:?} for {size}", size * FACTOR);
 }
 
-/// Tasks behind one that runs until the sender is dropped.
+/// Tasks queued behind a task that runs until the sender is dropped.
 fn queued(pool: &Pool, size: usize) -> (mpsc::Sender<()>, Vec<Task<()>>) {
     let (release, released) = mpsc::channel::<()>();
     let (started, starts) = mpsc::channel();
@@ -48,27 +48,27 @@ fn queued(pool: &Pool, size: usize) -> (mpsc::Sender<()>, Vec<Task<()>>) {
     (release, (0..size).map(|_| pool.submit(|| ())).collect())
 }
 
-fn one(name: &'static str) -> &'static Pool {
+fn one_thread(name: &'static str) -> &'static Pool {
     Box::leak(Box::new(Pool::io(name).threads(1).build().expect("one thread")))
 }
 
 #[test]
-fn giving_up_on_tasks() {
-    let pool = one("late");
-    is_linear(4_000, |size| {
+fn timing_out_on_tasks_is_linear() {
+    let pool = one_thread("timed");
+    assert_linear(4_000, |size| {
         let (release, tasks) = queued(pool, size);
         move || {
-            let late = as_completed(tasks).timeout(Duration::ZERO);
-            assert_eq!(late.filter(|(_, result)| matches!(result, Err(TaskError::TimedOut { .. }))).count(), size);
+            let timed = as_completed(tasks).timeout(Duration::ZERO);
+            assert_eq!(timed.filter(|(_, result)| matches!(result, Err(TaskError::TimedOut { .. }))).count(), size);
             drop(release);
         }
     });
 }
 
 #[test]
-fn callbacks_of_one_task() {
-    let pool = one("callbacks");
-    is_linear(4_000, |size| {
+fn callbacks_of_one_task_are_linear() {
+    let pool = one_thread("callbacks");
+    assert_linear(4_000, |size| {
         let (release, released) = mpsc::channel::<()>();
         let task = pool.submit(move || released.recv().is_err());
         move || {
@@ -79,9 +79,9 @@ fn callbacks_of_one_task() {
 }
 
 #[test]
-fn waiting_for_tasks_in_every_way() {
-    let pool = one("ways");
-    is_linear(2_000, |size| {
+fn every_wait_for_tasks_is_linear() {
+    let pool = one_thread("ways");
+    assert_linear(2_000, |size| {
         let (release, tasks) = queued(pool, size);
         move || {
             let (done, pending) = wait(&tasks, Until::All, Some(Duration::ZERO));
@@ -91,14 +91,14 @@ fn waiting_for_tasks_in_every_way() {
             assert_eq!(join_all(tasks).expect("all return").len(), size);
         }
     });
-    is_linear(2_000, |size| {
+    assert_linear(2_000, |size| {
         let (release, tasks) = queued(pool, size);
         move || {
             drop(release);
             first(tasks).expect("the first one");
         }
     });
-    is_linear(2_000, |size| {
+    assert_linear(2_000, |size| {
         let (release, tasks) = queued(pool, size);
         move || {
             assert!(tasks.iter().all(Task::cancel));
@@ -108,8 +108,8 @@ fn waiting_for_tasks_in_every_way() {
 }
 
 #[test]
-fn unordered_results_with_a_large_buffer() {
-    is_linear(2_000, |size| {
+fn unordered_results_with_a_large_buffer_are_linear() {
+    assert_linear(2_000, |size| {
         move || {
             let results = Pool::io_default().map(0..size, |n| n).unordered().buffer(size);
             assert_eq!(results.into_iter().count(), size);
@@ -118,17 +118,17 @@ fn unordered_results_with_a_large_buffer() {
 }
 
 #[test]
-fn unordered_results_on_a_worker() {
-    let pool = one("nested");
+fn unordered_results_on_a_worker_are_linear() {
+    let pool = one_thread("nested");
     let run = |size| {
         pool.submit(move || {
-            let before = used();
+            let before = thread_time();
             assert_eq!(pool.map(0..size, |n| n).unordered().buffer(size).into_iter().count(), size);
-            used().saturating_sub(before)
+            thread_time().saturating_sub(before)
         })
     };
     let best = |size| (0..3).map(|_| run(size).join().expect("it returns")).min().expect("three runs");
-    let (small, large) = (best(2_000), best(2_000 * MORE));
-    let bound = small.max(Duration::from_micros(200)) * 3 * u32::try_from(MORE).expect("small");
+    let (small, large) = (best(2_000), best(2_000 * FACTOR));
+    let bound = small.max(Duration::from_micros(200)) * 3 * u32::try_from(FACTOR).expect("small");
     assert!(large < bound, "{large:?} against {small:?}");
 }

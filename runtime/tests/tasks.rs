@@ -1,4 +1,4 @@
-//! Tasks: joining, waiting, callbacks, cancelling; several at once; scopes.
+//! Tasks: joining, waiting, callbacks, cancelling, several tasks at once, and scopes.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use fanfold::{Pool, TaskError, Until, as_completed, cancelled, first, join_all, parallel, scope, wait};
 
-/// Long enough for any machine; no test waits it out.
+/// Longer than any machine needs; no test waits this long.
 const LONG: Duration = Duration::from_mins(1);
-/// Too short for anything that waits for the test.
+/// Shorter than any task that waits for the test.
 const SHORT: Duration = Duration::from_millis(1);
 
-fn io(threads: usize) -> Pool {
+fn io_pool(threads: usize) -> Pool {
     Pool::io("test").threads(threads).build().expect("threads can be had")
 }
 
 /// A task that runs until the sender is used or dropped.
-fn held(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<u32>) {
+fn blocked_task(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<u32>) {
     let (release, released) = mpsc::channel();
     let (started, starts) = mpsc::channel();
     let task = pool.submit(move || {
@@ -31,14 +31,14 @@ fn held(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<u32>) {
 }
 
 #[test]
-fn a_join_with_a_limit_gives_the_task_back() {
-    let pool = io(1);
-    let (release, task) = held(&pool);
+fn join_timeout_returns_the_task_when_time_runs_out() {
+    let pool = io_pool(1);
+    let (release, task) = blocked_task(&pool);
     assert!(!task.wait(SHORT));
-    let late = task.join_timeout(SHORT).expect_err("it is held");
-    assert!(matches!(late.error(), TaskError::TimedOut { .. }));
-    assert_eq!(late.to_string(), "the task was not done within 1ms");
-    let task = late.into_task().expect("time ran out");
+    let error = task.join_timeout(SHORT).expect_err("it is held");
+    assert!(matches!(error.error(), TaskError::TimedOut { .. }));
+    assert_eq!(error.to_string(), "the task was not done within 1ms");
+    let task = error.into_task().expect("time ran out");
     release.send(()).expect("it is held");
     assert!(task.wait(LONG));
     assert_eq!(task.join_timeout(LONG).expect("it is done"), 7);
@@ -48,7 +48,7 @@ fn a_join_with_a_limit_gives_the_task_back() {
 }
 
 #[test]
-fn a_panic_says_its_message_function_and_place() {
+fn a_panic_error_has_message_function_and_location() {
     #[parallel(kind = "io")]
     fn divide(a: u32, b: u32) -> u32 {
         a / b
@@ -62,33 +62,33 @@ fn a_panic_says_its_message_function_and_place() {
 }
 
 #[test]
-fn callbacks_run_before_joiners_go_on_and_cannot_hurt_them() {
-    let pool = io(1);
-    let (release, task) = held(&pool);
-    let told = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&told);
-    task.on_done(|_| panic!("a callback's own affair"));
-    task.on_done(move |outcome| tell.store(outcome.is_ok(), Ordering::SeqCst));
+fn callbacks_run_before_joins_return_and_may_panic() {
+    let pool = io_pool(1);
+    let (release, task) = blocked_task(&pool);
+    let called = Arc::new(AtomicBool::new(false));
+    let is_called = Arc::clone(&called);
+    task.on_done(|_| panic!("panic in a callback"));
+    task.on_done(move |outcome| is_called.store(outcome.is_ok(), Ordering::SeqCst));
     release.send(()).expect("it is held");
     assert!(task.wait(LONG));
-    assert!(told.load(Ordering::SeqCst));
-    let (tell, told) = mpsc::channel();
-    task.on_done(move |outcome| tell.send(outcome.error().is_none()).expect("the test listens"));
-    assert_eq!(told.try_recv(), Ok(true), "a late callback runs at once");
+    assert!(called.load(Ordering::SeqCst));
+    let (sender, receiver) = mpsc::channel();
+    task.on_done(move |outcome| sender.send(outcome.error().is_none()).expect("the test listens"));
+    assert_eq!(receiver.try_recv(), Ok(true), "a callback of a finished task runs at once");
     assert_eq!(task.join().expect("no panic"), 7);
 
-    let (tell, told) = mpsc::channel();
-    let (_release, blocking) = held(&pool);
+    let (sender, receiver) = mpsc::channel();
+    let (_release, blocking) = blocked_task(&pool);
     let queued = pool.submit(|| ());
-    queued.on_done(move |outcome| tell.send(matches!(outcome.error(), Some(TaskError::Cancelled))).expect("listens"));
+    queued.on_done(move |outcome| sender.send(matches!(outcome.error(), Some(TaskError::Cancelled))).expect("listens"));
     assert!(queued.cancel());
-    assert_eq!(told.try_recv(), Ok(true), "the canceller calls back");
+    assert_eq!(receiver.try_recv(), Ok(true), "the canceller calls back");
     drop(blocking);
 }
 
 #[test]
 fn a_running_task_sees_that_it_is_cancelled() {
-    assert!(!cancelled(), "nobody cancels a thread outside of tasks");
+    assert!(!cancelled(), "a thread outside of tasks is never cancelled");
     let (started, starts) = mpsc::channel();
     let task = Pool::cpu_default().submit(move || {
         started.send(()).ok();
@@ -103,14 +103,14 @@ fn a_running_task_sees_that_it_is_cancelled() {
 }
 
 #[test]
-fn task_numbers_differ() {
+fn task_ids_are_unique() {
     let ids: HashSet<_> = (0..100).map(|_| Pool::cpu_default().submit(|| ()).id()).collect();
     assert_eq!(ids.len(), 100);
 }
 
 #[test]
-fn results_come_as_tasks_end() {
-    let pool = io(3);
+fn as_completed_gives_results_in_completion_order() {
+    let pool = io_pool(3);
     let gates: Vec<_> = (0..3).map(|_| mpsc::channel::<()>()).collect();
     let (senders, receivers): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
     let tasks: Vec<_> = receivers
@@ -133,10 +133,10 @@ fn results_come_as_tasks_end() {
 }
 
 #[test]
-fn as_completed_gives_up_on_what_is_pending() {
-    let pool = io(3);
-    let (_release, slow) = held(&pool);
-    let (_release_too, slow_too) = held(&pool);
+fn as_completed_times_out_on_pending_tasks() {
+    let pool = io_pool(3);
+    let (_release, slow) = blocked_task(&pool);
+    let (_release_too, slow_too) = blocked_task(&pool);
     let quick = pool.submit(|| 1);
     assert!(quick.wait(LONG));
     let results: Vec<_> = as_completed([slow, quick, slow_too]).timeout(SHORT).collect();
@@ -149,9 +149,9 @@ fn as_completed_gives_up_on_what_is_pending() {
 }
 
 #[test]
-fn waiting_for_some_says_which_are_done() {
-    let pool = io(3);
-    let (release, slow) = held(&pool);
+fn wait_returns_finished_and_pending_tasks() {
+    let pool = io_pool(3);
+    let (release, slow) = blocked_task(&pool);
     let quick = pool.submit(|| 1);
     let fails = pool.submit(|| panic!("no"));
     let tasks = [slow, quick, fails];
@@ -166,12 +166,12 @@ fn waiting_for_some_says_which_are_done() {
 }
 
 #[test]
-fn joining_all_stops_at_the_first_error() {
-    let pool = io(2);
+fn join_all_returns_the_first_error_and_cancels_the_rest() {
+    let pool = io_pool(2);
     assert_eq!(join_all((0..10).map(|n| pool.submit(move || n))).expect("no panic"), (0..10).collect::<Vec<_>>());
     assert!(join_all(Vec::<fanfold::Task<u8>>::new()).expect("nothing fails").is_empty());
 
-    // One thread is held by a task that ends only when it is cancelled, the other one's task fails.
+    // One thread runs a task that ends only when it is cancelled; the task on the other thread fails.
     let ran = Arc::new(AtomicUsize::new(0));
     let mut tasks = vec![pool.submit(|| {
         while !cancelled() {
@@ -179,7 +179,7 @@ fn joining_all_stops_at_the_first_error() {
         }
     })];
     tasks.push(pool.submit(|| panic!("item 1")));
-    let (release, gate) = held(&pool);
+    let (release, gate) = blocked_task(&pool);
     for _ in 0..50 {
         let ran = Arc::clone(&ran);
         tasks.push(pool.submit(move || {
@@ -190,32 +190,32 @@ fn joining_all_stops_at_the_first_error() {
     assert!(matches!(error, TaskError::Panicked { .. }));
     drop((release, gate));
     drop(pool);
-    assert_eq!(ran.load(Ordering::Relaxed), 0, "what nobody had started was cancelled");
+    assert_eq!(ran.load(Ordering::Relaxed), 0, "tasks that had not started were cancelled");
 }
 
 #[test]
-fn the_first_to_return_wins_and_the_others_are_told() {
-    let pool = io(3);
-    let (told, tells) = mpsc::channel();
+fn first_returns_the_first_result_and_cancels_the_others() {
+    let pool = io_pool(3);
+    let (sender, receiver) = mpsc::channel();
     let (started, starts) = mpsc::channel();
     let slow = pool.submit(move || {
         started.send(()).ok();
         while !cancelled() {
             thread::yield_now();
         }
-        told.send(()).ok();
+        sender.send(()).ok();
         "slow"
     });
     let fails = pool.submit(|| panic!("no"));
     let quick = pool.submit(move || starts.recv().map_or("alone", |()| "quick"));
     assert_eq!(first([slow, fails, quick]).expect("one returns"), "quick");
-    tells.recv().expect("the slow one sees it");
+    receiver.recv().expect("the slow one sees it");
     let error = first((0..2).map(|_| pool.submit(|| -> u8 { panic!("none") }))).expect_err("none returns");
     assert!(matches!(error, TaskError::Panicked { .. }));
 }
 
 #[test]
-fn scoped_tasks_borrow_and_are_waited_for() {
+fn scoped_tasks_may_borrow_and_are_waited_for() {
     let mut numbers = vec![3, 1, 2];
     let total = AtomicUsize::new(0);
     let length = scope(|s| {
@@ -234,7 +234,7 @@ fn scoped_tasks_borrow_and_are_waited_for() {
 }
 
 #[test]
-fn a_scope_waits_even_when_it_panics() {
+fn a_scope_that_panics_waits_for_its_tasks() {
     let ended = AtomicBool::new(false);
     let (release, released) = mpsc::channel::<()>();
     let panicked = thread::scope(|threads| {
@@ -257,13 +257,13 @@ fn a_scope_waits_even_when_it_panics() {
 }
 
 #[test]
-fn a_panic_of_a_scoped_task_is_seen_once() {
+fn a_panic_of_a_scoped_task_is_reported_once() {
     scope(|s| {
         let error = s.submit(|| panic!("joined")).join().expect_err("it panics");
         assert!(error.to_string().contains("joined"), "{error}");
     });
     let payload = std::panic::catch_unwind(|| scope(|s| drop(s.submit(|| panic!("not joined")))));
-    let payload = payload.expect_err("the scope tells");
+    let payload = payload.expect_err("the scope panics");
     assert_eq!(
         payload.downcast_ref(),
         Some(&"a task of the scope panicked and was not joined: join it to get its panic as an error")
@@ -271,9 +271,9 @@ fn a_panic_of_a_scoped_task_is_seen_once() {
 }
 
 #[test]
-fn a_cancelled_scoped_task_lets_go_of_what_it_borrowed() {
-    let pool = io(1);
-    let (release, gate) = held(&pool);
+fn a_cancelled_scoped_task_drops_its_borrows() {
+    let pool = io_pool(1);
+    let (release, gate) = blocked_task(&pool);
     let borrowed = Mutex::new(());
     scope(|s| {
         let guard = borrowed.lock().expect("no panic");
@@ -289,7 +289,7 @@ fn a_cancelled_scoped_task_lets_go_of_what_it_borrowed() {
 }
 
 #[test]
-fn tasks_can_be_awaited_by_hand_and_the_waker_may_change() {
+fn tasks_can_be_polled_by_hand_with_changing_wakers() {
     struct Count(AtomicUsize);
     impl std::task::Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -297,8 +297,8 @@ fn tasks_can_be_awaited_by_hand_and_the_waker_may_change() {
         }
     }
     use std::future::Future;
-    let pool = io(1);
-    let (release, task) = held(&pool);
+    let pool = io_pool(1);
+    let (release, task) = blocked_task(&pool);
     let mut task = std::pin::pin!(task);
     let wakers: Vec<Arc<Count>> = (0..3).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
     for count in &wakers {
@@ -308,7 +308,7 @@ fn tasks_can_be_awaited_by_hand_and_the_waker_may_change() {
         }
     }
     for earlier in &wakers[..2] {
-        assert_eq!(Arc::strong_count(earlier), 1, "let go of when another came");
+        assert_eq!(Arc::strong_count(earlier), 1, "dropped when another waker replaced it");
     }
     release.send(()).expect("it is held");
     let done = pool.submit(|| ());

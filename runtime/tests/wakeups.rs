@@ -1,4 +1,4 @@
-//! Who is called for a job: nobody too many, and never nobody.
+//! Which threads are woken for a job: never too few, and not many more than needed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -7,20 +7,20 @@ use std::task::{Context, Poll, Wake, Waker};
 use fanfold::{Pending, Pool, as_completed, join_all};
 use futures_util::Stream;
 
-/// A pool of two, and a task that is held on one of its workers until the sender is dropped.
-fn held(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<()>) {
-    let (hold, held) = mpsc::channel();
+/// Occupies one worker of a pool of two with a task that runs until the sender is dropped.
+fn occupy_worker(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<()>) {
+    let (hold, occupy_worker) = mpsc::channel();
     let (here, is_here) = mpsc::channel();
     let task = pool.submit(move || {
         here.send(()).expect("it is waited for");
-        let _ = held.recv();
+        let _ = occupy_worker.recv();
     });
     is_here.recv().expect("it has begun");
     (hold, task)
 }
 
 #[test]
-fn what_a_cpu_function_splits_reaches_all_threads_of_its_pool() {
+fn rayon_join_in_a_cpu_task_reaches_all_threads_of_the_pool() {
     let pool = Pool::cpu("split").threads(2).build().expect("threads can be had");
     for _ in 0..100 {
         let both = pool.submit(|| {
@@ -33,11 +33,11 @@ fn what_a_cpu_function_splits_reaches_all_threads_of_its_pool() {
 }
 
 #[test]
-fn a_thread_that_has_nothing_to_do_helps_the_others() {
+fn an_idle_thread_helps_the_others() {
     let pool = Pool::cpu("helped").threads(2).build().expect("threads can be had");
     for _ in 0..10 {
-        // Whichever thread has the held task, the other one is free, asleep or not, when the broadcast wants both.
-        let (hold, task) = held(&pool);
+        // One thread runs the blocking task. The other one is free, asleep or awake, when the broadcast needs both.
+        let (hold, task) = occupy_worker(&pool);
         let (go, gone) = mpsc::channel::<()>();
         let wide = pool.submit(move || {
             let _ = gone.recv();
@@ -51,110 +51,110 @@ fn a_thread_that_has_nothing_to_do_helps_the_others() {
 }
 
 #[test]
-fn what_a_task_leaves_behind_in_rayon_is_run() {
+fn jobs_that_a_task_spawns_in_rayon_are_run() {
     for threads in [1, 2] {
         let pool = Pool::cpu("left").threads(threads).build().expect("threads can be had");
-        let (told, tells) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let task = pool.submit(move || {
-            rayon::spawn(move || told.send(rayon::current_num_threads()).expect("it is waited for"));
+            rayon::spawn(move || sender.send(rayon::current_num_threads()).expect("it is waited for"));
         });
         task.join().expect("no panic");
-        assert_eq!(tells.recv(), Ok(threads));
+        assert_eq!(receiver.recv(), Ok(threads));
     }
 }
 
 #[test]
-fn a_callback_may_wait_for_the_pool_that_calls_it() {
+fn a_callback_may_wait_for_its_own_pool() {
     for pool in [Pool::io("callback"), Pool::cpu("callback")] {
         let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
-        let (told, tells) = mpsc::channel();
-        let (hold, task) = held(&pool);
+        let (sender, receiver) = mpsc::channel();
+        let (hold, task) = occupy_worker(&pool);
         let inner = Arc::clone(&pool);
         task.on_done(move |_| {
             let (here, is_here) = mpsc::channel();
             let _detached = inner.submit(move || here.send(()));
-            let _ = told.send(is_here.recv());
+            let _ = sender.send(is_here.recv());
         });
         drop(hold);
-        tells.recv().expect("it is called").expect("its task runs meanwhile");
+        receiver.recv().expect("it is called").expect("its task runs meanwhile");
         task.join().expect("no panic");
     }
 }
 
-/// Waits for a task of its own, and tells whether that has run.
-fn wait_for_another(pool: &Pool, told: &mpsc::Sender<bool>) {
+/// Waits for another task of the pool, and sends whether it has run.
+fn wait_for_another(pool: &Pool, sender: &mpsc::Sender<bool>) {
     let (here, is_here) = mpsc::channel();
     let _detached = pool.submit(move || here.send(()));
-    let _ = told.send(is_here.recv().is_ok());
+    let _ = sender.send(is_here.recv().is_ok());
 }
 
-/// A result that waits for a task of its own when it is dropped.
-struct Last(Arc<Pool>, mpsc::Sender<bool>);
+/// A result whose destructor waits for another task of the pool.
+struct WaitsOnDrop(Arc<Pool>, mpsc::Sender<bool>);
 
-impl Drop for Last {
+impl Drop for WaitsOnDrop {
     fn drop(&mut self) {
         wait_for_another(&self.0, &self.1);
     }
 }
 
 #[test]
-fn a_result_that_nobody_wants_may_wait_for_the_pool_that_drops_it() {
+fn the_destructor_of_a_detached_result_may_wait_for_its_own_pool() {
     for pool in [Pool::io("result"), Pool::cpu("result")] {
         let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
-        let (told, tells) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();
-        let last = Last(Arc::clone(&pool), told);
+        let last = WaitsOnDrop(Arc::clone(&pool), sender);
         drop(pool.submit(move || {
             let _ = gone.recv();
             last
         }));
         drop(go);
-        assert!(tells.recv().expect("it is dropped"));
+        assert!(receiver.recv().expect("it is dropped"));
     }
 }
 
-/// A waker that waits for a task of its own.
-struct Waits(Arc<Pool>, mpsc::Sender<bool>);
+/// A waker that waits for another task of the pool.
+struct WaitsOnWake(Arc<Pool>, mpsc::Sender<bool>);
 
-impl Wake for Waits {
+impl Wake for WaitsOnWake {
     fn wake(self: Arc<Self>) {
         wait_for_another(&self.0, &self.1);
     }
 }
 
 #[test]
-fn a_waker_may_wait_for_the_pool_that_wakes_it() {
+fn a_waker_may_wait_for_its_own_pool() {
     for pool in [Pool::io("waker"), Pool::cpu("waker")] {
         let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
-        let (told, tells) = mpsc::channel();
-        let waker = Waker::from(Arc::new(Waits(Arc::clone(&pool), told)));
-        let (hold, task) = held(&pool);
+        let (sender, receiver) = mpsc::channel();
+        let waker = Waker::from(Arc::new(WaitsOnWake(Arc::clone(&pool), sender)));
+        let (hold, task) = occupy_worker(&pool);
         let mut task = Box::pin(task);
         assert!(task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(hold);
-        assert!(tells.recv().expect("it is woken"));
+        assert!(receiver.recv().expect("it is woken"));
         let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-            panic!("it has told its waker that it is done")
+            panic!("the waker was called, so the task is done")
         };
         done.expect("no panic");
     }
 }
 
 #[test]
-fn a_waker_of_completed_tasks_may_wait_for_the_pool_that_wakes_it() {
+fn a_waker_of_as_completed_may_wait_for_its_own_pool() {
     let pool = Arc::new(Pool::io("stream").threads(2).build().expect("threads can be had"));
-    let (told, tells) = mpsc::channel();
-    let waker = Waker::from(Arc::new(Waits(Arc::clone(&pool), told)));
-    let (hold, task) = held(&pool);
+    let (sender, receiver) = mpsc::channel();
+    let waker = Waker::from(Arc::new(WaitsOnWake(Arc::clone(&pool), sender)));
+    let (hold, task) = occupy_worker(&pool);
     let mut completed = Box::pin(as_completed([task]).stream());
     assert!(completed.as_mut().poll_next(&mut Context::from_waker(&waker)).is_pending());
     drop(hold);
-    assert!(tells.recv().expect("it is woken"));
+    assert!(receiver.recv().expect("it is woken"));
     assert!(completed.as_mut().poll_next(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
 #[test]
-fn a_pool_that_closes_has_threads_for_all_that_is_queued() {
+fn a_closing_pool_has_threads_for_all_queued_tasks() {
     const TASKS: usize = 4;
     for round in 0..50 {
         for pool in [Pool::io("closing"), Pool::cpu("closing")] {
@@ -178,8 +178,8 @@ fn a_pool_that_closes_has_threads_for_all_that_is_queued() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "takes it hours")]
-fn tasks_that_meet_find_threads_however_hot_the_pool_is() {
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
+fn tasks_that_wait_for_each_other_get_threads_on_a_busy_pool() {
     const MEETING: usize = 4;
     let pool = Arc::new(Pool::io("meeting").threads(16).build().expect("threads can be had"));
     let done = AtomicUsize::new(0);

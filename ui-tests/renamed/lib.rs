@@ -1,1 +1,1 @@
-//! Nothing but the tests in `tests/`.
+//! Empty: this package exists for the tests in `tests/`.

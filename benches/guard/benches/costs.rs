@@ -1,10 +1,11 @@
-//! Instruction counts of what every call costs, held to limits.
+//! Instruction counts of every kind of call, with limits.
 //!
-//! Times need a quiet machine; instructions do not. Only what one thread does alone is counted: work that is queued,
-//! claimed, cancelled, cut, or too short to be shared. A limit is a tenth above what was counted when it was set.
+//! Times need an idle machine; instruction counts do not. Only the work of a single thread is counted: tasks that are
+//! queued, claimed, cancelled or split, and maps too short to be shared. A limit is a tenth above the count at the time
+//! when it was set.
 //!
-//! `benches/guard/run` installs what this needs and runs it.
-#![allow(missing_docs, reason = "the harness makes public items of these functions")]
+//! `benches/guard/run` installs the requirements and runs the benchmarks.
+#![allow(missing_docs, reason = "the harness generates public items from these functions")]
 
 use std::hint::black_box;
 use std::sync::mpsc;
@@ -14,8 +15,8 @@ use fanfold::{Pool, Task, as_completed, parallel};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EntryPoint, EventKind, LibraryBenchmarkConfig};
 
-/// One thread, so that nobody else is there to run anything.
-static LANE: Pool = Pool::io("lane").threads(1);
+/// A pool of one thread, so that no other thread runs its tasks.
+static ONE: Pool = Pool::io("one").threads(1);
 
 #[parallel(kind = "cpu")]
 fn double(x: u64) -> u64 {
@@ -37,29 +38,29 @@ fn doubled(#[chunk] xs: Vec<u64>) -> Vec<u64> {
     xs.into_iter().map(|x| x.wrapping_mul(2)).collect()
 }
 
-#[parallel(kind = "io", pool = LANE)]
+#[parallel(kind = "io", pool = ONE)]
 fn echo(x: u64) -> u64 {
     x
 }
 
-#[parallel(kind = "io", pool = LANE)]
+#[parallel(kind = "io", pool = ONE)]
 fn hold(entered: mpsc::Sender<()>, release: mpsc::Receiver<()>) {
-    entered.send(()).expect("somebody waits");
-    // Ends when the other side is dropped.
+    entered.send(()).expect("the benchmark waits");
+    // Ends when the sender is dropped.
     release.recv().unwrap_err();
 }
 
-#[parallel(kind = "io", pool = LANE)]
+#[parallel(kind = "io", pool = ONE)]
 fn on_worker(what: fn(u64) -> u64, times: u64) -> u64 {
     what(times)
 }
 
-/// The instructions that a case may take: a tenth more than were counted.
+/// Limits a case to a tenth more than the counted instructions.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {
     limited(Callgrind::default(), instructions)
 }
 
-/// The same, counted inside a function that a worker runs.
+/// As [`counted`], counting only inside a function that a worker runs.
 fn counted_in(function: &str, instructions: u64) -> LibraryBenchmarkConfig {
     let mut tool = Callgrind::default();
     tool.entry_point(EntryPoint::Custom(function.to_owned()));
@@ -73,7 +74,7 @@ fn limited(mut tool: Callgrind, instructions: u64) -> LibraryBenchmarkConfig {
     config
 }
 
-/// The pools have started, and clocks and tables are ready.
+/// Starts the pools, and initializes clocks and tables.
 fn warm(items: u64) -> u64 {
     double::map(0..4).sum::<u64>();
     echo(0);
@@ -84,16 +85,16 @@ fn floats(items: u64) -> Vec<f32> {
     (0..warm(items)).map(|x| f32::from(x.to_le_bytes()[0])).collect()
 }
 
-/// A pool whose one thread is held, and the end that holds it.
-fn held(tasks: u64) -> (u64, mpsc::Sender<()>) {
+/// Occupies the pool's only thread until the returned sender is dropped.
+fn occupied(tasks: u64) -> (u64, mpsc::Sender<()>) {
     let (entered, wait) = mpsc::channel();
-    let (release, held) = mpsc::channel();
-    drop(hold::submit(entered, held));
+    let (release, occupied) = mpsc::channel();
+    drop(hold::submit(entered, occupied));
     wait.recv().expect("the task starts");
     (warm_queue(tasks), release)
 }
 
-/// The queue has its memory.
+/// Makes the queue allocate its memory.
 fn warm_queue(tasks: u64) -> u64 {
     drop(queue_up(tasks));
     tasks
@@ -104,7 +105,7 @@ fn queue_up(tasks: u64) -> Vec<Task<u64>> {
 }
 
 fn queued(tasks: u64) -> (Vec<Task<u64>>, mpsc::Sender<()>) {
-    let (tasks, release) = held(tasks);
+    let (tasks, release) = occupied(tasks);
     (queue_up(tasks), release)
 }
 
@@ -124,14 +125,15 @@ fn map_alone(items: u64) -> Vec<u64> {
     black_box(double::map(0..black_box(items)).collect())
 }
 
-// A loop that the compiler no longer vectorizes takes three times as many.
+// A loop that is not vectorized takes three times as many instructions.
 #[library_benchmark]
 #[bench::floats(args = (100_000), setup = floats, config = counted(138_700))]
 fn map_vectorized(items: Vec<f32>) -> Vec<f32> {
     black_box(scaled::map(black_box(&items)).collect())
 }
 
-// It looks at the clock, so it takes more looks where the machine is slow: 3,070 to some 6,000, of which this is the end.
+// The map reads the clock, more often on a slow machine: it takes 3,070 to some 6,000 instructions, and the limit is for
+// the upper end.
 #[library_benchmark]
 #[bench::few(args = (16), setup = warm, config = counted(6_000).env("FANFOLD_CPU_THREADS", "2"))]
 fn map_probed(items: u64) -> Vec<u64> {
@@ -157,7 +159,7 @@ fn cut_and_gather(items: u64) -> Vec<u64> {
 }
 
 #[library_benchmark]
-#[bench::thousand(args = (1_000), setup = held, config = counted(511_000))]
+#[bench::thousand(args = (1_000), setup = occupied, config = counted(511_000))]
 fn submit((tasks, release): (u64, mpsc::Sender<()>)) -> (Vec<Task<u64>>, mpsc::Sender<()>) {
     black_box((queue_up(tasks), release))
 }

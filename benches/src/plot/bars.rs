@@ -1,4 +1,4 @@
-//! Bars: each contender's time, as a multiple of the fastest peer's.
+//! Bar charts: each contender's time, as a multiple of the fastest peer's.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const WIDTH: i32 = 900;
 const TITLE: i32 = 26;
 const ROW: i32 = 18;
 const GAP: i32 = 14;
-/// Where the bars begin, and how long the fastest peer's is.
+/// The left end of the bars, and the length of the fastest peer's bar.
 const LEFT: i32 = 270;
 const UNIT: f64 = 120.0;
 /// Longer bars are cut.
@@ -67,7 +67,7 @@ fn bar(canvas: &Canvas, row: &Row, best: f64, top: i32) -> Drawn {
     canvas.text(&format!("{more}{} ({ratio:.2})", time(row.median)), (end, middle), 12, Align::Left)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "cut to the sheet's width")]
+#[allow(clippy::cast_possible_truncation, reason = "clamped to the width of the sheet")]
 fn pixels(ratio: f64) -> i32 {
     (ratio.clamp(0.0, LONGEST) * UNIT).round() as i32
 }

@@ -1,4 +1,4 @@
-//! A sheet to draw on, in pixels from its upper left corner.
+//! An SVG drawing area, in pixels from its upper left corner.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 type Sheet<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Where a text stands, seen from its place.
+/// The horizontal anchor of a text.
 #[derive(Clone, Copy)]
 pub(super) enum Align {
     Left,
@@ -17,7 +17,7 @@ pub(super) enum Align {
     Right,
 }
 
-/// A white sheet.
+/// A white drawing area.
 pub(super) struct Canvas<'a>(Sheet<'a>);
 
 pub(super) type Drawn = Result<(), Box<dyn Error>>;
@@ -41,7 +41,7 @@ impl<'a> Canvas<'a> {
         Ok(())
     }
 
-    /// Text that is centred on the height of its place.
+    /// Draws a text that is vertically centred on `at`.
     pub(super) fn text(&self, text: &str, at: (i32, i32), size: i32, align: Align) -> Drawn {
         let across = match align {
             Align::Left => HPos::Left,

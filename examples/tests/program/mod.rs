@@ -1,4 +1,4 @@
-//! Runs an example as its user does.
+//! Runs an example as a separate program.
 
 use std::env::{self, consts};
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 
-/// A program that takes longer counts as hanging, and is killed.
+/// A program that takes longer is killed, and fails its test.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Cargo builds examples beside the tests; `cargo test --test NAME` alone does not.
+/// The path of an example. `cargo test` builds the examples; `cargo test --test NAME` alone does not.
 pub(crate) fn path(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test is a file");
     let folder = test.ancestors().nth(2).expect("tests are two folders down");
@@ -36,7 +36,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
     output
 }
 
-/// What the program prints; it must succeed, and write nothing to its standard error.
+/// The program's standard output. It must succeed, and write nothing to standard error.
 #[track_caller]
 pub(crate) fn prints(command: &mut Command) -> String {
     let run = run(command);

@@ -1,1 +1,1 @@
-//! The library's tests, compiled again for sanitizers: see README.md.
+//! The library's tests, compiled again for sanitizers and Miri: see README.md.

@@ -1,4 +1,4 @@
-//! `crate = "path"` is all that a crate has to say which knows Fanfold by another name: nothing that is emitted names it.
+//! A crate that depends on Fanfold under another name needs only `crate = "path"`: generated code uses no other path.
 #![deny(missing_docs, unused, clippy::pedantic)]
 #![forbid(unsafe_code)]
 
@@ -57,7 +57,7 @@ impl Iterator for Grid {
     }
 }
 
-// In a test binary a worker process begins here, too.
+// In a test binary, a worker process starts here too.
 sheets::process_tests!();
 
 #[test]

@@ -1,4 +1,4 @@
-//! Several threads that map at once, and share the machine.
+//! Maps from several threads at once.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +9,7 @@ use fanfold_benches::{Contest, FANFOLD, Report};
 use crate::ways::{each, steps, work};
 
 const CALLERS: [usize; 4] = [1, 4, 16, 64];
-/// Maps of each caller, one after the other.
+/// Maps that each caller runs, one after the other.
 const MAPS: usize = 20;
 
 pub(crate) fn run(report: &mut Report) {

@@ -1,4 +1,4 @@
-//! Direct calls of annotated functions, beside the same closure given to the pool by hand.
+//! Direct calls of annotated functions, compared with submitting the same closure to the pool and joining it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn on_io(a: u64, b: u64) -> u64 {
     black_box(a) ^ b
 }
 
-/// A call in place, from a worker of the same pool, as often as asked.
+/// Calls from a worker of the same pool, which run in place.
 #[parallel(kind = "cpu")]
 fn nested(calls: u64) -> u64 {
     (0..calls).map(|n| on_cpu(n, 1)).fold(0, u64::wrapping_add)
@@ -33,7 +33,7 @@ fn nested_by_hand(calls: u64) -> u64 {
 }
 
 pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
-    // The pools' threads are there when the first contest begins.
+    // Starts the pools' threads before the first contest.
     Pool::cpu_default().submit(|| ()).join().map_err(|error| error.to_string())?;
     Pool::io_default().submit(|| ()).join().map_err(|error| error.to_string())?;
     let contest = |title: &str| Contest::new(title).rounds(9, Duration::from_millis(80));
@@ -46,12 +46,12 @@ pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
     for contest in [cpu, io] {
         if let Some(outcome) = report.run(contest) {
             let figure = outcome.ratio(DIRECT, BY_HAND);
-            outcome.bar("direct against by hand", figure, 1.0);
+            outcome.bar("direct call against submit and join", figure, 1.0);
         }
     }
     let in_place = contest("10,000 calls from a worker of the same pool, in place")
         .with(DIRECT, || nested(10_000))
-        .with("the bodies alone", || nested_by_hand(10_000));
+        .with("the function bodies only", || nested_by_hand(10_000));
     report.run(in_place);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Chunks of a frame: against one thread, against the same by hand, and what cutting and joining alone costs.
+//! Chunks of a frame, compared with one thread and with the same work by hand, and the cost of splitting and joining.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::Options;
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/flights-200k.parquet");
 const ROWS: usize = 3_000_000;
 pub(crate) const CHUNKS: usize = 8;
-/// Chunks on it run one after the other.
+/// A pool whose one thread runs chunks one after the other.
 static ONE: Pool = Pool::cpu("one").threads(1);
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> {
@@ -42,12 +42,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> 
 
     println!();
     let numbers = numbers(2_000_000);
-    let contest = Contest::new("cutting and joining 2M x 4 in 8 chunks")
+    let contest = Contest::new("splitting and joining 2M x 4 numbers in 8 chunks")
         .with("fanfold", || numbers.par_chunks(CHUNKS).map(Ok))
         .with("by hand: slice, vstack, one thread", || stack(slices(&numbers)));
     if let Some(outcome) = report.run(contest) {
         let micros = outcome.time("fanfold").as_secs_f64() * 1e6;
-        outcome.bar("cut, map to itself, join, in us", micros, 100.0);
+        outcome.bar("split, identity map and join, us", micros, 100.0);
     }
     println!();
     inner_parallelism(report, &keyed(2_000_000))
@@ -76,16 +76,16 @@ fn inner_parallelism(report: &mut Report, frame: &DataFrame) -> Result<(), Strin
         }
         let ratio = cpu_ratio(fanfold, foreign);
         outcome.bar("CPU time, against the same by hand in a rayon pool", ratio, limit);
-        // What Polars itself needs for these chunks on a thread alone. Two threads share what the cores share: caches, and
-        // on many machines the cores themselves.
+        // The processor time of the same chunks on one thread. Two threads share caches, and on many machines one
+        // physical core, so they need more.
         let alone = || frame.par_chunks(CHUNKS).on(&ONE).map(work);
-        outcome.bar("CPU time, against the chunks one after the other", cpu_ratio(fanfold, alone), 1.4);
+        outcome.bar("CPU time, against the same chunks on one thread", cpu_ratio(fanfold, alone), 1.4);
         println!();
     }
     Ok(())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "as chunks come")]
+#[allow(clippy::needless_pass_by_value, reason = "the signature of a chunk function")]
 fn sorted(chunk: DataFrame) -> PolarsResult<DataFrame> {
     chunk.sort(["x"], SortMultipleOptions::default())
 }
@@ -94,15 +94,14 @@ fn grouped(chunk: DataFrame) -> PolarsResult<DataFrame> {
     chunk.lazy().group_by([col("key")]).agg([col("x").sum(), col("n").max()]).collect()
 }
 
-/// What one costs in CPU time, of what the other does: the median of nine, measured in turn, so that what else the
-/// machine does meets both.
+/// The ratio of the CPU times of two functions: the median of nine, measured in turn, so that other load affects both.
 pub(crate) fn cpu_ratio<T, U>(mut one: impl FnMut() -> T, mut other: impl FnMut() -> U) -> f64 {
     let mut ratios: Vec<f64> = (0..9).map(|_| cpu_seconds(&mut one) / cpu_seconds(&mut other)).collect();
     ratios.sort_unstable_by(f64::total_cmp);
     ratios[4]
 }
 
-/// What ten calls cost this process in CPU time.
+/// The CPU time of this process for ten calls.
 fn cpu_seconds<T>(mut work: impl FnMut() -> T) -> f64 {
     let before = cpu_time();
     for _ in 0..10 {
@@ -111,7 +110,7 @@ fn cpu_seconds<T>(mut work: impl FnMut() -> T) -> f64 {
     cpu_time().saturating_sub(before).as_secs_f64()
 }
 
-/// Two million rows in no order, and 5,000 keys.
+/// Rows in pseudo-random order with 5,000 keys.
 fn keyed(rows: u32) -> DataFrame {
     let scattered = |n: u32| n.wrapping_mul(2_654_435_769);
     let x: Vec<f64> = (0..rows).map(|n| f64::from(scattered(n))).collect();
@@ -121,7 +120,7 @@ fn keyed(rows: u32) -> DataFrame {
     df!("x" => x, "key" => key, "n" => n, "m" => m).expect("equal lengths")
 }
 
-/// Three million flights: the file's, again and again as often as that takes, in one piece.
+/// Three million flights: those of the file, repeated, in one chunk.
 pub(crate) fn flights(path: Option<&str>) -> PolarsResult<DataFrame> {
     let file = std::fs::File::open(path.unwrap_or(SAMPLE))?;
     let sample = ParquetReader::new(file).finish()?;
@@ -135,7 +134,7 @@ pub(crate) fn flights(path: Option<&str>) -> PolarsResult<DataFrame> {
     Ok(all)
 }
 
-/// The angle of the distance on the globe, and a cost of the delay that grows with it: no Polars parallelism.
+/// A cost from the distance's angle on the globe and from the delay, computed row by row without Polars' parallelism.
 pub(crate) fn enrich(mut chunk: DataFrame) -> PolarsResult<DataFrame> {
     let columns = [chunk.column("distance")?.f64()?, chunk.column("delay")?.f64()?];
     let cost: Float64Chunked = columns[0]

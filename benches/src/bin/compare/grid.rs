@@ -1,4 +1,4 @@
-//! Maps of every size and cost: never slower than a loop, and never slower than the same by hand.
+//! Maps by number and cost of items: never slower than a loop, and never slower than the best peer.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use fanfold_benches::{ALLOWANCE, Cell, FANFOLD, Outcome, Report};
 
 use crate::ways::{self, LOOP, RAYON, contest, steps, work};
 
-/// A cell that takes longer in a loop is left out, in nanoseconds.
+/// Cells that take longer than this many nanoseconds in a loop are skipped.
 const LONGEST: u64 = 2_000_000_000;
-/// Cells whose loop takes so long must reach the cores' full speed.
+/// Cells whose loop takes at least this many nanoseconds must reach a nearly linear speedup.
 const LARGE: u64 = 100_000_000;
 
 pub(crate) fn run(report: &mut Report) {
@@ -26,7 +26,7 @@ pub(crate) fn run(report: &mut Report) {
         }
         println!();
     }
-    whole(report);
+    summarize(report);
 }
 
 fn measure(report: &mut Report, cell: Cell) -> Option<Outcome> {
@@ -38,7 +38,7 @@ fn measure(report: &mut Report, cell: Cell) -> Option<Outcome> {
     let rounds = if cell.work() < LARGE { 9 } else { 5 };
     let contest = contest(title, (0..cell.items).collect(), move |n: &u64| work(*n, steps));
     let mut outcome = report.measure(contest.rounds(rounds, Duration::from_millis(12)))?;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "150")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the allowance is 150")]
     let allowance = Duration::from_nanos(ALLOWANCE as u64);
     let best = outcome.best_peer();
     outcome.bar_quietly(format!("against {best} + 150 ns"), outcome.ratio_less(FANFOLD, &best, allowance), 1.05);
@@ -46,15 +46,15 @@ fn measure(report: &mut Report, cell: Cell) -> Option<Outcome> {
         outcome.bar_quietly("against a loop + 150 ns", outcome.ratio_less(FANFOLD, LOOP, allowance), 1.0);
     }
     if cell.work() >= LARGE && cell.items >= 256 {
-        #[allow(clippy::cast_precision_loss, reason = "a few")]
+        #[allow(clippy::cast_precision_loss, reason = "there are few contenders")]
         let cores = ways::cores() as f64;
         outcome.bar_quietly("share of a linear speedup, inverted", outcome.ratio(FANFOLD, LOOP) * cores, 1.0 / 0.97);
     }
     Some(report.keep_quietly(outcome).clone())
 }
 
-/// What holds of all cells together, and the worst ones.
-fn whole(report: &mut Report) {
+/// Prints the missed targets, and adds a target for all cells together.
+fn summarize(report: &mut Report) {
     let mut missed: Vec<(String, String)> = Vec::new();
     for outcome in &report.contests {
         let missing = outcome.bars.iter().filter(|bar| !bar.holds);
@@ -66,10 +66,10 @@ fn whole(report: &mut Report) {
     let long = report.contests.iter().filter(|outcome| outcome.time(LOOP) >= Duration::from_micros(20));
     let logs: Vec<f64> = long.map(|outcome| outcome.ratio(FANFOLD, RAYON).ln()).collect();
     if logs.len() < 10 {
-        // A few cells alone say nothing of the grid.
+        // The mean of a few selected cells is not meaningful.
         return;
     }
-    #[allow(clippy::cast_precision_loss, reason = "some dozens")]
+    #[allow(clippy::cast_precision_loss, reason = "there are 49 cells")]
     let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
     let whole = report.keep_quietly(Outcome::measured("all cells of 20 us and more", []));
     whole.bar("geometric mean of the ratios to rayon", mean, 1.0);

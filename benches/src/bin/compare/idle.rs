@@ -1,4 +1,4 @@
-//! What a pool costs that has little or nothing to do: processor time, not wall time.
+//! Processor time of a pool with little or no work.
 
 use std::hint::black_box;
 use std::sync::mpsc;
@@ -11,43 +11,43 @@ use fanfold_benches::{Contest, Outcome, Report, cpu_time, others_cpu_time};
 const FANFOLD: &str = "fanfold cpu";
 const RAYON: &str = "rayon spawn";
 const SERIAL: &str = "on the calling thread";
-/// Between two tasks of the trickle.
+/// The pause between two tasks.
 const PERIOD: Duration = Duration::from_millis(1);
-/// What a task of the trickle takes.
+/// The processor time of a task.
 const TASK: Duration = Duration::from_micros(10);
 const TASKS: u32 = 100;
-/// From the last task on, until nothing may run any more.
+/// The time after the last task within which workers must go to sleep.
 const SETTLE: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(report: &mut Report) {
     let contest = Contest::new("processor time of 100 tasks of 10 us, one each millisecond")
         .rounds(9, Duration::from_millis(300))
-        .with_timed(SERIAL, || trickle(work))
-        .with_timed(FANFOLD, || trickle(|| Pool::cpu_default().submit(work).join().expect("no panic")))
+        .with_timed(SERIAL, || one_task_each_period(work))
+        .with_timed(FANFOLD, || one_task_each_period(|| Pool::cpu_default().submit(work).join().expect("no panic")))
         .with_timed(RAYON, || {
-            trickle(|| {
-                let (tell, told) = mpsc::sync_channel(1);
+            one_task_each_period(|| {
+                let (sender, receiver) = mpsc::sync_channel(1);
                 rayon::spawn(move || {
                     work();
-                    tell.send(()).expect("it is waited for");
+                    sender.send(()).expect("the receiver waits");
                 });
-                told.recv().expect("no panic");
+                receiver.recv().expect("no panic");
             })
         });
     if let Some(outcome) = report.run(contest) {
         let figure = outcome.ratio(FANFOLD, RAYON);
-        outcome.bar("a trickle's processor time against rayon's", figure, 1.0);
+        outcome.bar("processor time against rayon's", figure, 1.0);
     }
     println!();
     let parts: [(&str, u32, fn()); 4] =
-        [("cpu", 9, busy_cpu), ("io", 9, busy_io), ("map", 9, busy_map), ("after 11 s", 1, late)];
+        [("cpu", 9, busy_cpu), ("io", 9, busy_io), ("map", 9, busy_map), ("after 11 s", 1, after_idle_timeout)];
     for (name, rounds, busy) in parts {
         let title = format!("processor time in 100 ms of idleness, 5 ms after work: {name}");
         if report.wants(&title) {
             let used = (0..rounds).map(|_| idle_after(busy)).max().unwrap_or_default();
             let outcome = report.keep(Outcome::measured(title, [("at most".into(), used)]));
-            // The clocks are read one after the other, which is not quite nothing.
-            outcome.bar("us, of all threads but the one that measures", used.as_secs_f64() * 1e6, 10.0);
+            // The two clocks are not read at the same instant, so the figure is not exactly 0.
+            outcome.bar("us, of all threads but the measuring one", used.as_secs_f64() * 1e6, 10.0);
         }
     }
     println!();
@@ -60,7 +60,7 @@ fn work() {
     }
 }
 
-fn trickle(task: impl Fn()) -> Duration {
+fn one_task_each_period(task: impl Fn()) -> Duration {
     let before = cpu_time();
     for _ in 0..TASKS {
         thread::sleep(PERIOD);
@@ -81,8 +81,8 @@ fn busy_map() {
     Pool::cpu_default().map(0..2_000, |_| work()).collect::<()>();
 }
 
-/// By then threads without work have ended.
-fn late() {
+/// Sleeps until threads without work have ended.
+fn after_idle_timeout() {
     thread::sleep(Duration::from_secs(11));
 }
 

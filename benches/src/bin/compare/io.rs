@@ -1,5 +1,5 @@
-//! Functions that wait, on as many threads as there are calls: all of the peers' threads are there already, but those
-//! of `std::thread::scope`, which has none to keep.
+//! Functions that sleep, on as many threads as there are calls. All contenders' threads are started before, except
+//! those of `std::thread::scope`, which starts its own.
 
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
         if !report.wants(&title) {
             continue;
         }
-        let nap = move || thread::sleep(Duration::from_millis(millis));
+        let sleep = move || thread::sleep(Duration::from_millis(millis));
         let pool = Pool::io("sleepers").threads(calls).build().map_err(|error| error.to_string())?;
         let rayon = rayon::ThreadPoolBuilder::new().num_threads(calls).build().map_err(|error| error.to_string())?;
         let threads = threadpool::ThreadPool::new(calls);
@@ -28,18 +28,18 @@ pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
         let tokio = tokio.map_err(|error| error.to_string())?;
         let contest = Contest::new(title)
             .rounds(5, Duration::from_millis(100))
-            .with(FANFOLD, || pool.map(0..calls, |_| nap()).for_each(drop))
-            .with(SUBMITTED, || join_all((0..calls).map(|_| pool.submit(nap))).expect("no panic"))
-            .with(RAYON, || rayon.install(|| (0..calls).into_par_iter().with_max_len(1).for_each(|_| nap())))
+            .with(FANFOLD, || pool.map(0..calls, |_| sleep()).for_each(drop))
+            .with(SUBMITTED, || join_all((0..calls).map(|_| pool.submit(sleep))).expect("no panic"))
+            .with(RAYON, || rayon.install(|| (0..calls).into_par_iter().with_max_len(1).for_each(|_| sleep())))
             .with(SCOPE, || {
                 thread::scope(|scope| {
                     for _ in 0..calls {
-                        scope.spawn(nap);
+                        scope.spawn(sleep);
                     }
                 });
             })
             .with(TOKIO, || {
-                let tasks: Vec<_> = (0..calls).map(|_| tokio.spawn_blocking(nap)).collect();
+                let tasks: Vec<_> = (0..calls).map(|_| tokio.spawn_blocking(sleep)).collect();
                 tokio.block_on(async {
                     for task in tasks {
                         task.await.expect("no panic");
@@ -47,10 +47,10 @@ pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
                 });
             })
             .with(THREADPOOL, || {
-                by_channel(calls, |tell| {
+                by_channel(calls, |done| {
                     threads.execute(move || {
-                        nap();
-                        tell();
+                        sleep();
+                        done();
                     });
                 });
             });

@@ -1,4 +1,4 @@
-//! How soon a map is done: hot, and after its workers have gone to sleep.
+//! Latency of a map: hot, and after its workers have gone to sleep.
 
 use std::time::Duration;
 

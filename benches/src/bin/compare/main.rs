@@ -1,4 +1,5 @@
-//! Fanfold beside its peers, in one process: `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
+//! Fanfold compared with other libraries, in one process:
+//! `cargo run --release -p fanfold-benches --bin compare -- [PART ..]`.
 
 mod bodies;
 mod callers;
@@ -27,11 +28,11 @@ use fanfold_benches::{Machine, Report, page, plot};
 use crate::options::{Options, parse};
 use Run::{Always, IfPossible};
 
-/// Runs contests, which the report prints and keeps.
+/// How a part runs its contests; the report prints and stores them.
 #[derive(Clone, Copy)]
 enum Run {
     Always(fn(&mut Report)),
-    /// It needs files or threads that may not be there.
+    /// The part needs files, threads or processes that may not be available.
     IfPossible(fn(&Options, &mut Report) -> Result<(), String>),
 }
 
@@ -42,31 +43,31 @@ struct Part {
 }
 
 const PARTS: [Part; 16] = [
-    Part { name: "grid", about: "maps of every size and cost", run: Always(grid::run) },
-    Part { name: "skewed", about: "maps whose items cost very different times", run: Always(skewed::run) },
-    Part { name: "nested", about: "maps inside maps", run: Always(nested::run) },
+    Part { name: "grid", about: "maps by number and cost of items", run: Always(grid::run) },
+    Part { name: "skewed", about: "maps of items with unequal costs", run: Always(skewed::run) },
+    Part { name: "nested", about: "nested maps", run: Always(nested::run) },
     Part { name: "latency", about: "maps hot, and after 10 ms of idleness", run: Always(latency::run) },
     Part { name: "callers", about: "maps from 1 to 64 threads at once", run: Always(callers::run) },
-    Part { name: "bodies", about: "text, allocations, loops that vectorise", run: Always(bodies::run) },
+    Part { name: "bodies", about: "text, allocations and vectorised loops", run: Always(bodies::run) },
     Part {
         name: "trees",
-        about: "functions that call themselves: a tree's sum, Fibonacci, quicksort",
+        about: "recursive functions: the sum of a tree, Fibonacci, quicksort",
         run: Always(trees::run),
     },
-    Part { name: "tasks", about: "one task, and many", run: Always(tasks::run) },
-    Part { name: "calls", about: "direct calls beside the pool by hand", run: IfPossible(calls::run) },
-    Part { name: "io", about: "sleeping tasks on many threads", run: IfPossible(io::run) },
-    Part { name: "idle", about: "processor time when there is little or nothing to do", run: Always(idle::run) },
+    Part { name: "tasks", about: "tasks, submitted and joined", run: Always(tasks::run) },
+    Part { name: "calls", about: "direct calls compared with submit and join", run: IfPossible(calls::run) },
+    Part { name: "io", about: "blocking tasks on many threads", run: IfPossible(io::run) },
+    Part { name: "idle", about: "processor time with little or no work", run: Always(idle::run) },
     Part { name: "frames", about: "chunks of DataFrames", run: IfPossible(frames::run) },
     Part { name: "rows", about: "rows, columns and groups of DataFrames", run: IfPossible(rows::run) },
     Part { name: "scans", about: "files larger than memory", run: IfPossible(scans::run) },
     Part { name: "processes", about: "worker processes", run: IfPossible(processes::run) },
-    Part { name: "python", about: "what tutorials on Python's pools show", run: IfPossible(python::run) },
+    Part { name: "python", about: "workloads of tutorials on Python's pools", run: IfPossible(python::run) },
 ];
 
 #[fanfold::main]
 fn main() -> ExitCode {
-    // This program is also the children of some of the peers.
+    // Some peers and parts start this program again as a child process.
     procspawn::init();
     if processes::echo_if_asked() {
         return ExitCode::SUCCESS;

@@ -1,4 +1,4 @@
-//! Maps inside maps: of functions that do not know that their caller is one.
+//! Nested maps, whose inner function does not know that its caller is a map.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::ways::{CHILI, LOOP, RAYON, SCOPE, cores, halves, steps, work};
 
-const ORX: &str = "orx-parallel, the outer map alone";
-const OUTER: &str = "rayon, the outer map alone";
+const ORX: &str = "orx-parallel, the outer map only";
+const OUTER: &str = "rayon, the outer map only";
 
 pub(crate) fn run(report: &mut Report) {
     let shapes: [(u64, u64, u64); 8] = [
@@ -72,7 +72,7 @@ fn shape(outer: u64, inner: u64, steps: u64, title: String) -> Contest<'static> 
         totals
     });
     let (rows, columns) = data();
-    // Its pool's workers wait for one another, for ever, when maps are nested: it gets the outer one alone.
+    // The workers of its pool wait for each other forever in nested maps, so only the outer map uses it.
     contest = contest.with(ORX, move || -> Vec<u64> {
         let row = |row: &u64| total(&columns.iter().map(|column| cell(*row, *column)).collect::<Vec<_>>());
         ParCollection::par(&rows).map(row).collect()

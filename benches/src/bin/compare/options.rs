@@ -1,22 +1,22 @@
-//! What the command line says.
+//! Command line options.
 
 use std::path::PathBuf;
 
-/// What to run, and where to put what it measured.
+/// Which parts to run, and where to write their results.
 pub(crate) struct Options {
     /// A Parquet file of flights, instead of the sample.
     pub(crate) data: Option<String>,
-    /// Parts to run; all, if there are none.
+    /// Parts to run; all parts if empty.
     parts: Vec<String>,
-    /// Contests whose titles hold one of these run; all, if there are none.
+    /// Only contests whose titles contain one of these run; all contests if empty.
     pub(crate) only: Vec<String>,
-    /// How often a contest is run again at most, when others have used the machine meanwhile.
+    /// The most repetitions of a contest during which other processes used the machine.
     pub(crate) again: usize,
-    /// Nothing is measured: what was measured is drawn again.
+    /// Draws earlier results again instead of measuring.
     pub(crate) draw: bool,
-    /// The folder of what was measured.
+    /// The folder of the results.
     pub(crate) out: PathBuf,
-    /// The page whose tables are written anew.
+    /// The page whose tables are rewritten.
     pub(crate) page: Option<PathBuf>,
 }
 
@@ -27,25 +27,25 @@ impl Options {
 }
 
 const USAGE: &str = "\
-Fanfold beside its peers, in one process.
+Compares Fanfold with other libraries, in one process.
 
 usage: cargo run --release -p fanfold-benches --bin compare -- [OPTION ..] [PART ..]
 
-  PART         runs these parts; all of them without any
-  --only TEXT  runs the contests whose titles hold TEXT, and keeps the others' earlier figures; may be repeated
-  --again N    runs a contest again, N times at most, while others use more than a tenth of the machine: 2 if not said
-  --data FILE  reads flights from this Parquet file, in place of the sample
-  --out DIR    writes PART.json and PART.svg there, in place of benches/results
-  --draw       measures nothing: draws again what was measured
+  PART         runs only these parts
+  --only TEXT  runs the contests whose titles contain TEXT, and keeps the earlier figures of the others; may be repeated
+  --again N    repeats a contest, at most N times, if other processes use more than a tenth of the machine; default 2
+  --data FILE  reads flights from this Parquet file instead of the sample
+  --out DIR    writes PART.json and PART.svg there instead of benches/results
+  --draw       draws earlier results again, and measures nothing
   --page FILE  writes the parts' tables into this page, between <!-- PART --> and <!-- /PART -->
-  --help       says this
+  --help       prints this text
 
 Each part prints its contests: the median call, the fastest and the slowest block, and the ratio to the first row.
 
 parts:
 ";
 
-/// Nothing, if only help was asked for.
+/// Parses the arguments; `None` if only help was requested.
 pub(crate) fn parse(mut args: impl Iterator<Item = String>, parts: &[(&str, &str)]) -> Result<Option<Options>, String> {
     let mut options = Options {
         data: None,

@@ -1,4 +1,4 @@
-//! The peers that are Python's: scripts under `benches/peers`, which say what they measured.
+//! Peers in Python: scripts under `benches/peers`, which print their measurements.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use fanfold_benches::Outcome;
 
-/// Which Python runs the scripts, instead of `python3`.
+/// Names the Python interpreter that runs the scripts instead of `python3`.
 const INTERPRETER: &str = "FANFOLD_PYTHON";
 
-/// What a script measured: by task, and by peer.
+/// The measurements of a script, by task and peer.
 pub(crate) struct Python(BTreeMap<String, Vec<(String, Duration)>>);
 
 impl Python {
-    /// Runs a script, where there is a Python. Each line of it is a figure: task, peer and seconds, with tabs between.
+    /// Runs a script if Python is available. Each line of its output is a task, a peer and seconds, separated by tabs.
     pub(crate) fn script(name: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name);
         let python = std::env::var(INTERPRETER).unwrap_or_else(|_| "python3".into());
         let out = Command::new(&python).arg(script).stderr(Stdio::inherit()).output();
         let text = out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
         if text.is_empty() {
-            println!("({python} gave no figures of {name}: they are left out)\n");
+            println!("({python} printed no figures for {name}: they are left out)\n");
         }
         let mut figures: BTreeMap<String, Vec<(String, Duration)>> = BTreeMap::new();
         for line in text.lines() {
@@ -36,16 +36,16 @@ impl Python {
         Self(figures)
     }
 
-    /// Puts the figures of a task beside ours.
-    pub(crate) fn beside(&self, task: &str, outcome: &mut Outcome) {
+    /// Adds the figures of a task to an outcome.
+    pub(crate) fn add_to(&self, task: &str, outcome: &mut Outcome) {
         for (name, time) in self.of(task) {
-            outcome.beside(format!("Python: {name}"), *time);
+            outcome.add_measured(format!("Python: {name}"), *time);
         }
     }
 
-    /// The same; the fastest is a bar, `times` slower than `ours`.
-    pub(crate) fn beside_at_most(&self, task: &str, outcome: &mut Outcome, ours: &str, times: f64) {
-        self.beside(task, outcome);
+    /// As [`Python::add_to`], with a target: the fastest peer must be at least `times` slower than `ours`.
+    pub(crate) fn add_with_target(&self, task: &str, outcome: &mut Outcome, ours: &str, times: f64) {
+        self.add_to(task, outcome);
         if let Some((name, time)) = self.of(task).iter().min_by_key(|(_, time)| *time) {
             let share = outcome.time(ours).as_secs_f64() / time.as_secs_f64();
             outcome.bar(format!("{ours} against Python's {name}"), share, 1.0 / times);

@@ -1,5 +1,5 @@
-//! Worker processes: an empty task there and back, many of them, and large data; beside the crates that could have
-//! carried it, a socket pair by hand, and Python's pools.
+//! Worker processes: round trips of empty tasks, of many tasks and of large data, compared with IPC crates, a plain
+//! socket pair, and Python's pools.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -22,9 +22,9 @@ use crate::ways::after;
 
 const FRAME: &str = "fanfold, DataFrame";
 const VECTOR: &str = "fanfold, Vec<u8>";
-/// Tells a child which of the echoes below it is.
+/// Tells a child process which echo server to run.
 const ECHO: &str = "FANFOLD_COMPARE_ECHO";
-/// A request, and its answer.
+/// The bytes of a request, and of a reply.
 const MESSAGE: usize = 32;
 const PIPELINED: u32 = 10_000;
 
@@ -89,18 +89,18 @@ fn round_trips(report: &mut Report, python: &Python) -> Result<(), String> {
         let contest = Contest::new(title)
             .rounds(5, Duration::from_millis(200))
             .with_timed(FANFOLD, after(idle, empty))
-            .with_timed("a socket pair by hand", after(idle, || socket.ask()))
-            .with_timed("ipc-channel", after(idle, || ipc.ask()))
-            .with_timed("interprocess (local socket)", after(idle, || local.ask()))
+            .with_timed("a socket pair by hand", after(idle, || socket.round_trip()))
+            .with_timed("ipc-channel", after(idle, || ipc.round_trip()))
+            .with_timed("interprocess (local socket)", after(idle, || local.round_trip()))
             .with_timed("procspawn", after(idle, || spawned.spawn((), |()| ()).join().expect("no panic")));
         report.measure(contest)
     };
-    let hot = contest("an empty task there and back, hot", Duration::ZERO);
-    let idle = contest("an empty task there and back, after 5 ms of idleness", Duration::from_millis(5));
+    let hot = contest("round trip of an empty task, hot", Duration::ZERO);
+    let idle = contest("round trip of an empty task, after 5 ms of idleness", Duration::from_millis(5));
     if let Some(hot) = hot {
         let outcome = report.keep(hot);
         outcome.bar("us", micros(outcome.time(FANFOLD)), 15.0);
-        python.beside_at_most("empty", outcome, FANFOLD, 8.0);
+        python.add_with_target("empty", outcome, FANFOLD, 8.0);
     }
     if let Some(idle) = idle {
         let outcome = report.keep(idle);
@@ -120,14 +120,14 @@ fn many(report: &mut Report, python: &Python) {
         });
     if let Some(outcome) = report.run(contest) {
         outcome.bar("us", micros(outcome.time(FANFOLD)), 3.0);
-        python.beside_at_most("pipelined", outcome, FANFOLD, 1.0);
+        python.add_with_target("pipelined", outcome, FANFOLD, 1.0);
     }
     let contest = Contest::new("map of 100,000 tiny items")
         .rounds(5, Duration::from_millis(200))
         .with(FANFOLD, || square::map(0..100_000_u64).collect::<Vec<_>>());
     if let Some(outcome) = report.run(contest) {
         outcome.bar("ms", millis(outcome.time(FANFOLD)), 4.0);
-        python.beside_at_most("map", outcome, FANFOLD, 3.0);
+        python.add_with_target("map", outcome, FANFOLD, 3.0);
     }
     println!();
 }
@@ -138,7 +138,7 @@ fn large(report: &mut Report, python: &Python) {
     let column = Column::new("x".into(), vec![1.5_f64; SIZE / 8]);
     let frame = DataFrame::new(SIZE / 8, vec![column]).expect("one column");
     let bytes = Mutex::new(vec![1_u8; SIZE]);
-    let contest = Contest::new("100 MB there and back")
+    let contest = Contest::new("round trip of 100 MB")
         .rounds(3, Duration::from_millis(500))
         .with(FRAME, || same_frame(frame.clone()).height())
         .with("fanfold, Bytes", || same_view(view.clone()).len())
@@ -153,13 +153,13 @@ fn large(report: &mut Report, python: &Python) {
     if let Some(outcome) = report.run(contest) {
         outcome.bar("DataFrame, ms", millis(outcome.time(FRAME)), 20.0);
         outcome.bar("Vec<u8>, ms", millis(outcome.time(VECTOR)), 60.0);
-        python.beside_at_most("bytes", outcome, VECTOR, 1.0);
+        python.add_with_target("bytes", outcome, VECTOR, 1.0);
     }
     texts(report);
     println!();
 }
 
-/// Columns of text: the parent copies and checks those that come back, and chunks send the text that they use.
+/// Columns of text: the parent copies and checks the results, and each chunk sends only the text that it uses.
 fn texts(report: &mut Report) {
     const COPY: &str = "a copy of the column's bytes";
     const CHUNKS: &str = "fanfold, 64 chunks";
@@ -167,14 +167,14 @@ fn texts(report: &mut Report) {
     let text = |n: u64| format!("{n:020}{n:020}");
     let column = |rows: u64| df!("text" => (0..rows).map(text).collect::<Vec<_>>()).expect("a column");
     let frame = column(2_500_000);
-    let contest = Contest::new("100 MB of text there and back")
+    let contest = Contest::new("round trip of 100 MB of text")
         .rounds(5, Duration::from_millis(300))
         .with("fanfold, DataFrame", || same_frame(frame.clone()));
     if let Some(outcome) = report.run(contest) {
         outcome.bar("ms", millis(outcome.time("fanfold, DataFrame")), 60.0);
     }
     let frame = column(4_750_000);
-    // The texts, and the places where they are: 16 bytes each.
+    // The texts, and 16 bytes for the view of each.
     let bytes = vec![1_u8; frame.estimated_size()];
     let contest = Contest::new("190 MB of text to workers, in chunks")
         .rounds(5, Duration::from_millis(300))
@@ -194,7 +194,7 @@ struct Record {
     tag: Option<bool>,
 }
 
-/// The formats that arguments could travel in: written and read again.
+/// Serialization formats for arguments: writing and reading.
 fn formats(report: &mut Report) {
     let records: Vec<Record> = (0..1_000_u32)
         .map(|n| Record {
@@ -222,7 +222,7 @@ fn formats(report: &mut Report) {
     println!();
 }
 
-/// If this process was started as one of the echoes, it is one, and ends with its parent.
+/// Runs an echo server if this process was started as one; it ends with its parent.
 pub(crate) fn echo_if_asked() -> bool {
     let Ok(how) = std::env::var(ECHO) else { return false };
     match how.split_once(':') {
@@ -251,43 +251,43 @@ fn child(how: &str) -> Command {
     command
 }
 
-/// A child that ends with its owner.
-struct Killed(Child);
+/// A child process that is killed on drop.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-struct BySocket(UnixStream, #[expect(dead_code, reason = "the child ends with it")] Killed);
+struct BySocket(UnixStream, #[expect(dead_code, reason = "kills the child on drop")] KillOnDrop);
 
 impl BySocket {
     fn start() -> std::io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = child("socket").stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-        Ok(Self(ours, Killed(child)))
+        Ok(Self(ours, KillOnDrop(child)))
     }
 
-    fn ask(&mut self) {
+    fn round_trip(&mut self) {
         let mut message = [0; MESSAGE];
         self.0.write_all(&message).expect("it listens");
         self.0.read_exact(&mut message).expect("it answers");
     }
 }
 
-struct ByLocalSocket(Stream, #[expect(dead_code, reason = "the child ends with it")] Killed);
+struct ByLocalSocket(Stream, #[expect(dead_code, reason = "kills the child on drop")] KillOnDrop);
 
 impl ByLocalSocket {
     fn start() -> std::io::Result<Self> {
         let name = format!("fanfold-compare-{}", std::process::id());
         let listener = ListenerOptions::new().name(name.as_str().to_ns_name::<GenericNamespaced>()?).create_sync()?;
         let child = child(&format!("local:{name}")).spawn()?;
-        Ok(Self(listener.accept()?, Killed(child)))
+        Ok(Self(listener.accept()?, KillOnDrop(child)))
     }
 
-    fn ask(&mut self) {
+    fn round_trip(&mut self) {
         let mut message = [0; MESSAGE];
         self.0.write_all(&message).expect("it listens");
         self.0.read_exact(&mut message).expect("it answers");
@@ -296,28 +296,28 @@ impl ByLocalSocket {
 
 type Ends = (IpcSender<[u8; MESSAGE]>, IpcReceiver<[u8; MESSAGE]>);
 
-struct ByIpcChannel(Ends, #[expect(dead_code, reason = "the child ends with it")] Killed);
+struct ByIpcChannel(Ends, #[expect(dead_code, reason = "kills the child on drop")] KillOnDrop);
 
 impl ByIpcChannel {
     fn start() -> Result<Self, String> {
         let (server, name) = IpcOneShotServer::<Ends>::new().map_err(|error| error.to_string())?;
         let child = child(&format!("ipc:{name}")).spawn().map_err(|error| error.to_string())?;
         let (_, ends) = server.accept().map_err(|error| error.to_string())?;
-        Ok(Self(ends, Killed(child)))
+        Ok(Self(ends, KillOnDrop(child)))
     }
 
-    fn ask(&mut self) {
+    fn round_trip(&mut self) {
         self.0.0.send([0; MESSAGE]).expect("it listens");
         self.0.1.recv().expect("it answers");
     }
 }
 
 fn echo_ipc(name: &str) {
-    let (ask, asked) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
+    let (request, requests) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
     let (answer, answered) = ipc::channel::<[u8; MESSAGE]>().expect("a channel");
     let parent = IpcSender::connect(name.to_owned()).expect("the parent listens");
-    parent.send((ask, answered)).expect("the parent listens");
-    while let Ok(message) = asked.recv() {
+    parent.send((request, answered)).expect("the parent listens");
+    while let Ok(message) = requests.recv() {
         if answer.send(message).is_err() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What the tutorials on Python's pools show, as it is done there and here.
+//! Workloads of tutorials on Python's pools, in Python and with Fanfold.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::Options;
 use crate::peers::Python;
 
 const LOOP: &str = "a loop";
-/// Workers have their own memory, as those of Python's process pools.
+/// Workers are processes, like those of Python's process pools.
 const PROCESSES: &str = "fanfold, processes";
 const CANDIDATES: [u64; 6] = [
     112_272_535_095_293,
@@ -39,13 +39,13 @@ fn is_prime(n: u64) -> bool {
 }
 
 #[parallel(kind = "process")]
-fn is_prime_there(n: u64) -> bool {
+fn is_prime_in_process(n: u64) -> bool {
     is_prime::serial(n)
 }
 
 #[parallel(kind = "cpu", chunks = 2, reduce = std::ops::Add::add)]
 fn range_sum(numbers: Range<u64>) -> u64 {
-    // Each addition is done, as Python does it.
+    // `black_box` forces every addition, as in Python.
     numbers.fold(0, |sum, n| black_box(sum + n))
 }
 
@@ -55,7 +55,7 @@ fn square(n: u64) -> u64 {
 }
 
 #[parallel(kind = "process")]
-fn square_there(n: u64) -> u64 {
+fn square_in_process(n: u64) -> u64 {
     n * n
 }
 
@@ -70,13 +70,13 @@ pub(crate) fn run(_: &Options, report: &mut Report) -> Result<(), String> {
 }
 
 fn functions(report: &mut Report, python: &Python) {
-    let primes = Contest::new("six numbers, each prime or not")
+    let primes = Contest::new("primality of six numbers")
         .rounds(3, Duration::from_millis(300))
         .with(FANFOLD, || is_prime::map(CANDIDATES).collect::<Vec<_>>())
-        .with(PROCESSES, || is_prime_there::map(CANDIDATES).collect::<Vec<_>>())
+        .with(PROCESSES, || is_prime_in_process::map(CANDIDATES).collect::<Vec<_>>())
         .with(LOOP, || CANDIDATES.map(is_prime::serial));
     beside(report, python, "primes", primes);
-    let sums = Contest::new("the sum of 10,000,000 numbers, one by one, in two chunks")
+    let sums = Contest::new("the sum of 10,000,000 numbers in two chunks")
         .rounds(3, Duration::from_millis(300))
         .with(FANFOLD, || range_sum(0..10_000_000))
         .with(LOOP, || range_sum::serial(0..10_000_000));
@@ -84,10 +84,10 @@ fn functions(report: &mut Report, python: &Python) {
     let squares = Contest::new("100,000 squares")
         .rounds(5, Duration::from_millis(100))
         .with(FANFOLD, || square::map(0..100_000).collect::<Vec<_>>())
-        .with(PROCESSES, || square_there::map(0..100_000).collect::<Vec<_>>())
+        .with(PROCESSES, || square_in_process::map(0..100_000).collect::<Vec<_>>())
         .with(LOOP, || (0..100_000).map(square::serial).collect::<Vec<_>>());
     beside(report, python, "squares", squares);
-    let sleepers = Contest::new("200 naps of 50 ms on 200 threads")
+    let sleepers = Contest::new("200 sleeps of 50 ms on 200 threads")
         .rounds(3, Duration::from_millis(150))
         .with(FANFOLD, || nap::map(0..SLEEPERS).for_each(drop));
     beside(report, python, "sleepers", sleepers);
@@ -139,13 +139,13 @@ fn scattered(name: &str, factor: i64, rows: i64) -> Column {
     Column::new(name.into(), (0..rows).map(|row| row * factor % 1_000).collect::<Vec<_>>())
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "a function of a chunk, as the library gives it")]
+#[allow(clippy::needless_pass_by_value, reason = "the signature of a chunk function")]
 fn squared(frame: DataFrame) -> PolarsResult<DataFrame> {
     let columns: PolarsResult<Vec<Column>> = frame.columns().iter().map(|column| column * column).collect();
     DataFrame::new(frame.height(), columns?)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "a function of a chunk, as the library gives it")]
+#[allow(clippy::needless_pass_by_value, reason = "the signature of a chunk function")]
 fn summary(group: DataFrame) -> PolarsResult<DataFrame> {
     let (key, products) = (group.column("k")?.head(Some(1)), (group.column("b")? * group.column("c")?)?);
     let mean = Column::new("mean".into(), [group.column("a")?.as_materialized_series().mean()]);
@@ -156,7 +156,7 @@ fn summary(group: DataFrame) -> PolarsResult<DataFrame> {
 /// Runs ours, and puts beside it what Python's peers take for the same.
 fn beside(report: &mut Report, python: &Python, task: &str, contest: Contest<'_>) {
     if let Some(outcome) = report.run(contest) {
-        python.beside(task, outcome);
+        python.add_to(task, outcome);
     }
     println!();
 }

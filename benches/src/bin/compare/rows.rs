@@ -1,5 +1,5 @@
-//! Rows and groups: typed rows against Polars' own, a function of numbers against a loop, and a custom function for each
-//! group against Polars' serial one.
+//! Rows and groups, compared with Polars: typed rows, a function of a column's numbers, and a custom function for each
+//! group.
 
 use fanfold::prelude::*;
 use fanfold_benches::{Contest, Report};
@@ -27,7 +27,7 @@ struct Flight<'a> {
     destination: &'a str,
 }
 
-/// Something of every field.
+/// A value computed from every field.
 fn cost(delay: f64, distance: f64, origin: &str, destination: &str) -> f64 {
     delay * distance + if origin < destination { 1.0 } else { 0.0 }
 }
@@ -84,8 +84,8 @@ fn column(report: &mut Report, flights: &DataFrame) {
     println!();
 }
 
-/// How bad the smoothed delay of an airport gets, and how much it varies: what expressions do badly.
-#[allow(clippy::needless_pass_by_value, reason = "as Polars calls it")]
+/// The maximum and spread of an airport's smoothed delay, which column expressions compute badly.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that Polars expects")]
 fn smoothed(group: DataFrame) -> PolarsResult<DataFrame> {
     let mut level = 0.0;
     let delays = group.column("delay")?.f64()?;
@@ -115,7 +115,7 @@ fn groups(report: &mut Report, flights: &DataFrame) -> Result<(), String> {
     if let Some(outcome) = report.run(contest) {
         let ratio = outcome.ratio("fanfold par_groups, map_groups", "Polars GroupBy::apply");
         outcome.bar("groups against Polars' serial function, on two cores", ratio, 1.0 / 1.7);
-        // What two idle cores would make of it, where they are not.
+        // A limit for machines whose cores are not idle.
         outcome.bar("CPU time of groups against Polars' serial function", cpu_ratio(parallel, serial), 2.0 / 1.7);
     }
     println!();
@@ -124,10 +124,10 @@ fn groups(report: &mut Report, flights: &DataFrame) -> Result<(), String> {
 
 fn chunks(report: &mut Report) {
     let numbers = numbers(2_000_000);
-    let contest = Contest::new("2M x 4 in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok));
+    let contest = Contest::new("2M x 4 numbers in 4,096 chunks").with("fanfold", || numbers.par_chunks(4_096).map(Ok));
     if let Some(outcome) = report.run(contest) {
         let micros = outcome.time("fanfold").as_secs_f64() * 1e6 / 4_096.0;
-        outcome.bar("overhead a chunk, in us", micros, 3.0);
+        outcome.bar("overhead of each chunk, us", micros, 3.0);
     }
     println!();
 }

@@ -1,5 +1,5 @@
-//! Files larger than memory: a Parquet file of 1.4 GB mapped to another one, in a process of its own, against Polars'
-//! `map` and `sink_parquet`. What counts is the time and the most memory that was resident.
+//! Files larger than memory: a Parquet file of 1.4 GB mapped to another one, in a process of its own, compared with
+//! Polars' `map` and `sink_parquet`, by time and by peak resident memory.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -45,13 +45,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), String> 
     let [polars, fanfold] = &best[..] else { return Err("a contender is missing".into()) };
     let times = [("Polars map and sink_parquet", polars), ("fanfold map and sink_parquet", fanfold)]
         .map(|(name, run)| (name.to_owned(), Duration::from_secs_f64(run.seconds)));
-    let outcome = report.keep(Outcome::measured("a Parquet file of 1.4 GB in memory, mapped to another", times));
-    outcome.bar("mapped and sunk, against Polars' map and sink", fanfold.seconds / polars.seconds, 1.3);
-    outcome.bar("resident memory, in MB", fanfold.resident * 1.048_576, 250.0);
+    let outcome = report.keep(Outcome::measured("a Parquet file (1.4 GB in memory) mapped to another file", times));
+    outcome.bar("map and sink, against Polars' map and sink", fanfold.seconds / polars.seconds, 1.3);
+    outcome.bar("resident memory, MB", fanfold.resident * 1.048_576, 250.0);
     small_chunks(folder.path(), options.data.as_deref(), report).map_err(|error| error.to_string())
 }
 
-/// Files that are read in chunks which are much smaller than what they are stored in.
+/// Files read in chunks that are much smaller than their batches or row groups.
 fn small_chunks(folder: &Path, data: Option<&str>, report: &mut Report) -> PolarsResult<()> {
     let mut flights = flights(data)?;
     let (ipc, parquet) = (folder.join("flights.ipc"), folder.join("flights.parquet"));
@@ -99,7 +99,7 @@ fn measured(contender: &str, input: &Path, output: &Path) -> Result<Run, String>
     }
 }
 
-/// The process of one run.
+/// The body of the child process of one run.
 pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     if args.next()? != CHILD {
         return None;
@@ -109,7 +109,7 @@ pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> 
     let start = Instant::now();
     let done = match contender.as_str() {
         "polars" => by_polars(&input, &output).map_err(|error| error.to_string()),
-        // Polars does not wait for the disk either.
+        // Polars does not wait for the disk either, so `sync` is off.
         _ => scan_parquet(&input).map(enrich).sync(false).sink_parquet(&output).map_err(|error| error.to_string()),
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -125,7 +125,7 @@ pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> 
 
 static DONE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// The most anonymous memory, looked at every few milliseconds.
+/// The peak of anonymous memory, polled every 5 ms.
 fn watch() -> f64 {
     let mut most: f64 = 0.0;
     while !DONE.load(std::sync::atomic::Ordering::Relaxed) {
@@ -155,7 +155,7 @@ fn by_polars(input: &str, output: &str) -> PolarsResult<()> {
     mapped.sink(target, format, UnifiedSinkArgs::default())?.collect_with_engine(Engine::Streaming).map(drop)
 }
 
-/// The flights, again and again, with four columns of noise that no compression makes small.
+/// The flights, repeated, with four columns of noise that does not compress.
 fn write(path: &Path, data: Option<&str>) -> PolarsResult<()> {
     let flights = flights(data)?;
     let mut state = 1_u64;

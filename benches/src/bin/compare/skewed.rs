@@ -1,4 +1,4 @@
-//! Items whose costs differ: equal pieces leave one worker with most of the work.
+//! Items with unequal costs, where equal pieces would leave one worker with most of the work.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::ways::{contest, steps, work};
 
 pub(crate) fn run(report: &mut Report) {
     let rare = |items: u64, cost: u64| -> Vec<u64> {
-        // One in a thousand costs a thousand times as much; where, looks random.
+        // One item in a thousand, at pseudo-random positions, costs a thousand times as much.
         (0..items).map(|n| if n * 7_919 % 1_000 == 500 { cost * 1_000 } else { cost }).collect()
     };
     // From next to nothing up to twice the mean.

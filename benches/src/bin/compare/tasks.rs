@@ -1,4 +1,4 @@
-//! Tasks: what it costs to submit one and to join it, beside the ways it is done by hand.
+//! Tasks: the cost of submitting and joining, compared with other libraries and with a plain thread and queue.
 
 use std::collections::VecDeque;
 use std::ptr;
@@ -15,11 +15,11 @@ const CPU: &str = "fanfold cpu";
 const IO: &str = "fanfold io";
 const RAYON: &str = "rayon spawn + channel";
 const THREADPOOL: &str = "threadpool + channel";
-/// What waking a thread and being woken costs on this machine, whatever the library.
+/// The cost of waking a thread and being woken on this machine, without any library.
 const BY_HAND: &str = "a thread, mutex and condvar by hand";
 const PIPELINED: u16 = 10_000;
 
-/// A way to run many empty tasks: all are submitted, then all are waited for.
+/// A way to run many empty tasks: submits all, then waits for all.
 type Way<'a> = Box<dyn Fn(usize) + Sync + 'a>;
 
 pub(crate) fn run(report: &mut Report) {
@@ -44,7 +44,7 @@ pub(crate) fn run(report: &mut Report) {
             THREADPOOL,
             Box::new(|n| {
                 let threads = threads();
-                by_channel(n, |tell| threads.execute(tell));
+                by_channel(n, |sender| threads.execute(sender));
             }),
         ),
         (BY_HAND, Box::new(|n| by_hand.run(n))),
@@ -57,7 +57,7 @@ pub(crate) fn run(report: &mut Report) {
     });
     bars(report, hot, 5.0, 10.0, 1.0);
 
-    let idle = contest("the same after 10 ms of idleness", &ways, |way| {
+    let idle = contest("one empty task, submitted and joined, after 10 ms of idleness", &ways, |way| {
         thread::sleep(Duration::from_millis(10));
         let start = Instant::now();
         way(1);
@@ -103,13 +103,13 @@ fn contest<'a>(
     contest
 }
 
-/// The bars on one task's time, in microseconds, and against the peers of the same run.
+/// Targets for the time of one task in microseconds, and against the peers of the same run.
 fn bars(report: &mut Report, contest: Contest<'_>, io_limit: f64, cpu_limit: f64, tasks: f64) {
     let Some(outcome) = report.run(contest) else { return };
     let micros = |name, outcome: &Outcome| outcome.time(name).as_secs_f64() * 1e6 / tasks;
     let (io, cpu) = (micros(IO, outcome), micros(CPU, outcome));
-    outcome.bar("io, us a task", io, io_limit);
-    outcome.bar("cpu, us a task", cpu, cpu_limit);
+    outcome.bar("io, us for each task", io, io_limit);
+    outcome.bar("cpu, us for each task", cpu, cpu_limit);
     against_libraries(outcome);
     println!();
 }
@@ -121,7 +121,7 @@ fn against_libraries(outcome: &mut Outcome) {
     }
 }
 
-/// One thread that takes closures from a queue, as one would write it in an afternoon.
+/// One thread that takes closures from a queue: the simplest implementation.
 struct ByHand(Arc<(Mutex<VecDeque<Job>>, Condvar)>);
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -176,19 +176,19 @@ fn on_pool(pool: &Pool, tasks: usize) {
     tasks.into_iter().for_each(|task| task.join().expect("no panic"));
 }
 
-/// Tasks that each tell a channel of their own that they are done.
+/// Runs tasks that each send to a channel of their own when they are done.
 pub(crate) fn by_channel(tasks: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>)) {
     let receivers: Vec<_> = (0..tasks)
         .map(|_| {
-            let (tell, told) = mpsc::sync_channel(1);
-            spawn(Box::new(move || tell.send(()).expect("it is waited for")));
-            told
+            let (sender, receiver) = mpsc::sync_channel(1);
+            spawn(Box::new(move || sender.send(()).expect("the receiver waits")));
+            receiver
         })
         .collect();
-    receivers.into_iter().for_each(|told| told.recv().expect("no panic"));
+    receivers.into_iter().for_each(|receiver| receiver.recv().expect("no panic"));
 }
 
-/// Tasks that sleep, on as many threads: which are started for them, and which are there.
+/// Tasks that sleep, each on a thread of its own: with threads that must be started, and with running ones.
 fn sleepers(report: &mut Report) {
     for tasks in [200, 1_000] {
         let title = format!("{tasks} tasks that sleep 50 ms");
@@ -208,11 +208,11 @@ fn sleepers(report: &mut Report) {
             ("threads by hand".into(), by_hand),
             ("pthread_create on two threads".into(), bare),
             (IO.into(), cold),
-            ("fanfold io, on threads that are there".into(), warm),
+            ("fanfold io, on running threads".into(), warm),
         ];
         let outcome = report.keep(Outcome::measured(title, times));
-        outcome.bar("ms, with the start of their threads", cold.as_secs_f64() * 1e3, 60.0);
-        outcome.bar("ms, on threads that are there", warm.as_secs_f64() * 1e3, 60.0);
+        outcome.bar("ms, including the start of the threads", cold.as_secs_f64() * 1e3, 60.0);
+        outcome.bar("ms, on running threads", warm.as_secs_f64() * 1e3, 60.0);
         outcome.bar("against pthread_create on two threads", cold.as_secs_f64() / bare.as_secs_f64(), 1.0);
     }
 }
@@ -223,18 +223,18 @@ fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// What the operating system needs, whatever the library: two threads start half of the sleepers each.
+/// The operating system's cost without any library: two threads start half of the sleeping threads each.
 fn bare_threads(tasks: usize) {
     extern "C" fn nap(_: *mut libc::c_void) -> *mut libc::c_void {
         let time = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-        // SAFETY: it reads the time.
+        // SAFETY: `time` is valid for the read, and the remaining time may be null.
         unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
         ptr::null_mut()
     }
     let some = |count| {
         let start = |_| {
             let mut thread = 0;
-            // SAFETY: the thread runs a function that takes nothing, with the attributes of any thread.
+            // SAFETY: `thread` is valid for the write; null means default attributes, and `nap` ignores its argument.
             let refused = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), nap, ptr::null_mut()) };
             assert_eq!(refused, 0, "no thread can be had");
             thread
@@ -246,7 +246,7 @@ fn bare_threads(tasks: usize) {
         let mut threads = some(tasks - tasks / 2);
         threads.extend(half.join().expect("no panic"));
         for thread in threads {
-            // SAFETY: each is joined once.
+            // SAFETY: every thread was created above and is joined once.
             unsafe { libc::pthread_join(thread, ptr::null_mut()) };
         }
     });

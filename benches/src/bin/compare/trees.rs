@@ -1,4 +1,4 @@
-//! Functions that call themselves: each call is a map of its halves, with as little as there is in many of them.
+//! Recursive functions: each call is a map of two parts, and many parts contain very little work.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use fanfold_benches::{Contest, FANFOLD, Report};
 
 use crate::ways::{CHILI, LOOP, RAYON};
 
-const WITH_CUT: &str = "fanfold, cut by hand";
-const RAYON_CUT: &str = "rayon, cut by hand";
+const WITH_CUT: &str = "fanfold, with a cutoff";
+const RAYON_CUT: &str = "rayon, with a cutoff";
 const SUBMITTED: &str = "fanfold, submit and join";
 
 pub(crate) fn run(report: &mut Report) {
@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) {
     }
     for length in [1_000, 1_000_000] {
         let numbers: Vec<u64> = (0..length).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
-        // Each contender sorts a copy, which the time of all of them includes.
+        // Each contender sorts a copy; the time of all contenders includes the copying.
         let copy = |sort: &dyn Fn(&mut [u64])| {
             let mut numbers = numbers.clone();
             sort(&mut numbers);
@@ -98,7 +98,7 @@ fn sum_by_chili(node: &Node, scope: &mut chili::Scope<'_>) -> u64 {
     node.value + left + right
 }
 
-/// Where cutting by hand goes no further.
+/// Below this number, the contenders with a cutoff continue serially.
 const CUT: u64 = 18;
 
 #[parallel(kind = "cpu")]
@@ -122,7 +122,7 @@ fn fib_submitted(n: u64) -> u64 {
 }
 
 fn fib_in_loop(n: u64) -> u64 {
-    // Opaque, or the compiler turns one of the calls into a loop.
+    // `black_box` prevents the compiler from turning one of the calls into a loop.
     if n < 2 { n } else { std::hint::black_box(fib_in_loop(n - 1)) + fib_in_loop(n - 2) }
 }
 
@@ -142,9 +142,9 @@ fn fib_by_chili(n: u64, scope: &mut chili::Scope<'_>) -> u64 {
     a + b
 }
 
-/// Shorter pieces are sorted by insertion, by all contenders.
+/// All contenders sort shorter pieces by insertion.
 const SMALL: usize = 32;
-/// Where cutting by hand goes no further.
+/// Up to this length, the contenders with a cutoff continue serially.
 const LONG: usize = 8_192;
 
 #[parallel(kind = "cpu")]

@@ -1,5 +1,4 @@
-//! The ways to map a function over a slice: in a loop, by Fanfold, and by each of its peers, as its documentation
-//! shows or as one would write it by hand.
+//! Implementations of a map over a slice: a loop, Fanfold, and each peer as its documentation shows it, or by hand.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -21,17 +20,17 @@ pub(crate) const SCOPE: &str = "std::thread::scope";
 pub(crate) const TOKIO: &str = "tokio spawn_blocking";
 pub(crate) const THREADPOOL: &str = "threadpool";
 
-/// What items and results must be for all of the ways.
+/// Bounds on items and results that all implementations need.
 pub(crate) trait Value: Clone + Default + PartialEq + Send + Sync + 'static {}
 
 impl<T: Clone + Default + PartialEq + Send + Sync + 'static> Value for T {}
 
-/// A function that is mapped. It is copied to wherever it runs.
+/// A mapped function, which is copied to the threads that run it.
 pub(crate) trait Function<T, R>: Fn(&T) -> R + Copy + Send + Sync + 'static {}
 
 impl<T, R, F: Fn(&T) -> R + Copy + Send + Sync + 'static> Function<T, R> for F {}
 
-/// A way's name, and how it maps.
+/// The name of an implementation, and its function.
 type Way<T, R, F> = (&'static str, fn(&Arc<Vec<T>>, F) -> Vec<R>);
 
 fn ways<T: Value, R: Value, F: Function<T, R>>() -> [Way<T, R, F>; 9] {
@@ -48,11 +47,11 @@ fn ways<T: Value, R: Value, F: Function<T, R>>() -> [Way<T, R, F>; 9] {
     ]
 }
 
-/// A contest of all ways, each of which does what the loop does.
+/// A contest of all implementations, whose results are compared with the loop's.
 ///
 /// # Panics
 ///
-/// If one gives something else.
+/// If a result differs.
 pub(crate) fn contest<T: Value, R: Value, F: Function<T, R>>(
     title: impl Into<String>,
     items: Vec<T>,
@@ -61,7 +60,7 @@ pub(crate) fn contest<T: Value, R: Value, F: Function<T, R>>(
     contest_after(Duration::ZERO, title, items, function)
 }
 
-/// The same, where each call comes after so much idleness.
+/// As [`contest`], where each call follows this much idleness.
 pub(crate) fn contest_after<T: Value, R: Value, F: Function<T, R>>(
     idle: Duration,
     title: impl Into<String>,
@@ -72,9 +71,9 @@ pub(crate) fn contest_after<T: Value, R: Value, F: Function<T, R>>(
     let expected = ways::<T, R, F>()[0].1(&items, function);
     let mut contest = Contest::new(title);
     for (name, way) in ways() {
-        // What takes long is compared by its first items.
+        // Only the first items are compared, because some functions take long.
         let few = Arc::new(items[..items.len().min(4_096)].to_vec());
-        assert!(way(&few, function) == expected[..few.len()], "{name} gives something else than the loop");
+        assert!(way(&few, function) == expected[..few.len()], "the result of {name} differs from the loop's");
         let items = Arc::clone(&items);
         contest = if idle.is_zero() {
             contest.with(name, move || way(&items, function))
@@ -85,7 +84,7 @@ pub(crate) fn contest_after<T: Value, R: Value, F: Function<T, R>>(
     contest
 }
 
-/// One way, to call it as one likes.
+/// Every implementation, to be called by the contest itself.
 pub(crate) fn each<T: Value, R: Value, F: Function<T, R>>() -> impl Iterator<Item = Way<T, R, F>> {
     ways().into_iter()
 }
@@ -94,7 +93,7 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// As chili's README does: halves, down to leaves that are small beside the whole.
+/// Halves the items down to 128 leaves, as chili's README shows.
 fn by_chili<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, function: F) -> Vec<R> {
     let mut results = vec![R::default(); items.len()];
     let leaf = items.len().div_ceil(128).max(1);
@@ -104,7 +103,7 @@ fn by_chili<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, function
     results
 }
 
-/// The function is given the scope, so that it can do the same.
+/// Maps by halving. The function gets the scope, so that it can call `halves` itself.
 pub(crate) fn halves<T: Sync, R: Send, F: Fn(&mut chili::Scope<'_>, &T) -> R + Sync>(
     scope: &mut chili::Scope<'_>,
     items: &[T],
@@ -124,7 +123,7 @@ pub(crate) fn halves<T: Sync, R: Send, F: Fn(&mut chili::Scope<'_>, &T) -> R + S
     );
 }
 
-/// One piece for each core, the first of which stays here.
+/// One piece for each core; the calling thread runs the first.
 fn by_scope<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, function: F) -> Vec<R> {
     let mut results = vec![R::default(); items.len()];
     let size = items.len().div_ceil(cores()).max(1);
@@ -147,7 +146,7 @@ fn fill<T, R>(items: &[T], results: &mut [R], mut function: impl FnMut(&T) -> R)
     }
 }
 
-/// Four pieces for each core, as their costs may differ.
+/// Four pieces for each core, because their costs may differ.
 fn pieces(items: usize) -> impl Iterator<Item = Range<usize>> {
     let count = (cores() * 4).min(items);
     (0..count).map(move |piece| items * piece / count..items * (piece + 1) / count)
@@ -182,7 +181,7 @@ fn by_threadpool<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, fun
     for piece in pieces(items.len()) {
         let (items, (tell, result)) = (Arc::clone(items), mpsc::sync_channel(1));
         pool.execute(move || {
-            tell.send(items[piece].iter().map(function).collect::<Vec<R>>()).expect("it is waited for");
+            tell.send(items[piece].iter().map(function).collect::<Vec<R>>()).expect("the receiver waits");
         });
         told.push(result);
     }
@@ -198,24 +197,29 @@ pub(crate) fn threads() -> threadpool::ThreadPool {
     threads.lock().expect("no panic").clone()
 }
 
-/// A step of a random number generator: about a nanosecond, and not to be vectorised.
+/// Steps of a random number generator: about a nanosecond each, and not vectorisable.
 pub(crate) fn work(seed: u64, steps: u64) -> u64 {
     (0..steps).fold(seed, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17) ^ 1)
 }
 
-/// How many steps an item must have to cost so many nanoseconds in a loop.
+/// The number of steps for which an item costs this many nanoseconds in a loop.
 pub(crate) fn steps(nanoseconds: u64) -> u64 {
-    /// What an item of so many steps costs. The processor works at several short ones at a time, so that this is no line.
+    /// The cost of an item by its number of steps. The processor overlaps several short items, so it is not linear.
     static COSTS: OnceLock<Vec<f64>> = OnceLock::new();
     let costs = COSTS.get_or_init(|| (1..=256).map(cost).collect());
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below 1e6"
+    )]
     let beyond = |cost: f64| (nanoseconds as f64 / cost * costs.len() as f64).round() as u64;
-    #[allow(clippy::cast_precision_loss, reason = "small")]
+    #[allow(clippy::cast_precision_loss, reason = "below 1e6")]
     let short = costs.iter().position(|cost| *cost >= nanoseconds as f64);
     short.map_or_else(|| costs.last().map_or(1, |cost| beyond(*cost)), |index| index as u64 + 1)
 }
 
-/// Nanoseconds of an item of so many steps, in a loop.
+/// The nanoseconds of an item of this many steps, in a loop.
 fn cost(steps: u64) -> f64 {
     const ITEMS: u64 = 500;
     let run = || {
@@ -223,11 +227,11 @@ fn cost(steps: u64) -> f64 {
         black_box((0..ITEMS).map(|n| work(black_box(n), steps)).fold(0, u64::wrapping_add));
         start.elapsed().as_secs_f64()
     };
-    // The fastest of several: what else the machine does only ever adds to it.
+    // The fastest of several runs: other load only adds time.
     (0..5).map(|_| run()).fold(f64::MAX, f64::min) * 1e9 / 500.0
 }
 
-/// Times a call after so much idleness.
+/// Times a call after this much idleness.
 pub(crate) fn after(idle: Duration, mut call: impl FnMut()) -> impl FnMut() -> Duration {
     move || {
         thread::sleep(idle);
