@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::TaskError;
+use crate::sys::thread;
 
 thread_local! {
     /// The number of tasks that this thread is inside of.
@@ -141,7 +142,7 @@ fn install_by_thread() {
     }
     if HOOK.compare_exchange(NOT_INSTALLED, INSTALLING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         started().get_or_insert_with(Instant::now);
-        if std::thread::Builder::new().name("fanfold-hook".into()).spawn(install_hook).is_err() {
+        if thread::spawn("fanfold-hook".to_owned(), None, install_hook).is_err() {
             // No thread could be started. Another task tries again.
             return HOOK.store(NOT_INSTALLED, Ordering::Relaxed);
         }

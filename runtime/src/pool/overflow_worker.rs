@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Job, current_worker};
+use crate::sys::thread;
 
 /// How often a call that no worker has begun checks the pool. It asks for a thread if all permits are in use at two
 /// checks in a row and no job has ended in between: after 100 ms at the soonest.
@@ -36,7 +37,7 @@ impl Core {
         state.next_thread_index += 1;
         drop(state);
         let core = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name(self.thread_name(index)).spawn(move || {
+        let spawned = thread::spawn(self.thread_name(index), None, move || {
             current_worker::enter(&core);
             core.on_start();
             current_worker::without_permit(|| job.run());

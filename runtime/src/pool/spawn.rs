@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use super::{Core, Kind, spawn_retry};
 use crate::pool::queue::sleepers::PendingWakes;
 use crate::pool::queue::state::State;
-use crate::sys::reserve;
+use crate::sys::{reserve, thread};
 
 /// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
 /// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
@@ -83,12 +83,8 @@ impl NewThreads {
         }
         for index in indices.clone() {
             let pool = Arc::clone(core);
-            let mut thread = std::thread::Builder::new().name(core.thread_name(index));
-            if core.kind == Kind::Process {
-                thread = thread.stack_size(DECODE_STACK);
-            }
-            let spawned = thread.spawn(move || main(&pool, jobs_finished));
-            match spawned {
+            let stack = (core.kind == Kind::Process).then_some(DECODE_STACK);
+            match thread::spawn(core.thread_name(index), stack, move || main(&pool, jobs_finished)) {
                 Ok(handle) => core.keep_join_handle(handle),
                 Err(error) => {
                     let mut state = core.queue.lock();
@@ -110,8 +106,9 @@ impl NewThreads {
 }
 
 impl Core {
-    /// Keeps a thread's handle until the pool is shut down.
-    pub(super) fn keep_join_handle(&self, handle: JoinHandle<()>) {
+    /// Keeps a thread's handle, if it has one, until the pool is shut down.
+    pub(super) fn keep_join_handle(&self, handle: Option<JoinHandle<()>>) {
+        let Some(handle) = handle else { return };
         let mut ended = Vec::new();
         let mut state = reserve::lock_with_capacity(|| self.queue.lock(), |state| &mut state.handles, 1);
         state.handles.push(handle);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::sys::unwind;
-use crate::sys::{fork, reserve};
+use crate::sys::{fork, reserve, thread};
 
 /// Called back by the timer thread when its time limit is over, if it still exists.
 pub(crate) trait Expire: Send + Sync {
@@ -169,7 +169,7 @@ pub(crate) fn after(limit: Duration, target: Weak<dyn Expire>) {
 
 /// Starts a thread that is already counted as a watcher.
 fn start_watcher() -> io::Result<()> {
-    let spawned = std::thread::Builder::new().name("fanfold-timer".into()).spawn(run);
+    let spawned = thread::spawn("fanfold-timer".to_owned(), None, run);
     if spawned.is_err() {
         lock().watchers -= 1;
     }

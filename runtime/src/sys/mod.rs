@@ -9,5 +9,6 @@ pub(crate) mod owner;
 pub(crate) mod park;
 pub(crate) mod reserve;
 pub(crate) mod small_vec;
+pub(crate) mod thread;
 pub(crate) mod try_once;
 pub(crate) mod unwind;
