@@ -1,7 +1,6 @@
 //! [`Child`]: the parent-side handle of one worker process.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,16 +8,18 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::codec::Attachment;
-use super::handshake::{HANDSHAKE_TIMEOUT, Handshake, HandshakeError, with_worker};
+use super::exit_report::{ExitReport, LossCause};
+use super::handshake::{Handshake, HandshakeError, with_worker};
 use super::message::{Connection, ReceivedMessage};
 use super::os::{self, UnixStream, WaitResult};
 use super::running_tasks::RunningTask;
 use super::serve::ReplyHeader;
 use super::spawner;
+use super::start_error::StartError;
 use super::start_limit::{StartCaller, StartLimiter};
 use super::startup::WORKER_VARIABLE;
-use crate::process::os::pidfd::{ChildProcess, Exit};
-use crate::process::os::refusal::{self, Operation, RefusedOperation};
+use crate::process::os::pidfd::ChildProcess;
+use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::process::transport::doorbell::{CLOSE, RELEASE_MEMORY};
 use crate::process::transport::ring::{Corrupt, FrameWords, Rings};
 use crate::sys::cpu;
@@ -61,21 +62,6 @@ pub(crate) struct Child {
     /// The end position of the last answered request.
     answered_end: u32,
     limits: WorkerLimits,
-}
-
-/// Why a worker process was given up.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum LossCause {
-    /// It exited, or closed its socket.
-    Disconnected,
-    /// It wrote something that a sound worker does not write.
-    Corrupt,
-    /// Its task timed out, or was cancelled.
-    Killed,
-    /// It belongs to the process that this one was forked from.
-    Forked,
-    /// The kernel refused to send descriptors to it, with this OS error.
-    SendFailed(i32),
 }
 
 /// The time that `wait` sleeps on the futex, in which it does not notice that the worker exits.
@@ -386,118 +372,6 @@ fn share_cores(command: &mut Command, workers: usize) {
     for variable in ["FANFOLD_CPU_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
         if std::env::var_os(variable).is_none() {
             command.env(variable, &share);
-        }
-    }
-}
-
-/// How a worker process ended.
-#[derive(Debug)]
-pub(crate) struct ExitReport {
-    pub(super) pid: u32,
-    /// How the process exited, if this process did not kill it for another cause.
-    exit: Option<Exit>,
-    cause: LossCause,
-    limits: WorkerLimits,
-}
-
-impl ExitReport {
-    pub(super) fn signal(&self) -> Option<i32> {
-        match self.exit {
-            Some(Exit::Signal(signal)) => Some(signal),
-            _ => None,
-        }
-    }
-
-    pub(super) fn code(&self) -> Option<i32> {
-        match self.exit {
-            Some(Exit::Code(code)) => Some(code),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ExitReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.signal(), self.code()) {
-            (Some(signal), _) => {
-                write!(f, "it was killed by {} (signal {signal})", os::signal_name(signal))?;
-                match self.limits.memory_limit {
-                    Some(limit) if signal == os::SIGABRT => write!(
-                        f,
-                        "; its memory limit is {limit} bytes (`memory_limit` of its pool): raise it if the task, its \
-                         arguments and its result need more, or send less at once"
-                    ),
-                    _ => Ok(()),
-                }
-            }
-            (None, Some(code)) => write!(f, "it exited with code {code}"),
-            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, LossCause::Disconnected) => f.write_str(
-                "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \
-                 ignores SIGCHLD, so that the kernel keeps no exit status",
-            ),
-            (None, None) => match self.cause {
-                LossCause::Disconnected => f.write_str("it closed its connection to the parent"),
-                LossCause::Corrupt => f.write_str(
-                    "what it sent cannot be read, or was not asked for: it wrote into memory that was not its own, or \
-                     this process may open no more files (RLIMIT_NOFILE, `ulimit -n`) or has no address space left \
-                     (RLIMIT_AS, `ulimit -v`)",
-                ),
-                LossCause::Killed => f.write_str("it was killed"),
-                LossCause::Forked => f.write_str(
-                    "it belongs to the process that this one was forked from: start the program anew (exec) after a fork",
-                ),
-                LossCause::SendFailed(number) => RefusedOperation::error(Operation::Send, io::Error::from_raw_os_error(number)).fmt(f),
-            },
-        }
-    }
-}
-
-/// Why a worker process could not be started.
-#[derive(Debug)]
-pub(super) enum StartError {
-    /// The caller was cancelled.
-    Cancelled,
-    /// The caller's time limit has passed.
-    TimedOut,
-    System(io::Error),
-    NoAnswer,
-    OtherBuild,
-    /// The worker reported why it cannot start.
-    Refused(String),
-    Ended(ExitReport, io::Error),
-}
-
-impl StartError {
-    /// Whether another start may succeed.
-    pub(super) fn may_succeed_later(&self) -> bool {
-        match self {
-            Self::System(error) => refusal::may_succeed_later(error),
-            Self::Cancelled | Self::TimedOut | Self::Refused(_) | Self::Ended(..) => true,
-            Self::NoAnswer | Self::OtherBuild => false,
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const INIT: &str =
-            "`fanfold::init()` must come first in `main`, and what the program does before that must end";
-        match self {
-            Self::Cancelled => f.write_str("its call was cancelled"),
-            Self::TimedOut => write!(f, "a worker process did not become ready within its call's time limit: {INIT}"),
-            Self::System(error) => write!(f, "a worker process could not be started: {error}"),
-            Self::NoAnswer => {
-                write!(f, "the worker process did not answer within {} s: {INIT}", HANDSHAKE_TIMEOUT.as_secs())
-            }
-            Self::OtherBuild => f.write_str("the worker process is another build of this program"),
-            Self::Refused(why) => write!(f, "the worker process could not start: {why}"),
-            // A program without `init()` runs to its end, or closes the socket that it takes for standard input.
-            Self::Ended(report, error) if report.signal().is_none() => write!(
-                f,
-                "the worker process ended before it was ready ({report}; {error}): {INIT}; if it does, what the worker \
-                 wrote to standard error may say more"
-            ),
-            Self::Ended(report, _) => write!(f, "the worker process ended before it was ready: {report}"),
         }
     }
 }

@@ -41,6 +41,7 @@
 
 mod child;
 pub(crate) mod codec;
+mod exit_report;
 mod handshake;
 mod idle_slots;
 mod message;
@@ -54,6 +55,7 @@ mod running_tasks;
 pub(crate) mod serve;
 mod socket;
 mod spawner;
+mod start_error;
 pub(crate) mod start_limit;
 mod startup;
 #[cfg(all(test, target_os = "linux"))]

@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::child::{Child, LossCause, WaitEvent};
+use super::child::{Child, WaitEvent};
 use super::codec::{CodecError, Decoder};
+use super::exit_report::LossCause;
 use super::request_replies;
 use super::running_tasks::RunningTask;
 use super::serve::{ReplyHeader, status};

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::child::{Child, LossCause, WaitEvent};
+use super::child::{Child, WaitEvent};
 use super::codec::{CodecError, Decoder, catch_codec_panic};
+use super::exit_report::LossCause;
 use super::serve::{ReplyHeader, status};
 use crate::error::{Payload, TaskError};
 

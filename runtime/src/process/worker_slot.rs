@@ -9,12 +9,14 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, ExitReport, LossCause, StartError, WorkerLimits};
+use super::child::{self, Child, WorkerLimits};
 use super::codec::{Attachment, CodecError, Encoder};
+use super::exit_report::{ExitReport, LossCause};
 use super::message::prepend_attachment_table;
 use super::registry::Entry;
 use super::request_replies::{OnResult, ReplyReader, RequestFailure, receive_replies};
 use super::running_tasks::RunningTask;
+use super::start_error::StartError;
 use super::start_limit::{NoWorker, StartCaller, StartLimiter};
 use crate::error::TaskError;
 use crate::sys::owner::Owner;

@@ -2,5 +2,6 @@
 //! doorbell.
 
 pub(crate) mod doorbell;
+mod frame_ring;
 pub(crate) mod ring;
 pub(crate) mod segments;

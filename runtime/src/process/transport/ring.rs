@@ -1,4 +1,4 @@
-//! [`Rings`]: the memory that a parent and one worker share, with a ring of requests and a ring of replies.
+//! [`Rings`]: the memory that a parent and one worker share, with a [ring](super::frame_ring) of requests and one of replies.
 //!
 //! # Which requests the worker runs
 //!
@@ -18,19 +18,11 @@
 //! them.
 
 use std::io;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub(crate) use super::frame_ring::{CacheLine, Corrupt, FrameWords, MAX_PAYLOAD, RingFrame};
+use super::frame_ring::{FRAME_HEADER, FrameRing, RING_SIZE, RingPositions};
 use crate::process::os::{self, Mapping, OwnedFd};
-
-/// The size of a ring in bytes, 256 KiB.
-const RING_SIZE: u32 = 1 << 18;
-/// The longest payload. Four such frames fit into a ring whatever the padding, and the open word has 16 bits for a
-/// length.
-pub(crate) const MAX_PAYLOAD: usize = (RING_SIZE / 4) as usize - FRAME_HEADER as usize;
-const FRAME_HEADER: u32 = 16;
-/// The length word of a padding frame, which fills the ring up to its end.
-const PADDING: u32 = u32::MAX;
 /// The offset of the first ring, behind the counters.
 const RINGS_OFFSET: usize = 4096;
 
@@ -38,10 +30,6 @@ const RINGS_OFFSET: usize = 4096;
 /// it.
 const REVOKED: u64 = 1 << 32;
 const GENERATION: u64 = 1 << 33;
-
-/// A value with a cache line of its own.
-#[repr(C, align(64))]
-pub(crate) struct CacheLine<T>(pub(crate) T);
 
 /// The counters of both rings. All fields are atomics, because both processes access them at any time.
 #[repr(C)]
@@ -61,35 +49,8 @@ pub(crate) struct RingCounters {
     pub(crate) commands: CacheLine<AtomicU32>,
 }
 
-/// The positions up to which a ring is written and read.
-#[repr(C)]
-pub(crate) struct RingPositions {
-    written: CacheLine<AtomicU32>,
-    read: CacheLine<AtomicU32>,
-}
-
-/// The shared memory holds values that a sound process does not write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Corrupt;
-
-/// The three words in the header of a frame that the ring carries without interpreting them.
-pub(crate) type FrameWords = [u32; 3];
-
 /// The shared memory of a parent and one worker.
 pub(crate) struct Rings(Mapping);
-
-/// A frame that was found in a ring.
-#[derive(Clone, Copy)]
-pub(crate) struct RingFrame {
-    pub(crate) words: FrameWords,
-    /// The offset of its payload in the ring.
-    at: u32,
-    len: u32,
-    /// The position behind the frame.
-    end: u32,
-    /// The number of a request, counted modulo 2^32 as the cursor counts.
-    pub(crate) number: u32,
-}
 
 impl Rings {
     /// Creates the memory; returns it with the descriptor by which a worker opens it.
@@ -295,163 +256,4 @@ fn begun_count(cursor: u64) -> u32 {
 #[allow(clippy::cast_possible_truncation, reason = "the high half is another number")]
 fn low_half(word: u64) -> u32 {
     word as u32
-}
-
-/// One of the two rings.
-struct FrameRing<'a> {
-    positions: &'a RingPositions,
-    bytes: NonNull<u8>,
-}
-
-impl FrameRing<'_> {
-    /// Writes a frame; returns the position behind it, or `None` if the ring is full.
-    fn write_frame(&self, words: FrameWords, payload: &[u8]) -> Result<Option<u32>, Corrupt> {
-        let Some(at) = self.reserve(payload.len())? else { return Ok(None) };
-        self.write_at(at.wrapping_add(FRAME_HEADER), payload);
-        let len = u32::try_from(payload.len()).map_err(|_| Corrupt)?;
-        Ok(Some(self.publish(at, len, words)))
-    }
-
-    /// Reserves space for a frame, behind padding if it would cross the end of the ring; returns its position.
-    fn reserve(&self, payload: usize) -> Result<Option<u32>, Corrupt> {
-        assert!(payload <= MAX_PAYLOAD, "a frame of {payload} bytes is too long for the ring");
-        let size = size_of_frame(u32::try_from(payload).map_err(|_| Corrupt)?);
-        let (written, read) =
-            (self.positions.written.0.load(Ordering::Relaxed), self.positions.read.0.load(Ordering::Acquire));
-        let used = written.wrapping_sub(read);
-        let to_end = RING_SIZE - written % RING_SIZE;
-        let padding = if size > to_end { to_end } else { 0 };
-        if used > RING_SIZE || !written.is_multiple_of(FRAME_HEADER) {
-            return Err(Corrupt);
-        }
-        if used + padding + size > RING_SIZE {
-            return Ok(None);
-        }
-        if padding > 0 {
-            self.write_at(written, &PADDING.to_ne_bytes());
-            self.positions.written.0.store(written.wrapping_add(padding), Ordering::Release);
-        }
-        Ok(Some(written.wrapping_add(padding)))
-    }
-
-    fn publish(&self, at: u32, len: u32, words: FrameWords) -> u32 {
-        for (index, word) in (0..).zip([len, words[0], words[1], words[2]]) {
-            self.write_at(at.wrapping_add(4 * index), &word.to_ne_bytes());
-        }
-        let end = at.wrapping_add(size_of_frame(len));
-        self.positions.written.0.store(end, Ordering::Release);
-        end
-    }
-
-    /// The next frame, with its lengths checked.
-    fn peek(&self) -> Result<Option<RingFrame>, Corrupt> {
-        self.next_frame().map(|(_, frame)| frame)
-    }
-
-    /// The next frame, with its lengths checked, and its position. The position is behind padding, even if no frame is
-    /// there yet.
-    fn next_frame(&self) -> Result<(u32, Option<RingFrame>), Corrupt> {
-        let mut read = self.positions.read.0.load(Ordering::Relaxed);
-        // Padding is followed by a frame, never by padding.
-        for _ in 0..2 {
-            let waiting = self.positions.written.0.load(Ordering::Acquire).wrapping_sub(read);
-            if waiting == 0 {
-                return Ok((read, None));
-            }
-            if waiting > RING_SIZE || !waiting.is_multiple_of(FRAME_HEADER) || !read.is_multiple_of(FRAME_HEADER) {
-                return Err(Corrupt);
-            }
-            let header = Self::offset_of(read, FRAME_HEADER).ok_or(Corrupt)?;
-            let word = |index: u32| {
-                let mut word = [0; 4];
-                self.read_at(header + 4 * index, &mut word);
-                u32::from_ne_bytes(word)
-            };
-            let len = word(0);
-            if len == PADDING {
-                let padding = RING_SIZE - read % RING_SIZE;
-                if padding > waiting {
-                    return Err(Corrupt);
-                }
-                // The read position stays before the padding until the frame is released: the parent may still take the
-                // frame back and cut the ring off at the padding.
-                read = read.wrapping_add(padding);
-                continue;
-            }
-            if len as usize > MAX_PAYLOAD
-                || size_of_frame(len) > waiting
-                || Self::offset_of(read, FRAME_HEADER + len).is_none()
-            {
-                return Err(Corrupt);
-            }
-            let words = [word(1), word(2), word(3)];
-            let end = read.wrapping_add(size_of_frame(len));
-            return Ok((read, Some(RingFrame { words, at: header + FRAME_HEADER, len, end, number: 0 })));
-        }
-        Err(Corrupt)
-    }
-
-    fn release(&self, frame: &RingFrame) {
-        self.positions.read.0.store(frame.end, Ordering::Release);
-    }
-
-    /// The offset in the ring of a position, if `len` bytes from there on do not cross the end of the ring.
-    fn offset_of(position: u32, len: u32) -> Option<u32> {
-        let place = position % RING_SIZE;
-        (len <= RING_SIZE - place).then_some(place)
-    }
-
-    #[inline]
-    fn write_at(&self, position: u32, bytes: &[u8]) {
-        let place = Self::offset_of(position, u32::try_from(bytes.len()).unwrap_or(RING_SIZE + 1));
-        let place = place.expect("`reserve` leaves no frame broken in two") as usize;
-        // Most results of maps are numbers, for which a call of `memcpy` takes longer than the copy.
-        if let (4..=8, Some(first), Some(last)) = (bytes.len(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-            // SAFETY: `offset_of` found `bytes.len()` bytes within the ring from `place` on, and 4 to 8 bytes are
-            // covered by their first and last 4. The other process does not read them before `written` is stored.
-            unsafe {
-                self.bytes.add(place).cast().write_unaligned(*first);
-                self.bytes.add(place + bytes.len() - 4).cast().write_unaligned(*last);
-            }
-            return;
-        }
-        if let (9..=16, Some(first), Some(last)) = (bytes.len(), bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            // SAFETY: `offset_of` found `bytes.len()` bytes within the ring from `place` on, and 9 to 16 bytes are
-            // covered by their first and last 8. The other process does not read them before `written` is stored.
-            unsafe {
-                self.bytes.add(place).cast().write_unaligned(*first);
-                self.bytes.add(place + bytes.len() - 8).cast().write_unaligned(*last);
-            }
-            return;
-        }
-        if bytes.len() < 4 {
-            for (offset, byte) in bytes.iter().enumerate() {
-                // SAFETY: `offset_of` found `bytes.len()` bytes within the ring from `place` on. The other process does
-                // not read them before `written` is stored.
-                unsafe { self.bytes.add(place + offset).write(*byte) };
-            }
-            return;
-        }
-        // SAFETY: `offset_of` found `bytes.len()` bytes within the ring from `place` on, and `bytes` is private memory,
-        // so the two do not overlap. The other process does not read them before `written` is stored.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.bytes.add(place).as_ptr(), bytes.len()) };
-    }
-
-    fn read_at(&self, place: u32, bytes: &mut [u8]) {
-        // SAFETY: the caller got `place` from `offset_of`, with a length of at least `bytes.len()`. The other process
-        // may write to the bytes meanwhile; any values are valid.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.bytes.add(place as usize).as_ptr(), bytes.as_mut_ptr(), bytes.len());
-        }
-    }
-
-    fn append_to(&self, place: u32, len: u32, into: &mut Vec<u8>) {
-        let start = into.len();
-        into.resize(start + len as usize, 0);
-        self.read_at(place, &mut into[start..]);
-    }
-}
-
-fn size_of_frame(payload: u32) -> u32 {
-    (FRAME_HEADER + payload).next_multiple_of(FRAME_HEADER)
 }
