@@ -218,14 +218,14 @@ fn rows_that_do_not_fit_are_clear_errors() {
     let error = df.par_rows(4).map_rows::<_, _, Vec<()>>(|_: Lacking| ()).expect_err("no column").to_string();
     assert!(error.contains("the frame has no column `carrier`"), "{error}");
     let error = df.par().map_rows::<_, _, Vec<()>>(|_: f64| ()).expect_err("four columns").to_string();
-    assert!(error.contains("a row of 4 columns is no single value"), "{error}");
+    assert!(error.contains("a row of 4 columns is not a single value"), "{error}");
     let error = df.par().map_rows::<_, _, Vec<()>>(|_: (String, i64)| ()).expect_err("four columns").to_string();
     assert!(error.contains("a tuple of 2 cannot hold a row of 4 columns"), "{error}");
     let narrow = df!("x" => [1_i64, 300]).unwrap();
     let error = narrow.par().map_rows::<_, _, Vec<()>>(|_: u8| ()).expect_err("300").to_string();
     assert!(error.contains("row 1") && error.contains("300"), "{error}");
     let error = narrow.par().map_rows::<_, _, DataFrame>(|n: i64| vec![n]).expect_err("nested").to_string();
-    assert!(error.contains("a sequence is no row of a frame"), "{error}");
+    assert!(error.contains("a sequence cannot be a row of a frame"), "{error}");
     let error = narrow.par().overlap(1).map_rows::<_, _, Vec<i64>>(|n: i64| n).expect_err("overlap").to_string();
     assert!(error.contains("leave the overlap away"), "{error}");
     let lists = df!("l" => [Series::new("".into(), [1, 2])]).unwrap();

@@ -9,7 +9,7 @@ use super::frame_options::{Grouped, Overlapping, Trimmed};
 use crate::chunks::gather::GatherError;
 use crate::chunks::split::{Cut, Split};
 use crate::frame::groups::ByGroups;
-use crate::frame::plan::{Pieces, Plan};
+use crate::frame::plan::{ChunkPlan, ChunkStrategy};
 use crate::frame::rows::Rows;
 
 impl Grouped<'_> for DataFrame {
@@ -26,9 +26,9 @@ impl Grouped<'_> for DataFrame {
             Cut::Size(size) => Some(self.height().div_ceil(size.max(1)).max(1)),
             Cut::Auto => None,
         };
-        let plan = ByGroups::of(keys.iter().map(|key| (*key).into()).collect(), chunks);
-        let pieces = plan.pieces(&self, workers).map_err(|error| failed(error.to_string()))?;
-        let taken = (0..pieces.count()).map(|piece| Ok((pieces.height(piece), pieces.take(&self, piece)?)));
+        let strategy = ByGroups::with_chunk_count(keys.iter().map(|key| (*key).into()).collect(), chunks);
+        let plan = strategy.plan(&self, workers).map_err(|error| failed(error.to_string()))?;
+        let taken = (0..plan.count()).map(|chunk| Ok((plan.height(chunk), plan.extract(&self, chunk)?)));
         taken.collect::<PolarsResult<_>>().map_err(|error| failed(error.to_string()))
     }
 }
@@ -53,7 +53,7 @@ macro_rules! argument {
             const POLARS: bool = true;
 
             fn items(&self) -> usize {
-                self.count()
+                self.row_count()
             }
 
             fn auto(&self, workers: usize) -> usize {
@@ -67,7 +67,7 @@ macro_rules! argument {
 
         impl Overlapping<'_> for $type {
             fn slices(self, rows: &[Range<usize>], _: &ChunkStorage) -> Vec<Self> {
-                rows.iter().map(|rows| self.rows(rows.clone())).collect()
+                rows.iter().map(|rows| self.slice_rows(rows.clone())).collect()
             }
         }
 
@@ -79,7 +79,7 @@ macro_rules! argument {
 
         impl Trimmed for $type {
             fn trimmed(self, chunk: usize, before: usize, height: usize) -> Result<Self, GatherError> {
-                let found = self.count();
+                let found = self.row_count();
                 if found != height {
                     let reason = format!(
                         "the function gave {found} rows for the {height} it saw: with an overlap it must give one \
@@ -87,7 +87,7 @@ macro_rules! argument {
                     );
                     return Err(GatherError::new(chunk, reason));
                 }
-                Ok(self.rows(before..height))
+                Ok(self.slice_rows(before..height))
             }
         }
     )*};

@@ -1,7 +1,7 @@
-//! [`ColumnMap`]: a function of numbers over a column, its results written straight into one buffer.
+//! [`ColumnMap`]: maps a numeric column value by value, and writes the results into one buffer.
 //!
-//! No chunk of the frame is made and nothing is joined: blocks of values go to the workers, and each writes its own
-//! places of the result. The values' validity is the input's, shared with it.
+//! The column is not cut into chunks and nothing is joined: a worker takes blocks of values and writes their results to
+//! the same positions of the output buffer. The output shares the validity bitmap of the input.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 use polars_core::utils::arrow::array::PrimitiveArray;
 
-use super::error::{BadCut, ChunkError};
+use super::error::{ChunkError, FrameError};
 use crate::error::panics;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers, panic_pool_closed};
@@ -18,8 +18,8 @@ use crate::pool::Pool;
 use crate::pool::scoped::Abandoned;
 use crate::task::send_proof::CallProof;
 
-/// A column of numbers about to be mapped; [`ParallelFrame::par_column`](crate::ParallelFrame::par_column) and
-/// [`ParallelSeries::par_values`](crate::ParallelSeries::par_values) make one.
+/// A numeric column to be mapped value by value. [`ParallelFrame::par_column`](crate::ParallelFrame::par_column) and
+/// [`ParallelSeries::par_values`](crate::ParallelSeries::par_values) create it.
 #[must_use = "a column's map is lazy: end it with `map`"]
 pub struct ColumnMap<'a> {
     series: PolarsResult<&'a Series>,
@@ -28,39 +28,39 @@ pub struct ColumnMap<'a> {
 }
 
 impl<'a> ColumnMap<'a> {
-    pub(super) fn new(column: PolarsResult<&'a Column>) -> Self {
+    pub(super) fn from_column(column: PolarsResult<&'a Column>) -> Self {
         Self { series: column.map(Column::as_materialized_series), label: None, core: None }
     }
 
-    pub(super) fn of(series: &'a Series) -> Self {
+    pub(super) fn from_series(series: &'a Series) -> Self {
         Self { series: Ok(series), label: None, core: None }
     }
 
-    /// Shows a bar with this label, on a terminal and with the feature `progress`.
+    /// Shows a progress bar with this label, on a terminal and with the feature `progress`.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
     }
 
-    /// Runs on this pool instead of the default one for computing.
+    /// Runs on this pool instead of the default CPU pool.
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`]. What is run on the pool panics if the pool is shut down by then, and names it.
+    /// As [`Pool::submit`]. [`map`](Self::map) panics, with the pool's name, if the pool is shut down by then.
     #[track_caller]
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().with_threads("closures")));
         self
     }
 
-    /// Maps each number. Nulls stay null, and the function never sees them.
+    /// Maps each value. Nulls stay null, and the function is not called for them.
     ///
-    /// The function takes the column's own type (`f64` of a `Float64` column): there is no silent conversion. It runs
-    /// as the function of a [`Map`](crate::Map) does, so a short column stays on the calling thread.
+    /// The function takes the column's own type (`f64` of a `Float64` column): there is no implicit conversion. It is
+    /// scheduled like the function of a [`Map`](crate::Map), so a short column is mapped on the calling thread.
     ///
     /// # Errors
     ///
-    /// [`ChunkError`] if there is no such column, if it is of another type than the function takes, or if the
+    /// [`ChunkError`] if there is no such column, if the function takes another type than the column's, or if the
     /// function panics.
     ///
     /// # Examples
@@ -77,6 +77,8 @@ impl<'a> ColumnMap<'a> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "apply")]
+    #[doc(alias = "map_elements")]
     pub fn map<A, B, F>(self, f: F) -> Result<Column, ChunkError>
     where
         A: NumericNative<PolarsType: PolarsNumericType<Native = A>>,
@@ -84,8 +86,8 @@ impl<'a> ColumnMap<'a> {
         F: Fn(A) -> B + Sync,
         ChunkedArray<B::PolarsType>: IntoSeries,
     {
-        let series = self.series.map_err(BadCut::Polars)?;
-        let numbers = of_type::<A>(series).map_err(BadCut::Polars)?;
+        let series = self.series.map_err(FrameError::Polars)?;
+        let numbers = typed_values::<A>(series).map_err(FrameError::Polars)?;
         let core = self.core.as_ref().unwrap_or_else(|| Pool::cpu_default().core());
         let bar = Bar::new(self.label, Some(series.len() as u64));
         let mut start = 0;
@@ -94,14 +96,14 @@ impl<'a> ColumnMap<'a> {
             let rows = start..start + values.len();
             start = rows.end;
             let run = || match array.validity().filter(|valid| valid.unset_bits() > 0) {
-                None => mapped(core, bar.as_ref(), values, &f),
-                Some(valid) => mapped(core, bar.as_ref(), 0..values.len(), |row: usize| {
-                    // What stands in a null's place is nobody's to see.
+                None => map_items(core, bar.as_ref(), values, &f),
+                Some(valid) => map_items(core, bar.as_ref(), 0..values.len(), |row: usize| {
+                    // The value below a null is arbitrary, so the function must not see it.
                     if valid.get_bit(row) { f(values[row]) } else { B::default() }
                 }),
             };
-            let failed = |panicked| ChunkError::new(0, rows, Box::new(panicked) as Box<dyn Error + Send + Sync>);
-            let results = panics::catch(std::any::type_name::<F>(), run).map_err(failed)?;
+            let chunk_error = |panicked| ChunkError::new(0, rows, Box::new(panicked) as Box<dyn Error + Send + Sync>);
+            let results = panics::catch(std::any::type_name::<F>(), run).map_err(chunk_error)?;
             Ok(results.map(|results| PrimitiveArray::from_vec(results).with_validity(array.validity().cloned())))
         });
         let arrays = arrays.collect::<Result<Vec<_>, ChunkError>>()?.into_iter().collect::<Result<Vec<_>, Abandoned>>();
@@ -114,8 +116,8 @@ impl<'a> ColumnMap<'a> {
     }
 }
 
-/// The results for all items, in one buffer.
-fn mapped<M, I, A, B>(
+/// Maps all items into one buffer.
+fn map_items<M, I, A, B>(
     core: &Arc<Core>,
     bar: Option<&Bar>,
     items: I,
@@ -139,8 +141,8 @@ where
     Ok(results)
 }
 
-/// The column's values, if they are of this type.
-fn of_type<A: NumericNative>(series: &Series) -> PolarsResult<&ChunkedArray<A::PolarsType>> {
+/// The column as an array of `A`.
+fn typed_values<A: NumericNative>(series: &Series) -> PolarsResult<&ChunkedArray<A::PolarsType>> {
     let wanted = A::PolarsType::get_static_dtype();
     polars_ensure!(
         series.dtype() == &wanted,
@@ -148,8 +150,7 @@ fn of_type<A: NumericNative>(series: &Series) -> PolarsResult<&ChunkedArray<A::P
         series.name(), series.dtype()
     );
     let values: &dyn SeriesTrait = &**series;
-    values
-        .as_any()
-        .downcast_ref()
-        .ok_or_else(|| polars_err!(SchemaMismatch: "the column `{}` does not hold what its type says", series.name()))
+    values.as_any().downcast_ref().ok_or_else(
+        || polars_err!(SchemaMismatch: "the column `{}` has another physical type than its data type", series.name()),
+    )
 }

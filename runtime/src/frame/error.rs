@@ -1,4 +1,4 @@
-//! [`ChunkError`]: which chunk failed, its rows, and why.
+//! [`ChunkError`]: the error of a frame's chunk, with the chunk's number and rows.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +8,10 @@ use polars::error::PolarsError;
 
 use crate::chunks::gather::GatherError;
 
-/// A chunk of a frame whose function failed or panicked, or whose result does not fit the others'.
+/// The error of a chunk of a frame: its function returned an error or panicked, or its result has other columns than
+/// those of the other chunks.
 ///
-/// Its text names the chunk, its rows in the input and the cause. It converts into `PolarsError`, so `?` works
+/// The text names the chunk, its rows in the input and the cause. It converts into `PolarsError`, so `?` works
 /// in a function that returns `PolarsResult`.
 ///
 /// # Examples
@@ -29,11 +30,12 @@ use crate::chunks::gather::GatherError;
 /// ```
 #[derive(Debug)]
 pub struct ChunkError {
-    /// The chunk, counted from 0.
+    /// The index of the chunk.
     pub chunk: usize,
-    /// Its rows in the input. Of a chunk of groups whose rows lie scattered, from the first to the last of them.
+    /// The chunk's rows in the input. If the chunk has groups whose rows are not adjacent, the range from the first row
+    /// to the last one.
     pub rows: Range<usize>,
-    /// What the function returned or panicked with, or how the result does not fit.
+    /// The function's error or panic, or the difference of the result from the others.
     pub source: Box<dyn Error + Send + Sync>,
 }
 
@@ -42,13 +44,13 @@ impl ChunkError {
         Self { chunk, rows, source: source.into() }
     }
 
-    /// The chunk, counted from 0.
+    /// The index of the chunk.
     #[must_use]
     pub fn chunk(&self) -> usize {
         self.chunk
     }
 
-    /// The rows of the chunk, in the input.
+    /// The rows of the chunk in the input.
     #[must_use]
     pub fn rows(&self) -> Range<usize> {
         self.rows.clone()
@@ -57,7 +59,7 @@ impl ChunkError {
 
 impl fmt::Display for ChunkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.source.is::<BadCut>() {
+        if self.source.is::<FrameError>() {
             return self.source.fmt(f);
         }
         let Self { chunk, rows, source } = self;
@@ -72,10 +74,10 @@ impl Error for ChunkError {
 }
 
 impl From<ChunkError> for PolarsError {
-    /// Keeps the kind of a `PolarsError`, and puts chunk and rows before its text.
+    /// Keeps the kind of a `PolarsError`, and puts chunk and rows in front of its text.
     fn from(error: ChunkError) -> Self {
         let ChunkError { chunk, rows, source } = &error;
-        if let Some(BadCut::Polars(cause)) = source.downcast_ref() {
+        if let Some(FrameError::Polars(cause)) = source.downcast_ref() {
             return cause.wrap_msg(str::to_owned);
         }
         match source.downcast_ref::<PolarsError>() {
@@ -85,56 +87,57 @@ impl From<ChunkError> for PolarsError {
     }
 }
 
-/// A request that no frame, or not this one, can be cut by.
+/// An error about the whole frame, such as one that cannot be cut as requested. As the source of a [`ChunkError`] it is
+/// displayed without a chunk.
 #[doc(hidden)]
 #[derive(Debug)]
-pub enum BadCut {
-    /// What was asked for makes no sense.
-    Asked(&'static str),
-    /// Polars cannot do it, for want of a column for example.
+pub enum FrameError {
+    /// The request is invalid for every frame.
+    InvalidRequest(&'static str),
+    /// An error of Polars, such as a missing column.
     Polars(PolarsError),
 }
 
-impl fmt::Display for BadCut {
+impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked(why) => f.write_str(why),
+            Self::InvalidRequest(text) => f.write_str(text),
             Self::Polars(cause) => cause.fmt(f),
         }
     }
 }
 
-impl Error for BadCut {
+impl Error for FrameError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Asked(_) => None,
+            Self::InvalidRequest(_) => None,
             Self::Polars(cause) => Some(cause),
         }
     }
 }
 
-impl From<BadCut> for ChunkError {
-    fn from(bad: BadCut) -> Self {
-        Self::new(0, 0..0, bad)
+impl From<FrameError> for ChunkError {
+    fn from(error: FrameError) -> Self {
+        Self::new(0, 0..0, error)
     }
 }
 
-/// How a chunk's result does not fit, without the chunk's number, which the [`ChunkError`] says.
+/// Why the result of a chunk cannot be used. The [`ChunkError`] around it has the chunk's number.
 #[derive(Debug)]
-pub(super) enum Misfit {
-    /// The others.
-    Others(GatherError),
-    /// What it was made from.
-    Own(String),
+pub(super) enum ChunkMismatch {
+    /// Its columns differ from those of the other chunks.
+    OtherChunks(GatherError),
+    /// A row or the result of the chunk is not as required.
+    WithinChunk(String),
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for ChunkMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Others(misfit) => write!(f, "its result does not fit the others: {}", misfit.reason()),
-            Self::Own(reason) => f.write_str(reason),
+            Self::OtherChunks(mismatch) => write!(f, "its result does not fit the others: {}", mismatch.reason()),
+            Self::WithinChunk(reason) => f.write_str(reason),
         }
     }
 }
 
-impl Error for Misfit {}
+impl Error for ChunkMismatch {}

@@ -1,14 +1,17 @@
-//! DataFrames in chunks (feature `polars`): [`ParallelFrame`] cuts a frame into balanced slices of its rows, or along
-//! its groups, maps them on several threads, and stacks the results in row order.
+//! Polars frames mapped in chunks (feature `polars`): [`ParallelFrame`] cuts a frame into balanced slices of its rows,
+//! or between groups, maps the chunks on several threads, and stacks the results in row order.
 //!
-//! Chunks run on plain threads with Polars' own parallelism switched off inside them, so N chunks use N threads.
+//! Chunks run on plain threads with Polars' own parallelism switched off, so N chunks use N threads. `README.md` in
+//! this folder describes the steps and the invariants.
 
 mod chunk_count;
 mod chunks;
 mod column;
 mod concat;
 mod error;
+mod group_index;
 pub(crate) mod groups;
+mod options;
 pub(crate) mod plan;
 pub(crate) mod rows;
 #[cfg(feature = "polars-lazy")]
@@ -30,7 +33,7 @@ pub use rows::Rows;
 pub use scan::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use typed::FromRows;
 
-/// Chunks of a `DataFrame`, mapped in parallel. Import it with `use fanfold::prelude::*`.
+/// Maps a `DataFrame` in chunks, in parallel. Import it with `use fanfold::prelude::*`.
 ///
 /// # Examples
 ///
@@ -48,8 +51,8 @@ pub use typed::FromRows;
 /// # }
 /// ```
 pub trait ParallelFrame {
-    /// Cuts the frame into slices of its rows, as many as suit it: four a worker, fewer where a slice would have
-    /// less than 1,024 rows, more where it would hold more than 64 MiB.
+    /// Cuts the frame into slices of its rows, with a default number: four per worker, fewer if a slice would have less
+    /// than 1,024 rows, and more if it would hold more than 64 MiB.
     ///
     /// # Examples
     ///
@@ -64,11 +67,13 @@ pub trait ParallelFrame {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "par_iter")]
+    #[doc(alias = "from_pandas")]
     fn par(&self) -> FrameChunks<'_>;
 
-    /// Cuts the frame into `chunks` slices of its rows, whose heights differ by one at most.
+    /// Cuts the frame into `chunks` slices of its rows, whose heights differ by at most one.
     ///
-    /// No data is copied. A frame with fewer rows is cut into single rows, and an empty one is one empty chunk.
+    /// No values are copied. A frame with fewer rows is cut into single rows, and an empty frame has one empty chunk.
     ///
     /// # Examples
     ///
@@ -83,6 +88,10 @@ pub trait ParallelFrame {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "map_partitions")]
+    #[doc(alias = "repartition")]
+    #[doc(alias = "npartitions")]
+    #[doc(alias = "split_chunks_by_n")]
     fn par_chunks(&self, chunks: usize) -> FrameChunks<'_>;
 
     /// Cuts the frame into slices of `rows` rows; the last one may be shorter.
@@ -100,16 +109,18 @@ pub trait ParallelFrame {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "iter_slices")]
+    #[doc(alias = "chunksize")]
     fn par_rows(&self, rows: usize) -> FrameChunks<'_>;
 
-    /// Cuts the frame between groups, the rows with equal values in the `keys`: each group is in one chunk.
+    /// Cuts the frame between groups: the rows with equal values in the `keys` are in one chunk.
     ///
-    /// Where the rows of each group stand together, as in a sorted frame, chunks are slices and nothing is copied.
-    /// Elsewhere each chunk is gathered from its groups' rows. Groups come in the order of their first rows, and the
-    /// rows of a group in theirs, so results do not depend on the number of chunks; [`keep_order`] puts the results'
-    /// rows where their input stood. Nulls are equal to each other, and so are NaNs.
+    /// If the rows of each group are adjacent, as in a sorted frame, chunks are slices and nothing is copied. Otherwise
+    /// each chunk is gathered from the rows of its groups. Groups are in the order of their first rows, and the rows of
+    /// a group keep their order, so results do not depend on the number of chunks. [`keep_order`] puts the rows of the
+    /// results back to the positions of their input. Nulls are equal to each other, and so are NaNs.
     ///
-    /// As many chunks as [`par`](Self::par) would make, unless [`chunks`](FrameChunks::chunks) says otherwise.
+    /// The number of chunks is that of [`par`](Self::par), unless [`chunks`](FrameChunks::chunks) sets it.
     ///
     /// # Examples
     ///
@@ -130,11 +141,14 @@ pub trait ParallelFrame {
     /// ```
     ///
     /// [`keep_order`]: FrameChunks::keep_order
+    #[doc(alias = "group_by")]
+    #[doc(alias = "groupby")]
+    #[doc(alias = "partition_by")]
     fn par_groups<K>(&self, keys: K) -> FrameChunks<'_, DataFrame, ByGroups>
     where
         K: IntoIterator<Item: Into<PlSmallStr>>;
 
-    /// One column of numbers, to be mapped number by number.
+    /// A numeric column, to be mapped value by value.
     ///
     /// # Examples
     ///
@@ -149,6 +163,8 @@ pub trait ParallelFrame {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "map_elements")]
+    #[doc(alias = "apply")]
     fn par_column(&self, name: &str) -> ColumnMap<'_>;
 }
 
@@ -173,11 +189,11 @@ impl ParallelFrame for DataFrame {
     }
 
     fn par_column(&self, name: &str) -> ColumnMap<'_> {
-        ColumnMap::new(self.column(name))
+        ColumnMap::from_column(self.column(name))
     }
 }
 
-/// Chunks of a `Series` or `Column`, mapped in parallel. Import it with `use fanfold::prelude::*`.
+/// Maps a `Series` or `Column` in chunks, in parallel. Import it with `use fanfold::prelude::*`.
 ///
 /// # Examples
 ///
@@ -193,16 +209,18 @@ impl ParallelFrame for DataFrame {
 /// # }
 /// ```
 pub trait ParallelSeries: Rows {
-    /// As [`ParallelFrame::par`].
+    /// Cuts the values into slices, as [`ParallelFrame::par`] does.
     fn par(&self) -> FrameChunks<'_, Self>;
 
-    /// As [`ParallelFrame::par_chunks`].
+    /// Cuts the values into `chunks` slices, as [`ParallelFrame::par_chunks`] does.
     fn par_chunks(&self, chunks: usize) -> FrameChunks<'_, Self>;
 
-    /// As [`ParallelFrame::par_rows`].
+    /// Cuts the values into slices of `rows` values, as [`ParallelFrame::par_rows`] does.
     fn par_rows(&self, rows: usize) -> FrameChunks<'_, Self>;
 
-    /// The numbers in it, to be mapped one by one.
+    /// The numeric values, to be mapped one by one, as [`ParallelFrame::par_column`] does.
+    #[doc(alias = "map_elements")]
+    #[doc(alias = "apply")]
     fn par_values(&self) -> ColumnMap<'_>;
 }
 
@@ -223,7 +241,7 @@ macro_rules! parallel_series {
 
             fn par_values(&self) -> ColumnMap<'_> {
                 let $self = self;
-                ColumnMap::of($series)
+                ColumnMap::from_series($series)
             }
         }
     };

@@ -1,23 +1,25 @@
-//! Where a frame is cut: [`ByRows`] into balanced slices, which may see rows of their neighbours.
+//! [`ChunkStrategy`]: decides where a frame is cut into chunks; and [`ByRows`]: into balanced slices of rows.
 
 use std::ops::Range;
 
+use polars::prelude::PolarsResult;
+
 use super::chunk_count;
-use super::error::BadCut;
+use super::error::FrameError;
 use super::rows::Rows;
 use crate::chunks::split::Cut;
 
-/// How a frame is cut. Sealed: [`ByRows`] and [`ByGroups`](super::groups::ByGroups) are all there is.
-pub trait Plan<S>: sealed::Sealed {
-    /// The pieces of one frame.
+/// How a frame is cut. Sealed: [`ByRows`] and [`ByGroups`](super::groups::ByGroups) implement it.
+pub trait ChunkStrategy<S>: sealed::Sealed {
+    /// The chunks of one frame.
     #[doc(hidden)]
-    type Pieces: Pieces<S>;
-    /// Decides on the pieces.
+    type Plan: ChunkPlan<S>;
+    /// Decides on the chunks.
     #[doc(hidden)]
-    fn pieces(&self, whole: &S, workers: usize) -> Result<Self::Pieces, BadCut>;
-    /// Why functions that give no rows back cannot be run on such pieces.
+    fn plan(&self, frame: &S, workers: usize) -> Result<Self::Plan, FrameError>;
+    /// The error for a function whose result has no rows, if such functions cannot be mapped.
     #[doc(hidden)]
-    fn needs_rows(&self) -> Option<&'static str> {
+    fn requires_rows(&self) -> Option<&'static str> {
         None
     }
 }
@@ -26,130 +28,140 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// The pieces of one frame.
+/// The chunks of one frame, by their index.
 #[doc(hidden)]
-pub trait Pieces<S>: Sync {
-    /// How many there are; at least one.
+pub trait ChunkPlan<S>: Sync {
+    /// The number of chunks; at least one.
     fn count(&self) -> usize;
-    /// The rows of a piece, in the frame.
-    fn rows(&self, piece: usize) -> Range<usize>;
-    /// How many rows the piece has of its own.
-    fn height(&self, piece: usize) -> usize {
-        self.rows(piece).len()
+    /// The rows of a chunk in the frame.
+    fn rows(&self, chunk: usize) -> Range<usize>;
+    /// The number of rows of a chunk, without those of an overlap.
+    fn height(&self, chunk: usize) -> usize {
+        self.rows(chunk).len()
     }
-    /// The piece, as its function gets it.
-    fn take(&self, whole: &S, piece: usize) -> polars::prelude::PolarsResult<S>;
-    /// What is kept of a piece's result.
-    fn trim<R: Rows>(&self, _piece: usize, result: R) -> Result<R, String> {
+    /// The argument of a chunk's function.
+    fn extract(&self, frame: &S, chunk: usize) -> PolarsResult<S>;
+    /// The part of a chunk's result that is kept: without the rows of an overlap.
+    ///
+    /// # Errors
+    ///
+    /// The text of the error, if the result has another number of rows than the strategy requires.
+    fn trim<R: Rows>(&self, _chunk: usize, result: R) -> Result<R, String> {
         Ok(result)
     }
-    /// What is made of all pieces' results, once they are put together.
-    fn finish<R: Rows>(&self, joined: R) -> polars::prelude::PolarsResult<R> {
-        Ok(joined)
+    /// The final result, of the stacked results of all chunks.
+    fn finish<R: Rows>(&self, stacked: R) -> PolarsResult<R> {
+        Ok(stacked)
     }
 }
 
-/// Balanced slices of the rows, as [`par_chunks`](crate::ParallelFrame::par_chunks) and its like cut them.
+/// Cuts into balanced slices of the rows, as [`par_chunks`](crate::ParallelFrame::par_chunks) does.
 #[derive(Clone, Copy, Debug)]
 pub struct ByRows {
     pub(crate) cut: Cut,
-    /// Rows of its neighbours that a chunk sees before and after its own.
-    pub(crate) before: usize,
-    pub(crate) after: usize,
+    /// The rows before its own that a chunk sees.
+    pub(crate) overlap_before: usize,
+    /// The rows after its own that a chunk sees.
+    pub(crate) overlap_after: usize,
 }
 
 impl ByRows {
     pub(crate) fn new(cut: Cut) -> Self {
-        Self { cut, before: 0, after: 0 }
+        Self { cut, overlap_before: 0, overlap_after: 0 }
     }
 
     /// Whether chunks see rows of their neighbours.
-    pub(crate) fn overlaps(&self) -> bool {
-        self.before > 0 || self.after > 0
+    pub(crate) fn has_overlap(&self) -> bool {
+        self.overlap_before > 0 || self.overlap_after > 0
     }
 }
 
 impl sealed::Sealed for ByRows {}
 
-impl<S: Rows> Plan<S> for ByRows {
-    type Pieces = Slices;
+impl<S: Rows> ChunkStrategy<S> for ByRows {
+    type Plan = SlicePlan;
 
-    fn pieces(&self, whole: &S, workers: usize) -> Result<Slices, BadCut> {
+    fn plan(&self, frame: &S, workers: usize) -> Result<SlicePlan, FrameError> {
         match self.cut {
-            Cut::Chunks(0) => return Err(BadCut::Asked("a frame cannot be cut into 0 chunks: ask for at least 1")),
+            Cut::Chunks(0) => {
+                return Err(FrameError::InvalidRequest("a frame cannot be cut into 0 chunks: ask for at least 1"));
+            }
             Cut::Size(0) => {
-                return Err(BadCut::Asked("a frame cannot be cut into chunks of 0 rows: ask for at least 1"));
+                return Err(FrameError::InvalidRequest(
+                    "a frame cannot be cut into chunks of 0 rows: ask for at least 1",
+                ));
             }
             _ => (),
         }
-        let rows = whole.count();
+        let height = frame.row_count();
         let cut = match self.cut {
-            Cut::Auto => Cut::Chunks(chunk_count::chunks(rows, || whole.bytes(), workers)),
+            Cut::Auto => Cut::Chunks(chunk_count::default_chunk_count(height, || frame.estimated_bytes(), workers)),
             cut => cut,
         };
-        Ok(Slices { rows: ranges(cut.sizes(rows, workers)), height: rows, before: self.before, after: self.after })
+        let rows = contiguous_ranges(cut.sizes(height, workers));
+        Ok(SlicePlan { rows, height, overlap_before: self.overlap_before, overlap_after: self.overlap_after })
     }
 
-    fn needs_rows(&self) -> Option<&'static str> {
-        self.overlaps().then_some(
+    fn requires_rows(&self) -> Option<&'static str> {
+        self.has_overlap().then_some(
             "an overlap is cut off from each chunk's result, so the function must give rows: end with `map`, \
              `try_map` or `map_series`",
         )
     }
 }
 
-/// Ranges of these lengths, one after the other.
-pub(crate) fn ranges(sizes: Vec<usize>) -> Vec<Range<usize>> {
+/// Ranges of these lengths, each beginning where the one before ends.
+pub(crate) fn contiguous_ranges(lengths: Vec<usize>) -> Vec<Range<usize>> {
     let mut start = 0;
-    let ranges = sizes.into_iter().map(|size| {
-        start += size;
-        start - size..start
+    let ranges = lengths.into_iter().map(|length| {
+        start += length;
+        start - length..start
     });
     ranges.collect()
 }
 
-/// Slices of a frame.
+/// The chunks of [`ByRows`]: slices of the frame.
 #[doc(hidden)]
-pub struct Slices {
+pub struct SlicePlan {
     rows: Vec<Range<usize>>,
-    /// Rows of the frame.
+    /// The rows of the frame.
     height: usize,
-    before: usize,
-    after: usize,
+    overlap_before: usize,
+    overlap_after: usize,
 }
 
-impl Slices {
-    /// The rows that the function of a piece sees.
-    fn seen(&self, piece: usize) -> Range<usize> {
-        let Range { start, end } = self.rows[piece];
-        start.saturating_sub(self.before)..end.saturating_add(self.after).min(self.height)
+impl SlicePlan {
+    /// The rows of a chunk and of its overlaps.
+    fn visible_rows(&self, chunk: usize) -> Range<usize> {
+        let Range { start, end } = self.rows[chunk];
+        start.saturating_sub(self.overlap_before)..end.saturating_add(self.overlap_after).min(self.height)
     }
 }
 
-impl<S: Rows> Pieces<S> for Slices {
+impl<S: Rows> ChunkPlan<S> for SlicePlan {
     fn count(&self) -> usize {
         self.rows.len()
     }
 
-    fn rows(&self, piece: usize) -> Range<usize> {
-        self.rows[piece].clone()
+    fn rows(&self, chunk: usize) -> Range<usize> {
+        self.rows[chunk].clone()
     }
 
-    fn take(&self, whole: &S, piece: usize) -> polars::prelude::PolarsResult<S> {
-        Ok(whole.rows(self.seen(piece)))
+    fn extract(&self, frame: &S, chunk: usize) -> PolarsResult<S> {
+        Ok(frame.slice_rows(self.visible_rows(chunk)))
     }
 
-    fn trim<R: Rows>(&self, piece: usize, result: R) -> Result<R, String> {
-        if self.before == 0 && self.after == 0 {
+    fn trim<R: Rows>(&self, chunk: usize, result: R) -> Result<R, String> {
+        if self.overlap_before == 0 && self.overlap_after == 0 {
             return Ok(result);
         }
-        let (own, seen) = (&self.rows[piece], self.seen(piece));
-        if result.count() != seen.len() {
-            let (found, wanted) = (result.count(), seen.len());
+        let (own, visible) = (&self.rows[chunk], self.visible_rows(chunk));
+        if result.row_count() != visible.len() {
+            let (found, wanted) = (result.row_count(), visible.len());
             return Err(format!(
                 "the function gave {found} rows for the {wanted} it saw: with an overlap it must give one for each"
             ));
         }
-        Ok(result.rows(own.start - seen.start..own.end - seen.start))
+        Ok(result.slice_rows(own.start - visible.start..own.end - visible.start))
     }
 }

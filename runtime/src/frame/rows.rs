@@ -1,4 +1,5 @@
-//! [`Rows`]: what is cut by rows without a copy and put together without one; and the same as chunked arguments.
+//! [`Rows`]: the types that are cut by rows and stacked without a copy, `DataFrame`, `Series` and `Column`; and their
+//! use as chunked arguments of `#[parallel]` functions.
 
 use std::ops::Range;
 
@@ -8,34 +9,35 @@ use super::{chunk_count, concat};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Split;
 
-/// A row number as Polars' slices take it.
-pub(super) fn offset(row: usize) -> i64 {
-    // Polars' own row index is at most 64 bits wide, and no frame in memory has 2^63 rows.
+/// A row number as the signed offset that Polars' `slice` takes.
+pub(super) fn slice_offset(row: usize) -> i64 {
+    // Polars' row index has at most 64 bits, and no frame in memory has 2^63 rows.
     i64::try_from(row).unwrap_or(i64::MAX)
 }
 
-/// What [`FrameChunks`](crate::FrameChunks) cuts, and what its functions give back: `DataFrame`, `Series` and `Column`.
+/// The types that [`FrameChunks`](crate::FrameChunks) cuts and that its functions return: `DataFrame`, `Series` and
+/// `Column`.
 pub trait Rows: Send + Sync + Sized + sealed::Sealed {
-    /// How many rows there are.
+    /// The number of rows.
     #[doc(hidden)]
-    fn count(&self) -> usize;
-    /// These rows, without a copy of their values.
+    fn row_count(&self) -> usize;
+    /// A slice of rows, which shares the values' buffers.
     #[doc(hidden)]
     #[must_use]
-    fn rows(&self, rows: Range<usize>) -> Self;
-    /// What the values take in memory, about.
+    fn slice_rows(&self, rows: Range<usize>) -> Self;
+    /// The estimated size of the values in memory.
     #[doc(hidden)]
-    fn bytes(&self) -> usize;
-    /// Puts parts together in order, each fitted to `schema` or else to the others.
+    fn estimated_bytes(&self) -> usize;
+    /// Stacks parts in order. Null columns are cast to the types of `schema`, or else of the other parts.
     #[doc(hidden)]
     fn stack(parts: Vec<Self>, schema: Option<&Schema>) -> Result<Self, GatherError>;
-    /// Copies each column into one piece; but objects, which Polars leaves to Python to copy.
+    /// Copies each column into one contiguous buffer, except columns of objects: Polars can copy these for Python only.
     #[doc(hidden)]
     #[must_use]
-    fn in_one_piece(self) -> Self;
-    /// The rows of these numbers, in their order.
+    fn rechunked(self) -> Self;
+    /// The rows of these numbers, in this order.
     #[doc(hidden)]
-    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self>;
+    fn take_rows(&self, rows: &IdxCa) -> PolarsResult<Self>;
 }
 
 mod sealed {
@@ -46,15 +48,15 @@ mod sealed {
 }
 
 impl Rows for DataFrame {
-    fn count(&self) -> usize {
+    fn row_count(&self) -> usize {
         self.height()
     }
 
-    fn rows(&self, rows: Range<usize>) -> Self {
-        self.slice(offset(rows.start), rows.len())
+    fn slice_rows(&self, rows: Range<usize>) -> Self {
+        self.slice(slice_offset(rows.start), rows.len())
     }
 
-    fn bytes(&self) -> usize {
+    fn estimated_bytes(&self) -> usize {
         self.estimated_size()
     }
 
@@ -62,34 +64,34 @@ impl Rows for DataFrame {
         concat::stack(parts, schema)
     }
 
-    fn in_one_piece(mut self) -> Self {
+    fn rechunked(mut self) -> Self {
         if self.columns().iter().all(|column| !column.dtype().contains_objects()) {
             self.rechunk_mut();
             return self;
         }
         for position in 0..self.width() {
-            let column = self.columns()[position].clone().in_one_piece();
-            // Of the same name and length, it is never refused.
+            let column = self.columns()[position].clone().rechunked();
+            // The new column has the same name and length, so this never fails.
             let _ = self.replace_column(position, column);
         }
         self
     }
 
-    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+    fn take_rows(&self, rows: &IdxCa) -> PolarsResult<Self> {
         self.take(rows)
     }
 }
 
 impl Rows for Series {
-    fn count(&self) -> usize {
+    fn row_count(&self) -> usize {
         self.len()
     }
 
-    fn rows(&self, rows: Range<usize>) -> Self {
-        self.slice(offset(rows.start), rows.len())
+    fn slice_rows(&self, rows: Range<usize>) -> Self {
+        self.slice(slice_offset(rows.start), rows.len())
     }
 
-    fn bytes(&self) -> usize {
+    fn estimated_bytes(&self) -> usize {
         self.estimated_size()
     }
 
@@ -97,25 +99,25 @@ impl Rows for Series {
         concat::stack_series(parts, schema)
     }
 
-    fn in_one_piece(self) -> Self {
+    fn rechunked(self) -> Self {
         if self.dtype().contains_objects() { self } else { self.rechunk() }
     }
 
-    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+    fn take_rows(&self, rows: &IdxCa) -> PolarsResult<Self> {
         self.take(rows)
     }
 }
 
 impl Rows for Column {
-    fn count(&self) -> usize {
+    fn row_count(&self) -> usize {
         self.len()
     }
 
-    fn rows(&self, rows: Range<usize>) -> Self {
-        self.slice(offset(rows.start), rows.len())
+    fn slice_rows(&self, rows: Range<usize>) -> Self {
+        self.slice(slice_offset(rows.start), rows.len())
     }
 
-    fn bytes(&self) -> usize {
+    fn estimated_bytes(&self) -> usize {
         self.as_materialized_series().estimated_size()
     }
 
@@ -124,39 +126,39 @@ impl Rows for Column {
         concat::stack_series(parts, schema).map(Column::from)
     }
 
-    fn in_one_piece(self) -> Self {
-        self.take_materialized_series().in_one_piece().into_column()
+    fn rechunked(self) -> Self {
+        self.take_materialized_series().rechunked().into_column()
     }
 
-    fn picked(&self, rows: &IdxCa) -> PolarsResult<Self> {
+    fn take_rows(&self, rows: &IdxCa) -> PolarsResult<Self> {
         self.take(rows)
     }
 }
 
-macro_rules! chunked_argument {
+macro_rules! chunk_argument {
     ($($type:ty)*) => {$(
         impl Split for $type {
             const POLARS: bool = true;
 
             fn size(&self) -> usize {
-                self.count()
+                self.row_count()
             }
 
             fn auto_chunks(&self, workers: usize) -> usize {
-                chunk_count::chunks(self.count(), || self.bytes(), workers)
+                chunk_count::default_chunk_count(self.row_count(), || self.estimated_bytes(), workers)
             }
 
             fn cut(self, at: usize) -> (Self, Self) {
-                (self.rows(0..at), self.rows(at..self.count()))
+                (self.slice_rows(0..at), self.slice_rows(at..self.row_count()))
             }
 
             fn cut_all(self, sizes: &[usize]) -> Vec<Self> {
                 let mut start = 0;
-                let pieces = sizes.iter().map(|&size| {
+                let slices = sizes.iter().map(|&size| {
                     start += size;
-                    self.rows(start - size..start)
+                    self.slice_rows(start - size..start)
                 });
-                pieces.collect()
+                slices.collect()
             }
         }
 
@@ -167,4 +169,4 @@ macro_rules! chunked_argument {
         }
     )*};
 }
-chunked_argument!(DataFrame Series Column);
+chunk_argument!(DataFrame Series Column);

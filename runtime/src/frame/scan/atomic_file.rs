@@ -1,11 +1,10 @@
-//! [`Beside`]: a file that gets its name only when it is complete.
+//! [`AtomicFile`]: replaces a file atomically: the new contents get the file's name only when they are complete.
 //!
-//! It is written under a temporary name in the same folder, and locked (`flock`) as long as its writer lives. So the
-//! next file that is written into the folder can tell what a killed program has left behind: it can lock that, and
-//! removes it.
+//! They are written to a temporary file in the same folder, which its writer holds locked (`flock`). A lock ends with
+//! its process, so a later writer into the folder can lock the temporary file of a killed one, and removes it.
 //!
-//! A new file cannot be made and locked in one step, and may be removed in between. Its writer looks after that whether
-//! it is still there, and otherwise makes another one.
+//! Creating a file and locking it are two steps, and another writer may remove the file in between. So after it has
+//! locked the file its writer checks that the path still leads to it, and otherwise creates another one.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, TryLockError};
@@ -14,79 +13,79 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile, TempPath};
 
-/// How temporary names begin and end.
-pub(super) const PREFIX: &str = ".fanfold-";
-const SUFFIX: &str = ".tmp";
+/// The prefix and suffix of temporary names.
+pub(super) const TEMPORARY_PREFIX: &str = ".fanfold-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// A file that is written beside its final name, which it gets at the end; gone if it is dropped before.
-pub(super) struct Beside {
-    /// Where it is written; nothing for a device or pipe, which is written as it stands.
-    written: Option<TempPath>,
+/// A file that is being written and replaces `target` on [`commit`](Self::commit). Dropping it removes it.
+pub(super) struct AtomicFile {
+    /// The temporary file; `None` for a device or pipe, which is written to directly.
+    temporary: Option<TempPath>,
     target: PathBuf,
     sync: bool,
 }
 
-/// How much is written to the file at a time.
-const BUFFER: usize = 1 << 20;
-/// New files that may be taken for a dead writer's, one after the other, before it is given up.
-const TRIES: usize = 100;
+/// The size of the write buffer in bytes.
+const BUFFER_BYTES: usize = 1 << 20;
+/// How many new files in a row other writers may remove before they are locked, until creation fails.
+const MAX_ATTEMPTS: usize = 100;
 
-impl Beside {
-    /// Creates it; with `sync` it is on the disk before it gets its name.
+impl AtomicFile {
+    /// Creates the temporary file. With `sync` it is synced to the disk before it is renamed.
     pub(super) fn create(path: &Path, sync: bool) -> io::Result<(Self, BufWriter<File>)> {
-        // A link stays one: its target is what is made or replaced.
-        let target = target_of(path)?;
-        let before = fs::metadata(&target).ok();
-        if before.as_ref().is_some_and(|before| !before.is_file() && !before.is_dir()) {
+        // A symbolic link is kept: the file that it leads to is created or replaced.
+        let target = resolve_links(path)?;
+        let existing = fs::metadata(&target).ok();
+        if existing.as_ref().is_some_and(|existing| !existing.is_file() && !existing.is_dir()) {
             let device = File::options().write(true).open(&target)?;
-            return Ok((Self { written: None, target, sync }, BufWriter::with_capacity(BUFFER, device)));
+            return Ok((Self { temporary: None, target, sync }, BufWriter::with_capacity(BUFFER_BYTES, device)));
         }
-        if before.as_ref().is_some_and(Metadata::is_dir) {
+        if existing.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
         }
         let folder = folder_of(&target);
         if !folder.is_dir() {
-            let why = format!("the folder `{}` is not there: make it first", folder.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+            let text = format!("the folder `{}` is not there: make it first", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
-        if before.is_some() {
-            // A rename asks the folder alone for permission, and would replace a file that nobody may write.
-            File::options().write(true).open(&target).map_err(|error| unwritable(&error))?;
+        if existing.is_some() {
+            // A rename needs permission for the folder only, and would replace a file that is read-only.
+            File::options().write(true).open(&target).map_err(|error| not_writable_error(&error))?;
         }
-        remove_stale(folder);
-        let file = temporary(folder, before.as_ref())?;
-        let (file, written) = file.into_parts();
-        Ok((Self { written: Some(written), target, sync }, BufWriter::with_capacity(BUFFER, file)))
+        remove_stale_files(folder);
+        let file = create_locked(folder, existing.as_ref())?;
+        let (file, temporary) = file.into_parts();
+        Ok((Self { temporary: Some(temporary), target, sync }, BufWriter::with_capacity(BUFFER_BYTES, file)))
     }
 
-    /// Gives the file its name, once `writer` has written everything.
-    pub(super) fn keep(self, mut writer: BufWriter<File>) -> io::Result<()> {
+    /// Flushes `writer`, and renames the temporary file to the target.
+    pub(super) fn commit(self, mut writer: BufWriter<File>) -> io::Result<()> {
         writer.flush()?;
-        let Some(written) = self.written else { return Ok(()) };
+        let Some(temporary) = self.temporary else { return Ok(()) };
         if self.sync {
             writer.get_ref().sync_all()?;
         }
-        written.persist(&self.target).map_err(|refused| refused.error)?;
-        // Until here the lock was needed.
+        temporary.persist(&self.target).map_err(|refused| refused.error)?;
+        // Releases the lock. Before the rename, another writer would take the unlocked file for a stale one.
         drop(writer);
         if self.sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
     }
 }
 
-fn unwritable(error: &io::Error) -> io::Error {
-    let why = format!(
+fn not_writable_error(error: &io::Error) -> io::Error {
+    let text = format!(
         "the file that is there may not be written to ({error}): make it writable, remove it, or write to another file"
     );
-    io::Error::new(error.kind(), why)
+    io::Error::new(error.kind(), text)
 }
 
-/// Links that are followed one after the other, as on Linux.
-const MOST_LINKS: usize = 40;
+/// The number of symbolic links that are followed in a row: the limit of Linux.
+const MAX_LINKS: usize = 40;
 
-/// Where a path leads. Its last link may lead to a file that is not there yet.
-fn target_of(path: &Path) -> io::Result<PathBuf> {
+/// The path behind all symbolic links. The last link may lead to a file that does not exist yet.
+fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         if let Ok(found) = fs::canonicalize(&target) {
             return Ok(found);
         }
@@ -100,52 +99,54 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether this is a temporary name.
+/// Whether this is the name of a temporary file of a sink.
 pub(super) fn is_temporary(path: &Path) -> bool {
-    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+    path.file_name()
+        .and_then(OsStr::to_str)
+        .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX))
 }
 
-/// Puts the names in a folder on the disk. Systems that cannot do that for folders do it by themselves.
+/// Syncs a folder, so that the rename is on the disk. Systems without a sync for folders need none.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
-    // A folder that may be written to but not read cannot be opened.
+    // A folder that is writable but not readable cannot be opened.
     let Ok(opened) = File::open(folder) else { return Ok(()) };
     match opened.sync_all() {
         Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             let folder = folder.display();
-            let why = format!(
-                "the file is complete, but its folder `{folder}` cannot be synced ({error}), so that a power failure may \
-                 take the file away: check the disk, or turn `sync` off"
+            let text = format!(
+                "the file is complete, but its folder `{folder}` cannot be synced ({error}), so that a power failure \
+                 may take the file away: check the disk, or turn `sync` off"
             );
-            Err(io::Error::new(error.kind(), why))
+            Err(io::Error::new(error.kind(), text))
         }
         _ => Ok(()),
     }
 }
 
-/// Removes what dead writers have left in a folder, as far as that can be told.
-fn remove_stale(folder: &Path) {
+/// Removes the temporary files of killed writers from a folder: those that can be locked.
+fn remove_stale_files(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_temporary(path)) {
         if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
             continue;
         }
-        // Some systems lock only what may be written.
+        // Some systems lock only files that are open for writing.
         let opened = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path));
-        // Its writer may have ended, and its name be another's, since it was opened.
+        // The path may lead to another writer's file by now, if the first one was renamed since it was opened.
         if let Ok(file) = opened
             && file.try_lock().is_ok()
-            && is_still(&path, &file)
+            && leads_to(&path, &file)
         {
             let _ = fs::remove_file(&path);
         }
     }
 }
 
-/// Whether this path still leads to this open file.
-fn is_still(path: &Path, file: &File) -> bool {
+/// Whether the path leads to the open file.
+fn leads_to(path: &Path, file: &File) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -153,7 +154,7 @@ fn is_still(path: &Path, file: &File) -> bool {
         let (found, open) = (fs::symlink_metadata(path).map(identity), file.metadata().map(identity));
         matches!((found, open), (Ok(found), Ok(open)) if found == open)
     }
-    // Elsewhere an open file is not removed.
+    // On other systems an open file cannot be removed.
     #[cfg(not(unix))]
     {
         let _ = file;
@@ -161,31 +162,33 @@ fn is_still(path: &Path, file: &File) -> bool {
     }
 }
 
-/// A locked file with the owner and permissions of the one that it replaces, or else those of any new file.
-fn temporary(folder: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTempFile> {
+/// Creates a locked temporary file, with the owner and permissions of the file that it replaces, or else the defaults
+/// of a new file.
+fn create_locked(folder: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
+    builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
     #[cfg(unix)]
-    let everybody = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
-    // What the process's umask leaves of it.
+    let default_mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
+    // The umask of the process applies to it.
     #[cfg(unix)]
-    builder.permissions(everybody);
-    for _ in 0..TRIES {
+    builder.permissions(default_mode);
+    for _ in 0..MAX_ATTEMPTS {
         let file = builder.tempfile_in(folder).map_err(|error| {
             let folder = folder.display();
-            let why = format!(
-                "no file can be made in its folder `{folder}`, where it gets its name when it is complete ({error}): make \
-                 the folder writable, or write into another one"
+            let text = format!(
+                "no file can be made in its folder `{folder}`, where it gets its name when it is complete ({error}): \
+                 make the folder writable, or write into another one"
             );
-            io::Error::new(error.kind(), why)
+            io::Error::new(error.kind(), text)
         })?;
-        // Where the system has no locks, nothing is taken for stale either.
-        let is_mine = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-        if !is_mine || !is_still(file.path(), file.as_file()) {
+        // Only a lock of another process counts as a failure. On a system without locks no file is taken for stale
+        // either.
+        let is_locked = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_locked || !leads_to(file.path(), file.as_file()) {
             continue;
         }
         if let Some(replaced) = replaced {
-            keep_owner(file.as_file(), replaced);
+            copy_owner(file.as_file(), replaced);
             file.as_file().set_permissions(replaced.permissions())?;
         }
         return Ok(file);
@@ -193,17 +196,17 @@ fn temporary(folder: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTemp
     Err(io::Error::other("new files in the folder are removed again and again: find out which program does that"))
 }
 
-/// Gives a file the owner and group of the one that it replaces, as far as this process may: some other user's file, which
-/// it may write, becomes its own otherwise.
-fn keep_owner(file: &File, replaced: &Metadata) {
+/// Gives a file the owner and group of the file that it replaces, as far as this process is permitted to. If it is not,
+/// this process's user becomes the owner of a file that was another user's.
+fn copy_owner(file: &File, replaced: &Metadata) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, fchown};
-        let Ok(made) = file.metadata() else { return };
-        let owner = (made.uid() != replaced.uid()).then(|| replaced.uid());
-        let group = (made.gid() != replaced.gid()).then(|| replaced.gid());
+        let Ok(new) = file.metadata() else { return };
+        let owner = (new.uid() != replaced.uid()).then(|| replaced.uid());
+        let group = (new.gid() != replaced.gid()).then(|| replaced.gid());
         if owner.is_some() || group.is_some() {
-            // The group alone may be one that the process is in.
+            // Without privileges a process may still set the group, to one that it belongs to.
             let _ = fchown(file, owner, group).or_else(|_| fchown(file, None, group));
         }
     }

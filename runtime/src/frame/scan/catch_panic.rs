@@ -1,35 +1,37 @@
-//! [`guarded`]: panics of Polars as errors.
+//! Panics of Polars turned into errors: [`catch_polars_panic`] and [`catch_file_panic`].
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polars::prelude::*;
 
-/// Parts of the texts with which Polars panics on what it does not support: `todo!`, `unimplemented!`, a missing feature.
+/// Parts of the texts with which Polars panics on unsupported input: `todo!`, `unimplemented!`, a missing feature.
 const UNSUPPORTED: [&str; 4] = ["not implemented", "not yet implemented", "not supported", "feature"];
 
-/// Runs Polars, and makes an error of a panic.
-pub(super) fn guarded<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
-    caught(work, |text| format!("Polars panicked ({text})"))
+/// Calls Polars, and turns a panic into an error.
+pub(super) fn catch_polars_panic<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
+    catch_with(work, |text| format!("Polars panicked ({text})"))
 }
 
-/// Runs Polars on a file: some files that are damaged make it panic instead of failing.
-pub(super) fn guarded_file<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
-    caught(work, |text| {
-        let unsupported = UNSUPPORTED.iter().any(|part| text.contains(part));
-        let why = if unsupported { "this build of Polars cannot read the file" } else { "the file may be damaged" };
-        format!("Polars panicked ({text}): {why}")
+/// Calls Polars to read a file, and turns a panic into an error that names the likely cause: Polars panics on some
+/// damaged files instead of returning an error.
+pub(super) fn catch_file_panic<T>(work: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
+    catch_with(work, |text| {
+        let is_unsupported = UNSUPPORTED.iter().any(|part| text.contains(part));
+        let cause =
+            if is_unsupported { "this build of Polars cannot read the file" } else { "the file may be damaged" };
+        format!("Polars panicked ({text}): {cause}")
     })
 }
 
-fn caught<T>(work: impl FnOnce() -> PolarsResult<T>, told: impl FnOnce(&str) -> String) -> PolarsResult<T> {
+fn catch_with<T>(work: impl FnOnce() -> PolarsResult<T>, describe: impl FnOnce(&str) -> String) -> PolarsResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = told(panic_text(&*payload));
+        let text = describe(panic_text(&*payload));
         Err(polars_err!(ComputeError: "{text}"))
     })
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("the panic has no text")
 }

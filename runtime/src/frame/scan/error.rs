@@ -1,4 +1,4 @@
-//! [`ScanError`]: why rows could not be read, mapped or written.
+//! [`ScanError`]: the error of a scan that cannot read, map or write its rows.
 
 use std::error::Error;
 use std::fmt;
@@ -8,26 +8,27 @@ use polars::error::PolarsError;
 
 use crate::frame::error::ChunkError;
 
-/// Why a [`Scan`](crate::Scan) ended early. It converts into `PolarsError`.
+/// The error of a [`Scan`](crate::Scan). It converts into `PolarsError`, so `?` works in a function that returns
+/// `PolarsResult`.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum ScanError {
-    /// The input cannot be read. The text names the file that is at fault; to find it among several CSV or IPC files,
-    /// those before it are read again.
+    /// The input cannot be read. The text names the file that cannot be read; to find it among several CSV or IPC
+    /// files, the files before it are read again.
     Read {
-        /// What was to be read.
+        /// The path, pattern or query.
         what: String,
-        /// Why it cannot.
+        /// The cause.
         source: PolarsError,
     },
-    /// A chunk's function failed or panicked, or its result does not fit those before it.
+    /// A chunk's function returned an error or panicked, or its result has other columns than the results before it.
     Chunk(ChunkError),
-    /// The output cannot be written. Nothing stands under its name that did not before; but where the error says that its
-    /// folder cannot be synced, the complete file does.
+    /// The output cannot be written. No file is left where none was, and an existing file is unchanged; but if the
+    /// error says that the folder cannot be synced, the complete new file has replaced it.
     Write {
-        /// The file.
+        /// The output file.
         path: PathBuf,
-        /// Why it cannot.
+        /// The cause.
         source: PolarsError,
     },
 }
@@ -52,7 +53,7 @@ impl Error for ScanError {
 }
 
 impl From<ScanError> for PolarsError {
-    /// Keeps the kind of the `PolarsError`, and puts what was done before its text.
+    /// Keeps the kind of the `PolarsError`, and puts the failed operation in front of its text.
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Read { what, source } => source.wrap_msg(|text| format!("cannot read {what}: {text}")),

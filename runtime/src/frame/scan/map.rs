@@ -1,22 +1,22 @@
-//! [`ScanMap`]: a scan's mapped chunks, and what becomes of them.
+//! [`ScanMap`]: a scan with a function for its chunks, and the methods that run it.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use polars::prelude::*;
 
 use super::Scan;
+use super::consumer::{CollectFrames, ForEach};
 use super::error::ScanError;
-use super::patterns::pattern_of;
-use super::pipeline::{self, Ending, Place};
-use super::sink::{CsvFile, IpcFile, ParquetFile, Sink, SinkFile};
+use super::patterns::pattern_matching;
+use super::pipeline;
+use super::sink::{CsvSink, FileSink, IpcSink, ParquetSink, SinkFormat};
 use crate::frame::concat;
-use crate::frame::error::{ChunkError, Misfit};
+use crate::frame::error::ChunkMismatch;
 
-/// A [`Scan`] with a function; nothing is read before it is ended.
+/// A [`Scan`] with a function for its chunks. It is lazy: nothing is read before one of its methods runs it.
 ///
-/// Results are handed on in input order. Of several failures the first in input order is what comes back; no further
-/// chunk is started after one.
+/// Results are consumed in input order. Of several failures the first in input order is returned; no further chunk is
+/// started after a failure.
 #[must_use = "a scan is lazy: end it with a sink, `collect`, `for_each` or `reduce`"]
 pub struct ScanMap<F> {
     scan: Scan,
@@ -29,9 +29,11 @@ impl<F> ScanMap<F> {
         Self { scan, f, sync: true }
     }
 
-    /// Whether a sink waits until its file is on the disk before it gives the file its name, and then until the name is;
-    /// `true` unless said. Without it, a power failure soon after may leave an empty or incomplete file in place of the
-    /// one that was there before; a failure of the program alone never does.
+    /// Sets whether a sink syncs its file to the disk before it renames the file to its name, and the folder
+    /// afterwards; the default is `true`.
+    ///
+    /// Without it, a power failure soon afterwards may leave an empty or incomplete file in place of the one that was
+    /// there before. A failure of the program alone never does.
     ///
     /// # Examples
     ///
@@ -53,11 +55,11 @@ impl<F> ScanMap<F> {
         self
     }
 
-    /// Runs `op` on each result, in input order.
+    /// Calls `op` with each result, in input order and one at a time.
     ///
     /// # Errors
     ///
-    /// [`ScanError`] if the input cannot be read, or if the function or `op` fails or panics.
+    /// [`ScanError`] if the input cannot be read, or if the function or `op` returns an error or panics.
     ///
     /// # Examples
     ///
@@ -80,7 +82,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     {
-        pipeline::run(self.scan, &self.f, &InTurn(Mutex::new(op)))
+        pipeline::run(self.scan, &self.f, &ForEach::new(op))
     }
 
     /// Folds the results, in input order.
@@ -103,12 +105,13 @@ impl<F> ScanMap<F> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "fold")]
     pub fn reduce<T: Send>(self, fold: impl Fn(T, T) -> T + Sync) -> Result<T, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     {
         let mut folded: Option<T> = None;
-        let what = self.scan.what.clone();
+        let what = self.scan.input_name.clone();
         self.for_each(|result| {
             folded = Some(match folded.take() {
                 Some(before) => fold(before, result),
@@ -116,16 +119,16 @@ impl<F> ScanMap<F> {
             });
             Ok(())
         })?;
-        // An input without rows is one empty chunk.
-        let none = || polars_err!(NoData: "there were no chunks to fold");
-        folded.ok_or_else(|| ScanError::Read { what, source: none() })
+        // An input without rows has one empty chunk, so there is a result.
+        let no_chunks = || polars_err!(NoData: "there were no chunks to fold");
+        folded.ok_or_else(|| ScanError::Read { what, source: no_chunks() })
     }
 
-    /// Stacks the results in input order: what has become small enough for memory.
+    /// Stacks the results in input order. They are all in memory at the end.
     ///
     /// # Errors
     ///
-    /// As [`for_each`](Self::for_each), and if the results do not fit each other.
+    /// As [`for_each`](Self::for_each), and if the results differ in their columns.
     ///
     /// # Examples
     ///
@@ -141,31 +144,30 @@ impl<F> ScanMap<F> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "compute")]
     pub fn collect(self) -> Result<DataFrame, ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
         let schema = self.scan.schema.clone();
-        let all = All(Mutex::new((Vec::new(), Vec::new())));
-        pipeline::run(self.scan, &self.f, &all)?;
-        let (places, parts) = all.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        concat::stack(parts, schema.as_deref()).map_err(|misfit| {
-            let place: &Place = &places[misfit.chunk()];
-            ChunkError::new(place.chunk, place.rows.clone(), Misfit::Others(misfit)).into()
-        })
+        let collected = CollectFrames::default();
+        pipeline::run(self.scan, &self.f, &collected)?;
+        let (positions, frames) = collected.into_inner();
+        concat::stack(frames, schema.as_deref())
+            .map_err(|mismatch| positions[mismatch.chunk()].error(ChunkMismatch::OtherChunks(mismatch)))
     }
 
-    /// Writes the results to a Parquet file, compressed by Zstandard, a row group a chunk.
+    /// Writes the results to a Parquet file, compressed with Zstandard, with one row group per chunk.
     ///
-    /// The file is written beside `path`, as `.fanfold-*.tmp`, and renamed at the end: a failure leaves what was there
-    /// before. What a killed program leaves of its file is removed by the next sink into that folder. A link is followed,
-    /// and the new file has the permissions of the one that it replaces, and its owner where this process may give files
-    /// away. Chunks of less than 32,768 rows are gathered into row groups of at least as many.
+    /// The file is written as `.fanfold-*.tmp` in the same folder, and renamed to `path` at the end: a failure leaves
+    /// the old file as it was. The next sink into that folder removes the temporary file of a killed program. A
+    /// symbolic link is followed. The new file has the permissions of the one that it replaces, and its owner if this
+    /// process may set it. Chunks of less than 32,768 rows are gathered into row groups of at least as many.
     ///
     /// # Errors
     ///
-    /// As [`collect`](Self::collect), and if the file cannot be written, is there and may not be written to, or is one of
-    /// those that a pattern or folder of the scan stands for. A file that the scan names is read, and then replaced.
+    /// As [`collect`](Self::collect); if the file cannot be written, or exists and is not writable; and if the file
+    /// exists and a pattern or folder of the scan matches it. A file that the scan names is read, and then replaced.
     ///
     /// # Examples
     ///
@@ -182,11 +184,13 @@ impl<F> ScanMap<F> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "to_parquet")]
+    #[doc(alias = "write_parquet")]
     pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<ParquetFile>(path.as_ref())
+        self.sink::<ParquetSink>(path.as_ref())
     }
 
     /// Writes the results to a CSV file with a header; otherwise as [`sink_parquet`](Self::sink_parquet).
@@ -210,15 +214,17 @@ impl<F> ScanMap<F> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "to_csv")]
+    #[doc(alias = "write_csv")]
     pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<CsvFile>(path.as_ref())
+        self.sink::<CsvSink>(path.as_ref())
     }
 
-    /// Writes the results to an Arrow IPC (Feather) file, a record batch a chunk, not compressed; otherwise as
-    /// [`sink_parquet`](Self::sink_parquet).
+    /// Writes the results to an Arrow IPC (Feather) file, with one record batch per chunk and without compression;
+    /// otherwise as [`sink_parquet`](Self::sink_parquet).
     ///
     /// # Errors
     ///
@@ -239,67 +245,32 @@ impl<F> ScanMap<F> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "to_feather")]
+    #[doc(alias = "write_ipc")]
     pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<IpcFile>(path.as_ref())
+        self.sink::<IpcSink>(path.as_ref())
     }
 
     #[track_caller]
-    fn sink<K: SinkFile>(self, path: &Path) -> Result<(), ScanError>
+    fn sink<S: SinkFormat>(self, path: &Path) -> Result<(), ScanError>
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        if let Some(pattern) = self.scan.frame.as_ref().ok().and_then(|frame| pattern_of(frame, path)) {
-            return Err(ScanError::Write { path: path.to_owned(), source: is_input(&pattern) });
+        if let Some(pattern) = self.scan.frame.as_ref().ok().and_then(|frame| pattern_matching(frame, path)) {
+            return Err(ScanError::Write { path: path.to_owned(), source: output_is_input_error(&pattern) });
         }
-        let sink = Sink::<K>::new(path, self.scan.schema.clone(), self.sync)?;
+        let sink = FileSink::<S>::new(path, self.scan.schema.clone(), self.sync)?;
         pipeline::run(self.scan, &self.f, &sink)?;
         sink.finish()
     }
 }
 
-fn is_input(pattern: &str) -> PolarsError {
+fn output_is_input_error(pattern: &str) -> PolarsError {
     polars_err!(
-        InvalidOperation: "it is one of the files that `{pattern}` stands for, so earlier results would be read as input: \
-                           write to another folder, narrow the pattern, or remove the file first"
+        InvalidOperation: "it is one of the files that `{pattern}` stands for, so earlier results would be read as \
+                           input: write to another folder, narrow the pattern, or remove the file first"
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Calls a function on each result.
-struct InTurn<O>(Mutex<O>);
-
-impl<T: Send, O: FnMut(T) -> PolarsResult<()> + Send> Ending<T> for InTurn<O> {
-    type Part = T;
-
-    fn prepare(&self, _: &Place, result: T) -> Result<T, ScanError> {
-        Ok(result)
-    }
-
-    fn accept(&self, place: &Place, result: T) -> Result<(), ScanError> {
-        (lock(&self.0))(result).map_err(|error| place.error(error))
-    }
-}
-
-/// Keeps all results, and where they come from.
-struct All(Mutex<(Vec<Place>, Vec<DataFrame>)>);
-
-impl Ending<DataFrame> for All {
-    type Part = DataFrame;
-
-    fn prepare(&self, _: &Place, result: DataFrame) -> Result<DataFrame, ScanError> {
-        Ok(result)
-    }
-
-    fn accept(&self, place: &Place, result: DataFrame) -> Result<(), ScanError> {
-        let (places, parts) = &mut *lock(&self.0);
-        places.push(place.clone());
-        parts.push(result);
-        Ok(())
-    }
 }

@@ -1,26 +1,30 @@
-//! Frames larger than memory (feature `polars-lazy`): a [`Scan`] reads rows as Polars' streaming engine gives them,
-//! maps them in chunks, and hands the results on in input order, a chunk a worker at a time.
+//! Scans of files larger than memory (feature `polars-lazy`): a [`Scan`] reads rows in chunks, maps the chunks on
+//! several threads, and passes the results on in input order, with a bounded number of chunks in memory.
 
 mod atomic_file;
-mod block;
+mod block_planner;
 mod catch_panic;
+mod changed_file_check;
+mod chunk_source;
+mod column_pages;
+mod consumer;
 mod error;
-mod files;
+mod failing_file;
 mod input;
+mod input_files;
 mod map;
-mod once;
-mod opened;
-mod pages;
-mod parquet;
+mod open_file;
+mod parallel_scan;
+mod parquet_chunks;
 mod parquet_file;
 mod patterns;
 mod pipeline;
-mod recut;
+mod query_batches;
+mod rebatcher;
+mod row_block;
 mod row_group;
 mod sink;
-mod source;
-mod suspects;
-mod watched;
+mod worker_once_lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,30 +37,33 @@ use input::Format;
 
 pub use error::ScanError;
 pub use map::ScanMap;
+pub use parallel_scan::ParallelScan;
 
-/// Rows a chunk of a query, unless said: what Polars' streaming engine itself takes at a time.
-const ROWS: usize = 100_000;
+/// The default rows per chunk of a query: the batch size of Polars' streaming engine.
+const DEFAULT_CHUNK_ROWS: usize = 100_000;
 
-/// Rows to be read in chunks, from files or a `LazyFrame`; nothing is read before it is ended.
+/// Reads rows in chunks, from files or a `LazyFrame`. It is lazy: nothing is read before one of its methods, or of a
+/// [`ScanMap`], runs it.
 ///
-/// At most one chunk a worker is being mapped, and as many may wait for an earlier one, so memory is bounded by the
-/// chunks' size, whatever the input's.
+/// Each worker maps at most one chunk at a time, and at most as many results wait for an earlier chunk. So memory is
+/// bounded by the size of the chunks, not by that of the input.
 ///
-/// A function of a streaming query that waits for a thread keeps one of Polars' threads. With all of them waiting so, a query
-/// that such a thread reads never begins, here as in Polars alone: read it in the function itself.
+/// A function of a streaming query that waits for another thread blocks one of Polars' threads. While all of them are
+/// blocked, no other query can start. If a blocked function waits for a thread that runs a query, neither ends; this is
+/// so in Polars alone too. Run such a query in the function itself.
 ///
 /// # Files that change
 ///
-/// Each file is opened once: one that is replaced meanwhile (written beside and renamed, as the sinks do) is read as it
-/// was. One that is written in place is an error that names it. CSV and IPC files of more than 16 MiB are mapped by
-/// Polars: if another program makes one of these shorter, reading it can end this program with SIGBUS. Write new files
-/// beside the old ones and rename them, or use Parquet: its files are never mapped.
+/// Each file is opened once. If it is replaced during the scan (a new file is renamed over it, as the sinks do), the
+/// old contents are read. If it is modified in place, the scan returns an error that names it. CSV and IPC files of
+/// more than 16 MiB are memory-mapped by Polars: if another program truncates one of these, reading it can end this
+/// program with SIGBUS. Write new files and rename them over the old ones, or use Parquet: its files are never mapped.
 ///
 /// # Hostile files
 ///
-/// Rows, sizes and counts that a file claims decide no allocation, and panics of Polars become errors. But Polars' decoders
-/// were not made for files by attackers: a function of `kind = "process"` reads those, in a worker that may crash, whose
-/// time is limited by `timeout`, and whose memory by the `memory_limit` of a pool of your own.
+/// The row counts and sizes that a file claims decide no allocation, and panics of Polars become errors. But Polars'
+/// decoders are not hardened against files of attackers. Read such files in a function of `kind = "process"`: its
+/// worker may crash, its time is limited by `timeout`, and its memory by the `memory_limit` of the pool.
 ///
 #[cfg_attr(feature = "process", doc = "```no_run")]
 #[cfg_attr(not(feature = "process"), doc = "```ignore")]
@@ -100,155 +107,137 @@ const ROWS: usize = 100_000;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "read_parquet")]
+#[doc(alias = "read_csv")]
 #[must_use = "a scan is lazy: end it with `map`, `for_each` or `map_reduce`"]
 pub struct Scan {
-    /// What is read, in words.
-    what: String,
+    /// The path or query, for errors.
+    input_name: String,
     frame: PolarsResult<LazyFrame>,
-    rows: Option<usize>,
-    /// Whether the number of rows stands in the file, so that a bar may ask for it.
-    counted: bool,
-    /// The path or pattern of the files.
+    chunk_rows: Option<usize>,
+    /// Whether the files' metadata has the number of rows, so that a progress bar may query it.
+    knows_height: bool,
+    /// The path or pattern of the files; `None` for a query.
     path: Option<PathBuf>,
-    /// Their format.
     format: Option<Format>,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,
 }
 
-/// Reads a Parquet file in chunks, or all files that a pattern matches (`data/*.parquet`), in the order of their names.
+/// Reads Parquet files in chunks: one file, all files that a pattern matches (`data/*.parquet`), or all files below a
+/// folder, in the order of their names.
 ///
-/// Or all files below a folder. Empty files of a pattern or folder are left out, and folders named `key=value` add columns,
-/// as in Polars. Files that a sink is still writing, in this program or another one, are left out too: those whose names
-/// begin with `.fanfold-`. This is so for all scans.
+/// Empty files of a pattern or folder are left out, and folders named `key=value` add columns, as in Polars. Files that
+/// a sink is still writing, in this program or another one, are left out too: those whose names begin with `.fanfold-`.
+/// This holds for all scans.
 ///
-/// Workers read their own row groups, or columns of one, several at the same time. Addresses in a cloud, and files of
-/// several schemas, go through Polars' streaming engine.
+/// Several workers decode row groups, or columns of one row group, at the same time. Cloud addresses, and files whose
+/// schemas differ, are read by Polars' streaming engine.
 ///
-/// What a changing or hostile file can do stands at [`Scan`].
+/// See [`Scan`] for files that change during the scan, and for hostile files.
 pub fn scan_parquet(path: impl AsRef<Path>) -> Scan {
-    let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
-    Scan { counted: true, ..Scan::of_files(path.as_ref(), Format::Parquet, scanned) }
+    let scanned = polars_path(path.as_ref()).and_then(|path| LazyFrame::scan_parquet(path, ScanArgsParquet::default()));
+    Scan { knows_height: true, ..Scan::from_files(path.as_ref(), Format::Parquet, scanned) }
 }
 
-/// Reads a CSV file in chunks, or all files that a pattern matches, in the order of their names.
+/// Reads CSV files in chunks: one file, or all files that a pattern matches, in the order of their names.
 ///
-/// With a header, and types inferred from the first 100 rows. For other options make a `LazyFrame` by Polars'
-/// `LazyCsvReader`, and cut that by [`ParallelScan::par_rows`].
+/// The files have a header, and the column types are inferred from the first 100 rows. For other options make a
+/// `LazyFrame` with Polars' `LazyCsvReader`, and cut it with [`ParallelScan::par_rows`].
 ///
-/// What a changing or hostile file can do stands at [`Scan`].
+/// See [`Scan`] for files that change during the scan, and for hostile files.
 pub fn scan_csv(path: impl AsRef<Path>) -> Scan {
     let glob = is_pattern(path.as_ref());
-    let scanned = files(path.as_ref()).and_then(|path| LazyCsvReader::new(path).with_glob(glob).finish());
-    Scan::of_files(path.as_ref(), Format::Csv, scanned)
+    let scanned = polars_path(path.as_ref()).and_then(|path| LazyCsvReader::new(path).with_glob(glob).finish());
+    Scan::from_files(path.as_ref(), Format::Csv, scanned)
 }
 
-/// Reads an Arrow IPC (Feather) file in chunks, or all files that a pattern matches, in the order of their names.
+/// Reads Arrow IPC (Feather) files in chunks: one file, or all files that a pattern matches, in the order of their
+/// names.
 ///
-/// What a changing or hostile file can do stands at [`Scan`].
+/// See [`Scan`] for files that change during the scan, and for hostile files.
 pub fn scan_ipc(path: impl AsRef<Path>) -> Scan {
     let options = UnifiedScanArgs { glob: is_pattern(path.as_ref()), ..Default::default() };
-    let scanned = files(path.as_ref()).and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), options));
-    Scan { counted: true, ..Scan::of_files(path.as_ref(), Format::Ipc, scanned) }
+    let scanned =
+        polars_path(path.as_ref()).and_then(|path| LazyFrame::scan_ipc(path, IpcScanOptions::default(), options));
+    Scan { knows_height: true, ..Scan::from_files(path.as_ref(), Format::Ipc, scanned) }
 }
 
-/// Whether a path may stand for several files: one that is there stands for itself, whatever its letters.
+/// Whether a path may expand to several files. The path of an existing file does not, whatever characters it has.
 fn is_pattern(path: &Path) -> bool {
     !path.is_file()
 }
 
-fn files(path: &Path) -> PolarsResult<PlRefPath> {
-    let path = path
-        .to_str()
-        .ok_or_else(|| polars_err!(ComputeError: "Polars reads paths in UTF-8 alone: rename the file or its folder"))?;
+fn polars_path(path: &Path) -> PolarsResult<PlRefPath> {
+    let path = path.to_str().ok_or_else(
+        || polars_err!(ComputeError: "the path is not UTF-8, which Polars requires: rename the file or its folder"),
+    )?;
     Ok(PlRefPath::new(path))
 }
 
-/// A `LazyFrame` in chunks. Import it with `use fanfold::prelude::*`.
-///
-/// The query runs on Polars' streaming engine, which reads ahead no further than it must. Functions that it calls
-/// (`LazyFrame::map`) may use Fanfold themselves: workers that wait for the query's rows make room for theirs.
-///
-/// # Examples
-///
-/// ```
-/// use fanfold::prelude::*;
-/// use polars::prelude::*;
-///
-/// # fn main() -> PolarsResult<()> {
-/// let lazy = df!("x" => 0..1_000_i64)?.lazy().filter(col("x").lt(lit(500)));
-/// let out = lazy.par_rows(100).map(|chunk| chunk.head(Some(1)).select(["x"])).collect()?;
-/// assert_eq!(out, df!("x" => [0_i64, 100, 200, 300, 400])?);
-/// # Ok(())
-/// # }
-/// ```
-pub trait ParallelScan {
-    /// Cuts the rows into chunks of `rows` rows; the last one may be shorter.
-    fn par_rows(self, rows: usize) -> Scan;
-
-    /// Cuts the rows into chunks of 100,000.
-    fn par(self) -> Scan;
-}
-
-impl ParallelScan for LazyFrame {
-    fn par_rows(self, rows: usize) -> Scan {
-        self.par().par_rows(rows)
-    }
-
-    fn par(self) -> Scan {
-        Scan::of("the query".into(), Ok(self))
-    }
-}
-
 impl Scan {
-    fn of(what: String, frame: PolarsResult<LazyFrame>) -> Self {
-        let (path, format, counted) = (None, None, false);
-        Self { what, frame, rows: None, counted, path, format, schema: None, label: None, core: None }
+    fn new(input_name: String, frame: PolarsResult<LazyFrame>) -> Self {
+        Self {
+            input_name,
+            frame,
+            chunk_rows: None,
+            knows_height: false,
+            path: None,
+            format: None,
+            schema: None,
+            label: None,
+            core: None,
+        }
     }
 
-    fn of_files(path: &Path, format: Format, frame: PolarsResult<LazyFrame>) -> Self {
-        let scan = Self::of(format!("`{}`", path.display()), frame);
+    fn from_files(path: &Path, format: Format, frame: PolarsResult<LazyFrame>) -> Self {
+        let scan = Self::new(format!("`{}`", path.display()), frame);
         Self { path: Some(path.to_owned()), format: Some(format), ..scan }
     }
 
-    /// Reads chunks of `rows` rows; the last one may be shorter.
+    /// Sets the rows per chunk; the last chunk may be shorter.
     ///
-    /// Unless said, chunks are the row groups of a Parquet file (parts of them where they hold more than 64 MiB, several
-    /// where they have less than 32,768 rows), and 100,000 rows elsewhere.
+    /// By default a chunk is a row group of a Parquet file: a part of one that holds more than 64 MiB, or several that
+    /// have less than 32,768 rows. In other inputs it has 100,000 rows.
     pub fn par_rows(mut self, rows: usize) -> Self {
-        self.rows = Some(rows);
+        self.chunk_rows = Some(rows);
         self
     }
 
-    /// The columns that each chunk's result must have: their names, order and types.
+    /// Declares the columns that each chunk's result must have: their names, order and types.
     ///
-    /// Unless said, those of the first chunk's result. A column that is null throughout it (type `Null`) must be
-    /// declared where a file is written, as that has begun when a later chunk shows its type.
+    /// The default is the columns of the first chunk's result. If a file is written, a column that has the type `Null`
+    /// there must be declared: the file is begun before a later chunk shows the column's type.
     pub fn schema(mut self, schema: impl Into<SchemaRef>) -> Self {
         self.schema = Some(schema.into());
         self
     }
 
-    /// Shows a bar with this label, with rows a second: on a terminal, and with the feature `progress`. For Parquet and
-    /// IPC files, which say how many rows they have, with the time left too.
+    /// Shows a progress bar with this label and the rows per second, on a terminal and with the feature `progress`. For
+    /// Parquet and IPC files, whose metadata has the number of rows, it shows the remaining time too.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
     }
 
-    /// As [`FrameChunks::on`](crate::FrameChunks::on).
+    /// Maps the chunks on this pool, as [`FrameChunks::on`](crate::FrameChunks::on) does.
     ///
     /// # Panics
     ///
-    /// As [`Pool::submit`]. What is run on the pool panics if the pool is shut down by then, and names it.
+    /// As [`Pool::submit`]. The method that runs the scan panics, with the pool's name, if the pool is shut down by
+    /// then.
     #[track_caller]
     pub fn on(mut self, pool: &Pool) -> Self {
         self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
         self
     }
 
-    /// Maps each chunk; the [`ScanMap`] says what becomes of the results.
+    /// Sets the function that maps each chunk. A method of the [`ScanMap`] runs the scan: `sink_parquet`, `collect`,
+    /// `for_each` or `reduce`.
+    #[doc(alias = "map_batches")]
+    #[doc(alias = "map_partitions")]
+    #[doc(alias = "apply")]
     pub fn map<T, F>(self, f: F) -> ScanMap<F>
     where
         T: Send,
@@ -257,11 +246,11 @@ impl Scan {
         ScanMap::new(self, f)
     }
 
-    /// Runs the function on each chunk for what it does, several at once.
+    /// Calls the function with each chunk, on several threads at once and in no fixed order.
     ///
     /// # Errors
     ///
-    /// [`ScanError`] if the input cannot be read, or if the function fails or panics.
+    /// [`ScanError`] if the input cannot be read, or if the function returns an error or panics.
     #[track_caller]
     pub fn for_each(self, f: impl Fn(DataFrame) -> PolarsResult<()> + Sync) -> Result<(), ScanError> {
         self.map(f).for_each(|()| Ok(()))
@@ -273,6 +262,7 @@ impl Scan {
     ///
     /// As [`for_each`](Self::for_each).
     #[track_caller]
+    #[doc(alias = "fold")]
     pub fn map_reduce<T: Send>(
         self,
         f: impl Fn(DataFrame) -> PolarsResult<T> + Sync,

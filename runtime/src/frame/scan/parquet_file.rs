@@ -1,4 +1,5 @@
-//! [`ParquetFile`]: an open Parquet file and what its directory says; and [`Layout`], what all files of a scan have in common.
+//! [`ParquetFile`]: an open Parquet file and its metadata; and [`ScanLayout`]: the columns that all files of a scan
+//! have.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,40 +10,40 @@ use polars::prelude::*;
 use polars_core::utils::arrow::datatypes::Field as ArrowField;
 use polars_parquet::read::read_metadata;
 
-use super::catch_panic::guarded_file;
-use super::files::Files;
-use super::opened::{OpenedFile, Stamp};
+use super::catch_panic::catch_file_panic;
+use super::input_files::InputFiles;
+use super::open_file::{FileVersion, OpenFile};
 use super::row_group::RowGroup;
 
-/// A column of the rows that a scan gives.
+/// Where a column of the scan comes from.
 #[derive(Clone, Copy)]
-pub(super) enum Origin {
-    /// A field of the files' schema.
+pub(super) enum ColumnOrigin {
+    /// A field of the files' schema, by its index.
     Field(usize),
-    /// A column of the folders' names, which takes the place of a field of its name.
+    /// A folder name `key=value`, by the column's index in [`ScanLayout::hive`]. It replaces a field of the same name.
     Hive(usize),
 }
 
-/// What all files of a scan have in common.
-pub(super) struct Layout {
+/// The columns that all files of a scan have.
+pub(super) struct ScanLayout {
     pub(super) schema: Arc<ArrowSchema>,
-    pub(super) columns: Vec<Origin>,
-    /// A row a file.
+    pub(super) columns: Vec<ColumnOrigin>,
+    /// The values of the folder names, one row per file.
     pub(super) hive: DataFrame,
-    /// Whether there are others, so that errors must say which one it is.
-    pub(super) many: bool,
+    /// Whether the scan has several files, so that errors must name the one they are about.
+    pub(super) has_many_files: bool,
 }
 
-impl Layout {
-    pub(super) fn new(files: &Files, schema: Arc<ArrowSchema>) -> PolarsResult<Self> {
+impl ScanLayout {
+    pub(super) fn new(files: &InputFiles, schema: Arc<ArrowSchema>) -> PolarsResult<Self> {
         let hive = files.hive(&Schema::from_arrow_schema(&schema))?.unwrap_or_default();
         let names = hive.get_column_names();
         let hive_of = |name: &PlSmallStr| names.iter().position(|key| *key == name);
         let fields = schema.iter_names().enumerate();
-        let fields = fields.map(|(index, name)| hive_of(name).map_or(Origin::Field(index), Origin::Hive));
-        let added = (0..names.len()).filter(|key| !schema.contains(names[*key])).map(Origin::Hive);
+        let fields = fields.map(|(index, name)| hive_of(name).map_or(ColumnOrigin::Field(index), ColumnOrigin::Hive));
+        let added = (0..names.len()).filter(|key| !schema.contains(names[*key])).map(ColumnOrigin::Hive);
         let columns = fields.chain(added).collect();
-        Ok(Self { schema, columns, hive, many: files.paths.len() > 1 })
+        Ok(Self { schema, columns, hive, has_many_files: files.paths.len() > 1 })
     }
 
     pub(super) fn field(&self, index: usize) -> PolarsResult<&ArrowField> {
@@ -50,11 +51,11 @@ impl Layout {
         field.ok_or_else(|| polars_err!(ComputeError: "no column {index}"))
     }
 
-    /// No rows.
-    pub(super) fn empty(&self) -> PolarsResult<DataFrame> {
+    /// A frame with these columns and no rows.
+    pub(super) fn empty_frame(&self) -> PolarsResult<DataFrame> {
         let columns = self.columns.iter().map(|origin| match origin {
-            Origin::Hive(key) => Ok(self.hive.columns()[*key].clear()),
-            Origin::Field(index) => {
+            ColumnOrigin::Hive(key) => Ok(self.hive.columns()[*key].clear()),
+            ColumnOrigin::Field(index) => {
                 let field = self.field(*index)?;
                 Ok(Column::new_empty(field.name.clone(), &DataType::from_arrow_field(field)))
             }
@@ -63,30 +64,32 @@ impl Layout {
     }
 }
 
-/// A file, and what its directory says.
+/// A Parquet file and its metadata.
 pub(super) struct ParquetFile {
     pub(super) path: PlRefPath,
-    pub(super) stamp: Stamp,
-    /// The handle that everything is read through; nothing for a file that is opened again at its turn.
-    pub(super) file: Option<Arc<OpenedFile>>,
-    pub(super) directory: FileMetadataRef,
-    /// Its place among the files.
+    pub(super) version: FileVersion,
+    /// The handle that all rows are read through; `None` for a file that is opened again when it is reached.
+    pub(super) handle: Option<Arc<OpenFile>>,
+    pub(super) metadata: FileMetadataRef,
+    /// The file's index in the scan.
     pub(super) index: usize,
 }
 
 impl ParquetFile {
+    /// Opens a file, reads its metadata, and checks the claimed row counts and byte ranges.
     pub(super) fn open(path: &PlRefPath, index: usize) -> PolarsResult<Self> {
-        let file = Arc::new(OpenedFile::open(path.as_std_path())?);
-        let directory = Arc::new(guarded_file(|| read_metadata(&mut file.file()))?);
+        let file = Arc::new(OpenFile::open(path.as_std_path())?);
+        let metadata = Arc::new(catch_file_panic(|| read_metadata(&mut file.file()))?);
         file.check()?;
-        let rows = directory.num_rows;
-        let held = directory.row_groups.iter().fold(0_usize, |rows, group| rows.saturating_add(group.num_rows()));
-        // Polars takes the first number for the rows of a file without columns, and trusts a zero.
+        let rows = metadata.num_rows;
+        let in_groups = metadata.row_groups.iter().fold(0_usize, |rows, group| rows.saturating_add(group.num_rows()));
+        // Polars takes `num_rows` as the height of a file without columns, and stops reading where it is 0.
         polars_ensure!(
-            rows == held || (1..IdxSize::MAX as usize).contains(&rows),
-            ComputeError: "`{path}` is damaged: it claims {rows} rows, and its row groups claim {held}: get a new copy of it"
+            rows == in_groups || (1..IdxSize::MAX as usize).contains(&rows),
+            ComputeError: "`{path}` is damaged: it claims {rows} rows, and its row groups claim {in_groups}: get a new \
+                           copy of it"
         );
-        for (group, columns) in directory.row_groups.iter().enumerate() {
+        for (group, columns) in metadata.row_groups.iter().enumerate() {
             for column in columns.parquet_columns() {
                 polars_ensure!(
                     column.byte_range().end <= file.len(),
@@ -95,34 +98,34 @@ impl ParquetFile {
                 );
             }
         }
-        Ok(Self { path: path.clone(), stamp: file.stamp(), file: Some(file), directory, index })
+        Ok(Self { path: path.clone(), version: file.version(), handle: Some(file), metadata, index })
     }
 
     pub(super) fn schema(&self) -> PolarsResult<Arc<ArrowSchema>> {
-        guarded_file(|| infer_schema(&self.directory)).map(Arc::new)
+        catch_file_panic(|| infer_schema(&self.metadata)).map(Arc::new)
     }
 
-    /// Rows in all.
-    pub(super) fn height(&self, layout: &Layout) -> usize {
+    /// The rows of the file.
+    pub(super) fn height(&self, layout: &ScanLayout) -> usize {
         if layout.schema.is_empty() {
-            return self.directory.num_rows;
+            return self.metadata.num_rows;
         }
-        self.directory.row_groups.iter().fold(0, |rows, group| rows.saturating_add(group.num_rows()))
+        self.metadata.row_groups.iter().fold(0, |rows, group| rows.saturating_add(group.num_rows()))
     }
 
-    /// Row groups; the rows of a file without columns are one.
-    pub(super) fn groups(&self, layout: &Layout) -> usize {
-        if layout.schema.is_empty() { 1 } else { self.directory.row_groups.len() }
+    /// The number of row groups. A file without columns counts as one row group.
+    pub(super) fn row_group_count(&self, layout: &ScanLayout) -> usize {
+        if layout.schema.is_empty() { 1 } else { self.metadata.row_groups.len() }
     }
 
-    /// The file with an open handle, as it is now if it was replaced before its turn.
-    pub(super) fn reopened(self, layout: &Layout) -> PolarsResult<Self> {
-        if self.file.is_some() {
+    /// The file with an open handle. A file that was replaced before it is reached is read in its new version.
+    pub(super) fn reopened(self, layout: &ScanLayout) -> PolarsResult<Self> {
+        if self.handle.is_some() {
             return Ok(self);
         }
-        let file = OpenedFile::open(self.path.as_std_path())?;
-        if file.stamp() == self.stamp {
-            return Ok(Self { file: Some(Arc::new(file)), ..self });
+        let file = OpenFile::open(self.path.as_std_path())?;
+        if file.version() == self.version {
+            return Ok(Self { handle: Some(Arc::new(file)), ..self });
         }
         drop(file);
         let new = Self::open(&self.path, self.index)?;
@@ -135,18 +138,22 @@ impl ParquetFile {
     }
 
     pub(super) fn row_group(&self, index: usize) -> PolarsResult<RowGroup<'_>> {
-        let (file, metadata) = (self.file.as_deref(), self.directory.row_groups.get(index));
+        let (file, metadata) = (self.handle.as_deref(), self.metadata.row_groups.get(index));
         let (file, metadata) = file.zip(metadata).ok_or_else(|| polars_err!(ComputeError: "no row group {index}"))?;
         Ok(RowGroup { file, metadata, index })
     }
 
-    /// An error, with the file that it is about.
-    pub(super) fn error(&self, layout: &Layout, error: &PolarsError) -> PolarsError {
-        if layout.many { of_file(error, self.path.as_std_path()) } else { error.wrap_msg(str::to_owned) }
+    /// The error, with the file's path in front if the scan has several files.
+    pub(super) fn name_in_error(&self, layout: &ScanLayout, error: &PolarsError) -> PolarsError {
+        if layout.has_many_files {
+            error_in_file(error, self.path.as_std_path())
+        } else {
+            error.wrap_msg(str::to_owned)
+        }
     }
 }
 
-/// An error, with the file that it is about.
-pub(super) fn of_file(error: &PolarsError, path: &Path) -> PolarsError {
+/// The error, with a file's path in front.
+pub(super) fn error_in_file(error: &PolarsError, path: &Path) -> PolarsError {
     error.wrap_msg(|text| format!("`{}`: {text}", path.display()))
 }

@@ -1,74 +1,51 @@
-//! The way from a source to an ending: workers take chunks one after the other, map them at the same time, and hand
-//! the results on in the order in which they took the chunks.
+//! The pipeline of a scan: workers take chunks in input order, map them at the same time, and a consumer receives the
+//! results in input order.
 //!
-//! Whoever has a result that is next in turn workers it on, and with it those behind it that are ready; the others go
-//! on to the next chunk meanwhile. A worker takes no chunk that lies too far ahead of the one that is next in turn, so
-//! that one slow chunk does not pile up the others' results.
+//! The worker that has the next result in order consumes it, and the ready results behind it; the others go on to their
+//! next chunk meanwhile. A worker takes no chunk that is `window` or more chunks ahead of the next one to be consumed,
+//! so a slow chunk does not make the results of the others pile up.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use polars::prelude::*;
 
-use super::catch_panic::guarded;
+use super::catch_panic::catch_polars_panic;
+use super::chunk_source::{ChunkSource, ScanChunk};
+use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
-use super::input::Input;
-use super::parquet::matches_nothing;
-use super::patterns::hide_temporaries;
-use super::source::{Batches, Chunk, Source};
-use super::{ROWS, Scan};
-use crate::frame::chunks::isolated;
-use crate::frame::error::ChunkError;
+use super::input::{QueryInput, ScanInput};
+use super::patterns::{hide_temporary_files, is_unmatched_pattern};
+use super::query_batches::QueryBatches;
+use super::{DEFAULT_CHUNK_ROWS, Scan};
+use crate::frame::chunks::call_chunk_fn;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool;
 use crate::pool::Pool;
 use crate::task::send_proof::CallProof;
 
-/// A chunk's place in the input.
-#[derive(Clone)]
-pub(super) struct Place {
-    pub(super) chunk: usize,
-    pub(super) rows: Range<usize>,
-}
-
-impl Place {
-    pub(super) fn error(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ScanError {
-        ChunkError::new(self.chunk, self.rows.clone(), cause).into()
-    }
-}
-
-/// What becomes of the results.
-pub(super) trait Ending<T>: Sync {
-    /// What is handed on in order.
-    type Part: Send;
-    /// Done by whoever has the result, at the same time as others.
-    fn prepare(&self, place: &Place, result: T) -> Result<Self::Part, ScanError>;
-    /// Done in input order, one at a time.
-    fn accept(&self, place: &Place, part: Self::Part) -> Result<(), ScanError>;
-}
-
-/// What the workers share.
-struct State<P> {
-    /// Chunks that are not taken yet; `None` while a worker takes one.
-    source: Option<Source>,
-    /// Whether the source has given its last chunk.
-    drained: bool,
-    /// Chunks that were taken.
+/// The state that the workers share.
+struct PipelineState<P> {
+    /// The chunks that are not taken yet; `None` while a worker takes one.
+    source: Option<ChunkSource>,
+    /// Whether the source has no further chunk.
+    is_exhausted: bool,
+    /// The number of chunks taken.
     taken: usize,
-    /// The row that the next chunk begins with.
-    row: usize,
-    /// The chunk whose turn it is.
+    /// The first row of the next chunk to be taken.
+    next_row: usize,
+    /// The next chunk to be consumed.
     next: usize,
-    ready: BTreeMap<usize, (Place, P)>,
-    /// Whether a worker is handing results on.
-    busy: bool,
+    /// Prepared results by chunk number, until they are consumed.
+    ready: BTreeMap<usize, (ChunkPosition, P)>,
+    /// Whether a worker consumes results.
+    is_consuming: bool,
     /// The first failure in input order: of a chunk, or of the input behind it.
     failed: Option<(usize, ScanError)>,
 }
 
-impl<P> State<P> {
+impl<P> PipelineState<P> {
     fn fail(&mut self, chunk: usize, error: ScanError) {
         if self.failed.as_ref().is_none_or(|(first, _)| chunk < *first) {
             self.failed = Some((chunk, error));
@@ -77,74 +54,76 @@ impl<P> State<P> {
 
     /// Whether no further chunk is to be taken.
     fn is_over(&self) -> bool {
-        self.drained || self.failed.is_some()
+        self.is_exhausted || self.failed.is_some()
     }
 
-    /// Whether a chunk may be taken that lies less than `window` chunks ahead of the one whose turn it is.
-    fn may_take(&self, window: usize) -> bool {
+    /// Whether a worker may take a chunk: the source is free, and the chunk is in the window.
+    fn can_take(&self, window: usize) -> bool {
         self.source.is_some() && self.taken < self.next + window
     }
 }
 
-struct Pipeline<'a, F, E, P> {
+struct Pipeline<'a, F, C, P> {
     f: &'a F,
-    ending: &'a E,
+    consumer: &'a C,
     bar: Option<Bar>,
-    state: Mutex<State<P>>,
-    /// Rings for one worker when a chunk may be taken, and for all of them when no further one is to be.
+    state: Mutex<PipelineState<P>>,
+    /// Notifies one worker when a chunk may be taken, and all workers when no further chunk is to be taken.
     moved: Condvar,
-    /// How far ahead of the next in turn a chunk may be taken.
+    /// A chunk may be taken if it is less than this ahead of the next chunk to be consumed.
     window: usize,
 }
 
-/// Runs the function on each chunk of the scan, and the ending on each result.
+/// Runs the function on each chunk of the scan, and the consumer on each result.
 #[track_caller]
-pub(super) fn run<T, F, E>(scan: Scan, f: &F, ending: &E) -> Result<(), ScanError>
+pub(super) fn run<T, F, C>(scan: Scan, f: &F, consumer: &C) -> Result<(), ScanError>
 where
     T: Send,
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
-    E: Ending<T>,
+    C: OrderedConsumer<T>,
 {
-    let Scan { what, frame, rows, counted, path, format, label, core, .. } = scan;
-    let unreadable = |source| ScanError::Read { what: what.clone(), source };
-    let wanted = std::num::NonZero::new(rows.unwrap_or(ROWS)).ok_or_else(|| {
-        unreadable(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
+    let Scan { input_name, frame, chunk_rows, knows_height, path, format, label, core, .. } = scan;
+    let read_error = |source| ScanError::Read { what: input_name.clone(), source };
+    let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
+        read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let workers = MapWorkers::of(&core, false);
-    if path.as_deref().is_some_and(matches_nothing) {
-        return Err(unreadable(polars_err!(ComputeError: "no file matches the pattern")));
+    if path.as_deref().is_some_and(is_unmatched_pattern) {
+        return Err(read_error(polars_err!(ComputeError: "no file matches the pattern")));
     }
     let input = match path.zip(format) {
-        Some((path, format)) => Input::files(&path, format, frame, rows, workers.count()),
-        None => frame.map(Input::query),
+        Some((path, format)) => ScanInput::from_files(&path, format, frame, chunk_rows, workers.count()),
+        None => frame.map(ScanInput::from_query),
     };
-    let (source, total) = match input.map_err(unreadable)? {
-        Input::Blocks(blocks) => {
-            let height = blocks.height() as u64;
-            (Source::Files(blocks), Some(height))
+    let (source, total_rows) = match input.map_err(read_error)? {
+        ScanInput::Parquet(chunks) => {
+            let rows = chunks.total_rows() as u64;
+            (ChunkSource::Parquet(chunks), Some(rows))
         }
-        Input::Query(frame, watched, suspects) => {
-            let frame = hide_temporaries(frame);
-            let total = if label.is_some() && counted { height(&frame) } else { None };
-            (Source::Query(Batches::new(frame, wanted, watched, suspects).map_err(unreadable)?), total)
+        ScanInput::Query(QueryInput { frame, changed_files, failing_file }) => {
+            let frame = hide_temporary_files(frame);
+            let rows = if label.is_some() && knows_height { height(&frame) } else { None };
+            let batches = QueryBatches::new(frame, batch_rows, changed_files, failing_file);
+            (ChunkSource::Query(batches.map_err(read_error)?), rows)
         }
     };
     let pipeline = Pipeline {
         f,
-        ending,
-        bar: Bar::new(label, total),
-        state: Mutex::new(State {
+        consumer,
+        bar: Bar::new(label, total_rows),
+        state: Mutex::new(PipelineState {
             source: Some(source),
-            drained: false,
+            is_exhausted: false,
             taken: 0,
-            row: 0,
+            next_row: 0,
             next: 0,
             ready: BTreeMap::new(),
-            busy: false,
+            is_consuming: false,
             failed: None,
         }),
         moved: Condvar::new(),
+        // One chunk per worker being mapped, and as many results that wait for an earlier one.
         window: 2 * workers.count(),
     };
     let run = CollectRun {
@@ -152,7 +131,7 @@ where
         name: std::any::type_name::<F>(),
         grain: Grain::Size(1),
         bar: None,
-        call: |_| pipeline.work(&unreadable),
+        call: |_| pipeline.work(&read_error),
         accept: Ok::<(), std::convert::Infallible>,
         can_stop: false,
     };
@@ -164,110 +143,116 @@ where
     }
 }
 
-/// How many rows there are, where that costs next to nothing.
+/// The number of rows of a query of files whose metadata has it.
 fn height(frame: &LazyFrame) -> Option<u64> {
-    let counted = guarded(|| frame.clone().select([len()]).collect()).ok()?;
+    let counted = catch_polars_panic(|| frame.clone().select([len()]).collect()).ok()?;
     let count = counted.columns().first()?.get(0).ok()?;
     count.extract()
 }
 
-impl<F, E, P: Send> Pipeline<'_, F, E, P> {
-    /// A worker's share: chunk after chunk, until there are no more.
-    fn work<T>(&self, unreadable: &(impl Fn(PolarsError) -> ScanError + Sync))
+impl<F, C, P: Send> Pipeline<'_, F, C, P> {
+    /// The loop of one worker: takes and maps chunks until there are no more.
+    fn work<T>(&self, read_error: &(impl Fn(PolarsError) -> ScanError + Sync))
     where
         T: Send,
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
-        E: Ending<T, Part = P>,
+        C: OrderedConsumer<T, Prepared = P>,
     {
-        while let Some((place, chunk)) = self.take(unreadable) {
+        while let Some((position, chunk)) = self.take_chunk(read_error) {
             let height = chunk.height();
-            let part = isolated(std::any::type_name::<F>(), || {
-                let rows = chunk.rows().map_err(|error| Cause::Scan(unreadable(error)))?;
-                let result = (self.f)(rows).map_err(Cause::Function)?;
-                self.ending.prepare(&place, result).map_err(Cause::Scan)
+            let prepared = call_chunk_fn(std::any::type_name::<F>(), || {
+                let rows = chunk.rows().map_err(|error| ChunkFailure::Scan(read_error(error)))?;
+                let result = (self.f)(rows).map_err(ChunkFailure::Function)?;
+                self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
             });
             let mut state = self.state();
-            match part {
-                Ok(part) => {
-                    state.ready.insert(place.chunk, (place, part));
+            match prepared {
+                Ok(prepared) => {
+                    state.ready.insert(position.chunk, (position, prepared));
                 }
-                Err(cause) => state.fail(place.chunk, told(&place, cause)),
+                Err(cause) => state.fail(position.chunk, scan_error(&position, cause)),
             }
             drop(state);
-            self.hand_on();
+            self.consume_ready();
             if let Some(bar) = &self.bar {
                 bar.advance(height);
             }
         }
     }
 
-    /// The next chunk, once there is room for its result.
+    /// Takes the next chunk, once it is in the window. `None` if there is none.
     ///
     /// The source is asked with no lock held, as its query may itself use Fanfold.
-    fn take(&self, unreadable: &impl Fn(PolarsError) -> ScanError) -> Option<(Place, Chunk)> {
-        let mut turn = self.turn()?;
-        let next = turn.source.as_mut()?.next();
+    fn take_chunk(&self, read_error: &impl Fn(PolarsError) -> ScanError) -> Option<(ChunkPosition, ScanChunk)> {
+        let mut lease = self.lease_source()?;
+        let next = lease.source.as_mut()?.next();
         let mut state = self.state();
         let chunk = state.taken;
         let taken = match next {
             Ok(Some(rows)) => {
-                let place = Place { chunk, rows: state.row..state.row + rows.height() };
+                let position = ChunkPosition { chunk, rows: state.next_row..state.next_row + rows.height() };
                 state.taken += 1;
-                state.row = place.rows.end;
-                Some((place, rows))
+                state.next_row = position.rows.end;
+                Some((position, rows))
             }
             Ok(None) => None,
             Err(error) => {
-                state.fail(chunk, unreadable(error));
+                state.fail(chunk, read_error(error));
                 None
             }
         };
-        turn.last = taken.is_none();
+        lease.is_last = taken.is_none();
         drop(state);
         taken
     }
 
-    /// Waits until this worker may take a chunk; `None` if there is none to be taken any more.
+    /// Waits until this worker may take a chunk. `None` if no further chunk is to be taken.
     ///
-    /// A worker that waits here gives its permit back: the worker that holds the source may wait for what needs one.
-    fn turn(&self) -> Option<Turn<'_, P>> {
+    /// A worker that waits here releases its permit: the worker that has the source may wait for a job that needs one.
+    fn lease_source(&self) -> Option<SourceLease<'_, P>> {
         loop {
             let mut state = self.state();
             if state.is_over() {
                 return None;
             }
-            if state.may_take(self.window)
+            if state.can_take(self.window)
                 && let Some(source) = state.source.take()
             {
-                return Some(Turn { state: &self.state, moved: &self.moved, source: Some(source), last: true });
+                return Some(SourceLease {
+                    state: &self.state,
+                    moved: &self.moved,
+                    source: Some(source),
+                    is_last: true,
+                });
             }
             drop(state);
-            let must_wait = |state: &mut State<P>| !state.is_over() && !state.may_take(self.window);
+            let must_wait = |state: &mut PipelineState<P>| !state.is_over() && !state.can_take(self.window);
             pool::blocking_section(|| drop(self.moved.wait_while(self.state(), must_wait)));
         }
     }
 
-    /// MapWorkers on what is ready, in turn, unless another worker is at it.
-    fn hand_on<T>(&self)
+    /// Consumes the results that are next in order and ready, unless another worker does so.
+    fn consume_ready<T>(&self)
     where
-        E: Ending<T, Part = P>,
+        C: OrderedConsumer<T, Prepared = P>,
     {
         let mut state = self.state();
-        while !state.busy {
+        while !state.is_consuming {
             let next = state.next;
-            let Some((place, part)) = state.ready.remove(&next) else { break };
-            state.busy = true;
+            let Some((position, prepared)) = state.ready.remove(&next) else { break };
+            state.is_consuming = true;
             drop(state);
-            let accepted =
-                isolated(std::any::type_name::<F>(), || self.ending.accept(&place, part).map_err(Cause::Scan));
+            let consumed = call_chunk_fn(std::any::type_name::<F>(), || {
+                self.consumer.consume(&position, prepared).map_err(ChunkFailure::Scan)
+            });
             state = self.state();
-            state.busy = false;
-            match accepted {
+            state.is_consuming = false;
+            match consumed {
                 Ok(()) => {
                     state.next += 1;
                     self.moved.notify_one();
                 }
-                Err(cause) => state.fail(next, told(&place, cause)),
+                Err(cause) => state.fail(next, scan_error(&position, cause)),
             }
         }
         if state.failed.is_some() {
@@ -275,27 +260,28 @@ impl<F, E, P: Send> Pipeline<'_, F, E, P> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<P>> {
+    fn state(&self) -> MutexGuard<'_, PipelineState<P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The source, while one worker takes a chunk; the next worker gets it when this is dropped.
-struct Turn<'a, P> {
-    state: &'a Mutex<State<P>>,
+/// The source, leased to one worker while it takes a chunk. Dropping the lease gives the source back and wakes the next
+/// worker.
+struct SourceLease<'a, P> {
+    state: &'a Mutex<PipelineState<P>>,
     moved: &'a Condvar,
-    source: Option<Source>,
-    /// Whether no further chunk is to be taken; also after a panic in the source.
-    last: bool,
+    source: Option<ChunkSource>,
+    /// Whether no further chunk is to be taken. Initially true, so that it also holds after a panic in the source.
+    is_last: bool,
 }
 
-impl<P> Drop for Turn<'_, P> {
+impl<P> Drop for SourceLease<'_, P> {
     fn drop(&mut self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.source = self.source.take();
-        state.drained |= self.last;
+        state.is_exhausted |= self.is_last;
         drop(state);
-        if self.last {
+        if self.is_last {
             self.moved.notify_all();
         } else {
             self.moved.notify_one();
@@ -303,25 +289,25 @@ impl<P> Drop for Turn<'_, P> {
     }
 }
 
-/// Why a chunk failed: by its function, or as an error that is complete.
+/// The failure of a chunk: an error of its function, which gets the chunk's position, or a complete error.
 #[derive(Debug)]
-enum Cause {
+enum ChunkFailure {
     Function(PolarsError),
     Scan(ScanError),
 }
 
-impl From<Cause> for Box<dyn std::error::Error + Send + Sync> {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::Function(error) => error.into(),
-            Cause::Scan(error) => error.into(),
+impl From<ChunkFailure> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(failure: ChunkFailure) -> Self {
+        match failure {
+            ChunkFailure::Function(error) => error.into(),
+            ChunkFailure::Scan(error) => error.into(),
         }
     }
 }
 
-fn told(place: &Place, cause: Box<dyn std::error::Error + Send + Sync>) -> ScanError {
+fn scan_error(position: &ChunkPosition, cause: Box<dyn std::error::Error + Send + Sync>) -> ScanError {
     match cause.downcast::<ScanError>() {
         Ok(error) => *error,
-        Err(cause) => place.error(cause),
+        Err(cause) => position.error(cause),
     }
 }

@@ -1,6 +1,6 @@
-//! [`RowGroup`]: some rows of a Parquet row group, decoded a column at a time, as Polars' scan decodes them.
+//! [`RowGroup`]: decodes rows of a Parquet row group, one column at a time, as the scan of Polars does.
 //!
-//! Polars' eager reader asserts, in builds with debug assertions, that no column is of a type that its scan reads
+//! Polars' eager reader is not used: in builds with debug assertions it panics on column types that Polars' scan reads
 //! (`Float16`, maps, repeated fields).
 
 use std::io::Cursor;
@@ -13,26 +13,26 @@ use polars_buffer::Buffer;
 use polars_core::utils::arrow::datatypes::Field as ArrowField;
 use polars_parquet::read::{ColumnChunkMetadata, Filter, PageReader, RowGroupMetadata};
 
-use super::opened::OpenedFile;
-use super::pages::{Pages, size};
+use super::column_pages::{ColumnPages, checked_size};
+use super::open_file::OpenFile;
 
-/// Values that a column chunk may claim to hold without being counted.
-const UNCOUNTED: usize = 1 << 20;
+/// The number of values that a column chunk may claim without its pages being counted.
+const MAX_UNCHECKED_VALUES: usize = 1 << 20;
 
 /// A row group of an open file.
 pub(super) struct RowGroup<'a> {
-    pub(super) file: &'a OpenedFile,
+    pub(super) file: &'a OpenFile,
     pub(super) metadata: &'a RowGroupMetadata,
-    /// Its place in the file, for errors.
+    /// The index of the row group in the file, for errors.
     pub(super) index: usize,
 }
 
-/// Where the pages of a row group are.
+/// The positions of a row group's pages.
 pub(super) struct RowGroupPages {
-    /// Those of flat columns, in the schema's order.
-    pub(super) columns: Vec<Option<Pages>>,
-    /// Size of all pages when they are decompressed.
-    pub(super) bytes: usize,
+    /// The pages of each column, in the schema's order; `None` for columns that are not flat.
+    pub(super) columns: Vec<Option<ColumnPages>>,
+    /// The size of all pages after decompression.
+    pub(super) decompressed_bytes: usize,
 }
 
 impl RowGroup<'_> {
@@ -42,17 +42,17 @@ impl RowGroup<'_> {
     ///
     /// If a flat column has fewer rows than the row group claims.
     pub(super) fn pages(&self, schema: &ArrowSchema) -> PolarsResult<RowGroupPages> {
-        let mut all = RowGroupPages { columns: Vec::new(), bytes: 0 };
+        let mut all = RowGroupPages { columns: Vec::new(), decompressed_bytes: 0 };
         for field in schema.iter_values() {
             let mut flat = None;
             for chunk in self.metadata.columns_under_root_iter(&field.name).into_iter().flatten() {
-                let pages = Pages::of(self.file, chunk)?;
-                all.bytes = all.bytes.saturating_add(pages.bytes());
+                let pages = ColumnPages::read_headers(self.file, chunk)?;
+                all.decompressed_bytes = all.decompressed_bytes.saturating_add(pages.decompressed_bytes());
                 flat = Some(pages);
             }
             let flat = flat.filter(|_| self.is_flat(field));
             if let Some(pages) = &flat {
-                self.check_rows(field, self.metadata.num_rows(), pages.values())?;
+                self.check_rows(field, self.metadata.num_rows(), pages.value_count())?;
             }
             all.columns.push(flat);
         }
@@ -60,46 +60,47 @@ impl RowGroup<'_> {
         Ok(all)
     }
 
-    /// Whether a field has one column chunk, with a value a row.
+    /// Whether a field has one column chunk, with one value per row.
     fn is_flat(&self, field: &ArrowField) -> bool {
         let mut chunks = self.metadata.columns_under_root_iter(&field.name).into_iter().flatten();
         let first = chunks.next().is_some_and(|chunk| chunk.descriptor().descriptor.max_rep_level == 0);
         first && chunks.next().is_none() && !field.dtype().is_nested()
     }
 
-    fn check_rows(&self, field: &ArrowField, claimed: usize, held: usize) -> PolarsResult<()> {
+    fn check_rows(&self, field: &ArrowField, claimed: usize, found: usize) -> PolarsResult<()> {
         polars_ensure!(
-            claimed <= held,
-            ComputeError: "`{}` is damaged: row group {} claims {claimed} rows, and its column `{}` has {held}: get a new \
-                           copy of it", self.file.path().display(), self.index, field.name
+            claimed <= found,
+            ComputeError: "`{}` is damaged: row group {} claims {claimed} rows, and its column `{}` has {found}: get a \
+                           new copy of it", self.file.path().display(), self.index, field.name
         );
         Ok(())
     }
 
-    /// Decodes rows of a column.
-    pub(super) fn column(
+    /// Decodes rows of a column. With `pages`, only the pages that hold these rows are read.
+    pub(super) fn decode_column(
         &self,
         field: &ArrowField,
         rows: &Range<usize>,
-        pages: Option<&Pages>,
+        pages: Option<&ColumnPages>,
     ) -> PolarsResult<Column> {
         let Some(chunks) = self.metadata.columns_under_root_iter(&field.name) else {
             return Ok(Column::full_null(field.name.clone(), rows.len(), &DataType::from_arrow_field(field)));
         };
-        let mut within = rows.clone();
+        let mut rows_in_pages = rows.clone();
         let chunks = chunks.map(|chunk| {
             let bytes = match pages {
                 Some(pages) => {
                     let (bytes, rows) = pages.read(self.file, rows)?;
-                    within = rows;
+                    rows_in_pages = rows;
                     bytes
                 }
                 None => {
                     let bytes = self.file.read(&chunk.byte_range())?;
-                    // Polars takes memory for as many values before it decodes them.
-                    let claimed = size(chunk.num_values())?;
-                    if (if self.is_flat(field) { claimed.min(rows.len()) } else { claimed }) > UNCOUNTED {
-                        count(chunk, &bytes)?;
+                    // Polars allocates memory for the claimed number of values before it decodes them.
+                    let claimed = checked_size(chunk.num_values())?;
+                    let allocated = if self.is_flat(field) { claimed.min(rows.len()) } else { claimed };
+                    if allocated > MAX_UNCHECKED_VALUES {
+                        check_value_count(chunk, &bytes)?;
                     }
                     bytes
                 }
@@ -107,9 +108,9 @@ impl RowGroup<'_> {
             Ok((chunk, bytes))
         });
         let chunks = chunks.collect::<PolarsResult<Vec<_>>>()?;
-        let filter = Filter::new_ranged(within.start, within.end);
+        let filter = Filter::new_ranged(rows_in_pages.start, rows_in_pages.end);
         let (arrays, _) = to_deserializer(chunks, field.clone(), Some(filter))?;
-        // A range of rows never gives more of them.
+        // The filter lets no more rows through than it has: only fewer are possible.
         self.check_rows(field, rows.len(), arrays.iter().map(|array| array.len()).sum())?;
         let mut series = Series::try_from((field, arrays))?;
         if let Some([index]) = self.metadata.columns_idxs_under_root_iter(&field.name) {
@@ -120,7 +121,7 @@ impl RowGroup<'_> {
 }
 
 /// Fails if a column chunk claims more values than its pages do.
-fn count(chunk: &ColumnChunkMetadata, bytes: &Buffer<u8>) -> PolarsResult<()> {
+fn check_value_count(chunk: &ColumnChunkMetadata, bytes: &Buffer<u8>) -> PolarsResult<()> {
     PageReader::new(Cursor::new(bytes.clone()), chunk, Vec::new(), usize::MAX).try_for_each(|page| page.map(drop))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! [`Cells`]: one piece of a column, read cell by cell.
+//! [`ColumnCells`]: a contiguous part of a column; and [`CellDeserializer`]: a serde deserializer of one cell.
 
 use std::ops::Range;
 
@@ -12,48 +12,48 @@ use serde::forward_to_deserialize_any;
 
 use super::error::RowError;
 
-/// Numbers and which of them are there.
-pub(super) struct Numbers<'a, T> {
+/// The numbers of a column and their validity.
+pub(super) struct NumberCells<'a, T> {
     values: &'a [T],
     valid: Option<&'a Bitmap>,
-    /// Where in the bitmap the first one stands.
-    shift: usize,
+    /// The position of the first value in the bitmap.
+    offset: usize,
 }
 
-impl<T: Copy> Numbers<'_, T> {
+impl<T: Copy> NumberCells<'_, T> {
     #[inline(always)]
     fn get(&self, index: usize) -> Option<T> {
-        self.valid.is_none_or(|valid| valid.get_bit(self.shift + index)).then(|| self.values[index])
+        self.valid.is_none_or(|valid| valid.get_bit(self.offset + index)).then(|| self.values[index])
     }
 }
 
-/// The cells of a column's piece, from some row on.
-pub(super) enum Cells<'a> {
+/// The cells of one buffer of a column, from some row on. A `usize` is the position of that row in the array.
+pub(super) enum ColumnCells<'a> {
     Null,
     Bool(&'a BooleanArray, usize),
-    I8(Numbers<'a, i8>),
-    I16(Numbers<'a, i16>),
-    I32(Numbers<'a, i32>),
-    I64(Numbers<'a, i64>),
-    I128(Numbers<'a, i128>),
-    U8(Numbers<'a, u8>),
-    U16(Numbers<'a, u16>),
-    U32(Numbers<'a, u32>),
-    U64(Numbers<'a, u64>),
-    U128(Numbers<'a, u128>),
-    F32(Numbers<'a, f32>),
-    F64(Numbers<'a, f64>),
+    I8(NumberCells<'a, i8>),
+    I16(NumberCells<'a, i16>),
+    I32(NumberCells<'a, i32>),
+    I64(NumberCells<'a, i64>),
+    I128(NumberCells<'a, i128>),
+    U8(NumberCells<'a, u8>),
+    U16(NumberCells<'a, u16>),
+    U32(NumberCells<'a, u32>),
+    U64(NumberCells<'a, u64>),
+    U128(NumberCells<'a, u128>),
+    F32(NumberCells<'a, f32>),
+    F64(NumberCells<'a, f64>),
     Text(&'a Utf8ViewArray, usize),
     Bytes(&'a BinaryViewArray, usize),
-    /// Of a type that is another one in memory: categories as texts, decimals and half floats as floats.
-    Texts(StringChunked),
-    Floats(Float64Chunked),
-    /// Of a type that no field can hold.
+    /// A copy with another type: categories as strings, decimals and half floats as `f64`.
+    CastText(StringChunked),
+    CastFloat(Float64Chunked),
+    /// A type that no field can have.
     Unreadable(&'a DataType),
 }
 
-impl<'a> Cells<'a> {
-    /// The piece of the column that holds the first of these rows, from that on; and the row after its last one.
+impl<'a> ColumnCells<'a> {
+    /// The cells of the buffer that has the first of these rows, from that row on; and the row behind the last of them.
     pub(super) fn at(
         column: &'a Series,
         Range { start: row, end: last }: Range<usize>,
@@ -63,29 +63,35 @@ impl<'a> Cells<'a> {
             let end = start + array.len();
             if row < end {
                 let end = end.min(last);
-                return Ok((Self::of(column, array.as_ref(), row - start, row, end)?, end));
+                return Ok((Self::from_array(column, array.as_ref(), row - start, row, end)?, end));
             }
             start = end;
         }
         Ok((Self::Null, usize::MAX))
     }
 
-    fn of(column: &'a Series, array: &'a dyn Array, index: usize, row: usize, end: usize) -> Result<Self, String> {
-        fn numbers<T: NativeType>(array: &dyn Array, index: usize) -> Option<Numbers<'_, T>> {
+    fn from_array(
+        column: &'a Series,
+        array: &'a dyn Array,
+        index: usize,
+        row: usize,
+        end: usize,
+    ) -> Result<Self, String> {
+        fn numbers<T: NativeType>(array: &dyn Array, index: usize) -> Option<NumberCells<'_, T>> {
             let array: &PrimitiveArray<T> = array.as_any().downcast_ref()?;
             let valid = array.validity().filter(|valid| valid.unset_bits() > 0);
-            Some(Numbers { values: &array.values().as_slice()[index..], valid, shift: index })
+            Some(NumberCells { values: &array.values().as_slice()[index..], valid, offset: index })
         }
         let dtype = column.dtype();
-        let piece = || column.slice(crate::frame::rows::offset(row), end - row);
-        let failed = |error: PolarsError| format!("the column `{}`: {error}", column.name());
+        let copied = || column.slice(crate::frame::rows::slice_offset(row), end - row);
+        let column_error = |error: PolarsError| format!("the column `{}`: {error}", column.name());
         if dtype.is_categorical() || dtype.is_enum() {
-            let texts = piece().cast(&DataType::String).map_err(failed)?;
-            return texts.str().cloned().map(Self::Texts).map_err(failed);
+            let texts = copied().cast(&DataType::String).map_err(column_error)?;
+            return texts.str().cloned().map(Self::CastText).map_err(column_error);
         }
         if dtype.is_decimal() || matches!(dtype, DataType::Float16) {
-            let floats = piece().cast(&DataType::Float64).map_err(failed)?;
-            return floats.f64().cloned().map(Self::Floats).map_err(failed);
+            let floats = copied().cast(&DataType::Float64).map_err(column_error)?;
+            return floats.f64().cloned().map(Self::CastFloat).map_err(column_error);
         }
         let cells = match dtype.to_physical() {
             DataType::Null => Some(Self::Null),
@@ -110,45 +116,45 @@ impl<'a> Cells<'a> {
     }
 
     fn is_null(&self, index: usize) -> bool {
-        macro_rules! there {
+        macro_rules! is_valid {
             ($cells:expr) => {
                 $cells.get(index).is_some()
             };
         }
-        let there = match self {
+        let is_valid = match self {
             Self::Null => false,
-            Self::Bool(array, shift) => array.is_valid(index + shift),
-            Self::I8(cells) => there!(cells),
-            Self::I16(cells) => there!(cells),
-            Self::I32(cells) => there!(cells),
-            Self::I64(cells) => there!(cells),
-            Self::I128(cells) => there!(cells),
-            Self::U8(cells) => there!(cells),
-            Self::U16(cells) => there!(cells),
-            Self::U32(cells) => there!(cells),
-            Self::U64(cells) => there!(cells),
-            Self::U128(cells) => there!(cells),
-            Self::F32(cells) => there!(cells),
-            Self::F64(cells) => there!(cells),
-            Self::Text(array, shift) => array.is_valid(index + shift),
-            Self::Bytes(array, shift) => array.is_valid(index + shift),
-            Self::Texts(cells) => there!(cells),
-            Self::Floats(cells) => there!(cells),
+            Self::Bool(array, offset) => array.is_valid(index + offset),
+            Self::I8(cells) => is_valid!(cells),
+            Self::I16(cells) => is_valid!(cells),
+            Self::I32(cells) => is_valid!(cells),
+            Self::I64(cells) => is_valid!(cells),
+            Self::I128(cells) => is_valid!(cells),
+            Self::U8(cells) => is_valid!(cells),
+            Self::U16(cells) => is_valid!(cells),
+            Self::U32(cells) => is_valid!(cells),
+            Self::U64(cells) => is_valid!(cells),
+            Self::U128(cells) => is_valid!(cells),
+            Self::F32(cells) => is_valid!(cells),
+            Self::F64(cells) => is_valid!(cells),
+            Self::Text(array, offset) => array.is_valid(index + offset),
+            Self::Bytes(array, offset) => array.is_valid(index + offset),
+            Self::CastText(cells) => is_valid!(cells),
+            Self::CastFloat(cells) => is_valid!(cells),
             Self::Unreadable(_) => true,
         };
-        !there
+        !is_valid
     }
 }
 
-/// One cell of a row.
+/// One cell of a row: a serde deserializer.
 #[derive(Clone, Copy)]
-pub(super) struct Cell<'c, 'a> {
-    pub(super) cells: &'c Cells<'a>,
+pub(super) struct CellDeserializer<'c, 'a> {
+    pub(super) cells: &'c ColumnCells<'a>,
     pub(super) index: usize,
 }
 
-impl<'a> Cell<'_, 'a> {
-    /// Gives the value to the visitor; `None` without having asked it anything where it is null.
+impl<'a> CellDeserializer<'_, 'a> {
+    /// Passes the value to the visitor, or returns the visitor unused if the cell is null.
     #[inline(always)]
     fn visit<V: Visitor<'a>>(self, visitor: V) -> Result<Result<V::Value, RowError>, V> {
         macro_rules! value {
@@ -161,36 +167,36 @@ impl<'a> Cell<'_, 'a> {
         }
         let index = self.index;
         match self.cells {
-            Cells::Null => Err(visitor),
-            Cells::Bool(array, shift) => value!(array.get(index + shift), visit_bool),
-            Cells::I8(cells) => value!(cells.get(index), visit_i8),
-            Cells::I16(cells) => value!(cells.get(index), visit_i16),
-            Cells::I32(cells) => value!(cells.get(index), visit_i32),
-            Cells::I64(cells) => value!(cells.get(index), visit_i64),
-            Cells::I128(cells) => value!(cells.get(index), visit_i128),
-            Cells::U8(cells) => value!(cells.get(index), visit_u8),
-            Cells::U16(cells) => value!(cells.get(index), visit_u16),
-            Cells::U32(cells) => value!(cells.get(index), visit_u32),
-            Cells::U64(cells) => value!(cells.get(index), visit_u64),
-            Cells::U128(cells) => value!(cells.get(index), visit_u128),
-            Cells::F32(cells) => value!(cells.get(index), visit_f32),
-            Cells::F64(cells) => value!(cells.get(index), visit_f64),
-            Cells::Text(array, shift) => value!(array.get(index + shift), visit_borrowed_str),
-            Cells::Bytes(array, shift) => value!(array.get(index + shift), visit_borrowed_bytes),
-            Cells::Texts(cells) => value!(cells.get(index), visit_str),
-            Cells::Floats(cells) => value!(cells.get(index), visit_f64),
-            Cells::Unreadable(dtype) => Ok(Err(RowError::unreadable(dtype))),
+            ColumnCells::Null => Err(visitor),
+            ColumnCells::Bool(array, offset) => value!(array.get(index + offset), visit_bool),
+            ColumnCells::I8(cells) => value!(cells.get(index), visit_i8),
+            ColumnCells::I16(cells) => value!(cells.get(index), visit_i16),
+            ColumnCells::I32(cells) => value!(cells.get(index), visit_i32),
+            ColumnCells::I64(cells) => value!(cells.get(index), visit_i64),
+            ColumnCells::I128(cells) => value!(cells.get(index), visit_i128),
+            ColumnCells::U8(cells) => value!(cells.get(index), visit_u8),
+            ColumnCells::U16(cells) => value!(cells.get(index), visit_u16),
+            ColumnCells::U32(cells) => value!(cells.get(index), visit_u32),
+            ColumnCells::U64(cells) => value!(cells.get(index), visit_u64),
+            ColumnCells::U128(cells) => value!(cells.get(index), visit_u128),
+            ColumnCells::F32(cells) => value!(cells.get(index), visit_f32),
+            ColumnCells::F64(cells) => value!(cells.get(index), visit_f64),
+            ColumnCells::Text(array, offset) => value!(array.get(index + offset), visit_borrowed_str),
+            ColumnCells::Bytes(array, offset) => value!(array.get(index + offset), visit_borrowed_bytes),
+            ColumnCells::CastText(cells) => value!(cells.get(index), visit_str),
+            ColumnCells::CastFloat(cells) => value!(cells.get(index), visit_f64),
+            ColumnCells::Unreadable(dtype) => Ok(Err(RowError::unreadable(dtype))),
         }
     }
 }
 
-impl<'de> Cell<'_, 'de> {
-    /// A value that must be there, of a column whose type is not the field's: rarely, so that what is inlined for each
-    /// field stays short.
+impl<'de> CellDeserializer<'_, 'de> {
+    /// Passes a value that must not be null to the visitor, for a column of another type than the field's. This is
+    /// rare: not inlined, so that the code inlined for each field stays short.
     #[inline(never)]
     fn required<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
         self.visit(visitor).unwrap_or_else(|_| {
-            Err(RowError::custom("it is null, for which its field has no room: make the field an `Option`"))
+            Err(RowError::custom("it is null, and its field cannot be null: make the field an `Option`"))
         })
     }
 }
@@ -204,12 +210,12 @@ macro_rules! required {
     )*};
 }
 
-/// The way of a field of the column's own type: one comparison, and the value.
-macro_rules! of_the_same_type {
+/// Methods for a field of the column's own type: one comparison of the variant, and the value.
+macro_rules! same_type {
     ($($method:ident $visit:ident $variant:ident;)*) => {$(
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-            if let Cells::$variant(cells) = self.cells
+            if let ColumnCells::$variant(cells) = self.cells
                 && let Some(value) = cells.get(self.index)
             {
                 return visitor.$visit(value);
@@ -223,8 +229,8 @@ macro_rules! text {
     ($($method:ident)*) => {$(
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-            if let Cells::Text(array, shift) = self.cells
-                && let Some(text) = array.get(self.index + shift)
+            if let ColumnCells::Text(array, offset) = self.cells
+                && let Some(text) = array.get(self.index + offset)
             {
                 return visitor.visit_borrowed_str(text);
             }
@@ -233,10 +239,10 @@ macro_rules! text {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Cell<'_, 'de> {
+impl<'de> Deserializer<'de> for CellDeserializer<'_, 'de> {
     type Error = RowError;
 
-    of_the_same_type! {
+    same_type! {
         deserialize_i8 visit_i8 I8;
         deserialize_i16 visit_i16 I16;
         deserialize_i32 visit_i32 I32;
@@ -279,8 +285,8 @@ impl<'de> Deserializer<'de> for Cell<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value, RowError> {
         let text = match self.cells {
-            Cells::Text(array, shift) => array.get(self.index + shift),
-            Cells::Texts(cells) => {
+            ColumnCells::Text(array, offset) => array.get(self.index + offset),
+            ColumnCells::CastText(cells) => {
                 let text = cells.get(self.index).ok_or_else(|| RowError::custom("it is null"))?;
                 return visitor.visit_enum(serde::de::value::StrDeserializer::new(text));
             }

@@ -1,10 +1,12 @@
-//! [`RowError`]: why a row is not of its type.
+//! [`RowError`]: the error of a row that cannot be read as its type.
 
 use std::fmt;
 
 use serde::de;
 
-/// Why a row is not of its type. One word long: cells that are read by the million return in registers.
+/// The error of a row that cannot be read as its type.
+///
+/// It is one pointer in size, so that the result of reading a cell is returned in registers.
 #[derive(Debug)]
 pub(super) struct RowError(Box<String>);
 
@@ -15,8 +17,8 @@ impl RowError {
 
     #[cold]
     pub(super) fn unreadable(dtype: &polars::prelude::DataType) -> Self {
-        let way = if dtype.is_nested() { "unnest it" } else { "cast it" };
-        Self::new(format!("it is {dtype}, which no field of a row can hold: {way}, or leave the field away"))
+        let fix = if dtype.is_nested() { "unnest it" } else { "cast it" };
+        Self::new(format!("it is {dtype}, which no field of a row can hold: {fix}, or leave the field away"))
     }
 
     #[cold]

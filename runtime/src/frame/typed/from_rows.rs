@@ -1,40 +1,40 @@
-//! [`FromRows`]: what the results of rows become.
+//! [`FromRows`]: the collections that the results of `map_rows` become.
 
 use std::sync::Arc;
 
 use polars::prelude::*;
 use serde::ser::Serialize;
 
-use super::table::Table;
+use super::table::TableBuilder;
 use crate::chunks::gather::GatherError;
 use crate::frame::rows::Rows;
 
-/// What the results of [`map_rows`](crate::FrameChunks::map_rows) can become: a `Vec` of them; and, where serde can
-/// serialize them, a `DataFrame` or a `Series`.
+/// The types that the results of [`map_rows`](crate::FrameChunks::map_rows) can become: a `Vec`, and, if the results
+/// implement `serde::Serialize`, a `DataFrame` or a `Series`.
 #[diagnostic::on_unimplemented(
     message = "results of type `{T}` cannot become `{Self}`",
     label = "cannot be made of rows' results",
     note = "`map_rows` gives a `Vec`, or, of what implements `serde::Serialize`, a `DataFrame` or `Series`"
 )]
 pub trait FromRows<T>: sealed::Sealed + Sized {
-    /// What a chunk's results are gathered in.
+    /// Collects the results of one chunk.
     #[doc(hidden)]
     type Builder;
-    /// A chunk's results.
+    /// The results of one chunk.
     #[doc(hidden)]
-    type Part: Send;
+    type ChunkResults: Send;
     #[doc(hidden)]
     fn builder(rows: usize) -> Self::Builder;
     #[doc(hidden)]
     fn push(builder: &mut Self::Builder, result: T) -> Result<(), String>;
     #[doc(hidden)]
-    fn part(builder: Self::Builder) -> PolarsResult<Self::Part>;
+    fn finish(builder: Self::Builder) -> PolarsResult<Self::ChunkResults>;
     #[doc(hidden)]
-    fn join(parts: Vec<Self::Part>, schema: Option<&Schema>) -> Result<Self, GatherError>;
-    /// In one buffer a column, where it has columns.
+    fn join(parts: Vec<Self::ChunkResults>, schema: Option<&Schema>) -> Result<Self, GatherError>;
+    /// Copies each column into one contiguous buffer. A `Vec` is returned as it is.
     #[doc(hidden)]
     #[must_use]
-    fn in_one_piece(self) -> Self;
+    fn rechunked(self) -> Self;
 }
 
 mod sealed {
@@ -46,7 +46,7 @@ mod sealed {
 
 impl<T: Send> FromRows<T> for Vec<T> {
     type Builder = Vec<T>;
-    type Part = Vec<T>;
+    type ChunkResults = Vec<T>;
 
     fn builder(rows: usize) -> Vec<T> {
         Vec::with_capacity(rows)
@@ -58,7 +58,7 @@ impl<T: Send> FromRows<T> for Vec<T> {
         Ok(())
     }
 
-    fn part(builder: Vec<T>) -> PolarsResult<Vec<T>> {
+    fn finish(builder: Vec<T>) -> PolarsResult<Vec<T>> {
         Ok(builder)
     }
 
@@ -73,57 +73,57 @@ impl<T: Send> FromRows<T> for Vec<T> {
         Ok(all)
     }
 
-    fn in_one_piece(self) -> Self {
+    fn rechunked(self) -> Self {
         self
     }
 }
 
 impl<T: Serialize> FromRows<T> for DataFrame {
-    type Builder = Table;
-    type Part = DataFrame;
+    type Builder = TableBuilder;
+    type ChunkResults = DataFrame;
 
-    fn builder(rows: usize) -> Table {
-        Table::new(rows)
+    fn builder(rows: usize) -> TableBuilder {
+        TableBuilder::new(rows)
     }
 
     #[inline]
-    fn push(builder: &mut Table, result: T) -> Result<(), String> {
+    fn push(builder: &mut TableBuilder, result: T) -> Result<(), String> {
         builder.push(&result)
     }
 
-    fn part(builder: Table) -> PolarsResult<DataFrame> {
+    fn finish(builder: TableBuilder) -> PolarsResult<DataFrame> {
         builder.finish()
     }
 
     fn join(mut parts: Vec<DataFrame>, schema: Option<&Schema>) -> Result<Self, GatherError> {
-        // Of no row at all, or of `None`s alone, nothing says which columns there would have been.
+        // A part without rows, or with `None`s only, has no columns: it takes those of the others.
         let known = parts.iter().find(|part| part.width() > 0).map(|part| Arc::clone(part.schema()));
         if let Some(schema) = schema.or(known.as_deref()) {
-            let unknown = parts.iter_mut().filter(|part| part.width() == 0);
-            unknown.for_each(|part| *part = DataFrame::full_null(schema, part.height()));
+            let without_columns = parts.iter_mut().filter(|part| part.width() == 0);
+            without_columns.for_each(|part| *part = DataFrame::full_null(schema, part.height()));
         }
         Rows::stack(parts, schema)
     }
 
-    fn in_one_piece(self) -> Self {
-        Rows::in_one_piece(self)
+    fn rechunked(self) -> Self {
+        Rows::rechunked(self)
     }
 }
 
 impl<T: Serialize> FromRows<T> for Series {
-    type Builder = Table;
-    type Part = Series;
+    type Builder = TableBuilder;
+    type ChunkResults = Series;
 
-    fn builder(rows: usize) -> Table {
-        Table::new(rows)
+    fn builder(rows: usize) -> TableBuilder {
+        TableBuilder::new(rows)
     }
 
     #[inline]
-    fn push(builder: &mut Table, result: T) -> Result<(), String> {
+    fn push(builder: &mut TableBuilder, result: T) -> Result<(), String> {
         builder.push(&result)
     }
 
-    fn part(builder: Table) -> PolarsResult<Series> {
+    fn finish(builder: TableBuilder) -> PolarsResult<Series> {
         let frame = builder.finish()?;
         match frame.width() {
             0 => Ok(Series::new_null("".into(), frame.height())),
@@ -136,7 +136,7 @@ impl<T: Serialize> FromRows<T> for Series {
         Rows::stack(parts, schema)
     }
 
-    fn in_one_piece(self) -> Self {
-        Rows::in_one_piece(self)
+    fn rechunked(self) -> Self {
+        Rows::rechunked(self)
     }
 }

@@ -1,13 +1,15 @@
-//! Rows as values of a type of the user's: a serde deserializer over the columns, without a value in between.
+//! Typed rows, `map_rows`: a serde deserializer that reads a row's fields directly from the columns.
 //!
-//! A row's fields are read by position once the first row has shown that each of them has its column; serde then
-//! compares no names. Texts are lent from the frame, so a row type may hold `&str`.
-#![allow(clippy::inline_always, reason = "a cell is read in some nanoseconds: a call would double that")]
-#![allow(clippy::box_collection, reason = "an error as small as a pointer keeps the way without one short")]
+//! The first row is read by the names of the columns. Once it has shown that each field of the row type has a column,
+//! the fields are read by position, and serde compares no names. Strings are borrowed from the frame, so a row type may
+//! have `&str` fields.
+#![allow(clippy::inline_always, reason = "a cell is read in a few nanoseconds: a call would double that")]
+#![allow(clippy::box_collection, reason = "an error of one pointer keeps the success path short")]
 
 mod cells;
 mod error;
 mod from_rows;
+mod ordered_row;
 mod row;
 mod table;
 
@@ -18,30 +20,33 @@ use polars::prelude::*;
 use serde::de::Deserialize;
 
 use super::chunks::FrameChunks;
-use super::error::{BadCut, ChunkError, Misfit};
-use super::plan::{ByRows, Pieces};
+use super::error::{ChunkError, ChunkMismatch, FrameError};
+use super::plan::{ByRows, ChunkPlan};
+use crate::chunks::gather::GatherError;
 
 pub use from_rows::FromRows;
 
-use cells::Cells;
+use cells::ColumnCells;
 use error::RowError;
-use row::Reader;
+use row::RowReader;
 
 impl<'a> FrameChunks<'a, DataFrame, ByRows> {
-    /// Maps each row, as a value of a type that serde can deserialize, to a value.
+    /// Maps each row, as a value of a type that implements `serde::Deserialize`, to a value.
     ///
-    /// A row is a struct whose fields are columns by name, a tuple of all columns by position, or, of one column, the
-    /// value itself. Fields that may be null are `Option`s; `&str` fields borrow from the frame. Temporal columns give
-    /// the integer that is stored (a `Datetime` in microseconds: an `i64`), decimals an `f64`, categoricals and enums
-    /// their text. Nested columns cannot be read, but may stand beside the others.
+    /// A row type is a struct whose fields are columns by name, a tuple of all columns by position, or, for a frame of
+    /// one column, the type of the value. Fields that may be null are `Option`s, and `&str` fields borrow from the
+    /// frame. Temporal columns give the integer that they store (a `Datetime` in microseconds: an `i64`), decimals an
+    /// `f64`, and categoricals and enums their text. Nested columns cannot be read; the frame may have them if no field
+    /// names them.
     ///
-    /// The results become a `Vec`, or, where serde can serialize them, a `Series` or a `DataFrame`, whose columns are
-    /// a struct's fields. A `None` is null in all of them. What no value shows is `Null`, or not there at all where
-    /// there are no rows: declare it by [`schema`](Self::schema).
+    /// The results become a `Vec`, or, if they implement `serde::Serialize`, a `Series`, or a `DataFrame` with a column
+    /// for each field of a struct. `None` becomes null. A column without any value has the type `Null`, and without
+    /// rows there is no column: declare it with [`schema`](Self::schema).
     ///
     /// # Errors
     ///
-    /// [`ChunkError`] for the first row that does not fit its type, which the text names, and if the function panics.
+    /// [`ChunkError`] for the first row that cannot be read as its type, with the row's number, and if the function
+    /// panics.
     ///
     /// # Examples
     ///
@@ -71,53 +76,61 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     /// # }
     /// ```
     #[track_caller]
+    #[doc(alias = "apply")]
+    #[doc(alias = "iterrows")]
+    #[doc(alias = "itertuples")]
     pub fn map_rows<R, T, O>(self, f: impl Fn(R) -> T + Sync) -> Result<O, ChunkError>
     where
         R: Deserialize<'a>,
         O: FromRows<T>,
     {
-        if self.plan.overlaps() {
-            return Err(BadCut::Asked("a row by itself sees no other: leave the overlap away, or use `map`").into());
+        if self.strategy.has_overlap() {
+            return Err(FrameError::InvalidRequest(
+                "`map_rows` maps single rows and has no overlap: leave the overlap away, or use `map`",
+            )
+            .into());
         }
-        let pieces = self.pieces()?;
-        let parts = self.run(&pieces, type_name_of_val(&f), |piece| -> Result<O::Part, Misfit> {
-            let rows = Pieces::<DataFrame>::rows(&pieces, piece);
-            let mut built = O::builder(rows.len());
-            each(self.whole, rows, |row: R| O::push(&mut built, f(row))).map_err(Misfit::Own)?;
-            O::part(built).map_err(|error| Misfit::Own(error.to_string()))
-        })?;
-        let misfit = |misfit: crate::chunks::gather::GatherError| {
-            let chunk = misfit.chunk();
-            ChunkError::new(chunk, Pieces::<DataFrame>::rows(&pieces, chunk), Misfit::Others(misfit))
+        let plan = self.make_plan()?;
+        let parts =
+            self.run_chunks(&plan, type_name_of_val(&f), |chunk| -> Result<O::ChunkResults, ChunkMismatch> {
+                let rows = ChunkPlan::<DataFrame>::rows(&plan, chunk);
+                let mut builder = O::builder(rows.len());
+                for_each_row(self.frame, rows, |row: R| O::push(&mut builder, f(row)))
+                    .map_err(ChunkMismatch::WithinChunk)?;
+                O::finish(builder).map_err(|error| ChunkMismatch::WithinChunk(error.to_string()))
+            })?;
+        let chunk_error = |mismatch: GatherError| {
+            let chunk = mismatch.chunk();
+            ChunkError::new(chunk, ChunkPlan::<DataFrame>::rows(&plan, chunk), ChunkMismatch::OtherChunks(mismatch))
         };
-        let joined = O::join(parts, self.declared()).map_err(misfit)?;
-        Ok(if self.rechunk { joined.in_one_piece() } else { joined })
+        let joined = O::join(parts, self.declared_schema()).map_err(chunk_error)?;
+        Ok(if self.rechunk { joined.rechunked() } else { joined })
     }
 }
 
-/// Reads these rows of a frame, one after the other.
-fn each<'a, R: Deserialize<'a>>(
+/// Calls `take` with these rows of a frame, in order.
+fn for_each_row<'a, R: Deserialize<'a>>(
     frame: &'a DataFrame,
     rows: Range<usize>,
     mut take: impl FnMut(R) -> Result<(), String>,
 ) -> Result<(), String> {
     let columns: Vec<&'a Series> = frame.columns().iter().map(Column::as_materialized_series).collect();
     let names: Vec<&'a str> = columns.iter().map(|column| column.name().as_str()).collect();
-    let mut reader = Reader::new(&names);
+    let mut reader = RowReader::new(&names);
     let mut start = rows.start;
     while start < rows.end {
-        // Up to where one of the columns' pieces ends, so that each cell is an index away.
+        // Ends where the buffer of one of the columns ends, so that a cell is read by one index in its column's buffer.
         let mut end = rows.end;
         let mut cells = Vec::with_capacity(columns.len());
         for column in &columns {
-            let (column, last) = Cells::at(column, start..rows.end)?;
+            let (column, last) = ColumnCells::at(column, start..rows.end)?;
             cells.push(column);
             end = end.min(last);
         }
         let mut next = 0;
         while next < end - start {
-            if let Some(ordered) = reader.ordered(&cells) {
-                // The one call of its kind, so that it is inlined and the row stays in registers.
+            if let Some(ordered) = reader.ordered_columns(&cells) {
+                // The only call of this `deserialize`, so that it is inlined and the row stays in registers.
                 while next < end - start
                     && let Ok(row) = R::deserialize(ordered.row(next))
                 {
@@ -127,11 +140,12 @@ fn each<'a, R: Deserialize<'a>>(
                 if next == end - start {
                     break;
                 }
-                // By name again: for the error's text, or as the type knows its fields by name alone.
-                reader.by_name();
+                // Reads the row again by name: for an error that names the column, or because the type can be
+                // deserialized by name only.
+                reader.use_names();
             }
-            let named = |error: RowError| format!("row {}: {error}", start + next);
-            take(reader.read(&cells, next).map_err(named)?)?;
+            let name_row = |error: RowError| format!("row {}: {error}", start + next);
+            take(reader.read(&cells, next).map_err(name_row)?)?;
             next += 1;
         }
         start = end;

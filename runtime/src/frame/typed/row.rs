@@ -1,190 +1,99 @@
-//! [`Reader`]: rows as serde sees them.
+//! [`RowReader`]: reads rows as values of a type that serde can deserialize.
 
-use std::cell::{Cell as Flag, OnceCell};
+use std::cell::{Cell, OnceCell};
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::cells::{Cell, Cells};
+use super::cells::{CellDeserializer, ColumnCells};
 use super::error::RowError;
+use super::ordered_row::OrderedColumns;
 
 /// Reads rows of one type.
-pub(super) struct Reader<'n, 'a> {
+pub(super) struct RowReader<'n, 'a> {
     names: &'n [&'a str],
+    /// The indices of all columns.
     all: Vec<usize>,
-    /// The columns of the struct's fields, in their order.
+    /// The indices of the columns of the struct's fields, in the order of the fields.
     fields: OnceCell<Vec<usize>>,
-    /// Whether each field has its column.
-    complete: Flag<bool>,
-    /// Whether rows must be read by name.
-    ///
-    /// At first they are: two of the names may be aliases of one field, which serde then refuses.
+    /// Whether each field has a column.
+    has_all_fields: Cell<bool>,
+    /// Whether rows are read by name. The first row always is: two of the names may be aliases of one field, which
+    /// serde reports as an error.
     by_name: bool,
-    settled: bool,
+    /// Whether the first row has decided on `by_name`.
+    is_decided: bool,
 }
 
-impl<'n, 'a> Reader<'n, 'a> {
+impl<'n, 'a> RowReader<'n, 'a> {
     pub(super) fn new(names: &'n [&'a str]) -> Self {
         Self {
             names,
             all: (0..names.len()).collect(),
             fields: OnceCell::new(),
-            complete: Flag::new(false),
+            has_all_fields: Cell::new(false),
             by_name: true,
-            settled: false,
+            is_decided: false,
         }
     }
 
-    /// Reads a row by its columns' names.
+    /// Reads a row by the names of its columns.
     #[inline(always)]
-    pub(super) fn read<R: Deserialize<'a>>(&mut self, cells: &[Cells<'a>], index: usize) -> Result<R, RowError> {
-        let read = R::deserialize(Row { reader: self, cells, index })?;
-        if !self.settled {
-            self.settled = true;
-            self.by_name = !self.complete.get();
+    pub(super) fn read<R: Deserialize<'a>>(&mut self, cells: &[ColumnCells<'a>], index: usize) -> Result<R, RowError> {
+        let read = R::deserialize(RowDeserializer { reader: self, cells, index })?;
+        if !self.is_decided {
+            self.is_decided = true;
+            self.by_name = !self.has_all_fields.get();
         }
         Ok(read)
     }
 
-    /// The cells of a struct's fields in their order, once a row has shown that each field has its column.
-    pub(super) fn ordered<'r>(&'r self, cells: &'r [Cells<'a>]) -> Option<Ordered<'r, 'a>> {
+    /// The columns in the order of the struct's fields, once a row has shown that each field has a column.
+    pub(super) fn ordered_columns<'r>(&'r self, cells: &'r [ColumnCells<'a>]) -> Option<OrderedColumns<'r, 'a>> {
         let fields = self.fields.get().filter(|_| !self.by_name)?;
-        Some(Ordered { reader: self, cells, fields: fields.iter().map(|&column| &cells[column]).collect() })
+        Some(OrderedColumns { reader: self, cells, fields: fields.iter().map(|&column| &cells[column]).collect() })
     }
 
-    /// Reads by name from now on.
+    /// Reads all further rows by name.
     #[cold]
-    pub(super) fn by_name(&mut self) {
+    pub(super) fn use_names(&mut self) {
         self.by_name = true;
     }
 
-    /// The columns of these fields, of those that have one.
+    /// The columns of these fields; fields without a column are skipped.
     fn columns_of(&self, fields: &'static [&'static str]) -> &[usize] {
         self.fields.get_or_init(|| {
-            let place = |field: &&str| self.names.iter().position(|name| name == field);
-            let found: Vec<usize> = fields.iter().filter_map(place).collect();
-            self.complete.set(found.len() == fields.len());
+            let column_of = |field: &&str| self.names.iter().position(|name| name == field);
+            let found: Vec<usize> = fields.iter().filter_map(column_of).collect();
+            self.has_all_fields.set(found.len() == fields.len());
             found
         })
     }
 }
 
-/// The cells of a struct's fields, in their order.
-pub(super) struct Ordered<'r, 'a> {
-    reader: &'r Reader<'r, 'a>,
-    cells: &'r [Cells<'a>],
-    fields: Vec<&'r Cells<'a>>,
-}
-
-impl<'a> Ordered<'_, 'a> {
-    #[inline(always)]
-    pub(super) fn row(&self, index: usize) -> OrderedRow<'_, 'a> {
-        OrderedRow { all: Row { reader: self.reader, cells: self.cells, index }, fields: &self.fields }
-    }
-}
-
-/// A row whose struct is read by position. Its errors name no column: whoever meets one reads by name again.
+/// One row, read by its columns' names: a serde deserializer.
 #[derive(Clone, Copy)]
-pub(super) struct OrderedRow<'r, 'a> {
-    all: Row<'r, 'a>,
-    fields: &'r [&'r Cells<'a>],
+pub(super) struct RowDeserializer<'r, 'a> {
+    pub(super) reader: &'r RowReader<'r, 'a>,
+    pub(super) cells: &'r [ColumnCells<'a>],
+    pub(super) index: usize,
 }
 
-macro_rules! as_by_name {
-    ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
-        fn $method<V: Visitor<'a>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, RowError> {
-            self.all.$method($($argument,)* visitor)
-        }
-    )*};
-}
-
-impl<'a> Deserializer<'a> for OrderedRow<'_, 'a> {
-    type Error = RowError;
-
-    #[inline(always)]
-    fn deserialize_struct<V: Visitor<'a>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, RowError> {
-        visitor.visit_seq(InOrder { fields: self.fields.iter(), index: self.all.index })
+impl<'r, 'a> RowDeserializer<'r, 'a> {
+    fn fields(self, columns: &'r [usize]) -> FieldAccess<'r, 'a> {
+        FieldAccess { row: self, columns, next: 0 }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, RowError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-        if self.all.cells.len() == 1 { self.all.deserialize_option(visitor) } else { visitor.visit_some(self) }
-    }
-
-    as_by_name! {
-        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
-        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
-        deserialize_bytes() deserialize_byte_buf() deserialize_unit() deserialize_seq() deserialize_map()
-        deserialize_identifier() deserialize_ignored_any()
-        deserialize_unit_struct(name: &'static str)
-        deserialize_tuple(length: usize)
-        deserialize_tuple_struct(name: &'static str, length: usize)
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
-    }
-}
-
-/// The fields of a struct, one after the other.
-struct InOrder<'r, 'a> {
-    fields: std::slice::Iter<'r, &'r Cells<'a>>,
-    index: usize,
-}
-
-impl<'a> SeqAccess<'a> for InOrder<'_, 'a> {
-    type Error = RowError;
-
-    #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, RowError> {
-        match self.fields.next() {
-            Some(cells) => seed.deserialize(Cell { cells, index: self.index }).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    // As the provided method, with one call less that may not be inlined.
-    #[inline(always)]
-    fn next_element<T: Deserialize<'a>>(&mut self) -> Result<Option<T>, RowError> {
-        match self.fields.next() {
-            Some(cells) => T::deserialize(Cell { cells, index: self.index }).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.fields.len())
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Row<'r, 'a> {
-    reader: &'r Reader<'r, 'a>,
-    cells: &'r [Cells<'a>],
-    index: usize,
-}
-
-impl<'r, 'a> Row<'r, 'a> {
-    fn fields(self, columns: &'r [usize]) -> Fields<'r, 'a> {
-        Fields { row: self, columns, next: 0 }
-    }
-
-    fn all(self) -> Fields<'r, 'a> {
+    fn all_columns(self) -> FieldAccess<'r, 'a> {
         self.fields(&self.reader.all)
     }
 
-    /// The one cell of a row of one column.
-    fn only(self) -> Result<Cell<'r, 'a>, RowError> {
+    /// The cell of a row of one column.
+    fn only_cell(self) -> Result<CellDeserializer<'r, 'a>, RowError> {
         match self.cells {
-            [cells] => Ok(Cell { cells, index: self.index }),
+            [cells] => Ok(CellDeserializer { cells, index: self.index }),
             cells => Err(RowError::new(format!(
-                "a row of {} columns is no single value: take a struct or a tuple, or select one column",
+                "a row of {} columns is not a single value: take a struct or a tuple, or select one column",
                 cells.len()
             ))),
         }
@@ -194,12 +103,12 @@ impl<'r, 'a> Row<'r, 'a> {
 macro_rules! single {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-            self.only()?.$method(visitor)
+            self.only_cell()?.$method(visitor)
         }
     )*};
 }
 
-impl<'a> Deserializer<'a> for Row<'_, 'a> {
+impl<'a> Deserializer<'a> for RowDeserializer<'_, 'a> {
     type Error = RowError;
 
     single! {
@@ -210,11 +119,11 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
     }
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-        visitor.visit_map(self.all())
+        visitor.visit_map(self.all_columns())
     }
 
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-        visitor.visit_map(self.all())
+        visitor.visit_map(self.all_columns())
     }
 
     #[inline(always)]
@@ -228,7 +137,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
     }
 
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-        visitor.visit_seq(self.all())
+        visitor.visit_seq(self.all_columns())
     }
 
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, RowError> {
@@ -236,7 +145,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
             let columns = self.cells.len();
             return Err(RowError::new(format!("a tuple of {length} cannot hold a row of {columns} columns")));
         }
-        visitor.visit_seq(self.all())
+        visitor.visit_seq(self.all_columns())
     }
 
     fn deserialize_tuple_struct<V: Visitor<'a>>(
@@ -253,7 +162,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
-        if self.cells.len() == 1 { self.only()?.deserialize_option(visitor) } else { visitor.visit_some(self) }
+        if self.cells.len() == 1 { self.only_cell()?.deserialize_option(visitor) } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
@@ -270,7 +179,7 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, RowError> {
-        self.only()?.deserialize_enum(name, variants, visitor)
+        self.only_cell()?.deserialize_enum(name, variants, visitor)
     }
 
     fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, RowError> {
@@ -278,26 +187,29 @@ impl<'a> Deserializer<'a> for Row<'_, 'a> {
     }
 }
 
-/// Some of a row's cells, in order.
-struct Fields<'r, 'a> {
-    row: Row<'r, 'a>,
+/// Access to some of a row's cells, in order.
+struct FieldAccess<'r, 'a> {
+    row: RowDeserializer<'r, 'a>,
     columns: &'r [usize],
     next: usize,
 }
 
-impl<'r, 'a> Fields<'r, 'a> {
+impl<'r, 'a> FieldAccess<'r, 'a> {
     #[inline(always)]
-    fn cell<T>(&mut self, read: impl FnOnce(Cell<'r, 'a>) -> Result<T, RowError>) -> Result<T, RowError> {
+    fn next_cell<T>(
+        &mut self,
+        read: impl FnOnce(CellDeserializer<'r, 'a>) -> Result<T, RowError>,
+    ) -> Result<T, RowError> {
         let Some(&column) = self.columns.get(self.next) else {
             return Err(RowError::custom("there are no more cells"));
         };
         self.next += 1;
-        let Row { reader, cells, index } = self.row;
-        read(Cell { cells: &cells[column], index }).map_err(|error| error.of_column(reader.names[column]))
+        let RowDeserializer { reader, cells, index } = self.row;
+        read(CellDeserializer { cells: &cells[column], index }).map_err(|error| error.of_column(reader.names[column]))
     }
 }
 
-impl<'a> SeqAccess<'a> for Fields<'_, 'a> {
+impl<'a> SeqAccess<'a> for FieldAccess<'_, 'a> {
     type Error = RowError;
 
     #[inline(always)]
@@ -305,16 +217,16 @@ impl<'a> SeqAccess<'a> for Fields<'_, 'a> {
         if self.next == self.columns.len() {
             return Ok(None);
         }
-        self.cell(|cell| seed.deserialize(cell)).map(Some)
+        self.next_cell(|cell| seed.deserialize(cell)).map(Some)
     }
 
-    // As the provided method, with one call less that may not be inlined.
+    // The provided method calls `next_element_seed`, which may not be inlined.
     #[inline(always)]
     fn next_element<T: Deserialize<'a>>(&mut self) -> Result<Option<T>, RowError> {
         if self.next == self.columns.len() {
             return Ok(None);
         }
-        self.cell(T::deserialize).map(Some)
+        self.next_cell(T::deserialize).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -322,7 +234,7 @@ impl<'a> SeqAccess<'a> for Fields<'_, 'a> {
     }
 }
 
-impl<'a> MapAccess<'a> for Fields<'_, 'a> {
+impl<'a> MapAccess<'a> for FieldAccess<'_, 'a> {
     type Error = RowError;
 
     #[inline]
@@ -333,6 +245,6 @@ impl<'a> MapAccess<'a> for Fields<'_, 'a> {
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, RowError> {
-        self.cell(|cell| seed.deserialize(cell))
+        self.next_cell(|cell| seed.deserialize(cell))
     }
 }

@@ -1,4 +1,4 @@
-//! One column in the making, and how a value gets into it.
+//! [`ColumnBuilder`]: builds one column; and [`CellWriter`]: a serde serializer that appends one value to it.
 
 use polars::prelude::*;
 use polars_core::utils::arrow::array::{
@@ -10,9 +10,9 @@ use super::TableError;
 
 macro_rules! values {
     ($($variant:ident $type:ty, $method:ident;)*) => {
-        /// A column's values so far.
-        pub(super) enum Values {
-            /// Nothing but nulls, so many.
+        /// The values of a column so far.
+        pub(super) enum ColumnBuilder {
+            /// The number of nulls, before the first other value.
             Nulls(usize),
             Bool(MutableBooleanArray),
             Text(MutableBinaryViewArray<str>),
@@ -20,7 +20,7 @@ macro_rules! values {
             $($variant(MutablePrimitiveArray<$type>),)*
         }
 
-        impl Values {
+        impl ColumnBuilder {
             pub(super) fn len(&self) -> usize {
                 match self {
                     Self::Nulls(nulls) => *nulls,
@@ -59,13 +59,13 @@ macro_rules! values {
             $(
                 #[inline]
                 fn $method(self, value: $type) -> Result<(), TableError> {
-                    if let Values::Nulls(nulls) = *self.values {
+                    if let ColumnBuilder::Nulls(nulls) = *self.values {
                         let mut values = MutablePrimitiveArray::with_capacity(self.capacity);
                         values.extend_null(nulls);
-                        *self.values = Values::$variant(values);
+                        *self.values = ColumnBuilder::$variant(values);
                     }
                     match self.values {
-                        Values::$variant(values) => values.push(Some(value)),
+                        ColumnBuilder::$variant(values) => values.push(Some(value)),
                         _ => return other_type(),
                     }
                     Ok(())
@@ -97,13 +97,13 @@ fn other_type() -> Result<(), TableError> {
 
 #[cold]
 fn nested<T>() -> Result<T, TableError> {
-    Err(TableError::custom("nested values are no cells of a frame: give numbers, truth values, texts or bytes"))
+    Err(TableError::custom("nested values cannot be cells of a frame: give numbers, truth values, texts or bytes"))
 }
 
-/// Writes one cell.
+/// Appends one value: a serde serializer.
 pub(super) struct CellWriter<'v> {
-    pub(super) values: &'v mut Values,
-    /// Rows that will come, about.
+    pub(super) values: &'v mut ColumnBuilder,
+    /// The expected number of rows.
     pub(super) capacity: usize,
 }
 
@@ -143,39 +143,39 @@ impl ser::Serializer for CellWriter<'_> {
     }
 
     fn serialize_bool(self, value: bool) -> Result<(), TableError> {
-        if let Values::Nulls(nulls) = *self.values {
+        if let ColumnBuilder::Nulls(nulls) = *self.values {
             let mut values = MutableBooleanArray::with_capacity(self.capacity);
             values.extend_null(nulls);
-            *self.values = Values::Bool(values);
+            *self.values = ColumnBuilder::Bool(values);
         }
         match self.values {
-            Values::Bool(values) => values.push(Some(value)),
+            ColumnBuilder::Bool(values) => values.push(Some(value)),
             _ => return other_type(),
         }
         Ok(())
     }
 
     fn serialize_str(self, value: &str) -> Result<(), TableError> {
-        if let Values::Nulls(nulls) = *self.values {
+        if let ColumnBuilder::Nulls(nulls) = *self.values {
             let mut values = MutableBinaryViewArray::with_capacity(self.capacity);
             values.extend_null(nulls);
-            *self.values = Values::Text(values);
+            *self.values = ColumnBuilder::Text(values);
         }
         match self.values {
-            Values::Text(values) => values.push(Some(value)),
+            ColumnBuilder::Text(values) => values.push(Some(value)),
             _ => return other_type(),
         }
         Ok(())
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), TableError> {
-        if let Values::Nulls(nulls) = *self.values {
+        if let ColumnBuilder::Nulls(nulls) = *self.values {
             let mut values = MutableBinaryViewArray::with_capacity(self.capacity);
             values.extend_null(nulls);
-            *self.values = Values::Bytes(values);
+            *self.values = ColumnBuilder::Bytes(values);
         }
         match self.values {
-            Values::Bytes(values) => values.push(Some(value)),
+            ColumnBuilder::Bytes(values) => values.push(Some(value)),
             _ => return other_type(),
         }
         Ok(())

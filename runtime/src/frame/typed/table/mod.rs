@@ -1,6 +1,6 @@
-//! [`Table`]: values that serde can serialize, as the rows of a frame.
+//! [`TableBuilder`]: builds a frame from values that implement `serde::Serialize`, one row per value.
 //!
-//! Each struct's field goes to its column as a plain value, which the column's first value has fixed the type of.
+//! Each field of a struct is appended to its column. The first value that is not null decides on the column's type.
 
 mod column;
 
@@ -9,12 +9,12 @@ use std::fmt;
 use polars::prelude::*;
 use serde::ser::{self, Error as _, Impossible, Serialize, SerializeStruct, SerializeTuple, SerializeTupleStruct};
 
-use column::{CellWriter, Values};
+use column::{CellWriter, ColumnBuilder};
 
-/// The column of values that are no structs.
+/// The column name of values that are not structs.
 const VALUE: &str = "";
 
-/// Why a value is no row.
+/// The error of a value that cannot be a row.
 #[derive(Debug)]
 pub(crate) struct TableError(String);
 
@@ -32,15 +32,15 @@ impl fmt::Display for TableError {
 
 impl std::error::Error for TableError {}
 
-/// Rows in the making.
+/// The rows so far, by column.
 #[doc(hidden)]
-pub struct Table {
-    columns: Vec<(PlSmallStr, Values)>,
+pub struct TableBuilder {
+    columns: Vec<(PlSmallStr, ColumnBuilder)>,
     rows: usize,
     capacity: usize,
 }
 
-impl Table {
+impl TableBuilder {
     pub(crate) fn new(capacity: usize) -> Self {
         Self { columns: Vec::new(), rows: 0, capacity }
     }
@@ -58,12 +58,12 @@ impl Table {
         DataFrame::new(self.rows, columns.collect::<PolarsResult<_>>()?)
     }
 
-    /// Writes a value into the column of this name, which is most likely the one at `place`.
+    /// Appends a value to the column of this name, which is most likely the one at `hint`.
     #[inline]
-    fn write<T: Serialize + ?Sized>(&mut self, place: usize, name: &str, value: &T) -> Result<(), TableError> {
-        let here = self.columns.get(place).is_some_and(|(column, _)| column == name);
-        let place = if here { place } else { self.place_of(name) };
-        let (_, values) = &mut self.columns[place];
+    fn write<T: Serialize + ?Sized>(&mut self, hint: usize, name: &str, value: &T) -> Result<(), TableError> {
+        let is_hit = self.columns.get(hint).is_some_and(|(column, _)| column == name);
+        let index = if is_hit { hint } else { self.find_or_add(name) };
+        let (_, values) = &mut self.columns[index];
         if values.len() > self.rows {
             return Err(TableError(format!("two of its fields are named `{name}`")));
         }
@@ -72,16 +72,16 @@ impl Table {
             .map_err(|error| TableError(format!("field `{name}`: {error}")))
     }
 
-    /// The place of a column, which is made where there is none: null in all rows before.
+    /// The index of a column. A new column is null in all rows before.
     #[cold]
-    fn place_of(&mut self, name: &str) -> usize {
+    fn find_or_add(&mut self, name: &str) -> usize {
         self.columns.iter().position(|(column, _)| column == name).unwrap_or_else(|| {
-            self.columns.push((name.into(), Values::Nulls(self.rows)));
+            self.columns.push((name.into(), ColumnBuilder::Nulls(self.rows)));
             self.columns.len() - 1
         })
     }
 
-    /// Fields that a row leaves out are null in it.
+    /// Ends a row: fields that it does not have are null.
     #[inline]
     fn end_row(&mut self) {
         for (_, values) in &mut self.columns {
@@ -91,7 +91,7 @@ impl Table {
         }
     }
 
-    fn single<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
+    fn write_single<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
         self.write(0, VALUE, value)?;
         self.end_row();
         Ok(())
@@ -99,28 +99,28 @@ impl Table {
 }
 
 /// Writes one row.
-struct RowWriter<'t>(&'t mut Table);
+struct RowWriter<'t>(&'t mut TableBuilder);
 
-/// Writes a row's fields, one after the other.
-struct Fields<'t> {
-    table: &'t mut Table,
+/// Writes the fields of a row, in order.
+struct FieldWriter<'t> {
+    table: &'t mut TableBuilder,
     next: usize,
 }
 
-impl Fields<'_> {
+impl FieldWriter<'_> {
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), TableError> {
         self.next += 1;
         self.table.write(self.next - 1, name, value)
     }
 
-    fn numbered<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
-        // As Polars names columns that have no names.
+    fn numbered_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
+        // Polars' own names of columns without a name.
         self.field(&format!("column_{}", self.next), value)
     }
 }
 
-impl SerializeStruct for Fields<'_> {
+impl SerializeStruct for FieldWriter<'_> {
     type Ok = ();
     type Error = TableError;
 
@@ -129,7 +129,7 @@ impl SerializeStruct for Fields<'_> {
         self.field(name, value)
     }
 
-    /// Null, as the other fields that are not there; but the column is.
+    /// A skipped field is null, and its column exists.
     fn skip_field(&mut self, name: &'static str) -> Result<(), TableError> {
         self.field(name, &())
     }
@@ -141,12 +141,12 @@ impl SerializeStruct for Fields<'_> {
     }
 }
 
-impl SerializeTuple for Fields<'_> {
+impl SerializeTuple for FieldWriter<'_> {
     type Ok = ();
     type Error = TableError;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
-        self.numbered(value)
+        self.numbered_field(value)
     }
 
     fn end(self) -> Result<(), TableError> {
@@ -154,12 +154,12 @@ impl SerializeTuple for Fields<'_> {
     }
 }
 
-impl SerializeTupleStruct for Fields<'_> {
+impl SerializeTupleStruct for FieldWriter<'_> {
     type Ok = ();
     type Error = TableError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), TableError> {
-        self.numbered(value)
+        self.numbered_field(value)
     }
 
     fn end(self) -> Result<(), TableError> {
@@ -170,25 +170,25 @@ impl SerializeTupleStruct for Fields<'_> {
 macro_rules! single {
     ($($method:ident($type:ty))*) => {$(
         fn $method(self, value: $type) -> Result<(), TableError> {
-            self.0.single(&value)
+            self.0.write_single(&value)
         }
     )*};
 }
 
-/// What a row cannot be.
-fn no_row<T>(what: &str) -> Result<T, TableError> {
-    Err(TableError::custom(format_args!("{what} is no row of a frame: give a struct, a tuple or a single value")))
+/// The error of a type that cannot be a row.
+fn not_a_row<T>(what: &str) -> Result<T, TableError> {
+    Err(TableError::custom(format_args!("{what} cannot be a row of a frame: give a struct, a tuple or a single value")))
 }
 
 impl<'t> ser::Serializer for RowWriter<'t> {
     type Ok = ();
     type Error = TableError;
     type SerializeSeq = Impossible<(), TableError>;
-    type SerializeTuple = Fields<'t>;
-    type SerializeTupleStruct = Fields<'t>;
+    type SerializeTuple = FieldWriter<'t>;
+    type SerializeTupleStruct = FieldWriter<'t>;
     type SerializeTupleVariant = Impossible<(), TableError>;
     type SerializeMap = Impossible<(), TableError>;
-    type SerializeStruct = Fields<'t>;
+    type SerializeStruct = FieldWriter<'t>;
     type SerializeStructVariant = Impossible<(), TableError>;
 
     single! {
@@ -198,14 +198,14 @@ impl<'t> ser::Serializer for RowWriter<'t> {
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), TableError> {
-        let Table { columns, rows, capacity } = self.0;
+        let TableBuilder { columns, rows, capacity } = self.0;
         if columns.is_empty() {
-            columns.push((VALUE.into(), Values::Nulls(*rows)));
+            columns.push((VALUE.into(), ColumnBuilder::Nulls(*rows)));
         }
         ser::Serializer::serialize_bytes(CellWriter { values: &mut columns[0].1, capacity: *capacity }, value)
     }
 
-    /// Null in all columns, which it says nothing about.
+    /// Null in all columns.
     fn serialize_none(self) -> Result<(), TableError> {
         self.0.end_row();
         Ok(())
@@ -216,15 +216,15 @@ impl<'t> ser::Serializer for RowWriter<'t> {
     }
 
     fn serialize_unit(self) -> Result<(), TableError> {
-        self.0.single(&())
+        self.0.write_single(&())
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), TableError> {
-        self.0.single(&())
+        self.0.write_single(&())
     }
 
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), TableError> {
-        self.0.single(variant)
+        self.0.write_single(variant)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), TableError> {
@@ -238,19 +238,19 @@ impl<'t> ser::Serializer for RowWriter<'t> {
         _: &'static str,
         _: &T,
     ) -> Result<(), TableError> {
-        no_row("an enum with data")
+        not_a_row("an enum with data")
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, TableError> {
-        no_row("a sequence")
+        not_a_row("a sequence")
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Fields<'t>, TableError> {
-        Ok(Fields { table: self.0, next: 0 })
+    fn serialize_tuple(self, _: usize) -> Result<FieldWriter<'t>, TableError> {
+        Ok(FieldWriter { table: self.0, next: 0 })
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Fields<'t>, TableError> {
-        Ok(Fields { table: self.0, next: 0 })
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<FieldWriter<'t>, TableError> {
+        Ok(FieldWriter { table: self.0, next: 0 })
     }
 
     fn serialize_tuple_variant(
@@ -260,16 +260,16 @@ impl<'t> ser::Serializer for RowWriter<'t> {
         _: &'static str,
         _: usize,
     ) -> Result<Self::SerializeTupleVariant, TableError> {
-        no_row("an enum with data")
+        not_a_row("an enum with data")
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, TableError> {
-        no_row("a map")
+        not_a_row("a map")
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'t>, TableError> {
-        Ok(Fields { table: self.0, next: 0 })
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<FieldWriter<'t>, TableError> {
+        Ok(FieldWriter { table: self.0, next: 0 })
     }
 
     fn serialize_struct_variant(
@@ -279,6 +279,6 @@ impl<'t> ser::Serializer for RowWriter<'t> {
         _: &'static str,
         _: usize,
     ) -> Result<Self::SerializeStructVariant, TableError> {
-        no_row("an enum with data")
+        not_a_row("an enum with data")
     }
 }

@@ -1,25 +1,30 @@
-//! [`Once`]: a cell for a decoded column, which the first worker that needs it decodes. The others give their permits back
-//! while they wait, unlike with [`OnceLock`]; and after a panic of the first the next one tries, so that nothing can fail
-//! for good. What may fail with an error, and is short, is made in a `TryOnceLock` (`runtime/src/once.rs`).
+//! [`WorkerOnceLock`]: a [`OnceLock`] whose waiting workers give their permits back.
+//!
+//! It holds a decoded column. The first worker that needs the column decodes it. Other workers that need it wait, and
+//! release their permits meanwhile, so that their pool can run other jobs. After a panic of the first worker the next
+//! one runs the initializer again: a panic does not poison the lock.
+//!
+//! `TryOnceLock` in `sys` is for short initializers that may return an error.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::pool;
 
-/// As [`OnceLock`], for workers that may wait long.
-pub(super) struct Once<T> {
+/// A [`OnceLock`] for initializers that run long.
+pub(super) struct WorkerOnceLock<T> {
     value: OnceLock<T>,
-    /// Whether a worker makes the value.
+    /// Whether a worker runs the initializer.
     making: Mutex<bool>,
+    /// Notified when an initializer has returned or panicked.
     made: Condvar,
 }
 
-impl<T> Once<T> {
+impl<T> WorkerOnceLock<T> {
     pub(super) fn new() -> Self {
         Self { value: OnceLock::new(), making: Mutex::new(false), made: Condvar::new() }
     }
 
-    /// The value; made here, or waited for while another worker makes it. `make` is called with no lock held.
+    /// The value. One worker calls `make`, with no lock held; the others wait for its value.
     pub(super) fn get_or_init(&self, make: impl Fn() -> T) -> &T {
         loop {
             if let Some(value) = self.value.get() {
@@ -29,7 +34,7 @@ impl<T> Once<T> {
             if !*making && self.value.get().is_none() {
                 *making = true;
                 drop(making);
-                let _end = Making(self);
+                let _end = EndOnDrop(self);
                 let _ = self.value.set(make());
                 continue;
             }
@@ -43,10 +48,10 @@ impl<T> Once<T> {
     }
 }
 
-/// Wakes the other workers when dropped, also after a panic: the next of them makes the value then.
-struct Making<'a, T>(&'a Once<T>);
+/// Clears `making` and wakes the waiting workers when dropped, also after a panic of the initializer.
+struct EndOnDrop<'a, T>(&'a WorkerOnceLock<T>);
 
-impl<T> Drop for Making<'_, T> {
+impl<T> Drop for EndOnDrop<'_, T> {
     fn drop(&mut self) {
         *self.0.making() = false;
         self.0.made.notify_all();

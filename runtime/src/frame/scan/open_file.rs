@@ -1,7 +1,7 @@
-//! [`OpenedFile`]: a file that is opened once and read through that handle, so that it is one version of the file.
+//! [`OpenFile`]: a file that is opened once and read through that handle, so that all its bytes are of one version.
 //!
-//! A file that is replaced (written beside and renamed) keeps its old contents under an open handle. A file that is
-//! written in place is an error: its size or its time of modification differs from what it was when it was opened.
+//! A file that is replaced (a new file is renamed over it) keeps its old contents under an open handle. A file that is
+//! modified in place is an error: its size or modification time differs from that at opening.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,21 +12,22 @@ use std::time::{Duration, SystemTime};
 use polars::prelude::*;
 use polars_buffer::Buffer;
 
-/// File systems take times from the kernel's tick, of up to 10 ms: two changes within one tick have the same time.
-const TICK: Duration = Duration::from_millis(10);
+/// The resolution of modification times. File systems take them from the kernel's tick of up to 10 ms, so two changes
+/// within one tick may have the same time.
+const TIMESTAMP_TICK: Duration = Duration::from_millis(10);
 
-/// What tells one version of a file from another one.
+/// The metadata that tells one version of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileVersion {
     inode: Option<(u64, u64)>,
-    /// Tells a file from a later one that has got the number of its inode.
+    /// Tells a file from a later one that reuses its inode number.
     created: Option<SystemTime>,
     length: u64,
     modified: Option<SystemTime>,
 }
 
-impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+impl FileVersion {
+    pub(super) fn from_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         let inode = {
             use std::os::unix::fs::MetadataExt;
@@ -38,32 +39,32 @@ impl Stamp {
         Self { inode, created, length: metadata.len(), modified }
     }
 
-    /// Whether this version of a file was written in place since, and is another one now.
-    pub(super) fn is_rewritten(&self, now: &Self) -> bool {
+    /// Whether `now` is the same file, modified in place since this version.
+    pub(super) fn is_modified_in_place(&self, now: &Self) -> bool {
         (self.inode, self.created) == (now.inode, now.created) && self != now
     }
 }
 
-/// A file and the version of it that is read.
-pub(super) struct OpenedFile {
+/// An open file and its version at opening.
+pub(super) struct OpenFile {
     path: PathBuf,
     file: File,
-    stamp: Stamp,
+    version: FileVersion,
 }
 
-impl OpenedFile {
+impl OpenFile {
     /// Opens a file.
     ///
-    /// Waits until its last change is at least a tick old, so that the next change has another time.
+    /// Sleeps until the last change is at least one timestamp tick old, so that a later change has another time.
     pub(super) fn open(path: &Path) -> PolarsResult<Self> {
         let file = File::open(path)?;
-        let mut stamp = Stamp::of(&file.metadata()?);
-        let age = stamp.modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        if let Some(rest) = age.and_then(|age| TICK.checked_sub(age)) {
+        let mut version = FileVersion::from_metadata(&file.metadata()?);
+        let age = version.modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        if let Some(rest) = age.and_then(|age| TIMESTAMP_TICK.checked_sub(age)) {
             std::thread::sleep(rest);
-            stamp = Stamp::of(&file.metadata()?);
+            version = FileVersion::from_metadata(&file.metadata()?);
         }
-        Ok(Self { path: path.to_owned(), file, stamp })
+        Ok(Self { path: path.to_owned(), file, version })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -74,17 +75,19 @@ impl OpenedFile {
         &self.file
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
-        self.stamp
+    pub(super) fn version(&self) -> FileVersion {
+        self.version
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.stamp.length
+        self.version.length
     }
 
-    /// The bytes of a range.
+    /// The bytes of a range, checked to be of the version that was opened.
     ///
-    /// The length is compared with the file's before memory is taken: ranges are claims of the file.
+    /// # Errors
+    ///
+    /// If the range ends behind the file, if the file was modified in place, or if it cannot be read.
     pub(super) fn read(&self, range: &Range<u64>) -> PolarsResult<Buffer<u8>> {
         let mut bytes = Vec::new();
         self.append(range, &mut bytes)?;
@@ -92,13 +95,16 @@ impl OpenedFile {
         Ok(bytes.into())
     }
 
-    /// Appends the bytes of a range; [`check`](Self::check) says whether they are of the version that was opened.
+    /// Appends the bytes of a range. The caller calls [`check`](Self::check) afterwards.
+    ///
+    /// Ranges come from the file's own metadata and may be wrong, so the range is compared with the file's length
+    /// before memory is allocated for it.
     pub(super) fn append(&self, range: &Range<u64>, bytes: &mut Vec<u8>) -> PolarsResult<()> {
-        let length = range.end.checked_sub(range.start).filter(|_| range.end <= self.stamp.length);
+        let length = range.end.checked_sub(range.start).filter(|_| range.end <= self.version.length);
         let length = length.and_then(|length| usize::try_from(length).ok()).ok_or_else(|| {
             polars_err!(
-                ComputeError: "`{}` is damaged: it is {} bytes long, and bytes {} to {} were to be read: get a new copy \
-                               of it", self.path.display(), self.stamp.length, range.start, range.end
+                ComputeError: "`{}` is damaged: it is {} bytes long, and bytes {} to {} were to be read: get a new \
+                               copy of it", self.path.display(), self.version.length, range.start, range.end
             )
         })?;
         bytes.try_reserve_exact(length).map_err(io::Error::from)?;
@@ -107,8 +113,8 @@ impl OpenedFile {
         let (mut rest, mut offset) = (&mut bytes[start..], range.start);
         while !rest.is_empty() {
             match self.read_at(rest, offset) {
-                // The file is shorter than it was.
-                Ok(0) => return Err(changed(&self.path)),
+                // The end of the file: it is shorter than at opening.
+                Ok(0) => return Err(modified_in_place_error(&self.path)),
                 Ok(read) => {
                     rest = &mut rest[read..];
                     offset += read as u64;
@@ -124,14 +130,14 @@ impl OpenedFile {
         read_at(&self.file, bytes, offset)
     }
 
-    /// Fails if the file was written in place since it was opened.
+    /// Fails if the file was modified in place since it was opened.
     pub(super) fn check(&self) -> PolarsResult<()> {
-        let now = Stamp::of(&self.file.metadata()?);
-        if now == self.stamp { Ok(()) } else { Err(changed(&self.path)) }
+        let now = FileVersion::from_metadata(&self.file.metadata()?);
+        if now == self.version { Ok(()) } else { Err(modified_in_place_error(&self.path)) }
     }
 }
 
-pub(super) fn changed(path: &Path) -> PolarsError {
+pub(super) fn modified_in_place_error(path: &Path) -> PolarsError {
     polars_err!(
         ComputeError: "`{}` was written while it was read: scan it again when it is complete, or replace files by \
                        renaming new ones", path.display()

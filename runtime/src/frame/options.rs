@@ -1,0 +1,151 @@
+//! The options of [`FrameChunks`]: schema, pool, progress bar, rechunking and overlap.
+
+use std::sync::Arc;
+
+use polars::prelude::*;
+
+use super::chunks::FrameChunks;
+use super::plan::ByRows;
+use super::rows::Rows;
+use crate::pool::Pool;
+
+impl<S, P> FrameChunks<'_, S, P> {
+    /// Sets whether each column of the result is copied into one contiguous buffer; the default is `false`. Columns of
+    /// objects are not copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// assert_eq!(df.par_chunks(4).map(Ok)?.first_col_n_chunks(), 4);
+    /// assert_eq!(df.par_chunks(4).rechunk(true).map(Ok)?.first_col_n_chunks(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rechunk(mut self, rechunk: bool) -> Self {
+        self.rechunk = rechunk;
+        self
+    }
+
+    /// Declares the columns that each chunk's result must have: their names, order and types.
+    ///
+    /// The default is the columns that the results have in common. A column that is null in a chunk (type `Null`) takes
+    /// the declared type; any other difference is an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let nulls = DataFrame::new(4, vec![Column::full_null("x".into(), 4, &DataType::Null)])?;
+    /// let schema = Schema::from_iter([Field::new("x".into(), DataType::Int32)]);
+    /// let out = nulls.par_chunks(2).schema(schema).map(Ok)?;
+    /// assert_eq!(out.column("x")?.dtype(), &DataType::Int32);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn schema(mut self, schema: impl Into<SchemaRef>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Shows a progress bar with this label, the rows per second and the remaining time, on a terminal and with the
+    /// feature `progress`.
+    pub fn progress(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// Maps the chunks on this pool, as many at once as it has threads. The default is one chunk per core.
+    ///
+    /// Chunks run on threads of their own, not on the pool's other threads: where Polars' threads are switched off on a
+    /// thread, Polars makes that thread a rayon pool of one thread, permanently. So a pool of any kind starts plain
+    /// threads for chunks when they are first needed, with its name, hooks and thread limit, and ends them when it
+    /// ends.
+    ///
+    /// # Panics
+    ///
+    /// As [`Pool::submit`]. The method that maps the chunks panics, with the pool's name, if the pool is shut down by
+    /// then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let pool = fanfold::Pool::cpu("nightly").threads(1).build().expect("a thread can be had");
+    /// let df = df!("x" => 0..10_i64)?;
+    /// assert_eq!(df.par_chunks(4).on(&pool).map(Ok)?, df);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn on(mut self, pool: &Pool) -> Self {
+        self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
+        self
+    }
+}
+
+impl<S: Rows> FrameChunks<'_, S, ByRows> {
+    /// Passes each chunk with the `rows` rows before it, fewer at the frame's start: for rolling windows and
+    /// differences. The function must return one row for each row it gets; the rows of the overlap are cut off the
+    /// result.
+    ///
+    /// An overlap may be longer than a chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..100_i64)?;
+    /// let step = |mut chunk: DataFrame| {
+    ///     let x = chunk.column("x")?;
+    ///     let step = (x - &x.shift(1))?;
+    ///     chunk.with_column(step)?;
+    ///     Ok(chunk)
+    /// };
+    /// let out = df.par_chunks(8).overlap(1).map(step)?;
+    /// assert_eq!(out.column("x")?.null_count(), 1); // in the first row alone, as without chunks
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "map_overlap")]
+    #[doc(alias = "rolling")]
+    pub fn overlap(mut self, rows: usize) -> Self {
+        self.strategy.overlap_before = rows;
+        self
+    }
+
+    /// As [`overlap`](Self::overlap), with the `rows` rows after the chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => [1, 2, 4, 8])?;
+    /// let next = |chunk: DataFrame| chunk.column("x").map(|x| x.shift(-1).take_materialized_series());
+    /// let next = df.par_rows(2).overlap_after(1).map_series(next)?;
+    /// assert_eq!(next.i32()?.to_vec(), [Some(2), Some(4), Some(8), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "map_overlap")]
+    pub fn overlap_after(mut self, rows: usize) -> Self {
+        self.strategy.overlap_after = rows;
+        self
+    }
+}
