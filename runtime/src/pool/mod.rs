@@ -15,7 +15,7 @@
 //! | `spawn.rs`, `spawn_retry.rs`, `overflow_worker.rs` | waking and spawning threads; retries; a thread for one job |
 //! | `load.rs` | whether a map wakes helpers, and how many threads compute |
 //! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
-//! | `block_in_place.rs`, `runtime_driver.rs` | blocking a thread of an async runtime |
+//! | `block_in_place.rs`, `runtime_wait.rs` | blocking a thread of an async runtime |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
 //! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the caller's `tracing` span |
@@ -50,8 +50,7 @@ mod process_job;
 mod process_pool;
 mod queue;
 mod registry;
-#[cfg(feature = "tokio")]
-mod runtime_driver;
+pub(crate) mod runtime_wait;
 pub(crate) mod scoped;
 pub(crate) mod shutdown;
 pub(crate) mod span;

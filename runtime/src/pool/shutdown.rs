@@ -1,7 +1,7 @@
 //! Shutdown: [`shutdown`] for all pools, and for one pool closing it, draining its queue and joining its threads.
 
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::current_worker::{self, blocking_section};
@@ -49,15 +49,6 @@ pub fn shutdown(limit: Duration) -> bool {
     drained.into_iter().all(|done| done)
 }
 
-/// Whether any pool was shut down with [`Pending::Cancel`].
-static ANY_CANCELLED: AtomicBool = AtomicBool::new(false);
-
-/// Whether any pool was shut down with [`Pending::Cancel`]: while none was, `cancelled()` looks at no pool.
-#[inline]
-pub(super) fn any_cancelled() -> bool {
-    ANY_CANCELLED.load(Ordering::Relaxed)
-}
-
 impl Core {
     /// Whether the pool was shut down with [`Pending::Cancel`].
     pub(super) fn is_cancelled(&self) -> bool {
@@ -70,7 +61,7 @@ impl Core {
         // All under one lock: a job that is asked to stop may end at once, and its thread must find an empty queue.
         state.closed = true;
         self.cancelled.store(true, Ordering::Release);
-        ANY_CANCELLED.store(true, Ordering::Release);
+        current_worker::note_cancelled_pool();
         let jobs = self.queue.take_all(&mut state);
         drop(state);
         #[cfg(feature = "process")]

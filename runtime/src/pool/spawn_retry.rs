@@ -1,7 +1,7 @@
 //! Thread starts that a pool needs and did not get. The timer thread tries them again.
 //!
 //! A pool needs a thread when there is a job with a free permit and no thread to take it. It does not get one in two
-//! cases: the operating system refuses the thread, or the pool has [many](default_spares) spare threads already. Then
+//! cases: the operating system refuses the thread, or the pool has many spare threads already. Then
 //! no other thread may be able to try again: the workers wait, for that very job perhaps. So the timer thread
 //! checks the pool until no thread is missing.
 //!
@@ -26,7 +26,7 @@ use super::Core;
 use super::job::Job;
 use super::registry;
 use super::timer::{self, Expire};
-use crate::pool::queue::state::State;
+use crate::pool::queue::state::{SpawnRetry, State, default_spares};
 use crate::sys::reserve;
 
 /// The first pause after a refusal.
@@ -37,24 +37,6 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const CAPPED_PAUSE: Duration = Duration::from_millis(10);
 /// How long no job of a pool ends before it gets one more spare thread, while other pools run jobs.
 const STALL_TIME: Duration = Duration::from_millis(100);
-
-/// What a pool records while it does not get the threads that it needs.
-pub(super) struct SpawnRetry {
-    /// The pause until the next check.
-    pause: Duration,
-    /// Whether the operating system refused the last start.
-    is_refused: bool,
-    /// The queue's count of finished jobs at the last check.
-    jobs_finished: u64,
-    /// When a check last saw that count change, or started one more spare thread.
-    progress_at: Instant,
-}
-
-/// How many spare threads may run in the place of blocked workers before more of them are capped: as many as the pool
-/// has permits, and at least 64.
-pub(super) fn default_spares(limit: usize) -> usize {
-    limit.max(64)
-}
 
 impl State {
     /// Records that a thread is needed and was not started. Returns whether a first check must be

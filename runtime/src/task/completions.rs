@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::Task;
 use super::slot::CompletionSink;
-use crate::pool::block_in_place::BlockedRuntime;
-use crate::pool::{self, block_in_place};
+use crate::pool::runtime_wait::BlockedRuntime;
+use crate::pool::{self, runtime_wait};
 use crate::sys::{fork, park, reserve};
 
 /// How many tasks are checked before one of several is claimed. Tasks start in about their order, so if these have not
@@ -122,7 +122,7 @@ impl Completions {
             self.check_fork();
             let ended = || self.queue.lock().has_enough();
             let blocked = self.queue.lock().blocked.clone();
-            block_in_place::wait(blocked, deadline, || match deadline {
+            runtime_wait::wait(blocked, deadline, || match deadline {
                 Some(deadline) => drop(pool::wait_until_deadline(ended, deadline)),
                 None => pool::wait_until(|| ended() || pool::refusals() != refusals),
             });

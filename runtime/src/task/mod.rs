@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskError;
 use crate::pool::{self, Core, Job};
-use crate::pool::{block_in_place, config};
+use crate::pool::{config, runtime_wait};
 use slot::{Handle, Listener, Outcome, Slot, TaskId};
 
 pub use as_completed::{AsCompleted, as_completed};
@@ -174,7 +174,7 @@ impl<T> Task<T> {
         };
         let done = || self.slot.is_done();
         !self.spin_or_listen()
-            || block_in_place::wait(self.blocked(), Some(deadline), || pool::wait_until_deadline(done, deadline))
+            || runtime_wait::wait(self.blocked(), Some(deadline), || pool::wait_until_deadline(done, deadline))
     }
 
     /// Whether the task is done: its result is there, or will never be.

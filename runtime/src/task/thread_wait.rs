@@ -7,7 +7,7 @@ use super::Task;
 use super::slot::{CompletionSink, Handle, Listener};
 use crate::error::TaskError;
 use crate::pool;
-use crate::pool::block_in_place::{self, BlockedRuntime};
+use crate::pool::runtime_wait::{self, BlockedRuntime};
 use crate::sys::park;
 
 impl<T> Task<T> {
@@ -24,7 +24,7 @@ impl<T> Task<T> {
         let mut refusals = pool::refusals();
         while self.spin_or_listen() {
             let wakes = || self.slot.is_done() || pool::refusals() != refusals;
-            block_in_place::wait(self.blocked(), None, || pool::park_until(wakes));
+            runtime_wait::wait(self.blocked(), None, || pool::park_until(wakes));
             refusals = pool::refusals();
             if self.slot.is_done() || self.claim_if_threads_refused() {
                 return;

@@ -5,12 +5,13 @@ mod borrowed;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::Core;
 use super::block_in_place;
 use super::load::{self, ComputingGuard};
 use super::queue::permit::Permit;
-use super::{Core, shutdown};
 use crate::error::panics;
 use crate::sys::park;
 
@@ -89,10 +90,18 @@ pub(crate) fn is_worker() -> bool {
     POOL_ID.get() != 0
 }
 
+/// Whether any pool was cancelled. Most programs never cancel one, and pay for this check alone.
+static ANY_CANCELLED: AtomicBool = AtomicBool::new(false);
+
+/// Has [`is_cancelled_here`] ask the pool of the current job from now on.
+pub(super) fn note_cancelled_pool() {
+    ANY_CANCELLED.store(true, Ordering::Release);
+}
+
 /// Whether the pool of the job that runs here was shut down with [`Pending::Cancel`](crate::Pending::Cancel).
 #[inline]
 pub(crate) fn is_cancelled_here() -> bool {
-    shutdown::any_cancelled()
+    ANY_CANCELLED.load(Ordering::Relaxed)
         && IN_JOB.get()
         && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
 }

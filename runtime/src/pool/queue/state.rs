@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::sleepers::{PendingWakes, Sleepers};
 use crate::pool::job::Job;
-use crate::pool::spawn_retry::{self, SpawnRetry};
 use crate::sys::clock::Moment;
 use crate::sys::cpu;
 
@@ -124,7 +124,7 @@ impl State {
             injected: 0,
             rayon_serving: 0,
             resident: ResidentState::Active,
-            max_spares: spawn_retry::default_spares(limit),
+            max_spares: default_spares(limit),
             spawn_retry: None,
             jobs_finished: 0,
             jobs_finished_at_wake: 0,
@@ -191,4 +191,22 @@ impl State {
     pub(crate) fn is_done_except(&self, own: usize) -> bool {
         self.jobs.is_empty() && self.running + self.reacquiring + self.blocked <= own
     }
+}
+
+/// What a pool records while it does not get the threads that it needs.
+pub(in crate::pool) struct SpawnRetry {
+    /// The pause until the next check.
+    pub(in crate::pool) pause: Duration,
+    /// Whether the operating system refused the last start.
+    pub(in crate::pool) is_refused: bool,
+    /// The queue's count of finished jobs at the last check.
+    pub(in crate::pool) jobs_finished: u64,
+    /// When a check last saw that count change, or started one more spare thread.
+    pub(in crate::pool) progress_at: Instant,
+}
+
+/// How many spare threads may run in the place of blocked workers before more of them are capped: as many as the pool
+/// has permits, and at least 64.
+pub(in crate::pool) fn default_spares(limit: usize) -> usize {
+    limit.max(64)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::listener::{CompletionSink, Listener, run_callback};
 use super::{Slot, TaskId};
 use crate::error::TaskError;
-use crate::pool::block_in_place::BlockedRuntime;
+use crate::pool::runtime_wait::BlockedRuntime;
 use crate::pool::{self, Core};
 
 /// The operations of a task handle.
