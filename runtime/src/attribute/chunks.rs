@@ -173,7 +173,7 @@ pub struct Chunking<C, R> {
     gatherer: Gatherer<R>,
 }
 
-/// The [`Chunking`] of a call.
+/// Combines a cut, a cutter and a gatherer.
 pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<R>) -> Chunking<C, R> {
     Chunking { cut, cutter, gatherer }
 }

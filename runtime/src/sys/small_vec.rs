@@ -1,4 +1,7 @@
 //! [`SmallVec`]: a vector that stores one element inline, for the listeners of a task.
+//!
+//! The crate `smallvec` (1.16) in its place makes a cancel of a queued task take 369 instructions instead of 314, and a
+//! claim 806 instead of 754 (`benches/guard`).
 
 use super::reserve::Growable;
 
