@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::codec::Attachment;
 use super::exit_report::{ExitReport, LossCause};
-use super::handshake::{Handshake, HandshakeError, with_worker};
+use super::handshake::{self, Handshake, HandshakeError};
 use super::message::{Connection, ReceivedMessage};
 use super::os::{self, UnixStream, WaitResult};
 use super::running_tasks::RunningTask;
@@ -87,8 +87,8 @@ impl Child {
         let deadline = caller.deadline();
         let (rings, memory) = Rings::create().map_err(StartError::System)?;
         let pair = UnixStream::pair().map_err(|error| RefusedOperation::error(Operation::Sockets, error));
-        let (socket, theirs) = pair.map_err(StartError::System)?;
-        let mut command = os::worker_command(theirs);
+        let (socket, worker_socket) = pair.map_err(StartError::System)?;
+        let mut command = os::worker_command(worker_socket);
         command.env(WORKER_VARIABLE, std::process::id().to_string());
         share_cores(&mut command, limits.workers);
         let process = Arc::new(spawn(command, caller)?);
@@ -97,8 +97,13 @@ impl Child {
         if !limiter.track(&process) || (caller.is_cancelled)() {
             return Err(StartError::Cancelled);
         }
-        let handshake =
-            with_worker(&socket, Some(&process), &memory, Handshake::new(limits.memory_limit.unwrap_or(0)), deadline);
+        let outcome = handshake::with_worker(
+            &socket,
+            Some(&process),
+            &memory,
+            Handshake::new(limits.memory_limit.unwrap_or(0)),
+            deadline,
+        );
         drop(starting);
         let child = Self {
             owner: Owner::this_process(),
@@ -112,7 +117,7 @@ impl Child {
             answered_end: 0,
             limits,
         };
-        match handshake {
+        match outcome {
             Ok(()) => Ok(child),
             Err(_) if (caller.is_cancelled)() => Err(StartError::Cancelled),
             Err(HandshakeError::TimedOut) if is_over(deadline) => Err(StartError::TimedOut),
@@ -185,7 +190,7 @@ impl Child {
     }
 
     /// Records that the oldest request was answered.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn mark_answered(&mut self) {
         if let Some((_, end)) = self.request_ends.pop_front() {
             self.answered_end = end;
         }

@@ -64,10 +64,11 @@ impl fmt::Display for ExitReport {
                 }
             }
             (None, Some(code)) => write!(f, "it exited with code {code}"),
-            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, LossCause::Disconnected) => f.write_str(
-                "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \
+            (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, LossCause::Disconnected) => f
+                .write_str(
+                    "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \
                  ignores SIGCHLD, so that the kernel keeps no exit status",
-            ),
+                ),
             (None, None) => match self.cause {
                 LossCause::Disconnected => f.write_str("it closed its connection to the parent"),
                 LossCause::Corrupt => f.write_str(
@@ -77,9 +78,12 @@ impl fmt::Display for ExitReport {
                 ),
                 LossCause::Killed => f.write_str("it was killed"),
                 LossCause::Forked => f.write_str(
-                    "it belongs to the process that this one was forked from: start the program anew (exec) after a fork",
+                    "it belongs to the process that this one was forked from: start the program anew (exec) after a \
+                     fork",
                 ),
-                LossCause::SendFailed(number) => RefusedOperation::error(Operation::Send, io::Error::from_raw_os_error(number)).fmt(f),
+                LossCause::SendFailed(number) => {
+                    RefusedOperation::error(Operation::Send, io::Error::from_raw_os_error(number)).fmt(f)
+                }
             },
         }
     }

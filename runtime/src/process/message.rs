@@ -52,17 +52,17 @@ pub(super) fn prepend_attachment_table(
         return Err(CodecError::new(format!("it has {} large parts, which is too many", attachments.len())));
     }
     if !attachments.is_empty() {
-        let mut described = Vec::with_capacity(attachments.len() * ENTRY_SIZE + bytes.len());
+        let mut table = Vec::with_capacity(attachments.len() * ENTRY_SIZE + bytes.len());
         for attachment in &*attachments {
             let (segment, len) = match attachment {
                 Attachment::Segment(sent) => (u64::from(sent.segment), sent.len),
                 Attachment::Descriptor(_) => (DESCRIPTOR, 0),
             };
-            described.extend_from_slice(&segment.to_ne_bytes());
-            described.extend_from_slice(&len.to_ne_bytes());
+            table.extend_from_slice(&segment.to_ne_bytes());
+            table.extend_from_slice(&len.to_ne_bytes());
         }
-        described.append(bytes);
-        *bytes = described;
+        table.append(bytes);
+        *bytes = table;
     }
     Ok(spilled | u32::try_from(attachments.len()).unwrap_or(0))
 }
@@ -70,8 +70,8 @@ pub(super) fn prepend_attachment_table(
 /// Parses the attachment table: the attachments, `None` for a file descriptor, and the bytes behind the table.
 fn parse_attachment_table(attachment_word: u32, payload: &[u8]) -> Option<(Vec<Option<SentSegment>>, &[u8])> {
     let count = Some((attachment_word & !SPILLED) as usize).filter(|count| *count <= MAX_ATTACHMENTS)?;
-    let (described, bytes) = payload.split_at_checked(count.checked_mul(ENTRY_SIZE)?)?;
-    let attachments = described.chunks_exact(ENTRY_SIZE).map(|attachment| {
+    let (table, bytes) = payload.split_at_checked(count.checked_mul(ENTRY_SIZE)?)?;
+    let attachments = table.chunks_exact(ENTRY_SIZE).map(|attachment| {
         let (segment, len) = attachment.split_at_checked(8)?;
         let segment = u64::from_ne_bytes(segment.try_into().ok()?);
         if segment == DESCRIPTOR {

@@ -130,8 +130,8 @@ pub(crate) fn unavailable_reason() -> Option<&'static str> {
         )
     } else if os::acts_for_another_user() {
         Some(
-            "this program acts for another user than its caller (a set-user-ID or set-group-ID file), and has no worker \
-             processes: take on one identity first (`setresuid`, `setresgid`), or use `kind = \"cpu\"`",
+            "this program acts for another user than its caller (a set-user-ID or set-group-ID file), and has no \
+             worker processes: take on one identity first (`setresuid`, `setresgid`), or use `kind = \"cpu\"`",
         )
     } else {
         None

@@ -191,7 +191,7 @@ fn take<J: 'static>(
         // opened.
         let mut message = child.open(attachment_word, &slot.reply).map_err(|_| LossCause::Corrupt)?;
         let (_, mut task) = in_flight.pop_front().ok_or(LossCause::Corrupt)?;
-        child.answered();
+        child.mark_answered();
         slot.mark_begun(child);
         let function = task.function();
         let mut input = message.decoder();
@@ -253,16 +253,16 @@ fn finish<J: 'static>(task: Box<dyn PipelinedTask<J>>, others: bool) {
     if !(others && task.has_callback()) {
         return unwind::contain(|| task.finish());
     }
-    let place = std::sync::Arc::new(std::sync::Mutex::new(Some(task)));
-    let there = std::sync::Arc::clone(&place);
-    let run = move |place: &std::sync::Mutex<Option<Box<dyn PipelinedTask<J>>>>| {
-        let task = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let shared = std::sync::Arc::new(std::sync::Mutex::new(Some(task)));
+    let for_thread = std::sync::Arc::clone(&shared);
+    let run = move |shared: &std::sync::Mutex<Option<Box<dyn PipelinedTask<J>>>>| {
+        let task = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(task) = task {
             unwind::contain(|| task.finish());
         }
     };
-    let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&there));
+    let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&for_thread));
     if spawned.is_err() {
-        run(&place);
+        run(&shared);
     }
 }

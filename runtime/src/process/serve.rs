@@ -168,8 +168,8 @@ impl ReplyWriter<'_> {
     /// Appends the result in `scratch` to the open reply, or to a new one if it does not fit.
     fn append(&mut self) {
         loop {
-            if let Some((place, room)) = &mut self.open {
-                if self.rings.append_result(place, self.scratch, *room) {
+            if let Some((reply, room)) = &mut self.open {
+                if self.rings.append_result(reply, self.scratch, *room) {
                     return;
                 }
                 self.flush();
@@ -202,10 +202,10 @@ impl ReplyWriter<'_> {
     /// Publishes the open reply.
     pub(crate) fn flush(&mut self) {
         self.end_forked_copies();
-        if let Some((place, _)) = self.open.take()
-            && place.count() > 0
+        if let Some((reply, _)) = self.open.take()
+            && reply.count() > 0
         {
-            self.rings.publish_open_reply(&place, self.header(status::DONE, place.count(), 0).to_words());
+            self.rings.publish_open_reply(&reply, self.header(status::DONE, reply.count(), 0).to_words());
         }
     }
 

@@ -75,8 +75,8 @@ enum NotAWorker {
 fn check_parent(parent: u32) -> Result<(), NotAWorker> {
     if os::has_elevated_rights() {
         return Err(NotAWorker::NotStartedByPool(
-            "it has more rights than its caller (a set-user-ID or set-group-ID file, or one with capabilities), and then \
-             it becomes no worker: unset the variable",
+            "it has more rights than its caller (a set-user-ID or set-group-ID file, or one with capabilities), and \
+             then it becomes no worker: unset the variable",
         ));
     }
     let not_ours = NotAWorker::NotStartedByPool(

@@ -24,7 +24,8 @@ use crate::sys::owner::Owner;
 thread_local! {
     /// The worker slot of this thread. `ManuallyDrop` keeps it usable in destructors of other thread-locals, which may
     /// call process functions. The code that sets a slot takes it out again, so none is leaked.
-    static CURRENT_SLOT: ManuallyDrop<RefCell<Option<Box<WorkerSlot>>>> = const { ManuallyDrop::new(RefCell::new(None)) };
+    static CURRENT_SLOT: ManuallyDrop<RefCell<Option<Box<WorkerSlot>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// Replaces the worker slot of this thread; returns the one before.
@@ -220,8 +221,8 @@ impl WorkerSlot {
             outbox: Some(&mut child.connection.outbox),
         });
         let outbox = &mut child.connection.outbox;
-        let packed = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));
-        let attachment_word = match packed {
+        let message = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));
+        let attachment_word = match message {
             Ok(word) => word,
             Err(CodecError(why)) => {
                 child.connection.recall(&attachments);
@@ -264,7 +265,7 @@ impl WorkerSlot {
         // From here on, cancelling the task does not kill this worker.
         drop(running);
         let Some((failure, number)) = failure else {
-            child.answered();
+            child.mark_answered();
             self.mark_begun(&mut child);
             if child.connection.has_unclaimed() {
                 // The results are complete, but a worker that sends unannounced descriptors gets no more calls.
@@ -307,9 +308,9 @@ impl WorkerSlot {
         function: &'static str,
         caller: &mut StartCaller<'_>,
     ) -> Result<Child, TaskError> {
-        if !self.owner.is_this_process() {
-            let why = "this process was forked from the one whose pool it is, and has no workers of it: start the program \
-                       anew (exec) after a fork, or make a pool of its own";
+        if !self.owner.is_here() {
+            let why = "this process was forked from the one whose pool it is, and has no workers of it: start the \
+                       program anew (exec) after a fork, or make a pool of its own";
             return Err(TaskError::worker_died(function, why.into(), None, None));
         }
         if self.limits.max_tasks.is_some_and(|max_tasks| self.served >= max_tasks)

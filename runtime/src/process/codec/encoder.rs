@@ -13,7 +13,7 @@ pub(crate) const SEGMENT_THRESHOLD: usize = 1 << 15;
 /// The segments of one message. Further bytes go into the message itself, which becomes one segment if it is long.
 pub(crate) const MAX_SEGMENT_ATTACHMENTS: usize = 64;
 
-/// The file descriptors of one message. Descriptors in flight count against RLIMIT_NOFILE of the sending process.
+/// The file descriptors of one message. Descriptors in flight count against `RLIMIT_NOFILE` of the sending process.
 pub(crate) const MAX_DESCRIPTOR_ATTACHMENTS: usize = 200;
 
 /// The error of a value that needs attachments where none are possible, as in a batch of calls.
@@ -70,8 +70,8 @@ impl Encoder<'_> {
         let sent = self.attachments.iter().filter(|block| matches!(block, Attachment::Descriptor(_))).count();
         if sent >= MAX_DESCRIPTOR_ATTACHMENTS {
             return Err(CodecError::new(format!(
-                "it has more than {MAX_DESCRIPTOR_ATTACHMENTS} ends of channels, which is the most that go with one call: make \
-                 several calls, or send what belongs together through one channel"
+                "it has more than {MAX_DESCRIPTOR_ATTACHMENTS} ends of channels, which is the most that go with one \
+                 call: make several calls, or send what belongs together through one channel"
             )));
         }
         self.attachments.push(Attachment::Descriptor(descriptor));

@@ -66,8 +66,8 @@ impl RefusedOperation {
 pub(crate) fn no_memory_for_copy(bytes: usize) -> io::Error {
     let why = match memory_limit() {
         Some(limit) => format!(
-            "a worker process has no memory for a copy of {bytes} bytes: its pool's `memory_limit` is {limit} bytes: raise \
-             it, send less at once, or take a `fanfold::Bytes`, which is not copied on its way to a worker"
+            "a worker process has no memory for a copy of {bytes} bytes: its pool's `memory_limit` is {limit} bytes: \
+             raise it, send less at once, or take a `fanfold::Bytes`, which is not copied on its way to a worker"
         ),
         None => format!(
             "there is no memory for a copy of {bytes} bytes: give memory back, send less at once, or raise the limit \
@@ -130,8 +130,8 @@ fn advice(step: Operation, error: &io::Error) -> &'static str {
              limit (RLIMIT_AS, `ulimit -v`; `vm.max_map_count`)"
         }
         (libc::EFBIG, _) => {
-            "shared memory counts as a file, and files of this process may not be so long: raise the limit (RLIMIT_FSIZE, \
-             `ulimit -f`)"
+            "shared memory counts as a file, and files of this process may not be so long: raise the limit \
+             (RLIMIT_FSIZE, `ulimit -f`)"
         }
         (libc::ENOMEM | libc::ENOBUFS, _) => "memory is short: give some back, or raise the limit of this container",
         (libc::EAGAIN, Operation::Thread | Operation::Program) => {

@@ -1,4 +1,5 @@
-//! [`Rings`]: the memory that a parent and one worker share, with a [ring](super::frame_ring) of requests and one of replies.
+//! [`Rings`]: the memory that a parent and one worker share, with a [ring](super::frame_ring) of
+//! requests and one of replies.
 //!
 //! # Which requests the worker runs
 //!
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) use super::frame_ring::{CacheLine, Corrupt, FrameWords, MAX_PAYLOAD, RingFrame};
 use super::frame_ring::{FRAME_HEADER, FrameRing, RING_SIZE, RingPositions};
 use crate::process::os::{self, Mapping, OwnedFd};
+
 /// The offset of the first ring, behind the counters.
 const RINGS_OFFSET: usize = 4096;
 

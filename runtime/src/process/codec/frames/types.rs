@@ -40,8 +40,8 @@ const MAX_DEPTH: u8 = 100;
 fn deeper(depth: u8) -> Result<u8, CodecError> {
     depth.checked_sub(1).ok_or_else(|| {
         CodecError::new(format!(
-            "a column of a type that is too deep, with more than {MAX_DEPTH} lists and structs within each other: send a \
-             flatter one (`explode`, `unnest`)"
+            "a column of a type that is too deep, with more than {MAX_DEPTH} lists and structs within each other: \
+             send a flatter one (`explode`, `unnest`)"
         ))
     })
 }

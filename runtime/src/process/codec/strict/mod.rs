@@ -170,7 +170,8 @@ impl Error {
     #[cold]
     fn too_many() -> Self {
         Self::new(
-            "it ends too early, or it has more than a million parts that hold nothing, as `()`: send their number instead",
+            "it ends too early, or it has more than a million parts that hold nothing, as `()`: send their number \
+             instead",
         )
     }
 

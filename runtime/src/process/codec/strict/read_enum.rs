@@ -27,8 +27,8 @@ impl EnumReader<'_, '_> {
         match (matching.next(), matching.next()) {
             (Some(name), None) => Ok(name),
             _ => Err(Error::new(format_args!(
-                "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one of \
-                 the two): remove the attribute, or send another type",
+                "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one \
+                 of the two): remove the attribute, or send another type",
                 self.name
             ))),
         }

@@ -48,7 +48,7 @@ fn new_memory(len: usize) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Checks RLIMIT_FSIZE. It counts for shared memory, and growing a file beyond it raises SIGXFSZ, which ends the
+/// Checks `RLIMIT_FSIZE`. It counts for shared memory, and growing a file beyond it raises SIGXFSZ, which ends the
 /// process by default.
 fn check_file_limit(len: usize) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -37,7 +37,7 @@ pub(crate) fn die_with_parent(parent: u32) -> bool {
     u32::try_from(now) == Ok(parent)
 }
 
-/// Limits the private memory of this process (RLIMIT_DATA). Allocations beyond the limit fail.
+/// Limits the private memory of this process (`RLIMIT_DATA`). Allocations beyond the limit fail.
 pub(crate) fn set_memory_limit(bytes: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: `limit` lives during the call.
@@ -45,8 +45,8 @@ pub(crate) fn set_memory_limit(bytes: u64) -> io::Result<()> {
     limited.map(drop).map_err(|error| RefusedOperation::error(Operation::Limit, error))
 }
 
-/// Whether this process has more rights than the one that started it (AT_SECURE): by a set-user-ID or set-group-ID bit,
-/// or by capabilities of the program's file.
+/// Whether this process has more rights than the one that started it (`AT_SECURE`): by a set-user-ID or set-group-ID
+/// bit, or by capabilities of the program's file.
 pub(crate) fn has_elevated_rights() -> bool {
     // SAFETY: the call reads the auxiliary vector, which the kernel wrote before the program started.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
