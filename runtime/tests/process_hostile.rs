@@ -1,8 +1,8 @@
 //! Workers under an attacker's control: they overwrite all memory shared with the parent, and their socket. The parent
 //! neither crashes, nor hangs, nor reads invalid data; every call ends with a value of its type or an error.
 //!
-//! The layout of the shared memory is documented in `src/process/transport/ring.rs`, and the format of a reply in
-//! `src/process/serve.rs` and `src/process/message.rs`.
+//! The layout of the shared memory is documented in `ring.rs` and `frame_ring.rs` of `src/process/transport`, and the
+//! format of a reply in `src/process/serve.rs` and `src/process/message.rs`.
 
 use std::error::Error;
 use std::fs;
