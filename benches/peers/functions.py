@@ -31,7 +31,7 @@ def range_sum(ends):
     return total
 
 
-def nap(_):
+def sleep(_):
     time.sleep(0.05)
 
 
@@ -89,15 +89,15 @@ def functions():
 def sleepers():
     def cold():
         with ThreadPoolExecutor(SLEEPERS) as pool:
-            list(pool.map(nap, range(SLEEPERS)))
+            list(pool.map(sleep, range(SLEEPERS)))
 
-    async def naps():
+    async def sleeps():
         await asyncio.gather(*(asyncio.sleep(0.05) for _ in range(SLEEPERS)))
 
     say("sleepers", "ThreadPoolExecutor, threads started", cold)
     with ThreadPoolExecutor(SLEEPERS) as pool:
-        say("sleepers", "ThreadPoolExecutor", lambda: list(pool.map(nap, range(SLEEPERS))))
-    say("sleepers", "asyncio", lambda: asyncio.run(naps()))
+        say("sleepers", "ThreadPoolExecutor", lambda: list(pool.map(sleep, range(SLEEPERS))))
+    say("sleepers", "asyncio", lambda: asyncio.run(sleeps()))
 
 
 def tasks():

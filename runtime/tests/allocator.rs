@@ -77,7 +77,7 @@ fn in_a_process(test: &str, body: impl FnOnce()) {
     }
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
-    let ended = ended.expect("it can be started again");
+    let ended = ended.expect("this program starts again");
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
 }
@@ -180,7 +180,7 @@ fn pools_start_and_end() {
     in_a_process("pools_start_and_end", || {
         for n in 0..60 {
             let pool = if n % 2 == 0 { Pool::io("short") } else { Pool::cpu("short") };
-            let pool = pool.threads(1 + n % 4).build().expect("threads can be had");
+            let pool = pool.threads(1 + n % 4).build().expect("threads start");
             let tasks: Vec<_> = (0..30).map(|n| pool.submit(move || n)).collect();
             pool.shutdown(if n % 3 == 0 { Pending::Cancel } else { Pending::Run });
             let ended = tasks.into_iter().filter(|task| task.wait(Duration::from_mins(1))).count();

@@ -50,11 +50,11 @@ fn consumes(from: Receiver<Vec<u8>>) -> usize {
 }
 
 fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
+    Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }
 
 fn two_threads() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be had")
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts")
 }
 
 /// Runs `work` on a thread of its own and panics if it does not end within [`TIME_LIMIT`].

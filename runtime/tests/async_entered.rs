@@ -12,24 +12,24 @@ use tokio::runtime::{Builder, Runtime};
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "io")]
-async fn naps(n: u32) -> u32 {
+async fn sleeps(n: u32) -> u32 {
     tokio::time::sleep(Duration::from_millis(1)).await;
     n
 }
 
 #[parallel(kind = "io", timeout = "1h")]
-async fn naps_in_time(n: u32) -> Result<u32, TaskError> {
+async fn sleeps_within_a_limit(n: u32) -> Result<u32, TaskError> {
     tokio::time::sleep(Duration::from_millis(1)).await;
     Ok(n)
 }
 
 #[parallel(kind = "io")]
 fn waits_for(n: u32) -> u32 {
-    naps::submit(n).join().expect("no panic")
+    sleeps::submit(n).join().expect("no panic")
 }
 
 fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
+    Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }
 
 /// Runs `work` on a thread of its own and panics if it does not end within [`TIME_LIMIT`].
@@ -83,24 +83,24 @@ fn waiting_inside_an_undriven_runtime_panics() {
     every_wait_must_end(|name, wait| {
         let runtime = one_thread();
         let _inside = runtime.enter();
-        must_panic(name, || wait(naps::submit(1)));
+        must_panic(name, || wait(sleeps::submit(1)));
     });
     must_end(|| {
         let runtime = one_thread();
         let _inside = runtime.enter();
         // Time limits that pass before the library checks whether a thread drives the runtime.
-        assert!(!naps::submit(1).wait(Duration::from_millis(1)));
-        assert!(naps::submit(1).join_timeout(Duration::from_millis(1)).is_err());
+        assert!(!sleeps::submit(1).wait(Duration::from_millis(1)));
+        assert!(sleeps::submit(1).join_timeout(Duration::from_millis(1)).is_err());
         // Maps and direct calls are polled on this thread, so no other thread is needed.
-        assert_eq!(naps::map([1, 2]).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(naps::map([1, 2]).into_iter().sum::<u32>(), 3);
-        assert_eq!(naps_in_time::map([1, 2]).collect::<Result<Vec<_>, _>>().unwrap(), [1, 2]);
-        assert_eq!(pollster::block_on(naps(3)), 3);
-        assert_eq!(pollster::block_on(naps_in_time(3)).unwrap(), 3);
+        assert_eq!(sleeps::map([1, 2]).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(sleeps::map([1, 2]).into_iter().sum::<u32>(), 3);
+        assert_eq!(sleeps_within_a_limit::map([1, 2]).collect::<Result<Vec<_>, _>>().unwrap(), [1, 2]);
+        assert_eq!(pollster::block_on(sleeps(3)), 3);
+        assert_eq!(pollster::block_on(sleeps_within_a_limit(3)).unwrap(), 3);
         assert_eq!(waits_for(4), 4);
         assert_eq!(fanfold::scope(|s| s.submit(|| waits_for(5)).join().unwrap()), 5);
         // A task submitted earlier runs once the runtime is driven.
-        let task = naps::submit(6);
+        let task = sleeps::submit(6);
         assert_eq!(runtime.block_on(task).unwrap(), 6);
     });
 }
@@ -109,9 +109,9 @@ fn waiting_inside_an_undriven_runtime_panics() {
 fn blocking_on_a_task_of_the_runtime_this_thread_drives_panics() {
     every_wait_must_end(|name, wait| {
         let runtime = one_thread();
-        runtime.block_on(async { must_panic(name, || wait(naps::submit(1))) });
+        runtime.block_on(async { must_panic(name, || wait(sleeps::submit(1))) });
         // No thread drives the runtime now: wait outside of any runtime, then inside the entered one.
-        let task = || runtime.block_on(async { naps::submit(1) });
+        let task = || runtime.block_on(async { sleeps::submit(1) });
         must_panic(name, || wait(task()));
         let entered = task();
         let _inside = runtime.enter();
@@ -126,16 +126,16 @@ fn other_threads_wait_for_a_runtime_of_one_thread() {
             let runtime = one_thread();
             let handle = runtime.handle().clone();
             runtime.block_on(async {
-                let (task, entered, blocking) = (naps::submit(1), naps::submit(1), naps::submit(1));
+                let (task, entered, blocking) = (sleeps::submit(1), sleeps::submit(1), sleeps::submit(1));
                 let plain = std::thread::spawn(move || wait(task));
                 let inside = std::thread::spawn(move || {
                     let _inside = handle.enter();
                     wait(entered);
-                    wait(naps::submit(1));
+                    wait(sleeps::submit(1));
                 });
                 tokio::task::spawn_blocking(move || {
                     wait(blocking);
-                    wait(naps::submit(1));
+                    wait(sleeps::submit(1));
                 })
                 .await
                 .expect(name);
@@ -158,12 +158,16 @@ fn a_blocking_thread_keeps_waiting_while_its_runtime_is_busy() {
         let runtime = one_thread();
         runtime.block_on(async {
             let (sender, waited) = mpsc::channel();
-            let tasks = [naps::submit(1), naps::submit(1)];
+            let tasks = [sleeps::submit(1), sleeps::submit(1)];
             let blocking = tokio::task::spawn_blocking(move || {
                 let [first, second] = tasks;
                 let early = catch_unwind(AssertUnwindSafe(|| first.wait(LONG)));
                 sender.send(early.is_ok_and(|ended| !ended)).expect("it is received");
-                (first.join().expect("no panic"), second.join().expect("no panic"), naps::submit(1).join().expect("no"))
+                (
+                    first.join().expect("no panic"),
+                    second.join().expect("no panic"),
+                    sleeps::submit(1).join().expect("no"),
+                )
             });
             assert!(waited.recv_timeout(TIME_LIMIT).expect("it waits in vain, and is not refused"));
             assert_eq!(blocking.await.expect("no panic"), (1, 1, 1));
@@ -176,10 +180,10 @@ fn a_task_that_enters_an_undriven_runtime_panics_when_it_waits_there() {
     every_wait_must_end(|name, wait| {
         let entered = one_thread();
         let handle = entered.handle().clone();
-        let several = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
+        let several = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
         let task = several.spawn(async move {
             let _inside = handle.enter();
-            must_panic(name, || wait(naps::submit(1)));
+            must_panic(name, || wait(sleeps::submit(1)));
         });
         several.block_on(task).expect(name);
         drop(entered);
@@ -190,10 +194,10 @@ fn a_task_that_enters_an_undriven_runtime_panics_when_it_waits_there() {
 fn waiting_inside_an_entered_multi_thread_runtime_works() {
     for (_, wait) in WAITS {
         must_end(move || {
-            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be had");
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
             let _inside = runtime.enter();
-            wait(naps::submit(1));
-            runtime.block_on(async { tokio::spawn(async move { wait(naps::submit(1)) }).await.expect("no panic") });
+            wait(sleeps::submit(1));
+            runtime.block_on(async { tokio::spawn(async move { wait(sleeps::submit(1)) }).await.expect("no panic") });
         });
     }
 }

@@ -41,7 +41,7 @@ fn mebibytes() -> isize {
 
 /// A pool whose one thread is busy until the returned sender is dropped.
 fn busy(name: &'static str) -> (Pool, mpsc::Sender<()>) {
-    let pool = Pool::io(name).threads(1).build().expect("threads can be had");
+    let pool = Pool::io(name).threads(1).build().expect("threads start");
     let (release, released) = mpsc::channel::<()>();
     let (started, starts) = mpsc::channel();
     drop(pool.submit(move || {
@@ -108,7 +108,7 @@ fn tasks_run_by_the_thread_that_joins_them_leave_the_queue() {
 #[test]
 fn helper_jobs_of_finished_maps_leave_the_queue() {
     let _alone = exclusive();
-    let pool: &'static Pool = Box::leak(Box::new(Pool::io("maps").threads(4).build().expect("threads can be had")));
+    let pool: &'static Pool = Box::leak(Box::new(Pool::io("maps").threads(4).build().expect("threads start")));
     // Three of the four threads are busy. The free one serves the maps, whose helper jobs are queued between others.
     let release: Vec<_> = (0..3)
         .map(|_| {
@@ -134,7 +134,7 @@ fn helper_jobs_of_finished_maps_leave_the_queue() {
 #[test]
 fn the_queue_count_stays_exact() {
     let _alone = exclusive();
-    let pool = Pool::io("counts").threads(3).build().expect("threads can be had");
+    let pool = Pool::io("counts").threads(3).build().expect("threads start");
     let runs = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {

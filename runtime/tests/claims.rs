@@ -53,7 +53,7 @@ fn a_slow_task_does_not_delay_the_result_of_a_quick_one() {
 #[test]
 fn a_slow_task_queued_behind_quick_ones_does_not_delay_their_results() {
     for pool in [Pool::io("busy").threads(4), Pool::cpu("busy").threads(4)] {
-        let pool = Arc::new(pool.build().expect("threads can be had"));
+        let pool = Arc::new(pool.build().expect("threads start"));
         let (goes_on, waits) = mpsc::channel::<()>();
         let inner = Arc::clone(&pool);
         let worker = pool.submit(move || {
@@ -117,7 +117,7 @@ fn a_slow_item_does_not_delay_the_result_of_a_quick_one() {
 
 #[test]
 fn a_slow_task_of_another_pool_runs_on_that_pools_threads() {
-    let front = Pool::io("front").threads(1).build().expect("threads can be had");
+    let front = Pool::io("front").threads(1).build().expect("threads start");
     front.submit(|| with_a_slow_task(&EIGHT, |_, slow| drop(slow))).join().expect("no panic");
     let names = front.submit(|| {
         let name = || thread::current().name().unwrap_or("?").to_owned();

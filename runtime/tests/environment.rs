@@ -16,7 +16,7 @@ fn run_in_child(test: &str, variables: &[(&str, &str)]) -> (bool, String) {
         .env_remove("FANFOLD_SERIAL")
         .envs(variables.iter().copied())
         .output()
-        .expect("it can be started again");
+        .expect("this program starts again");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("running 1 test"), "there is no test `{test}`: {text}");
     (output.status.success(), text.into_owned())
@@ -91,7 +91,7 @@ fn child_serial() {
     assert!(worker_thread_within_a_limit::map(0..10).into_iter().flatten().all(|id| id == own));
     assert_eq!(runs_until_cancelled().expect("the caller cannot leave"), own);
     assert_eq!(scope(|s| s.submit(|| thread::current().id()).join().expect("no panic")), own);
-    let closed = Pool::io("closed").threads(1).build().expect("a thread can be had");
+    let closed = Pool::io("closed").threads(1).build().expect("a thread starts");
     closed.shutdown(fanfold::Pending::Run);
     assert!(matches!(closed.submit(|| 1).join(), Err(fanfold::TaskError::PoolClosed)));
     #[cfg(feature = "polars")]
@@ -146,7 +146,7 @@ fn child_configures() {
     assert_eq!(configure().cpu_threads(7).io_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "io" }));
     assert_eq!(configure().cpu_threads(4).apply(), Ok(()));
     assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "it may be said again, before the first use");
-    let own = Pool::cpu("own").build().expect("threads can be had");
+    let own = Pool::cpu("own").build().expect("threads start");
     assert_eq!(own.stats().limit, 2, "an own pool that does not say its size has the default one's");
     assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "an own pool is not the default one");
     assert_eq!(Pool::cpu_default().stats().limit, 2);

@@ -35,7 +35,7 @@ fn in_child(test: &str, work: impl FnOnce()) {
     }
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program);
-    let mut child = child.args([test, "--exact", "--nocapture"]).env(INSIDE, "1").spawn().expect("it can be started");
+    let mut child = child.args([test, "--exact", "--nocapture"]).env(INSIDE, "1").spawn().expect("the program starts");
     let begun = Instant::now();
     let status = loop {
         match child.try_wait().expect("it can be waited for") {

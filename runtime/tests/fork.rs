@@ -18,7 +18,7 @@ fn pools_in_a_forked_child_panic_with_the_reason() {
     let mut child = Command::new(program);
     // With one thread a map runs on its caller and does not need the pool.
     child.args(["child_forks", "--exact", "--ignored", "--nocapture"]).env("FANFOLD_CPU_THREADS", "2");
-    let output = child.output().expect("it can be started again");
+    let output = child.output().expect("this program starts again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -17,7 +17,7 @@ fn in_a_process(test: &str, body: impl FnOnce()) {
     }
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(INSIDE, "yes").output();
-    let ended = ended.expect("it can be started again");
+    let ended = ended.expect("this program starts again");
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
 }
@@ -73,12 +73,12 @@ fn a_child_works_although_other_threads_held_locks_at_the_fork() {
             }
             scope.spawn(|| {
                 while go_on() {
-                    let pool = Pool::io("comes and goes").threads(1).build().expect("threads can be had");
+                    let pool = Pool::io("comes and goes").threads(1).build().expect("threads start");
                     pool.submit(|| ()).join().expect("no panic");
                 }
             });
             for round in 0..300 {
-                let inherited = Pool::io("inherited").threads(1).build().expect("threads can be had");
+                let inherited = Pool::io("inherited").threads(1).build().expect("threads start");
                 // SAFETY: the child uses what the C library and the standard library keep usable after a fork.
                 let pid = unsafe { libc::fork() };
                 assert!(pid >= 0, "{}", std::io::Error::last_os_error());

@@ -57,7 +57,7 @@ fn wrong_types_and_missing_columns_are_clear_errors() {
 
 #[test]
 fn a_column_is_mapped_on_the_named_pool() {
-    let pool = Pool::cpu("numbers").threads(2).build().expect("threads can be had");
+    let pool = Pool::cpu("numbers").threads(2).build().expect("threads start");
     let x = Series::new("x".into(), (0..10_000).collect::<Vec<i32>>());
     let named = x.par_values().on(&pool).map(|n: i32| {
         assert!(std::thread::current().name().is_some_and(|name| name.starts_with("fanfold-numbers-")));

@@ -26,7 +26,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_full_disk_keeps_the_old_file_and_leaves_no_other() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     // Pseudo-random numbers, which do not compress.
     let noise: Vec<i64> = (0..400_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)).collect();
     let frame = df!("n" => noise).expect("one column");

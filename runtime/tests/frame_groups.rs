@@ -242,7 +242,7 @@ fn the_default_number_of_chunks_suits_the_frame() {
 #[test]
 fn chunks_run_on_the_named_pool() {
     for pool in [Pool::cpu("three"), Pool::io("three")] {
-        let pool = pool.threads(3).build().expect("threads can be had");
+        let pool = pool.threads(3).build().expect("threads start");
         let names = Mutex::new(HashSet::new());
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let out = grouped().par_rows(10).on(&pool).map(|chunk| {
@@ -265,7 +265,7 @@ fn chunks_run_on_the_named_pool() {
 
 #[test]
 fn a_pool_of_one_thread_runs_nested_chunks() {
-    let pool = Pool::io("one").threads(1).build().expect("a thread can be had");
+    let pool = Pool::io("one").threads(1).build().expect("a thread starts");
     let df = grouped();
     let out = df.par_chunks(4).on(&pool).map(|chunk| Ok(chunk.par_chunks(3).on(&pool).map(Ok)?));
     assert!(out.expect("no chunk fails").equals_missing(&df));

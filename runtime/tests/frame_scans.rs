@@ -25,7 +25,7 @@ struct Files {
 
 impl Files {
     fn new(rows: i64) -> Self {
-        let files = Self { folder: tempfile::tempdir().expect("a folder can be made"), frame: frame(rows) };
+        let files = Self { folder: tempfile::tempdir().expect("a folder is created"), frame: frame(rows) };
         let mut frame = files.frame.clone();
         let file = |name: &str| fs::File::create(files.path(name)).expect("it can be written");
         ParquetWriter::new(file("in.parquet")).with_row_group_size(Some(1_000)).finish(&mut frame).expect("written");
@@ -149,7 +149,7 @@ fn an_input_without_rows_is_one_empty_chunk() {
 #[test]
 fn a_slow_chunk_bounds_how_many_later_chunks_are_read() {
     // While one chunk is blocked, only a few later chunks for each worker are read.
-    let pool = Pool::io("window").threads(2).build().expect("threads can be had");
+    let pool = Pool::io("window").threads(2).build().expect("threads start");
     let frame = frame(100_000);
     let (ended, released) = (AtomicUsize::new(0), Mutex::new(()));
     let held = released.lock().expect("no panic");
@@ -321,7 +321,7 @@ fn a_new_file_has_default_permissions_and_a_replaced_one_keeps_its_own() {
     let scan = || scan_parquet(files.path("in.parquet")).map(Ok);
     scan().sink_csv(files.path("new.csv")).expect("no chunk fails");
     assert_eq!(mode("new.csv"), mode("in.csv"));
-    fs::set_permissions(files.path("new.csv"), fs::Permissions::from_mode(0o640)).expect("it is ours");
+    fs::set_permissions(files.path("new.csv"), fs::Permissions::from_mode(0o640)).expect("this user owns it");
     std::os::unix::fs::symlink(files.path("new.csv"), files.path("link.csv")).expect("links can be made");
     scan().sink_csv(files.path("link.csv")).expect("no chunk fails");
     assert_eq!(mode("new.csv"), 0o640);
@@ -331,7 +331,7 @@ fn a_new_file_has_default_permissions_and_a_replaced_one_keeps_its_own() {
 #[test]
 fn scans_inside_chunks_run_on_a_named_pool() {
     let files = Files::new(5_000);
-    let pool = Pool::io("scans").threads(1).build().expect("a thread can be had");
+    let pool = Pool::io("scans").threads(1).build().expect("a thread starts");
     let rows = files.frame.par_chunks(3).on(&pool).map_reduce(
         |_| {
             let inner = scan_parquet(files.path("in.parquet")).par_rows(500).on(&pool);

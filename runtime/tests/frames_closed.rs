@@ -60,12 +60,12 @@ const ENTRIES: &[(&str, Entry)] = &[
 #[test]
 fn every_call_on_a_closed_pool_panics_with_pool_and_location() {
     static STATIC: Pool = Pool::cpu("static").threads(2);
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     let path = folder.path().join("in.parquet");
     let mut df = df!("x" => [1_i64, 2, 3, 4, 5, 6]).expect("one column");
     ParquetWriter::new(std::fs::File::create(&path).expect("new")).finish(&mut df).expect("written");
-    let unused = Pool::io("unused").threads(2).build().expect("threads can be had");
-    let used = Pool::cpu("used").threads(2).build().expect("threads can be had");
+    let unused = Pool::io("unused").threads(2).build().expect("threads start");
+    let used = Pool::cpu("used").threads(2).build().expect("threads start");
     for pool in [&used, &STATIC] {
         assert_eq!(df.par_chunks(2).on(pool).map(Ok).expect("it is open"), df);
     }

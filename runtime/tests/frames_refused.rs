@@ -60,7 +60,7 @@ fn a_calling_thread_runs_chunks_while_all_workers_wait_for_it() {
     let test = "a_calling_thread_runs_chunks_while_all_workers_wait_for_it";
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").output();
-    let ended = ended.expect("it can be started again");
+    let ended = ended.expect("this program starts again");
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
 }

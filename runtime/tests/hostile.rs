@@ -237,8 +237,8 @@ fn the_destructor_of_a_thread_local_may_wait() {
             let (send, receive) = std::sync::mpsc::channel();
             let task = Pool::io_default().submit(move || receive.recv());
             // The task panics, so the panic hook runs, and this thread sleeps until the task has ended.
-            let panicking = Pool::io_default().submit(move || send.send(()).map(|()| panic!("as it should")));
-            assert!(panicking.join().is_err_and(|error| error.to_string().contains("as it should")));
+            let panicking = Pool::io_default().submit(move || send.send(()).map(|()| panic!("on purpose")));
+            assert!(panicking.join().is_err_and(|error| error.to_string().contains("on purpose")));
             assert!(task.join().is_ok());
             AT_END.fetch_add(
                 Pool::cpu_default().map(0..1_000_000_usize, |n| n).collect::<Vec<_>>().len(),

@@ -20,7 +20,7 @@ fn started(test: &str) -> Child {
             Ok(())
         });
     }
-    let mut child = command.spawn().expect("it can be started again");
+    let mut child = command.spawn().expect("this program starts again");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("ready")), "`{test}` never got so far");
     // Keeps reading, so that the child never writes into a closed pipe.
@@ -48,7 +48,7 @@ fn print_ready() {
 
 #[test]
 fn an_interrupt_ends_a_program_that_waits() {
-    for test in ["child_joins", "child_waits_for_many", "child_maps"] {
+    for test in ["child_joins_an_endless_task", "child_waits_for_many", "child_runs_an_endless_map"] {
         assert_eq!(interrupt(started(test)).signal(), Some(libc::SIGINT), "{test}");
     }
 }

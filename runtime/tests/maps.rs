@@ -76,7 +76,7 @@ fn dropping_an_iterated_map_drops_every_item_once() {
     let alive = Arc::new(());
     for unordered in [false, true] {
         let items = std::iter::repeat_n((), 1_000).map(|()| Arc::clone(&alive));
-        let pool = Pool::io("dropped").threads(2).build().expect("threads can be had");
+        let pool = Pool::io("dropped").threads(2).build().expect("threads start");
         let map = pool.map(items, |item| item);
         let map = if unordered { map.unordered() } else { map };
         assert_eq!(map.into_iter().take(10).count(), 10);
@@ -104,7 +104,7 @@ fn folds_are_equal_on_every_run_and_for_any_number_of_threads() {
     let tenth = |n: u32| 1.0 / f64::from(n + 1);
     let expected = Pool::cpu_default().map(0..100_000, tenth).reduce(|| 0.0, |a, b| a + b);
     for threads in [1, 2, 5] {
-        let pool = Pool::cpu("folds").threads(threads).build().expect("threads can be had");
+        let pool = Pool::cpu("folds").threads(threads).build().expect("threads start");
         for _ in 0..3 {
             let sum = pool.map(0..100_000, tenth).reduce(|| 0.0, |a, b| a + b);
             assert_eq!(sum.to_bits(), expected.to_bits());
@@ -122,7 +122,7 @@ fn folds_are_equal_on_every_run_and_for_any_number_of_threads() {
 
 #[test]
 fn pools_map_closures_over_vectors_ranges_and_zips() {
-    let pool = Pool::io("map").threads(3).build().expect("threads can be had");
+    let pool = Pool::io("map").threads(3).build().expect("threads start");
     let numbers = vec![1, 2, 3];
     assert_eq!(pool.map(&numbers, |n| n * 2).collect::<Vec<i32>>(), [2, 4, 6]);
     assert_eq!(pool.map(numbers.clone(), |n| n + 1).collect::<Vec<_>>(), [2, 3, 4]);

@@ -119,7 +119,7 @@ fn a_one_thread_pool_runs_one_task_at_a_time_for_any_joiner() {
             running.fetch_sub(1, Ordering::SeqCst);
         }
     };
-    let joiners = Pool::io("joiners").threads(4).build().expect("threads can be had");
+    let joiners = Pool::io("joiners").threads(4).build().expect("threads start");
     let all: Vec<_> = (0..8)
         .map(|_| {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
@@ -160,7 +160,7 @@ fn a_lock_held_across_a_map_does_not_hang() {
 #[test]
 fn the_last_handle_of_a_pool_may_be_dropped_on_its_own_worker() {
     for pool in [Pool::io("self").threads(1), Pool::cpu("self").threads(1)] {
-        let pool = Arc::new(pool.build().expect("threads can be had"));
+        let pool = Arc::new(pool.build().expect("threads start"));
         let (sender, receiver) = mpsc::channel();
         let own = Arc::clone(&pool);
         let (go, gone) = mpsc::channel::<()>();
@@ -201,7 +201,7 @@ fn a_worker_that_shuts_down_another_pool_frees_its_permit_for_that_pool() {
 
     for pool in [Pool::io("ended1").threads(1), Pool::cpu("ended1").threads(1)] {
         let ended = ENDS.submit(move || {
-            let pool = pool.build().expect("threads can be had");
+            let pool = pool.build().expect("threads start");
             // The task needs the one worker of the pool on which the shutdown waits.
             let task = pool.submit(|| ENDS.submit(|| 3).join());
             drop(pool);

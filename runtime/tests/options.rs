@@ -12,7 +12,7 @@ use fanfold::{Pool, TaskError, cancelled, parallel};
 
 static ONE: Pool = Pool::io("slow1").threads(1);
 
-/// Reports its thread once its time is up, and ends when it is cancelled.
+/// Runs until it is cancelled, and then sends the id of its thread.
 #[parallel(kind = "io", timeout = "5ms", pool = ONE)]
 fn runs_until_cancelled(sender: mpsc::Sender<thread::ThreadId>) -> Result<u32, TaskError> {
     while !cancelled() {
@@ -39,7 +39,7 @@ fn a_call_past_its_timeout_fails_and_is_cancelled() {
     assert_eq!(error.to_string(), "the task was not done within 5ms");
     let all: Vec<Result<u32, TaskError>> = runs_until_cancelled::map(vec![sender.clone(), sender]).collect();
     assert!(all.iter().all(|item| matches!(item, Err(TaskError::TimedOut { .. }))));
-    // A new thread replaced the pool's only one after each call, and the pool goes on.
+    // A new thread replaced the pool's only one after each call, and the pool continues.
     assert_eq!(ONE.submit(|| 7).join().expect("no panic"), 7);
 }
 
@@ -55,7 +55,7 @@ fn a_call_within_its_timeout_gives_its_result_or_its_own_error() {
 
 #[test]
 fn dropping_a_pool_does_not_wait_for_a_timed_out_thread() {
-    let pool = Pool::io("left").threads(1).build().expect("threads can be had");
+    let pool = Pool::io("left").threads(1).build().expect("threads start");
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
     let timed_out: Vec<Result<bool, TaskError>> = pool

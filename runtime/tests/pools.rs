@@ -26,7 +26,7 @@ fn a_pool_without_threads_is_refused() {
 #[test]
 fn dropping_a_pool_runs_its_queue_and_joins_its_threads() {
     for pool in [Pool::io("owned").threads(3), Pool::cpu("owned").threads(3)] {
-        let pool = pool.build().expect("threads can be had");
+        let pool = pool.build().expect("threads start");
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..200 {
             let done = Arc::clone(&done);
@@ -41,7 +41,7 @@ fn dropping_a_pool_runs_its_queue_and_joins_its_threads() {
 
 #[test]
 fn an_io_pool_grows_to_its_limit_and_no_further() {
-    let pool = Pool::io("grown").threads(4).build().expect("threads can be had");
+    let pool = Pool::io("grown").threads(4).build().expect("threads start");
     let all = Arc::new(Barrier::new(4));
     let name = move |all: Arc<Barrier>| {
         all.wait();
@@ -56,7 +56,7 @@ fn an_io_pool_grows_to_its_limit_and_no_further() {
 
 #[test]
 fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
-    let pool = Pool::io("cancel").threads(1).build().expect("threads can be had");
+    let pool = Pool::io("cancel").threads(1).build().expect("threads start");
     let (started, starts) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let running = pool.submit(move || {
@@ -81,7 +81,7 @@ fn a_queued_task_can_be_cancelled_and_a_running_one_cannot() {
 #[test]
 fn a_closed_pool_refuses_new_work() {
     for pool in [Pool::io("closed").threads(2), Pool::cpu("closed").threads(2)] {
-        let pool = pool.build().expect("threads can be had");
+        let pool = pool.build().expect("threads start");
         let done = pool.submit(|| 1);
         pool.shutdown(Pending::Run);
         assert_eq!(done.join().expect("it was queued before"), 1);
@@ -95,7 +95,7 @@ fn a_closed_pool_refuses_new_work() {
 
 #[test]
 fn shutdown_can_cancel_queued_tasks() {
-    let pool = Pool::io("cancelling").threads(1).build().expect("threads can be had");
+    let pool = Pool::io("cancelling").threads(1).build().expect("threads start");
     let (started, starts) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let running = pool.submit(move || {
@@ -130,7 +130,7 @@ fn hooks_run_once_on_each_thread() {
         let stop = || {
             STOPPED.fetch_add(1, Ordering::SeqCst);
         };
-        let pool = pool.on_start(start).on_stop(stop).build().expect("threads can be had");
+        let pool = pool.on_start(start).on_stop(stop).build().expect("threads start");
         let both = Arc::new(Barrier::new(2));
         let meet = || {
             let both = Arc::clone(&both);
@@ -158,7 +158,7 @@ fn a_slow_start_hook_delays_only_its_own_thread() {
                 GATE.wait();
             }
         };
-        let pool = Arc::new(pool.on_start(hook).build().expect("threads can be had"));
+        let pool = Arc::new(pool.on_start(hook).build().expect("threads start"));
         let (release, released) = mpsc::channel::<()>();
         let inner = Arc::clone(&pool);
         let first = pool.submit(move || {
@@ -185,7 +185,7 @@ fn a_slow_start_hook_delays_only_its_own_thread() {
 
 #[test]
 fn stats_count_how_tasks_end() {
-    let pool = Pool::cpu("counted").threads(2).build().expect("threads can be had");
+    let pool = Pool::cpu("counted").threads(2).build().expect("threads start");
     let tasks: Vec<_> = (0..10).map(|n| pool.submit(move || assert!(n != 3, "three"))).collect();
     tasks.into_iter().for_each(|task| drop(task.join()));
     let stats = pool.stats();
@@ -194,7 +194,7 @@ fn stats_count_how_tasks_end() {
 
 #[test]
 fn usize_max_threads_means_no_limit() {
-    let pool = Pool::io("unlimited").threads(usize::MAX).build().expect("threads can be had");
+    let pool = Pool::io("unlimited").threads(usize::MAX).build().expect("threads start");
     assert_eq!(pool.map(0..10_u32, |n| n + 1).into_iter().sum::<u32>(), 55);
     assert_eq!(pool.map(0..10_u32, |n| n + 1).sum::<u32>(), 55);
     let joined = pool.submit(|| Pool::io_default().submit(|| 7).join());
@@ -210,7 +210,7 @@ fn hooks_may_wait_for_tasks() {
     }
 
     for pool in [Pool::io("hook_waits").threads(1), Pool::cpu("hook_waits").threads(1)] {
-        let pool = pool.on_start(submit_and_join).on_stop(submit_and_join).build().expect("threads can be had");
+        let pool = pool.on_start(submit_and_join).on_stop(submit_and_join).build().expect("threads start");
         assert_eq!(pool.submit(|| 1).join().expect("no panic"), 1);
         drop(pool);
     }
@@ -219,7 +219,7 @@ fn hooks_may_wait_for_tasks() {
 
 #[test]
 fn a_scope_panics_when_a_closed_pool_did_not_run_its_task() {
-    let pool = Pool::io("closed").threads(1).build().expect("a thread can be had");
+    let pool = Pool::io("closed").threads(1).build().expect("a thread starts");
     pool.shutdown(Pending::Run);
     let scope = || fanfold::scope(|s| drop(s.submit_on(&pool, || ())));
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scope)).expect_err("the task was not joined");

@@ -29,7 +29,7 @@ fn status_of(test: &str, work: impl FnOnce()) -> std::process::ExitStatus {
     let program = std::env::current_exe().expect("this program has a path");
     let mut child = Command::new(program);
     child.args([test, "--exact", "--nocapture"]).env(INSIDE, "1").env("FANFOLD_CPU_THREADS", "2").stdin(Stdio::null());
-    let mut child = child.spawn().expect("it can be started");
+    let mut child = child.spawn().expect("the program starts");
     let begun = Instant::now();
     loop {
         match child.try_wait().expect("it can be waited for") {
@@ -90,7 +90,7 @@ fn use_everything() {
     assert_eq!(as_completed((0..4).map(half::submit)).count(), 4);
     assert!(matches!(never(), Err(TaskError::TimedOut { .. })));
     let pool = Pool::io("built").threads(2).build().expect("two threads");
-    assert!(pool.submit(|| panic!("as it should")).join().is_err());
+    assert!(pool.submit(|| panic!("on purpose")).join().is_err());
     assert_eq!(OWN.stats().limit, 2);
 }
 
@@ -471,7 +471,7 @@ mod forks {
         unsafe { libc::alarm(30) };
         match how {
             0 => None,
-            1 => panic!("as it should"),
+            1 => panic!("on purpose"),
             2 => {
                 assert!(panics_about_the_fork(|| double(1)));
                 std::process::exit(5)

@@ -12,8 +12,8 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("workers").threads(2);
 static ONE: Pool = Pool::process("one").threads(1);
 
-/// Ends the calling thread by the `exit` system call, as the C library does: neither the process nor a destructor
-/// is affected.
+/// Ends the calling thread by the `exit` system call, as the C library does: the process continues, and no destructor
+/// runs.
 fn end_thread() -> ! {
     // SAFETY: the system call ends only this thread, whose stack stays allocated.
     unsafe {

@@ -177,7 +177,7 @@ fn categories_received_from_a_worker_are_not_lost() -> PolarsResult<()> {
         DataFrame::new(2, vec![letters.into()])
     };
     assert_echoed(&lettered()?);
-    // Each iteration may drop the last categories of this name, which makes Polars alone lose some.
+    // Each frame may be the last user of the categories of this name when it is dropped: Polars alone then loses some.
     std::thread::scope(|scope| {
         let makers: Vec<_> =
             (0..2).map(|_| scope.spawn(|| (0..20_000).try_for_each(|_| lettered().map(drop)))).collect();

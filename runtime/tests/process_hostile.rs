@@ -1,8 +1,8 @@
 //! Workers under an attacker's control: they overwrite all memory shared with the parent, and their socket. The parent
 //! neither crashes, nor hangs, nor reads invalid data; every call ends with a value of its type or an error.
 //!
-//! The layout of the shared memory is documented in `src/process/transport/ring.rs`, and the format of a reply in
-//! `src/process/serve.rs` and `src/process/message.rs`.
+//! The layout of the shared memory is documented in `ring.rs` and `frame_ring.rs` of `src/process/transport`, and the
+//! format of a reply in `src/process/serve.rs` and `src/process/message.rs`.
 
 use std::error::Error;
 use std::fs;
@@ -18,7 +18,7 @@ fanfold::process_tests!();
 static ONE: Pool = Pool::process("one").threads(1);
 static WORKERS: Pool = Pool::process("workers").threads(2);
 
-/// No call takes longer, whatever its worker does, even on an overloaded machine.
+/// Every call ends within this time under every attack, even on an overloaded machine.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Access to everything that a worker shares with its parent.
@@ -313,7 +313,7 @@ fn a_valid_reply_made_by_hand_is_accepted() {
         let test = "a_valid_reply_made_by_hand_is_accepted";
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program has a path"));
         let output = child.args([test, "--exact", "--nocapture"]).env(BODY, "yes").output();
-        let output = output.expect("it can be started again");
+        let output = output.expect("this program starts again");
         return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(text(Attack::None).expect("it is right"), "a text");
@@ -426,8 +426,7 @@ fn scribble(n: u64) {
                     let place = start + random.below(most / 8) * 8;
                     let bits = random.next();
                     let word = [bits, bits >> 32, bits >> 56, u64::MAX, 0, 16 * (bits >> 50)][random.below(6)];
-                    // SAFETY: deliberately unsound for this process, whose mappings may be gone. The test ends this
-                    // process, and the parent must tolerate the write.
+                    // SAFETY: deliberately unsound: mappings of this process may be gone. A fault ends only this worker.
                     unsafe { std::ptr::with_exposed_provenance_mut::<u64>(place).write_volatile(word) };
                     if random.below(20) == 0 {
                         std::thread::yield_now();

@@ -267,7 +267,7 @@ worker!(FIFTH, square_fifth);
 #[parallel(kind = "process", pool = FIFTH)]
 fn forks_with_vfork() -> u64 {
     /// Starts a child that shares this process's memory, on a stack of its own, as `vfork` and `posix_spawn` do. The
-    /// child runs `child` before this process goes on.
+    /// child runs `child` before this process continues.
     fn vfork(child: extern "C" fn(*mut libc::c_void) -> libc::c_int) -> libc::pid_t {
         let mut stack = vec![0_u128; 1 << 14];
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -371,13 +371,13 @@ fn a_copy_of_the_parent_does_not_use_its_workers() {
     }
     let mut program = Command::new(std::env::current_exe().expect("this program has a path"));
     program.args(["a_copy_of_the_parent_does_not_use_its_workers", "--exact", "--nocapture"]).env(FORKS, "yes");
-    let output = program.output().expect("it can be started again");
+    let output = program.output().expect("this program starts again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn fork_the_parent() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
-    let file = folder.path().join("goes on");
+    let file = folder.path().join("continue");
     let worker = square_sixth(1).1;
     assert_eq!(length(vec![1; 1 << 20].into()), 1 << 20);
     let task = waits_for::submit(file.clone());

@@ -37,7 +37,7 @@ fn echo_vector(bytes: Vec<u8>) -> Vec<u8> {
 fn resident(pid: u32) -> [usize; 2] {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it can be read");
     ["RssAnon:", "RssShmem:"].map(|name| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system tells");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system reports it");
         let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kilobytes << 10
     })

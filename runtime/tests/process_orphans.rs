@@ -43,7 +43,7 @@ fn workers_of_a_killed_parent_end() {
     }
     let mut parent = Command::new(std::env::current_exe().expect("this program has a path"));
     parent.args(["workers_of_a_killed_parent_end", "--exact", "--nocapture"]).env(IS_PARENT, "yes");
-    let mut parent = parent.stdout(Stdio::piped()).spawn().expect("it can be started again");
+    let mut parent = parent.stdout(Stdio::piped()).spawn().expect("this program starts again");
     let out = BufReader::new(parent.stdout.take().expect("it is piped"));
     // With one test thread the harness prints the test's name in front of the first line.
     let pids = out.lines().map_while(Result::ok).filter_map(|line| line.split_once("worker ")?.1.parse().ok());

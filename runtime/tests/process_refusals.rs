@@ -22,7 +22,7 @@ fn in_child(test: &str, body: fn()) {
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
     // Through pipes: the limit on file sizes would also apply to a long standard output that is a file.
     let output = child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").output();
-    let output = output.expect("it can be started again");
+    let output = output.expect("this program starts again");
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
 }
 
@@ -249,7 +249,7 @@ fn a_worker_without_descriptors_has_no_spinning_thread() {
             let stats = threads.map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
             stats.filter(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('R'))).count() > 0
         };
-        // The worker's thread polls once a second; the first poll under the limit is over by then.
+        // The worker's watching thread polls once a second; the first poll under the limit is over by then.
         let begun = std::time::Instant::now();
         let (mut seen, mut running) = (0, 0);
         while begun.elapsed().as_secs() < 3 {

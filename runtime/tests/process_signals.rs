@@ -21,7 +21,7 @@ fn in_child(test: &str, body: fn()) {
     }
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
     let status = child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").process_group(0).status();
-    let status = status.expect("it can be started again");
+    let status = status.expect("this program starts again");
     assert!(status.success(), "{status}");
 }
 
@@ -328,7 +328,7 @@ fn deaths_are_reported_while_a_handler_reaps_all_children() {
         // SAFETY: this thread's own error number, which the code that the signal interrupts may be about to read.
         let error = unsafe { *libc::__errno_location() };
         while collect_all(libc::WNOHANG) {}
-        // SAFETY: as above.
+        // SAFETY: restores this thread's own error number, which is valid for the write.
         unsafe { *libc::__errno_location() = error };
     }
     in_child("deaths_are_reported_while_a_handler_reaps_all_children", || {

@@ -89,7 +89,7 @@ fn a_worker_ends_if_its_parent_ends_during_the_start() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let log = folder.path().join("log");
     let mut parent = this_program("a_worker_ends_if_its_parent_ends_during_the_start");
-    let output = parent.env(LOG, &log).output().expect("it can be started again");
+    let output = parent.env(LOG, &log).output().expect("this program starts again");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read = || fs::read_to_string(&log).expect("it can be read");
     let held = read();
@@ -116,7 +116,7 @@ fn start_workers_and_end() {
 
 /// Starts this program with a worker's variable, but not from a pool.
 fn start_without_a_pool(program: &mut Command, parent: u32, stdin: Stdio) -> Output {
-    program.env(VARIABLE, parent.to_string()).stdin(stdin).output().expect("it can be started")
+    program.env(VARIABLE, parent.to_string()).stdin(stdin).output().expect("the program starts")
 }
 
 fn is_refused(output: &Output, why: &str) {
@@ -143,7 +143,7 @@ fn a_process_that_is_not_its_parent_is_not_served() {
     drop(ours);
     // Values that no parent writes into the variable are ignored.
     for value in ["", "yes", "12 started"] {
-        let output = list().env(VARIABLE, value).output().expect("it can be started");
+        let output = list().env(VARIABLE, value).output().expect("the program starts");
         assert!(output.status.success() && !output.stdout.is_empty(), "{value}");
     }
 }
@@ -156,11 +156,11 @@ fn a_set_user_id_program_does_not_become_a_worker() {
         return;
     }
     let folder = tempfile::tempdir().expect("there is a temporary folder");
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("this user owns it");
     let copy = folder.path().join("copy");
     fs::copy(std::env::current_exe().expect("this program has a path"), &copy).expect("there is room");
     let start = |mode, user| {
-        fs::set_permissions(&copy, fs::Permissions::from_mode(mode)).expect("it is ours");
+        fs::set_permissions(&copy, fs::Permissions::from_mode(mode)).expect("this user owns it");
         let (mut ours, theirs) = UnixStream::pair().expect("there are sockets");
         let mut program = Command::new(&copy);
         program.arg("--list").uid(user).gid(user);
@@ -194,7 +194,7 @@ fn starts_this_program(how: u8) -> String {
             program.args(["-c", "\"$0\" --list; exec \"$0\" --list"]).arg(path);
         }
     }
-    let output = program.output().expect("it can be started");
+    let output = program.output().expect("the program starts");
     String::from_utf8(output.stdout).expect("names of tests")
 }
 

@@ -77,7 +77,7 @@ fn with_workers_that(test: &str, what: &str, body: fn()) {
     let _ = fs::remove_file(&path);
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"));
     child.args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").env(AT_START, what).env(STARTS, &path);
-    let status = child.status().expect("it can be started again");
+    let status = child.status().expect("this program starts again");
     let _ = fs::remove_file(&path);
     let _ = fs::remove_file(format!("{path}-first"));
     assert!(status.success(), "{status}");

@@ -21,7 +21,7 @@ fn in_a_process(test: &str, body: impl FnOnce()) {
     }
     let program = std::env::current_exe().expect("this program has a path");
     let ended = Command::new(program).args([test, "--exact", "--nocapture"]).env(IN_CHILD, "yes").output();
-    let ended = ended.expect("it can be started again");
+    let ended = ended.expect("this program starts again");
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && stdout.contains("1 passed"), "{}: {stdout}\n{stderr}", ended.status);
     // The timer thread must survive: it handles time limits and retried starts of threads.
@@ -97,7 +97,7 @@ fn a_call_from_a_worker_of_its_pool_times_out() {
 #[test]
 fn a_refused_thread_is_requested_again() {
     in_a_process("a_refused_thread_is_requested_again", || {
-        let pool = Pool::io("again").threads(2).build().expect("threads can be had");
+        let pool = Pool::io("again").threads(2).build().expect("threads start");
         refuse_threads();
         // A wait that the pool does not know of, so it does not start another thread for it.
         let (sender, receiver) = mpsc::channel();
@@ -245,7 +245,7 @@ fn a_static_pool_without_its_first_thread_panics_and_works_later() {
 fn tasks_cancelled_while_threads_are_refused_do_not_run() {
     in_a_process("tasks_cancelled_while_threads_are_refused_do_not_run", || {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
-        let pool = Pool::io("cancels").threads(2).build().expect("threads can be had");
+        let pool = Pool::io("cancels").threads(2).build().expect("threads start");
         refuse_threads();
         let (release, released) = mpsc::channel::<()>();
         let blocker = pool.submit(move || released.recv().is_err());

@@ -221,7 +221,7 @@ fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
         let mut child = Command::new(std::env::current_exe().expect("a test has one"));
         child.args(["--exact", "child_reads_damaged_files", "--nocapture"]);
         child.env(FOLDER, folder).env(FIRST, first.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = child.spawn().expect("it can be started");
+        let mut child = child.spawn().expect("the program starts");
         let (mut polars, mut last) = (None, String::new());
         let mut done = false;
         for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
@@ -260,7 +260,7 @@ fn read_in_another_process(folder: &Path, count: usize) -> Vec<String> {
 }
 
 fn compare(format: &str, count: usize) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     let mut numbers = Numbers(format.len() as u64);
     let files = undamaged(format);
     for index in 0..count {
@@ -406,7 +406,7 @@ impl Claims {
 
 #[test]
 fn wrong_claims_of_a_parquet_footer_are_errors() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     let mut count = 0;
     let mut write = |claims: &Claims| {
         fs::write(folder.path().join(format!("{count:06}.parquet")), claims.file()).expect("it can be written");
@@ -455,7 +455,7 @@ fn damaged_csv_files_give_the_rows_or_errors_of_polars() {
 
 #[test]
 fn panics_and_missing_files_are_not_reported_as_damage() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     let query = frame().lazy().map(|_| panic!("unlucky"), OptFlags::empty(), None, None);
     let error = query.par_rows(10).map(Ok).collect().expect_err("it panics").to_string();
     assert!(error.contains("Polars panicked (unlucky)") && !error.contains("damaged"), "{error}");

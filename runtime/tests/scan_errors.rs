@@ -45,7 +45,7 @@ fn scan(format: &str, path: &Path) -> Scan {
 fn damages(format: &str) -> Vec<(&'static str, bool, Vec<u8>)> {
     let whole = bytes(format, rows());
     let middle = whole.len() / 2;
-    let other = |frame: PolarsResult<DataFrame>| bytes(format, frame.expect("it can be made"));
+    let other = |frame: PolarsResult<DataFrame>| bytes(format, frame.expect("it is created"));
     let mut damages = Vec::new();
     if format == "csv" {
         let mut text = whole.clone();
@@ -87,12 +87,12 @@ fn damages(format: &str) -> Vec<(&'static str, bool, Vec<u8>)> {
 
 /// Files of one pattern, with the damaged one in the middle.
 fn files(format: &str, damaged: &[u8], large: bool, hive: bool) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder is created");
     let whole = bytes(format, rows());
     let path = |name: &str| {
         let path = if hive { format!("k={name}/{name}.{format}") } else { format!("{name}.{format}") };
         let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it is created");
         path
     };
     fs::write(path("a"), &whole).expect("new");
@@ -171,12 +171,12 @@ fn an_unreadable_file_is_named() {
     use std::process::Command;
     const CHILD: &str = "FANFOLD_TEST_CHILD";
     let Some(folder) = std::env::var_os(CHILD).map(PathBuf::from) else {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let folder = tempfile::tempdir().expect("a folder is created");
         let output = Command::new(std::env::current_exe().expect("this program has a path"))
             .args(["an_unreadable_file_is_named", "--exact", "--nocapture"])
             .env(CHILD, folder.path())
             .output()
-            .expect("it can be started again");
+            .expect("this program starts again");
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         return assert!(output.status.success() && text.contains("1 passed"), "{text}");
     };
@@ -193,7 +193,7 @@ fn an_unreadable_file_is_named() {
         for name in ["a", "b"] {
             fs::write(path(name), bytes(format, rows())).expect("new");
         }
-        fs::set_permissions(path("b"), fs::Permissions::from_mode(0o200)).expect("it is ours");
+        fs::set_permissions(path("b"), fs::Permissions::from_mode(0o200)).expect("this user owns it");
         for scanned in [path("b"), path("*")] {
             let error = error_of_scan(format, &scanned).expect("it may not be read");
             let named = format!("`{}`", path("b").display());

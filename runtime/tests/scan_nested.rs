@@ -49,7 +49,7 @@ fn by_scan_of_a_query(df: DataFrame) -> PolarsResult<DataFrame> {
 }
 
 fn by_a_pool_of_one(df: DataFrame) -> PolarsResult<DataFrame> {
-    let pool = Pool::cpu("nested").threads(1).build().expect("a thread can be had");
+    let pool = Pool::cpu("nested").threads(1).build().expect("a thread starts");
     let first = df.par_chunks(2).on(&pool).map(Ok)?;
     pool.submit(move || by_chunks(first)).join().expect("it does not panic")
 }
@@ -71,7 +71,7 @@ fn by_threads_in_threads(df: DataFrame) -> PolarsResult<DataFrame> {
     thread::scope(|s| s.spawn(|| Ok(df.par_chunks(2).map(deeper)?)).join().expect("it does not panic"))
 }
 
-/// Cuts frames on a worker of another pool, and waits for it on a channel, which that pool does not see.
+/// Splits frames on a worker of another pool, and waits for it on a channel, which that pool does not see.
 fn by_an_io_thread(df: DataFrame) -> PolarsResult<DataFrame> {
     let (sender, done) = mpsc::channel();
     let _task = Pool::io_default().submit(move || sender.send(by_chunks(df)));
@@ -178,7 +178,7 @@ fn in_a_process_with(workers: &str, polars: &str, test: &str) {
         .env("FANFOLD_CPU_THREADS", workers)
         .env("POLARS_MAX_THREADS", polars)
         .output()
-        .expect("it can be started again");
+        .expect("this program starts again");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

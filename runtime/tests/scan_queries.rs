@@ -43,7 +43,7 @@ struct Inputs {
 
 impl Inputs {
     fn new() -> Self {
-        let inputs = Self { folder: tempfile::tempdir().expect("a folder can be made") };
+        let inputs = Self { folder: tempfile::tempdir().expect("a folder is created") };
         for (part, from) in [("a", 0), ("b", 900), ("c", 1_800)] {
             let to = ROWS.min(from + 900);
             inputs.parquet(&format!("many/{part}.parquet"), &nested(from, to));
@@ -62,8 +62,8 @@ impl Inputs {
 
     fn file(&self, name: &str) -> std::fs::File {
         let path = self.folder.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
-        std::fs::File::create(path).expect("it can be made")
+        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it is created");
+        std::fs::File::create(path).expect("it is created")
     }
 
     fn parquet(&self, name: &str, frame: &DataFrame) {
@@ -206,7 +206,7 @@ const QUERIES: &[(&str, Order, Query)] = &[
     ("row index, filtered", Given, |_| memory().with_row_index("n", None).filter(col("n").gt(lit(1_000)))),
     ("new columns", Given, |_| memory().with_columns([(col("id") * lit(2)).alias("twice"), lit("x").alias("literal")])),
     ("literals alone", Given, |_| memory().select([lit(1).alias("one")])),
-    ("sums beside rows", Given, |_| memory().select([col("id"), col("float").sum().alias("sum")])),
+    ("sums and rows", Given, |_| memory().select([col("id"), col("float").sum().alias("sum")])),
     ("over a key", Given, |_| {
         memory().select([col("id"), col("float").max().over([col("key")]).expect("a key").alias("most")])
     }),
@@ -310,7 +310,7 @@ const QUERIES: &[(&str, Order, Query)] = &[
     }),
     ("totals", Given, |inputs| inputs.scan("many/*.parquet").select(sums())),
     ("sort", Given, |_| memory().sort(["float", "id"], SortMultipleOptions::default())),
-    ("sort downwards, stable", Given, |inputs| {
+    ("stable descending sort", Given, |inputs| {
         let options = SortMultipleOptions::default().with_order_descending(true).with_maintain_order(true);
         inputs.scan("many/*.parquet").sort(["key"], options)
     }),
@@ -390,7 +390,7 @@ fn in_morsels_of(rows: &str, threads: &str, test: &str) {
         .env("POLARS_MAX_THREADS", threads)
         .env("POLARS_IDEAL_MORSEL_SIZE", rows)
         .output()
-        .expect("it can be started again");
+        .expect("this program starts again");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
@@ -410,7 +410,7 @@ fn queries_on_one_thread_give_the_result_of_polars() {
     in_morsels_of("50", "1", "queries_on_one_thread_give_the_result_of_polars");
 }
 
-/// A query that ends before its rows do leaves no waiting thread, whatever its shape.
+/// A query that is stopped before its last row leaves no waiting thread, for every kind of query.
 #[test]
 fn queries_that_are_stopped_early_end() {
     let inputs = Inputs::new();
@@ -453,9 +453,9 @@ const POSITIONS: &[(&str, Position)] = &[
 #[test]
 fn files_being_written_are_hidden_at_every_position_of_a_scan() {
     for &(name, around) in POSITIONS {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let folder = tempfile::tempdir().expect("a folder is created");
         let write = |name: &str, rows: DataFrame| {
-            let file = std::fs::File::create(folder.path().join(name)).expect("it can be made");
+            let file = std::fs::File::create(folder.path().join(name)).expect("it is created");
             ParquetWriter::new(file).finish(&mut rows.select(["id"]).expect("it is there")).expect("written");
         };
         write("a.parquet", rows(0, 10));

@@ -39,7 +39,7 @@ const FORMATS: [Format; 3] = [Parquet, Csv, Ipc];
 
 impl Format {
     fn write(self, frame: &DataFrame, path: &Path) {
-        let (mut frame, file) = (frame.clone(), File::create(path).expect("it can be made"));
+        let (mut frame, file) = (frame.clone(), File::create(path).expect("it is created"));
         match self {
             Parquet => {
                 ParquetWriter::new(file).with_row_group_size(Some(1_000)).finish(&mut frame).expect("written");
@@ -73,7 +73,7 @@ fn version(version: i64, rows: usize) -> DataFrame {
 }
 
 fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder can be made")
+    tempfile::tempdir().expect("a folder is created")
 }
 
 /// Writes a file under another name and renames it.
@@ -174,7 +174,7 @@ fn a_file_overwritten_during_a_scan_is_an_error_that_names_it() {
             format.write(&version(2, rows), &other);
             let new = fs::read(&other).expect("it is there");
             // One worker, so that no other worker finishes before the file is overwritten.
-            let pool = fanfold::Pool::io("one").threads(1).build().expect("a thread can be had");
+            let pool = fanfold::Pool::io("one").threads(1).build().expect("a thread starts");
             let scan = format.scan(&path).on(&pool);
             let error = scan_while(scan, || fs::write(&path, &new).expect("it can be written")).expect_err("changed");
             let error = error.to_string();
@@ -188,7 +188,7 @@ fn tree(files: &[(&str, DataFrame)], format: Format) -> TempDir {
     let folder = folder();
     for (name, frame) in files {
         let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("in the folder")).expect("it can be made");
+        fs::create_dir_all(path.parent().expect("in the folder")).expect("it is created");
         format.write(frame, &path);
     }
     folder
@@ -266,10 +266,10 @@ fn empty_files_are_skipped_where_polars_skips_them() {
         let x = df!("x" => [1_i64, 2]).expect("one column");
         let folder = tree(&[("part-0.f", x.clone()), ("part-2.f", x.clone()), ("sub/part-3.f", x)], format);
         for empty in ["_SUCCESS", "part-1.f", "a.f", "z.f", "sub/.hidden", "sub/empty.f"] {
-            File::create(folder.path().join(empty)).expect("it can be made");
+            File::create(folder.path().join(empty)).expect("it is created");
         }
-        fs::create_dir(folder.path().join("none")).expect("it can be made");
-        File::create(folder.path().join("none/a.f")).expect("it can be made");
+        fs::create_dir(folder.path().join("none")).expect("it is created");
+        File::create(folder.path().join("none/a.f")).expect("it is created");
         let paths =
             ["", "*", "*.f", "**/*.f", "**/*", "part-*", "_SUCCESS", "part-1.f", "none", "none/*", "sub", "sub/*"];
         same_as_polars(&folder, &paths, format);
@@ -311,7 +311,7 @@ fn a_large_row_group_is_read_in_parts_with_the_rows_of_polars() {
     let mut frame = frame.expect("equal lengths");
     let folder = folder();
     let path = folder.path().join("a.parquet");
-    let writer = ParquetWriter::new(File::create(&path).expect("it can be made"));
+    let writer = ParquetWriter::new(File::create(&path).expect("it is created"));
     let writer = writer.with_compression(ParquetCompression::Zstd(None)).with_data_page_size(Some(4 << 20));
     writer.finish(&mut frame).expect("written");
     for rows in [7, 1_000] {

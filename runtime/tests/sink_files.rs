@@ -18,7 +18,7 @@ const TIME_LIMIT: Duration = Duration::from_mins(1);
 const FORMATS: [&str; 3] = ["parquet", "csv", "ipc"];
 
 fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder can be made")
+    tempfile::tempdir().expect("a folder is created")
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -80,7 +80,7 @@ fn child(test: &str, value: &Path) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it can be started again")
+        .expect("this program starts again")
 }
 
 #[track_caller]
@@ -464,7 +464,7 @@ fn a_read_only_file_or_folder_is_an_error_and_left_unchanged() {
         symlink(&file, &link).expect("new");
         let scan = || frame(10).lazy().par_rows(4);
         let bytes = fs::read(&file).expect("it is there");
-        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("it is ours");
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("this user owns it");
         mode(0o444);
         by_polars(format, &file).expect_err("Polars may not write it either");
         for path in [&file, &link] {
@@ -482,7 +482,7 @@ fn a_read_only_file_or_folder_is_an_error_and_left_unchanged() {
 
         let closed = folder.join(format!("{format}-closed"));
         fs::create_dir(&closed).expect("new");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("it is ours");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("this user owns it");
         let error = sink(scan().map(Ok), format, &closed.join("new")).expect_err("nothing can be made there");
         let message = format!("no file can be made in its folder `{}`", closed.display());
         assert!(error.to_string().contains(&message), "{error}");

@@ -30,7 +30,7 @@ fn tree_of_scopes(pool: &Pool, peak: &AtomicUsize, depth: u32) -> u64 {
 #[test]
 fn a_tree_of_scopes_needs_few_threads() {
     for pool in [Pool::cpu("tree").threads(2), Pool::io("tree").threads(2), Pool::io("tree").threads(1)] {
-        let (pool, peak) = (pool.build().expect("threads can be had"), AtomicUsize::new(0));
+        let (pool, peak) = (pool.build().expect("threads start"), AtomicUsize::new(0));
         assert_eq!(tree_of_scopes(&pool, &peak, 11), 2_048);
         assert!(peak.load(Ordering::SeqCst) < 50, "{peak:?} threads");
     }
@@ -38,7 +38,7 @@ fn a_tree_of_scopes_needs_few_threads() {
 
 #[test]
 fn a_scope_runs_its_oldest_task_first() {
-    let pool = Pool::io("order").threads(1).build().expect("threads can be had");
+    let pool = Pool::io("order").threads(1).build().expect("threads start");
     let sum = thread::scope(|_| {
         fanfold::scope(|s| {
             let outer = s.submit_on(&pool, || {
@@ -72,7 +72,7 @@ fn jobs_that_wait_for_another_pool_share_a_few_threads() {
     let calls: fn(Duration) -> u64 = query;
     let maps: fn(Duration) -> u64 = |time| query::map([time]).collect::<Vec<_>>().iter().sum();
     for (work, time, count) in [(joins, 100, 3_000), (waits, 100, 1_000), (calls, 100, 1_000), (maps, 100, 1_000)] {
-        let front = Pool::io("front").threads(4).build().expect("threads can be had");
+        let front = Pool::io("front").threads(4).build().expect("threads start");
         let sum = join_all((0..count).map(|_| front.submit(move || work(Duration::from_micros(time)))));
         assert_eq!(sum.expect("no panic").iter().sum::<u64>(), count);
         let threads = front.stats().threads;
@@ -82,7 +82,7 @@ fn jobs_that_wait_for_another_pool_share_a_few_threads() {
 
 #[test]
 fn jobs_of_a_cpu_pool_that_wait_for_another_pool_share_a_few_threads() {
-    let front = Pool::cpu("front").threads(2).build().expect("threads can be had");
+    let front = Pool::cpu("front").threads(2).build().expect("threads start");
     let time = Duration::from_micros(100);
     let sum = join_all((0..2_000).map(|_| front.submit(move || query::submit(time).join().expect("no panic"))));
     assert_eq!(sum.expect("no panic").iter().sum::<u64>(), 2_000);
@@ -107,7 +107,7 @@ fn nested_waits_get_threads_beyond_any_bound() {
 
 #[test]
 fn repeated_short_waits_do_not_count_as_progress() {
-    let pool: &'static Pool = Box::leak(Box::new(Pool::io("repeats").threads(2).build().expect("threads can be had")));
+    let pool: &'static Pool = Box::leak(Box::new(Pool::io("repeats").threads(2).build().expect("threads start")));
     let polls = move |n: u32| {
         let task = pool.submit(move || n);
         while !task.wait(Duration::from_millis(3)) {}

@@ -59,7 +59,7 @@ fn tasks_run_only_where_the_start_hook_has_run() {
     run_in_every_way();
     Pool::cpu_default().submit(run_in_every_way).join().expect("no panic");
     Pool::io_default().submit(run_in_every_way).join().expect("no panic");
-    let plain = Pool::io("plain").threads(1).build().expect("threads can be had");
+    let plain = Pool::io("plain").threads(1).build().expect("threads start");
     join_all((0..4).map(|_| plain.submit(run_in_every_way))).expect("no panic");
 }
 
@@ -101,7 +101,7 @@ fn worker_state_is_made_by_the_pools_own_threads() {
         state.clone()
     }
     // A worker of another pool that ran the task in place would make a state of its own.
-    let foreign = Pool::io("foreign").threads(2).build().expect("threads can be had");
+    let foreign = Pool::io("foreign").threads(2).build().expect("threads start");
     let made = (0..20).map(|_| foreign.submit(|| STATES.submit(maker).join().expect("no panic")));
     let made = join_all(made).expect("no panic");
     assert!(made.iter().all(|name| name.starts_with("fanfold-states-")), "{made:?}");

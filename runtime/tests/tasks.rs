@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(1);
 
 fn io_pool(threads: usize) -> Pool {
-    Pool::io("test").threads(threads).build().expect("threads can be had")
+    Pool::io("test").threads(threads).build().expect("threads start")
 }
 
 /// A task that runs until the sender is used or dropped.

@@ -21,7 +21,7 @@ fn occupy_worker(pool: &Pool) -> (mpsc::Sender<()>, fanfold::Task<()>) {
 
 #[test]
 fn rayon_join_in_a_cpu_task_reaches_all_threads_of_the_pool() {
-    let pool = Pool::cpu("split").threads(2).build().expect("threads can be had");
+    let pool = Pool::cpu("split").threads(2).build().expect("threads start");
     for _ in 0..100 {
         let both = pool.submit(|| {
             let meet = Barrier::new(2);
@@ -34,7 +34,7 @@ fn rayon_join_in_a_cpu_task_reaches_all_threads_of_the_pool() {
 
 #[test]
 fn an_idle_thread_helps_the_others() {
-    let pool = Pool::cpu("helped").threads(2).build().expect("threads can be had");
+    let pool = Pool::cpu("helped").threads(2).build().expect("threads start");
     for _ in 0..10 {
         // One thread runs the blocking task. The other one is free, asleep or awake, when the broadcast needs both.
         let (hold, task) = occupy_worker(&pool);
@@ -53,7 +53,7 @@ fn an_idle_thread_helps_the_others() {
 #[test]
 fn jobs_that_a_task_spawns_in_rayon_are_run() {
     for threads in [1, 2] {
-        let pool = Pool::cpu("left").threads(threads).build().expect("threads can be had");
+        let pool = Pool::cpu("left").threads(threads).build().expect("threads start");
         let (sender, receiver) = mpsc::channel();
         let task = pool.submit(move || {
             rayon::spawn(move || sender.send(rayon::current_num_threads()).expect("it is waited for"));
@@ -66,7 +66,7 @@ fn jobs_that_a_task_spawns_in_rayon_are_run() {
 #[test]
 fn a_callback_may_wait_for_its_own_pool() {
     for pool in [Pool::io("callback"), Pool::cpu("callback")] {
-        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let pool = Arc::new(pool.threads(2).build().expect("threads start"));
         let (sender, receiver) = mpsc::channel();
         let (hold, task) = occupy_worker(&pool);
         let inner = Arc::clone(&pool);
@@ -100,7 +100,7 @@ impl Drop for WaitsOnDrop {
 #[test]
 fn the_destructor_of_a_detached_result_may_wait_for_its_own_pool() {
     for pool in [Pool::io("result"), Pool::cpu("result")] {
-        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let pool = Arc::new(pool.threads(2).build().expect("threads start"));
         let (sender, receiver) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();
         let last = WaitsOnDrop(Arc::clone(&pool), sender);
@@ -125,7 +125,7 @@ impl Wake for WaitsOnWake {
 #[test]
 fn a_waker_may_wait_for_its_own_pool() {
     for pool in [Pool::io("waker"), Pool::cpu("waker")] {
-        let pool = Arc::new(pool.threads(2).build().expect("threads can be had"));
+        let pool = Arc::new(pool.threads(2).build().expect("threads start"));
         let (sender, receiver) = mpsc::channel();
         let waker = Waker::from(Arc::new(WaitsOnWake(Arc::clone(&pool), sender)));
         let (hold, task) = occupy_worker(&pool);
@@ -142,7 +142,7 @@ fn a_waker_may_wait_for_its_own_pool() {
 
 #[test]
 fn a_waker_of_as_completed_may_wait_for_its_own_pool() {
-    let pool = Arc::new(Pool::io("stream").threads(2).build().expect("threads can be had"));
+    let pool = Arc::new(Pool::io("stream").threads(2).build().expect("threads start"));
     let (sender, receiver) = mpsc::channel();
     let waker = Waker::from(Arc::new(WaitsOnWake(Arc::clone(&pool), sender)));
     let (hold, task) = occupy_worker(&pool);
@@ -158,7 +158,7 @@ fn a_closing_pool_has_threads_for_all_queued_tasks() {
     const TASKS: usize = 4;
     for round in 0..50 {
         for pool in [Pool::io("closing"), Pool::cpu("closing")] {
-            let pool = pool.threads(TASKS).build().expect("threads can be had");
+            let pool = pool.threads(TASKS).build().expect("threads start");
             let meet = Arc::new(Barrier::new(TASKS));
             let tasks: Vec<_> = (0..TASKS)
                 .map(|_| {
@@ -181,7 +181,7 @@ fn a_closing_pool_has_threads_for_all_queued_tasks() {
 #[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn tasks_that_wait_for_each_other_get_threads_on_a_busy_pool() {
     const MEETING: usize = 4;
-    let pool = Arc::new(Pool::io("meeting").threads(16).build().expect("threads can be had"));
+    let pool = Arc::new(Pool::io("meeting").threads(16).build().expect("threads start"));
     let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..3 {

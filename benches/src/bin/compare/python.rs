@@ -60,7 +60,7 @@ fn square_in_process(n: u64) -> u64 {
 }
 
 #[parallel(kind = "io", pool = SLEEPING)]
-fn nap(_: usize) {
+fn sleep(_: usize) {
     thread::sleep(Duration::from_millis(50));
 }
 
@@ -75,30 +75,30 @@ fn functions(report: &mut Report, python: &Python) {
         .with(FANFOLD, || is_prime::map(CANDIDATES).collect::<Vec<_>>())
         .with(PROCESSES, || is_prime_in_process::map(CANDIDATES).collect::<Vec<_>>())
         .with(LOOP, || CANDIDATES.map(is_prime::serial));
-    beside(report, python, "primes", primes);
+    run_with_peers(report, python, "primes", primes);
     let sums = Contest::new("the sum of 10,000,000 numbers in two chunks")
         .rounds(3, Duration::from_millis(300))
         .with(FANFOLD, || range_sum(0..10_000_000))
         .with(LOOP, || range_sum::serial(0..10_000_000));
-    beside(report, python, "range sum", sums);
+    run_with_peers(report, python, "range sum", sums);
     let squares = Contest::new("100,000 squares")
         .rounds(5, Duration::from_millis(100))
         .with(FANFOLD, || square::map(0..100_000).collect::<Vec<_>>())
         .with(PROCESSES, || square_in_process::map(0..100_000).collect::<Vec<_>>())
         .with(LOOP, || (0..100_000).map(square::serial).collect::<Vec<_>>());
-    beside(report, python, "squares", squares);
+    run_with_peers(report, python, "squares", squares);
     let sleepers = Contest::new("200 sleeps of 50 ms on 200 threads")
         .rounds(3, Duration::from_millis(150))
-        .with(FANFOLD, || nap::map(0..SLEEPERS).for_each(drop));
-    beside(report, python, "sleepers", sleepers);
+        .with(FANFOLD, || sleep::map(0..SLEEPERS).for_each(drop));
+    run_with_peers(report, python, "sleepers", sleepers);
     let task = Contest::new("one task, submitted and joined").with(FANFOLD, || square::submit(1).join());
-    beside(report, python, "task", task);
+    run_with_peers(report, python, "task", task);
     let pipelined = Contest::new("10,000 tasks, submitted and then joined; time of each").with_timed(FANFOLD, || {
         let start = Instant::now();
         join_all((0..10_000).map(square::submit)).expect("no panic");
         start.elapsed() / 10_000
     });
-    beside(report, python, "pipelined task", pipelined);
+    run_with_peers(report, python, "pipelined task", pipelined);
 }
 
 #[derive(Deserialize)]
@@ -113,19 +113,19 @@ fn frames(report: &mut Report, python: &Python) -> PolarsResult<()> {
         .rounds(5, Duration::from_millis(200))
         .with(FANFOLD, || frame.par_chunks(CHUNKS).map(squared))
         .with(LOOP, || squared(frame.clone()));
-    beside(report, python, "frame squares", squares);
+    run_with_peers(report, python, "frame squares", squares);
     let few = frame.head(Some(100_000));
     let rows = Contest::new("a function of 100,000 rows")
         .rounds(5, Duration::from_millis(100))
         .with(FANFOLD, || -> Result<Series, _> { few.par_chunks(CHUNKS).map_rows(|row: Row| row.a * row.a + row.b) });
-    beside(report, python, "rows", rows);
+    run_with_peers(report, python, "rows", rows);
     let mut keyed = frame.head(Some(1_000_000));
     keyed.with_column(scattered("k", 7_919, 1_000_000))?;
     let groups = Contest::new("a function of each of 1,000 groups, 1M rows")
         .rounds(5, Duration::from_millis(200))
         .with(FANFOLD, || keyed.par_groups(["k"]).map_groups(summary))
         .with("Polars GroupBy::apply", || keyed.group_by_stable(["k"]).and_then(|groups| groups.apply(summary)));
-    beside(report, python, "groups", groups);
+    run_with_peers(report, python, "groups", groups);
     Ok(())
 }
 
@@ -153,8 +153,8 @@ fn summary(group: DataFrame) -> PolarsResult<DataFrame> {
     DataFrame::new(1, vec![key, mean, sum])
 }
 
-/// Runs ours, and puts beside it what Python's peers take for the same.
-fn beside(report: &mut Report, python: &Python, task: &str, contest: Contest<'_>) {
+/// Runs a contest, and adds the times of Python's peers.
+fn run_with_peers(report: &mut Report, python: &Python, task: &str, contest: Contest<'_>) {
     if let Some(outcome) = report.run(contest) {
         python.add_to(task, outcome);
     }

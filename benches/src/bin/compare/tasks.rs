@@ -195,14 +195,14 @@ fn sleepers(report: &mut Report) {
         if !report.wants(&title) {
             continue;
         }
-        let nap = || thread::sleep(Duration::from_millis(50));
+        let sleep = || thread::sleep(Duration::from_millis(50));
         let by_hand = timed(|| {
-            let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(nap)).collect();
+            let threads: Vec<_> = (0..tasks).map(|_| thread::spawn(sleep)).collect();
             threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         });
         let bare = timed(|| bare_threads(tasks));
-        let pool = Pool::io("sleepers").threads(tasks).build().expect("threads can be had");
-        let ours = || drop(join_all((0..tasks).map(|_| pool.submit(nap))).expect("no panic"));
+        let pool = Pool::io("sleepers").threads(tasks).build().expect("threads start");
+        let ours = || drop(join_all((0..tasks).map(|_| pool.submit(sleep))).expect("no panic"));
         let (cold, warm) = (timed(ours), timed(ours));
         let times = [
             ("threads by hand".into(), by_hand),
@@ -225,7 +225,7 @@ fn timed(work: impl FnOnce()) -> Duration {
 
 /// The operating system's cost without any library: two threads start half of the sleeping threads each.
 fn bare_threads(tasks: usize) {
-    extern "C" fn nap(_: *mut libc::c_void) -> *mut libc::c_void {
+    extern "C" fn sleep(_: *mut libc::c_void) -> *mut libc::c_void {
         let time = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         // SAFETY: `time` is valid for the read, and the remaining time may be null.
         unsafe { libc::nanosleep(&raw const time, ptr::null_mut()) };
@@ -234,9 +234,9 @@ fn bare_threads(tasks: usize) {
     let some = |count| {
         let start = |_| {
             let mut thread = 0;
-            // SAFETY: `thread` is valid for the write; null means default attributes, and `nap` ignores its argument.
-            let refused = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), nap, ptr::null_mut()) };
-            assert_eq!(refused, 0, "no thread can be had");
+            // SAFETY: `thread` is valid for the write; null means default attributes, and `sleep` ignores its argument.
+            let refused = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), sleep, ptr::null_mut()) };
+            assert_eq!(refused, 0, "no thread starts");
             thread
         };
         (0..count).map(start).collect::<Vec<_>>()

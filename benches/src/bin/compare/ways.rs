@@ -172,21 +172,21 @@ fn by_tokio<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, function
 /// Tokio's usual runtime.
 pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().build().expect("threads can be had"))
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().build().expect("threads start"))
 }
 
 fn by_threadpool<T: Value, R: Value, F: Function<T, R>>(items: &Arc<Vec<T>>, function: F) -> Vec<R> {
     let pool = threads();
-    let mut told = Vec::new();
+    let mut receivers = Vec::new();
     for piece in pieces(items.len()) {
-        let (items, (tell, result)) = (Arc::clone(items), mpsc::sync_channel(1));
+        let (items, (sender, result)) = (Arc::clone(items), mpsc::sync_channel(1));
         pool.execute(move || {
-            tell.send(items[piece].iter().map(function).collect::<Vec<R>>()).expect("the receiver waits");
+            sender.send(items[piece].iter().map(function).collect::<Vec<R>>()).expect("the receiver waits");
         });
-        told.push(result);
+        receivers.push(result);
     }
     let mut results = Vec::with_capacity(items.len());
-    told.into_iter().for_each(|result| results.extend(result.recv().expect("no panic")));
+    receivers.into_iter().for_each(|result| results.extend(result.recv().expect("no panic")));
     results
 }
 
