@@ -308,7 +308,7 @@ impl WorkerSlot {
         function: &'static str,
         caller: &mut StartCaller<'_>,
     ) -> Result<Child, TaskError> {
-        if !self.owner.is_here() {
+        if !self.owner.is_this_process() {
             let why = "this process was forked from the one whose pool it is, and has no workers of it: start the \
                        program anew (exec) after a fork, or make a pool of its own";
             return Err(TaskError::worker_died(function, why.into(), None, None));
