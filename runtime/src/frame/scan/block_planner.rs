@@ -10,7 +10,8 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::catch_panic::catch_file_panic;
-use super::parquet_file::{ParquetFile, ScanLayout, error_in_file};
+use super::error::error_in_file;
+use super::parquet_file::{ParquetFile, ScanLayout};
 use super::row_block::RowBlock;
 use super::row_group::RowGroupPages;
 

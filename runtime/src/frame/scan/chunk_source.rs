@@ -2,8 +2,9 @@
 
 use polars::prelude::*;
 
-use super::parquet_chunks::{ParquetChunks, PendingChunk};
+use super::parquet_chunks::ParquetChunks;
 use super::query_batches::QueryBatches;
+use super::scan_chunk::ScanChunk;
 
 /// The chunks of a scan, in input order.
 pub(super) enum ChunkSource {
@@ -17,30 +18,6 @@ impl ChunkSource {
         match self {
             Self::Parquet(chunks) => chunks.next(),
             Self::Query(batches) => Ok(batches.next()?.map(ScanChunk::Rows)),
-        }
-    }
-}
-
-/// A chunk that a worker has taken.
-pub(super) enum ScanChunk {
-    Rows(DataFrame),
-    /// Rows of a Parquet file that the worker decodes.
-    Pending(PendingChunk),
-}
-
-impl ScanChunk {
-    pub(super) fn height(&self) -> usize {
-        match self {
-            Self::Rows(rows) => rows.height(),
-            Self::Pending(chunk) => chunk.height(),
-        }
-    }
-
-    /// The rows; decodes them if they are pending.
-    pub(super) fn rows(self) -> PolarsResult<DataFrame> {
-        match self {
-            Self::Rows(rows) => Ok(rows),
-            Self::Pending(chunk) => chunk.rows(),
         }
     }
 }

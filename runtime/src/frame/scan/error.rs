@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use polars::error::PolarsError;
 
@@ -69,4 +69,9 @@ impl From<ChunkError> for ScanError {
     fn from(error: ChunkError) -> Self {
         Self::Chunk(error)
     }
+}
+
+/// The error, with a file's path in front.
+pub(super) fn error_in_file(error: &PolarsError, path: &Path) -> PolarsError {
+    error.wrap_msg(|text| format!("`{}`: {text}", path.display()))
 }

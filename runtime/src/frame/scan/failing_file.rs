@@ -11,8 +11,8 @@ use std::thread;
 use polars::prelude::*;
 
 use super::catch_panic::catch_file_panic;
+use super::error::error_in_file;
 use super::input_files::InputFiles;
-use super::parquet_file::error_in_file;
 use crate::pool;
 
 /// The names that Polars gives to files that it reads from memory, or through a handle.

@@ -10,7 +10,7 @@ use polars_plan::plans::hive::hive_partitions_from_paths;
 
 use super::atomic_file::TEMPORARY_PREFIX;
 use super::catch_panic::catch_polars_panic;
-use super::parquet_file::error_in_file;
+use super::error::error_in_file;
 
 /// Regular local files, in the order in which Polars reads them.
 ///

@@ -23,6 +23,7 @@ mod query_batches;
 mod rebatcher;
 mod row_block;
 mod row_group;
+mod scan_chunk;
 mod sink;
 mod worker_once_lock;
 

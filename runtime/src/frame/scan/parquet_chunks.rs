@@ -5,18 +5,17 @@
 //! memory-mapped. Polars' streaming engine maps whole files, and reads ahead on threads of its own.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
 use polars::prelude::*;
-use polars_core::utils::accumulate_dataframes_vertical;
 
 use super::block_planner::BlockPlanner;
 use super::changed_file_check::ChangedFileCheck;
-use super::chunk_source::ScanChunk;
+use super::error::error_in_file;
 use super::input_files::InputFiles;
-use super::parquet_file::{ParquetFile, ScanLayout, error_in_file};
+use super::parquet_file::{ParquetFile, ScanLayout};
 use super::row_block::RowBlock;
+use super::scan_chunk::{PendingChunk, ScanChunk};
 
 /// Rows of a chunk at least, where the user sets no number.
 const MIN_CHUNK_ROWS: usize = 1 << 15;
@@ -124,37 +123,5 @@ impl ParquetChunks {
         }
         let later_blocks = self.blocks.iter().skip(1).take(lookahead).cloned().collect();
         Ok(Some(ScanChunk::Pending(PendingChunk { slices, later_blocks })))
-    }
-}
-
-/// A chunk that is not decoded yet: slices of blocks.
-pub(super) struct PendingChunk {
-    slices: Vec<(Arc<RowBlock>, Range<usize>)>,
-    /// Blocks to decode while other workers decode the chunk's own.
-    later_blocks: Vec<Arc<RowBlock>>,
-}
-
-impl PendingChunk {
-    pub(super) fn height(&self) -> usize {
-        self.slices.iter().map(|(_, rows)| rows.len()).sum()
-    }
-
-    /// Decodes the rows.
-    pub(super) fn rows(self) -> PolarsResult<DataFrame> {
-        if self.slices.first().is_some_and(|(block, _)| block.is_claimed()) {
-            // All columns of the chunk's block are claimed: decode another block before waiting for them.
-            let _ = self.later_blocks.iter().any(|block| block.decode());
-        }
-        let frames = self
-            .slices
-            .iter()
-            .map(|(block, rows)| Ok(block.frame()?.slice(crate::frame::rows::slice_offset(rows.start), rows.len())));
-        let mut frames = frames.collect::<PolarsResult<Vec<_>>>()?;
-        if frames.len() == 1
-            && let Some(only) = frames.pop()
-        {
-            return Ok(only);
-        }
-        accumulate_dataframes_vertical(frames)
     }
 }

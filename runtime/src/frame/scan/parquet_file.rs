@@ -1,7 +1,6 @@
 //! [`ParquetFile`]: an open Parquet file and its metadata; and [`ScanLayout`]: the columns that all files of a scan
 //! have.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use polars::io::parquet::metadata::FileMetadataRef;
@@ -11,6 +10,7 @@ use polars_core::utils::arrow::datatypes::Field as ArrowField;
 use polars_parquet::read::read_metadata;
 
 use super::catch_panic::catch_file_panic;
+use super::error::error_in_file;
 use super::input_files::InputFiles;
 use super::open_file::{FileVersion, OpenFile};
 use super::row_group::RowGroup;
@@ -151,9 +151,4 @@ impl ParquetFile {
             error.wrap_msg(str::to_owned)
         }
     }
-}
-
-/// The error, with a file's path in front.
-pub(super) fn error_in_file(error: &PolarsError, path: &Path) -> PolarsError {
-    error.wrap_msg(|text| format!("`{}`: {text}", path.display()))
 }

@@ -11,12 +11,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use polars::prelude::*;
 
 use super::catch_panic::catch_polars_panic;
-use super::chunk_source::{ChunkSource, ScanChunk};
+use super::chunk_source::ChunkSource;
 use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
 use super::input::{QueryInput, ScanInput};
 use super::patterns::{hide_temporary_files, is_unmatched_pattern};
 use super::query_batches::QueryBatches;
+use super::scan_chunk::ScanChunk;
 use super::{DEFAULT_CHUNK_ROWS, Scan};
 use crate::frame::chunks::call_chunk_fn;
 use crate::map::progress::Bar;

@@ -6,6 +6,14 @@ use super::cells::{CellDeserializer, ColumnCells};
 use super::error::RowError;
 use super::row::{RowDeserializer, RowReader};
 
+impl<'a> RowReader<'_, 'a> {
+    /// The columns in the order of the struct's fields, once a row has shown that each field has a column.
+    pub(super) fn ordered_columns<'r>(&'r self, cells: &'r [ColumnCells<'a>]) -> Option<OrderedColumns<'r, 'a>> {
+        let fields = self.fields.get().filter(|_| !self.by_name)?;
+        Some(OrderedColumns { reader: self, cells, fields: fields.iter().map(|&column| &cells[column]).collect() })
+    }
+}
+
 /// The columns of a struct's fields, in the order of the fields.
 pub(super) struct OrderedColumns<'r, 'a> {
     pub(super) reader: &'r RowReader<'r, 'a>,

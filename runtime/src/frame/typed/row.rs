@@ -7,7 +7,6 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 
 use super::cells::{CellDeserializer, ColumnCells};
 use super::error::RowError;
-use super::ordered_row::OrderedColumns;
 
 /// Reads rows of one type.
 pub(super) struct RowReader<'n, 'a> {
@@ -15,12 +14,12 @@ pub(super) struct RowReader<'n, 'a> {
     /// The indices of all columns.
     all: Vec<usize>,
     /// The indices of the columns of the struct's fields, in the order of the fields.
-    fields: OnceCell<Vec<usize>>,
+    pub(super) fields: OnceCell<Vec<usize>>,
     /// Whether each field has a column.
     has_all_fields: Cell<bool>,
     /// Whether rows are read by name. The first row always is: two of the names may be aliases of one field, which
     /// serde reports as an error.
-    by_name: bool,
+    pub(super) by_name: bool,
     /// Whether the first row has decided on `by_name`.
     is_decided: bool,
 }
@@ -46,12 +45,6 @@ impl<'n, 'a> RowReader<'n, 'a> {
             self.by_name = !self.has_all_fields.get();
         }
         Ok(read)
-    }
-
-    /// The columns in the order of the struct's fields, once a row has shown that each field has a column.
-    pub(super) fn ordered_columns<'r>(&'r self, cells: &'r [ColumnCells<'a>]) -> Option<OrderedColumns<'r, 'a>> {
-        let fields = self.fields.get().filter(|_| !self.by_name)?;
-        Some(OrderedColumns { reader: self, cells, fields: fields.iter().map(|&column| &cells[column]).collect() })
     }
 
     /// Reads all further rows by name.
