@@ -4,6 +4,7 @@
 mod bodies;
 mod callers;
 mod calls;
+mod cold;
 mod frames;
 mod grid;
 mod idle;
@@ -42,7 +43,7 @@ struct Part {
     run: Run,
 }
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     Part { name: "grid", about: "maps by number and cost of items", run: Always(grid::run) },
     Part { name: "skewed", about: "maps of items with unequal costs", run: Always(skewed::run) },
     Part { name: "nested", about: "nested maps", run: Always(nested::run) },
@@ -54,6 +55,7 @@ const PARTS: [Part; 16] = [
         about: "recursive functions: the sum of a tree, Fibonacci, quicksort",
         run: Always(trees::run),
     },
+    Part { name: "cold", about: "the first call of a process", run: Always(cold::run) },
     Part { name: "tasks", about: "tasks, submitted and joined", run: Always(tasks::run) },
     Part { name: "calls", about: "direct calls compared with submit and join", run: IfPossible(calls::run) },
     Part { name: "io", about: "blocking tasks on many threads", run: IfPossible(io::run) },
@@ -73,6 +75,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(done) = scans::child(std::env::args().skip(1)) {
+        return done;
+    }
+    if let Some(done) = cold::child(std::env::args().skip(1)) {
         return done;
     }
     let parts: Vec<(&str, &str)> = PARTS.iter().map(|part| (part.name, part.about)).collect();
