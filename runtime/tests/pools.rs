@@ -224,7 +224,7 @@ fn a_scope_panics_when_a_closed_pool_did_not_run_its_task() {
     let scope = || fanfold::scope(|s| drop(s.submit_on(&pool, || ())));
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scope)).expect_err("the task was not joined");
     let message = payload.downcast_ref::<&str>().expect("a message");
-    assert!(message.contains("did not run, as its pool was closed"), "{message}");
+    assert!(message.contains("did not run and was not joined: its pool was closed"), "{message}");
     let joined = fanfold::scope(|s| s.submit_on(&pool, || ()).join());
     assert!(matches!(joined, Err(TaskError::PoolClosed)));
 }
