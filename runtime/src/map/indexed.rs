@@ -29,7 +29,7 @@ pub unsafe trait Indexed {
     ///
     /// The indexes are below `len`, and none of them was taken or discarded before.
     unsafe fn take(&self, indexes: Range<usize>) -> Self::Iter<'_>;
-    /// DropSequence items that will not be taken.
+    /// Drops items that will not be taken.
     ///
     /// # Safety
     ///

@@ -186,7 +186,7 @@ impl<R> OutputBlock<'_, R> {
     }
 }
 
-/// The elements of an unfinished block that were written, from its front. DropSequence them.
+/// The elements of an unfinished block that were written, from its front. Dropping this drops them.
 struct WrittenPrefix<R> {
     first: *mut MaybeUninit<R>,
     count: usize,

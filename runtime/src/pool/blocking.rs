@@ -8,7 +8,7 @@
 //! hundreds of threads is at work within milliseconds when all of its jobs block.
 //!
 //! There is one exception, in io pools. If other workers have finished jobs while a thread was on its way, then jobs
-//! are short, and more threads would only get in the way. Such a thread watches the queue instead ([`watch`]): it
+//! are short, and more threads would add wake-ups and gain nothing. Such a thread watches the queue instead ([`watch`]): it
 //! becomes a worker when no job ends for a while, or when jobs take long. If there is a watcher already, it parks
 //! again. (Worker processes and frames are different: their number of jobs is chosen to use all threads.)
 //!
@@ -31,7 +31,7 @@ use crate::sys::reserve;
 const IDLE_LIMIT: Duration = Duration::from_secs(10);
 /// How often the watcher looks at the queue at first.
 const WATCH_PAUSE: Duration = Duration::from_micros(500);
-/// How often it looks when others have served the queue well for some time.
+/// How often it looks when the other workers have kept the queue short for some time.
 const MAX_WATCH_PAUSE: Duration = Duration::from_millis(2);
 /// The number of jobs finished, while a thread was on its way or in one pause of the watcher, from which on the workers
 /// that are awake will take the next job soon.

@@ -102,7 +102,8 @@ impl Core {
     /// Spins until `done` holds, which a worker of this pool will make true; `false` when it is time to park.
     #[inline]
     pub(crate) fn spin_until(&self, done: impl Fn() -> bool) -> bool {
-        // A thread that has not waited for long does not spin. It may be one of a large crowd, and then yields.
+        // If this thread last waited more than 1 ms ago, the worker is parked most likely, so spinning gains nothing. A
+        // thread among many that wait yields instead.
         done() || if park::begin_wait() { self.spin_warm(done) } else { park::yield_once(done) }
     }
 

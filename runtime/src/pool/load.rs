@@ -1,10 +1,10 @@
-//! [`Load`]: whether a map wakes helpers, which depends on how awake they are, and how many threads compute now.
+//! [`Load`]: whether a map wakes helpers. Waking a spinning helper costs least, and one that has been parked for long most.
 //!
 //! A *helper* is a worker that computes a share of a map beside the map's caller.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::computing::other_computing_threads;
 use crate::sys::clock::Moment;
 
 /// The least work that is worth sharing while a helper spins.
@@ -14,10 +14,11 @@ const HOT_NS: u64 = 3_000;
 const WARM_NS: u64 = 20_000;
 /// The least work that is worth sharing in any case: several times what waking a thread takes.
 const COLD_NS: u64 = 500_000;
-/// Maps that are too short to wake a helper wake one together once they have run for this long in close succession.
+/// Maps that are each too short to wake a helper wake one if they follow one another closely and have run for this long
+/// in all.
 const UNSHARED_NS: u64 = 250_000;
 /// A map must have run for 1/32 of the least work above before its estimate counts: its first items tell little while
-/// caches are cold, and a helper that is woken in vain costs as much as one that is not.
+/// caches are cold, and waking a helper that finds no work left costs as much as waking one that does.
 const MIN_SEEN_FRACTION: u64 = 32;
 /// How long ago a recent event may be.
 const RECENT_NS: u64 = 1_000_000;
@@ -85,12 +86,12 @@ impl Load {
         rest_ns >= HOT_NS && self.has_free_core(most)
     }
 
-    /// Whether there is a core for one of so many helpers.
+    /// Whether at least one of `helpers` helpers would find a free core.
     pub(crate) fn has_free_core(&self, helpers: usize) -> bool {
         self.with_free_core(helpers) > 0
     }
 
-    /// How many of so many helpers have a core.
+    /// How many of `helpers` helpers would find a free core.
     fn with_free_core(&self, helpers: usize) -> usize {
         if self.callers_compute { helpers.saturating_sub(other_computing_threads()) } else { helpers }
     }
@@ -125,68 +126,4 @@ impl Load {
 /// Whether a time, in ticks, is at most [`RECENT_NS`] before `now`.
 fn is_recent(when: &AtomicU64, now: Moment) -> bool {
     now.since(Moment::from_ticks(when.load(Ordering::Relaxed))) < RECENT_NS
-}
-
-/// Threads that compute in maps: inside of a share of a map of the default cpu pool or of frames, and not blocked.
-///
-/// The caller of a map computes beside its pool's workers, so there is one thread more than there are cores. While all
-/// cores compute, a map inside a map must not wake that last thread: it would find no free core.
-static COMPUTING: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// Whether [`COMPUTING`] counts this thread.
-    static IS_COMPUTING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// How many other threads compute, if this one does: then its map is inside of another. Otherwise 0.
-fn other_computing_threads() -> usize {
-    if IS_COMPUTING.get() { COMPUTING.load(Ordering::Relaxed).saturating_sub(1) } else { 0 }
-}
-
-/// In a forked child: no other thread exists.
-#[cfg(all(unix, not(miri)))]
-pub(super) fn forget_parent() {
-    COMPUTING.store(usize::from(IS_COMPUTING.get()), Ordering::Relaxed);
-}
-
-/// Counts this thread as computing until the guard is dropped.
-pub(crate) fn mark_computing() -> ComputingGuard {
-    ComputingGuard::set(true)
-}
-
-/// Does not count this thread as computing until the guard is dropped: it is blocked.
-#[inline]
-pub(super) fn mark_blocked() -> ComputingGuard {
-    ComputingGuard::set(false)
-}
-
-/// Restores whether this thread counts as computing when dropped.
-pub(crate) struct ComputingGuard {
-    before: bool,
-}
-
-impl ComputingGuard {
-    #[inline]
-    fn set(to: bool) -> Self {
-        Self { before: set_computing(to) }
-    }
-}
-
-impl Drop for ComputingGuard {
-    #[inline]
-    fn drop(&mut self) {
-        set_computing(self.before);
-    }
-}
-
-/// Sets whether this thread counts as computing; returns whether it did.
-#[inline]
-fn set_computing(to: bool) -> bool {
-    let before = IS_COMPUTING.replace(to);
-    match (before, to) {
-        (false, true) => COMPUTING.fetch_add(1, Ordering::Relaxed),
-        (true, false) => COMPUTING.fetch_sub(1, Ordering::Relaxed),
-        _ => 0,
-    };
-    before
 }

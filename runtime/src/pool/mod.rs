@@ -13,7 +13,7 @@
 //! | `cpu/` | worker threads of cpu pools, which are rayon's |
 //! | `idle.rs` | how long a worker, or a thread that joins a task, spins before it parks |
 //! | `spawn.rs`, `spawn_retry.rs`, `overflow_worker.rs` | waking and spawning threads; retries; a thread for one job |
-//! | `load.rs` | whether a map wakes helpers, and how many threads compute |
+//! | `load.rs`, `computing.rs` | whether a map wakes helpers, and how many threads compute |
 //! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
 //! | `block_in_place.rs`, `runtime_wait.rs` | blocking a thread of an async runtime |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
@@ -26,6 +26,7 @@
 pub(crate) mod async_tasks;
 pub(crate) mod block_in_place;
 mod blocking;
+mod computing;
 pub(crate) mod config;
 mod core;
 mod cpu;
@@ -67,6 +68,7 @@ pub use spec::BuildError;
 pub use stats::Stats;
 
 pub(crate) use self::core::{Core, CoreRef};
+pub(crate) use computing::mark_computing;
 pub(crate) use current_worker::{
     blocking_section, is_cancelled_here, is_worker, mark_cpu_work, park_until, run_as_worker, run_claimed, wait_until,
     wait_until_deadline, with_permit,
@@ -74,7 +76,7 @@ pub(crate) use current_worker::{
 #[cfg(feature = "process")]
 pub(crate) use job::PreparedJob;
 pub(crate) use job::{Job, JobEnd};
-pub(crate) use load::{Load, mark_computing};
+pub(crate) use load::Load;
 pub(crate) use overflow_worker::STALL_CHECK;
 pub(crate) use queue::permit::Permit;
 pub(crate) use spawn_retry::refusals;

@@ -1,10 +1,9 @@
-//! Overflow workers: a thread for one job of a frame pool, where all of its workers wait in ways that Fanfold does not
-//! see.
+//! Overflow workers: a thread for one job of a frame pool whose workers are all blocked with their permits.
 //!
-//! A worker that waits for tasks gives its permit back meanwhile. A worker that joins a thread, or waits for rayon or
-//! for Polars' streaming engine, keeps it. If all workers wait so for a call that only they could run, that call would
-//! never end. So the caller [asks](Core::spawn_overflow_worker) for a thread that runs only the job of that call,
-//! without a permit. Then each call has a worker or such a thread, and the innermost of the waits ends.
+//! A worker that waits for a Fanfold task gives its permit back meanwhile. A worker that joins a plain thread, or waits
+//! for rayon or for Polars' streaming engine, keeps its permit. If all workers wait that way for a call that needs one
+//! of them, the call would never end. So the caller [asks](Core::spawn_overflow_worker) for a thread that runs only the
+//! job of that call, without a permit. Then the innermost call ends, and with it the waits for it.
 
 use std::io;
 use std::sync::Arc;

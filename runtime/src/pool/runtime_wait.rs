@@ -84,14 +84,12 @@ pub(crate) fn wait<T>(_: BlockedRuntime, _: Option<Instant>, wait: impl FnOnce()
 
 /// How long a runtime of one thread may take to poll a task before it counts as driven by no thread.
 #[cfg(feature = "tokio")]
-#[cfg(feature = "tokio")]
 const DRIVEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Waits until a runtime of one thread polls a new task; `false` if it has not after [`DRIVEN_WITHIN`].
 ///
 /// Returns `true` at once in two cases. The caller notices a deadline before that time itself. And a thread that the
 /// runtime started for `spawn_blocking` need not ask: that runtime has a driver, which may be busy for longer.
-#[cfg(feature = "tokio")]
 #[cfg(feature = "tokio")]
 fn is_driven(runtime: &Handle, deadline: Option<Instant>) -> bool {
     let limit = Instant::now() + DRIVEN_WITHIN;
@@ -108,7 +106,6 @@ fn is_driven(runtime: &Handle, deadline: Option<Instant>) -> bool {
 /// that is polled outside of every `block_on`. A worker of another runtime that has entered this one also runs a task,
 /// but inside of a `block_on`.
 #[cfg(feature = "tokio")]
-#[cfg(feature = "tokio")]
 fn is_blocking_thread_of(runtime: &Handle) -> bool {
     let is_task_here = tokio::task::try_id().is_some();
     is_task_here
@@ -118,7 +115,6 @@ fn is_blocking_thread_of(runtime: &Handle) -> bool {
 }
 
 /// Wakes the waiting thread when it is dropped: its task was polled, or the runtime was dropped.
-#[cfg(feature = "tokio")]
 #[cfg(feature = "tokio")]
 struct PollProbe {
     is_polled: Arc<AtomicBool>,

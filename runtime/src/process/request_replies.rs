@@ -93,7 +93,7 @@ impl ReplyReader<'_> {
 
     /// Reads `count` results.
     fn results(&mut self, count: u32, input: &mut Decoder<'_>) -> Option<()> {
-        // A compromised worker could send replies without results for ever.
+        // A compromised worker could send replies without results without end.
         let count = Some(count).filter(|count| *count > 0)?;
         self.unanswered = self.unanswered.checked_sub(count)?;
         let mut taken = 0;

@@ -38,7 +38,7 @@ pub(crate) fn watched_generation() -> u32 {
 }
 
 /// Whether the process was forked since `generation` was read. Pools from before the fork have no threads here, and
-/// their locks may be held for ever by threads that exist in the parent only.
+/// their locks may be held by threads that exist in the parent only, and are then never released.
 #[inline]
 pub(crate) fn is_child(generation: u32) -> bool {
     GENERATION.load(Ordering::Relaxed) != generation
@@ -64,7 +64,7 @@ pub(crate) fn exit_child() -> ! {
     std::process::abort()
 }
 
-/// Panics if the process was forked since `generation` was read, instead of waiting for ever.
+/// Panics if the process was forked since `generation` was read, instead of waiting without end.
 #[inline]
 #[track_caller]
 pub(crate) fn check(generation: u32) {

@@ -94,7 +94,7 @@ pub(crate) fn exit_if_vforked_worker() {
 }
 
 /// A static value of which each process has its own. The child of a fork starts with a new one, as a lock that a thread
-/// of the parent held at the fork would be held for ever in the child.
+/// of the parent held at the fork would never be released in the child.
 pub(crate) struct PerProcess<T> {
     /// The newest value and its owner. Values are never freed; each fork leaks one.
     made: AtomicPtr<(Owner, T)>,

@@ -1,7 +1,7 @@
 //! Starts threads, also in a forked child.
 //!
 //! The standard library registers each thread that starts or ends with its handler of stack overflows, under a lock. If
-//! another thread of the parent holds that lock at the fork, it is held for ever in the child, and every thread that the
+//! another thread of the parent holds that lock at the fork, it is never released in the child, and every thread that the
 //! child starts through the standard library waits for it. So a forked child calls `pthread_create` itself. A stack
 //! overflow on such a thread ends the process by `SIGSEGV` without a message.
 

@@ -210,7 +210,7 @@ impl<T> Iterator for AsCompleted<T> {
 
 impl<T> ExactSizeIterator for AsCompleted<T> {}
 
-/// DropSequence results that were not yielded, each of them even if the destructor of another panics.
+/// Drops results that were not yielded, each of them even if the destructor of another panics.
 impl<T> Drop for AsCompleted<T> {
     fn drop(&mut self) {
         if self.remaining > 0 {

@@ -154,7 +154,7 @@ impl ScopeState {
                 }
             }
         }
-        // DropEach for another attempt, in case the operating system refuses their pool a thread.
+        // They stay listed for another attempt, in case the operating system refuses their pool a thread.
         let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
         reserve::lock_with_capacity(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::Core;
 use super::block_in_place;
-use super::load::{self, ComputingGuard};
+use super::computing::{self, ComputingGuard};
 use super::queue::permit::Permit;
 use crate::error::panics;
 use crate::sys::park;
@@ -68,7 +68,7 @@ pub(super) fn forget_parent() {
     IS_ANNOUNCED.set(false);
     DOES_CPU_WORK.set(false);
     panics::set_worker(false);
-    load::forget_parent();
+    computing::forget_parent();
 }
 
 /// Whether the current thread is a worker of this pool, on a permit of its own or a borrowed one.
@@ -170,7 +170,7 @@ struct BlockingSection {
 impl BlockingSection {
     #[inline]
     fn enter() -> Self {
-        let blocked = load::mark_blocked();
+        let blocked = computing::mark_blocked();
         if !IN_JOB.get() {
             return Self { released: None, _blocked: blocked };
         }

@@ -125,7 +125,7 @@ impl Queue {
         job
     }
 
-    /// Locks the queue when it has room for so many more jobs.
+    /// Locks the queue when it has room for `jobs` more jobs.
     #[cfg(feature = "process")]
     pub(super) fn lock_with_capacity(&self, jobs: usize) -> MutexGuard<'_, State> {
         reserve::lock_with_capacity(|| self.lock(), |state| &mut state.jobs, jobs)
@@ -231,6 +231,7 @@ impl Queue {
         drop(state);
         for handle in handles {
             if written_off == 0 || handle.is_finished() {
+                // A worker catches panics, so the thread's own result says nothing.
                 let _ = handle.join();
             }
         }

@@ -1,7 +1,7 @@
 //! Removal of dead jobs: jobs that have ended while they are queued. They are tasks that were cancelled, that have
 //! timed out, or that a thread ran which waited for them; and copies of closed leases.
 //!
-//! A task is counted when it dies in the queue, and discounted when a worker takes it out. When half of a queue is
+//! The count of dead tasks rises when a queued task ends, and falls when a worker takes it out. When half of a queue is
 //! dead, and at least 1,024 jobs are, all dead jobs are removed. So a dead job costs a few nanoseconds, and dead jobs
 //! hold no more memory than live ones.
 
@@ -83,7 +83,7 @@ impl Core {
 
     #[cold]
     fn sweep(&self) {
-        // In a forked child the lock may be held for ever: by a thread of the parent at the fork.
+        // In a forked child the lock is never released if a thread of the parent held it at the fork.
         if !self.is_from_parent() && self.queue.has_too_many(self.queue.dead_tasks()) {
             self.queue.sweep();
         }

@@ -113,7 +113,7 @@ impl ProcessHandle {
 
     /// How the process has exited; `None` while it runs.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        // In a forked copy the lock may be held for ever: another thread may have held it at the fork.
+        // In a forked copy another thread may have held the lock at the fork, and never releases it there.
         if !self.owner.is_this_process() {
             return Some(Exit::Unknown);
         }
