@@ -108,6 +108,7 @@ static READY: AtomicBool = AtomicBool::new(false);
 ///     assert_eq!(square(7), 49); // in another process
 /// }
 /// ```
+#[doc(alias = "freeze_support")]
 pub fn init() {
     startup::serve_if_worker();
     READY.store(true, Ordering::Release);
