@@ -11,9 +11,9 @@ use crate::error::panics;
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic, end_part};
 use crate::process::registry::Entry;
 use crate::process::serve::Serving;
-use crate::process::start_limit;
 use crate::process::transport::ring::MAX_PAYLOAD;
-use crate::process::worker_slot::{self, CallRequest};
+use crate::process::worker_slot::CallRequest;
+use crate::process::{current_slot, start_limit};
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current};
 
@@ -174,7 +174,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => {
-                    if worker_slot::last_start_failed() {
+                    if current_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(left()?);
@@ -210,7 +210,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             write: &write,
             on_received: &on_received,
         };
-        let ended = worker_slot::run(&calls, &mut |input| {
+        let ended = current_slot::run(&calls, &mut |input| {
             outcome = Some(match input {
                 Ok(input) => Ok(self.decode(input)?),
                 Err(error) => Err(*error),
@@ -270,7 +270,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         start: &mut usize,
         writing: &mut bool,
     ) -> BatchEnd<A> {
-        let most = worker_slot::remaining_tasks();
+        let most = current_slot::remaining_tasks();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
             let Some(args) = next() else { return BatchEnd::Done };
@@ -329,7 +329,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 on_received: &|| (),
             };
             results.reserve(count);
-            let outcome = worker_slot::run(&calls, &mut |input| {
+            let outcome = current_slot::run(&calls, &mut |input| {
                 match input {
                     Ok(input) => results.push(self.decode(input)?),
                     Err(error) => failed.push((results.len() + failed.len(), error)),
@@ -352,7 +352,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Ok(()) => {}
                 Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
-                    if worker_slot::last_start_failed() {
+                    if current_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(None);

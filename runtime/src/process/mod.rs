@@ -41,6 +41,7 @@
 
 mod child;
 pub(crate) mod codec;
+pub(crate) mod current_slot;
 mod exit_report;
 mod handshake;
 mod idle_slots;
