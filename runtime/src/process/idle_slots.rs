@@ -6,8 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::child::{self, Child, WorkerLimits};
+use super::current_slot;
 use super::start_limit::StartLimiter;
-use super::worker_slot::{self, WorkerSlot};
+use super::worker_slot::WorkerSlot;
 use crate::sys::owner::Owner;
 use crate::sys::reserve;
 
@@ -60,7 +61,7 @@ impl IdleSlots {
     }
 
     fn run_on<T>(&self, slot: Box<WorkerSlot>, work: impl FnOnce() -> T) -> T {
-        let _guard = SlotGuard(self, worker_slot::replace_current(Some(slot)));
+        let _guard = SlotGuard(self, current_slot::replace_current(Some(slot)));
         work()
     }
 
@@ -122,7 +123,7 @@ struct SlotGuard<'a>(&'a IdleSlots, Option<Box<WorkerSlot>>);
 impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         // The slot before is that of a call around this one.
-        if let Some(slot) = worker_slot::replace_current(self.1.take()) {
+        if let Some(slot) = current_slot::replace_current(self.1.take()) {
             self.0.put_back(slot);
         }
     }

@@ -41,6 +41,7 @@
 
 mod child;
 pub(crate) mod codec;
+pub(crate) mod current_slot;
 mod exit_report;
 mod handshake;
 mod idle_slots;
@@ -108,6 +109,7 @@ static READY: AtomicBool = AtomicBool::new(false);
 ///     assert_eq!(square(7), 49); // in another process
 /// }
 /// ```
+#[doc(alias = "freeze_support")]
 pub fn init() {
     startup::serve_if_worker();
     READY.store(true, Ordering::Release);

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::child::{Child, WaitEvent};
 use super::codec::{CodecError, Decoder};
 use super::exit_report::LossCause;
-use super::request_replies;
 use super::running_tasks::RunningTask;
 use super::serve::{ReplyHeader, status};
 use super::start_limit::StartCaller;
 use super::worker_slot::{self, WorkerSlot};
+use super::{current_slot, request_replies};
 use crate::error::TaskError;
 use crate::sys::unwind;
 
@@ -67,7 +67,7 @@ type InFlightQueue<J> = VecDeque<(u32, Box<dyn PipelinedTask<J>>)>;
 ///
 /// If this thread has no worker slot.
 pub(crate) fn pipeline<J: 'static>(source: &mut dyn PipelineSource<J>) {
-    worker_slot::with_current(|slot| {
+    current_slot::with_current(|slot| {
         let mut in_flight = InFlightQueue::new();
         run(slot, &mut in_flight, source);
     });

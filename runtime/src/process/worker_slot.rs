@@ -4,8 +4,6 @@
 //! of a process pool does not run functions itself: it takes a worker slot, sends the call to the slot's worker
 //! process, and waits for the reply.
 
-use std::cell::RefCell;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,18 +19,6 @@ use super::start_limit::{NoWorker, StartCaller, StartLimiter};
 use crate::error::TaskError;
 use crate::sys::owner::Owner;
 
-thread_local! {
-    /// The worker slot of this thread. `ManuallyDrop` keeps it usable in destructors of other thread-locals, which may
-    /// call process functions. The code that sets a slot takes it out again, so none is leaked.
-    static CURRENT_SLOT: ManuallyDrop<RefCell<Option<Box<WorkerSlot>>>> =
-        const { ManuallyDrop::new(RefCell::new(None)) };
-}
-
-/// Replaces the worker slot of this thread; returns the one before.
-pub(crate) fn replace_current(slot: Option<Box<WorkerSlot>>) -> Option<Box<WorkerSlot>> {
-    CURRENT_SLOT.with(|current| current.replace(slot))
-}
-
 /// A slot that owns one lazily started worker process.
 pub(crate) struct WorkerSlot {
     /// The process of the pool.
@@ -41,7 +27,7 @@ pub(crate) struct WorkerSlot {
     /// The start limiter of the pool.
     pub(crate) limiter: Arc<StartLimiter>,
     /// Whether the last call failed because no worker process could be started.
-    last_start_failed: bool,
+    pub(super) last_start_failed: bool,
     pub(crate) child: Option<Child>,
     /// The calls that this worker process was given.
     pub(crate) served: u64,
@@ -53,19 +39,6 @@ pub(crate) struct WorkerSlot {
 
 /// The assumed time of a call before any was measured: some calls are sent ahead, and taken back if they take longer.
 const INITIAL_CALL_TIME: Duration = Duration::from_micros(25);
-
-/// Runs `work` with the worker slot of this thread. Meanwhile the thread has none, so tasks that end in `work` may use
-/// other slots.
-///
-/// # Panics
-///
-/// If this thread has no worker slot.
-pub(crate) fn with_current(work: impl FnOnce(&mut WorkerSlot)) {
-    let slot = CURRENT_SLOT.with(|current| current.take());
-    let mut slot = slot.expect("a thread of a process pool runs calls on a worker slot");
-    work(&mut slot);
-    CURRENT_SLOT.with(|current| current.replace(Some(slot)));
-}
 
 impl WorkerSlot {
     /// A slot whose worker process starts with the first call.
@@ -142,40 +115,6 @@ pub(crate) struct CallRequest<'a> {
     pub(crate) on_received: &'a dyn Fn(),
 }
 
-/// Runs calls on the worker process of this thread's slot. Passes each result to `on_result`, in order.
-///
-/// # Errors
-///
-/// The error of the first call without a result. The calls behind it were not run.
-///
-/// # Panics
-///
-/// If this thread has no worker slot.
-pub(crate) fn run(request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
-    CURRENT_SLOT.with(|current| {
-        let mut slot = current.borrow_mut();
-        let slot = slot.as_mut().expect("a thread of a process pool runs calls on a worker slot");
-        slot.run(request, on_result)
-    })
-}
-
-/// The calls that this thread's worker process may still run before it is replaced; after a replacement, all of them.
-pub(crate) fn remaining_tasks() -> u64 {
-    CURRENT_SLOT
-        .with(|current| {
-            let slot = current.borrow();
-            let slot = slot.as_ref()?;
-            let max_tasks = slot.limits.max_tasks?;
-            Some(if slot.served < max_tasks { max_tasks - slot.served } else { max_tasks })
-        })
-        .unwrap_or(u64::MAX)
-}
-
-/// Whether the last call of this thread's slot failed because no worker process could be started.
-pub(crate) fn last_start_failed() -> bool {
-    CURRENT_SLOT.with(|current| current.borrow().as_ref().is_some_and(|slot| slot.last_start_failed))
-}
-
 /// A worker process that ended before it began the request.
 struct NotBegun {
     report: ExitReport,
@@ -184,7 +123,7 @@ struct NotBegun {
 }
 
 impl WorkerSlot {
-    fn run(&mut self, request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
+    pub(super) fn run(&mut self, request: &CallRequest<'_>, on_result: &mut OnResult<'_>) -> Result<(), TaskError> {
         let mut caller = StartCaller::new(request.task, request.start_series, request.limit, &request.cancelled);
         self.last_start_failed = false;
         loop {
@@ -294,6 +233,13 @@ impl WorkerSlot {
             RequestFailure::Lost(_) if !has_begun => Err(NotBegun { report, had_begun_call }),
             RequestFailure::Lost(_) => Ok(Err(worker_died_error(request.function, &report))),
         }
+    }
+
+    /// The calls that the worker process may still run before it is replaced; after a replacement, all of them. `None`
+    /// without a limit.
+    pub(super) fn remaining_tasks(&self) -> Option<u64> {
+        let max_tasks = self.limits.max_tasks?;
+        Some(if self.served < max_tasks { max_tasks - self.served } else { max_tasks })
     }
 
     /// Whether the worker process may run one more call.

@@ -28,7 +28,7 @@ impl<T> Dispatch<T> {
     }
 }
 
-/// Implemented for types with a codec of their own ([`Direct`]); preferred to [`MustBeSerde`].
+/// Implemented for types with a codec of their own (`Direct`); preferred to [`MustBeSerde`].
 pub trait HasOwnWay<T> {
     /// The type's own codec.
     fn way(&self) -> Whole<T>;

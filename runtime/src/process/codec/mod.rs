@@ -17,6 +17,7 @@ mod decoder;
 pub(crate) mod direct;
 pub(crate) mod dispatch;
 mod encoder;
+mod errors;
 #[cfg(feature = "polars")]
 mod frames;
 mod strict;
@@ -69,6 +70,7 @@ pub(crate) fn catch_codec_panic<T>(
 ///   `serde_json::Value`;
 /// - types that write other fields than they read: `serde(skip_serializing_if)`, `skip_serializing`,
 ///   `skip_deserializing`, a `rename` for one direction only. Use `serde(skip)`, which is for both directions.
+#[doc(alias = "pickle")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",

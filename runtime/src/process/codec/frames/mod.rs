@@ -11,6 +11,7 @@
 mod arrays;
 mod buffers;
 mod categories;
+mod pack_views;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 mod types;
