@@ -426,7 +426,7 @@ fn scribble(n: u64) {
                     let place = start + random.below(most / 8) * 8;
                     let bits = random.next();
                     let word = [bits, bits >> 32, bits >> 56, u64::MAX, 0, 16 * (bits >> 50)][random.below(6)];
-                    // SAFETY: deliberately unsound: mappings of this process may be gone. A fault ends only this worker.
+                    // SAFETY: deliberately unsound: the mapping may be gone, and a fault ends only this worker.
                     unsafe { std::ptr::with_exposed_provenance_mut::<u64>(place).write_volatile(word) };
                     if random.below(20) == 0 {
                         std::thread::yield_now();

@@ -411,8 +411,10 @@ fn echo_value(value: PanicsOnRequest) -> PanicsOnRequest {
 #[test]
 fn serde_code_that_panics_fails_its_call_and_keeps_the_worker() {
     let worker = pid_of_one();
-    let cases = [(1, 0, "sent", "written"), (0, 1, "arguments could not be read", "read")];
-    let cases = cases.into_iter().chain([(2, 0, "result could not be sent", "written"), (0, 2, "result", "read")]);
+    let cases = [(1, 0, "sent", "writing panics"), (0, 1, "arguments could not be read", "reading panics")];
+    let cases = cases
+        .into_iter()
+        .chain([(2, 0, "result could not be sent", "writing panics"), (0, 2, "result", "reading panics")]);
     for (writes, reads, what, why) in cases {
         let value = PanicsOnRequest { writes, reads };
         let tasks: Vec<_> = [PanicsOnRequest::default(), value.clone(), PanicsOnRequest::default()]

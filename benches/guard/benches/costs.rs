@@ -132,8 +132,8 @@ fn map_vectorized(items: Vec<f32>) -> Vec<f32> {
     black_box(scaled::map(black_box(&items)).collect())
 }
 
-// The map reads the clock, more often on a slow machine: it takes 3,070 to some 6,000 instructions, and the limit is for
-// the upper end.
+// The map reads the clock, more often on a slow machine: it takes 3,070 to some 6,000 instructions, and the limit is
+// for the upper end.
 #[library_benchmark]
 #[bench::few(args = (16), setup = warm, config = counted(6_000).env("FANFOLD_CPU_THREADS", "2"))]
 fn map_probed(items: u64) -> Vec<u64> {

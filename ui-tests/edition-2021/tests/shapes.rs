@@ -225,7 +225,7 @@ pub fn gchunks<const N: usize, T: Sync + Clone + Send>(r: &[T]) -> Vec<T> {
 /// Hash.
 #[parallel(kind = "cpu", chunks = 3)]
 #[must_use]
-#[allow(clippy::implicit_hasher)]
+#[allow(clippy::implicit_hasher, reason = "the result is gathered with the default hasher")]
 pub fn hash(text: &str) -> HashMap<String, Vec<usize>> {
     let mut m = HashMap::new();
     for w in text.split_whitespace() {
@@ -410,7 +410,7 @@ impl<T: Clone + Send + Sync + Debug + 'static> Grid<T> {
     /// Boxed
     #[parallel(kind = "io")]
     #[must_use]
-    #[allow(clippy::boxed_local)]
+    #[allow(clippy::boxed_local, reason = "the receiver is what the test is about")]
     pub fn boxed(self: Box<Self>) -> usize {
         self.cells.len()
     }
@@ -481,7 +481,7 @@ impl Area for Grid<f64> {
     }
 }
 
-#[allow(clippy::redundant_pub_crate)]
+#[allow(clippy::redundant_pub_crate, reason = "every visibility is tested")]
 mod inner {
     #[fanfold::parallel(kind = "cpu")]
     pub(super) fn hidden(n: u32) -> u32 {
@@ -495,7 +495,11 @@ mod inner {
     }
 }
 
-macro_rules! make { ($($(#[$m:meta])* $v:vis $name:ident($($a:ident : $t:ty),*) -> $r:ty $b:block)*) => { $($(#[$m])* #[parallel(kind = "cpu")] #[must_use] $v fn $name($($a: $t),*) -> $r $b)* } }
+macro_rules! make {
+    ($($(#[$m:meta])* $v:vis $name:ident($($a:ident : $t:ty),*) -> $r:ty $b:block)*) => {
+        $($(#[$m])* #[parallel(kind = "cpu")] #[must_use] $v fn $name($($a: $t),*) -> $r $b)*
+    }
+}
 make! {
     /// one
     pub one(a: &str, b: (u32, &[u8])) -> usize { a.len() + b.1.len() }
@@ -519,7 +523,8 @@ macro_rules! items { ($($i:item)*) => { $(#[parallel(kind = "cpu")] $i)* } }
 items! {
     /// item
     #[must_use] pub fn item_one(a: u32) -> u32 { a }
-    #[allow(missing_docs)] #[must_use] pub fn item_two(a: &str) -> &str { a }
+    #[allow(missing_docs, reason = "a lint attribute on an item is tested")]
+    #[must_use] pub fn item_two(a: &str) -> &str { a }
 }
 macro_rules! parts {
     ($m:meta, $p:pat, $t:ty, $e:expr_2021, $r:path, $k:tt) => {
@@ -557,7 +562,7 @@ macro_rules! dynamics {
 }
 dynamics!(dyn Length + Sync, str);
 /// l
-#[allow(clippy::len_without_is_empty)]
+#[allow(clippy::len_without_is_empty, reason = "one method is enough")]
 pub trait Length {
     /// l
     fn len(&self) -> usize;
@@ -633,7 +638,7 @@ fn options_and_other_attributes() {
     assert_eq!(options(1).ok(), Some(1));
     assert_eq!(unwritten(String::new()), 1);
     assert_eq!(stateful(1), 1);
-    #[allow(deprecated)]
+    #[allow(deprecated, reason = "a call of a deprecated function is tested")]
     {
         assert_eq!(old(1), 1);
     }
