@@ -7,8 +7,9 @@ use super::{Remote, START_PAUSE};
 use crate::attribute::retry::Backoff;
 use crate::error::{TaskError, panics};
 use crate::process::codec::{Code, CodecError, Encoder, TOO_LARGE, begin_part, end_part};
+use crate::process::current_slot;
 use crate::process::transport::ring::MAX_PAYLOAD;
-use crate::process::worker_slot::{self, CallRequest};
+use crate::process::worker_slot::CallRequest;
 use crate::task::cancel::{cancelled, current_task_key};
 
 /// The approximate size of a batch's arguments, 32 KiB: a fraction of the ring, so that the worker reads one batch
@@ -84,7 +85,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         start: &mut usize,
         writing: &mut bool,
     ) -> CallBatchEnd<A> {
-        let most = worker_slot::remaining_tasks();
+        let most = current_slot::remaining_tasks();
         while batch.bytes.len() < BATCH_BYTES && (batch.starts.len() as u64) < most && batch.starts.len() < BATCH_CALLS
         {
             let Some(args) = next() else { return CallBatchEnd::Done };
@@ -143,7 +144,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 on_received: &|| (),
             };
             results.reserve(count);
-            let outcome = worker_slot::run(&calls, &mut |input| {
+            let outcome = current_slot::run(&calls, &mut |input| {
                 match input {
                     Ok(input) => results.push(self.decode(input)?),
                     Err(error) => failed.push((results.len() + failed.len(), error)),
@@ -166,7 +167,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                 Ok(()) => {}
                 Err(TaskError::WorkerDied { .. }) if retries > 0 && !cancelled() => {
                     retries -= 1;
-                    if worker_slot::last_start_failed() {
+                    if current_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(None);

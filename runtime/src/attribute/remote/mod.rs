@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::retry::Backoff;
 use crate::error::TaskError;
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic};
+use crate::process::current_slot;
 use crate::process::registry::Entry;
 use crate::process::start_limit;
-use crate::process::worker_slot::{self, CallRequest};
+use crate::process::worker_slot::CallRequest;
 use crate::sys::unwind;
 use crate::task::cancel::{cancelled, current_task_key};
 use batch::BATCH_BYTES;
@@ -150,7 +151,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         for _ in 0..self.retries {
             match self.call_once(args, left()?) {
                 Err(TaskError::WorkerDied { .. }) if !cancelled() => {
-                    if worker_slot::last_start_failed() {
+                    if current_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
                     backoff.sleep(left()?);
@@ -186,7 +187,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             write: &write,
             on_received: &on_received,
         };
-        let ended = worker_slot::run(&calls, &mut |input| {
+        let ended = current_slot::run(&calls, &mut |input| {
             outcome = Some(match input {
                 Ok(input) => Ok(self.decode(input)?),
                 Err(error) => Err(*error),
