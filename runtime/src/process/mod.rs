@@ -16,12 +16,13 @@
 //!                          codec/: values as bytes
 //! ```
 //!
-//! The parent's side: `idle_slots.rs` has the slots that run nothing, `request_replies.rs` receives replies,
-//! `pipeline.rs` keeps several short calls in flight, and `running_tasks.rs` knows which worker to kill for a cancelled
-//! task. `spawner.rs` starts processes, `start_limit.rs` bounds failing starts, and `handshake.rs` checks that parent
-//! and worker are the same build. `registry.rs` is the table of functions that both share. `socket.rs` and
-//! `readiness.rs` are the ends of channels, for threads and for async tasks. `role.rs` says whether this process is a
-//! worker. `os/` has the system calls.
+//! The parent's side: `idle_slots.rs` has the slots that run nothing, `current_slot.rs` is the slot of a thread,
+//! `request_replies.rs` receives replies, `pipeline.rs` keeps several short calls in flight, and `running_tasks.rs`
+//! knows which worker to kill for a cancelled task. `spawner.rs` starts processes, `start_limit.rs` bounds failing
+//! starts, `startup.rs` decides whether a new process is a worker, and `handshake.rs` checks that parent and worker are
+//! the same build. `registry.rs` is the table of functions that both share. `socket.rs` and `readiness.rs` are the ends
+//! of channels, for threads and for async tasks. `role.rs` says whether this process is a worker. `os/` has the system
+//! calls.
 //!
 //! A fork copies all of this, and the copy must not use it: every resource has an [`Owner`](crate::sys::owner::Owner).
 //!
