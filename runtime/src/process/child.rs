@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::codec::Attachment;
 use super::exit_report::{ExitReport, LossCause};
 use super::handshake::{self, Handshake, HandshakeError};
+use super::limits::WorkerLimits;
 use super::message::{Connection, ReceivedMessage};
 use super::os::{self, UnixStream, WaitResult};
 use super::running_tasks::RunningTask;
@@ -31,17 +32,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The time that a process takes to exit once its socket is closed.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
-
-/// What a pool allows its worker processes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WorkerLimits {
-    /// The bytes of private memory that a worker may have.
-    pub(crate) memory_limit: Option<u64>,
-    /// The number of tasks after which a worker is replaced.
-    pub(crate) max_tasks: Option<u64>,
-    /// The number of workers, which share the machine's cores.
-    pub(crate) workers: usize,
-}
 
 /// A worker process, as its parent sees it.
 pub(crate) struct Child {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::child::WorkerLimits;
+use super::limits::WorkerLimits;
 use super::os;
 use super::os::pidfd::Exit;
 use super::os::refusal::{Operation, RefusedOperation};

@@ -5,8 +5,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::child::{self, Child, WorkerLimits};
+use super::child::{self, Child};
 use super::current_slot;
+use super::limits::WorkerLimits;
 use super::start_limit::StartLimiter;
 use super::worker_slot::WorkerSlot;
 use crate::sys::owner::Owner;

@@ -46,6 +46,7 @@ pub(crate) mod current_slot;
 mod exit_report;
 mod handshake;
 mod idle_slots;
+mod limits;
 mod message;
 pub(crate) mod os;
 mod pipeline;
@@ -75,9 +76,9 @@ pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
-pub(crate) use child::WorkerLimits;
 pub(crate) use codec::{CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_value, write_value};
 pub(crate) use idle_slots::IdleSlots;
+pub(crate) use limits::WorkerLimits;
 pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
 pub(crate) use role::is_worker_process;
 pub(crate) use running_tasks::kill_worker_of;

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::child::{self, Child, WorkerLimits};
+use super::child::{self, Child};
 use super::codec::{Attachment, CodecError, Encoder};
 use super::exit_report::{ExitReport, LossCause};
+use super::limits::WorkerLimits;
 use super::message::prepend_attachment_table;
 use super::registry::Entry;
 use super::request_replies::{OnResult, ReplyReader, RequestFailure, receive_replies};

@@ -5,7 +5,6 @@ use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::Task;
-use super::completed_stream::Completed;
 use super::completions::{CLAIM_LOOKAHEAD, Completions};
 use crate::error::TaskError;
 use crate::pool;
@@ -104,26 +103,6 @@ impl<T> AsCompleted<T> {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(TimeLimit { after: limit, deadline: Instant::now().checked_add(limit) });
         self
-    }
-
-    /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::{Pool, as_completed};
-    /// use futures_util::StreamExt;
-    ///
-    /// # pollster::block_on(async {
-    /// let tasks = (0..3).map(|n| Pool::cpu_default().submit(move || n * n));
-    /// let mut squares = as_completed(tasks).stream();
-    /// while let Some((n, square)) = squares.next().await {
-    ///     assert_eq!(square.unwrap(), n * n);
-    /// }
-    /// # });
-    /// ```
-    pub fn stream(self) -> Completed<T> {
-        Completed::new(self)
     }
 
     /// Cancels the tasks that are left, the last one first: a worker that stops its task must not find the next of them

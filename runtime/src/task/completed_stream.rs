@@ -11,18 +11,34 @@ use super::as_completed::{AsCompleted, TimeLimit};
 use crate::error::TaskError;
 use crate::pool::timer::{self, Expire};
 
+impl<T> AsCompleted<T> {
+    /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, as_completed};
+    /// use futures_util::StreamExt;
+    ///
+    /// # pollster::block_on(async {
+    /// let tasks = (0..3).map(|n| Pool::cpu_default().submit(move || n * n));
+    /// let mut squares = as_completed(tasks).stream();
+    /// while let Some((n, square)) = squares.next().await {
+    ///     assert_eq!(square.unwrap(), n * n);
+    /// }
+    /// # });
+    /// ```
+    pub fn stream(self) -> Completed<T> {
+        Completed { all: self, alarm: None }
+    }
+}
+
 /// A stream of the results of tasks in the order of completion; [`AsCompleted::stream`] makes one.
 #[must_use = "it is a stream: poll it"]
 pub struct Completed<T> {
     all: AsCompleted<T>,
     /// Made by the first poll, if there is a time limit.
     alarm: Option<Arc<Alarm>>,
-}
-
-impl<T> Completed<T> {
-    pub(super) fn new(all: AsCompleted<T>) -> Self {
-        Self { all, alarm: None }
-    }
 }
 
 /// The timer entry that wakes the stream's task when its time limit is over.

@@ -5,55 +5,15 @@ use polars_arrow::array::{
     Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, Int128Array, ListArray, NullArray, PrimitiveArray,
     StructArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array, UInt128Array,
 };
-use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, IntegerType, PhysicalType, PrimitiveType};
 use polars_arrow::offset::OffsetsBuffer;
 use polars_arrow::types::NativeType;
 use polars_buffer::{Buffer, SharedStorage};
 
+use super::bitmaps::{downcast, read_bitmap, read_validity, write_bitmap, write_validity};
 use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
 use super::views;
 use crate::process::codec::{CodecError, Decoder, Encoder};
-
-fn write_bitmap<'a>(
-    bitmap: &'a Bitmap,
-    buffers: &mut ColumnBuffers<'a>,
-    out: &mut Encoder<'_>,
-) -> Result<(), CodecError> {
-    let (bytes, offset, len) = bitmap.as_slice();
-    buffers.add(bytes);
-    out.value(&(offset, len))
-}
-
-/// Reads a bitmap. The parent always copies it, because Polars counts its bits once and relies on the count.
-fn read_bitmap(received: &mut ReceivedBuffers, input: &mut Decoder<'_>, expected: usize) -> Result<Bitmap, CodecError> {
-    let (offset, len): (usize, usize) = input.value()?;
-    let storage = received.own::<u8>(None)?;
-    let bits = offset.checked_add(len).filter(|bits| bits.div_ceil(8) <= storage.len());
-    if len != expected || offset > 7 || bits.is_none() {
-        return Err(missing());
-    }
-    // SAFETY: the storage holds at least `offset + len` bits, which the check above made sure of.
-    Ok(unsafe { Bitmap::from_inner_unchecked(storage, offset, len, None) })
-}
-
-pub(super) fn write_validity<'a>(
-    validity: Option<&'a Bitmap>,
-    buffers: &mut ColumnBuffers<'a>,
-    out: &mut Encoder<'_>,
-) -> Result<(), CodecError> {
-    out.value(&validity.is_some())?;
-    validity.map_or(Ok(()), |bitmap| write_bitmap(bitmap, buffers, out))
-}
-
-pub(super) fn read_validity(
-    received: &mut ReceivedBuffers,
-    input: &mut Decoder<'_>,
-    len: usize,
-) -> Result<Option<Bitmap>, CodecError> {
-    let some: bool = input.value()?;
-    some.then(|| read_bitmap(received, input, len)).transpose()
-}
 
 macro_rules! primitives {
     ($primitive:expr, $name:ident => $with:expr, $($variant:ident $array:ty),*) => {
@@ -92,11 +52,6 @@ macro_rules! keys {
     };
 }
 
-/// Downcasts an array to the type that its Arrow type names.
-pub(super) fn is<T: 'static>(array: &dyn Array) -> Result<&T, CodecError> {
-    array.as_any().downcast_ref().ok_or_else(|| CodecError::new(format!("{:?} is no array of its type", array.dtype())))
-}
-
 /// Writes the description of an array, and adds its buffers.
 pub(super) fn write<'a>(
     array: &'a dyn Array,
@@ -107,29 +62,29 @@ pub(super) fn write<'a>(
     match array.dtype().to_physical_type() {
         PhysicalType::Null => Ok(()),
         PhysicalType::Boolean => {
-            let array: &BooleanArray = is(array)?;
+            let array: &BooleanArray = downcast(array)?;
             write_validity(array.validity(), buffers, out)?;
             write_bitmap(array.values(), buffers, out)
         }
         PhysicalType::Primitive(primitive) => {
-            primitives!(primitive, A => write_primitive(is::<A>(array)?, buffers, out))
+            primitives!(primitive, A => write_primitive(downcast::<A>(array)?, buffers, out))
         }
         PhysicalType::Utf8View => views::write::<str>(array, buffers, out),
         PhysicalType::BinaryView => views::write::<[u8]>(array, buffers, out),
-        PhysicalType::LargeBinary => write_binary(is(array)?, buffers, out),
+        PhysicalType::LargeBinary => write_binary(downcast(array)?, buffers, out),
         PhysicalType::LargeList => write_list(array, buffers, out),
         PhysicalType::FixedSizeList => {
-            let array: &FixedSizeListArray = is(array)?;
+            let array: &FixedSizeListArray = downcast(array)?;
             write_validity(array.validity(), buffers, out)?;
             write(&**array.values(), buffers, out)
         }
         PhysicalType::Struct => {
-            let array: &StructArray = is(array)?;
+            let array: &StructArray = downcast(array)?;
             write_validity(array.validity(), buffers, out)?;
             array.values().iter().try_for_each(|field| write(&**field, buffers, out))
         }
         PhysicalType::Dictionary(key) => keys!(key, K => {
-            let array: &DictionaryArray<K> = is(array)?;
+            let array: &DictionaryArray<K> = downcast(array)?;
             write(array.keys(), buffers, out)?;
             write(&**array.values(), buffers, out)
         }),
@@ -167,7 +122,7 @@ fn write_list<'a>(
     buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
 ) -> Result<(), CodecError> {
-    let array: &ListArray<i64> = is(array)?;
+    let array: &ListArray<i64> = downcast(array)?;
     write_validity(array.validity(), buffers, out)?;
     buffers.add_values(array.offsets().as_slice());
     write(&**array.values(), buffers, out)

@@ -9,6 +9,7 @@
 //! number of nulls. So a column that Polars reads differently is an error, and never another column.
 
 mod arrays;
+mod bitmaps;
 mod buffers;
 mod categories;
 mod pack_views;

@@ -11,7 +11,7 @@ use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::{Buffer, SharedStorage};
 
-use super::arrays::{is, read_validity, write_validity};
+use super::bitmaps::{downcast, read_validity, write_validity};
 use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
 use super::pack_views::PackedViews;
 use crate::process::codec::{CodecError, Decoder, Encoder};
@@ -24,7 +24,7 @@ pub(super) fn write<'a, T: ViewType + ?Sized>(
     buffers: &mut ColumnBuffers<'a>,
     out: &mut Encoder<'_>,
 ) -> Result<(), CodecError> {
-    let array: &BinaryViewArrayGeneric<T> = is(array)?;
+    let array: &BinaryViewArrayGeneric<T> = downcast(array)?;
     write_validity(array.validity(), buffers, out)?;
     let (views, data) = (array.views().as_slice(), array.data_buffers().as_slice());
     let packed = match array.validity() {

@@ -16,6 +16,7 @@
 //! Everything else is postcard's: `ValueWriter` and `ValueReader` forward to it. They keep the texts of errors that a
 //! type's own serde implementation reports, which postcard drops.
 
+mod input;
 mod read;
 mod read_enum;
 mod write;

@@ -5,7 +5,7 @@
 use serde::de::{DeserializeSeed, EnumAccess, VariantAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 
-use super::read::{Input, ValueReader};
+use super::input::{Input, ValueReader};
 use super::{Error, NameHash, TypeName, shape};
 
 /// An enum whose variant is not read yet.
