@@ -143,9 +143,9 @@ fn a_joiner_that_sees_done_sees_the_outcome() {
         let for_worker = Arc::clone(&cell);
         let worker = thread::spawn(move || run(&for_worker));
         if cell.is_done() {
-            // SAFETY: only this thread takes or peeks.
+            // SAFETY: the worker only runs the task, so no other thread takes or peeks.
             assert_eq!(unsafe { cell.peek(Result::is_ok) }, Some(true));
-            // SAFETY: only this thread takes or peeks.
+            // SAFETY: the worker only runs the task, so no other thread takes or peeks.
             assert_eq!(unsafe { cell.take() }, Some(Ok(7)));
         }
         worker.join().unwrap();

@@ -6,7 +6,7 @@ use super::call_site::CheckedCall;
 use crate::async_fn::{AsyncMap, MapFuture, TimedFuture, spawn, within};
 use crate::error::TaskError;
 use crate::map::Items;
-use crate::map::method::{Method, Receiver};
+use crate::map::method::{Method, SharedReceiver};
 use crate::task::Task;
 use crate::task::send_proof::AssertSend;
 
@@ -89,7 +89,7 @@ pub fn map_async_on<I, M, T, R, F, Fut>(
 ) -> AsyncMap<I::Source, impl MapFuture<T::Others, Out = R> + use<I, M, T, R, F, Fut>, T::Others>
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     I: Items<T::Others, M>,
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
@@ -107,7 +107,7 @@ pub fn map_async_timed_on<I, M, T, R, F, Fut>(
 ) -> AsyncMap<I::Source, impl MapFuture<T::Others, Out = R> + use<I, M, T, R, F, Fut>, T::Others>
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     I: Items<T::Others, M>,
     F: Fn(T) -> Fut + Send + Sync,
     Fut: Future<Output = R> + Send,
@@ -119,11 +119,11 @@ where
 fn on<T, F, Fut>(receiver: T::Receiver, function: F) -> impl Fn(T::Others) -> Fut + Send + Sync
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     F: Fn(T) -> Fut + Send + Sync,
 {
     // SAFETY: the `CheckedCall` of `map_async_on` and `map_async_timed_on`, the only callers, covers the receiver.
-    // Threads share it through `&`, and clone it: a `Receiver` that is `Send` is `Sync`.
+    // Threads share it through `&`, and clone it: a `SharedReceiver` that is `Send` is `Sync`.
     let receiver = unsafe { AssertSend::new(receiver) };
     move |rest| function(T::join(receiver.get().clone(), rest))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::call_site::{CallSite, CheckedCall};
 use crate::error::TaskError;
-use crate::map::method::{Method, Receiver};
+use crate::map::method::{Method, SharedReceiver};
 use crate::map::{self, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
 use crate::pool::scoped;
 use crate::task::Task;
@@ -145,7 +145,7 @@ pub fn map_on<I, M, T, R, F>(
 ) -> Map<I::Source, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     I: Items<T::Others, M>,
     F: Fn(T) -> R + Send + Sync,
 {
@@ -163,7 +163,7 @@ pub fn map_timed_on<I, M, T, R, F>(
 ) -> TimedMap<I::Source, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     I: Items<T::Others, M>,
     F: Fn(T) -> R + Send + Sync,
 {

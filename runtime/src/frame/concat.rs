@@ -125,12 +125,15 @@ impl ExpectedColumns {
 
     /// Compares a part with those before it. Returns the columns whose `Null` types it replaces, with the new types.
     pub(super) fn check(&self, part: &DataFrame) -> Result<Vec<(usize, DataType)>, String> {
-        let whose = if self.is_declared { "the declared schema" } else { self.part_names.first };
+        let expected_by = if self.is_declared { "the declared schema" } else { self.part_names.first };
         if part.width() != self.names.len() {
             let columns = if part.width() == 1 { "column" } else { "columns" };
             let found = name_list(part.columns().iter().map(Column::name));
             let (width, wanted) = (self.names.len(), name_list(self.names.iter()));
-            return Err(format!("it has {} {columns} ({found}), and {whose} has {width} ({wanted})", part.width()));
+            return Err(format!(
+                "it has {} {columns} ({found}), and {expected_by} has {width} ({wanted})",
+                part.width()
+            ));
         }
         let mut refined = Vec::new();
         for (position, (found, (name, target))) in
@@ -138,7 +141,7 @@ impl ExpectedColumns {
         {
             if found.name() != name {
                 let found = found.name();
-                return Err(format!("its column {position} is named `{found}`, {whose}'s is `{name}`"));
+                return Err(format!("its column {position} is named `{found}`, {expected_by}'s is `{name}`"));
             }
             if target == found.dtype() {
                 continue;

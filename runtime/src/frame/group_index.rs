@@ -20,9 +20,10 @@ impl GroupIndex {
     /// Groups the rows with equal values in all columns of `keys`.
     pub(super) fn new(keys: &DataFrame) -> PolarsResult<Self> {
         let height = keys.height();
+        // A run is a range of adjacent rows with equal keys.
         let runs = run_starts(keys)?;
-        // With more runs than this nearly every group would be a single row, so the runs are hardly the groups: skip
-        // the check below, which groups the first rows of all runs.
+        // If most runs are single rows, equal keys are most likely not adjacent. Then the check below, which groups the
+        // first rows of all runs, would cost as much as grouping all rows.
         if runs.len() <= 1 + height / 2 || is_sorted(keys) {
             let firsts = runs.iter().map(|&row| row_number(row)).collect::<PolarsResult<Vec<_>>>()?;
             if is_sorted(keys) || group_count(&keys.take(&IdxCa::from_vec("".into(), firsts))?)? == runs.len() {

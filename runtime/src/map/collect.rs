@@ -262,7 +262,7 @@ where
             let (start, count) = (indexes.start, indexes.len());
             // SAFETY: `run_blocks` passes each index below `len` once, to `body` or to `discard`.
             let input = unsafe { items.take(indexes.clone()) };
-            // SAFETY: the block's indexes are below `len` and belong to no other block, for the same reason.
+            // SAFETY: the block's indexes are below `len` and belong to no other block: `run_blocks` passes each once.
             if let Err(refused) = unsafe { output.fill(indexes, input, |item| accept(call(item))) } {
                 let index = start + refused.index;
                 stop.refuse(index, refused.reason);

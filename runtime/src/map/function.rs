@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::method::{Method, Receiver};
+use super::method::{Method, SharedReceiver};
 #[cfg(feature = "process")]
 use super::process::ProcessBatches;
 use crate::task::send_proof::{AssertSend, CallProof};
@@ -132,18 +132,18 @@ pub struct MethodFn<T: Method, F, R> {
 
 impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MethodFn<T, F, R>
 where
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
 {
     pub(super) fn new(receiver: T::Receiver, function: F, proof: CallProof<T, R>) -> Self {
         // SAFETY: the receiver is one of the arguments of the `CallProof`, so it may move between threads. Threads
-        // share it to clone it, for which `Receiver` guarantees `Sync`.
+        // share it to clone it, for which `SharedReceiver` guarantees `Sync`.
         Self { receiver: unsafe { AssertSend::new(receiver) }, function, proof }
     }
 }
 
 impl<T: Method, F: Fn(T) -> R + Send + Sync, R> MapFn<T::Others> for MethodFn<T, F, R>
 where
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
 {
     type Out = R;
 
@@ -159,7 +159,7 @@ where
 
 impl<T: Method + 'static, F: Fn(T) -> R + Send + Sync + 'static, R: 'static> Detach<T::Others> for MethodFn<T, F, R>
 where
-    T::Receiver: Receiver + 'static,
+    T::Receiver: SharedReceiver + 'static,
 {
     fn detach(self) -> BatchFn<T::Others, R> {
         Arc::new(move |items, results| results.extend(items.into_iter().map(|item| self.call(item))))

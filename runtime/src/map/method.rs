@@ -73,17 +73,17 @@ methods!(A B C D E F G H I J K L M N O);
 /// # Safety
 ///
 /// If the type is `Send`, it is `Sync` too.
-pub unsafe trait Receiver: Clone {}
+pub unsafe trait SharedReceiver: Clone {}
 // SAFETY: `&S` is `Send` if and only if `S` is `Sync`, and then `&S` is `Sync`.
-unsafe impl<S: ?Sized> Receiver for &S {}
+unsafe impl<S: ?Sized> SharedReceiver for &S {}
 // SAFETY: `Arc<S>` is `Send` if and only if `S` is `Send` and `Sync`, and then `Arc<S>` is `Sync`.
-unsafe impl<S: ?Sized> Receiver for Arc<S> {}
+unsafe impl<S: ?Sized> SharedReceiver for Arc<S> {}
 
 impl<A: Method, R> CallProof<A, R> {
     /// The proof for the arguments without the receiver.
     #[allow(clippy::unused_self, reason = "owning the proof is what permits it")]
     pub(crate) fn without_receiver(self) -> CallProof<A::Others, R> {
-        // SAFETY: they are some of the arguments of this proof.
+        // SAFETY: `A::Others` is `A` without its receiver, and this proof covers every argument of `A`.
         unsafe { CallProof::new_unchecked() }
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::pool::{Core, CoreRef};
 use crate::task::send_proof::CallProof;
 use crate::task::slot::TaskOptions;
-use method::{Method, Receiver};
+use method::{Method, SharedReceiver};
 use progress::Bar;
 
 pub use collect::Collect;
@@ -127,7 +127,7 @@ pub(crate) fn of_method<S, F, T, R>(
 ) -> Map<S, MethodFn<T, F, R>, T::Others>
 where
     T: Method,
-    T::Receiver: Receiver,
+    T::Receiver: SharedReceiver,
     S: Source<Item = T::Others>,
     F: Fn(T) -> R + Send + Sync,
 {

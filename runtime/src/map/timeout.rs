@@ -116,9 +116,9 @@ impl<S, F: MapFn<A>, A> fmt::Debug for TimedMap<S, F, A> {
 }
 
 /// A function whose results are wrapped in `Ok`, beside the errors of items that timed out.
-pub struct TriedFn<F>(F);
+pub struct OkFn<F>(F);
 
-impl<A, F: MapFn<A>> MapFn<A> for TriedFn<F> {
+impl<A, F: MapFn<A>> MapFn<A> for OkFn<F> {
     type Out = Result<F::Out, TaskError>;
 
     fn call(&self, item: A) -> Self::Out {
@@ -131,7 +131,7 @@ impl<A, F: MapFn<A>> MapFn<A> for TriedFn<F> {
     }
 }
 
-impl<A: 'static, F: Detach<A>> Detach<A> for TriedFn<F>
+impl<A: 'static, F: Detach<A>> Detach<A> for OkFn<F>
 where
     F::Out: 'static,
 {
@@ -156,7 +156,7 @@ where
 {
     /// Limits the time of each item to `limit`, from its start on its worker. Each item is then a task of its own, and
     /// [`chunk_size`](Self::chunk_size) changes nothing.
-    pub fn timeout(self, limit: Duration) -> TimedMap<S, TriedFn<F>, A> {
-        TimedMap::new(self.with_function(TriedFn), limit, Err)
+    pub fn timeout(self, limit: Duration) -> TimedMap<S, OkFn<F>, A> {
+        TimedMap::new(self.with_function(OkFn), limit, Err)
     }
 }

@@ -1,4 +1,5 @@
-//! The registry of all running pools of this process.
+//! The registry of all running pools of this process. `shutdown` drains them, and the spawn retries ask whether any of
+//! them runs a job.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -10,6 +11,7 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { pools: Vec::new(), prun
 /// Shorter lists are not pruned.
 const MIN_PRUNE: usize = 16;
 
+/// The running pools, and those that have ended since the list was last pruned.
 pub(crate) struct Registry {
     pools: Vec<Weak<Core>>,
     /// The length at which pools that have ended are removed: twice what was left the last time, so that the cost per

@@ -39,7 +39,7 @@ unsafe impl Sync for BorrowedClosure {}
 
 impl BorrowedWork for BorrowedClosure {
     unsafe fn call(&self) {
-        // SAFETY: the contract of `call` says that the closure is alive.
+        // SAFETY: the caller of `call` is inside of the lease, and `serve` keeps the closure alive until all have left.
         unsafe { (*self.0)() }
     }
 }

@@ -19,24 +19,24 @@ pub(crate) trait Expire: Send + Sync {
     fn expire(&self, limit: Duration);
 }
 
-struct Entry {
+struct TimerEntry {
     at: Instant,
     limit: Duration,
     target: Weak<dyn Expire>,
 }
 
-impl PartialEq for Entry {
+impl PartialEq for TimerEntry {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
-impl Eq for Entry {}
-impl PartialOrd for Entry {
+impl Eq for TimerEntry {}
+impl PartialOrd for TimerEntry {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Entry {
+impl Ord for TimerEntry {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.at.cmp(&other.at)
     }
@@ -45,7 +45,7 @@ impl Ord for Entry {
 /// The entries, and the threads that serve them.
 pub(super) struct TimerQueue {
     /// The entry that is due next comes first.
-    entries: BinaryHeap<Reverse<Entry>>,
+    entries: BinaryHeap<Reverse<TimerEntry>>,
     /// The length at which entries are removed whose target has ended in time.
     prune_at: usize,
     /// Threads that wait for the next entry.
@@ -69,7 +69,7 @@ impl TimerQueue {
     }
 
     /// In a forked child: takes the entries of its parent's tasks out, which do not run here.
-    fn forget_parent(&mut self, forks: u32) -> BinaryHeap<Reverse<Entry>> {
+    fn forget_parent(&mut self, forks: u32) -> BinaryHeap<Reverse<TimerEntry>> {
         if self.forks == forks {
             return BinaryHeap::new();
         }
@@ -149,7 +149,7 @@ pub(crate) fn after(limit: Duration, target: Weak<dyn Expire>) {
     let of_parent = queue.forget_parent(forks);
     let mut queue = with_room(queue, lock);
     let is_first = queue.entries.peek().is_none_or(|Reverse(entry)| at < entry.at);
-    queue.entries.push(Reverse(Entry { at, limit, target }));
+    queue.entries.push(Reverse(TimerEntry { at, limit, target }));
     let is_missing = queue.watchers == 0;
     queue.watchers += usize::from(is_missing);
     drop(queue);
@@ -255,10 +255,10 @@ mod tests {
         };
         let (limit, live) = (Duration::from_hours(1), Arc::new(Target));
         let at = Instant::now() + limit;
-        add(Entry { at, limit, target: Arc::downgrade(&live) as Weak<dyn Expire> });
+        add(TimerEntry { at, limit, target: Arc::downgrade(&live) as Weak<dyn Expire> });
         for _ in 0..100_000 {
             let ended = Arc::new(Target);
-            add(Entry { at, limit, target: Arc::downgrade(&ended) as Weak<dyn Expire> });
+            add(TimerEntry { at, limit, target: Arc::downgrade(&ended) as Weak<dyn Expire> });
         }
         let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
         assert!(queue.entries.len() <= MIN_PRUNE + 1, "{} entries", queue.entries.len());

@@ -38,7 +38,7 @@ pub trait IntoState<S, M> {
 /// Marker: the initializer returns the state.
 pub struct Plain;
 /// Marker: the initializer returns a `Result`.
-pub struct Fallible;
+pub struct FallibleInit;
 
 impl<S> IntoState<S, Plain> for S {
     fn into_state(self) -> Result<S, String> {
@@ -46,7 +46,7 @@ impl<S> IntoState<S, Plain> for S {
     }
 }
 
-impl<S, E: Display> IntoState<S, Fallible> for Result<S, E> {
+impl<S, E: Display> IntoState<S, FallibleInit> for Result<S, E> {
     fn into_state(self) -> Result<S, String> {
         self.map_err(|error| error.to_string())
     }

@@ -32,7 +32,7 @@ pub(super) fn run(parent: u32) -> ! {
     std::process::exit(i32::from(served.is_err()))
 }
 
-struct Worker {
+struct WorkerProcess {
     rings: Rings,
     connection: Connection,
     scratch: Vec<u8>,
@@ -52,11 +52,11 @@ fn serve(parent: u32) -> io::Result<()> {
 }
 
 /// Opens the socket and the shared memory, and answers the handshake; or reports to the parent why that failed.
-fn connect() -> io::Result<Worker> {
+fn connect() -> io::Result<WorkerProcess> {
     let taken = os::take_stdin();
     let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| handshake::refuse(socket, error)))?;
     match prepare(&mut socket) {
-        Ok(rings) => Ok(Worker { rings, connection: Connection::new(socket), scratch: Vec::new() }),
+        Ok(rings) => Ok(WorkerProcess { rings, connection: Connection::new(socket), scratch: Vec::new() }),
         Err(error) => {
             handshake::refuse(&mut socket, &error);
             Err(error)
@@ -91,7 +91,7 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     Ok(rings)
 }
 
-impl Worker {
+impl WorkerProcess {
     /// Waits for the next request; `None` if the worker should exit.
     fn next(&mut self) -> Option<RingFrame> {
         loop {

@@ -1,4 +1,4 @@
-//! [`Split`] for vectors and slices.
+//! [`Split`] for vectors, slices and `VecDeque`.
 
 use std::collections::VecDeque;
 
