@@ -173,8 +173,8 @@ fn install_hook() {
         }
     }));
     HOOK.store(INSTALLED, Ordering::Release);
-    // A waiter checks `HOOK` under this lock and then waits, so a waiter that has seen the old value waits before the lock is taken here, and is
-    // notified.
+    // A waiter checks `HOOK` under this lock and then waits, so a waiter that has seen the old value waits before the
+    // lock is taken here, and is notified.
     drop(started());
     IS_INSTALLED.notify_all();
 }

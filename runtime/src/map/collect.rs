@@ -180,8 +180,8 @@ impl<F, K, T, E> CollectVisitor<'_, '_, F, K, T, E> {
 #[track_caller]
 pub(crate) fn panic_pool_closed(name: &str, core: &Core) -> ! {
     panic!(
-        "`{name}` cannot run on all items: its pool was closed: call it before the {core:?} is shut down, or on another \
-         pool"
+        "`{name}` cannot run on all items: its pool was closed: call it before the {core:?} is shut down, or on \
+         another pool"
     )
 }
 

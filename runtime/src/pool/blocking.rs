@@ -8,9 +8,10 @@
 //! hundreds of threads is at work within milliseconds when all of its jobs block.
 //!
 //! There is one exception, in io pools. If other workers have finished jobs while a thread was on its way, then jobs
-//! are short, and more threads would add wake-ups and gain nothing. Such a thread watches the queue instead ([`watch`]): it
-//! becomes a worker when no job ends for a while, or when jobs take long. If there is a watcher already, it parks
-//! again. (Worker processes and frames are different: their number of jobs is chosen to use all threads.)
+//! are short, and more threads would add wake-ups and gain nothing. Such a thread watches the queue instead
+//! ([`watch`]): it becomes a worker when no job ends for a while, or when jobs take long. If there is a watcher
+//! already, it parks again. (Worker processes and frames are different: their number of jobs is chosen to use all
+//! threads.)
 //!
 //! A thread without a job spins for a moment, parks, and ends after [`IDLE_LIMIT`], except the last
 //! [`min_idle_threads`](Core::min_idle_threads).

@@ -23,8 +23,8 @@ impl Core {
         let started = self.frame_pool.get_or_try_init(|| Core::start(spec));
         let frame_pool =
             started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
-        // Outside of `get_or_try_init`: the threads run the user's hooks as they end, and other threads may wait for the
-        // cell.
+        // Outside of `get_or_try_init`: the threads run the user's hooks as they end, and other threads may wait for
+        // the cell.
         if self.is_closed() {
             frame_pool.close_and_join(false);
         }

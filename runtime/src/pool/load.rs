@@ -1,4 +1,5 @@
-//! [`Load`]: whether a map wakes helpers. Waking a spinning helper costs least, and one that has been parked for long most.
+//! [`Load`]: whether a map wakes helpers. Waking a spinning helper costs least, and one that has been parked for long
+//! most.
 //!
 //! A *helper* is a worker that computes a share of a map beside the map's caller.
 

@@ -28,11 +28,11 @@ impl Pool {
     ///
     /// # Depth of values, and panics
     ///
-    /// Values are encoded and decoded by recursion. An argument or a result that is nested too deep for the stack of the
-    /// thread that encodes or decodes it is refused as [`TaskError::Wire`](crate::TaskError::Wire). The pool's threads
-    /// have 64 MiB of stack for that; a direct call that finds an idle worker encodes its arguments and decodes its result
-    /// on the caller's own stack. The destructor of such a value must not overflow the stack either. A panic's payload
-    /// that is not text arrives as a text that says so.
+    /// Values are encoded and decoded by recursion. An argument or a result that is nested too deep for the stack of
+    /// the thread that encodes or decodes it is refused as [`TaskError::Wire`](crate::TaskError::Wire). The pool's
+    /// threads have 64 MiB of stack for that; a direct call that finds an idle worker encodes its arguments and decodes
+    /// its result on the caller's own stack. The destructor of such a value must not overflow the stack either. A
+    /// panic's payload that is not text arrives as a text that says so.
     ///
     /// # When a worker does not start
     ///
@@ -44,10 +44,10 @@ impl Pool {
     ///
     /// # When a worker ends
     ///
-    /// A worker that ends or is killed while it is idle is reaped within about a second, so no zombie stays. The next call
-    /// that would use it starts another one. A task may end its worker's main thread alone (`pthread_exit`, the system
-    /// call `exit`) while other threads of the worker live: the worker then exits with code 1 within about a second, and
-    /// the task ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
+    /// A worker that ends or is killed while it is idle is reaped within about a second, so no zombie stays. The next
+    /// call that would use it starts another one. A task may end its worker's main thread alone (`pthread_exit`, the
+    /// system call `exit`) while other threads of the worker live: the worker then exits with code 1 within about a
+    /// second, and the task ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
     /// The child processes of a worker go on when the worker is killed. A task may fork: a copy of the worker that
     /// returns from the task ends there, without exit handlers. It also ends where it would use a
@@ -85,8 +85,8 @@ impl Pool {
     /// program itself nor memory that it shares with its parent. An allocation beyond the limit fails, which ends most
     /// programs: the task then ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), and the parent goes on.
     /// Bytes or text that a worker has no memory for are refused as [`TaskError::Wire`](crate::TaskError::Wire). Both
-    /// errors name the limit. A [`Bytes`](crate::Bytes) argument stays in the memory that is shared with the parent, and
-    /// does not count.
+    /// errors name the limit. A [`Bytes`](crate::Bytes) argument stays in the memory that is shared with the parent,
+    /// and does not count.
     #[doc(alias = "rlimit")]
     #[must_use]
     pub const fn memory_limit(mut self, bytes: u64) -> Self {

@@ -50,8 +50,8 @@ pub(crate) fn is_child(generation: u32) -> bool {
 pub(crate) fn exit_child() -> ! {
     #[cfg(all(unix, not(miri)))]
     {
-        const MESSAGE: &str = "a function that ran on a worker thread forked the process, and returned in the child, where no \
-                           thread waits for it: end the child by `exec` or `_exit`\n";
+        const MESSAGE: &str = "a function that ran on a worker thread forked the process, and returned in the child, \
+                               where no thread waits for it: end the child by `exec` or `_exit`\n";
         // SAFETY: `write` and `_exit` are async-signal-safe; the pointer and the length are those of `MESSAGE`. Locks,
         // such as that of `std::io::stderr`, may be held by a thread that does not exist here, and exit handlers are
         // the parent's.

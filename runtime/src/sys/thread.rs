@@ -1,8 +1,8 @@
 //! Starts threads, also in a forked child.
 //!
 //! The standard library registers each thread that starts or ends with its handler of stack overflows, under a lock. If
-//! another thread of the parent holds that lock at the fork, it is never released in the child, and every thread that the
-//! child starts through the standard library waits for it. So a forked child calls `pthread_create` itself. A stack
+//! another thread of the parent holds that lock at the fork, it is never released in the child, and every thread that
+//! the child starts through the standard library waits for it. So a forked child calls `pthread_create` itself. A stack
 //! overflow on such a thread ends the process by `SIGSEGV` without a message.
 
 use std::io;
@@ -11,8 +11,8 @@ use std::thread::{Builder, JoinHandle};
 #[cfg(all(unix, not(miri)))]
 use super::fork;
 
-/// Starts a thread with this name, and this stack in bytes or the default one. Gives its handle, except in a forked child,
-/// where the thread is detached.
+/// Starts a thread with this name, and this stack in bytes or the default one. Gives its handle, except in a forked
+/// child, where the thread is detached.
 ///
 /// # Errors
 ///
@@ -65,8 +65,8 @@ mod forked {
         let name = CString::new(name)?;
         let start = Box::into_raw(Box::new(Start { name, run }));
         let stack = stack.max(libc::PTHREAD_STACK_MIN).next_multiple_of(PAGE);
-        // SAFETY: the attributes are initialised before they are used and destroyed once. `begin` gets `start`, which it
-        // alone owns from then on, if the thread is created; otherwise it is still this function's.
+        // SAFETY: the attributes are initialised before they are used and destroyed once. `begin` gets `start`, which
+        // it alone owns from then on, if the thread is created; otherwise it is still this function's.
         let refused = unsafe {
             let mut attributes: libc::pthread_attr_t = mem::zeroed();
             let mut thread: libc::pthread_t = mem::zeroed();

@@ -1,5 +1,5 @@
-//! The reading half of the strict codec: postcard's deserializer, with checks of the numbers and hashes that the writing
-//! half added.
+//! The reading half of the strict codec: postcard's deserializer, with checks of the numbers and hashes that the
+//! writing half added.
 
 #![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
 
