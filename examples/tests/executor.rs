@@ -274,7 +274,7 @@ fn http_handler_answers_while_it_computes() {
     assert!(number("requests answered while it was computed:", &out) > 0, "{out}");
 }
 
-/// With FANFOLD_SERIAL everything runs on the caller's thread, with the same results.
+/// With `FANFOLD_SERIAL` everything runs on the caller's thread, with the same results.
 #[test]
 fn serial_runs_print_the_same() {
     let serial = |name| prints(command(name).env("FANFOLD_SERIAL", "1"));
