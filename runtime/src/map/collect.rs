@@ -13,6 +13,7 @@ use super::progress::Bar;
 use super::schedule::{Grain, MapWorkers, RunPlan, run_blocks};
 use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
+#[cfg(feature = "polars")]
 use crate::pool::scoped::Abandoned;
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::{AssertSend, CallProof};
@@ -169,9 +170,22 @@ struct CollectVisitor<'r, 'a, F, K, T, E> {
     is_abandoned: bool,
 }
 
-impl<F, K, T, E> CollectVisitor<'_, '_, F, K, T, E> {
-    fn finish(self) -> Result<Result<Vec<T>, E>, Abandoned> {
-        if self.is_abandoned { Err(Abandoned) } else { Ok(self.values.map(DropEach::into_vec)) }
+impl<'r, 'a, F, K, T, E> CollectVisitor<'r, 'a, F, K, T, E> {
+    fn new(run: &'r CollectRun<'a, F, K>) -> Self {
+        Self { run, values: Ok(DropEach(Vec::new())), is_abandoned: false }
+    }
+
+    /// The results.
+    ///
+    /// # Panics
+    ///
+    /// If the pool was closed.
+    #[track_caller]
+    fn finish(self) -> Result<Vec<T>, E> {
+        if self.is_abandoned {
+            panic_pool_closed(self.run.name, self.run.workers.core);
+        }
+        self.values.map(DropEach::into_vec)
     }
 }
 
@@ -193,18 +207,18 @@ impl<F, K> CollectRun<'_, F, K> {
     ///
     /// With the payload of `call` or `accept`; and if the pool is closed.
     #[track_caller]
-    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, proof: CallProof<A, R>) -> Result<Vec<T>, E>
+    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: CallProof<A, R>) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        match self.try_collect(source, proof) {
-            Ok(results) => results,
-            Err(Abandoned) => panic_pool_closed(self.name, self.workers.core),
-        }
+        let mut visitor = CollectVisitor::new(self);
+        source.visit(&mut visitor);
+        visitor.finish()
     }
 
     /// As [`collect`](Self::collect), but [`Abandoned`] if the pool is closed.
+    #[cfg(feature = "polars")]
     pub(crate) fn try_collect<A, R, T, E>(
         &self,
         source: impl Source<Item = A>,
@@ -214,9 +228,9 @@ impl<F, K> CollectRun<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut visitor = CollectVisitor { run: self, values: Ok(DropEach(Vec::new())), is_abandoned: false };
+        let mut visitor = CollectVisitor::new(self);
         source.visit(&mut visitor);
-        visitor.finish()
+        if visitor.is_abandoned { Err(Abandoned) } else { Ok(visitor.values.map(DropEach::into_vec)) }
     }
 
     /// As [`collect`](Self::collect), for the items of one window.
@@ -230,12 +244,9 @@ impl<F, K> CollectRun<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut visitor = CollectVisitor { run: self, values: Ok(DropEach(Vec::new())), is_abandoned: false };
+        let mut visitor = CollectVisitor::new(self);
         let _ = visitor.window(items);
-        match visitor.finish() {
-            Ok(results) => results,
-            Err(Abandoned) => panic_pool_closed(self.name, self.workers.core),
-        }
+        visitor.finish()
     }
 }
 

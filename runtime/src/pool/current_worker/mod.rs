@@ -118,6 +118,7 @@ pub(super) fn does_cpu_work() -> bool {
 }
 
 /// Marks the current thread as doing the default cpu pool's work until the guard is dropped.
+#[inline]
 pub(crate) fn mark_cpu_work() -> CpuWorkGuard {
     CpuWorkGuard { before: DOES_CPU_WORK.replace(true) }
 }
@@ -128,6 +129,7 @@ pub(crate) struct CpuWorkGuard {
 }
 
 impl Drop for CpuWorkGuard {
+    #[inline]
     fn drop(&mut self) {
         DOES_CPU_WORK.set(self.before);
     }
