@@ -22,6 +22,9 @@ use crate::sys::try_once::TryOnceLock;
 /// locks, except the lock under which it starts a pool. If the allocator waits for tasks, they must be tasks of a pool
 /// that starts no more threads, such as a pool of one thread: the standard library allocates while it starts a thread.
 ///
+/// A fork leaves the pools of the parent without threads in the child. There, using one of them panics, and new pools
+/// work.
+///
 /// # Examples
 ///
 /// ```
@@ -90,7 +93,9 @@ impl Pool {
     /// to any depth, and thousands of tasks that wait for a busy pool share a few threads.
     ///
     /// While the operating system refuses a thread, the pool goes on with the threads that it has, and tries again
-    /// until it gets one. A worker that waits for a task which no other thread can run then runs it itself.
+    /// until it gets one. A worker that waits for a task which no other thread can run then runs it itself. A pool
+    /// whose *first* thread is refused does not start: [`build`](Self::build) returns the error, and a static pool
+    /// panics at its first use.
     #[doc(alias = "max_workers")]
     #[doc(alias = "num_threads")]
     #[must_use]
@@ -107,6 +112,10 @@ impl Pool {
     /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other
     /// than by [`Task::join`](crate::Task::join), which runs them on the spot: the next thread would wait in the same
     /// hook. Nor may the hooks of two pools wait for tasks of one another.
+    ///
+    /// A panic in the hook is reported by the panic hook, and the thread takes tasks all the same: where the tasks need
+    /// what the hook sets up, let them check it, or use the option `init` of the attribute, whose failure is an error
+    /// of each task.
     #[doc(alias = "initializer")]
     #[doc(alias = "start_handler")]
     #[doc(alias = "on_thread_start")]

@@ -45,9 +45,9 @@ impl Pool {
     /// # When a worker ends
     ///
     /// A worker that ends or is killed while it is idle is reaped within about a second, so no zombie stays. The next
-    /// call that would use it starts another one. A task may end its worker's main thread alone (`pthread_exit`, the
-    /// system call `exit`) while other threads of the worker live: the worker then exits with code 1 within about a
-    /// second, and the task ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
+    /// call that would use it starts another one. A task may end its worker's main thread alone (by the system call
+    /// `exit`) while other threads of the worker live: the worker then exits with code 1 within about a second, and the
+    /// task ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
     /// The child processes of a worker go on when the worker is killed. A task may fork: a copy of the worker that
     /// returns from the task ends there, without exit handlers. It also ends where it would use a

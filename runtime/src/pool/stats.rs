@@ -26,9 +26,9 @@ pub struct Stats {
     pub busy: usize,
     /// Tasks that wait for a worker, and requests of maps for helpers.
     pub queued: usize,
-    /// Tasks whose function has returned. The items of a map that is collected are not tasks.
+    /// Tasks whose function has returned. Direct calls, and the items of a map that is collected, are not tasks.
     pub done: u64,
-    /// Tasks whose function has panicked or timed out.
+    /// Tasks whose function has panicked, the destructors of its locals included, or timed out.
     pub failed: u64,
     /// Tasks that were cancelled, or submitted after the pool was closed.
     pub cancelled: u64,

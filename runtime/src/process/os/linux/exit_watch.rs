@@ -33,9 +33,8 @@ pub(crate) fn exit_with_parent_or_this_thread(socket: &UnixStream) -> io::Result
             }
             if this_thread.is_some_and(ThreadExitMutex::owner_has_exited) {
                 // The ended thread may hold the standard library's lock of standard error, so this writes past it.
-                let message =
-                    b"a fanfold worker process ends: a task has ended its main thread (`pthread_exit`, or the \
-                                system call `exit`); return from the task instead\n";
+                let message = b"a fanfold worker process ends: a task has ended its main thread (by the \
+                      system call `exit`); return from the task instead\n";
                 // SAFETY: `message` is a static byte string of the given length.
                 unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
                 exit_now();
