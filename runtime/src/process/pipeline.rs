@@ -16,7 +16,7 @@ use super::start_limit::StartCaller;
 use super::worker_slot::{self, WorkerSlot};
 use super::{current_slot, request_replies};
 use crate::error::TaskError;
-use crate::sys::unwind;
+use crate::sys::{thread, unwind};
 
 /// The time without a reply after which the calls that a worker has not begun are taken back.
 const STALL_TIMEOUT: Duration = Duration::from_micros(500);
@@ -261,7 +261,7 @@ fn finish<J: 'static>(task: Box<dyn PipelinedTask<J>>, others: bool) {
             unwind::contain(|| task.finish());
         }
     };
-    let spawned = std::thread::Builder::new().name("fanfold-callback".into()).spawn(move || run(&for_thread));
+    let spawned = thread::spawn("fanfold-callback".to_owned(), None, move || run(&for_thread));
     if spawned.is_err() {
         run(&shared);
     }

@@ -8,12 +8,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread;
 
 use super::os::{OwnedFd, Poller};
-use crate::sys::fork;
 use crate::sys::owner::PerProcess;
-use crate::sys::unwind;
+use crate::sys::{fork, thread, unwind};
 
 /// A task's wait for a socket. Dropping it ends the wait.
 pub(crate) struct Readiness {
@@ -71,7 +69,7 @@ impl Reactor {
         }
         let new = Self { poller: Poller::new()?, wakers: Mutex::default(), forks };
         let started: &Self = Box::leak(Box::new(new));
-        thread::Builder::new().name("fanfold-channels".into()).spawn(|| started.work())?;
+        thread::spawn("fanfold-channels".to_owned(), None, || started.work())?;
         *reactor = Some(started);
         Ok(started)
     }

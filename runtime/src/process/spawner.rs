@@ -44,7 +44,7 @@ pub(super) fn thread_ended() -> io::Error {
 
 fn start() -> io::Result<Sender<SpawnRequest>> {
     let (requests, received) = channel::<SpawnRequest>();
-    std::thread::Builder::new().name("fanfold-spawner".into()).spawn(move || serve(&received))?;
+    crate::sys::thread::spawn("fanfold-spawner".to_owned(), None, move || serve(&received))?;
     Ok(requests)
 }
 

@@ -85,6 +85,5 @@ fn close_in_background(fd: OwnedFd) {
     }
     // If no thread can be started, the closure is dropped and the file is closed here.
     super::disable_linger(&fd);
-    let thread = std::thread::Builder::new().name("fanfold-closer".into()).stack_size(1 << 16);
-    let _ = thread.spawn(move || drop(fd));
+    let _ = crate::sys::thread::spawn("fanfold-closer".to_owned(), Some(1 << 16), move || drop(fd));
 }
