@@ -138,7 +138,7 @@ impl Connection {
     pub(super) fn drain_socket(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 64];
         for _ in 0..MAX_READS {
-            match os::receive(&self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
+            match os::receive(self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
                 Ok(0) => return Ok(false),
                 Ok(_) if self.descriptors.len() > MAX_UNCLAIMED => {
                     return Err(io::Error::other("more open files came than were announced"));

@@ -64,11 +64,11 @@ impl ChannelSocket {
     pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         exit_if_forked_worker();
         if bytes.len() <= MAX_INLINE {
-            return os::send_bytes(&self.0.as_fd(), &[&[0], bytes], &[], wait);
+            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], &[], wait);
         }
         let fd = os::create_sealed_memory(bytes)?;
         let weight = vec![0; MAX_INLINE];
-        os::send_bytes(&self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
+        os::send_bytes(self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
     }
 
     /// Receives a message; `None` if the other end is closed and no message is left.
@@ -76,7 +76,7 @@ impl ChannelSocket {
         exit_if_forked_worker();
         let mut bytes = vec![0; MAX_INLINE + 1];
         let mut descriptors = VecDeque::new();
-        let len = os::receive(&self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
+        let len = os::receive(self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
         if len == 0 {
             return Ok(None);
         }
@@ -94,7 +94,7 @@ impl ChannelSocket {
 
     /// Waits until there is a message, or space for one; `false` at the deadline.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
-        os::wait_for_socket(&self.0.as_fd(), to_send, deadline)
+        os::wait_for_socket(self.0.as_fd(), to_send, deadline)
     }
 }
 

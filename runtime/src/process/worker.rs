@@ -68,7 +68,7 @@ fn connect() -> io::Result<WorkerProcess> {
 /// started.
 fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     let mut descriptors = VecDeque::new();
-    os::receive(&socket.as_fd(), &mut [0], &mut descriptors, true)?;
+    os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| {
         io::Error::other("its parent sent no memory, or it may open no more files (RLIMIT_NOFILE, `ulimit -n`)")
     })?;

@@ -70,7 +70,7 @@ impl<S: AsFd + Into<OwnedFd>> Drop for PeerSocket<S> {
         // SAFETY: `drop` runs once, and nothing uses `self.0` after it.
         let socket = unsafe { ManuallyDrop::take(&mut self.0) };
         // An empty socket holds no files, so closing it does not wait.
-        if !is_worker_process() && super::has_unread_message(&socket.as_fd()) {
+        if !is_worker_process() && super::has_unread_message(socket.as_fd()) {
             close_in_background(socket.into());
         }
     }

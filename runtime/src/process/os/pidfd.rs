@@ -8,13 +8,15 @@
 //! that it belongs to a child that was not waited for.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::process::os::{self, OwnedFd, UnixStream, WaitResult};
 use crate::sys::owner::Owner;
@@ -52,7 +54,7 @@ pub(crate) struct ChildProcess(Arc<ProcessHandle>);
 pub(crate) struct ProcessHandle {
     /// The process that started the child. A forked copy of it neither signals the child nor waits for it.
     owner: Owner,
-    pid: u32,
+    pid: Pid,
     pidfd: Option<OwnedFd>,
     /// Set once the process was waited for. The lock is held for system calls that do not block.
     exit: Mutex<Option<Exit>>,
@@ -65,13 +67,14 @@ impl ChildProcess {
     ///
     /// If no descriptor is left for its pidfd. The child is killed then.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid.cast_signed()).ok_or_else(|| io::Error::other("a child process has no id"))?;
         let child = |pidfd| ProcessHandle { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
-        match open(pid) {
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
                 // Dropping this value kills the child.
                 drop(Self(Arc::new(child(None))));
-                Err(error)
+                Err(error.into())
             }
             // The kernel or a sandbox has no pidfds, or the process has exited, which `exit` finds out.
             Err(_) => Ok(Self(Arc::new(child(None)))),
@@ -104,7 +107,7 @@ impl Deref for ChildProcess {
 
 impl ProcessHandle {
     pub(crate) fn id(&self) -> u32 {
-        self.pid
+        self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Exit>> {
@@ -122,7 +125,7 @@ impl ProcessHandle {
 
     fn reap(&self, exit: &mut Option<Exit>) -> Option<Exit> {
         if exit.is_none() {
-            *exit = match self.wait_id(libc::WEXITED | libc::WNOHANG) {
+            *exit = match self.ask() {
                 Ok(exit) => exit,
                 // The process is no child any more: other code of the program has waited for it.
                 Err(_) => Some(self.status_from_pidfd().unwrap_or(Exit::Unknown)),
@@ -131,18 +134,24 @@ impl ProcessHandle {
         *exit
     }
 
-    /// Asks the kernel for the exit status, without waiting.
-    fn wait_id(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
-        let by_pidfd = self.pidfd.as_ref().map(|pidfd| (libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned()));
-        let by_number = (libc::P_PID, self.pid);
-        let asked = wait_id(by_pidfd.unwrap_or(by_number), options);
-        match asked {
+    /// Asks the kernel how the child has exited, without waiting: `None` while it runs; an error if it is no child of
+    /// this process.
+    fn ask(&self) -> Result<Option<Exit>, Errno> {
+        let ask = |id| rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let by_number = WaitId::Pid(self.pid);
+        let answer = match &self.pidfd {
             // Kernel 5.3 has pidfds and cannot wait for them.
-            Err(error) if by_pidfd.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
-                wait_id(by_number, options)
-            }
-            asked => asked,
-        }
+            Some(pidfd) => match ask(WaitId::PidFd(pidfd.as_fd())) {
+                Err(Errno::INVAL) => ask(by_number),
+                answer => answer,
+            },
+            None => ask(by_number),
+        };
+        Ok(answer?.map(|status| match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Unknown,
+        }))
     }
 
     /// The status that kernels since 6.15 keep with the pidfd when other code has waited for the process.
@@ -159,15 +168,15 @@ impl ProcessHandle {
 
     /// Kills the process with `SIGKILL`, which also ends a stopped process.
     pub(crate) fn kill(&self) {
-        self.signal(libc::SIGKILL);
+        self.signal(Signal::KILL);
     }
 
     /// Continues the process if a signal has stopped it.
     pub(crate) fn resume(&self) {
-        self.signal(libc::SIGCONT);
+        self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: libc::c_int) {
+    fn signal(&self, signal: Signal) {
         if !self.owner.is_this_process() {
             return;
         }
@@ -176,20 +185,13 @@ impl ProcessHandle {
         if self.reap(&mut exit).is_some() {
             return;
         }
-        if let Some(pidfd) = &self.pidfd {
-            let (info, flags) = (std::ptr::null::<libc::siginfo_t>(), 0_u32);
-            // SAFETY: the descriptor is open, and the other arguments are numbers and a null pointer.
-            let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
-            if sent == 0 {
-                return;
-            }
+        let through_pidfd = |pidfd| rustix::process::pidfd_send_signal(pidfd, signal).is_ok();
+        if self.pidfd.as_ref().is_some_and(through_pidfd) {
+            return;
         }
-        if let Ok(pid) = libc::pid_t::try_from(self.pid) {
-            // SAFETY: `kill` takes numbers. `reap` found that the process runs and is a child of this process, and
-            // Fanfold waits for it under this lock only. Without a pidfd, other code of the program may wait for it at
-            // this moment.
-            unsafe { libc::kill(pid, signal) };
-        }
+        // `reap` found that the process runs and is a child of this process, and Fanfold waits for it under this lock
+        // only. Without a pidfd, other code of the program may wait for it at this moment.
+        let _ = rustix::process::kill_process(self.pid, signal);
     }
 
     /// Waits until the process exits, or the deadline.
@@ -234,33 +236,6 @@ impl Drop for ChildProcess {
             self.wait(Instant::now() + KILL_TIMEOUT);
         }
     }
-}
-
-fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the system call takes two numbers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0_u32) };
-    match RawFd::try_from(fd) {
-        // SAFETY: `pidfd_open` succeeded, so `fd` is a new open descriptor that nothing else owns. The kernel sets
-        // close-on-exec.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Calls `waitid`: how the child has exited, `None` while it runs; an error if it is no child of this process.
-fn wait_id((kind, id): (libc::idtype_t, libc::id_t), options: libc::c_int) -> io::Result<Option<Exit>> {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: `info` is a valid place for the answer.
-    if unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `info` is all zeros, which is a valid `siginfo_t`, or was filled by `waitid`, which sets the fields of a
-    // child's exit.
-    let (pid, code, status) = unsafe {
-        let info = info.assume_init();
-        (info.si_pid(), info.si_code, info.si_status())
-    };
-    Ok((pid != 0).then_some(if code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) }))
 }
 
 #[cfg(test)]
@@ -309,7 +284,7 @@ mod tests {
         let process = child("exit 5");
         let mut status = 0;
         // SAFETY: the process is a child of this test, and `status` is a valid place for the answer.
-        assert!(unsafe { libc::waitpid(process.pid.cast_signed(), &raw mut status, 0) } > 0);
+        assert!(unsafe { libc::waitpid(process.pid.as_raw_nonzero().get(), &raw mut status, 0) } > 0);
         let exit = process.wait(far());
         // Kernels since 6.15 keep the status with the pidfd.
         assert!(matches!(exit, Some(Exit::Code(5) | Exit::Unknown)), "{exit:?}");
@@ -325,7 +300,7 @@ mod tests {
         drop(process);
         let mut status = 0;
         // SAFETY: the call takes numbers, and `status` is a valid place for the answer.
-        assert_eq!(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, libc::WNOHANG) }, -1);
+        assert_eq!(unsafe { libc::waitpid(pid.as_raw_nonzero().get(), &raw mut status, libc::WNOHANG) }, -1);
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ECHILD));
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn create_sealed_memory(_: &[u8]) -> io::Result<OwnedFd> {
 
 pub(crate) const MAX_FDS_PER_MESSAGE: usize = 16;
 
-pub(crate) fn send_bytes(socket: &BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
+pub(crate) fn send_bytes(socket: BorrowedFd<'_>, _: &[&[u8]], _: &[BorrowedFd<'_>], _: bool) -> io::Result<()> {
     match socket.0 {}
 }
 
@@ -155,12 +155,7 @@ pub(crate) fn send(socket: &UnixStream, _: u8, _: &[BorrowedFd<'_>], _: bool) ->
     match socket.0 {}
 }
 
-pub(crate) fn receive(
-    socket: &BorrowedFd<'_>,
-    _: &mut [u8],
-    _: &mut VecDeque<ForeignFd>,
-    _: bool,
-) -> io::Result<usize> {
+pub(crate) fn receive(socket: BorrowedFd<'_>, _: &mut [u8], _: &mut VecDeque<ForeignFd>, _: bool) -> io::Result<usize> {
     match socket.0 {}
 }
 
@@ -176,7 +171,7 @@ pub(crate) fn disable_linger(fd: &OwnedFd) {
     match fd.0 {}
 }
 
-pub(crate) fn has_unread_message(socket: &BorrowedFd<'_>) -> bool {
+pub(crate) fn has_unread_message(socket: BorrowedFd<'_>) -> bool {
     match socket.0 {}
 }
 
@@ -184,7 +179,7 @@ pub(crate) fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Err(refused())
 }
 
-pub(crate) fn wait_for_socket(socket: &BorrowedFd<'_>, _: bool, _: Option<Instant>) -> io::Result<bool> {
+pub(crate) fn wait_for_socket(socket: BorrowedFd<'_>, _: bool, _: Option<Instant>) -> io::Result<bool> {
     match socket.0 {}
 }
 

@@ -264,7 +264,7 @@ fn a_parent_does_not_wait_for_space_in_the_socket() {
 #[test]
 fn endless_bytes_do_not_keep_the_parent_reading() {
     let (worker, mut parent) = sides();
-    while os::send_bytes(&os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
+    while os::send_bytes(os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
     assert!(parent.drain_socket().expect("they are only bytes"));
     let mut left: libc::c_int = 0;
     // SAFETY: the socket is open, and `left` is a valid place for the answer.
@@ -415,7 +415,7 @@ fn a_channel_refuses_memory_that_is_not_sealed() {
         assert!(to.receive(false).is_err(), "{bytes:?} with {count}");
         assert_eq!(copies(fd), 1);
     }
-    os::send_bytes(&os::AsFd::as_fd(&*socket.0), &[&[1]], &[], false).expect("there is room");
+    os::send_bytes(os::AsFd::as_fd(&*socket.0), &[&[1]], &[], false).expect("there is room");
     assert!(to.receive(false).is_err(), "its memory did not come");
     from.send(&[1, 2], false).expect("there is room");
     assert_eq!(to.receive(false).expect("the channel goes on").expect("it is open").bytes(), [1, 2]);

@@ -3,19 +3,21 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use rustix::thread::futex;
+
 use super::timespec;
+
+/// Another process wakes the word, so the futex is not private.
+const FLAGS: futex::Flags = futex::Flags::empty();
 
 /// Sleeps while the word is `seen`, until a wake-up or the time limit. May return early.
 pub(crate) fn futex_wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
-    let time = limit.map(timespec);
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the reference keeps the word alive and aligned, and `time` is null or points to a `timespec` that lives
-    // during the call. The futex is not private, because another process wakes it.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, time) };
+    // The caller reads the word again, whatever ended the sleep.
+    let _ = futex::wait(word, FLAGS, seen, limit.map(timespec).as_ref());
 }
 
 /// Wakes all threads that sleep on the word, in all processes.
 pub(crate) fn futex_wake(word: &AtomicU32) {
-    // SAFETY: the reference keeps the word alive and aligned.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+    // Waking a word of mapped memory cannot fail.
+    let _ = futex::wake(word, FLAGS, i32::MAX.unsigned_abs());
 }

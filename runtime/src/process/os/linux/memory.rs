@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Error, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-use super::check;
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags};
+
 use crate::process::os::refusal::{Operation, RefusedOperation};
+
+/// The seals of memory of a fixed size. Mapped memory must not shrink: access to the lost part would raise SIGBUS.
+const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// Creates shared memory of a fixed size, which can be sent to another process. It is in no file system, and is freed
 /// with its last descriptor and mapping.
@@ -16,14 +20,9 @@ pub(crate) fn create_memory(len: usize) -> io::Result<OwnedFd> {
 }
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {
-    let size = libc::off_t::try_from(len).map_err(|_| Error::other("more memory than the system can address"))?;
     let fd = new_memory(len)?;
-    // SAFETY: `ftruncate` takes numbers; the descriptor is open.
-    check(unsafe { libc::ftruncate(fd.as_raw_fd(), size) })?;
-    // Mapped memory must not shrink: access to the lost part would raise SIGBUS.
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: `fcntl` with `F_ADD_SEALS` takes numbers; the descriptor is open.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    rustix::fs::ftruncate(&fd, len as u64)?;
+    rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE)?;
     Ok(fd)
 }
 
@@ -32,20 +31,14 @@ pub(crate) fn create_sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
     let memory = new_memory(bytes.len()).map_err(|error| RefusedOperation::error(Operation::Memory, error));
     let mut file = File::from(memory?);
     file.write_all(bytes)?;
-    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: `fcntl` with `F_ADD_SEALS` takes numbers; the file is open.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    rustix::fs::fcntl_add_seals(&file, FIXED_SIZE | SealFlags::WRITE)?;
     Ok(file.into())
 }
 
 /// Creates empty memory without seals, which may grow to `len` bytes.
 fn new_memory(len: usize) -> io::Result<OwnedFd> {
     check_file_limit(len)?;
-    // SAFETY: the name is a static C string.
-    let fd = unsafe { libc::memfd_create(c"fanfold".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    check(fd)?;
-    // SAFETY: `memfd_create` succeeded, so `fd` is a new open descriptor that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(rustix::fs::memfd_create(c"fanfold", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
 }
 
 /// Checks `RLIMIT_FSIZE`. It counts for shared memory, and growing a file beyond it raises SIGXFSZ, which ends the
@@ -59,82 +52,70 @@ fn check_file_limit(len: usize) -> io::Result<()> {
 }
 
 /// Memory that is shared with another process. It stays mapped at one address until it is dropped.
-pub(crate) struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
+pub(crate) enum Mapping {
+    /// Both processes may write to it. Code that accesses its bytes is responsible for its accesses.
+    Shared(MmapRaw),
+    /// Nothing can write to it any more.
+    Sealed(Mmap),
 }
-
-// SAFETY: a mapping belongs to the process and not to a thread. `Mapping` itself accesses no bytes; code that does so
-// through `start` is responsible for its accesses.
-unsafe impl Send for Mapping {}
-
-// SAFETY: `&Mapping` gives out the address and the length only, which do not change.
-unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps all memory of a descriptor that [`create_memory`] made.
     pub(crate) fn new(fd: &OwnedFd) -> io::Result<Self> {
-        let len = check_memory(fd, libc::F_SEAL_SHRINK, None)?;
-        Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+        Self::shared(fd, check_memory(fd, SealFlags::SHRINK, None)?)
     }
 
     /// Maps memory that an untrusted process made and sent. At most `unwritten` bytes of it may never have been written
     /// to, so that the sender has paid for its size.
     pub(crate) fn received(fd: &OwnedFd, unwritten: usize) -> io::Result<Self> {
-        let len = check_memory(fd, libc::F_SEAL_SHRINK, Some(unwritten))?;
-        Self::map(fd, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+        Self::shared(fd, check_memory(fd, SealFlags::SHRINK, Some(unwritten))?)
     }
 
-    /// Maps memory that [`create_sealed_memory`] made, perhaps in another process: nothing can write to it any more.
+    fn shared(fd: &OwnedFd, len: usize) -> io::Result<Self> {
+        let mapped = MmapOptions::new().len(len).map_raw(fd.as_raw_fd());
+        mapped.map(Self::Shared).map_err(|error| RefusedOperation::error(Operation::Map, error))
+    }
+
+    /// Maps memory that [`create_sealed_memory`] made, perhaps in another process.
     pub(crate) fn sealed(fd: &OwnedFd) -> io::Result<Self> {
-        let len = check_memory(fd, libc::F_SEAL_SHRINK | libc::F_SEAL_WRITE, Some(0))?;
+        let len = check_memory(fd, SealFlags::SHRINK | SealFlags::WRITE, Some(0))?;
         // A private mapping, because kernels before 6.7 refuse shared mappings of memory that is sealed against
         // writing.
-        Self::map(fd, len, libc::PROT_READ, libc::MAP_PRIVATE)
-    }
-
-    fn map(fd: &OwnedFd, len: usize, access: libc::c_int, flags: libc::c_int) -> io::Result<Self> {
-        // SAFETY: without MAP_FIXED the kernel chooses an unused address, so no existing mapping changes.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, access, flags, fd.as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
-            return Err(RefusedOperation::error(Operation::Map, Error::last_os_error()));
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| Error::other("mapped at address 0"))?;
-        Ok(Self { start, len })
+        // SAFETY: `check_memory` found the seals against writing and shrinking, which cannot be removed, so the bytes
+        // do not change while they are mapped.
+        let mapped = unsafe { MmapOptions::new().len(len).map_copy_read_only(fd.as_raw_fd()) };
+        mapped.map(Self::Sealed).map_err(|error| RefusedOperation::error(Operation::Map, error))
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+        let start = match self {
+            Self::Shared(memory) => memory.as_mut_ptr(),
+            Self::Sealed(memory) => memory.as_ptr().cast_mut(),
+        };
+        NonNull::new(start).expect("no mapping starts at address 0")
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        match self {
+            Self::Shared(memory) => memory.len(),
+            Self::Sealed(memory) => memory.len(),
+        }
     }
 }
 
 /// Checks memory of [`create_memory`] or [`create_sealed_memory`], perhaps from another process; returns its size.
 /// Access to it never faults: it has at least `seals`, which cannot be removed, it is in no other kind of file system,
 /// and with `unwritten` it is longer than what was written to it by at most this number of bytes.
-fn check_memory(fd: &OwnedFd, seals: libc::c_int, unwritten: Option<usize>) -> io::Result<usize> {
+fn check_memory(fd: &OwnedFd, seals: SealFlags, unwritten: Option<usize>) -> io::Result<usize> {
     // The seals come first: without them, the answers of the next calls may be outdated at once. Files that support no
     // seals are refused here.
-    // SAFETY: `fcntl` with `F_GET_SEALS` takes numbers; the descriptor is open.
-    let sealed = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) })?;
-    if sealed & seals != seals {
+    if !rustix::fs::fcntl_get_seals(fd)?.contains(seals) {
         return Err(Error::other("the memory may change or shrink while it is used"));
     }
-    let mut system = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the descriptor is open, and `system` is a valid place for the answer.
-    check(unsafe { libc::fstatfs(fd.as_raw_fd(), system.as_mut_ptr()) })?;
-    // SAFETY: `fstatfs` succeeded, so it has written the answer.
-    if i128::from(unsafe { system.assume_init() }.f_type) != i128::from(libc::TMPFS_MAGIC) {
+    if i128::from(rustix::fs::fstatfs(fd)?.f_type) != i128::from(libc::TMPFS_MAGIC) {
         return Err(Error::other("the memory is of huge pages, of which there may be none when it is touched"));
     }
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the descriptor is open, and `stat` is a valid place for the answer.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: `fstat` succeeded, so it has written the answer.
-    let stat = unsafe { stat.assume_init() };
+    let stat = rustix::fs::fstat(fd)?;
     let len = usize::try_from(stat.st_size).ok().filter(|len| *len > 0);
     let len = len.ok_or_else(|| Error::other("the memory is empty"))?;
     // `st_blocks` counts units of 512 bytes.
@@ -145,19 +126,10 @@ fn check_memory(fd: &OwnedFd, seals: libc::c_int, unwritten: Option<usize>) -> i
     Ok(len)
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: `map` made this mapping with this length. Code that uses its bytes borrows or owns the `Mapping`, so
-        // none uses them now.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
-
 /// Whether a descriptor is memory of any kind (`memfd`), whose `close` never waits.
 pub(crate) fn is_memory(fd: &OwnedFd) -> bool {
     // Only memory supports seals.
-    // SAFETY: `fcntl` with `F_GET_SEALS` takes numbers; the descriptor is open.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) >= 0 }
+    rustix::fs::fcntl_get_seals(fd).is_ok()
 }
 
 /// Asks for huge pages for memory that is about to be written, which saves nine of ten page faults. The kernel keeps

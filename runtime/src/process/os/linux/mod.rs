@@ -10,7 +10,6 @@ mod socket;
 mod stack;
 mod stdin;
 
-use std::io::{self, Error};
 use std::time::Duration;
 
 pub(crate) use std::os::fd::{AsFd, OwnedFd};
@@ -29,13 +28,9 @@ pub(crate) use stdin::*;
 /// Why this system has no worker processes.
 pub(crate) const UNSUPPORTED_REASON: Option<&str> = None;
 
-fn timespec(time: Duration) -> libc::timespec {
-    libc::timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+fn timespec(time: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
     }
-}
-
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::check;
+use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid, set_parent_process_death_signal};
+
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
 /// The id of the parent process.
@@ -29,20 +30,16 @@ pub(crate) fn worker_command(socket: UnixStream) -> Command {
 /// Asks the kernel to kill this process when the thread of its parent that started it ends; `false` if the parent has
 /// ended already.
 pub(crate) fn die_with_parent(parent: u32) -> bool {
-    // SAFETY: both calls take numbers.
-    let now = unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::getppid()
-    };
-    u32::try_from(now) == Ok(parent)
+    // Where a sandbox forbids it, the watcher thread alone ends this process.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    parent_id() == Some(parent)
 }
 
 /// Limits the private memory of this process (`RLIMIT_DATA`). Allocations beyond the limit fail.
 pub(crate) fn set_memory_limit(bytes: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-    // SAFETY: `limit` lives during the call.
-    let limited = check(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) });
-    limited.map(drop).map_err(|error| RefusedOperation::error(Operation::Limit, error))
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    rustix::process::setrlimit(Resource::Data, limit)
+        .map_err(|error| RefusedOperation::error(Operation::Limit, error.into()))
 }
 
 /// Whether this process has more rights than the one that started it (`AT_SECURE`): by a set-user-ID or set-group-ID
@@ -54,8 +51,7 @@ pub(crate) fn has_elevated_rights() -> bool {
 
 /// Whether the effective user or group of this process differs from the real one. Its workers would inherit both.
 pub(crate) fn acts_for_another_user() -> bool {
-    // SAFETY: these calls take no arguments and cannot fail.
-    unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
+    getuid() != geteuid() || getgid() != getegid()
 }
 
 /// The process that made a socket pair, and its effective user and group at that time.
@@ -69,9 +65,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// A process with the effective user and group of this process.
     pub(crate) fn of_same_user(process: u32) -> Self {
-        // SAFETY: these calls take no arguments and cannot fail.
-        let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
-        Self { process, user, group }
+        Self { process, user: geteuid().as_raw(), group: getegid().as_raw() }
     }
 }
 

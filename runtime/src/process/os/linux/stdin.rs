@@ -1,15 +1,16 @@
 //! Standard input of a worker process: the socket to its parent, and the empty input that replaces it.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::{Peer, check};
+use super::Peer;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
 /// The process that made the socket that is standard input; `None` if standard input is no Unix socket.
 pub(crate) fn stdin_peer() -> Option<Peer> {
+    // `rustix` has no value for the process id 0, which the kernel reports for a peer in another PID namespace.
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
     #[allow(clippy::cast_possible_truncation, reason = "three numbers")]
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
@@ -22,15 +23,9 @@ pub(crate) fn stdin_peer() -> Option<Peer> {
 
 /// Takes the socket that is standard input, and replaces it by an empty input for the user's code.
 pub(crate) fn take_stdin() -> io::Result<UnixStream> {
-    // SAFETY: `fcntl` takes numbers. It succeeded where `from_raw_fd` is reached, so the copy is a new open descriptor
-    // that nothing else owns.
-    let socket = unsafe {
-        let copy = check(libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3));
-        OwnedFd::from_raw_fd(copy.map_err(|error| RefusedOperation::error(Operation::Duplicate, error))?)
-    };
-    let nothing = empty_input(Path::new("/dev/null"))?;
-    // SAFETY: `dup2` takes numbers. Descriptor 0 is owned by nothing: the socket was duplicated above.
-    check(unsafe { libc::dup2(nothing.as_raw_fd(), 0) })?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+        .map_err(|error| RefusedOperation::error(Operation::Duplicate, error.into()))?;
+    rustix::stdio::dup2_stdin(empty_input(Path::new("/dev/null"))?)?;
     Ok(UnixStream::from(socket))
 }
 
