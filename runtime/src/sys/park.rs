@@ -9,10 +9,12 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
+
+use crossbeam_utils::sync::{Parker, Unparker};
 
 use super::clock::Moment;
 use super::cpu;
@@ -28,55 +30,16 @@ pub(crate) const COLD_NS: u64 = 1_000_000;
 /// compute, and resumes late.
 const YIELD_NS: u64 = 10_000;
 
-const EMPTY: u32 = 0;
-const NOTIFIED: u32 = 1;
-const PARKED: u32 = 2;
+/// Wakes one thread.
+struct ThreadWaker(Unparker);
 
-/// The state of one thread's parker. A `wake` before or during [`park`](Self::park) ends it.
-struct ParkState {
-    state: AtomicU32,
-    lock: Mutex<()>,
-    condvar: Condvar,
-}
-
-impl ParkState {
-    /// Parks until a `wake`, or until the deadline.
-    #[inline]
-    fn park(&self, deadline: Option<Instant>) {
-        // A forked copy of a worker process has no other threads, so nothing would ever wake this one.
-        #[cfg(feature = "process")]
-        super::owner::exit_if_forked_worker();
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            while self.state.load(Ordering::Acquire) == PARKED {
-                let Some(deadline) = deadline else {
-                    guard = self.condvar.wait(guard).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                };
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                guard = self.condvar.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
-        }
-        // Swap, not store: this may overwrite a racing `NOTIFIED`, and the writes before that `wake` must be acquired,
-        // as the caller checks its condition next.
-        self.state.swap(EMPTY, Ordering::AcqRel);
-    }
-}
-
-impl Wake for ParkState {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.0.unpark();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
-            // The parked thread holds the lock until it waits, so this notify cannot come before the wait.
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.condvar.notify_one();
-        }
+        self.0.unpark();
     }
 }
 
@@ -88,15 +51,15 @@ thread_local! {
 
 /// A thread's parker, and the waker that wakes it.
 struct ThreadParker {
-    state: Arc<ParkState>,
+    parker: Parker,
     waker: Waker,
 }
 
 impl ThreadParker {
     fn new() -> Self {
-        let state = Arc::new(ParkState { state: AtomicU32::new(EMPTY), lock: Mutex::new(()), condvar: Condvar::new() });
-        let waker = Waker::from(Arc::clone(&state));
-        Self { state, waker }
+        let parker = Parker::new();
+        let waker = Waker::from(Arc::new(ThreadWaker(parker.unparker().clone())));
+        Self { parker, waker }
     }
 
     /// Runs `run` with this thread's parker.
@@ -235,7 +198,13 @@ pub(crate) fn spin_for(time: Duration, done: impl Fn() -> bool) -> bool {
 /// Parks this thread until it is woken, or until the deadline.
 #[inline]
 fn park(deadline: Option<Instant>) {
-    ThreadParker::with(|parker| parker.state.park(deadline));
+    // A forked copy of a worker process has no other threads, so nothing would ever wake this one.
+    #[cfg(feature = "process")]
+    super::owner::exit_if_forked_worker();
+    ThreadParker::with(|parker| match deadline {
+        None => parker.parker.park(),
+        Some(deadline) => parker.parker.park_deadline(deadline),
+    });
     end_wait();
 }
 
