@@ -1,68 +1,95 @@
-//! How many threads compute in maps now: a map inside a map wakes no helper while all cores compute.
+//! How many threads compute in the maps of a pool now: a map inside a map wakes no helper while all cores compute.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads that compute in maps: inside of a share of a map of the default cpu pool or of frames, and not blocked.
+/// The threads that compute in maps of the default cpu pool or of frames.
 ///
 /// The caller of a map computes beside its pool's workers, so there is one thread more than there are cores. While all
 /// cores compute, a map inside a map must not wake that last thread: it would find no free core.
-static COMPUTING: AtomicUsize = AtomicUsize::new(0);
+static DEFAULT: ComputingThreads = ComputingThreads::new();
 
 thread_local! {
-    /// Whether [`COMPUTING`] counts this thread.
-    static IS_COMPUTING: Cell<bool> = const { Cell::new(false) };
+    /// The count in which this thread is; null if in none.
+    static COUNTED_IN: Cell<*const ComputingThreads> = const { Cell::new(ptr::null()) };
 }
 
-/// How many other threads compute, if this one does: then its map is inside of another. Otherwise 0.
-pub(super) fn other_computing_threads() -> usize {
-    if IS_COMPUTING.get() { COMPUTING.load(Ordering::Relaxed).saturating_sub(1) } else { 0 }
+/// A number of threads that compute in maps: inside of a share of a map, and not blocked.
+pub(super) struct ComputingThreads(AtomicUsize);
+
+impl ComputingThreads {
+    pub(super) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// How many other threads compute, if this one is counted here: then its map is inside of another. Otherwise 0.
+    #[inline]
+    pub(super) fn others(&self) -> usize {
+        let is_counted = ptr::eq(COUNTED_IN.get(), self);
+        if is_counted { self.0.load(Ordering::Relaxed).saturating_sub(1) } else { 0 }
+    }
+
+    /// Counts this thread here, and not where it was counted before, until the guard is dropped.
+    pub(super) fn count_this_thread(&self) -> ComputingGuard<'_> {
+        ComputingGuard::set(Some(self))
+    }
+}
+
+/// The count of the default cpu pool and of frames.
+pub(super) fn default_count() -> &'static ComputingThreads {
+    &DEFAULT
+}
+
+/// Does not count this thread as computing until the guard is dropped: it is blocked.
+#[inline]
+pub(super) fn mark_blocked() -> ComputingGuard<'static> {
+    ComputingGuard::set(None)
 }
 
 /// In a forked child: no other thread exists.
 #[cfg(all(unix, not(miri)))]
 pub(super) fn forget_parent() {
-    COMPUTING.store(usize::from(IS_COMPUTING.get()), Ordering::Relaxed);
+    let counted_in = COUNTED_IN.get();
+    DEFAULT.0.store(usize::from(ptr::eq(counted_in, &raw const DEFAULT)), Ordering::Relaxed);
 }
 
-/// Counts this thread as computing until the guard is dropped.
-pub(crate) fn mark_computing() -> ComputingGuard {
-    ComputingGuard::set(true)
+/// Restores where this thread was counted when dropped.
+pub(crate) struct ComputingGuard<'a> {
+    before: *const ComputingThreads,
+    _count: PhantomData<&'a ComputingThreads>,
 }
 
-/// Does not count this thread as computing until the guard is dropped: it is blocked.
-#[inline]
-pub(super) fn mark_blocked() -> ComputingGuard {
-    ComputingGuard::set(false)
-}
-
-/// Restores whether this thread counts as computing when dropped.
-pub(crate) struct ComputingGuard {
-    before: bool,
-}
-
-impl ComputingGuard {
+impl<'a> ComputingGuard<'a> {
     #[inline]
-    fn set(to: bool) -> Self {
-        Self { before: set_computing(to) }
+    fn set(to: Option<&'a ComputingThreads>) -> Self {
+        Self { before: move_this_thread(to.map_or(ptr::null(), ptr::from_ref)), _count: PhantomData }
     }
 }
 
-impl Drop for ComputingGuard {
+impl Drop for ComputingGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        set_computing(self.before);
+        move_this_thread(self.before);
     }
 }
 
-/// Sets whether this thread counts as computing; returns whether it did.
+/// Counts this thread in `to`, or nowhere if that is null; returns where it was counted before.
 #[inline]
-fn set_computing(to: bool) -> bool {
-    let before = IS_COMPUTING.replace(to);
-    match (before, to) {
-        (false, true) => COMPUTING.fetch_add(1, Ordering::Relaxed),
-        (true, false) => COMPUTING.fetch_sub(1, Ordering::Relaxed),
-        _ => 0,
-    };
-    before
+fn move_this_thread(to: *const ComputingThreads) -> *const ComputingThreads {
+    let from = COUNTED_IN.replace(to);
+    if from != to {
+        // SAFETY: each pointer is null or belongs to a `ComputingGuard` of this thread that borrows the count: `to` to
+        // the guard that is being made, or, when a guard is dropped, `from` to that guard and `to` to the one before
+        // it. Guards are local variables, which are dropped in reverse order.
+        let (from, to) = unsafe { (from.as_ref(), to.as_ref()) };
+        if let Some(count) = from {
+            count.0.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(count) = to {
+            count.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    from
 }

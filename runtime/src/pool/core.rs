@@ -84,7 +84,7 @@ impl Core {
             #[cfg(feature = "polars")]
             frame_pool: TryOnceLock::new(),
             forks: fork::generation(),
-            load: Load::new(spec.default && spec.kind == Kind::Cpu),
+            load: Load::new(spec.kind == Kind::Frame || (spec.default && spec.kind == Kind::Cpu)),
             retry_timer: RetryTimer::new(core),
             #[cfg(feature = "process")]
             process_slots: process::IdleSlots::new(process::WorkerLimits {

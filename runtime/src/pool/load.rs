@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::computing::other_computing_threads;
+use super::computing::{self, ComputingGuard, ComputingThreads};
 use crate::sys::clock::Moment;
 
 /// The least work that is worth sharing while a helper spins.
@@ -32,8 +32,8 @@ const COLD_SHARE_NS: u64 = 50_000;
 
 /// What the helpers of one pool do, and how much work maps have done without them.
 pub(crate) struct Load {
-    /// Whether callers compute beside as many workers as there are cores: only in the default cpu pool.
-    callers_compute: bool,
+    /// The threads that compute in this pool's maps; `None` if the process-wide number counts them.
+    own_computing: Option<ComputingThreads>,
     /// Helpers that spin for the next map.
     spinning: AtomicUsize,
     /// When a helper last finished its share, in ticks.
@@ -45,9 +45,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(callers_compute: bool) -> Self {
+    pub(super) fn new(is_process_wide: bool) -> Self {
         Self {
-            callers_compute,
+            own_computing: (!is_process_wide).then(ComputingThreads::new),
             spinning: AtomicUsize::new(0),
             helped_at: AtomicU64::new(0),
             unshared_at: AtomicU64::new(0),
@@ -94,7 +94,16 @@ impl Load {
 
     /// How many of `helpers` helpers would find a free core.
     fn with_free_core(&self, helpers: usize) -> usize {
-        if self.callers_compute { helpers.saturating_sub(other_computing_threads()) } else { helpers }
+        helpers.saturating_sub(self.computing().others())
+    }
+
+    fn computing(&self) -> &ComputingThreads {
+        self.own_computing.as_ref().unwrap_or_else(|| computing::default_count())
+    }
+
+    /// Counts this thread as computing in a map of the pool until the guard is dropped.
+    pub(crate) fn mark_computing(&self) -> ComputingGuard<'_> {
+        self.computing().count_this_thread()
     }
 
     /// A map that was worth sharing ended without help. After several of them in a row [`helpers`](Self::helpers) wakes

@@ -48,6 +48,11 @@ impl CostHistory {
         self.read().0 == SHORT
     }
 
+    /// Whether nothing is recorded.
+    pub(crate) fn is_unknown(self) -> bool {
+        self.read().0 == 0
+    }
+
     pub(crate) fn record(self, nanoseconds: u64) {
         let (before, can_replace) = self.read();
         let now = if nanoseconds < LONG_NS { SHORT } else { nanoseconds.min(u64::from(u32::MAX)) };
@@ -67,12 +72,14 @@ mod tests {
     fn long_costs_are_recorded_and_short_ones_differ_from_unknown_ones() {
         let history = || CostHistory::for_function("a name of this test's own");
         assert_eq!((history().long_item_ns(), history().is_short()), (None, false));
+        assert!(history().is_unknown());
         history().record(20_000);
         assert_eq!((history().long_item_ns(), history().is_short()), (Some(20_000), false));
         history().record(21_000);
         assert_eq!(history().long_item_ns(), Some(20_000), "a change of 5 % is not written");
         history().record(100);
         assert_eq!((history().long_item_ns(), history().is_short()), (None, true));
+        assert!(!history().is_unknown());
         history().record(9_000);
         assert_eq!((history().long_item_ns(), history().is_short()), (Some(9_000), false));
     }

@@ -5,7 +5,7 @@
 //! order is found. Without a chunk size blocks shrink with the number of items left (Polychronopoulos and Kuck, 1987).
 
 use std::ops::{ControlFlow, Range};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::placement::Placement;
 use super::stop::StopFlag;
@@ -23,7 +23,8 @@ pub(crate) enum BlockSize {
     Fixed(usize),
     /// This many blocks in all; the first ones are one item longer than the last ones.
     Balanced(usize),
-    /// A share of the items left: one part in four times the workers, between the two limits above.
+    /// A share of the items left: one part in four times the workers, between the two limits above. `per_item_ns` is
+    /// the first guess.
     Guided { per_item_ns: u64, workers: usize },
 }
 
@@ -33,6 +34,8 @@ pub(crate) struct GuidedBlocks<'a, D: Fn(Range<usize>)> {
     size: BlockSize,
     /// The end of the last block that a worker took.
     started: AtomicUsize,
+    /// For guided blocks, the cost of an item in the last block that ended, in nanoseconds.
+    per_item_ns: AtomicU64,
     stop: StopFlag,
     discard: &'a D,
 }
@@ -40,34 +43,53 @@ pub(crate) struct GuidedBlocks<'a, D: Fn(Range<usize>)> {
 impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
     pub(crate) fn new(items: Range<usize>, size: BlockSize, discard: &'a D) -> Self {
         let started = AtomicUsize::new(items.start);
-        Self { items, size, started, stop: StopFlag::new(), discard }
+        let per_item_ns = AtomicU64::new(match size {
+            BlockSize::Guided { per_item_ns, .. } => per_item_ns,
+            BlockSize::Fixed(_) | BlockSize::Balanced(_) => 0,
+        });
+        Self { items, size, started, per_item_ns, stop: StopFlag::new(), discard }
     }
 
     /// One worker's share: runs `body` on blocks until none is left, or one breaks. `placement` is given where the
-    /// caller runs a share too.
-    pub(crate) fn work(&self, placement: Option<&Placement>, body: &impl Fn(Range<usize>) -> ControlFlow<()>) {
+    /// caller runs a share too. Returns the cost of an item in the last guided block that ended, in nanoseconds.
+    pub(crate) fn work(
+        &self,
+        placement: Option<&Placement>,
+        body: &impl Fn(Range<usize>) -> ControlFlow<()>,
+    ) -> Option<u64> {
         let stop_on_unwind = self.stop.set_on_unwind();
         let mut worker = match placement.map(|placement| placement.arrive(|| self.left_ns())) {
-            Some(None) => return stop_on_unwind.disarm(),
+            Some(None) => {
+                stop_on_unwind.disarm();
+                return None;
+            }
             Some(worker) => worker,
             None => None,
         };
+        let is_guided = matches!(self.size, BlockSize::Guided { .. });
+        let (mut before, mut measured) = (Moment::now(), None);
         while let Some(block) = self.take() {
+            let items = block.len() as u64;
             if body(block).is_break() {
                 self.stop.set();
             }
-            if let Some(worker) = &mut worker {
-                worker.yield_if_late(Moment::now());
+            let now = Moment::now();
+            if is_guided {
+                let rate = now.since(before).div_ceil(items);
+                self.per_item_ns.store(rate, Ordering::Relaxed);
+                measured = Some(rate);
             }
+            before = worker.as_mut().map_or(now, |worker| worker.yield_if_late(now));
         }
         stop_on_unwind.disarm();
+        measured
     }
 
     /// The estimated cost of the items left; `u64::MAX` if unknown.
     fn left_ns(&self) -> u64 {
         let left = self.items.end.saturating_sub(self.started.load(Ordering::Relaxed));
         match self.size {
-            BlockSize::Guided { per_item_ns, .. } => per_item_ns.saturating_mul(left as u64),
+            BlockSize::Guided { .. } => self.per_item_ns.load(Ordering::Relaxed).saturating_mul(left as u64),
             BlockSize::Fixed(_) | BlockSize::Balanced(_) => u64::MAX,
         }
     }
@@ -95,7 +117,8 @@ impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
                 let (each, more) = (self.items.len() / blocks, self.items.len() % blocks);
                 if start - self.items.start < more * (each + 1) { each + 1 } else { each }
             }
-            BlockSize::Guided { per_item_ns, workers } => {
+            BlockSize::Guided { workers, .. } => {
+                let per_item_ns = self.per_item_ns.load(Ordering::Relaxed);
                 let items = |time: u64| usize::try_from(time / per_item_ns.max(1)).unwrap_or(usize::MAX).max(1);
                 let most = items(MAX_BLOCK_NS);
                 (rest / (4 * workers)).clamp(items(MIN_BLOCK_NS).min(most), most).min(rest)

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Kind, mark_computing, mark_cpu_work};
+use crate::pool::{ComputingGuard, Core, Kind, mark_cpu_work};
 use cost_history::CostHistory;
 use guided::{BlockSize, GuidedBlocks};
 use malloc_cache::HeldAllocations;
@@ -82,12 +82,14 @@ impl<'a> MapWorkers<'a> {
         self.helpers + usize::from(self.caller_works)
     }
 
+    /// Whether nested calls run on the default cpu pool while this map's caller computes.
     fn does_cpu_work(&self) -> bool {
-        match self.core.kind() {
-            Kind::Cpu => self.core.is_default_cpu(),
-            Kind::Io | Kind::Process => false,
-            Kind::Frame => true,
-        }
+        self.core.is_default_cpu() || self.core.kind() == Kind::Frame
+    }
+
+    /// Counts this thread as computing until the guard is dropped, if a share of the map computes.
+    fn mark_computing(&self) -> Option<ComputingGuard<'a>> {
+        matches!(self.core.kind(), Kind::Cpu | Kind::Frame).then(|| self.core.load().mark_computing())
     }
 }
 
@@ -148,7 +150,7 @@ where
     let helpers = workers.helpers.min(if workers.caller_works { count.saturating_sub(1) } else { count });
     let placement = workers.caller_works.then(|| Placement::here(helpers + 1));
     let share = || {
-        let _at_work = workers.does_cpu_work().then(mark_computing);
+        let _computing = workers.mark_computing();
         blocks.work(placement.as_ref(), body);
     };
     scoped::lend(workers.core, helpers, workers.caller_works, &share)
@@ -177,17 +179,21 @@ where
         let size = BlockSize::Guided { per_item_ns: rate, workers: helpers + 1 };
         let blocks = GuidedBlocks::new(items, size, discard);
         let share = || {
-            let _at_work = plan.workers.does_cpu_work().then(mark_computing);
+            let _computing = plan.workers.mark_computing();
             let _held = plan.owned.then(HeldAllocations::new);
-            blocks.work(Some(&placement), body);
+            if let Some(rate) = blocks.work(Some(&placement), body) {
+                history.record(rate);
+            }
         };
         return scoped::lend(core, helpers, true, &share);
     }
     let ranges = StealableRanges::new(&items, placement, discard);
     let share = || {
-        let _at_work = plan.workers.does_cpu_work().then(mark_computing);
+        let _computing = plan.workers.mark_computing();
         let _held = plan.owned.then(HeldAllocations::new);
-        history.record(ranges.work(rate, body));
+        if let Some(rate) = ranges.work(rate, body) {
+            history.record(rate);
+        }
     };
     scoped::lend(core, helpers, true, &share)
 }

@@ -50,9 +50,10 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
     }
 
     /// One worker's share: runs `body` on chunks until nothing is left to take or to steal. `rate` is the expected cost
-    /// of an item in nanoseconds; returns the cost of an item in the last chunk.
-    pub(crate) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> u64 {
-        let Some(mut worker) = self.placement.arrive(|| self.left().saturating_mul(rate)) else { return rate };
+    /// of an item in nanoseconds; returns the cost of an item in the last chunk, if there was one.
+    pub(crate) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> Option<u64> {
+        let mut worker = self.placement.arrive(|| self.left().saturating_mul(rate))?;
+        let mut measured = None;
         let stop_on_unwind = self.stop.set_on_unwind();
         worker.begin(rate);
         let mut before = Moment::now();
@@ -64,10 +65,11 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
             let now = Moment::now();
             // Costs may change along the items: the last chunk's is the best guess.
             rate = now.since(before).div_ceil(items);
+            measured = Some(rate);
             before = worker.yield_if_late(now);
         }
         stop_on_unwind.disarm();
-        rate
+        measured
     }
 
     /// Items that no worker has started.

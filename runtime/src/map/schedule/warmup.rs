@@ -15,6 +15,9 @@ const LONE_BATCH_NS: u64 = 25_000;
 const LITTLE_NS: u64 = 500;
 /// Single items count as a measurement once they took this long in all: a cold cache costs less.
 const LONG_NS: u64 = 5_000;
+/// The cost that is assumed for an item of a function that has run in no map yet: enough for a helper to be worth
+/// calling, and for one item at a time.
+const UNKNOWN_NS: u64 = 1_000_000;
 /// How many items of a function of short items run before the first reading, while no helper has a CPU to run on.
 const UNTIMED_ITEMS: usize = 16;
 /// A batch counts as a measurement if it takes this long: reading the clock takes a tenth of it.
@@ -85,6 +88,9 @@ pub(crate) fn warm_up<D: Fn(Range<usize>)>(
                 return WarmUp::Done;
             }
         }
+    }
+    if history.is_unknown() && load.has_free_core(helpers) {
+        return WarmUp::Share { rate: UNKNOWN_NS, helpers: helpers.min(all - 1) };
     }
     let all = unstarted.left.len();
     let start = Moment::now();

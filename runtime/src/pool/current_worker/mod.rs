@@ -166,7 +166,7 @@ pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
 struct BlockingSection {
     /// `None` if the thread had no permit to give back.
     released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
-    _blocked: ComputingGuard,
+    _blocked: ComputingGuard<'static>,
 }
 
 impl BlockingSection {
