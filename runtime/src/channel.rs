@@ -128,10 +128,14 @@ impl From<CodecError> for ChannelError {
     }
 }
 
-/// Blocks until the other side acts; a worker thread releases its permit meanwhile.
+/// Blocks until the other side acts, or the deadline; a worker thread releases its permit meanwhile.
 #[track_caller]
-fn waiting<T>(wait: impl FnOnce() -> T) -> T {
-    pool::blocking_section(|| block_in_place::wait_on_channel(wait))
+fn waiting<T>(deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
+    let wait = || block_in_place::wait_on_channel(wait);
+    match deadline {
+        Some(deadline) => pool::blocking_section_until(deadline, wait),
+        None => pool::blocking_section(wait),
+    }
 }
 
 impl<T: Wire> Sender<T> {
@@ -154,7 +158,7 @@ impl<T: Wire> Sender<T> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done.map_err(Into::into),
         }
-        Ok(waiting(|| self.end.send(&bytes, true))?)
+        Ok(waiting(None, || self.end.send(&bytes, true))?)
     }
 
     /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it
@@ -211,7 +215,7 @@ impl<T: Wire> Receiver<T> {
     pub fn recv(&self) -> Result<T, ChannelError> {
         match self.try_recv()? {
             Some(value) => Ok(value),
-            None => Self::take(waiting(|| self.end.receive(true))),
+            None => Self::take(waiting(None, || self.end.receive(true))),
         }
     }
 
@@ -277,7 +281,7 @@ impl<T: Wire> Receiver<T> {
             if let Some(value) = self.try_recv()? {
                 return Ok(value);
             }
-            if !waiting(|| self.end.wait(false, deadline))? {
+            if !waiting(deadline, || self.end.wait(false, deadline))? {
                 return Err(ChannelError::TimedOut);
             }
         }

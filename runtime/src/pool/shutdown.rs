@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::current_worker::{self, blocking_section};
+use super::current_worker::{self, blocking_section, blocking_section_until};
 use super::{Core, Kind, blocking, cpu, registry};
 use crate::sys::unwind;
 
@@ -94,7 +94,10 @@ impl Core {
             return true;
         }
         // The jobs may wait for the pool that this thread works for, so this thread gives its permit back.
-        blocking_section(|| self.wait_until_done(own, deadline))
+        match deadline {
+            Some(limit) => blocking_section_until(limit, || self.wait_until_done(own, deadline)),
+            None => blocking_section(|| self.wait_until_done(own, deadline)),
+        }
     }
 
     fn wait_until_done(&self, own: usize, deadline: Option<Instant>) -> bool {

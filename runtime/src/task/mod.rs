@@ -132,6 +132,9 @@ impl<T> Task<T> {
 
     /// Waits for the result, for at most `limit`. A wait that times out leaves the task as it is.
     ///
+    /// On a worker of a pool it keeps the limit too. Other tasks may run on the worker's place meanwhile; if all places
+    /// are taken when the time is over, the pool runs one task more than it has threads until one of them ends.
+    ///
     /// # Errors
     ///
     /// [`JoinTimeout`]: it returns the task if the time was over, and otherwise has the task's error.
@@ -161,7 +164,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Waits until the task is done, for at most `limit`. Returns whether it is done.
+    /// Waits until the task is done, for at most `limit`, as [`join_timeout`](Self::join_timeout) does. Returns whether
+    /// it is done.
     ///
     /// # Panics
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BlockingSection, CORE, DOES_CPU_WORK, IN_JOB, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_inside};
 use crate::pool::Core;
-use crate::pool::queue::permit::{Permit, PermitState};
+use crate::pool::queue::permit::{Overdraw, Permit, PermitState};
 
 /// Whether this thread has a permit of `core` now.
 #[inline]
@@ -36,7 +36,7 @@ fn on_borrowed_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T
     if !core.queue.lock().try_permit() {
         return None;
     }
-    let section = BlockingSection::enter();
+    let section = BlockingSection::enter(Overdraw::Never);
     let borrowed = BorrowedPermit {
         core_before: CORE.with(|cell| cell.replace(Some(Arc::clone(core)))),
         permit_before: PERMIT.with(|cell| cell.take()),

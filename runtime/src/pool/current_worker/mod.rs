@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::Core;
 use super::block_in_place;
 use super::computing::{self, ComputingGuard};
-use super::queue::permit::Permit;
+use super::queue::permit::{Overdraw, Permit};
 use crate::error::panics;
 use crate::sys::park;
 
@@ -152,13 +152,20 @@ pub(crate) fn park_until(done: impl Fn() -> bool) {
 
 /// As [`wait_until`], until the deadline at most. Returns whether `done` holds.
 pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) -> bool {
-    park::spin(&done) || blocking_section(|| park::wait_until_deadline(done, deadline))
+    park::spin(&done) || blocking_section_until(deadline, || park::wait_until_deadline(done, deadline))
 }
 
 /// Runs `wait`, which blocks. A worker gives its permit back before and waits for one after it, so that another thread
 /// goes on with the queue meanwhile.
 pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
-    let _section = BlockingSection::enter();
+    let _section = BlockingSection::enter(Overdraw::Never);
+    block_in_place::with_replacement_thread(wait)
+}
+
+/// As [`blocking_section`], for a wait until a deadline. If no permit is free by then, the worker goes on beside as many
+/// jobs as the pool has threads, because the wait must keep its limit.
+pub(crate) fn blocking_section_until<T>(deadline: Instant, wait: impl FnOnce() -> T) -> T {
+    let _section = BlockingSection::enter(Overdraw::At(deadline));
     block_in_place::with_replacement_thread(wait)
 }
 
@@ -166,28 +173,32 @@ pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
 struct BlockingSection {
     /// `None` if the thread had no permit to give back.
     released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
+    overdraw: Overdraw,
     _blocked: ComputingGuard<'static>,
 }
 
 impl BlockingSection {
     #[inline]
-    fn enter() -> Self {
+    fn enter(overdraw: Overdraw) -> Self {
         let blocked = computing::mark_blocked();
         if !IN_JOB.get() {
-            return Self { released: None, _blocked: blocked };
+            return Self { released: None, overdraw, _blocked: blocked };
         }
         let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
         let released = core.filter(|core| core.begin_blocking(permit.as_deref())).map(|core| (core, permit));
-        Self { released, _blocked: blocked }
+        Self { released, overdraw, _blocked: blocked }
     }
 }
 
 impl Drop for BlockingSection {
     #[inline]
     fn drop(&mut self) {
-        if let Some((core, permit)) = &self.released
-            && let Some(state) = core.queue.end_blocking(permit.as_deref(), core.is_frames())
-        {
+        let Some((core, permit)) = &self.released else { return };
+        let overdraw = match self.overdraw {
+            Overdraw::Never if core.is_frames() => Overdraw::IfNoneIsReturned,
+            overdraw => overdraw,
+        };
+        if let Some(state) = core.queue.end_blocking(permit.as_deref(), overdraw) {
             core.wake_workers(state);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Queue;
 use super::state::State;
@@ -11,6 +11,16 @@ use crate::sys::{park, reserve};
 /// How long a frame worker waits for a permit while none is returned, before it goes on without one. This is longer
 /// than most chunks take: where the workers with permits compute, one more is one too many.
 const OVERDRAW_AFTER: Duration = Duration::from_secs(1);
+
+/// When a worker that waits for a permit takes one more than there are.
+#[derive(Clone, Copy)]
+pub(crate) enum Overdraw {
+    Never,
+    /// If none is returned for [`OVERDRAW_AFTER`].
+    IfNoneIsReturned,
+    /// At the end of its wait's time limit, which the wait must keep.
+    At(Instant),
+}
 
 /// Where the permit of a job with a time limit is. Changed only under the queue's lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,8 +105,8 @@ impl Queue {
     /// Waits for a permit for a worker that has blocked, unless its permit was revoked. Returns the locked state if the
     /// permit was revoked during this wait: then a worker must be woken for the jobs over which this one had priority.
     ///
-    /// With `can_overdraw` the worker takes one more permit than there are if none is returned for [`OVERDRAW_AFTER`].
-    pub(crate) fn end_blocking(&self, permit: Option<&Permit>, can_overdraw: bool) -> Option<MutexGuard<'_, State>> {
+    /// `overdraw` says when it takes one more permit than there are.
+    pub(crate) fn end_blocking(&self, permit: Option<&Permit>, overdraw: Overdraw) -> Option<MutexGuard<'_, State>> {
         let waker = park::waker();
         let mut state = self.lock();
         if let Some(index) = state.blocked_wakers.iter().rposition(|other| other.will_wake(&waker)) {
@@ -110,15 +120,18 @@ impl Queue {
             set_state(permit, PermitState::Reacquiring);
             state.reacquiring += 1;
             while state.running >= state.limit && !is_revoked(permit) {
-                if !can_overdraw {
-                    state = self.permit_returned.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    continue;
-                }
+                let longest = match overdraw {
+                    Overdraw::Never => {
+                        state = self.permit_returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
+                    Overdraw::IfNoneIsReturned => OVERDRAW_AFTER,
+                    Overdraw::At(deadline) => deadline.saturating_duration_since(Instant::now()),
+                };
                 let before = state.handoffs;
-                let waited =
-                    self.permit_returned.wait_timeout(state, OVERDRAW_AFTER).unwrap_or_else(PoisonError::into_inner);
+                let waited = self.permit_returned.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner);
                 state = waited.0;
-                if waited.1.timed_out() && state.handoffs == before {
+                if waited.1.timed_out() && (state.handoffs == before || matches!(overdraw, Overdraw::At(_))) {
                     // Counted as a handoff, so that the next worker which overdraws waits for as long again.
                     state.handoffs += 1;
                     break;
