@@ -1,4 +1,4 @@
-//! The cost an item had in the last map of each function: the first guess for the next map of that function.
+//! The cost an item had in the last maps of each function: the first guess for the next map of that function.
 //!
 //! A map whose first item is long has no other way to know that its items are worth sharing before that item has run.
 
@@ -55,6 +55,8 @@ impl CostHistory {
 
     pub(crate) fn record(self, nanoseconds: u64) {
         let (before, can_replace) = self.read();
+        // A long cost halves at most, because the next map may be of long items again.
+        let nanoseconds = nanoseconds.max(before / 2);
         let now = if nanoseconds < LONG_NS { SHORT } else { nanoseconds.min(u64::from(u32::MAX)) };
         // Written only if the cost changed by more than a quarter: all threads that run nested maps share this line. A
         // function of short items does not evict another function.
@@ -77,6 +79,9 @@ mod tests {
         assert_eq!((history().long_item_ns(), history().is_short()), (Some(20_000), false));
         history().record(21_000);
         assert_eq!(history().long_item_ns(), Some(20_000), "a change of 5 % is not written");
+        history().record(100);
+        assert_eq!(history().long_item_ns(), Some(10_000), "it halves at most");
+        history().record(100);
         history().record(100);
         assert_eq!((history().long_item_ns(), history().is_short()), (None, true));
         assert!(!history().is_unknown());
