@@ -16,6 +16,7 @@ mod peers;
 mod processes;
 mod python;
 mod rows;
+mod scale;
 mod scans;
 mod skewed;
 mod tasks;
@@ -43,7 +44,7 @@ struct Part {
     run: Run,
 }
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     Part { name: "grid", about: "maps by number and cost of items", run: Always(grid::run) },
     Part { name: "skewed", about: "maps of items with unequal costs", run: Always(skewed::run) },
     Part { name: "nested", about: "nested maps", run: Always(nested::run) },
@@ -56,6 +57,7 @@ const PARTS: [Part; 17] = [
         run: Always(trees::run),
     },
     Part { name: "cold", about: "the first call of a process", run: Always(cold::run) },
+    Part { name: "scale", about: "pools of 1 to 64 workers", run: Always(scale::run) },
     Part { name: "tasks", about: "tasks, submitted and joined", run: Always(tasks::run) },
     Part { name: "calls", about: "direct calls compared with submit and join", run: IfPossible(calls::run) },
     Part { name: "io", about: "blocking tasks on many threads", run: IfPossible(io::run) },
