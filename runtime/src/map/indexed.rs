@@ -1,6 +1,6 @@
 //! [`Indexed`]: items that workers take by index, each worker a contiguous range at its own offset.
 
-use std::mem::{ManuallyDrop, needs_drop, transmute_copy};
+use std::mem::{ManuallyDrop, needs_drop};
 use std::ops::Range;
 use std::slice;
 
@@ -21,6 +21,9 @@ pub unsafe trait Indexed {
     type Iter<'a>: Iterator<Item = Self::Item>
     where
         Self: 'a;
+    /// Whether the items, or what they are taken from, are in memory. If not, there may be more than fit into memory,
+    /// and [`discard`](Self::discard) does nothing.
+    const IN_MEMORY: bool = true;
     /// The number of items.
     fn len(&self) -> usize;
     /// Takes the items of a range of indexes.
@@ -41,7 +44,7 @@ pub unsafe trait Indexed {
 }
 
 /// The items of a vector. Dropping it frees the memory and leaks items that were neither taken nor discarded.
-pub(super) struct OwnedItems<T>(ManuallyDrop<Vec<T>>);
+pub struct OwnedItems<T>(ManuallyDrop<Vec<T>>);
 
 impl<T> OwnedItems<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
@@ -80,7 +83,7 @@ impl<T> Drop for OwnedItems<T> {
 }
 
 /// Some items of a vector.
-pub(super) struct OwnedIter<'a, T>(slice::Iter<'a, ManuallyDrop<T>>);
+pub struct OwnedIter<'a, T>(slice::Iter<'a, ManuallyDrop<T>>);
 
 impl<T> Iterator for OwnedIter<'_, T> {
     type Item = T;
@@ -174,91 +177,41 @@ impl<'a, T: Copy> IntoIterator for CopiedItems<'a, T> {
     }
 }
 
-/// The integers of a range; that `A` is an integer type was found at run time.
-pub(super) struct Integers<A> {
-    start: A,
-    len: usize,
+/// A range of the items of another source.
+pub(super) struct Window<'s, S> {
+    items: &'s S,
+    indexes: Range<usize>,
 }
 
-impl<A> Integers<A> {
-    /// The `len` integers from `start` on.
-    ///
-    /// `A` is an integer type of at most 8 bytes, and all of the integers fit into it.
-    pub(super) fn new(start: A, len: usize) -> Self {
-        Self { start, len }
-    }
-
-    /// Removes and returns the first `len` of them, or all if there are fewer.
-    pub(super) fn split_off(&mut self, len: usize) -> Self {
-        let len = len.min(self.len);
-        let first = Self { start: self.at(0), len };
-        *self = Self { start: self.at(len), len: self.len - len };
-        first
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the sum is an integer of the range, or its end")]
-    fn at(&self, index: usize) -> A {
-        macro_rules! add {
-            ($int:ident) => {{
-                // SAFETY: `source::integers` made this with an integer type `A`, and `$int` has its size; every bit
-                // pattern is valid for both. Wrapping addition has the same bits for signed and unsigned integers.
-                unsafe {
-                    let start = transmute_copy::<A, $int>(&self.start);
-                    transmute_copy::<$int, A>(&start.wrapping_add(index as $int))
-                }
-            }};
-        }
-        match size_of::<A>() {
-            1 => add!(u8),
-            2 => add!(u16),
-            4 => add!(u32),
-            _ => add!(u64),
-        }
+impl<'s, S: Indexed> Window<'s, S> {
+    /// The items of `indexes`, which belong to no other window and end below the number of items.
+    pub(super) fn new(items: &'s S, indexes: Range<usize>) -> Self {
+        Self { items, indexes }
     }
 }
 
-// SAFETY: `take` computes integers from two fields that do not change, so any number of threads may call it.
-unsafe impl<A> Indexed for Integers<A> {
-    type Item = A;
+// SAFETY: disjoint ranges of a window are disjoint ranges of the source, which is `Indexed` itself.
+unsafe impl<'s, S: Indexed> Indexed for Window<'s, S> {
+    type Item = S::Item;
     type Iter<'a>
-        = IntegersIter<A>
+        = S::Iter<'s>
     where
-        A: 'a;
+        's: 'a;
 
     fn len(&self) -> usize {
-        self.len
+        self.indexes.len()
     }
 
     #[inline]
-    unsafe fn take(&self, indexes: Range<usize>) -> IntegersIter<A> {
-        let start = self.at(indexes.start);
-        IntegersIter { integers: Integers { start, len: indexes.len() }, given: 0 }
+    unsafe fn take(&self, indexes: Range<usize>) -> S::Iter<'s> {
+        let start = self.indexes.start;
+        // SAFETY: by the contract of `take` the indexes are in the window and were not taken; no other window has them.
+        unsafe { self.items.take(start + indexes.start..start + indexes.end) }
     }
 
-    unsafe fn discard(&self, _: Range<usize>) {}
-}
-
-/// Some integers of a range.
-pub(super) struct IntegersIter<A> {
-    integers: Integers<A>,
-    given: usize,
-}
-
-impl<A> Iterator for IntegersIter<A> {
-    type Item = A;
-
-    #[inline]
-    fn next(&mut self) -> Option<A> {
-        if self.given == self.integers.len {
-            return None;
-        }
-        let integer = self.integers.at(self.given);
-        self.given += 1;
-        Some(integer)
+    unsafe fn discard(&self, indexes: Range<usize>) {
+        let start = self.indexes.start;
+        // SAFETY: this function has the contract of `take`.
+        unsafe { self.items.discard(start + indexes.start..start + indexes.end) }
     }
 }

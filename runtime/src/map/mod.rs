@@ -6,6 +6,7 @@ mod collect;
 mod first_error;
 mod function;
 mod indexed;
+mod integers;
 mod iter;
 pub(crate) mod method;
 mod on_pool;
@@ -18,6 +19,7 @@ mod reduce;
 mod schedule;
 mod source;
 mod timeout;
+mod zipped;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use iter::MapIter;
 pub(crate) use process::ProcessBatches;
 pub use source::{Items, PoolItems, Source};
 pub use timeout::TimedMap;
+pub use zipped::enumerate;
 
 pub(crate) use collect::CollectRun;
 #[cfg(feature = "polars")]

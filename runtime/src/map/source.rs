@@ -1,17 +1,14 @@
 //! [`Items`], the argument of `f::map`, and [`Source`], which gives a map its items.
 //!
-//! There are two kinds of source. Workers read an [`Indexed`] source (vectors, slices, ranges of integers) at their own
-//! offsets, and nothing is buffered. Any other iterator is pulled on the calling thread only, one window at a time, so
-//! it need not be `Send` and may be longer than memory.
+//! There are two kinds of source. Workers read an [`Indexed`] source (vectors, slices, ranges of integers, and zips of
+//! these) at their own offsets, and nothing is buffered. Any other iterator is pulled on the
+//! calling thread only, one window at a time, so it need not be `Send` and may be longer than memory.
 
 use std::collections::VecDeque;
-use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
-use super::indexed::{BorrowedItems, CopiedItems, Indexed, Integers, OwnedItems};
-use crate::chunks::split::Zip;
-use crate::chunks::type_eq::same_type;
+use super::indexed::{BorrowedItems, CopiedItems, Indexed, OwnedItems};
+use super::integers::{Integers, integers};
 
 /// A value that `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `VecDeque<T>`, ranges, and
 /// [`zip`](crate::zip)s of two of them for functions of two arguments.
@@ -40,12 +37,6 @@ pub trait PoolItems<A, M>: Items<A, M> {}
 
 impl<I: Items<A, ByIter>, A> PoolItems<A, ByIter> for I {}
 impl<I: Items<A, ByIndex>, A> PoolItems<A, ByIndex> for I {}
-impl<I, J, A, B, M, N> PoolItems<(A, B), ByPair<M, N>> for Zip<I, J>
-where
-    I: PoolItems<A, M>,
-    J: PoolItems<B, N>,
-{
-}
 
 /// Marks items from an iterator.
 pub struct ByIter;
@@ -60,14 +51,37 @@ pub trait Source {
     type Item;
     /// See [`into_iter`](Self::into_iter).
     type Iter: Iterator<Item = Self::Item>;
+    /// See [`into_indexed`](Self::into_indexed).
+    type Indexed: Indexed<Item = Self::Item>;
     /// The items in order, for a map that is iterated.
     fn into_iter(self) -> Self::Iter;
     /// Passes all items to `visitor` in order, in one or several windows, until it breaks.
     fn visit(self, visitor: &mut impl WindowVisitor<Self::Item>);
+    /// The bounds of the number of items, as those of an iterator.
+    fn size_hint(&self) -> (usize, Option<usize>);
     /// The number of items, if it is known beforehand.
     fn count(&self) -> Option<u64> {
-        None
+        let (least, most) = self.size_hint();
+        Some(least as u64).filter(|_| most == Some(least))
     }
+    /// Which items workers can take by index.
+    fn indexes(&self) -> Indexes;
+    /// The items to be taken by index, as many as [`indexes`](Self::indexes) gave.
+    ///
+    /// # Panics
+    ///
+    /// If the items must be pulled.
+    fn into_indexed(self) -> Self::Indexed;
+}
+
+/// Which items of a source workers can take by index.
+pub enum Indexes {
+    /// None.
+    Pulled,
+    /// All of them, so many.
+    All(usize),
+    /// The first ones, so many; others follow.
+    First(usize),
 }
 
 /// Runs a map on one window of its items after the other.
@@ -83,68 +97,57 @@ pub trait WindowVisitor<A> {
 /// Any iterator.
 pub struct IterSource<I>(I);
 
-/// The first window of an iterator. Each window is twice as long as the one before, up to [`LAST_WINDOW`].
-const FIRST_WINDOW: usize = 1 << 10;
-const LAST_WINDOW: usize = 1 << 16;
-
 impl<I: Iterator> Source for IterSource<I> {
     type Item = I::Item;
     type Iter = I;
+    type Indexed = Integers<I::Item>;
 
     fn into_iter(self) -> I {
         self.0
     }
 
-    fn count(&self) -> Option<u64> {
-        let (least, most) = self.0.size_hint();
-        Some(least as u64).filter(|_| most == Some(least))
+    fn visit(self, visitor: &mut impl WindowVisitor<I::Item>) {
+        let Some((mut rest, false)) = integers(&self.0) else { return visit_pulled(self.0, visitor) };
+        while !rest.is_empty() {
+            if visitor.window(rest.split_off(visitor.max_window())).is_break() {
+                return;
+            }
+        }
     }
 
-    fn visit(self, visitor: &mut impl WindowVisitor<I::Item>) {
-        let mut items = match integers(self.0) {
-            Ok(integers) => {
-                let mut rest = Some(integers);
-                while let Some(window) = rest.as_mut().map(|rest| rest.split_off(visitor.max_window())) {
-                    if visitor.window(window).is_break() {
-                        return;
-                    }
-                    rest = rest.filter(|rest| !rest.is_empty());
-                }
-                return;
-            }
-            Err(items) => items,
-        };
-        let mut size = FIRST_WINDOW;
-        loop {
-            let window: Vec<_> = items.by_ref().take(size).collect();
-            let last = window.len() < size;
-            if visitor.window(OwnedItems::new(window)).is_break() || last {
-                return;
-            }
-            size = (size * 2).min(LAST_WINDOW);
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+
+    fn indexes(&self) -> Indexes {
+        match integers(&self.0) {
+            Some((integers, true)) => Indexes::First(integers.len()),
+            Some((integers, false)) => Indexes::All(integers.len()),
+            None => Indexes::Pulled,
         }
+    }
+
+    fn into_indexed(self) -> Integers<I::Item> {
+        let Some((integers, _)) = integers(&self.0) else { panic!("the items must be pulled") };
+        integers
     }
 }
 
-/// The iterator as an indexed source, if it is a range of integers.
-fn integers<I: Iterator>(items: I) -> Result<Integers<I::Item>, I> {
-    macro_rules! recognise {
-        ($($int:ident)*) => {$(
-            if same_type::<I, Range<$int>>() {
-                let items = ManuallyDrop::new(items);
-                // SAFETY: `same_type` found that `I` is `Range<$int>`, so `I::Item` is `$int`; neither has lifetimes or
-                // needs a drop, and `items` is not used again.
-                let (range, start) = unsafe {
-                    let range = std::mem::transmute_copy::<ManuallyDrop<I>, Range<$int>>(&items);
-                    let start = std::mem::transmute_copy::<$int, I::Item>(&range.start);
-                    (range, start)
-                };
-                return Ok(Integers::new(start, crate::chunks::split::Split::size(&range)));
-            }
-        )*};
+/// The first window of an iterator. Each window is twice as long as the one before, up to [`LAST_WINDOW`].
+const FIRST_WINDOW: usize = 1 << 10;
+const LAST_WINDOW: usize = 1 << 16;
+
+/// Passes the items of an iterator to `visitor`, in windows that are read ahead.
+pub(super) fn visit_pulled<I: Iterator>(mut items: I, visitor: &mut impl WindowVisitor<I::Item>) {
+    let mut size = FIRST_WINDOW;
+    loop {
+        let window: Vec<_> = items.by_ref().take(size).collect();
+        let last = window.len() < size;
+        if visitor.window(OwnedItems::new(window)).is_break() || last {
+            return;
+        }
+        size = (size * 2).min(LAST_WINDOW);
     }
-    recognise!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
-    Err(items)
 }
 
 impl<I: Iterator> Items<I::Item, ByIter> for I {
@@ -178,26 +181,36 @@ pub struct VecSource<T>(Vec<T>);
 impl<T> Source for VecSource<T> {
     type Item = T;
     type Iter = std::vec::IntoIter<T>;
+    type Indexed = OwnedItems<T>;
 
     fn into_iter(self) -> Self::Iter {
         self.0.into_iter()
     }
 
     fn visit(self, visitor: &mut impl WindowVisitor<T>) {
-        let _ = visitor.window(OwnedItems::new(self.0));
+        let _ = visitor.window(self.into_indexed());
     }
 
-    fn count(&self) -> Option<u64> {
-        Some(self.0.len() as u64)
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+
+    fn indexes(&self) -> Indexes {
+        Indexes::All(self.0.len())
+    }
+
+    fn into_indexed(self) -> OwnedItems<T> {
+        OwnedItems::new(self.0)
     }
 }
 
-/// An indexed source, visited as one window.
-pub struct IndexedSource<S>(S);
+/// An indexed source that drops nothing, visited as one window.
+pub struct IndexedSource<S>(pub(super) S);
 
 impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for IndexedSource<S> {
     type Item = <S as Indexed>::Item;
     type Iter = S::IntoIter;
+    type Indexed = S;
 
     fn into_iter(self) -> Self::Iter {
         self.0.into_iter()
@@ -207,8 +220,16 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for IndexedS
         let _ = visitor.window(self.0);
     }
 
-    fn count(&self) -> Option<u64> {
-        Some(self.0.len() as u64)
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+
+    fn indexes(&self) -> Indexes {
+        Indexes::All(self.0.len())
+    }
+
+    fn into_indexed(self) -> S {
+        self.0
     }
 }
 
@@ -253,19 +274,3 @@ macro_rules! borrowed {
 borrowed!([T] Vec<T>);
 borrowed!([T][T]);
 borrowed!([T, const N: usize] [T; N]);
-
-/// Marks a zip of items of two kinds.
-pub struct ByPair<M, N>(PhantomData<(M, N)>);
-
-impl<I, J, A, B, M, N> Items<(A, B), ByPair<M, N>> for Zip<I, J>
-where
-    I: Items<A, M>,
-    J: Items<B, N>,
-{
-    type Source = IterSource<std::iter::Zip<<I::Source as Source>::Iter, <J::Source as Source>::Iter>>;
-
-    fn into_source(self) -> Self::Source {
-        let (first, second) = (self.0.into_source(), self.1.into_source());
-        IterSource(first.into_iter().zip(second.into_iter()))
-    }
-}
