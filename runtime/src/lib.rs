@@ -107,7 +107,8 @@ pub use frame::{
 };
 #[cfg(feature = "polars-lazy")]
 pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
-pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap, enumerate};
+pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
+pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
 pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Pending, Pool, Stats};

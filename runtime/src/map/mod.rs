@@ -17,6 +17,7 @@ mod process;
 pub(crate) mod progress;
 mod reduce;
 mod schedule;
+mod slices;
 mod source;
 mod timeout;
 mod zipped;
@@ -38,6 +39,7 @@ pub use function::{Closure, Detach, MapFn, MethodFn};
 pub use iter::MapIter;
 #[cfg(feature = "process")]
 pub(crate) use process::ProcessBatches;
+pub use slices::{Chunks, ChunksMut, Windows, chunks, chunks_mut, windows};
 pub use source::{Items, PoolItems, Source};
 pub use timeout::TimedMap;
 pub use zipped::enumerate;
@@ -60,9 +62,25 @@ use process::ProcessRun;
 /// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
 /// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.
 ///
-/// `collect`, `for_each`, `reduce` and `sum` read ahead from an iterator other than a range `a..b` of integers: 1,024
-/// items, then twice as many each time, up to 65,536. If items come slowly, or depend on earlier results, iterate the
-/// map instead, with a [`buffer`](Self::buffer).
+/// # Which items workers take by index
+///
+/// `collect`, `for_each`, `reduce` and `sum` have two kinds of items. Those that each worker takes at its own place, as
+/// many at a time as it likes, cost no more than in a loop:
+///
+/// | in a loop | as items of a map |
+/// |---|---|
+/// | `v`, `v.iter()`, `v.iter_mut()` | `v`, `&v`, `&mut v` of vectors, slices and arrays; also `VecDeque` and `Box<[T]>` by value |
+/// | `a..b` | `a..b` of integers of up to 64 bits |
+/// | `v.chunks(n)`, `v.chunks_mut(n)`, `v.windows(n)` | [`chunks`]`(&v, n)`, [`chunks_mut`]`(&mut v, n)`, [`windows`]`(&v, n)` |
+/// | `a.iter().zip(b)` | [`zip`](crate::zip)`(&a, b)` of two of these; `b` may be `n..`, or a zip again |
+/// | `v.iter().enumerate()` | [`enumerate`]`(&v)`, the same as `zip(0.., &v)` |
+///
+/// Any other iterator is pulled on the calling thread, which reads ahead: 1,024 items, then twice as many each time, up
+/// to 65,536. That is as good for items that take a microsecond. The iterators in the left column are pulled, too, as
+/// nothing tells them from others. If items come slowly, or depend on earlier results, iterate the map instead, with a
+/// [`buffer`](Self::buffer).
+///
+/// A zip ends with the shorter of its parts. What the longer one has left is dropped when the map ends.
 ///
 /// # Examples
 ///

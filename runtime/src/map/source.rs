@@ -1,7 +1,7 @@
 //! [`Items`], the argument of `f::map`, and [`Source`], which gives a map its items.
 //!
-//! There are two kinds of source. Workers read an [`Indexed`] source (vectors, slices, ranges of integers, and zips of
-//! these) at their own offsets, and nothing is buffered. Any other iterator is pulled on the
+//! There are two kinds of source. Workers read an [`Indexed`] source (vectors, slices, pieces of slices, ranges of
+//! integers, and zips of these) at their own offsets, and nothing is buffered. Any other iterator is pulled on the
 //! calling thread only, one window at a time, so it need not be `Send` and may be longer than memory.
 
 use std::collections::VecDeque;
@@ -9,9 +9,12 @@ use std::ops::ControlFlow;
 
 use super::indexed::{BorrowedItems, CopiedItems, Indexed, OwnedItems};
 use super::integers::{Integers, integers};
+use super::slices::MutItems;
 
-/// A value that `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `VecDeque<T>`, ranges, and
-/// [`zip`](crate::zip)s of two of them for functions of two arguments.
+/// A value that `map` can take: any iterator, `Vec<T>`, arrays, `&Vec<T>`, `&[T]`, `&mut Vec<T>`, `&mut [T]`,
+/// `VecDeque<T>`, ranges, [`chunks`](crate::chunks), [`chunks_mut`](crate::chunks_mut) and [`windows`](crate::windows)
+/// of slices, and [`zip`](crate::zip)s of two of them for functions of two arguments. See [`Map`](crate::Map) for those
+/// that workers take by index.
 ///
 /// `A` is the function's argument. A reference to a sequence works for a function that takes `&T`, and for one that
 /// takes a `Copy` `T` by value. `M` only tells the implementations apart.
@@ -274,3 +277,20 @@ macro_rules! borrowed {
 borrowed!([T] Vec<T>);
 borrowed!([T][T]);
 borrowed!([T, const N: usize] [T; N]);
+
+macro_rules! borrowed_mutably {
+    ([$($generics:tt)*] $type:ty) => {
+        // Compile errors list few types; the vectors and slices above come first.
+        #[diagnostic::do_not_recommend]
+        impl<'a, $($generics)*> Items<&'a mut T, ByIndex> for &'a mut $type {
+            type Source = IndexedSource<MutItems<'a, T>>;
+
+            fn into_source(self) -> Self::Source {
+                IndexedSource(MutItems::new(self))
+            }
+        }
+    };
+}
+borrowed_mutably!([T] Vec<T>);
+borrowed_mutably!([T][T]);
+borrowed_mutably!([T, const N: usize] [T; N]);

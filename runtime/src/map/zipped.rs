@@ -18,9 +18,9 @@ use crate::sys::drop_all::DropSequence;
 /// ```
 /// use fanfold::{Pool, enumerate};
 ///
-/// let words = ["one", "two"];
-/// let lines: Vec<String> = Pool::cpu_default().map(enumerate(&words), |(n, word)| format!("{n}: {word}")).collect();
-/// assert_eq!(lines, ["0: one", "1: two"]);
+/// let mut heights = vec![0; 1_000];
+/// Pool::cpu_default().map(enumerate(&mut heights), |(n, height)| *height = n * n).for_each(drop);
+/// assert_eq!(heights[12], 144);
 /// ```
 pub const fn enumerate<I>(items: I) -> Zip<RangeFrom<usize>, I> {
     zip(0.., items)

@@ -14,7 +14,7 @@ pub struct Zip<A, B>(
 /// Puts two values side by side, to be cut at the same places, or mapped over in pairs.
 ///
 /// To be cut, both must have the same size. The pairs of a map end with the shorter one, as those of `Iterator::zip`,
-/// so one may be endless.
+/// so one may be endless. [`Map`](crate::Map) says when workers take them by index.
 ///
 /// # Examples
 ///
