@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fanfold_benches::{Contest, FANFOLD, Report};
 
+use crate::slices;
 use crate::ways::{LOOP, contest};
 
 pub(crate) fn run(report: &mut Report) {
@@ -28,6 +29,7 @@ pub(crate) fn run(report: &mut Report) {
         let numbers: Vec<u32> = (0..items).collect();
         vectorized(report, contest(format!("a hash of {items} integers"), numbers, |n: &u32| hash(*n)));
     }
+    slices::run(report);
 }
 
 fn against_best(report: &mut Report, contest: Contest<'_>) {

@@ -19,6 +19,7 @@ mod rows;
 mod scale;
 mod scans;
 mod skewed;
+mod slices;
 mod tasks;
 mod trees;
 mod ways;
@@ -50,7 +51,7 @@ const PARTS: [Part; 18] = [
     Part { name: "nested", about: "nested maps", run: Always(nested::run) },
     Part { name: "latency", about: "maps hot, and after 10 ms of idleness", run: Always(latency::run) },
     Part { name: "callers", about: "maps from 1 to 64 threads at once", run: Always(callers::run) },
-    Part { name: "bodies", about: "text, allocations and vectorised loops", run: Always(bodies::run) },
+    Part { name: "bodies", about: "text, allocations, vectorised loops, zips", run: Always(bodies::run) },
     Part {
         name: "trees",
         about: "recursive functions: the sum of a tree, Fibonacci, quicksort",
