@@ -25,7 +25,7 @@
 //! - [`Task`] is a submitted call: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop it, which
 //!   detaches it.
 //! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that
-//!   borrow.
+//!   borrow. [`join`] runs two closures, as rayon's does: it is the form for recursion.
 //! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
 //!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, with a bounded number of
 //!   items in flight.
@@ -110,6 +110,7 @@ pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
 pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
+pub use pool::fork_join::join;
 pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Pending, Pool, Stats};
 #[cfg(feature = "process")]

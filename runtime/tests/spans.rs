@@ -79,3 +79,24 @@ fn a_submitted_future_is_polled_in_the_span_of_its_caller() {
     let request = info_span!("request");
     assert_eq!(request.in_scope(async_span::submit).join().unwrap(), ["request", "request"]);
 }
+
+#[test]
+fn both_halves_of_a_join_run_in_the_span_of_the_caller() {
+    subscribe();
+    let pool = Pool::cpu("halves").threads(2).build().expect("threads start");
+    // The halves meet, so they run on two threads.
+    let meet = || {
+        let both = std::sync::Barrier::new(2);
+        let half = || {
+            both.wait();
+            here()
+        };
+        fanfold::join(half, half)
+    };
+    let inside = ("request".to_owned(), "request".to_owned());
+    let task = pool.submit(move || info_span!("request").in_scope(meet));
+    assert_eq!(task.join().unwrap(), inside);
+    let outside = ("none".to_owned(), "none".to_owned());
+    assert_eq!(pool.submit(meet).join().unwrap(), outside, "the threads leave the span");
+    assert_eq!(info_span!("request").in_scope(|| fanfold::join(here, here)), inside);
+}

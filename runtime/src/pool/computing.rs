@@ -48,6 +48,12 @@ pub(super) fn mark_blocked() -> ComputingGuard<'static> {
     ComputingGuard::set(None)
 }
 
+/// Whether this thread computes in a map.
+#[inline]
+pub(super) fn is_computing() -> bool {
+    !COUNTED_IN.get().is_null()
+}
+
 /// In a forked child: no other thread exists.
 #[cfg(all(unix, not(miri)))]
 pub(super) fn forget_parent() {

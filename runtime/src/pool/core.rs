@@ -41,6 +41,9 @@ pub(crate) struct Core {
     /// [`fork::count`] when the threads were started.
     pub(super) forks: u32,
     pub(super) load: Load,
+    /// Whether the resident worker of a cpu pool is parked, and was not woken. Read at every `join`, so it is apart from
+    /// what pushes write.
+    pub(super) resident_parked: AtomicBool,
     /// Called by the timer thread to spawn threads again that could not be spawned.
     pub(super) retry_timer: Arc<RetryTimer>,
     /// The idle worker processes.
@@ -85,6 +88,7 @@ impl Core {
             frame_pool: TryOnceLock::new(),
             forks: fork::generation(),
             load: Load::new(spec.kind == Kind::Frame || (spec.default && spec.kind == Kind::Cpu)),
+            resident_parked: AtomicBool::new(false),
             retry_timer: RetryTimer::new(core),
             #[cfg(feature = "process")]
             process_slots: process::IdleSlots::new(process::WorkerLimits {
@@ -203,6 +207,11 @@ impl Core {
         let blocks = usize::from(current_worker::is_worker_of(self));
         let spares = (state.blocked + blocks).min(state.max_spares);
         idle > 0 || rayon || state.threads < self.threads + spares + state.written_off
+    }
+
+    /// Whether a job could begin now.
+    pub(super) fn has_free_permit(&self) -> bool {
+        self.queue.lock().has_permit()
     }
 
     /// Whether idle workers hold resources that are released after a while: worker processes.

@@ -16,6 +16,7 @@
 //! | `load.rs`, `computing.rs` | whether a map wakes helpers, and how many threads compute |
 //! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
 //! | `block_in_place.rs`, `runtime_wait.rs` | blocking a thread of an async runtime |
+//! | `fork_join.rs` | [`join`](fork_join::join): two closures, as rayon's `join` |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
 //! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the caller's `tracing` span |
@@ -33,6 +34,7 @@ mod cpu;
 mod current_worker;
 #[cfg(all(unix, not(miri)))]
 mod fork_handlers;
+pub(crate) mod fork_join;
 #[cfg(feature = "polars")]
 mod frame_pool;
 pub(crate) mod handle;
@@ -69,9 +71,11 @@ pub use stats::Stats;
 
 pub(crate) use self::core::{Core, CoreRef};
 pub(crate) use computing::ComputingGuard;
+#[cfg(feature = "process")]
+pub(crate) use current_worker::blocking_section_until;
 pub(crate) use current_worker::{
-    blocking_section, blocking_section_until, is_cancelled_here, is_worker, mark_cpu_work, park_until, run_as_worker,
-    run_claimed, wait_until, wait_until_deadline, with_permit,
+    blocking_section, is_cancelled_here, is_worker, mark_cpu_work, park_until, run_as_worker, run_claimed, wait_until,
+    wait_until_deadline, with_permit,
 };
 #[cfg(feature = "process")]
 pub(crate) use job::PreparedJob;

@@ -16,6 +16,16 @@ impl CallerSpan {
         }
     }
 
+    /// Whether there is no span.
+    #[cfg_attr(not(feature = "tracing"), allow(clippy::unused_self, reason = "spans need the feature"))]
+    #[inline]
+    pub(crate) fn is_none(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return self.span.is_none();
+        #[cfg(not(feature = "tracing"))]
+        true
+    }
+
     /// Enters the span on this thread until the guard is dropped.
     pub(crate) fn enter(&self) -> EnteredSpan<'_> {
         EnteredSpan {

@@ -26,7 +26,6 @@ impl CurrentTask {
     }
 
     /// Makes the thread run no task.
-    #[cfg(feature = "process")]
     pub(crate) fn none() -> Self {
         Self { before: CURRENT.replace(std::ptr::null()) }
     }
@@ -36,6 +35,39 @@ impl Drop for CurrentTask {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.before);
+    }
+}
+
+/// The task that the caller of a parallel section runs, for the threads that help it.
+#[derive(Clone, Copy)]
+pub(crate) struct CallerTask(*const AtomicU32);
+
+// SAFETY: the state word is atomic. It is used through `enter` alone, whose contract keeps it alive.
+unsafe impl Send for CallerTask {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for CallerTask {}
+
+impl CallerTask {
+    /// The task that this thread runs, if any.
+    #[inline]
+    pub(crate) fn here() -> Self {
+        Self(CURRENT.get())
+    }
+
+    /// Whether the thread runs no task.
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Makes it the current task of this thread, until the guard is dropped.
+    ///
+    /// # Safety
+    ///
+    /// The frame that called [`here`](Self::here) does not return before the guard is dropped.
+    #[inline]
+    pub(crate) unsafe fn enter(self) -> CurrentTask {
+        CurrentTask { before: CURRENT.replace(self.0) }
     }
 }
 
@@ -77,7 +109,8 @@ pub(crate) fn current_task_key() -> Option<usize> {
 pub fn cancelled() -> bool {
     let state = CURRENT.get();
     // SAFETY: it is null, or `CurrentTask::enter` set it from a reference to the state word of a slot that a frame
-    // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns.
+    // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns. A thread
+    // that helps such a frame has it from `CallerTask::enter`, by whose contract that frame is still there.
     let state = unsafe { state.as_ref() };
     state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP_REQUESTED != 0) || pool::is_cancelled_here()
 }

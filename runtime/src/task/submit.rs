@@ -11,6 +11,9 @@ use crate::pool::Pool;
 impl Pool {
     /// Runs a closure on this pool.
     ///
+    /// A task costs a queue entry and a handle, some hundred nanoseconds. A recursion that divides its work makes many
+    /// small parts: there [`join`](crate::join) costs a tenth of that.
+    ///
     /// # Panics
     ///
     /// If this is a static pool whose first use fails: it has `threads(0)`, or no thread can be started (a later use

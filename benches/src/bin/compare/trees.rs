@@ -9,6 +9,8 @@ use crate::ways::{CHILI, LOOP, RAYON};
 
 const WITH_CUT: &str = "fanfold, with a cutoff";
 const RAYON_CUT: &str = "rayon, with a cutoff";
+const JOINED: &str = "fanfold::join";
+const JOINED_CUT: &str = "fanfold::join, with a cutoff";
 const SUBMITTED: &str = "fanfold, submit and join";
 
 pub(crate) fn run(report: &mut Report) {
@@ -19,6 +21,7 @@ pub(crate) fn run(report: &mut Report) {
         let contest = Contest::new(format!("the sum of a tree of {} nodes", (1 << depth) - 1))
             .with(LOOP, || sum_in_loop(&tree))
             .with(FANFOLD, || sum(&tree))
+            .with(JOINED, || sum_by_join(&tree))
             .with(RAYON, || sum_by_rayon(&tree))
             .with(CHILI, || sum_by_chili(&tree, &mut chili::Scope::global()));
         compare(report, contest);
@@ -29,6 +32,8 @@ pub(crate) fn run(report: &mut Report) {
             .with(LOOP, || fib_in_loop(n))
             .with(FANFOLD, || fib(n))
             .with(WITH_CUT, || fib_cut(n))
+            .with(JOINED, || fib_by_join(n, 2))
+            .with(JOINED_CUT, || fib_by_join(n, CUT))
             .with(SUBMITTED, || fib_submitted(n))
             .with(RAYON, || fib_by_rayon(n, 2))
             .with(RAYON_CUT, || fib_by_rayon(n, CUT))
@@ -47,6 +52,8 @@ pub(crate) fn run(report: &mut Report) {
             .with(LOOP, || copy(&sort_in_loop))
             .with(FANFOLD, || copy(&|numbers| sort(numbers)))
             .with(WITH_CUT, || copy(&|numbers| sort_cut(numbers)))
+            .with(JOINED, || copy(&|numbers| sort_by_join(numbers, SMALL)))
+            .with(JOINED_CUT, || copy(&|numbers| sort_by_join(numbers, LONG)))
             .with(RAYON, || copy(&|numbers| sort_by_rayon(numbers, SMALL)))
             .with(RAYON_CUT, || copy(&|numbers| sort_by_rayon(numbers, LONG)))
             .with(CHILI, || copy(&|numbers| sort_by_chili(numbers, &mut chili::Scope::global())));
@@ -83,6 +90,12 @@ fn sum(node: &Node) -> u64 {
 
 fn sum_in_loop(node: &Node) -> u64 {
     node.value + node.children.as_ref().map_or(0, |children| children.iter().map(sum_in_loop).sum())
+}
+
+fn sum_by_join(node: &Node) -> u64 {
+    let Some(children) = &node.children else { return node.value };
+    let (left, right) = fanfold::join(|| sum_by_join(&children[0]), || sum_by_join(&children[1]));
+    node.value + left + right
 }
 
 fn sum_by_rayon(node: &Node) -> u64 {
@@ -124,6 +137,14 @@ fn fib_submitted(n: u64) -> u64 {
 fn fib_in_loop(n: u64) -> u64 {
     // `black_box` prevents the compiler from turning one of the calls into a loop.
     if n < 2 { n } else { std::hint::black_box(fib_in_loop(n - 1)) + fib_in_loop(n - 2) }
+}
+
+fn fib_by_join(n: u64, cut: u64) -> u64 {
+    if n < cut {
+        return fib_in_loop(n);
+    }
+    let (a, b) = fanfold::join(|| fib_by_join(n - 1, cut), || fib_by_join(n - 2, cut));
+    a + b
 }
 
 fn fib_by_rayon(n: u64, cut: u64) -> u64 {
@@ -168,6 +189,15 @@ fn sort_in_loop(numbers: &mut [u64]) {
     if let Some((left, right)) = partition(numbers) {
         sort_in_loop(left);
         sort_in_loop(right);
+    }
+}
+
+fn sort_by_join(numbers: &mut [u64], cut: usize) {
+    if numbers.len() <= cut {
+        return sort_in_loop(numbers);
+    }
+    if let Some((left, right)) = partition(numbers) {
+        fanfold::join(|| sort_by_join(left, cut), || sort_by_join(right, cut));
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::pool::job::JobEnd;
 use crate::pool::queue::sleepers::WAKE_FANOUT;
 use crate::pool::queue::state::State;
-use crate::pool::{Core, blocking, spawn};
+use crate::pool::{Core, blocking, current_worker, spawn};
 use crate::sys::park;
 
 /// How long a thread that has computed a share of a map spins for the next one.
-const SPIN_FOR_MORE: Duration = Duration::from_micros(50);
+pub(crate) const SPIN_FOR_MORE: Duration = Duration::from_micros(50);
 
 /// Wakes workers for queued jobs that have a free permit: the resident worker first, then free threads of rayon's, then
 /// spare threads, which are parked or spawned.
@@ -65,6 +65,8 @@ pub(crate) fn mark_serving() -> bool {
 /// Runs an injected request on a thread of rayon's.
 fn run_injected(core: &Arc<Core>) {
     let before = mark_serving();
+    // While the request is counted as injected, so that no spare thread is spawned for its job.
+    let _waiting = current_worker::without_waiting_permit();
     let mut state = core.queue.lock();
     state.injected -= 1;
     state.rayon_serving += usize::from(!before);

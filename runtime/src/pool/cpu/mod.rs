@@ -51,6 +51,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 fn on_thread_start(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
         current_worker::enter(&core);
+        current_worker::enter_rayon();
         core.on_start();
         if index == 0 {
             resident::run(&core);

@@ -10,14 +10,17 @@
 //! it parks, and now and then while others serve the queue. So work that a task has left behind in rayon may wait up to
 //! a minute for this thread: a broadcast, or any work where this is the only free thread.
 
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::inject;
+use super::inject::{self, SPIN_FOR_MORE};
 use crate::pool::Core;
 use crate::pool::idle::IdlePolicy;
 use crate::pool::queue::state::{ResidentState, State};
 use crate::sys::clock::Moment;
+use crate::sys::park;
 
 /// The first pause between two polls of rayon while others serve the queue. It doubles each time.
 const FIRST_POLL: Duration = Duration::from_millis(1);
@@ -63,9 +66,10 @@ fn wait_for_work<'a>(
         state.rayon_spinning -= 1;
     }
     let mut pause = FIRST_POLL;
+    let mut expects_work = false;
     while !state.is_ready() && !has_ended(&state) {
         drop(state);
-        if run_rayon_work() {
+        if run_rayon_work(core, expects_work) {
             pause = FIRST_POLL;
         }
         state = core.queue.lock();
@@ -75,8 +79,10 @@ fn wait_for_work<'a>(
         let is_served = state.rayon_serving + state.injected > 0;
         pause = if is_served { pause.min(MAX_POLL_BUSY) } else { pause.max(MIN_POLL_IDLE) };
         state.resident = ResidentState::Parked;
+        core.resident_parked.store(true, Ordering::Relaxed);
         let parked_at = Moment::now();
         state = core.queue.resident.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        expects_work = !core.resident_parked.swap(false, Ordering::Relaxed);
         if state.resident == ResidentState::Active {
             // It was woken for a job.
             state.woken -= 1;
@@ -88,11 +94,46 @@ fn wait_for_work<'a>(
     state
 }
 
-/// Runs the work that rayon has for this thread; returns whether there was any.
-fn run_rayon_work() -> bool {
-    let mut found = false;
-    while rayon::yield_now() == Some(rayon::Yield::Executed) {
-        found = true;
+impl Core {
+    /// Wakes the resident worker if it is parked: rayon has work that it may steal.
+    #[inline]
+    pub(crate) fn wake_resident_to_steal(&self) {
+        if self.resident_parked.load(Ordering::Relaxed) {
+            self.wake_parked_resident();
+        }
     }
-    found
+
+    #[cold]
+    fn wake_parked_resident(&self) {
+        // Under the lock, which the resident worker holds until it waits: so it is notified once, and then.
+        let state = self.queue.lock();
+        let is_parked = self.resident_parked.swap(false, Ordering::Relaxed);
+        drop(state);
+        if is_parked {
+            self.queue.resident.notify_one();
+        }
+    }
+}
+
+/// Runs the work that rayon has for this thread; returns whether there was any. A thread that has stolen a part of a
+/// job, or was woken to steal one, spins for the next part for a while: each is woken for otherwise.
+fn run_rayon_work(core: &Core, expects_work: bool) -> bool {
+    let steal = || rayon::yield_now() == Some(rayon::Yield::Executed);
+    let mut found = false;
+    let mut spins = expects_work;
+    loop {
+        while steal() {
+            spins = true;
+        }
+        if !spins {
+            return found;
+        }
+        (found, spins) = (true, false);
+        let stolen = Cell::new(false);
+        park::spin_for(SPIN_FOR_MORE, || {
+            stolen.set(steal());
+            stolen.get() || core.queue.has_queued_jobs()
+        });
+        spins |= stolen.get();
+    }
 }

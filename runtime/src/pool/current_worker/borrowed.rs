@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BlockingSection, CORE, DOES_CPU_WORK, IN_JOB, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_inside};
+use super::{BlockingSection, CORE, DOES_CPU_WORK, IN_JOB, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_inside, own_cpu_pool};
 use crate::pool::Core;
 use crate::pool::queue::permit::{Overdraw, Permit, PermitState};
 
@@ -38,6 +38,7 @@ fn on_borrowed_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T
     }
     let section = BlockingSection::enter(Overdraw::Never);
     let borrowed = BorrowedPermit {
+        own_cpu_pool_before: own_cpu_pool::leave(),
         core_before: CORE.with(|cell| cell.replace(Some(Arc::clone(core)))),
         permit_before: PERMIT.with(|cell| cell.take()),
         in_job_before: IN_JOB.replace(true),
@@ -54,6 +55,7 @@ fn on_borrowed_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T
 /// A permit of another pool, under which the current thread is that pool's worker. When dropped it goes back, and the
 /// thread is what it was before.
 struct BorrowedPermit {
+    own_cpu_pool_before: *const Core,
     core_before: Option<Arc<Core>>,
     permit_before: Option<Arc<Permit>>,
     in_job_before: bool,
@@ -74,6 +76,7 @@ impl Drop for BorrowedPermit {
         IN_JOB.set(self.in_job_before);
         drop(PERMIT.with(|cell| cell.replace(self.permit_before.take())));
         drop(CORE.with(|cell| cell.replace(before)));
+        own_cpu_pool::restore(self.own_cpu_pool_before);
         drop(self.section.take());
     }
 }

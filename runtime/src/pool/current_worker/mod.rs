@@ -1,6 +1,8 @@
 //! The pool that the current thread works for, and [`blocking_section`], in which a worker gives its permit back.
 
 mod borrowed;
+mod own_cpu_pool;
+mod stolen;
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -8,14 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::Core;
 use super::block_in_place;
 use super::computing::{self, ComputingGuard};
 use super::queue::permit::{Overdraw, Permit};
+use super::{Core, Kind};
 use crate::error::panics;
 use crate::sys::park;
 
 pub(crate) use borrowed::{run_as_worker, run_claimed};
+pub(super) use own_cpu_pool::{enter_rayon, is_on_own_cpu_pool, wake_resident_to_steal};
+pub(crate) use stolen::{StolenWork, without_waiting_permit};
 
 /// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and
 /// call pools. [`exit`] takes its content out.
@@ -54,6 +58,7 @@ pub(super) fn enter(core: &Arc<Core>) {
 /// The current thread is no worker from here on: the destructors of its thread-locals run as on any other thread.
 pub(super) fn exit() {
     POOL_ID.set(0);
+    own_cpu_pool::leave();
     DOES_CPU_WORK.set(false);
     panics::set_worker(false);
     drop(CORE.with(|cell| cell.take()));
@@ -63,6 +68,7 @@ pub(super) fn exit() {
 #[cfg(all(unix, not(miri)))]
 pub(super) fn forget_parent() {
     POOL_ID.set(0);
+    own_cpu_pool::leave();
     IN_JOB.set(false);
     TAKES_NEXT_JOB.set(false);
     IS_ANNOUNCED.set(false);
@@ -81,6 +87,14 @@ pub(super) fn is_worker_of(core: &Core) -> bool {
 #[inline]
 pub(super) fn is_own_worker_of(core: &Core) -> bool {
     is_worker_of(core) && OWN_POOL_ID.get() == core.id
+}
+
+/// The cpu pool whose worker this thread is.
+pub(super) fn cpu_pool() -> Option<Arc<Core>> {
+    if !is_worker() {
+        return None;
+    }
+    CORE.with(|core| core.borrow().as_ref().filter(|core| core.kind == Kind::Cpu).cloned())
 }
 
 /// Whether the current thread is a worker of any pool. A thread that runs the last destructors of its thread-locals is
