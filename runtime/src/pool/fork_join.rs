@@ -23,8 +23,8 @@ use crate::task::cancel::{CallerTask, CurrentTask};
 /// Both halves run in the caller's `tracing` span (feature `tracing`), and see [`cancelled()`](crate::cancelled) of the
 /// caller's task.
 ///
-/// Both run in turn on the calling thread with `FANFOLD_SERIAL=1`, in a forked child, and on any other thread than the
-/// pool's once the default cpu pool is closed.
+/// Both run in turn on the calling thread with `FANFOLD_SERIAL=1`; in a forked child; inside of a map, while the map's
+/// threads keep all cores busy; and on any other thread than the pool's once the default cpu pool is closed.
 ///
 /// # Panics
 ///
