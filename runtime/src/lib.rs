@@ -108,7 +108,7 @@ pub use frame::{
 #[cfg(feature = "polars-lazy")]
 pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
-pub use map::{Collect, Items, Map, MapIter, PoolItems, TimedMap};
+pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
 pub use pool::fork_join::join;
 pub use pool::shutdown::shutdown;

@@ -232,22 +232,6 @@ impl<F, K> CollectRun<'_, F, K> {
         source.visit(&mut visitor);
         if visitor.is_abandoned { Err(Abandoned) } else { Ok(visitor.values.map(DropEach::into_vec)) }
     }
-
-    /// As [`collect`](Self::collect), for the items of one window.
-    #[track_caller]
-    pub(super) fn collect_window<A, R, T, E>(
-        &self,
-        items: impl Indexed<Item = A>,
-        _: CallProof<A, R>,
-    ) -> Result<Vec<T>, E>
-    where
-        F: Fn(A) -> R + Sync,
-        K: Fn(R) -> Result<T, E> + Sync,
-    {
-        let mut visitor = CollectVisitor::new(self);
-        let _ = visitor.window(items);
-        visitor.finish()
-    }
 }
 
 impl<A, R, F, K, T, E> WindowVisitor<A> for CollectVisitor<'_, '_, F, K, T, E>

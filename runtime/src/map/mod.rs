@@ -1,13 +1,17 @@
-//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce` or `sum`,
-//! or iterated. `README.md` describes how one runs.
+//! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce`, `sum`
+//! or `fold`, or iterated. `README.md` describes how one runs.
 
+mod accumulator_blocks;
 mod batches;
+mod block_fold;
 mod collect;
 mod first_error;
+mod fold;
 mod function;
 mod indexed;
 mod integers;
 mod iter;
+mod merge_tree;
 pub(crate) mod method;
 mod on_pool;
 mod options;
@@ -33,6 +37,7 @@ use method::{Method, SharedReceiver};
 use progress::Bar;
 
 pub use collect::Collect;
+pub use fold::MapFold;
 #[cfg(feature = "process")]
 pub(crate) use function::BatchFn;
 pub use function::{Closure, Detach, MapFn, MethodFn};
@@ -45,7 +50,6 @@ pub use timeout::TimedMap;
 pub use zipped::enumerate;
 
 pub(crate) use collect::CollectRun;
-#[cfg(feature = "polars")]
 pub(crate) use collect::panic_pool_closed;
 pub(crate) use schedule::{Grain, MapWorkers};
 
@@ -57,7 +61,7 @@ use process::ProcessRun;
 /// does [`Pool::map`](crate::Pool::map).
 ///
 /// A map is lazy. It runs when it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
-/// [`reduce`](Self::reduce) or [`sum`](Self::sum), or iterated. Results come in input order.
+/// [`reduce`](Self::reduce), [`sum`](Self::sum) or [`fold`](Self::fold), or iterated. Results come in input order.
 ///
 /// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
 /// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.

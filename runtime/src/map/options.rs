@@ -11,7 +11,7 @@ where
     ///
     /// It takes fewer where there are fewer. An iterator other than a range `a..b` of integers is limited to the items
     /// read ahead. A map that is iterated with a [`buffer`](Self::buffer) is limited to the buffer divided by twice the
-    /// number of workers, so that each worker has some. `reduce` and `sum` have blocks of their own.
+    /// number of workers, so that each worker has some. `reduce`, `sum` and `fold` have blocks of their own.
     ///
     /// # Examples
     ///
@@ -34,7 +34,7 @@ where
     /// Cuts the items into `chunks` balanced chunks.
     ///
     /// The length of an iterator other than a range `a..b` of integers is not known, so each part that is read ahead is
-    /// cut into `chunks` chunks. This changes nothing when the map is iterated, nor for `reduce` and `sum`.
+    /// cut into `chunks` chunks. This changes nothing when the map is iterated, nor for `reduce`, `sum` and `fold`.
     ///
     /// # Panics
     ///

@@ -93,8 +93,16 @@ pub trait WindowVisitor<A> {
     fn max_window(&self) -> usize {
         usize::MAX
     }
+    /// The most items in a window that is pulled from an iterator: a power of two.
+    fn max_read_ahead(&self) -> usize {
+        LAST_WINDOW
+    }
     /// Runs the map on the items of one window.
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
+    /// As [`window`](Self::window), for items that were pulled from an iterator, which may have more.
+    fn pulled_window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
+        self.window(items)
+    }
 }
 
 /// Any iterator.
@@ -136,20 +144,23 @@ impl<I: Iterator> Source for IterSource<I> {
     }
 }
 
-/// The first window of an iterator. Each window is twice as long as the one before, up to [`LAST_WINDOW`].
+/// The first window of an iterator. Each later window is as long as all before it together, up to
+/// [`WindowVisitor::max_read_ahead`]: so windows begin at powers of two, and at multiples of the longest window.
 const FIRST_WINDOW: usize = 1 << 10;
-const LAST_WINDOW: usize = 1 << 16;
+/// The longest window by default.
+pub(super) const LAST_WINDOW: usize = 1 << 16;
 
 /// Passes the items of an iterator to `visitor`, in windows that are read ahead.
 pub(super) fn visit_pulled<I: Iterator>(mut items: I, visitor: &mut impl WindowVisitor<I::Item>) {
-    let mut size = FIRST_WINDOW;
+    let (mut size, mut pulled) = (FIRST_WINDOW, 0);
     loop {
         let window: Vec<_> = items.by_ref().take(size).collect();
         let last = window.len() < size;
-        if visitor.window(OwnedItems::new(window)).is_break() || last {
+        if visitor.pulled_window(OwnedItems::new(window)).is_break() || last {
             return;
         }
-        size = (size * 2).min(LAST_WINDOW);
+        pulled += size;
+        size = pulled.min(visitor.max_read_ahead());
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The other parts call everything many times and measure warm pools. A command-line program calls each map once.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ enum Case {
     OwnPool { items: u64, cost: u64 },
     /// Sums of pairs of so many numbers.
     Zip { items: u64 },
+    /// Counts of so many items by so many keys, in a map.
+    Count { items: u64, keys: u64 },
     /// The sizes of all files below a folder, one map per folder.
     Walk,
     /// Items that come one by one from another thread, 20 ms apart: the time until the first one runs.
@@ -39,6 +42,7 @@ impl Case {
             Self::Map { .. } => "map",
             Self::OwnPool { .. } => "own-pool",
             Self::Zip { .. } => "zip",
+            Self::Count { .. } => "count",
             Self::Walk => "walk",
             Self::SlowProducer { .. } => "slow-producer",
         }
@@ -51,16 +55,18 @@ impl Case {
                 format!("first map on a pool built for it: {items} items of {:?}", nanoseconds(cost))
             }
             Self::Zip { items } => format!("first map of a process: {items} pairs of f32"),
+            Self::Count { items, keys } => format!("first fold of a process: {items} items counted by {keys} keys"),
             Self::Walk => "first walk of a folder tree: a map per folder".to_owned(),
             Self::SlowProducer { items } => format!("first item of {items} that a thread sends 20 ms apart"),
         }
     }
 
-    /// The numbers that the child needs: items and the steps of each.
+    /// The numbers that the child needs: items, and the steps of each or the number of keys.
     fn numbers(&self) -> (u64, u64) {
         match *self {
             Self::Map { items, cost } | Self::OwnPool { items, cost } => (items, steps(cost)),
             Self::Zip { items } | Self::SlowProducer { items } => (items, 0),
+            Self::Count { items, keys } => (items, keys),
             Self::Walk => (0, 0),
         }
     }
@@ -93,7 +99,13 @@ fn cases() -> Vec<Case> {
     ];
     let maps = maps.into_iter().map(|(items, cost)| Case::Map { items, cost });
     let own = [Case::OwnPool { items: 4, cost: 100 * MS }, Case::OwnPool { items: 1_000, cost: MS / 10 }];
-    let others = [Case::Zip { items: 4_000_000 }, Case::Walk, Case::SlowProducer { items: 5 }];
+    let others = [
+        Case::Zip { items: 4_000_000 },
+        Case::Count { items: 1_000_000, keys: 1_000 },
+        Case::Count { items: 1_000_000, keys: 100_000 },
+        Case::Walk,
+        Case::SlowProducer { items: 5 },
+    ];
     maps.chain(own).chain(others).collect()
 }
 
@@ -154,6 +166,7 @@ pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> 
             let (left, right) = (numbers(items), numbers(items));
             timed(|| sums(&left, &right, &way))
         }
+        "count" => timed(|| assert_eq!(counts(items, steps, &way).values().sum::<u64>(), items)),
         "walk" => timed(|| assert_eq!(walk(&folder, &way), (FOLDERS * FILES * 100) as u64)),
         _ => first_item(items, &way),
     };
@@ -199,6 +212,26 @@ fn sums(left: &[f32], right: &[f32], way: &str) -> Vec<f32> {
         LOOP => left.iter().zip(right).map(|(a, b)| a + b).collect(),
         RAYON => left.par_iter().zip(right).map(|(a, b)| a + b).collect(),
         _ => Pool::cpu_default().map(zip(left, right), |(a, b): (&f32, &f32)| a + b).collect(),
+    }
+}
+
+type Counts = HashMap<u64, u64>;
+
+/// How many items have each key.
+fn counts(items: u64, keys: u64, way: &str) -> Counts {
+    let key = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20) % keys;
+    let count = |mut counts: Counts, key: u64| {
+        *counts.entry(key).or_default() += 1;
+        counts
+    };
+    let merge = |mut all: Counts, more: Counts| {
+        more.into_iter().for_each(|(key, count)| *all.entry(key).or_default() += count);
+        all
+    };
+    match way {
+        LOOP => (0..items).map(key).fold(Counts::new(), count),
+        RAYON => (0..items).into_par_iter().map(key).fold(Counts::new, count).reduce(Counts::new, merge),
+        _ => Pool::cpu_default().map(0..items, key).fold(Counts::new, count).reduce(merge),
     }
 }
 

@@ -1,0 +1,244 @@
+//! Deterministic folds: the items are cut into blocks by their index alone, each block is folded from the left, and the
+//! results of the blocks are merged in a tree of fixed shape.
+
+use std::any::type_name;
+use std::convert::Infallible;
+use std::mem::needs_drop;
+use std::ops::{ControlFlow, Range};
+
+use super::indexed::Indexed;
+use super::merge_tree::MergeTree;
+use super::output::MapOutput;
+#[cfg(feature = "process")]
+use super::process::ProcessRun;
+use super::progress::Bar;
+use super::schedule::{RunPlan, run_blocks};
+use super::source::{Source, WindowVisitor};
+use super::{Grain, Map, MapFn, MapWorkers, panic_pool_closed};
+use crate::sys::drop_all::DropEach;
+use crate::task::send_proof::AssertSend;
+
+/// The fold of a map's results `R`. A trait, so that the loop over a block is compiled for each fold.
+pub(super) trait BlockFold<R>: Sync {
+    /// The result of a block. It may be sent to another thread if results of the function may be.
+    type Folded;
+    /// Whether results of blocks are merged on the workers, in a tree. Otherwise the caller merges them in order, which
+    /// is faster where merging costs some nanoseconds.
+    const MERGED_ON_WORKERS: bool;
+    /// The most items in a window. The bounds of a window's blocks are stored.
+    const MAX_WINDOW: usize;
+    /// The most items in a window that is pulled from an iterator: several of the longest blocks.
+    const MAX_READ_AHEAD: usize;
+    /// The length of the block that begins at item `start`, which is the first item of a block; `of` is the number of
+    /// items, if it is known.
+    fn block_len(&self, start: usize, of: Option<usize>) -> usize;
+    /// Folds the results of a block.
+    fn fold(&self, results: impl Iterator<Item = R>) -> Self::Folded;
+    /// Merges the results of two neighbours, blocks or trees of blocks.
+    fn merge(&self, left: Self::Folded, right: Self::Folded) -> Self::Folded;
+}
+
+impl<S, F, A> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
+    /// The merged result of all blocks; `None` if there are no items.
+    #[track_caller]
+    pub(super) fn fold_blocks<G: BlockFold<F::Out>>(self, fold: &G) -> Option<G::Folded> {
+        let bar = Bar::new(self.label, self.source.count());
+        let mut visitor = FoldVisitor {
+            workers: MapWorkers::of(&self.core, self.options.own_worker),
+            function: &self.function,
+            fold,
+            bar: bar.as_ref(),
+            items: 0,
+            blocks: 0,
+            tree: MergeTree::new(),
+            results: DropEach(Vec::new()),
+            is_abandoned: false,
+        };
+        self.source.visit(&mut visitor);
+        if visitor.is_abandoned {
+            panic_pool_closed(self.name, &self.core);
+        }
+        let FoldVisitor { tree, results, .. } = visitor;
+        let merge = |left, right| fold.merge(left, right);
+        tree.into_merged(&merge).or_else(|| results.into_vec().into_iter().reduce(merge))
+    }
+}
+
+/// Folds the blocks of one window after the other.
+struct FoldVisitor<'a, F, G, T> {
+    workers: MapWorkers<'a>,
+    function: &'a F,
+    fold: &'a G,
+    bar: Option<&'a Bar>,
+    /// The numbers of items and of blocks in earlier windows.
+    items: usize,
+    blocks: usize,
+    tree: MergeTree<T>,
+    /// The results of blocks that are not merged in the tree.
+    results: DropEach<T>,
+    /// Whether the pool was closed before all items had run.
+    is_abandoned: bool,
+}
+
+impl<A, F, G> WindowVisitor<A> for FoldVisitor<'_, F, G, G::Folded>
+where
+    F: MapFn<A>,
+    G: BlockFold<F::Out>,
+{
+    fn max_window(&self) -> usize {
+        G::MAX_WINDOW
+    }
+
+    fn max_read_ahead(&self) -> usize {
+        G::MAX_READ_AHEAD
+    }
+
+    fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
+        let len = items.len();
+        self.run(items, Some(len))
+    }
+
+    fn pulled_window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
+        self.run(items, None)
+    }
+}
+
+impl<F, G, T> FoldVisitor<'_, F, G, T> {
+    /// Folds the items of one window, of a source that has `of` items.
+    fn run<A, S>(&mut self, items: S, of: Option<usize>) -> ControlFlow<()>
+    where
+        S: Indexed<Item = A>,
+        F: MapFn<A>,
+        G: BlockFold<F::Out, Folded = T>,
+    {
+        let Self { workers, function, fold, bar, .. } = *self;
+        let mut cuts = Vec::with_capacity(items.len().min(64) + 1);
+        cuts.push(0);
+        let mut start = 0;
+        while start < items.len() {
+            start = (start + fold.block_len(self.items + start, of)).min(items.len());
+            cuts.push(start);
+        }
+        let first_block = self.blocks;
+        self.items += items.len();
+        self.blocks += cuts.len() - 1;
+        let merge = |left, right| fold.merge(left, right);
+        #[cfg(feature = "process")]
+        if let Some(function) = function.process_batches() {
+            let accept = Ok::<F::Out, Infallible>;
+            let run = ProcessRun { core: workers.core, function, grain: Grain::Adaptive, bar, accept };
+            let Ok(results) = run.collect_window(items);
+            let mut results = results.into_iter();
+            let mut lengths = cuts.windows(2).map(|cut| cut[1] - cut[0]);
+            let mut block = || fold.fold(results.by_ref().take(lengths.next().unwrap_or(0)));
+            if G::MERGED_ON_WORKERS {
+                self.tree.add(first_block..self.blocks, block, &merge);
+            } else {
+                self.results.0.extend((first_block..self.blocks).map(|_| block()));
+            }
+            return ControlFlow::Continue(());
+        }
+        let blocks = BlockedItems { cuts, items };
+        let output = MapOutput::new(if G::MERGED_ON_WORKERS { 0 } else { blocks.count() });
+        // SAFETY: by the function's own proof items and results may cross threads, and so may the blocks' results by
+        // the contract of `BlockFold`. Shared through `get`, each thread takes its own blocks, writes the elements of
+        // its own blocks, and reaches the results of others under the lock of the tree.
+        let shared = unsafe { AssertSend::new((&blocks, &self.tree, &output)) };
+        let body = |indexes: Range<usize>| {
+            let (blocks, tree, output) = *shared.get();
+            // SAFETY: `run_blocks` passes each block once, to `body` or to `discard`.
+            let mut input = unsafe { blocks.take(indexes.clone()) };
+            let block = |items: S::Iter<'_>| fold.fold(items.map(|item| function.call(item)));
+            if G::MERGED_ON_WORKERS {
+                let numbers = first_block + indexes.start..first_block + indexes.end;
+                let next = || match input.next() {
+                    Some(items) => block(items),
+                    None => unreachable!("the tree asks for each block once"),
+                };
+                tree.add(numbers, next, &merge);
+            } else {
+                // SAFETY: the indexes are below the number of blocks, and `run_blocks` passes each once.
+                let Ok(()) = unsafe { output.fill(indexes.clone(), input, |items| Ok::<T, Infallible>(block(items))) };
+            }
+            if let Some(bar) = bar {
+                bar.advance(blocks.cuts[indexes.end] - blocks.cuts[indexes.start]);
+            }
+            ControlFlow::Continue(())
+        };
+        let discard = |indexes: Range<usize>| {
+            let (blocks, ..) = *shared.get();
+            // SAFETY: `run_blocks` passes each block once, to `body` or here, so these were not taken.
+            drop(unsafe { blocks.take(indexes) });
+        };
+        let plan = RunPlan {
+            workers,
+            grain: Grain::Adaptive,
+            can_stop: false,
+            owned: needs_drop::<T>(),
+            // The cost history is that of blocks, which take as long as many of the function's items.
+            name: type_name::<G>(),
+        };
+        if run_blocks(plan, blocks.count(), &body, &discard).is_err() {
+            self.is_abandoned = true;
+            return ControlFlow::Break(());
+        }
+        if !G::MERGED_ON_WORKERS {
+            // SAFETY: `run_blocks` returned without a panic, and no block stopped, so all blocks have written their
+            // elements.
+            self.results.0.append(&mut unsafe { output.into_vec() });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The items of a window, and the bounds of its blocks.
+struct BlockedItems<S> {
+    cuts: Vec<usize>,
+    items: S,
+}
+
+impl<S: Indexed> BlockedItems<S> {
+    fn count(&self) -> usize {
+        self.cuts.len() - 1
+    }
+
+    /// Some of the blocks.
+    ///
+    /// # Safety
+    ///
+    /// The blocks are below `count`, and none of them was taken before.
+    unsafe fn take(&self, blocks: Range<usize>) -> BlocksIter<'_, S> {
+        BlocksIter { blocks: self, left: blocks }
+    }
+}
+
+/// Some blocks of a window. Dropping it drops the items of blocks that it has not given.
+struct BlocksIter<'s, S: Indexed> {
+    blocks: &'s BlockedItems<S>,
+    left: Range<usize>,
+}
+
+impl<'s, S: Indexed> Iterator for BlocksIter<'s, S> {
+    type Item = S::Iter<'s>;
+
+    #[inline]
+    fn next(&mut self) -> Option<S::Iter<'s>> {
+        let block = self.left.next()?;
+        let BlockedItems { cuts, items } = self.blocks;
+        // SAFETY: `left` gives each block once, and by the contract of `BlockedItems::take` no other iterator has it.
+        Some(unsafe { items.take(cuts[block]..cuts[block + 1]) })
+    }
+}
+
+impl<S: Indexed> Drop for BlocksIter<'_, S> {
+    fn drop(&mut self) {
+        let BlockedItems { cuts, items } = self.blocks;
+        // SAFETY: the blocks in `left` were not given, and by the contract of `BlockedItems::take` no other iterator has
+        // them.
+        unsafe { items.discard(cuts[self.left.start]..cuts[self.left.end]) };
+    }
+}
