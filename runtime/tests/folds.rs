@@ -50,16 +50,17 @@ fn counts_are_those_of_a_loop() {
 
 #[test]
 fn results_are_folded_and_merged_in_input_order() {
+    let word = |n: usize| format!("{n} ");
     for pool in pools() {
         for length in LENGTHS {
-            let expected: String = (0..length).map(|n| format!("{n} ")).collect();
+            let expected: String = (0..length).map(word).collect();
             let join = |all: String, more: String| all + &more;
-            let push = |all: String, n: usize| all + &format!("{n} ");
+            let push = |all: String, n: usize| all + &word(n);
             assert_eq!(pool.map(0..length, |n| n).fold(String::new, push).reduce(join), expected);
             let pulled = pool.map((0..length).filter(|_| true), |n| n);
             assert_eq!(pulled.fold(String::new, push).reduce(join), expected);
-            assert_eq!(pool.map(0..length, |n| format!("{n} ")).reduce(String::new, join), expected);
-            let pulled = pool.map((0..length).filter(|_| true), |n| format!("{n} "));
+            assert_eq!(pool.map(0..length, word).reduce(String::new, join), expected);
+            let pulled = pool.map((0..length).filter(|_| true), word);
             assert_eq!(pulled.reduce(String::new, join), expected);
         }
     }

@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 
-use super::indexed::Indexed;
+use super::collect::{CollectRun, CollectVisitor};
+use super::indexed::{Indexed, OwnedItems};
 use super::merge_tree::MergeTree;
 use super::output::MapOutput;
 #[cfg(feature = "process")]
@@ -15,8 +16,14 @@ use super::progress::Bar;
 use super::schedule::{RunPlan, run_blocks};
 use super::source::{Source, WindowVisitor};
 use super::{Grain, Map, MapFn, MapWorkers, panic_pool_closed};
+use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
+
+/// Each item of a window runs when it was pulled, before a fold, if pulling has taken this long...
+const SLOW_NS: u64 = 50_000;
+/// ...and this long for each item. A fast iterator is read first, so that results need not be stored.
+const SLOW_ITEM_NS: u64 = 1_000;
 
 /// The fold of a map's results `R`. A trait, so that the loop over a block is compiled for each fold.
 pub(super) trait BlockFold<R>: Sync {
@@ -49,6 +56,7 @@ where
         let bar = Bar::new(self.label, self.source.count());
         let mut visitor = FoldVisitor {
             workers: MapWorkers::of(&self.core, self.options.own_worker),
+            name: self.name,
             function: &self.function,
             fold,
             bar: bar.as_ref(),
@@ -71,6 +79,8 @@ where
 /// Folds the blocks of one window after the other.
 struct FoldVisitor<'a, F, G, T> {
     workers: MapWorkers<'a>,
+    /// The function's name.
+    name: &'static str,
     function: &'a F,
     fold: &'a G,
     bar: Option<&'a Bar>,
@@ -99,23 +109,82 @@ where
 
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
         let len = items.len();
-        self.run(items, Some(len))
+        self.call_and_fold(items, Some(len))
     }
 
-    fn pulled_window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        self.run(items, None)
+    fn pull(&mut self, items: &mut impl Iterator<Item = A>, len: usize) -> ControlFlow<()> {
+        #[cfg(feature = "process")]
+        let can_stream = self.function.process_batches().is_none();
+        #[cfg(not(feature = "process"))]
+        let can_stream = true;
+        let most = items.size_hint().1.map_or(len, |most| len.min(most.saturating_add(1)));
+        let (started, mut window, mut is_slow) = (Moment::now(), Vec::with_capacity(most), false);
+        while window.len() < len && !is_slow {
+            // The clock is read as often as that costs little.
+            let count = window.len();
+            window.extend(items.by_ref().take(count.clamp(1, 64).min(len - count)));
+            if window.len() == count {
+                break;
+            }
+            let took = Moment::now().since(started);
+            is_slow = can_stream && took > SLOW_NS && took / window.len() as u64 > SLOW_ITEM_NS;
+        }
+        if !is_slow {
+            let is_last = window.len() < len;
+            self.call_and_fold(OwnedItems::new(window), None)?;
+            return if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+        let function = self.function;
+        let run = CollectRun {
+            workers: self.workers,
+            name: self.name,
+            grain: Grain::Adaptive,
+            bar: self.bar,
+            call: |item| function.call(item),
+            accept: Ok::<F::Out, Infallible>,
+            can_stop: false,
+        };
+        let mut results = CollectVisitor::new(&run);
+        let flow = results.pull(&mut window.into_iter().chain(items), len);
+        let Ok(results) = results.finish();
+        self.fold_window(self.workers, None, OwnedItems::new(results), None, |result| result)?;
+        flow
     }
 }
 
 impl<F, G, T> FoldVisitor<'_, F, G, T> {
-    /// Folds the items of one window, of a source that has `of` items.
-    fn run<A, S>(&mut self, items: S, of: Option<usize>) -> ControlFlow<()>
+    /// Runs the function on the items of one window, of a source that has `of` items, and folds the results.
+    fn call_and_fold<A, S>(&mut self, items: S, of: Option<usize>) -> ControlFlow<()>
     where
-        S: Indexed<Item = A>,
         F: MapFn<A>,
         G: BlockFold<F::Out, Folded = T>,
+        S: Indexed<Item = A>,
     {
-        let Self { workers, function, fold, bar, .. } = *self;
+        let Self { workers, function, bar, .. } = *self;
+        #[cfg(feature = "process")]
+        if let Some(function) = function.process_batches() {
+            let accept = Ok::<F::Out, Infallible>;
+            let run = ProcessRun { core: workers.core, function, grain: Grain::Adaptive, bar, accept };
+            let Ok(results) = run.collect_window(items);
+            return self.fold_window(workers.only_caller(), None, OwnedItems::new(results), of, |result| result);
+        }
+        self.fold_window(workers, bar, items, of, |item| function.call(item))
+    }
+
+    /// Folds what `call` makes of the items of one window.
+    fn fold_window<A, R, S>(
+        &mut self,
+        workers: MapWorkers<'_>,
+        bar: Option<&Bar>,
+        items: S,
+        of: Option<usize>,
+        call: impl Fn(A) -> R + Sync,
+    ) -> ControlFlow<()>
+    where
+        G: BlockFold<R, Folded = T>,
+        S: Indexed<Item = A>,
+    {
+        let fold = self.fold;
         let mut cuts = Vec::with_capacity(items.len().min(64) + 1);
         cuts.push(0);
         let mut start = 0;
@@ -127,21 +196,6 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
         self.items += items.len();
         self.blocks += cuts.len() - 1;
         let merge = |left, right| fold.merge(left, right);
-        #[cfg(feature = "process")]
-        if let Some(function) = function.process_batches() {
-            let accept = Ok::<F::Out, Infallible>;
-            let run = ProcessRun { core: workers.core, function, grain: Grain::Adaptive, bar, accept };
-            let Ok(results) = run.collect_window(items);
-            let mut results = results.into_iter();
-            let mut lengths = cuts.windows(2).map(|cut| cut[1] - cut[0]);
-            let mut block = || fold.fold(results.by_ref().take(lengths.next().unwrap_or(0)));
-            if G::MERGED_ON_WORKERS {
-                self.tree.add(first_block..self.blocks, block, &merge);
-            } else {
-                self.results.0.extend((first_block..self.blocks).map(|_| block()));
-            }
-            return ControlFlow::Continue(());
-        }
         let blocks = BlockedItems { cuts, items };
         let output = MapOutput::new(if G::MERGED_ON_WORKERS { 0 } else { blocks.count() });
         // SAFETY: by the function's own proof items and results may cross threads, and so may the blocks' results by
@@ -152,7 +206,7 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
             let (blocks, tree, output) = *shared.get();
             // SAFETY: `run_blocks` passes each block once, to `body` or to `discard`.
             let mut input = unsafe { blocks.take(indexes.clone()) };
-            let block = |items: S::Iter<'_>| fold.fold(items.map(|item| function.call(item)));
+            let block = |items: S::Iter<'_>| fold.fold(items.map(&call));
             if G::MERGED_ON_WORKERS {
                 let numbers = first_block + indexes.start..first_block + indexes.end;
                 let next = || match input.next() {
@@ -237,8 +291,8 @@ impl<'s, S: Indexed> Iterator for BlocksIter<'s, S> {
 impl<S: Indexed> Drop for BlocksIter<'_, S> {
     fn drop(&mut self) {
         let BlockedItems { cuts, items } = self.blocks;
-        // SAFETY: the blocks in `left` were not given, and by the contract of `BlockedItems::take` no other iterator has
-        // them.
+        // SAFETY: the blocks in `left` were not given, and by the contract of `BlockedItems::take` no other iterator
+        // has them.
         unsafe { items.discard(cuts[self.left.start]..cuts[self.left.end]) };
     }
 }

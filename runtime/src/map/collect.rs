@@ -7,14 +7,15 @@ use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 
 use super::first_error::FirstRefused;
-use super::indexed::Indexed;
+use super::indexed::{Indexed, OwnedItems};
 use super::output::MapOutput;
 use super::progress::Bar;
-use super::schedule::{Grain, MapWorkers, RunPlan, run_blocks};
+use super::schedule::{Grain, MapWorkers, RunBlock, RunPlan, run_blocks, run_pulled};
 use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
 #[cfg(feature = "polars")]
 use crate::pool::scoped::Abandoned;
+use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::{AssertSend, CallProof};
 
@@ -163,16 +164,29 @@ pub(crate) struct CollectRun<'a, F, K> {
 const STOPPING_WINDOW: usize = 1 << 20;
 
 /// The results of the windows so far.
-struct CollectVisitor<'r, 'a, F, K, T, E> {
+pub(super) struct CollectVisitor<'r, 'a, F, K, T, E> {
     run: &'r CollectRun<'a, F, K>,
     values: Result<DropEach<T>, E>,
     /// Whether the pool was closed before all items had run.
     is_abandoned: bool,
+    /// When the first window of an iterator began.
+    started: Option<Moment>,
 }
 
 impl<'r, 'a, F, K, T, E> CollectVisitor<'r, 'a, F, K, T, E> {
-    fn new(run: &'r CollectRun<'a, F, K>) -> Self {
-        Self { run, values: Ok(DropEach(Vec::new())), is_abandoned: false }
+    pub(super) fn new(run: &'r CollectRun<'a, F, K>) -> Self {
+        Self { run, values: Ok(DropEach(Vec::new())), is_abandoned: false, started: None }
+    }
+
+    /// Adds the results of a window.
+    fn append(&mut self, mut results: Vec<T>) {
+        if let Ok(values) = &mut self.values {
+            if values.0.is_empty() {
+                values.0 = results;
+            } else {
+                values.0.append(&mut results);
+            }
+        }
     }
 
     /// The results.
@@ -181,7 +195,7 @@ impl<'r, 'a, F, K, T, E> CollectVisitor<'r, 'a, F, K, T, E> {
     ///
     /// If the pool was closed.
     #[track_caller]
-    fn finish(self) -> Result<Vec<T>, E> {
+    pub(super) fn finish(self) -> Result<Vec<T>, E> {
         if self.is_abandoned {
             panic_pool_closed(self.run.name, self.run.workers.core);
         }
@@ -285,14 +299,70 @@ where
         }
         // SAFETY: `run_blocks` returned without a panic and no block stopped, so blocks that cover `0..len` ended, and
         // each has written its elements.
-        let mut results = unsafe { output.into_vec() };
-        if let Ok(values) = &mut self.values {
-            if values.0.is_empty() {
-                values.0 = results;
-            } else {
-                values.0.append(&mut results);
+        self.append(unsafe { output.into_vec() });
+        ControlFlow::Continue(())
+    }
+
+    fn pull(&mut self, items: &mut impl Iterator<Item = A>, len: usize) -> ControlFlow<()> {
+        let CollectRun { workers, name, grain, bar, ref call, ref accept, can_stop } = *self.run;
+        if matches!(grain, Grain::Blocks(_)) {
+            let window: Vec<_> = items.take(len).collect();
+            let is_last = window.len() < len;
+            self.window(OwnedItems::new(window))?;
+            return if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        }
+        let len = items.size_hint().1.map_or(len, |most| len.min(most.saturating_add(1)));
+        let output = MapOutput::new(len);
+        let stop = FirstRefused::new();
+        // SAFETY: as in `window`.
+        let block = CollectBlock { shared: unsafe { AssertSend::new((&output, &stop)) }, call, accept, bar };
+        let plan = RunPlan { workers, grain, can_stop, name, owned: needs_drop::<T>() };
+        let started = *self.started.get_or_insert_with(Moment::now);
+        // SAFETY: the caller of `collect` gave a `CallProof` that items may cross threads.
+        let Ok(window) = (unsafe { run_pulled(plan, started, len, items, &block) }) else {
+            self.is_abandoned = true;
+            return ControlFlow::Break(());
+        };
+        if let Some(reason) = stop.into_reason() {
+            self.values = Err(reason);
+            return ControlFlow::Break(());
+        }
+        // SAFETY: `run_pulled` returned without a panic and no block stopped, so the blocks that ran have written the
+        // elements below `window.len`.
+        self.append(unsafe { output.into_vec_of(window.len) });
+        if window.has_more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Runs the items of a block that were pulled from an iterator, and writes their results.
+struct CollectBlock<'a, F, K, T, E> {
+    shared: AssertSend<(&'a MapOutput<T>, &'a FirstRefused<E>)>,
+    call: &'a F,
+    accept: &'a K,
+    bar: Option<&'a Bar>,
+}
+
+impl<A, R, F, K, T, E> RunBlock<A> for CollectBlock<'_, F, K, T, E>
+where
+    F: Fn(A) -> R + Sync,
+    K: Fn(R) -> Result<T, E> + Sync,
+{
+    #[inline]
+    fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize> {
+        let (output, stop) = *self.shared.get();
+        let start = block.start;
+        // SAFETY: `run_pulled` passes each index once.
+        match unsafe { output.fill_front(block, items, |item| (self.accept)((self.call)(item))) } {
+            Ok(count) => {
+                if let Some(bar) = self.bar {
+                    bar.advance(count);
+                }
+                ControlFlow::Continue(count)
+            }
+            Err(refused) => {
+                stop.refuse(start + refused.index, refused.reason);
+                ControlFlow::Break(())
             }
         }
-        ControlFlow::Continue(())
     }
 }

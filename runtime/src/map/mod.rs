@@ -79,10 +79,12 @@ use process::ProcessRun;
 /// | `a.iter().zip(b)` | [`zip`](crate::zip)`(&a, b)` of two of these; `b` may be `n..`, or a zip again |
 /// | `v.iter().enumerate()` | [`enumerate`]`(&v)`, the same as `zip(0.., &v)` |
 ///
-/// Any other iterator is pulled on the calling thread, which reads ahead: 1,024 items, then twice as many each time, up
-/// to 65,536. That is as good for items that take a microsecond. The iterators in the left column are pulled, too, as
-/// nothing tells them from others. If items come slowly, or depend on earlier results, iterate the map instead, with a
-/// [`buffer`](Self::buffer).
+/// Any other iterator is pulled by the calling thread, also those in the left column, as nothing tells them from
+/// others. This thread runs each item itself until the items seem worth sharing. From then on `collect` and `for_each`
+/// start each item at once while a worker is idle, and read ahead only as far as keeps the workers busy. So the iterator
+/// may wait for the results of the items that it has given. `reduce`, `sum` and `fold` read a window first if the
+/// iterator is fast: 1,024 items, then more each time, up to 65,536 (`fold`: 524,288). Maps with
+/// [`chunks`](Self::chunks) and maps in worker processes always do.
 ///
 /// A zip ends with the shorter of its parts. What the longer one has left is dropped when the map ends.
 ///

@@ -43,9 +43,30 @@ impl<R> MapOutput<R> {
         // SAFETY: the block is within the capacity (asserted), and by this function's contract no other reference to
         // these elements exists.
         let elements = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
-        fill(elements, items, result)?;
+        let count = fill(elements, items, result)?;
+        assert!(count == block.len(), "one result an item");
         self.mark_written(block);
         Ok(())
+    }
+
+    /// As [`fill`](Self::fill), but there may be fewer items. Returns their number.
+    ///
+    /// # Safety
+    ///
+    /// As [`fill`](Self::fill).
+    #[inline]
+    pub(super) unsafe fn fill_front<A, E>(
+        &self,
+        block: Range<usize>,
+        items: impl Iterator<Item = A>,
+        result: impl Fn(A) -> Result<R, E>,
+    ) -> Result<usize, RefusedResult<E>> {
+        assert!(block.end <= self.len, "a block lies within the output");
+        // SAFETY: as in `fill`.
+        let elements = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
+        let count = fill(elements, items, result)?;
+        self.mark_written(block.start..block.start + count);
+        Ok(count)
     }
 
     /// Starts a block whose results are pushed one by one.
@@ -81,13 +102,25 @@ impl<R> MapOutput<R> {
     /// # Safety
     ///
     /// Finished blocks cover every index.
-    pub(super) unsafe fn into_vec(mut self) -> Vec<R> {
+    pub(super) unsafe fn into_vec(self) -> Vec<R> {
+        let len = self.len;
+        // SAFETY: by this function's contract.
+        unsafe { self.into_vec_of(len) }
+    }
+
+    /// The first `len` results.
+    ///
+    /// # Safety
+    ///
+    /// Finished blocks cover every index below `len`, and no other.
+    pub(super) unsafe fn into_vec_of(mut self, len: usize) -> Vec<R> {
+        assert!(len <= self.len, "no more results than elements");
         if needs_drop::<R>() {
             self.written.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         }
         let mut elements = std::mem::take(&mut self.elements);
-        // SAFETY: by this function's contract all `len` elements are initialised.
-        unsafe { elements.set_len(self.len) };
+        // SAFETY: by this function's contract the first `len` elements are initialised; the length is asserted above.
+        unsafe { elements.set_len(len) };
         elements
     }
 }
@@ -123,7 +156,7 @@ fn fill<A, R, E>(
     elements: &mut [MaybeUninit<R>],
     items: impl Iterator<Item = A>,
     result: impl Fn(A) -> Result<R, E>,
-) -> Result<(), RefusedResult<E>> {
+) -> Result<usize, RefusedResult<E>> {
     // One pointer for the writes and the guard: under Rust's aliasing rules the guard may not drop what was written
     // through another pointer after its own was made.
     let (first, len) = (elements.as_mut_ptr(), elements.len());
@@ -153,9 +186,8 @@ fn fill<A, R, E>(
         drop(written);
         return Err(refused);
     }
-    assert!(count == len, "one result an item");
     forget(written);
-    Ok(())
+    Ok(count)
 }
 
 /// A block whose results are pushed one by one. Dropped before [`finish`](Self::finish), it drops them.

@@ -99,9 +99,12 @@ pub trait WindowVisitor<A> {
     }
     /// Runs the map on the items of one window.
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()>;
-    /// As [`window`](Self::window), for items that were pulled from an iterator, which may have more.
-    fn pulled_window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
-        self.window(items)
+    /// Runs the map on a window of up to `len` items of an iterator; breaks if it has no more, too.
+    fn pull(&mut self, items: &mut impl Iterator<Item = A>, len: usize) -> ControlFlow<()> {
+        let window: Vec<_> = items.take(len).collect();
+        let is_last = window.len() < len;
+        self.window(OwnedItems::new(window))?;
+        if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -154,9 +157,7 @@ pub(super) const LAST_WINDOW: usize = 1 << 16;
 pub(super) fn visit_pulled<I: Iterator>(mut items: I, visitor: &mut impl WindowVisitor<I::Item>) {
     let (mut size, mut pulled) = (FIRST_WINDOW, 0);
     loop {
-        let window: Vec<_> = items.by_ref().take(size).collect();
-        let last = window.len() < size;
-        if visitor.pulled_window(OwnedItems::new(window)).is_break() || last {
+        if visitor.pull(&mut items, size).is_break() {
             return;
         }
         pulled += size;

@@ -11,12 +11,12 @@
 //! - A lease for a single worker is closed by that worker as it enters, in the same step.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lease::{BorrowedWork, Lease};
+use super::lease::{BorrowedWork, Lease, LeaseState};
 use crate::error::panics;
 use crate::pool::{self, Core, Job};
 use crate::sys::{fork, park};
@@ -92,6 +92,55 @@ pub(crate) fn lend(
     finish(serve(core, helpers, &lease, || Arc::clone(&lease) as _))
 }
 
+/// Runs `own` on this thread, and `work` on as many workers as it calls meanwhile. Returns when no thread runs either.
+///
+/// # Panics
+///
+/// With the payload of the first of them that panicked, after all have ended.
+pub(crate) fn lend_beside(core: &Arc<Core>, work: &(dyn Fn() + Sync), own: impl FnOnce(&Beside<'_>)) {
+    // SAFETY: only the lifetime changes. The pointer is used by threads inside of the lease, and `close` returns when
+    // the lease is closed and empty.
+    let work = BorrowedClosure(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
+    let lease = Arc::new(Lease::new(work, false, true, false));
+    let forks = fork::generation();
+    let beside = Beside { core, lease: &lease, called: Cell::new(0) };
+    // From here on nothing unwinds before the lease is closed.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| own(&beside))) {
+        lease.keep_panic(payload);
+    }
+    // In a forked child no worker is or will be inside: there is nothing to wait for.
+    fork::check(forks);
+    close(core, &lease, (beside.called.get() > 0).then(|| Arc::clone(&lease) as _));
+    if let Some(payload) = lease.take_panic() {
+        panics::resume(payload);
+    }
+}
+
+/// Calls workers to the work of [`lend_beside`].
+pub(crate) struct Beside<'a> {
+    core: &'a Arc<Core>,
+    lease: &'a Arc<Lease<BorrowedClosure>>,
+    called: Cell<usize>,
+}
+
+impl Beside<'_> {
+    /// Calls one more worker.
+    pub(crate) fn call(&self) {
+        self.called.set(self.called.get() + 1);
+        self.core.push_copies(Arc::clone(self.lease) as _, 1);
+    }
+
+    /// The number of workers that were called.
+    pub(crate) fn called(&self) -> usize {
+        self.called.get()
+    }
+
+    /// Whether the pool is closed, and a worker that was called will not come.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.lease.state().is_abandoned()
+    }
+}
+
 /// Runs `work` on a worker of the pool and returns its result. With `may_run_on_caller`, a worker that waits runs it
 /// itself if the operating system refuses the pool a thread.
 ///
@@ -165,15 +214,8 @@ fn serve<W: BorrowedWork>(
     } else {
         wait_until_run(core, lease, &job);
     }
-    let before = lease.close();
     // Of a single job, the one copy was entered, and none is left in the queue.
-    if helpers > usize::from(!caller_computes) {
-        core.retract_copies(&job());
-    }
-    // Each worker inside is at its last block. It may wait there for the permit that this thread gives back meanwhile.
-    if !before.is_empty() && !park::spin_for(LAST_BLOCK, || lease.state().is_empty()) {
-        pool::blocking_section(|| lease.park_caller(|| lease.state().is_empty()));
-    }
+    let before = close(core, lease, (helpers > usize::from(!caller_computes)).then(&job));
     if let Some(payload) = lease.take_panic() {
         return Err(Failure::Panicked(payload));
     }
@@ -181,6 +223,19 @@ fn serve<W: BorrowedWork>(
         return Err(Failure::Abandoned);
     }
     Ok(())
+}
+
+/// Closes the lease, removes the copies of `queued` from the queue, and waits until no worker is inside.
+fn close<W: BorrowedWork>(core: &Arc<Core>, lease: &Lease<W>, queued: Option<Arc<dyn Job>>) -> LeaseState {
+    let before = lease.close();
+    if let Some(queued) = queued {
+        core.retract_copies(&queued);
+    }
+    // Each worker inside is at its last block. It may wait there for the permit that this thread gives back meanwhile.
+    if !before.is_empty() && !park::spin_for(LAST_BLOCK, || lease.state().is_empty()) {
+        pool::blocking_section(|| lease.park_caller(|| lease.state().is_empty()));
+    }
+    before
 }
 
 /// Waits until workers have entered the lease and all of them have left, or the job is abandoned.

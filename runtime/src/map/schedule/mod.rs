@@ -2,13 +2,15 @@
 //!
 //! Without a chunk size the calling thread starts at once and times its own work (`warmup.rs`). It calls helpers only
 //! when the items left are worth sharing, and then works along with them: on ranges with stealing (`steal.rs`), or,
-//! where the map may stop early, on blocks in index order from one counter (`guided.rs`). `map/README.md` describes the
-//! protocol and gives the figures.
+//! where the map may stop early, on blocks in index order from one counter (`guided.rs`). An iterator that is not
+//! indexed is pulled while helpers run (`read_ahead.rs`). `map/README.md` describes the protocol and gives the figures.
 
 mod cost_history;
 mod guided;
 mod malloc_cache;
 mod placement;
+mod read_ahead;
+mod signal;
 mod steal;
 mod stop;
 mod warmup;
@@ -26,6 +28,7 @@ use placement::Placement;
 use steal::StealableRanges;
 use warmup::{UnstartedItems, WarmUp, warm_up};
 
+pub(super) use read_ahead::{RunBlock, run_pulled};
 #[cfg(feature = "process")]
 pub(super) use stop::StopFlag;
 
@@ -75,6 +78,12 @@ impl<'a> MapWorkers<'a> {
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if caller_works { n - 1 } else { n }, caller_works }
+    }
+
+    /// The calling thread alone.
+    #[cfg(feature = "process")]
+    pub(super) fn only_caller(self) -> Self {
+        Self { helpers: 0, caller_works: true, ..self }
     }
 
     /// The most threads, the caller included where it runs items.
