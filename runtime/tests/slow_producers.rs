@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use fanfold::Pool;
+use fanfold::{Pending, Pool};
 
 static IO: Pool = Pool::io("slow-io").threads(2);
 static CPU: Pool = Pool::cpu("slow-cpu").threads(3);
@@ -205,5 +205,25 @@ fn a_wrong_size_hint_changes_nothing() {
                 assert!(seen.into_iter().eq(0..items));
             }
         }
+    }
+}
+
+#[test]
+fn a_pool_that_is_closed_before_the_first_item_runs_none() {
+    for pool in [Pool::cpu("slow-closed"), Pool::io("slow-closed-io")] {
+        let pool = pool.threads(1).build().expect("threads start");
+        let live = Arc::new(AtomicUsize::new(0));
+        let items = (0..10).map(|n| {
+            if n == 0 {
+                pool.shutdown(Pending::Cancel);
+            }
+            Counted::new(&live)
+        });
+        let run = |item: Counted| drop(item);
+        let payload =
+            catch_unwind(AssertUnwindSafe(|| pool.map(items, run).for_each(|()| ()))).expect_err("it is closed");
+        let text = payload.downcast_ref::<String>().expect("a text");
+        assert!(text.contains("its pool was closed"), "{text}");
+        assert_eq!(live.load(Ordering::Relaxed), 0);
     }
 }
