@@ -31,6 +31,7 @@ fn merged(mut all: Counts, more: Counts) -> Counts {
 const LENGTHS: [usize; 13] = [0, 1, 2, 3, 31, 32, 33, 100, 1_023, 1_024, 1_025, 4_500, 20_000];
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn counts_are_those_of_a_loop() {
     for pool in pools() {
         for items in [0_u64, 1, 1_000, 20_000] {
@@ -49,6 +50,7 @@ fn counts_are_those_of_a_loop() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn results_are_folded_and_merged_in_input_order() {
     let word = |n: usize| format!("{n} ");
     for pool in pools() {
@@ -67,6 +69,7 @@ fn results_are_folded_and_merged_in_input_order() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn floats_are_equal_on_every_run_and_for_any_number_of_threads() {
     let inverse = |n: u32| 1.0 / f64::from(n + 1);
     let folds = |pool: &Pool| {
@@ -100,6 +103,7 @@ fn accumulators_are_merged_on_workers() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn every_closure_may_call_the_pool() {
     for pool in pools() {
         let nested = || pool.map(0..100_u64, |n| n).sum::<u64>();
@@ -138,6 +142,7 @@ impl Drop for Value {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_panic_anywhere_is_resumed_and_nothing_leaks() {
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Place {

@@ -36,6 +36,7 @@ fn bursts(bursts: usize, size: usize, ran: &Receiver<usize>) -> impl Iterator<It
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_producer_may_wait_for_the_results_of_its_items() {
     for pool in pools() {
         for (count, size) in [(300, 1), (30, 2), (5, 700), (3, 3_000)] {
@@ -53,6 +54,7 @@ fn a_producer_may_wait_for_the_results_of_its_items() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_producer_may_wait_for_results_on_the_only_worker() {
     for pool in [&ONE, &CPU] {
         let task = pool.submit(move || {
@@ -82,6 +84,7 @@ fn an_item_runs_before_the_next_one_is_sent() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn folds_of_a_slow_producer_are_those_of_a_fast_one() {
     for pool in pools() {
         let inverse = |n: u32| 1.0 / f64::from(n + 1);
@@ -121,6 +124,7 @@ impl Drop for Counted {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn the_panic_of_a_producer_is_resumed_and_nothing_leaks() {
     for pool in pools() {
         for fails_at in [0, 1, 2, 50, 1_024, 5_000] {
@@ -152,6 +156,7 @@ fn the_panic_of_a_producer_is_resumed_and_nothing_leaks() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_failure_ends_a_map_over_endless_items() {
     for pool in pools() {
         for fails_at in [0, 1, 70, 3_000] {
@@ -190,6 +195,7 @@ impl<I: Iterator> Iterator for Lying<I> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes hours under Miri")]
 fn a_wrong_size_hint_changes_nothing() {
     let hints = [(0, Some(0)), (5, Some(5)), (1_000_000, Some(1_000_000)), (0, None), (usize::MAX, None), (9, Some(3))];
     for pool in pools() {
