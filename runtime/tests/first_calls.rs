@@ -69,6 +69,14 @@ fn items_of_for_each_run_side_by_side() {
 }
 
 #[test]
+fn items_of_an_iterator_run_side_by_side() {
+    let meeting = Meeting::new();
+    let numbers = std::iter::repeat_n(2, 2).map(|number| number);
+    let met: Vec<bool> = TWO.map(numbers, |number| meeting.wait_for(number)).collect();
+    assert_eq!(met, [true, true]);
+}
+
+#[test]
 fn items_that_a_task_maps_run_side_by_side() {
     static MEETING: Meeting = Meeting::new();
     let met = TWO.submit(|| TWO.map([2, 2], |number| MEETING.wait_for(number)).collect::<Vec<_>>()).join();

@@ -233,3 +233,33 @@ fn a_pool_that_is_closed_before_the_first_item_runs_none() {
         assert_eq!(live.load(Ordering::Relaxed), 0);
     }
 }
+
+#[test]
+fn a_producer_may_close_the_pool_of_its_map() {
+    for new_pool in [Pool::cpu as fn(&'static str) -> Pool, Pool::io] {
+        for (threads, pending) in [(1, Pending::Run), (2, Pending::Run), (1, Pending::Cancel), (2, Pending::Cancel)] {
+            let pool = new_pool("slow-closing").threads(threads).build().expect("threads start");
+            let live = Arc::new(AtomicUsize::new(0));
+            let (ran, runs) = mpsc::channel();
+            let items = (0..10).map(|n| {
+                if n == 3 {
+                    // By then a helper has run an item, and waits for more inside of the map.
+                    runs.recv_timeout(Duration::from_secs(20)).expect("an item runs while the iterator goes on");
+                    pool.shutdown(pending);
+                }
+                Counted::new(&live)
+            });
+            let run = |item: Counted| {
+                drop(item);
+                ran.send(()).expect("the iterator has not ended");
+            };
+            // Either the workers run all items, or the map says that its pool was closed.
+            let ended = catch_unwind(AssertUnwindSafe(|| pool.map(items, run).for_each(|()| ())));
+            if let Err(payload) = ended {
+                let text = payload.downcast_ref::<String>().expect("a text");
+                assert!(text.contains("its pool was closed"), "{text}");
+            }
+            assert_eq!(live.load(Ordering::Relaxed), 0);
+        }
+    }
+}
