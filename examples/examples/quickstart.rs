@@ -4,6 +4,7 @@
 
 use std::env;
 use std::error::Error;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::panic;
@@ -129,7 +130,8 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     }
 
     writeln!(out, "\n2. A range in two chunks, and their results added: digit_sum(0..10_000_000)\n")?;
-    let (serial, parallel, sum_took) = compare(|| digit_sum::serial(0..10_000_000), || digit_sum(0..10_000_000));
+    let (serial, parallel, sum_took) =
+        compare(|| digit_sum::serial(black_box(0..10_000_000)), || digit_sum(black_box(0..10_000_000)));
     same("digit_sum", serial == parallel)?;
     writeln!(out, "   {parallel}")?;
 
