@@ -263,3 +263,39 @@ fn a_producer_may_close_the_pool_of_its_map() {
         }
     }
 }
+
+/// Maps two items when it is dropped, and sends their sum. The second item is still waiting when the iterator ends.
+struct MapsWhenDropped<'a>(&'a Pool, mpsc::Sender<u64>);
+
+impl Drop for MapsWhenDropped<'_> {
+    fn drop(&mut self) {
+        let (end, ended) = mpsc::channel();
+        let ended = Mutex::new(ended);
+        let mut numbers = 1..=2;
+        let items = from_fn(move || numbers.next().or_else(|| end.send(()).map_or(None, |()| None)));
+        let run = |n: u64| {
+            if n == 1 {
+                let ended = ended.lock().expect("no panic");
+                ended.recv_timeout(Duration::from_secs(20)).expect("the iterator ends");
+            }
+            n
+        };
+        let sum = self.0.map(items, run).collect::<Vec<_>>().iter().sum();
+        self.1.send(sum).expect("the test waits");
+    }
+}
+
+#[test]
+fn a_map_that_a_destructor_runs_during_a_panic_runs_all_items() {
+    for pool in [Pool::cpu("slow-unwinding"), Pool::io("slow-unwinding-io")] {
+        let pool = pool.threads(1).build().expect("threads start");
+        let (sender, sums) = mpsc::channel();
+        let maps = MapsWhenDropped(&pool, sender);
+        let ended = catch_unwind(AssertUnwindSafe(move || {
+            let _maps = maps;
+            resume_unwind(Box::new("the panic"));
+        }));
+        assert_eq!(ended.expect_err("it panics").downcast_ref::<&str>(), Some(&"the panic"));
+        assert_eq!(sums.recv().expect("the destructor ran"), 3);
+    }
+}

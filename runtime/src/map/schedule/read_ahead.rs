@@ -233,7 +233,7 @@ pub(crate) unsafe fn run_pulled<A>(
     let mut is_abandoned = false;
     scoped::lend_beside(workers.core, &share, |helpers| {
         let mut caller = workers.caller_works.then(|| placement.arrive(|| u64::MAX)).flatten();
-        let end = EndOnDrop(&stream);
+        let stop = StopOnUnwind(&stream);
         if workers.caller_works {
             helpers.call();
             if let Some(caller) = &mut caller {
@@ -257,7 +257,8 @@ pub(crate) unsafe fn run_pulled<A>(
             let room = len - alone.done;
             alone.has_more = stream.pull(&mut items.take(room), workers, helpers) == room;
         }
-        drop(end);
+        std::mem::forget(stop);
+        stream.end(false);
         if workers.caller_works {
             stream.work(false);
         } else {
@@ -448,20 +449,12 @@ impl<A, B: RunBlock<A>> Stream<'_, A, B> {
     }
 }
 
-/// Ends the map if a thread unwinds.
+/// Ends the map if a thread unwinds out of it. `thread::panicking()` would not tell: it also holds for a map that a
+/// destructor or a panic hook runs during another panic.
 struct StopOnUnwind<'a, 'b, A, B: RunBlock<A>>(&'a Stream<'b, A, B>);
 
 impl<A, B: RunBlock<A>> Drop for StopOnUnwind<'_, '_, A, B> {
     fn drop(&mut self) {
         self.0.end(true);
-    }
-}
-
-/// Tells helpers that no more items will be pulled.
-struct EndOnDrop<'a, 'b, A, B: RunBlock<A>>(&'a Stream<'b, A, B>);
-
-impl<A, B: RunBlock<A>> Drop for EndOnDrop<'_, '_, A, B> {
-    fn drop(&mut self) {
-        self.0.end(thread::panicking());
     }
 }
