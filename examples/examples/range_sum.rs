@@ -9,7 +9,8 @@ use fanfold::parallel;
 
 const END: u64 = 10_000_000;
 
-/// The sum of all digits of some numbers. Called with `0..8`, it runs with `0..2`, `2..4`, `4..6` and `6..8`, and `add` folds the results in this order.
+/// The sum of all digits of some numbers. Called with `0..8`, it runs with `0..2`, `2..4`, `4..6` and `6..8`, and `add`
+/// folds the results in this order.
 #[parallel(kind = "cpu", chunks = 4, reduce = add)]
 fn digit_sum(numbers: Range<u64>) -> u64 {
     let mut total = 0;

@@ -1,5 +1,6 @@
 //! Timing of serial and parallel runs.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Runs of each kind.
@@ -49,7 +50,8 @@ pub fn compare<T>(mut serial: impl FnMut() -> T, mut parallel: impl FnMut() -> T
 /// The time of a run, without dropping its result.
 fn time<T>(run: &mut impl FnMut() -> T) -> Duration {
     let started = Instant::now();
-    let result = run();
+    // `black_box`: the compiler would leave out work whose result is dropped.
+    let result = black_box(run());
     let taken = started.elapsed();
     drop(result);
     taken

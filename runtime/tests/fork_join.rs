@@ -184,7 +184,8 @@ fn both_halves_see_that_their_task_is_cancelled() {
         let (started, starts) = mpsc::channel();
         let task = pool.submit(move || {
             let started = &started;
-            // From an io worker, the halves run on the default cpu pool: it may have one thread, where they do not meet.
+            // From an io worker, the halves run on the default cpu pool: it may have one thread, where they do not
+            // meet.
             join(
                 || {
                     started.send(()).expect("it is waited for");

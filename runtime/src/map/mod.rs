@@ -73,18 +73,20 @@ use process::ProcessRun;
 ///
 /// | in a loop | as items of a map |
 /// |---|---|
-/// | `v`, `v.iter()`, `v.iter_mut()` | `v`, `&v`, `&mut v` of vectors, slices and arrays; also `VecDeque` and `Box<[T]>` by value |
+/// | `v`, `v.iter()`, `v.iter_mut()` | `v`, `&v`, `&mut v` of vectors, slices and arrays |
+/// | `v` | a `VecDeque` or a `Box<[T]>` by value |
 /// | `a..b` | `a..b` of integers of up to 64 bits |
-/// | `v.chunks(n)`, `v.chunks_mut(n)`, `v.windows(n)` | [`chunks`]`(&v, n)`, [`chunks_mut`]`(&mut v, n)`, [`windows`]`(&v, n)` |
+/// | `v.chunks(n)`, `v.windows(n)` | [`chunks`]`(&v, n)`, [`windows`]`(&v, n)` |
+/// | `v.chunks_mut(n)` | [`chunks_mut`]`(&mut v, n)` |
 /// | `a.iter().zip(b)` | [`zip`](crate::zip)`(&a, b)` of two of these; `b` may be `n..`, or a zip again |
 /// | `v.iter().enumerate()` | [`enumerate`]`(&v)`, the same as `zip(0.., &v)` |
 ///
 /// Any other iterator is pulled by the calling thread, also those in the left column, as nothing tells them from
-/// others. This thread runs each item itself until the items seem worth sharing. From then on `collect` and `for_each`
-/// start each item at once while a worker is idle, and read ahead only as far as keeps the workers busy. So the iterator
-/// may wait for the results of the items that it has given. `reduce`, `sum` and `fold` read a window first if the
-/// iterator is fast: 1,024 items, then more each time, up to 65,536 (`fold`: 524,288). Maps with
-/// [`chunks`](Self::chunks) and maps in worker processes always do.
+/// others. If the function's items were short in an earlier map, this thread runs each item itself until the items seem
+/// worth sharing. Otherwise, or from then on, `collect` and `for_each` start each item at once while a worker is idle,
+/// and read ahead only as far as keeps the workers busy. So the iterator may wait for the results of the items that it
+/// has given. `reduce`, `sum` and `fold` read a window first if the iterator is fast: 1,024 items, then more each time,
+/// up to 65,536 (`fold`: 524,288). Maps with [`chunks`](Self::chunks) and maps in worker processes always do.
 ///
 /// A zip ends with the shorter of its parts. What the longer one has left is dropped when the map ends.
 ///

@@ -6,6 +6,9 @@
 pub(crate) struct Bar {
     #[cfg(feature = "progress")]
     bar: indicatif::ProgressBar,
+    /// Whether the thread panicked before the map began, which a destructor or a panic hook runs then.
+    #[cfg(feature = "progress")]
+    was_panicking: bool,
 }
 
 #[cfg(feature = "progress")]
@@ -36,7 +39,7 @@ impl Bar {
             bar.set_style(style.with_key("rate", rate).with_key("time", time));
         }
         bar.set_prefix(label);
-        Some(Self { bar })
+        Some(Self { bar, was_panicking: std::thread::panicking() })
     }
 
     pub(crate) fn advance(&self, items: usize) {
@@ -48,7 +51,7 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         // After a panic the bar stays at its last position.
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.was_panicking {
             self.bar.abandon();
         } else {
             self.bar.finish();

@@ -194,7 +194,8 @@ impl<'a, T> IntoIterator for Chunks<'a, T> {
     }
 }
 
-// SAFETY: disjoint ranges of chunks are disjoint ranges of items, each borrowed by one thread; no item is reached twice.
+// SAFETY: disjoint ranges of chunks are disjoint ranges of items, each borrowed by one thread. So no item is reached
+// twice.
 unsafe impl<'s, T> Indexed for ChunksMut<'s, T> {
     type Item = &'s mut [T];
     type Iter<'a>

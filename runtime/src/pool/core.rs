@@ -41,8 +41,8 @@ pub(crate) struct Core {
     /// [`fork::count`] when the threads were started.
     pub(super) forks: u32,
     pub(super) load: Load,
-    /// Whether the resident worker of a cpu pool is parked, and was not woken. Read at every `join`, so it is apart from
-    /// what pushes write.
+    /// Whether the resident worker of a cpu pool is parked, and was not woken. Read at every `join`, so it is apart
+    /// from what pushes write.
     pub(super) resident_parked: AtomicBool,
     /// Called by the timer thread to spawn threads again that could not be spawned.
     pub(super) retry_timer: Arc<RetryTimer>,

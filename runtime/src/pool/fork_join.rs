@@ -12,8 +12,8 @@ use crate::task::cancel::{CallerTask, CurrentTask};
 
 /// Runs two closures, potentially in parallel, and returns both results. They may borrow from the caller.
 ///
-/// This is the form for recursion that divides its work: sorting, trees, searches. A call costs some ten nanoseconds, as
-/// `rayon::join` does, where [`submit`](Pool::submit) makes a task with a queue entry and a handle.
+/// This is the form for recursion that divides its work: sorting, trees, searches. A call costs some ten nanoseconds,
+/// as `rayon::join` does, where [`submit`](Pool::submit) makes a task with a queue entry and a handle.
 ///
 /// On a worker of a cpu pool `a` runs at once, and `b` after it, unless an idle worker of that pool has taken `b` by
 /// then. A worker that waits for the other half runs other halves meanwhile. While all workers are busy, no thread is
@@ -94,8 +94,9 @@ where
     })
 }
 
-/// The task of this thread, if the thread is one of rayon's, works for the cpu pool that started it, and is to share its
-/// work. Not generic, so that the thread-locals are read in one call: code of other crates calls an accessor for each.
+/// The task of this thread, if the thread is one of rayon's, works for the cpu pool that started it, and is to share
+/// its work. Not generic, so that the thread-locals are read in one call: code of other crates calls an accessor for
+/// each.
 #[inline(never)]
 fn on_own_cpu_pool() -> Option<CallerTask> {
     if computing::is_computing() && is_crowded() {

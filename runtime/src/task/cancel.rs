@@ -109,8 +109,8 @@ pub(crate) fn current_task_key() -> Option<usize> {
 pub fn cancelled() -> bool {
     let state = CURRENT.get();
     // SAFETY: it is null, or `CurrentTask::enter` set it from a reference to the state word of a slot that a frame
-    // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns. A thread
-    // that helps such a frame has it from `CallerTask::enter`, by whose contract that frame is still there.
+    // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns. A
+    // thread that helps such a frame has it from `CallerTask::enter`, by whose contract that frame is still there.
     let state = unsafe { state.as_ref() };
     state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP_REQUESTED != 0) || pool::is_cancelled_here()
 }

@@ -176,8 +176,8 @@ pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
     block_in_place::with_replacement_thread(wait)
 }
 
-/// As [`blocking_section`], for a wait until a deadline. If no permit is free by then, the worker goes on beside as many
-/// jobs as the pool has threads, because the wait must keep its limit.
+/// As [`blocking_section`], for a wait until a deadline. If no permit is free by then, the worker goes on beside as
+/// many jobs as the pool has threads, because the wait must keep its limit.
 pub(crate) fn blocking_section_until<T>(deadline: Instant, wait: impl FnOnce() -> T) -> T {
     let _section = BlockingSection::enter(Overdraw::At(deadline));
     block_in_place::with_replacement_thread(wait)

@@ -46,8 +46,8 @@ impl Drop for StolenWork {
     }
 }
 
-/// The permit of the job inside of which this thread waits for rayon's work, given back while it runs another job of the
-/// queue: a thread that had several permits would keep them from the threads that it waits for.
+/// The permit of the job inside of which this thread waits for rayon's work, given back while it runs another job of
+/// the queue: a thread that had several permits would keep them from the threads that it waits for.
 pub(crate) fn without_waiting_permit() -> impl Drop {
     BlockingSection::enter(Overdraw::Never)
 }
