@@ -33,20 +33,20 @@ pub(crate) fn run(report: &mut Report) {
     contest(
         report,
         format!("a tree of {} tasks, each submits two and joins them", (1 << LEVELS) - 1),
-        &|pool, _| pool.submit(move || tree(pool, LEVELS, task)).join().expect("no panic"),
-        &|pool, _| pool.install(|| rayon_tree(LEVELS, task)),
+        &|pool| pool.submit(move || tree(pool, LEVELS, task)).join().expect("no panic"),
+        &|pool| pool.install(|| rayon_tree(LEVELS, task)),
     );
-    for threads_per_worker in [1, 4] {
+    for threads in [2, 8, 128] {
         contest(
             report,
-            format!("{threads_per_worker} threads a worker, each submits {SUBMITS} tasks and joins them"),
-            &|pool, workers| {
-                submitters(threads_per_worker * workers, || {
+            format!("{threads} threads at once, each submits {SUBMITS} tasks and joins them"),
+            &|pool| {
+                submitters(threads, || {
                     join_all((0..SUBMITS).map(|_| pool.submit(task))).map(drop).expect("no panic");
                 });
             },
-            &|pool, workers| {
-                submitters(threads_per_worker * workers, || {
+            &|pool| {
+                submitters(threads, || {
                     let (sender, results) = mpsc::channel();
                     for _ in 0..SUBMITS {
                         let sender = sender.clone();
@@ -62,12 +62,12 @@ pub(crate) fn run(report: &mut Report) {
     contest(
         report,
         format!("{MAPS} maps in a row, each of {ITEMS} items of {ITEM_NS} ns"),
-        &|pool, _| {
+        &|pool| {
             for _ in 0..MAPS {
                 black_box(pool.map(0..ITEMS, |n| work(n, item_steps)).collect::<Vec<_>>());
             }
         },
-        &|pool, _| {
+        &|pool| {
             for _ in 0..MAPS {
                 pool.install(|| black_box((0..ITEMS).into_par_iter().map(|n| work(n, item_steps)).collect::<Vec<_>>()));
             }
@@ -76,17 +76,12 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// Measures the same work on pools of each number of workers.
-fn contest(
-    report: &mut Report,
-    title: String,
-    ours: &dyn Fn(&'static Pool, usize),
-    rayons: &dyn Fn(&'static ThreadPool, usize),
-) {
+fn contest(report: &mut Report, title: String, ours: &dyn Fn(&'static Pool), rayons: &dyn Fn(&'static ThreadPool)) {
     static POOLS: LazyLock<Vec<(usize, Pool, ThreadPool)>> = LazyLock::new(|| WORKERS.map(pools).into());
     let mut contest = Contest::new(title).rounds(7, Duration::from_millis(50));
     for (workers, pool, rayon) in POOLS.iter() {
-        contest = contest.with(fanfold(*workers), move || ours(pool, *workers));
-        contest = contest.with(format!("rayon, {workers} workers"), move || rayons(rayon, *workers));
+        contest = contest.with(fanfold(*workers), move || ours(pool));
+        contest = contest.with(format!("rayon, {workers} workers"), move || rayons(rayon));
     }
     if let Some(outcome) = report.run(contest) {
         let figure = outcome.ratio(&fanfold(64), &fanfold(2));
