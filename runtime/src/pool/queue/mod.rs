@@ -153,7 +153,7 @@ impl Queue {
     pub(super) fn missing_workers(&self, state: &State) -> usize {
         let arriving = self.arriving.load(Ordering::Relaxed);
         // Workers that arrive return their permits before they take a job.
-        let permits = (state.limit + arriving).saturating_sub(state.running + state.reacquiring);
+        let permits = (state.permits() + arriving).saturating_sub(state.running + state.reacquiring);
         let on_the_way = arriving + state.woken + state.starting + state.injected;
         state.jobs.len().min(permits).saturating_sub(on_the_way + state.spinning + state.rayon_spinning)
     }

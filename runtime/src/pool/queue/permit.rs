@@ -80,6 +80,7 @@ impl Queue {
     #[inline]
     pub(crate) fn release_permit(&self, state: &mut State) {
         state.running -= 1;
+        state.overdrawn = state.overdrawn.saturating_sub(1);
         if state.reacquiring > 0 {
             state.handoffs += 1;
             self.permit_returned.notify_one();
@@ -116,10 +117,11 @@ impl Queue {
             return None;
         }
         state.blocked -= 1;
+        let mut overdraws = false;
         if !state.has_permit() {
             set_state(permit, PermitState::Reacquiring);
             state.reacquiring += 1;
-            while state.running >= state.limit && !is_revoked(permit) {
+            while state.running >= state.permits() && !is_revoked(permit) {
                 let longest = match overdraw {
                     Overdraw::Never => {
                         state = self.permit_returned.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +136,7 @@ impl Queue {
                 if waited.1.timed_out() && (state.handoffs == before || matches!(overdraw, Overdraw::At(_))) {
                     // Counted as a handoff, so that the next worker which overdraws waits for as long again.
                     state.handoffs += 1;
+                    overdraws = true;
                     break;
                 }
             }
@@ -148,6 +151,7 @@ impl Queue {
             }
         }
         set_state(permit, PermitState::Held);
+        state.overdrawn += usize::from(overdraws);
         state.running += 1;
         None
     }

@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) limit: usize,
     /// Permits in use: workers that run a job and are not blocked.
     pub(crate) running: usize,
+    /// Permits that were taken beyond the limit. Each one returned makes up for one of them.
+    pub(crate) overdrawn: usize,
     /// Workers inside of a job that are in a blocking section, and have given their permit back.
     pub(crate) blocked: usize,
     /// One waker for each of those workers.
@@ -108,6 +110,7 @@ impl State {
             closed_copies: 0,
             limit,
             running: 0,
+            overdrawn: 0,
             blocked: 0,
             blocked_wakers: Vec::new(),
             written_off: 0,
@@ -155,7 +158,14 @@ impl State {
     /// Whether a permit is free for a job.
     #[inline]
     pub(crate) fn has_permit(&self) -> bool {
-        self.running + self.reacquiring < self.limit
+        self.running + self.reacquiring < self.permits()
+    }
+
+    /// The number of permits, with those that were taken beyond the limit. Were these not counted, jobs that wait again
+    /// and again with a time limit, and overdraw each time, would keep all others from running.
+    #[inline]
+    pub(crate) fn permits(&self) -> usize {
+        self.limit + self.overdrawn
     }
 
     /// Marks up to `count` parked threads as woken, [`WAKE_FANOUT`](super::sleepers::WAKE_FANOUT) at most.
