@@ -27,7 +27,16 @@ impl Meeting {
 }
 
 static TWO: Pool = Pool::cpu("two").threads(2);
-static FOUR: Pool = Pool::cpu("four").threads(4);
+
+/// A pool of one test alone: items of another test would take its threads.
+fn four_threads() -> Pool {
+    Pool::cpu("four").threads(4).build().expect("threads can be had")
+}
+
+/// The same with two threads.
+fn two_threads() -> Pool {
+    Pool::cpu("two").threads(2).build().expect("threads can be had")
+}
 
 static OF_FUNCTION: Meeting = Meeting::new();
 
@@ -43,54 +52,55 @@ fn two_items_of_an_annotated_function_run_side_by_side() {
 
 #[test]
 fn all_items_run_side_by_side_on_a_pool_with_as_many_threads() {
-    let meeting = Meeting::new();
-    let met: Vec<bool> = FOUR.map([4; 4], |number| meeting.wait_for(number)).collect();
+    let (pool, meeting) = (four_threads(), Meeting::new());
+    let met: Vec<bool> = pool.map([4; 4], |number| meeting.wait_for(number)).collect();
     assert_eq!(met, [true; 4]);
 }
 
 #[test]
 fn items_of_a_map_into_a_result_run_side_by_side() {
-    let meeting = Meeting::new();
+    let (pool, meeting) = (two_threads(), Meeting::new());
     let met: Result<Vec<()>, &str> =
-        TWO.map([2, 2], |number| meeting.wait_for(number).then_some(()).ok_or("alone")).collect();
+        pool.map([2, 2], |number| meeting.wait_for(number).then_some(()).ok_or("alone")).collect();
     assert_eq!(met, Ok(vec![(), ()]));
 }
 
 #[test]
 fn items_of_a_reduction_run_side_by_side() {
-    let meeting = Meeting::new();
-    assert!(TWO.map([2, 2], |number| meeting.wait_for(number)).reduce(|| true, |left, right| left && right));
+    let (pool, meeting) = (two_threads(), Meeting::new());
+    assert!(pool.map([2, 2], |number| meeting.wait_for(number)).reduce(|| true, |left, right| left && right));
 }
 
 #[test]
 fn items_of_for_each_run_side_by_side() {
-    let meeting = Meeting::new();
-    TWO.map([2, 2], |number| meeting.wait_for(number)).for_each(|met| assert!(met));
+    let (pool, meeting) = (two_threads(), Meeting::new());
+    pool.map([2, 2], |number| meeting.wait_for(number)).for_each(|met| assert!(met));
 }
 
 #[test]
 fn items_of_an_iterator_run_side_by_side() {
-    let meeting = Meeting::new();
+    let (pool, meeting) = (two_threads(), Meeting::new());
     let numbers = std::iter::repeat_n(2, 2).map(|number| number);
-    let met: Vec<bool> = TWO.map(numbers, |number| meeting.wait_for(number)).collect();
+    let met: Vec<bool> = pool.map(numbers, |number| meeting.wait_for(number)).collect();
     assert_eq!(met, [true, true]);
 }
 
 #[test]
 fn items_that_a_task_maps_run_side_by_side() {
     static MEETING: Meeting = Meeting::new();
-    let met = TWO.submit(|| TWO.map([2, 2], |number| MEETING.wait_for(number)).collect::<Vec<_>>()).join();
+    static TASKS: Pool = Pool::cpu("tasks").threads(2);
+    let met = TASKS.submit(|| TASKS.map([2, 2], |number| MEETING.wait_for(number)).collect::<Vec<_>>()).join();
     assert_eq!(met.expect("no panic"), [true, true]);
 }
 
 #[test]
 fn a_map_inside_of_a_map_uses_the_threads_that_do_not_compute() {
-    let meeting = Meeting::new();
+    let (pool, meeting) = (four_threads(), Meeting::new());
     // The outer map occupies one thread of four; three more items than that thread can run meet inside.
-    let met: Vec<Vec<bool>> = FOUR
+    let met: Vec<Vec<bool>> = pool
         .map([4, 1], |number| match number {
             1 => vec![true],
-            _ => FOUR.map([number; 4], |number| meeting.wait_for(number)).collect(),
+            _ => pool.map([number; 4], |number| meeting.wait_for(number)).collect(),
         })
         .collect();
     assert_eq!(met, [vec![true; 4], vec![true]]);

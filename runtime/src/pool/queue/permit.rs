@@ -1,5 +1,6 @@
 //! Permits: giving one back, waiting for one, and revoking the permit of a job that has run out of time.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,11 @@ pub(crate) enum Overdraw {
     IfNoneIsReturned,
     /// At the end of its wait's time limit, which the wait must keep.
     At(Instant),
+}
+
+thread_local! {
+    /// Whether the permit of this thread is one beyond the limit. A thread has one permit at a time.
+    static IS_OVERDRAWN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where the permit of a job with a time limit is. Changed only under the queue's lock.
@@ -80,7 +86,9 @@ impl Queue {
     #[inline]
     pub(crate) fn release_permit(&self, state: &mut State) {
         state.running -= 1;
-        state.overdrawn = state.overdrawn.saturating_sub(1);
+        // The timer thread may have returned this thread's permit, so the number is bounded, too.
+        let overdrawn = state.overdrawn.saturating_sub(usize::from(IS_OVERDRAWN.replace(false)));
+        state.overdrawn = overdrawn.min(state.running);
         if state.reacquiring > 0 {
             state.handoffs += 1;
             self.permit_returned.notify_one();
@@ -117,8 +125,11 @@ impl Queue {
             return None;
         }
         state.blocked -= 1;
-        let mut overdraws = false;
-        if !state.has_permit() {
+        // A permit within the limit is left to a queued job: jobs that wait again and again with a time limit would take
+        // each one that is returned.
+        let is_late = |deadline| Instant::now() >= deadline;
+        let mut overdraws = matches!(overdraw, Overdraw::At(deadline) if !state.jobs.is_empty() && is_late(deadline));
+        if !overdraws && !state.has_permit() {
             set_state(permit, PermitState::Reacquiring);
             state.reacquiring += 1;
             while state.running >= state.permits() && !is_revoked(permit) {
@@ -152,6 +163,7 @@ impl Queue {
         }
         set_state(permit, PermitState::Held);
         state.overdrawn += usize::from(overdraws);
+        IS_OVERDRAWN.set(overdraws);
         state.running += 1;
         None
     }

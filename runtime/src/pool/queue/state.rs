@@ -46,7 +46,7 @@ pub(crate) struct State {
     pub(crate) limit: usize,
     /// Permits in use: workers that run a job and are not blocked.
     pub(crate) running: usize,
-    /// Permits that were taken beyond the limit. Each one returned makes up for one of them.
+    /// Permits in use that were taken beyond the limit.
     pub(crate) overdrawn: usize,
     /// Workers inside of a job that are in a blocking section, and have given their permit back.
     pub(crate) blocked: usize,
