@@ -151,7 +151,7 @@ fn many_threads_wait_for_one_task_and_one_thread_for_many() {
 #[test]
 fn nested_waits_scopes_and_maps_end() {
     in_a_process("nested_waits_scopes_and_maps_end", || {
-        for _ in 0..20 {
+        for _ in 0..60 {
             let nested: Vec<Task<usize>> =
                 (0..8).map(|n| POOL.submit(move || CPU.submit(move || n).join().expect("no panic"))).collect();
             assert_eq!(join_all(nested).expect("no panic").into_iter().sum::<usize>(), 28);

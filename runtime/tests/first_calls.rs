@@ -80,7 +80,7 @@ fn items_of_for_each_run_side_by_side() {
 #[test]
 fn items_of_an_iterator_run_side_by_side() {
     let (pool, meeting) = (two_threads(), Meeting::new());
-    let numbers = std::iter::repeat_n(2, 2).map(|number| number);
+    let numbers = std::iter::repeat_n(2, 2);
     let met: Vec<bool> = pool.map(numbers, |number| meeting.wait_for(number)).collect();
     assert_eq!(met, [true, true]);
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{BlockingSection, CORE, DOES_CPU_WORK, IN_JOB, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_inside, own_cpu_pool};
+use super::{BlockingSection, CORE, DOES_CPU_WORK, JOB, JobState, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_worker_of, own_cpu_pool};
 use crate::pool::Core;
 use crate::pool::queue::permit::{Overdraw, Permit, PermitState};
 
 /// Whether this thread has a permit of `core` now.
 #[inline]
 fn has_permit_of(core: &Core) -> bool {
-    is_inside(core)
+    is_worker_of(core)
+        && JOB.get() == JobState::Running
         && PERMIT.with(|permit| permit.borrow().as_ref().is_none_or(|permit| permit.state() != PermitState::Revoked))
 }
 
@@ -41,7 +42,7 @@ fn on_borrowed_permit<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T
         own_cpu_pool_before: own_cpu_pool::leave(),
         core_before: CORE.with(|cell| cell.replace(Some(Arc::clone(core)))),
         permit_before: PERMIT.with(|cell| cell.take()),
-        in_job_before: IN_JOB.replace(true),
+        job_before: JOB.replace(JobState::Running),
         cpu_work_before: DOES_CPU_WORK.replace(core.is_frames()),
         lender: Arc::clone(core),
         section: Some(section),
@@ -58,7 +59,7 @@ struct BorrowedPermit {
     own_cpu_pool_before: *const Core,
     core_before: Option<Arc<Core>>,
     permit_before: Option<Arc<Permit>>,
-    in_job_before: bool,
+    job_before: JobState,
     cpu_work_before: bool,
     lender: Arc<Core>,
     /// Dropped last, when the thread is its own pool's worker again: it waits for that pool's permit.
@@ -69,14 +70,16 @@ impl Drop for BorrowedPermit {
     fn drop(&mut self) {
         let mut state = self.lender.queue.lock();
         self.lender.queue.release_permit(&mut state);
+        JOB.set(JobState::None);
         self.lender.wake_workers(state);
         let before = self.core_before.take();
         POOL_ID.set(before.as_ref().map_or(0, |own| own.id));
         DOES_CPU_WORK.set(self.cpu_work_before);
-        IN_JOB.set(self.in_job_before);
-        drop(PERMIT.with(|cell| cell.replace(self.permit_before.take())));
-        drop(CORE.with(|cell| cell.replace(before)));
+        JOB.set(self.job_before);
+        let permit = PERMIT.with(|cell| cell.replace(self.permit_before.take()));
+        let lender = CORE.with(|cell| cell.replace(before));
         own_cpu_pool::restore(self.own_cpu_pool_before);
+        drop((permit, lender));
         drop(self.section.take());
     }
 }

@@ -21,6 +21,18 @@ pub(crate) use borrowed::{run_as_worker, run_claimed};
 pub(super) use own_cpu_pool::{enter_rayon, is_on_own_cpu_pool, wake_resident_to_steal};
 pub(crate) use stolen::{StolenWork, without_waiting_permit};
 
+/// What the current thread does for the pool whose worker it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum JobState {
+    /// It is outside of jobs.
+    None,
+    /// It runs a job, and has a permit unless that was revoked.
+    Running,
+    /// It is inside of a job, and has given its permit back. So it gives none back again where it runs foreign code
+    /// meanwhile, as an allocator that calls pools.
+    Blocked,
+}
+
 /// A thread-local without a destructor. It stays usable in the destructors of other thread-locals, which may wait and
 /// call pools. [`exit`] takes its content out.
 type LeakedCell<T> = ManuallyDrop<RefCell<Option<Arc<T>>>>;
@@ -32,9 +44,8 @@ thread_local! {
     static POOL_ID: Cell<u64> = const { Cell::new(0) };
     /// The id of the pool that started this thread, also while it works for another; 0 for none.
     static OWN_POOL_ID: Cell<u64> = const { Cell::new(0) };
-    /// Whether this thread is inside of a job, and so has a permit unless that was revoked or given back. Hooks run
-    /// outside of jobs.
-    static IN_JOB: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is inside of a job. Hooks run outside of jobs.
+    static JOB: Cell<JobState> = const { Cell::new(JobState::None) };
     /// The permit of the job that runs here, if the job has a time limit: it may be revoked.
     static PERMIT: LeakedCell<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
     /// Whether this thread takes its pool's next job as soon as the present job has published its outcome.
@@ -69,7 +80,7 @@ pub(super) fn exit() {
 pub(super) fn forget_parent() {
     POOL_ID.set(0);
     own_cpu_pool::leave();
-    IN_JOB.set(false);
+    JOB.set(JobState::None);
     TAKES_NEXT_JOB.set(false);
     IS_ANNOUNCED.set(false);
     DOES_CPU_WORK.set(false);
@@ -116,14 +127,14 @@ pub(super) fn note_cancelled_pool() {
 #[inline]
 pub(crate) fn is_cancelled_here() -> bool {
     ANY_CANCELLED.load(Ordering::Relaxed)
-        && IN_JOB.get()
+        && JOB.get() != JobState::None
         && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
 }
 
 /// Whether the current thread is inside of a job of this pool.
 #[inline]
 pub(super) fn is_inside(core: &Core) -> bool {
-    is_worker_of(core) && IN_JOB.get()
+    is_worker_of(core) && JOB.get() != JobState::None
 }
 
 /// Whether the current thread does the default cpu pool's work.
@@ -195,7 +206,7 @@ impl BlockingSection {
     #[inline]
     fn enter(overdraw: Overdraw) -> Self {
         let blocked = computing::mark_blocked();
-        if !IN_JOB.get() {
+        if JOB.get() != JobState::Running {
             return Self { released: None, overdraw, _blocked: blocked };
         }
         let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
@@ -212,7 +223,9 @@ impl Drop for BlockingSection {
             Overdraw::Never if core.is_frames() => Overdraw::IfNoneIsReturned,
             overdraw => overdraw,
         };
-        if let Some(state) = core.queue.end_blocking(permit.as_deref(), overdraw) {
+        let state = core.queue.end_blocking(permit.as_deref(), overdraw);
+        JOB.set(JobState::Running);
+        if let Some(state) = state {
             core.wake_workers(state);
         }
     }
@@ -222,6 +235,7 @@ impl Core {
     /// Gives this worker's permit back; `false` if it was revoked.
     fn begin_blocking(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
         let Some(state) = self.queue.begin_blocking(permit) else { return false };
+        JOB.set(JobState::Blocked);
         // The job has published its outcome, and its destructor or the allocator waits: the announcement does not hold.
         has_returned(self);
         self.wake_workers(state);
@@ -235,7 +249,7 @@ impl Core {
 pub(super) fn enter_job() -> JobContext {
     // The values before are kept: a thread that waits for rayon inside of a job may run another one meanwhile.
     JobContext {
-        in_job: IN_JOB.replace(true),
+        job: JOB.replace(JobState::Running),
         takes_next_job: TAKES_NEXT_JOB.replace(true),
         permit: PERMIT.with(|cell| cell.take()),
     }
@@ -243,7 +257,7 @@ pub(super) fn enter_job() -> JobContext {
 
 /// Restores what [`enter_job`] has replaced when dropped.
 pub(super) struct JobContext {
-    in_job: bool,
+    job: JobState,
     takes_next_job: bool,
     permit: Option<Arc<Permit>>,
 }
@@ -251,7 +265,7 @@ pub(super) struct JobContext {
 impl Drop for JobContext {
     #[inline]
     fn drop(&mut self) {
-        IN_JOB.set(self.in_job);
+        JOB.set(self.job);
         TAKES_NEXT_JOB.set(self.takes_next_job);
         // The job's own permit was put back by `with_permit`.
         if let Some(permit) = self.permit.take() {
@@ -298,8 +312,8 @@ pub(crate) fn with_permit<T>(permit: &Arc<Permit>, work: impl FnOnce() -> T) -> 
 
 /// Runs a job on a worker of its own pool that has no permit, and so none to give back.
 pub(super) fn without_permit<T>(work: impl FnOnce() -> T) -> T {
-    let before = IN_JOB.replace(true);
+    let before = JOB.replace(JobState::Running);
     let result = with_permit(&Arc::new(Permit::revoked()), work);
-    IN_JOB.set(before);
+    JOB.set(before);
     result
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BlockingSection, CORE, IN_JOB};
+use super::{BlockingSection, CORE, JOB, JobState};
 use crate::pool::Core;
 use crate::pool::queue::permit::Overdraw;
 
@@ -26,10 +26,11 @@ impl StolenWork {
     }
 
     fn enter() -> Self {
-        let entered = if IN_JOB.get() { None } else { CORE.with(|core| core.borrow().clone()) };
+        let is_inside = JOB.get() != JobState::None;
+        let entered = if is_inside { None } else { CORE.with(|core| core.borrow().clone()) };
         if let Some(core) = &entered {
             core.queue.lock().running += 1;
-            IN_JOB.set(true);
+            JOB.set(JobState::Running);
         }
         Self { entered }
     }
@@ -38,7 +39,7 @@ impl StolenWork {
 impl Drop for StolenWork {
     fn drop(&mut self) {
         if let Some(core) = self.entered.take() {
-            IN_JOB.set(false);
+            JOB.set(JobState::None);
             let mut state = core.queue.lock();
             core.queue.release_permit(&mut state);
             core.wake_workers(state);
