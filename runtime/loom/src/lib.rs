@@ -21,6 +21,10 @@ mod task {
         pub(crate) use loom::cell::UnsafeCell;
         pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
         pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+        pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+            mutex.lock().expect("no thread panics with the lock")
+        }
     }
 }
 

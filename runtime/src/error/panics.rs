@@ -7,10 +7,11 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::TaskError;
+use crate::sys::mutex;
 use crate::sys::thread;
 
 thread_local! {
@@ -153,12 +154,12 @@ fn install_by_thread() {
         if left.is_zero() {
             return;
         }
-        started = IS_INSTALLED.wait_timeout(started, left).unwrap_or_else(PoisonError::into_inner).0;
+        started = mutex::wait_timeout(&IS_INSTALLED, started, left).0;
     }
 }
 
 pub(crate) fn started() -> MutexGuard<'static, Option<Instant>> {
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(&STARTED)
 }
 
 fn install_hook() {

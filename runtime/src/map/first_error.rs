@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::sys::mutex;
+
 /// The reason of the refused result with the lowest index.
 pub(super) struct FirstRefused<E>(Mutex<Option<(usize, E)>>);
 
@@ -12,7 +14,7 @@ impl<E> FirstRefused<E> {
 
     /// Records that the result of this index was refused.
     pub(super) fn refuse(&self, index: usize, reason: E) {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = mutex::lock(&self.0);
         let unused = if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
             first.replace((index, reason))
         } else {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::drop_all::{DropEach, DropRest};
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 /// The merged result of some blocks.
@@ -58,7 +59,7 @@ impl<T> MergeTree<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, DropEach<Node<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.0)
     }
 
     /// The merged result of all blocks; `None` if there were none.

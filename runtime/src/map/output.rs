@@ -6,6 +6,7 @@ use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys::drop_all::DropSequence;
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 /// A vector under construction. Elements that were written and never returned by [`into_vec`](Self::into_vec) are
@@ -94,7 +95,7 @@ impl<R> MapOutput<R> {
     }
 
     fn written(&self) -> MutexGuard<'_, Vec<Range<usize>>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.written)
     }
 
     /// All results.

@@ -1,9 +1,10 @@
 //! The count of submitted futures that have not ended, for which [`shutdown`](super::shutdown::shutdown) waits.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::sys::fork;
+use crate::sys::mutex;
 
 static LIVE: Mutex<LiveCount> = Mutex::new(LiveCount { live: 0, forks: 0 });
 /// Notified when the count is 0.
@@ -18,7 +19,7 @@ pub(crate) struct LiveCount {
 
 /// Locks the count, which starts from 0 in a forked child.
 pub(super) fn lock() -> MutexGuard<'static, LiveCount> {
-    let mut count = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut count = mutex::lock(&LIVE);
     let forks = fork::generation();
     if count.forks != forks {
         *count = LiveCount { live: 0, forks };
@@ -52,8 +53,8 @@ pub(super) fn drain(deadline: Option<Instant>) -> bool {
     while count.live > 0 {
         count = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => return false,
-            Some(time) => NONE_LIVE.wait_timeout(count, time).unwrap_or_else(PoisonError::into_inner).0,
-            None => NONE_LIVE.wait(count).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => mutex::wait_timeout(&NONE_LIVE, count, time).0,
+            None => mutex::wait(&NONE_LIVE, count),
         };
     }
     true

@@ -16,7 +16,7 @@
 //! A thread without a job spins for a moment, parks, and ends after [`IDLE_LIMIT`], except the last
 //! [`min_idle_threads`](Core::min_idle_threads).
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::idle::IdlePolicy;
@@ -26,6 +26,7 @@ use super::{BuildError, Core, Kind, current_worker};
 use crate::pool::queue::sleepers::{Sleeper, WAKE_FANOUT};
 use crate::pool::queue::state::State;
 use crate::sys::clock::Moment;
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 /// How long a thread stays without a job.
@@ -177,7 +178,7 @@ fn watch<'a>(core: &'a Core, mut state: MutexGuard<'a, State>) -> MutexGuard<'a,
     let mut pause = WATCH_PAUSE;
     while state.has_watcher && !state.closed {
         let before = state.jobs_finished;
-        state = core.queue.watcher.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        state = mutex::wait_timeout(&core.queue.watcher, state, pause).0;
         let finished = state.jobs_finished - before;
         if state.jobs.is_empty() {
             if finished < BUSY_JOBS {
@@ -265,9 +266,9 @@ fn wait_for_job<'a>(
         state.sleepers.push(sleeper);
         let parked_at = Moment::now();
         state = if has_no_deadline {
-            sleeper.condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
+            mutex::wait(&sleeper.condvar, state)
         } else {
-            sleeper.condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            mutex::wait_timeout(&sleeper.condvar, state, left).0
         };
         if !state.sleepers.remove(sleeper) {
             // It was woken, although a running worker may have taken the job meanwhile.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sys::mutex;
 
 /// A default pool whose size can be set. Pools of the same kind without a size of their own have that size, too.
 #[derive(Clone, Copy)]
@@ -59,7 +61,7 @@ static DEFAULT_SIZES: Mutex<DefaultSizes> =
     Mutex::new(DefaultSizes { cpu: DefaultSize::NEW, io: DefaultSize::NEW, process: DefaultSize::NEW });
 
 pub(super) fn lock() -> MutexGuard<'static, DefaultSizes> {
-    DEFAULT_SIZES.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(&DEFAULT_SIZES)
 }
 
 /// The size of a pool that starts now and has no size of its own. If it is the default pool, `configure` cannot change

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::current_worker::{self, StolenWork};
 use super::span::CallerSpan;
 use super::{Core, Pool, computing, config, scoped};
-use crate::sys::{fork, unwind};
+use crate::sys::{fork, mutex, unwind};
 use crate::task::cancel::{CallerTask, CurrentTask};
 
 /// Runs two closures, potentially in parallel, and returns both results. They may borrow from the caller.
@@ -247,10 +247,10 @@ impl<F: FnOnce() -> T, T> Half<F, T> {
 
     /// Runs it, unless a thread has begun to.
     fn run(&self) {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let work = mutex::lock(&self.work).take();
         if let Some(work) = work {
             let result = catch_unwind(AssertUnwindSafe(work));
-            *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *mutex::lock(&self.result) = Some(result);
         }
     }
 

@@ -11,13 +11,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
 use super::span::CallerSpan;
 use super::{Job, JobEnd};
 use crate::sys::unwind;
-use crate::sys::{fork, park};
+use crate::sys::{fork, mutex, park};
 
 /// Flag: no worker may enter any more.
 const CLOSED: usize = 1;
@@ -149,12 +149,12 @@ impl<W> Lease<W> {
     /// The first panic. Only called when no worker is inside.
     pub(super) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
         let has_panicked = self.has_panicked.load(Ordering::Relaxed);
-        has_panicked.then(|| self.panic.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten()
+        has_panicked.then(|| mutex::lock(&self.panic).take()).flatten()
     }
 
     /// Keeps a panic's payload for the caller, if it is the first.
     pub(super) fn keep_panic(&self, payload: Box<dyn Any + Send>) {
-        let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = mutex::lock(&self.panic);
         if slot.is_some() {
             drop(slot);
             return unwind::discard(payload);

@@ -1,9 +1,10 @@
 //! The registry of all running pools of this process. `shutdown` drains them, and the spawn retries ask whether any of
 //! them runs a job.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::Core;
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { pools: Vec::new(), prune_at: MIN_PRUNE });
@@ -26,7 +27,7 @@ impl Registry {
 }
 
 pub(super) fn lock() -> MutexGuard<'static, Registry> {
-    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(&REGISTRY)
 }
 
 /// Adds a pool that has started.

@@ -1,11 +1,11 @@
 //! Shutdown: [`shutdown`] for all pools, and for one pool closing it, draining its queue and joining its threads.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::current_worker::{self, blocking_section, blocking_section_until};
 use super::{Core, Kind, blocking, cpu, registry};
+use crate::sys::mutex;
 use crate::sys::unwind;
 
 /// What becomes of queued tasks when a pool is shut down with [`Pool::shutdown`](crate::Pool::shutdown).
@@ -109,8 +109,8 @@ impl Core {
             }
             let progress = &self.queue.drain_progress;
             state = match left {
-                Some(left) => progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => progress.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => mutex::wait_timeout(progress, state, left).0,
+                None => mutex::wait(progress, state),
             };
         }
         true

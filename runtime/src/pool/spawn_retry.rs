@@ -18,7 +18,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use super::job::Job;
 use super::registry;
 use super::timer::{self, Expire};
 use crate::pool::queue::state::{SpawnRetry, State, default_spares};
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 /// The first pause after a refusal.
@@ -87,7 +88,7 @@ impl RetryTimer {
     /// Ends queued jobs that have waited for a thread for as long as they may run.
     fn time_out_queued_jobs(&self, mut queued: Vec<(Arc<dyn Job>, Duration)>) {
         let now = Instant::now();
-        let lock = || self.limited_jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || mutex::lock(&self.limited_jobs);
         let before = std::mem::take(&mut *lock());
         let address = |job: &Arc<dyn Job>| Arc::as_ptr(job).addr();
         let since = |job: &Arc<dyn Job>| before.get(&address(job)).map_or(now, |(_, since)| *since);

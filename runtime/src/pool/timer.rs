@@ -7,11 +7,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::sys::unwind;
-use crate::sys::{fork, reserve, thread};
+use crate::sys::{fork, mutex, reserve, thread};
 
 /// Called back by the timer thread when its time limit is over, if it still exists.
 pub(crate) trait Expire: Send + Sync {
@@ -183,7 +183,7 @@ fn is_served() -> bool {
 }
 
 pub(super) fn lock() -> MutexGuard<'static, TimerQueue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(&QUEUE)
 }
 
 /// The main function of a timer thread.
@@ -192,10 +192,10 @@ fn run() {
     loop {
         let now = Instant::now();
         queue = match queue.entries.peek() {
-            None => EARLIER_ENTRY.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            None => mutex::wait(&EARLIER_ENTRY, queue),
             Some(Reverse(entry)) if entry.at > now => {
                 let left = entry.at - now;
-                EARLIER_ENTRY.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                mutex::wait_timeout(&EARLIER_ENTRY, queue, left).0
             }
             Some(_) => match queue.entries.pop().map(|Reverse(entry)| (entry.target.upgrade(), entry)) {
                 Some((Some(target), entry)) => {
@@ -250,7 +250,7 @@ mod tests {
         }
         let queue = Mutex::new(TimerQueue::new());
         let add = |entry| {
-            let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let lock = || mutex::lock(&queue);
             with_room(lock(), lock).entries.push(Reverse(entry));
         };
         let (limit, live) = (Duration::from_hours(1), Arc::new(Target));
@@ -260,7 +260,7 @@ mod tests {
             let ended = Arc::new(Target);
             add(TimerEntry { at, limit, target: Arc::downgrade(&ended) as Weak<dyn Expire> });
         }
-        let queue = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue.into_inner().expect("no thread panics with the lock");
         assert!(queue.entries.len() <= MIN_PRUNE + 1, "{} entries", queue.entries.len());
         assert!(queue.entries.iter().any(|Reverse(entry)| entry.target.strong_count() > 0), "the live one stays");
     }

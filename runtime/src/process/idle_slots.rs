@@ -3,13 +3,14 @@
 //! A thread of the pool takes a slot for each job. A direct call does not need such a thread: if a worker is idle and
 //! no job is queued, the caller takes the slot itself, and the call costs two thread wake-ups instead of four.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::child::{self, Child};
 use super::current_slot;
 use super::limits::WorkerLimits;
 use super::start_limit::StartLimiter;
 use super::worker_slot::WorkerSlot;
+use crate::sys::mutex;
 use crate::sys::owner::Owner;
 use crate::sys::reserve;
 
@@ -35,7 +36,7 @@ impl IdleSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, IdleState> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.idle)
     }
 
     /// Runs `work` on a slot: on one with a worker, else on one without, else on a new one.

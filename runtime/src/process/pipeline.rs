@@ -16,7 +16,7 @@ use super::start_limit::StartCaller;
 use super::worker_slot::{self, WorkerSlot};
 use super::{current_slot, request_replies};
 use crate::error::TaskError;
-use crate::sys::{thread, unwind};
+use crate::sys::{mutex, thread, unwind};
 
 /// The time without a reply after which the calls that a worker has not begun are taken back.
 const STALL_TIMEOUT: Duration = Duration::from_micros(500);
@@ -256,7 +256,7 @@ fn finish<J: 'static>(task: Box<dyn PipelinedTask<J>>, others: bool) {
     let shared = std::sync::Arc::new(std::sync::Mutex::new(Some(task)));
     let for_thread = std::sync::Arc::clone(&shared);
     let run = move |shared: &std::sync::Mutex<Option<Box<dyn PipelinedTask<J>>>>| {
-        let task = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let task = mutex::lock(shared).take();
         if let Some(task) = task {
             unwind::contain(|| task.finish());
         }

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::os::{OwnedFd, Poller};
 use crate::sys::owner::PerProcess;
-use crate::sys::{fork, thread, unwind};
+use crate::sys::{fork, mutex, thread, unwind};
 
 /// A task's wait for a socket. Dropping it ends the wait.
 pub(crate) struct Readiness {
@@ -60,7 +60,7 @@ impl Reactor {
     fn get() -> io::Result<&'static Self> {
         // A forked process does not have the thread, and starts its own.
         static REACTOR: PerProcess<Mutex<Option<&Reactor>>> = PerProcess::new();
-        let mut reactor = REACTOR.get().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reactor = mutex::lock(REACTOR.get());
         let forks = fork::generation();
         if let Some(started) = *reactor
             && started.forks == forks
@@ -75,7 +75,7 @@ impl Reactor {
     }
 
     fn wakers(&self) -> MutexGuard<'_, HashMap<u64, Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.wakers)
     }
 
     fn work(&self) {

@@ -1,8 +1,9 @@
 //! The tasks that worker processes run now. Cancelling one of them kills its worker process.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::os::pidfd::ChildProcess;
+use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 use crate::sys::reserve;
 
@@ -12,7 +13,7 @@ type RunningEntry = (usize, Arc<ChildProcess>);
 static RUNNING: PerProcess<Mutex<Vec<RunningEntry>>> = PerProcess::new();
 
 fn running() -> MutexGuard<'static, Vec<RunningEntry>> {
-    RUNNING.get().lock().unwrap_or_else(PoisonError::into_inner)
+    mutex::lock(RUNNING.get())
 }
 
 /// An entry in the list of running tasks. Until it is dropped, [`kill_worker_of`] kills the worker of the task.

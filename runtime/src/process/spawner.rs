@@ -10,12 +10,13 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::os::pidfd::{ChildProcess, Reaper};
 use super::os::refusal::{Operation, RefusedOperation};
+use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 
 /// The time that a worker that has exited may stay a zombie.
@@ -28,7 +29,7 @@ pub(super) fn spawn(command: Command) -> io::Result<Receiver<io::Result<ChildPro
     // A forked process does not have the thread, and starts its own.
     static REQUESTS: PerProcess<Mutex<Option<Sender<SpawnRequest>>>> = PerProcess::new();
     let (reply, started) = channel();
-    let mut requests = REQUESTS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut requests = mutex::lock(REQUESTS.get());
     let requests = match &mut *requests {
         Some(requests) => requests,
         none => none.insert(start().map_err(|error| RefusedOperation::error(Operation::Thread, error))?),

@@ -8,10 +8,11 @@
 //! series.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::process::os::pidfd::ChildProcess;
+use crate::sys::mutex;
 use crate::sys::reserve;
 
 /// The consecutive failed starts of a series.
@@ -108,7 +109,7 @@ fn pause(failed: u32) -> Duration {
 
 impl StartLimiter {
     fn lock(&self) -> MutexGuard<'_, StartState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.0)
     }
 
     /// Waits until the call may start a worker.

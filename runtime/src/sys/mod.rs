@@ -1,9 +1,10 @@
-//! The lowest layer: clock, cores, fork detection, thread parking, containers. It knows neither tasks nor pools.
+//! The lowest layer: clock, cores, fork detection, locks, thread parking, containers. It knows neither tasks nor pools.
 
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod drop_all;
 pub(crate) mod fork;
+pub(crate) mod mutex;
 #[cfg(feature = "process")]
 pub(crate) mod owner;
 pub(crate) mod park;

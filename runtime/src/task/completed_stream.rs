@@ -1,7 +1,7 @@
 //! [`Completed`]: the results of tasks as a stream, in the order of completion.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use futures_core::Stream;
 use super::as_completed::{AsCompleted, TimeLimit};
 use crate::error::TaskError;
 use crate::pool::timer::{self, Expire};
+use crate::sys::mutex;
 
 impl<T> AsCompleted<T> {
     /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
@@ -53,7 +54,7 @@ impl Alarm {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Completions`]: a queue that receives the keys of tasks in the order of completion, and one consumer of it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::Task;
 use super::slot::CompletionSink;
 use crate::pool::runtime_wait::BlockedRuntime;
 use crate::pool::{self, runtime_wait};
-use crate::sys::{fork, park, reserve};
+use crate::sys::{fork, mutex, park, reserve};
 
 /// How many tasks are checked before one of several is claimed. Tasks start in about their order, so if these have not
 /// started, most likely no later one runs either.
@@ -64,7 +64,7 @@ impl CompletionState {
 
 impl CompletionQueue {
     fn lock(&self) -> MutexGuard<'_, CompletionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.state)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool;
 use crate::pool::Pool;
-use crate::sys::{fork, park, reserve};
+use crate::sys::{fork, mutex, park, reserve};
 
 /// Runs tasks that may borrow from outside the scope, and waits for all of them before it returns.
 ///
@@ -121,7 +121,7 @@ impl UnstartedTasks {
     const MIN_PRUNE: usize = 64;
 
     fn add(unstarted: &Mutex<Self>, task: &Task<()>) {
-        let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || mutex::lock(unstarted);
         let mut gone = Vec::new();
         let mut this = reserve::lock_with_capacity(lock, |this| &mut this.tasks, 1);
         this.tasks.push(task.downgrade());
@@ -142,7 +142,7 @@ impl ScopeState {
         let Some(unstarted) = &self.unstarted else { return };
         let mut left = Vec::new();
         loop {
-            let tasks = std::mem::take(&mut unstarted.lock().unwrap_or_else(PoisonError::into_inner).tasks);
+            let tasks = std::mem::take(&mut mutex::lock(unstarted).tasks);
             if tasks.is_empty() {
                 break;
             }
@@ -155,7 +155,7 @@ impl ScopeState {
             }
         }
         // They stay listed for another attempt, in case the operating system refuses their pool a thread.
-        let lock = || unstarted.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || mutex::lock(unstarted);
         reserve::lock_with_capacity(lock, |unstarted| &mut unstarted.tasks, left.len()).tasks.append(&mut left);
     }
 }
@@ -204,7 +204,7 @@ impl<'scope> Scope<'scope, '_> {
         let theirs = Arc::clone(&packet);
         let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
             let result = panics::catch(type_name::<F>(), work);
-            *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *mutex::lock(&theirs.result) = Some(result);
             // Dropped before the task ends, because this may be the last owner of the result.
             drop(theirs);
         });
@@ -275,7 +275,7 @@ impl<T> ScopedTask<'_, T> {
             self.packet.state.not_run.fetch_sub(1, Ordering::Relaxed);
         }
         ended?;
-        let result = self.packet.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = mutex::lock(&self.packet.result).take();
         result.unwrap_or(Err(TaskError::Cancelled))
     }
 

@@ -3,6 +3,8 @@
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
+pub(crate) use crate::sys::mutex::lock;
+
 /// `std::cell::UnsafeCell` with the interface of `loom::cell::UnsafeCell`.
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 

@@ -1,12 +1,13 @@
 //! [`OrderedConsumer`]: receives the results of a scan's chunks, in input order.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use polars::prelude::*;
 
 use super::error::ScanError;
 use crate::frame::error::ChunkError;
+use crate::sys::mutex;
 
 /// The number and rows of a chunk in the input.
 #[derive(Clone)]
@@ -48,7 +49,7 @@ impl<T: Send, O: FnMut(T) -> PolarsResult<()> + Send> OrderedConsumer<T> for For
     }
 
     fn consume(&self, position: &ChunkPosition, result: T) -> Result<(), ScanError> {
-        (lock(&self.0))(result).map_err(|error| position.error(error))
+        (mutex::lock(&self.0))(result).map_err(|error| position.error(error))
     }
 }
 
@@ -70,13 +71,9 @@ impl OrderedConsumer<DataFrame> for CollectFrames {
     }
 
     fn consume(&self, position: &ChunkPosition, result: DataFrame) -> Result<(), ScanError> {
-        let (positions, frames) = &mut *lock(&self.0);
+        let (positions, frames) = &mut *mutex::lock(&self.0);
         positions.push(position.clone());
         frames.push(result);
         Ok(())
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -24,6 +24,7 @@ use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool;
 use crate::pool::Pool;
+use crate::sys::mutex;
 use crate::task::send_proof::CallProof;
 
 /// The state that the workers share.
@@ -227,8 +228,8 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
                 });
             }
             drop(state);
-            let must_wait = |state: &mut PipelineState<P>| !state.is_over() && !state.can_take(self.window);
-            pool::blocking_section(|| drop(self.moved.wait_while(self.state(), must_wait)));
+            let must_wait = |state: &PipelineState<P>| !state.is_over() && !state.can_take(self.window);
+            pool::blocking_section(|| drop(mutex::wait_while(&self.moved, self.state(), must_wait)));
         }
     }
 
@@ -262,7 +263,7 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
     }
 
     fn state(&self) -> MutexGuard<'_, PipelineState<P>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.state)
     }
 }
 
@@ -278,7 +279,7 @@ struct SourceLease<'a, P> {
 
 impl<P> Drop for SourceLease<'_, P> {
     fn drop(&mut self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = mutex::lock(self.state);
         state.source = self.source.take();
         state.is_exhausted |= self.is_last;
         drop(state);

@@ -6,9 +6,10 @@
 //!
 //! `TryOnceLock` in `sys` is for short initializers that may return an error.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
 
 use crate::pool;
+use crate::sys::mutex;
 
 /// A [`OnceLock`] for initializers that run long.
 pub(super) struct WorkerOnceLock<T> {
@@ -39,12 +40,12 @@ impl<T> WorkerOnceLock<T> {
                 continue;
             }
             drop(making);
-            pool::blocking_section(|| drop(self.made.wait_while(self.making(), |making| *making)));
+            pool::blocking_section(|| drop(mutex::wait_while(&self.made, self.making(), |making| *making)));
         }
     }
 
     fn making(&self) -> MutexGuard<'_, bool> {
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.making)
     }
 }
 

@@ -1,12 +1,12 @@
 //! A signal that threads wait for while they have nothing to do in a map.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::pool;
-use crate::sys::{park, reserve};
+use crate::sys::{mutex, park, reserve};
 
 /// How long a thread spins before it parks: as helpers of other maps do.
 const SPIN: Duration = Duration::from_micros(50);
@@ -73,6 +73,6 @@ impl Signal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.wakers)
     }
 }

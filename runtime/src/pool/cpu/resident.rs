@@ -12,7 +12,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::inject::{self, SPIN_FOR_MORE};
@@ -20,6 +20,7 @@ use crate::pool::Core;
 use crate::pool::idle::IdlePolicy;
 use crate::pool::queue::state::{ResidentState, State};
 use crate::sys::clock::Moment;
+use crate::sys::mutex;
 use crate::sys::park;
 
 /// The first pause between two polls of rayon while others serve the queue. It doubles each time.
@@ -81,7 +82,7 @@ fn wait_for_work<'a>(
         state.resident = ResidentState::Parked;
         core.resident_parked.store(true, Ordering::Relaxed);
         let parked_at = Moment::now();
-        state = core.queue.resident.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        state = mutex::wait_timeout(&core.queue.resident, state, pause).0;
         expects_work = !core.resident_parked.swap(false, Ordering::Relaxed);
         if state.resident == ResidentState::Active {
             // It was woken for a job.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{BlockingSection, CORE, DOES_CPU_WORK, JOB, JobState, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_worker_of, own_cpu_pool};
+use super::{
+    BlockingSection, CORE, DOES_CPU_WORK, JOB, JobState, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_worker_of, own_cpu_pool,
+};
 use crate::pool::Core;
 use crate::pool::queue::permit::{Overdraw, Permit, PermitState};
 

@@ -15,11 +15,12 @@ mod sweep;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::job::Job;
 use crate::sys::clock::Moment;
+use crate::sys::mutex;
 use crate::sys::reserve;
 use state::State;
 
@@ -62,7 +63,7 @@ impl Queue {
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.state)
     }
 
     /// Adds a job `copies` times. Returns the locked state, under which the caller decides which workers to wake; or
@@ -225,7 +226,7 @@ impl Queue {
     pub(super) fn join(&self) {
         let mut state = self.lock();
         while state.threads > state.written_off || state.overflow_threads > 0 {
-            state = self.drain_progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = mutex::wait(&self.drain_progress, state);
         }
         let (written_off, handles) = (state.written_off, std::mem::take(&mut state.handles));
         drop(state);

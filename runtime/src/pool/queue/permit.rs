@@ -1,13 +1,13 @@
 //! Permits: giving one back, waiting for one, and revoking the permit of a job that has run out of time.
 
 use std::cell::Cell;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Queue;
 use super::state::State;
-use crate::sys::{park, reserve};
+use crate::sys::{mutex, park, reserve};
 
 /// How long a frame worker waits for a permit while none is returned, before it goes on without one. This is longer
 /// than most chunks take: where the workers with permits compute, one more is one too many.
@@ -135,14 +135,14 @@ impl Queue {
             while state.running >= state.permits() && !is_revoked(permit) {
                 let longest = match overdraw {
                     Overdraw::Never => {
-                        state = self.permit_returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        state = mutex::wait(&self.permit_returned, state);
                         continue;
                     }
                     Overdraw::IfNoneIsReturned => OVERDRAW_AFTER,
                     Overdraw::At(deadline) => deadline.saturating_duration_since(Instant::now()),
                 };
                 let before = state.handoffs;
-                let waited = self.permit_returned.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner);
+                let waited = mutex::wait_timeout(&self.permit_returned, state, longest);
                 state = waited.0;
                 if waited.1.timed_out() && (state.handoffs == before || matches!(overdraw, Overdraw::At(_))) {
                     // Counted as a handoff, so that the next worker which overdraws waits for as long again.
@@ -172,7 +172,7 @@ impl Queue {
     pub(crate) fn wait_until_no_permit_is_held(&self) {
         let mut state = self.lock();
         while state.running > 0 {
-            state = self.drain_progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = mutex::wait(&self.drain_progress, state);
         }
     }
 

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::{CodecError, Decoder, Direct, Encoder};
 use crate::error::{Payload, TaskError};
+use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 
 /// An error crosses as its message and the messages of its causes.
@@ -151,7 +152,7 @@ fn interned(function: String) -> &'static str {
     const MAX_PATHS: usize = 10_000;
     const MAX_PATH_LEN: usize = 1_000;
     static PATHS: PerProcess<Mutex<HashSet<&'static str>>> = PerProcess::new();
-    let mut interned = PATHS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut interned = mutex::lock(PATHS.get());
     if let Some(path) = interned.get(function.as_str()) {
         return path;
     }

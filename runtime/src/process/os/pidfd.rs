@@ -12,13 +12,14 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::process::os::{self, OwnedFd, UnixStream, WaitResult};
+use crate::sys::mutex;
 use crate::sys::owner::Owner;
 
 /// The interval at which a process without a pidfd is asked whether it has exited.
@@ -111,7 +112,7 @@ impl ProcessHandle {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Exit>> {
-        self.exit.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.exit)
     }
 
     /// How the process has exited; `None` while it runs.

@@ -14,12 +14,10 @@
 //! in `runtime/loom` check the races in every order; `README.md` in the folder above lists states, transitions and
 //! memory orders.
 
-use std::sync::PoisonError;
-
 use crate::sys::reserve;
 use crate::sys::small_vec::SmallVec;
 use crate::task::cancel::STOP_REQUESTED;
-use crate::task::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell};
+use crate::task::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell, lock};
 
 const QUEUED: u32 = 0;
 const RUNNING: u32 = 1;
@@ -242,7 +240,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, SmallVec<L>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listeners)
     }
 
     /// Reads the outcome; `None` before `DONE` and after it was taken.

@@ -9,7 +9,7 @@ use polars::prelude::*;
 use polars_core::utils::arrow::io::ipc::write::default_ipc_fields;
 
 use super::output::{OutputFile, SharedOutput};
-use crate::frame::scan::consumer::lock;
+use crate::sys::mutex;
 
 /// A file format, and a file of it that is being written.
 pub(in crate::frame::scan) trait SinkFormat: Send + Sync + Sized {
@@ -52,7 +52,7 @@ impl SinkFormat for ParquetSink {
         }
         // Polars counts a row group's rows by its pages. Without columns there are none, so the height is passed here.
         Ok(Box::new(move |writer| match groups.pop() {
-            Some(group) => writer.get_writer().lock().unwrap_or_else(PoisonError::into_inner).write(height, group),
+            Some(group) => mutex::lock(writer.get_writer()).write(height, group),
             None => Ok(()),
         }))
     }
@@ -90,7 +90,7 @@ impl SinkFormat for CsvSink {
     }
 
     fn write(&self, encoded: Vec<u8>) -> PolarsResult<()> {
-        Ok(lock(&self.output).write_all(&encoded)?)
+        Ok(mutex::lock(&self.output).write_all(&encoded)?)
     }
 
     fn finish(self) -> PolarsResult<OutputFile> {
@@ -124,7 +124,7 @@ impl SinkFormat for IpcSink {
     }
 
     fn write(&self, rows: DataFrame) -> PolarsResult<()> {
-        let written = self.output.prefer_io_error(lock(&self.writer).write_batch(&rows));
+        let written = self.output.prefer_io_error(mutex::lock(&self.writer).write_batch(&rows));
         written.map_err(|error| match &self.categorical {
             Some(name) => error.wrap_msg(|text| {
                 format!(

@@ -12,11 +12,12 @@ use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
 use super::atomic_file::AtomicFile;
-use super::consumer::{ChunkPosition, OrderedConsumer, lock};
+use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
 use crate::chunks::gather::GatherError;
 use crate::frame::concat::ExpectedColumns;
 use crate::frame::error::ChunkMismatch;
+use crate::sys::mutex;
 
 pub(super) use format::{CsvSink, IpcSink, ParquetSink, SinkFormat};
 use output::OutputFile;
@@ -68,7 +69,7 @@ impl<S: SinkFormat> FileSink<S> {
 
     /// Begins the file with the columns of the declared schema or of the first result. Called once.
     fn begin(&self, columns: ExpectedColumns) -> PolarsResult<()> {
-        let output = lock(&self.output).take();
+        let output = mutex::lock(&self.output).take();
         let output = output.ok_or_else(|| polars_err!(ComputeError: "it was begun before"))?;
         columns.check_writable()?;
         let file = S::begin(&columns.schema(), output)?;
@@ -103,7 +104,7 @@ impl<S: SinkFormat> FileSink<S> {
 
     /// Writes the gathered rows.
     fn flush(&self, file: &S) -> Result<(), ScanError> {
-        let gathered = std::mem::take(&mut *lock(&self.gathered));
+        let gathered = std::mem::take(&mut *mutex::lock(&self.gathered));
         if gathered.is_empty() {
             return Ok(());
         }
@@ -155,7 +156,7 @@ impl<S: SinkFormat> OrderedConsumer<DataFrame> for FileSink<S> {
             }
             SinkRows::Plain(rows) => {
                 let rows = self.conform(columns, position, rows)?;
-                let mut gathered = lock(&self.gathered);
+                let mut gathered = mutex::lock(&self.gathered);
                 gathered.push(rows);
                 let is_enough = gathered.iter().map(DataFrame::height).sum::<usize>() >= MIN_GROUP_ROWS;
                 drop(gathered);

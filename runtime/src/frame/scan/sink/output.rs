@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::prelude::*;
 
-use crate::frame::scan::consumer::lock;
+use crate::sys::mutex;
 
 /// A buffered output file.
 pub(in crate::frame::scan) type OutputFile = BufWriter<File>;
@@ -28,7 +28,7 @@ impl SharedOutput {
 
     /// The result of a writer, with its error replaced by the I/O error that caused it, if there is one.
     pub(super) fn prefer_io_error<T>(&self, written: PolarsResult<T>) -> PolarsResult<T> {
-        written.map_err(|error| lock(&self.0).io_error.take().map_or(error, PolarsError::from))
+        written.map_err(|error| mutex::lock(&self.0).io_error.take().map_or(error, PolarsError::from))
     }
 
     /// The file, once all other handles are dropped.
@@ -40,7 +40,7 @@ impl SharedOutput {
 
     /// Writes to the file and stores an error; returns a copy of it, as an `io::Error` cannot be cloned.
     fn with_output<T>(&self, write: impl FnOnce(&mut OutputFile) -> std::io::Result<T>) -> std::io::Result<T> {
-        let mut state = lock(&self.0);
+        let mut state = mutex::lock(&self.0);
         write(&mut state.output).map_err(|error| {
             let copy = error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error);
             state.io_error = Some(error);

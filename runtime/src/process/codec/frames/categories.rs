@@ -6,11 +6,12 @@
 //! The next column of this name then gets a third set of categories; it neither equals nor stacks with the others.
 //! Reading a column looks names up on any thread, so Fanfold retains all categories that it has written or read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use polars_arrow::datatypes::{DTYPE_CATEGORICAL_NEW, Field};
 use polars_dtype::categorical::Categories;
 
+use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 
 /// The categories that are retained at most; programs may make up names. The first ones stay, because releasing one is
@@ -30,7 +31,7 @@ pub(super) fn retain(field: &Field) {
         return;
     }
     let Some(categories) = find(named) else { return };
-    let mut retained = RETAINED.get().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut retained = mutex::lock(RETAINED.get());
     // There may be two sets of categories of one name, if Polars had dropped the first from its list.
     if retained.len() < MAX_RETAINED && !retained.iter().any(|one| Arc::ptr_eq(one, &categories)) {
         retained.push(categories);
