@@ -27,8 +27,8 @@
 //! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that
 //!   borrow. [`join`] runs two closures, as rayon's does: it is the form for recursion.
 //! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
-//!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, or iterate it: lazily, with a bounded number of
-//!   items in flight.
+//!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, stream the results into a closure with
+//!   `for_each_ordered`, or iterate it: lazily, with a bounded number of items in flight.
 //! - [`Split`] is the trait of arguments that can be cut into chunks, [`Gather`] that of results that can be combined
 //!   from those of chunks. Both can be implemented for your own types.
 //! - [`Pool`] runs functions: there is a default pool for each kind, and there are `static` and owned pools.

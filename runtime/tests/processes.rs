@@ -52,6 +52,9 @@ fn a_process_map_keeps_the_order_of_its_items() {
     assert_eq!(squares, (0..10_000).map(|n| n * n).collect::<Vec<u64>>());
     assert_eq!(square::map(0..1_000).sum::<u64>(), (0..1_000).map(|n: u64| n * n).sum::<u64>());
     assert_eq!(square::map(vec![3, 4]).reduce(|| 0, |a, b| a + b), 25);
+    let mut streamed = Vec::new();
+    square::map(0..1_000).for_each_ordered(|n| streamed.push(n));
+    assert!(streamed.into_iter().eq((0..1_000).map(|n| n * n)));
     assert_eq!(square::map(0..).buffer(8).into_iter().take(4).collect::<Vec<_>>(), [0, 1, 4, 9]);
     let mut any: Vec<u64> = square::map(0..100).unordered().into_iter().collect();
     any.sort_unstable();

@@ -27,6 +27,16 @@ pub(super) struct Batch<R> {
     pub(super) panic: Option<Box<dyn Any + Send>>,
 }
 
+impl<R> Batch<R> {
+    /// Runs the function on all items. It pushes its results one by one.
+    pub(super) fn run<A>(items: Vec<A>, function: impl FnOnce(Vec<A>, &mut Vec<R>)) -> Self {
+        let start = Instant::now();
+        let mut results = Vec::with_capacity(items.len());
+        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
+        Self { results: DropRest(results.into_iter()), took: start.elapsed(), panic }
+    }
+}
+
 /// Tasks that were submitted and whose outcome was not yet taken.
 pub(super) enum BatchesInFlight<R> {
     Ordered(VecDeque<Task<Batch<R>>>),
@@ -121,12 +131,7 @@ pub(super) fn submit_batch<A: 'static, R: 'static>(
     items: Vec<A>,
 ) -> Task<Batch<R>> {
     let function = Arc::clone(function);
-    let work = move || {
-        let start = Instant::now();
-        let mut results = Vec::with_capacity(items.len());
-        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
-        Batch { results: DropRest(results.into_iter()), took: start.elapsed(), panic }
-    };
+    let work = move || Batch::run(items, |items, results| function(items, results));
     // SAFETY: the map was made with a `CallProof` that items and results may cross threads; the task's closure is made
     // of those items and of a `BatchFn`, which is `Send`, and its result of those results, a time and a `Send` payload.
     let proof = unsafe { CallProof::new_unchecked() };

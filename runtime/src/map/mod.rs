@@ -15,6 +15,7 @@ mod merge_tree;
 pub(crate) mod method;
 mod on_pool;
 mod options;
+mod ordered;
 mod output;
 #[cfg(feature = "process")]
 mod process;
@@ -23,6 +24,7 @@ mod reduce;
 mod schedule;
 mod slices;
 mod source;
+mod task_window;
 mod timeout;
 mod zipped;
 
@@ -61,7 +63,8 @@ use process::ProcessRun;
 /// does [`Pool::map`](crate::Pool::map).
 ///
 /// A map is lazy. It runs when it is ended by [`collect`](Self::collect), [`for_each`](Self::for_each),
-/// [`reduce`](Self::reduce), [`sum`](Self::sum) or [`fold`](Self::fold), or iterated. Results come in input order.
+/// [`for_each_ordered`](Self::for_each_ordered), [`reduce`](Self::reduce), [`sum`](Self::sum) or [`fold`](Self::fold),
+/// or iterated. Results come in input order.
 ///
 /// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
 /// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 use super::Task;
-use super::slot::{Handle, Outcome};
+use super::slot::{Handle, Outcome, TaskOptions};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool;
-use crate::pool::Pool;
+use crate::pool::{Core, Pool};
 use crate::sys::{fork, mutex, park, reserve};
 
 /// Runs tasks that may borrow from outside the scope, and waits for all of them before it returns.
@@ -200,10 +200,27 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
         F: FnOnce() -> T + Send + 'scope,
     {
+        let core = pool.core().with_threads("closures");
+        self.submit_to(core, type_name::<F>(), TaskOptions::default(), work)
+    }
+
+    /// As [`submit_on`](Self::submit_on), with the function's name and the task's options.
+    #[track_caller]
+    pub(crate) fn submit_to<T, F>(
+        &'scope self,
+        core: &Arc<Core>,
+        function: &'static str,
+        options: TaskOptions,
+        work: F,
+    ) -> ScopedTask<'scope, T>
+    where
+        T: Send + 'scope,
+        F: FnOnce() -> T + Send + 'scope,
+    {
         let packet = Arc::new(ResultPacket { result: Mutex::new(None), state: Arc::clone(&self.state) });
         let theirs = Arc::clone(&packet);
         let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let result = panics::catch(type_name::<F>(), work);
+            let result = panics::catch(function, work);
             *mutex::lock(&theirs.result) = Some(result);
             // Dropped before the task ends, because this may be the last owner of the result.
             drop(theirs);
@@ -222,7 +239,7 @@ impl<'scope> Scope<'scope, '_> {
             }
             drop(guard);
         };
-        let task = pool.submit_with_callback(run, callback);
+        let task = Task::start_with_callback(core, function, options, run, callback);
         if let Some(unstarted) = &self.state.unstarted {
             UnstartedTasks::add(unstarted, &task);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Task;
 use super::send_proof::CallProof;
 use super::slot::{Handle, Listener, Outcome, Slot, TaskOptions};
-use crate::pool::Pool;
+use crate::pool::{Core, Pool};
 
 impl Pool {
     /// Runs a closure on this pool.
@@ -34,22 +34,21 @@ impl Pool {
             Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::from_bounds());
         Task::start(core, slot)
     }
+}
 
-    /// As [`submit`](Self::submit); calls `callback` when the task has ended.
+impl Task<()> {
+    /// Starts a task; calls `callback` when it has ended.
     #[track_caller]
-    pub(crate) fn submit_with_callback<F>(
-        &self,
-        work: F,
+    pub(crate) fn start_with_callback(
+        core: &Arc<Core>,
+        function: &'static str,
+        options: TaskOptions,
+        work: Box<dyn FnOnce() + Send>,
         callback: impl FnOnce(&Outcome<'_>) + Send + 'static,
-    ) -> Task<()>
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        let core = self.core().with_threads("closures");
-        let slot =
-            Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::from_bounds());
+    ) -> Self {
+        let slot = Slot::new(Arc::clone(core), function, options, work, CallProof::from_bounds());
         // Registered before the task is queued, so it is called however the task ends.
         let _ = slot.listen(Listener::Callback(Box::new(callback)));
-        Task::start(core, slot)
+        Self::start(core, slot)
     }
 }
