@@ -31,6 +31,7 @@
 //!   `for_each_ordered`, or iterate it: lazily, with a bounded number of items in flight.
 //! - [`Split`] is the trait of arguments that can be cut into chunks, [`Gather`] that of results that can be combined
 //!   from those of chunks. Both can be implemented for your own types.
+//! - [`map()`], [`submit`] and [`install`] run closures on the default cpu pool, without the attribute.
 //! - [`Pool`] runs functions: there is a default pool for each kind, and there are `static` and owned pools.
 //!   [`configure`], or `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`, set the sizes of the
 //!   default pools; `FANFOLD_SERIAL=1` (or `true`) runs everything on the caller's thread, for debugging.
@@ -83,6 +84,7 @@ mod attribute;
 #[cfg(feature = "process")]
 mod channel;
 mod chunks;
+mod default_pool;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
@@ -99,6 +101,7 @@ pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 pub use channel::{ChannelError, Receiver, Sender, channel};
 pub use chunks::gather::{Gather, GatherError};
 pub use chunks::split::{Split, Zip, zip};
+pub use default_pool::{install, map, submit};
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{

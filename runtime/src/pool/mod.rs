@@ -17,6 +17,7 @@
 //! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
 //! | `block_in_place.rs`, `runtime_wait.rs` | blocking a thread of an async runtime |
 //! | `fork_join.rs` | [`join`](fork_join::join): two closures, as rayon's `join` |
+//! | `install.rs` | `Pool::install`: a closure on a worker, for whose result the caller waits |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
 //! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the caller's `tracing` span |
@@ -40,6 +41,7 @@ mod frame_pool;
 pub(crate) mod handle;
 mod hooks;
 mod idle;
+mod install;
 mod job;
 mod kind_check;
 mod lease;
