@@ -26,6 +26,8 @@ enum Case {
     Map { items: u64, cost: u64 },
     /// The same on a pool that is built for it.
     OwnPool { items: u64, cost: u64 },
+    /// A map while two other threads compute without end.
+    BusyMap { items: u64, cost: u64 },
     /// Sums of pairs of so many numbers.
     Zip { items: u64 },
     /// Counts of so many items by so many keys, in a map.
@@ -41,6 +43,7 @@ impl Case {
         match self {
             Self::Map { .. } => "map",
             Self::OwnPool { .. } => "own-pool",
+            Self::BusyMap { .. } => "busy-map",
             Self::Zip { .. } => "zip",
             Self::Count { .. } => "count",
             Self::Walk => "walk",
@@ -54,6 +57,9 @@ impl Case {
             Self::OwnPool { items, cost } => {
                 format!("first map on a pool built for it: {items} items of {:?}", nanoseconds(cost))
             }
+            Self::BusyMap { items, cost } => {
+                format!("first map beside two busy loops: {items} items of {:?}", nanoseconds(cost))
+            }
             Self::Zip { items } => format!("first map of a process: {items} pairs of f32"),
             Self::Count { items, keys } => format!("first fold of a process: {items} items counted by {keys} keys"),
             Self::Walk => "first walk of a folder tree: a map per folder".to_owned(),
@@ -64,7 +70,9 @@ impl Case {
     /// The numbers that the child needs: items, and the steps of each or the number of keys.
     fn numbers(&self) -> (u64, u64) {
         match *self {
-            Self::Map { items, cost } | Self::OwnPool { items, cost } => (items, steps(cost)),
+            Self::Map { items, cost } | Self::OwnPool { items, cost } | Self::BusyMap { items, cost } => {
+                (items, steps(cost))
+            }
             Self::Zip { items } | Self::SlowProducer { items } => (items, 0),
             Self::Count { items, keys } => (items, keys),
             Self::Walk => (0, 0),
@@ -100,6 +108,8 @@ fn cases() -> Vec<Case> {
     let maps = maps.into_iter().map(|(items, cost)| Case::Map { items, cost });
     let own = [Case::OwnPool { items: 4, cost: 100 * MS }, Case::OwnPool { items: 1_000, cost: MS / 10 }];
     let others = [
+        Case::BusyMap { items: 8, cost: 20 * MS },
+        Case::BusyMap { items: 1_000, cost: MS / 10 },
         Case::Zip { items: 4_000_000 },
         Case::Count { items: 1_000_000, keys: 1_000 },
         Case::Count { items: 1_000_000, keys: 100_000 },
@@ -161,6 +171,17 @@ pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> 
     let (way, folder) = (args.next()?, PathBuf::from(args.next()?));
     let time = match case.as_str() {
         "map" => timed(|| map(items, steps, &way)),
+        "busy-map" => {
+            for _ in 0..2 {
+                // Ends with the process.
+                thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            timed(|| map(items, steps, &way))
+        }
         "own-pool" => timed(|| own_pool(items, steps, &way)),
         "zip" => {
             let (left, right) = (numbers(items), numbers(items));
