@@ -114,5 +114,9 @@ fn a_closed_process_pool_runs_no_more_calls() {
         || on_a_closed_pool::map(0..3).sum::<u32>(),
         "on_a_closed_pool` cannot run on all items: its pool was closed",
     );
+    assert_panics(
+        || on_a_closed_pool::map(0..3).collect::<Vec<_>>().len(),
+        "on_a_closed_pool` cannot run on all items: its pool was closed",
+    );
     assert!(matches!(on_a_closed_pool::submit(3).join(), Err(fanfold::TaskError::PoolClosed)));
 }

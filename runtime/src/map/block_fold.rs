@@ -165,7 +165,10 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
         if let Some(function) = function.process_batches() {
             let accept = Ok::<F::Out, Infallible>;
             let run = ProcessRun { core: workers.core, function, grain: Grain::Adaptive, bar, accept };
-            let Ok(results) = run.collect_window(items);
+            let Ok(Ok(results)) = run.collect_window(items) else {
+                self.is_abandoned = true;
+                return ControlFlow::Break(());
+            };
             return self.fold_window(workers.only_caller(), None, OwnedItems::new(results), of, |result| result);
         }
         self.fold_window(workers, bar, items, of, |item| function.call(item))

@@ -61,6 +61,7 @@ impl<I: Iterator, R> MapIter<I, R> {
 impl<I: Iterator, R> Iterator for MapIter<I, R> {
     type Item = R;
 
+    #[track_caller]
     fn next(&mut self) -> Option<R> {
         loop {
             if let Some(result) = self.results.0.next() {
@@ -95,6 +96,10 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                         self.on_timeout.map(|on_timeout| on_timeout(error)).into_iter().collect::<Vec<_>>().into_iter(),
                     );
                 }
+                Err(TaskError::PoolClosed) => panic!(
+                    "the map cannot run on all items: its pool was closed: iterate it before the pool is shut down, or on another \
+                     pool"
+                ),
                 Err(error) => panic!("the map cannot go on: {error}"),
             }
         }

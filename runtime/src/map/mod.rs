@@ -236,6 +236,7 @@ where
     ///
     /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. And if
     /// the pool is closed before all items have run.
+    #[track_caller]
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());
@@ -275,6 +276,7 @@ where
     /// });
     /// assert_eq!(letters.into_inner(), 8);
     /// ```
+    #[track_caller]
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let proof = self.function.call_proof();
         let bar = Bar::new(self.label, self.source.count());

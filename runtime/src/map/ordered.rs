@@ -29,6 +29,14 @@ impl<R> Drop for TasksInFlight<'_, R> {
     }
 }
 
+/// Why a map ends before its last result was consumed.
+enum Ended<E> {
+    /// The consumer failed.
+    Refused(E),
+    /// A task did not run.
+    NotRun(TaskError),
+}
+
 impl<S, F, A> Map<S, F, A>
 where
     S: Source<Item = A>,
@@ -58,6 +66,7 @@ where
     /// Pool::cpu_default().map(&words, |word: &String| word.to_uppercase()).for_each_ordered(|word| line += &word);
     /// assert_eq!(line, "FANFOLD");
     /// ```
+    #[track_caller]
     pub fn for_each_ordered(self, mut consume: impl FnMut(F::Out)) {
         let Ok(()) = self.try_for_each_ordered(|result| {
             consume(result);
@@ -96,7 +105,7 @@ where
         let mut window = TaskWindow::new(&core, grain, options, buffer);
         let mut source = source.into_iter();
         let function = &function;
-        scope(|scope| {
+        let ended = scope(|scope| {
             let mut tasks = TasksInFlight(VecDeque::new());
             let mut has_more = true;
             loop {
@@ -122,14 +131,17 @@ where
                 let Some(task) = tasks.0.pop_front() else { return Ok(()) };
                 let batch = match task.join() {
                     Ok(batch) => batch.into_inner(),
-                    Err(TaskError::PoolClosed) => panic_pool_closed(name, &core),
-                    Err(error) => panic!("`{name}` cannot run on all items: {error}"),
+                    Err(error) => {
+                        // The scope panics for tasks that did not run and were not joined.
+                        tasks.0.drain(..).for_each(|task| drop(task.join()));
+                        return Err(Ended::NotRun(error));
+                    }
                 };
                 window.adjust(batch.results.0.len(), batch.took);
                 let Batch { mut results, panic, .. } = batch;
                 for result in results.0.by_ref() {
                     window.took_one();
-                    consume(result)?;
+                    consume(result).map_err(Ended::Refused)?;
                     if let Some(bar) = &bar {
                         bar.advance(1);
                     }
@@ -138,7 +150,13 @@ where
                     resume_unwind(payload);
                 }
             }
-        })
+        });
+        match ended {
+            Ok(()) => Ok(()),
+            Err(Ended::Refused(error)) => Err(error),
+            Err(Ended::NotRun(TaskError::PoolClosed)) => panic_pool_closed(name, &core),
+            Err(Ended::NotRun(error)) => panic!("`{name}` cannot run on all items: {error}"),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::collect::panic_pool_closed;
 use super::first_error::FirstRefused;
 use super::indexed::Indexed;
 use super::output::MapOutput;
@@ -17,7 +18,7 @@ use super::progress::Bar;
 use super::schedule::{Grain, StopFlag};
 use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
-use crate::pool::scoped;
+use crate::pool::scoped::{self, Abandoned};
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
 
@@ -49,23 +50,24 @@ pub(super) struct ProcessRun<'a, A, R, K> {
 
 impl<A, R, K> ProcessRun<'_, A, R, K> {
     /// As [`CollectRun::collect`](super::CollectRun::collect).
+    #[track_caller]
     pub(super) fn collect<T, E>(&self, source: impl Source<Item = A>) -> Result<Vec<T>, E>
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut visitor = ProcessVisitor { run: self, values: Ok(DropEach(Vec::new())) };
+        let mut visitor = ProcessVisitor::new(self);
         source.visit(&mut visitor);
-        visitor.values.map(DropEach::into_vec)
+        visitor.finish()
     }
 
-    /// As [`collect`](Self::collect), for the items of one window.
-    pub(super) fn collect_window<T, E>(&self, items: impl Indexed<Item = A>) -> Result<Vec<T>, E>
+    /// As [`collect`](Self::collect), for the items of one window, but [`Abandoned`] if the pool is closed.
+    pub(super) fn collect_window<T, E>(&self, items: impl Indexed<Item = A>) -> Result<Result<Vec<T>, E>, Abandoned>
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut visitor = ProcessVisitor { run: self, values: Ok(DropEach(Vec::new())) };
+        let mut visitor = ProcessVisitor::new(self);
         let _ = visitor.window(items);
-        visitor.values.map(DropEach::into_vec)
+        if visitor.is_abandoned { Err(Abandoned) } else { Ok(visitor.values.map(DropEach::into_vec)) }
     }
 }
 
@@ -73,6 +75,27 @@ impl<A, R, K> ProcessRun<'_, A, R, K> {
 struct ProcessVisitor<'r, 'a, A, R, K, T, E> {
     run: &'r ProcessRun<'a, A, R, K>,
     values: Result<DropEach<T>, E>,
+    /// Whether the pool was closed before all items had run.
+    is_abandoned: bool,
+}
+
+impl<'r, 'a, A, R, K, T, E> ProcessVisitor<'r, 'a, A, R, K, T, E> {
+    fn new(run: &'r ProcessRun<'a, A, R, K>) -> Self {
+        Self { run, values: Ok(DropEach(Vec::new())), is_abandoned: false }
+    }
+
+    /// The results.
+    ///
+    /// # Panics
+    ///
+    /// If the pool was closed.
+    #[track_caller]
+    fn finish(self) -> Result<Vec<T>, E> {
+        if self.is_abandoned {
+            panic_pool_closed(self.run.function.name(), self.run.core);
+        }
+        self.values.map(DropEach::into_vec)
+    }
 }
 
 impl<A, R, K, T, E> WindowVisitor<A> for ProcessVisitor<'_, '_, A, R, K, T, E>
@@ -135,10 +158,12 @@ where
         };
         if len > 0 {
             let helpers = core.threads().min(blocks.count());
-            let lent = scoped::lend(core, helpers, false, &work);
-            assert!(lent.is_ok(), "`{}` cannot run on all items: its pool was closed", function.name());
+            self.is_abandoned = scoped::lend(core, helpers, false, &work).is_err();
         }
         drop(unstarted);
+        if self.is_abandoned {
+            return ControlFlow::Break(());
+        }
         if let Some(reason) = stop.into_reason() {
             self.values = Err(reason);
             return ControlFlow::Break(());

@@ -52,6 +52,7 @@ where
     /// let halves = Pool::cpu_default().map(0..1_000_u32, |n| f64::from(n) / 2.0);
     /// assert_eq!(halves.reduce(|| 0.0, |a, b| a + b), 249_750.0);
     /// ```
+    #[track_caller]
     pub fn reduce<I, O>(self, identity: I, op: O) -> F::Out
     where
         I: Fn() -> F::Out + Sync,
@@ -75,6 +76,7 @@ where
     /// let squares: u64 = Pool::cpu_default().map(1..=10_u64, |n| n * n).sum();
     /// assert_eq!(squares, 385);
     /// ```
+    #[track_caller]
     pub fn sum<T>(self) -> T
     where
         T: Sum<F::Out> + Sum<T> + Send,

@@ -78,9 +78,17 @@ where
     /// # Panics
     ///
     /// With the function's own payload if it panics; and if the pool is closed before all items have run.
+    #[track_caller]
     pub fn collect<C: Collect<F::Out>>(mut self) -> C {
         self.map.unordered = false;
-        C::finish(self.into_iter().map(C::accept).collect())
+        let mut values = Vec::new();
+        for result in self {
+            match C::accept(result) {
+                Ok(value) => values.push(value),
+                Err(stop) => return C::finish(Err(stop)),
+            }
+        }
+        C::finish(Ok(values))
     }
 
     /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in the
@@ -89,8 +97,11 @@ where
     /// # Panics
     ///
     /// As [`collect`](Self::collect), and with the payload of `op`.
-    pub fn for_each(self, op: impl FnMut(F::Out)) {
-        self.into_iter().for_each(op);
+    #[track_caller]
+    pub fn for_each(self, mut op: impl FnMut(F::Out)) {
+        for result in self {
+            op(result);
+        }
     }
 }
 
