@@ -108,10 +108,11 @@ pub(super) fn run_worker(core: &Arc<Core>, finished_at_wake: u64) {
         }
         if is_needed && let Some(job) = core.queue.take(&mut state) {
             drop(state);
-            (state, _) = core.run_job(job);
+            let ran = core.run_job(job);
+            state = core.end_job(ran);
             continue;
         }
-        if state.closed && state.jobs.is_empty() {
+        if core.queue.has_ended(&state) {
             break;
         }
         let wakeup;
@@ -233,7 +234,7 @@ fn wait_for_job<'a>(
     let mut is_clean = !core.cleans_up_when_idle();
     let mut ignores_jobs = !is_needed && state.has_watcher;
     let wakeup = loop {
-        if (state.is_ready() && !ignores_jobs) || (state.closed && state.jobs.is_empty()) {
+        if (core.queue.is_ready(&state) && !ignores_jobs) || core.queue.has_ended(&state) {
             break if was_woken { Wakeup::Woken } else { Wakeup::FoundJob };
         }
         #[cfg(feature = "process")]
@@ -290,7 +291,7 @@ fn left_until(until: &mut Option<Instant>) -> Duration {
 /// Closes the pool, and waits until its queue is empty and its threads have ended.
 pub(super) fn close_and_join(core: &Core) {
     let mut state = core.queue.lock();
-    state.closed = true;
+    core.queue.close(&mut state);
     state.wake_all();
     core.queue.watcher.notify_all();
     drop(state);

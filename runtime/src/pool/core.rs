@@ -82,7 +82,7 @@ impl Core {
             hooks: spec.hooks,
             has_hooks: spec.hooks.start.is_some() || spec.hooks.stop.is_some(),
             counts: Counts::default(),
-            queue: Queue::new(threads),
+            queue: Queue::new(threads, if spec.kind == Kind::Cpu { threads } else { 0 }),
             cancelled: AtomicBool::new(false),
             #[cfg(feature = "polars")]
             frame_pool: TryOnceLock::new(),
@@ -105,10 +105,15 @@ impl Core {
         Ok(core)
     }
 
-    /// Queues a job, and wakes or spawns a worker for it if none is on its way to the queue.
+    /// Queues a task, and wakes or spawns a worker for it if none is on its way to the queue.
     #[inline]
-    pub(crate) fn push(self: &Arc<Self>, job: Arc<dyn Job>) {
-        self.push_copies(job, 1);
+    pub(crate) fn push(self: &Arc<Self>, task: Arc<dyn Job>) {
+        fork::check(self.forks);
+        panics::before_handing_over();
+        match self.kind {
+            Kind::Cpu => cpu::push_task(self, task),
+            Kind::Io | Kind::Frame | Kind::Process => blocking::push(self, task, 1),
+        }
     }
 
     /// Queues one job several times, for as many workers.
@@ -143,9 +148,9 @@ impl Core {
         }
     }
 
-    /// Runs a job whose permit is taken, and gives the permit back.
+    /// Runs a job whose permit is taken.
     #[inline]
-    pub(super) fn run_job(self: &Arc<Self>, job: Arc<dyn Job>) -> (MutexGuard<'_, State>, JobEnd) {
+    pub(super) fn run_job(self: &Arc<Self>, job: Arc<dyn Job>) -> JobEnd {
         let context = current_worker::enter_job();
         // The job is passed by value: this thread must not keep its captures alive while it is parked.
         #[cfg(feature = "process")]
@@ -163,18 +168,23 @@ impl Core {
         if ran == JobEnd::RanMapShare {
             self.load.helper_finished();
         }
+        ran
+    }
+
+    /// Gives the permit of a job back that has run.
+    #[inline]
+    pub(super) fn end_job(&self, ran: JobEnd) -> MutexGuard<'_, State> {
+        if ran == JobEnd::Dead {
+            self.removed_dead_task();
+        }
         let mut state = self.queue.lock();
         current_worker::has_returned(self);
         match ran {
-            JobEnd::Ran | JobEnd::RanMapShare => self.queue.release_permit(&mut state),
-            JobEnd::Dead => {
-                self.queue.removed_dead_task();
-                self.queue.release_permit(&mut state);
-            }
+            JobEnd::Ran | JobEnd::RanMapShare | JobEnd::Dead => self.queue.release_permit(&mut state),
             JobEnd::WrittenOff => state.written_off -= 1,
         }
         state.jobs_finished += 1;
-        (state, ran)
+        state
     }
 
     /// Takes the copies of a job back that are last in the queue.
@@ -247,8 +257,15 @@ impl Core {
         current_worker::is_own_worker_of(self)
     }
 
+    /// Where the current thread counts a task of this pool that ends.
+    #[inline]
     pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
+        current_worker::own_deque_of(self).map_or(&self.counts, |own| self.queue.own_counts(own))
+    }
+
+    /// The counters of all threads.
+    pub(super) fn all_counts(&self) -> impl Iterator<Item = &Counts> {
+        std::iter::once(&self.counts).chain(self.queue.all_counts())
     }
 
     /// Whether this is the pool of `kind = "cpu"`, whose callers compute along with its workers.

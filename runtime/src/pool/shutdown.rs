@@ -57,16 +57,15 @@ impl Core {
 
     /// Closes the pool, cancels queued jobs, asks running jobs to stop, and kills the worker processes that run one.
     fn cancel_all(&self) {
-        let mut state = self.queue.lock();
+        let mut jobs = Vec::new();
         // All under one lock: a job that is asked to stop may end at once, and its thread must find an empty queue.
-        state.closed = true;
+        let state = self.queue.close_and_take_all(&mut jobs);
         self.cancelled.store(true, Ordering::Release);
         current_worker::note_cancelled_pool();
-        let jobs = self.queue.take_all(&mut state);
         drop(state);
         #[cfg(feature = "process")]
         self.process_slots.cancel();
-        for job in jobs {
+        for job in jobs.into_iter().flatten() {
             job.abandon(true);
             // This may be the last reference to its caller's span, whose subscriber is the user's code and may panic.
             unwind::discard(job);
@@ -86,9 +85,9 @@ impl Core {
         }
         let own = usize::from(current_worker::is_inside(self));
         let mut state = self.queue.lock();
-        state.closed = true;
+        self.queue.close(&mut state);
         state.wake_all();
-        let done = state.is_done_except(own);
+        let done = self.queue.is_done_except(&state, own);
         drop(state);
         if done {
             return true;
@@ -102,7 +101,7 @@ impl Core {
 
     fn wait_until_done(&self, own: usize, deadline: Option<Instant>) -> bool {
         let mut state = self.queue.lock();
-        while !state.is_done_except(own) {
+        while !self.queue.is_done_except(&state, own) {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return false;

@@ -68,7 +68,10 @@ impl NewThreads {
     fn reserve(core: &Core, state: &mut State, count: usize) -> Self {
         let wanted = count;
         let count = wanted.min(state.max_threads(core.threads).saturating_sub(state.threads));
-        let is_capped = count < wanted && state.blocked > state.max_spares && state.defer_spawn(false);
+        let is_capped = count < wanted && state.blocked > state.max_spares && {
+            let jobs_finished = core.queue.jobs_finished(state);
+            state.defer_spawn(false, jobs_finished)
+        };
         let first = state.next_thread_index;
         state.threads += count;
         state.starting += count;
@@ -92,7 +95,8 @@ impl NewThreads {
                     state.threads -= refused;
                     state.starting -= refused;
                     core.queue.drain_progress.notify_all();
-                    let is_first = state.defer_spawn(true);
+                    let jobs_finished = core.queue.jobs_finished(&state);
+                    let is_first = state.defer_spawn(true, jobs_finished);
                     drop(state);
                     if is_first {
                         core.retry_spawns_after(spawn_retry::FIRST_PAUSE);

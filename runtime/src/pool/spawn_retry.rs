@@ -42,9 +42,8 @@ const STALL_TIME: Duration = Duration::from_millis(100);
 impl State {
     /// Records that a thread is needed and was not started. Returns whether a first check must be
     /// [requested](Core::retry_spawns_after).
-    pub(super) fn defer_spawn(&mut self, is_refused: bool) -> bool {
+    pub(super) fn defer_spawn(&mut self, is_refused: bool, jobs_finished: u64) -> bool {
         let is_first = self.spawn_retry.is_none();
-        let jobs_finished = self.jobs_finished;
         let first = || SpawnRetry { pause: FIRST_PAUSE, is_refused, jobs_finished, progress_at: Instant::now() };
         self.spawn_retry.get_or_insert_with(first).is_refused |= is_refused;
         is_first
@@ -131,7 +130,7 @@ impl Core {
         }
         let no_job_runs = registry::all().iter().all(|core| core.queue.lock().running == 0);
         let mut state = self.queue.lock();
-        let jobs_finished = state.jobs_finished;
+        let jobs_finished = self.queue.jobs_finished(&state);
         let Some(retry) = &mut state.spawn_retry else { return };
         retry.is_refused = false;
         let has_progress = std::mem::replace(&mut retry.jobs_finished, jobs_finished) != jobs_finished;
@@ -176,9 +175,9 @@ impl Core {
     /// The queued jobs with a time limit.
     fn limited_jobs(&self) -> Vec<(Arc<dyn Job>, Duration)> {
         let mut limited = Vec::new();
-        let state = reserve::lock_with_buffer(|| self.queue.lock(), |state| state.jobs.len(), &mut limited);
-        limited.extend(state.jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))));
-        drop(state);
+        self.queue.for_each_list(&mut limited, |limited, jobs| {
+            limited.extend(jobs.iter().filter_map(|job| Some((Arc::clone(job), job.time_limit()?))));
+        });
         limited
     }
 }

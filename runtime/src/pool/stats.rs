@@ -55,15 +55,17 @@ impl Pool {
     pub fn stats(&self) -> Stats {
         let core = self.core();
         let (threads, busy, queued) = core.thread_counts();
-        let counts = core.counts();
+        let sum = |count: fn(&Counts) -> &AtomicU64| {
+            core.all_counts().map(|counts| count(counts).load(Ordering::Relaxed)).sum::<u64>()
+        };
         Stats {
             limit: core.threads(),
             threads,
             busy,
             queued,
-            done: counts.done.load(Ordering::Relaxed),
-            failed: counts.failed.load(Ordering::Relaxed),
-            cancelled: counts.cancelled.load(Ordering::Relaxed),
+            done: sum(|counts| &counts.done),
+            failed: sum(|counts| &counts.failed),
+            cancelled: sum(|counts| &counts.cancelled),
         }
     }
 }
@@ -75,6 +77,6 @@ impl Core {
             return (0, 0, 0);
         }
         let state = self.queue.lock();
-        (state.threads, state.running, state.jobs.len().saturating_sub(self.queue.dead_tasks()))
+        (state.threads, state.running, self.queue.len(&state).saturating_sub(self.queue.dead_tasks()))
     }
 }

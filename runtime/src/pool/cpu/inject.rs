@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use crate::pool::job::JobEnd;
+use crate::pool::job::{Job, JobEnd};
 use crate::pool::queue::sleepers::WAKE_FANOUT;
 use crate::pool::queue::state::State;
 use crate::pool::{Core, blocking, current_worker, spawn};
@@ -74,6 +74,25 @@ fn run_injected(core: &Arc<Core>) {
     IS_SERVING.set(before);
 }
 
+/// Runs a job, and then others on the same permit, without the lock of the queue, as long as it can.
+fn run_jobs(core: &Arc<Core>, mut job: Arc<dyn Job>) -> (MutexGuard<'_, State>, JobEnd) {
+    let own = current_worker::own_deque_of(core);
+    // When the jobs are done that the deque has now, it is the turn of the jobs in the queue.
+    let mut own_turns = own.map_or(0, |own| core.queue.own_len(own));
+    loop {
+        let ran = core.run_job(job);
+        let next = match own {
+            Some(own) if current_worker::keeps_permit(ran) => core.queue.take_keeping_permit(own, own_turns),
+            _ => None,
+        };
+        let Some(next) = next else { return (core.end_job(ran), ran) };
+        if ran == JobEnd::Dead {
+            core.removed_dead_task();
+        }
+        (job, own_turns) = (next, own_turns.saturating_sub(1));
+    }
+}
+
 /// Takes jobs until none is left, or no permit for one. A thread that has computed a share of a map then spins for the
 /// next one for a while: maps often follow one another, and waking a thread takes longer than many maps.
 pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
@@ -82,12 +101,12 @@ pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, Sta
         wake_workers(core, state);
         state = core.queue.lock();
     }
-    let mut should_spin = state.jobs.is_empty() && core.load.expects_more_maps();
+    let mut should_spin = core.queue.is_empty(&state) && core.load.expects_more_maps();
     loop {
         while let Some(job) = core.queue.take(&mut state) {
             drop(state);
             let ran;
-            (state, ran) = core.run_job(job);
+            (state, ran) = run_jobs(core, job);
             should_spin = ran == JobEnd::RanMapShare;
         }
         // One core is left to the caller.
@@ -100,7 +119,7 @@ pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, Sta
         state = core.queue.lock();
         state.rayon_spinning -= 1;
         // A thread that found a job which another took spins once more. One that found none does not.
-        should_spin = found && state.jobs.is_empty();
+        should_spin = found && core.queue.is_empty(&state);
     }
     state
 }

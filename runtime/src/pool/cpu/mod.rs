@@ -39,7 +39,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
         }
         Err(error) => {
             // The resident worker may have started.
-            state.closed = true;
+            core.queue.close(&mut state);
             core.queue.resident.notify_one();
             drop(state);
             Err(BuildError::Spawn(std::io::Error::other(error)))
@@ -51,7 +51,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 fn on_thread_start(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
         current_worker::enter(&core);
-        current_worker::enter_rayon();
+        current_worker::enter_rayon(index);
         core.on_start();
         if index == 0 {
             resident::run(&core);
@@ -70,6 +70,17 @@ fn on_thread_exit(core: &Weak<Core>) {
     }
 }
 
+/// Queues a task. One that a thread of rayon's submits to its own pool goes to the thread's own deque.
+#[inline]
+pub(super) fn push_task(core: &Arc<Core>, task: Arc<dyn Job>) {
+    let Some(own) = current_worker::own_deque_of(core) else { return push(core, task, 1) };
+    match core.queue.push_own(own, task) {
+        Ok(()) if core.queue.wants_workers() => inject::wake_workers(core, core.queue.lock()),
+        Ok(()) => {}
+        Err(task) => task.abandon(false),
+    }
+}
+
 #[inline]
 pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
     match core.queue.add(job, copies) {
@@ -81,7 +92,7 @@ pub(super) fn push(core: &Arc<Core>, job: Arc<dyn Job>, copies: usize) {
 /// Closes the pool, and waits until its queue is empty and its threads have ended.
 pub(super) fn close_and_join(core: &Core) {
     let mut state = core.queue.lock();
-    state.closed = true;
+    core.queue.close(&mut state);
     core.queue.resident.notify_one();
     state.wake_all();
     drop(state);

@@ -40,16 +40,11 @@ pub(crate) fn run(core: &Arc<Core>) {
     let mut state = core.queue.lock();
     loop {
         state = inject::serve_queue(core, state);
-        if has_ended(&state) {
+        if core.queue.has_ended(&state) {
             return;
         }
         state = wait_for_work(core, state, &mut idle_policy);
     }
-}
-
-/// Whether no job will come any more.
-fn has_ended(state: &State) -> bool {
-    state.closed && state.jobs.is_empty()
 }
 
 /// Waits for a job, and runs rayon's work meanwhile.
@@ -68,13 +63,13 @@ fn wait_for_work<'a>(
     }
     let mut pause = FIRST_POLL;
     let mut expects_work = false;
-    while !state.is_ready() && !has_ended(&state) {
+    while !core.queue.is_ready(&state) && !core.queue.has_ended(&state) {
         drop(state);
         if run_rayon_work(core, expects_work) {
             pause = FIRST_POLL;
         }
         state = core.queue.lock();
-        if state.is_ready() || has_ended(&state) {
+        if core.queue.is_ready(&state) || core.queue.has_ended(&state) {
             break;
         }
         let is_served = state.rayon_serving + state.injected > 0;

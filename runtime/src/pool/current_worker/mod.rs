@@ -12,13 +12,13 @@ use std::time::Instant;
 
 use super::block_in_place;
 use super::computing::{self, ComputingGuard};
-use super::queue::permit::{Overdraw, Permit};
-use super::{Core, Kind};
+use super::queue::permit::{self, Overdraw, Permit};
+use super::{Core, JobEnd, Kind};
 use crate::error::panics;
 use crate::sys::park;
 
 pub(crate) use borrowed::{run_as_worker, run_claimed};
-pub(super) use own_cpu_pool::{enter_rayon, is_on_own_cpu_pool, wake_resident_to_steal};
+pub(super) use own_cpu_pool::{enter_rayon, is_on_own_cpu_pool, own_deque, own_deque_of, wake_resident_to_steal};
 pub(crate) use stolen::{StolenWork, without_waiting_permit};
 
 /// What the current thread does for the pool whose worker it is.
@@ -279,7 +279,12 @@ impl Core {
     /// ten if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
     #[inline]
     pub(crate) fn announce_return(&self) {
-        if TAKES_NEXT_JOB.get() && is_worker_of(self) && !IS_ANNOUNCED.replace(true) {
+        // A worker that has jobs left in the deques keeps its permit, and may not look at the queue for some time.
+        if TAKES_NEXT_JOB.get()
+            && is_worker_of(self)
+            && !own_deque_of(self).is_some_and(|own| self.queue.has_deque_jobs(own))
+            && !IS_ANNOUNCED.replace(true)
+        {
             self.queue.announce_arrival();
         }
     }
@@ -292,6 +297,12 @@ impl Core {
             self.wake_workers(state);
         }
     }
+}
+
+/// Whether this thread has a permit which it may use for one more job, after a job that ended so.
+#[inline]
+pub(super) fn keeps_permit(ran: JobEnd) -> bool {
+    matches!(ran, JobEnd::Ran | JobEnd::Dead) && !IS_ANNOUNCED.get() && !permit::is_overdrawn()
 }
 
 /// Ends the announcement of a thread that is at the queue, or about to block. The caller holds the queue's lock.

@@ -13,10 +13,13 @@ thread_local! {
     ///
     /// Invariant: while this is not null, [`CORE`] holds an `Arc` of that pool.
     static OWN_CPU_POOL: Cell<*const Core> = const { Cell::new(ptr::null()) };
+    /// The index of this thread among that pool's rayon threads, which is that of its deque.
+    static OWN_DEQUE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Marks this thread as one of rayon's, which works for the pool in [`CORE`].
-pub(in crate::pool) fn enter_rayon() {
+pub(in crate::pool) fn enter_rayon(index: usize) {
+    OWN_DEQUE.set(index);
     CORE.with(|core| OWN_CPU_POOL.set(core.borrow().as_ref().map_or(ptr::null(), Arc::as_ptr)));
 }
 
@@ -34,6 +37,18 @@ pub(super) fn restore(before: *const Core) {
 #[inline]
 pub(in crate::pool) fn is_on_own_cpu_pool() -> bool {
     !OWN_CPU_POOL.get().is_null()
+}
+
+/// The index of this thread's deque, if the thread is one of rayon's and works for the cpu pool that started it.
+#[inline]
+pub(in crate::pool) fn own_deque() -> Option<usize> {
+    is_on_own_cpu_pool().then(|| OWN_DEQUE.get())
+}
+
+/// As [`own_deque`], if that pool is `core`.
+#[inline]
+pub(in crate::pool) fn own_deque_of(core: &Core) -> Option<usize> {
+    ptr::eq(OWN_CPU_POOL.get(), core).then(|| OWN_DEQUE.get())
 }
 
 /// Wakes the resident worker of this thread's cpu pool if it is parked: rayon has work that it may steal.

@@ -8,28 +8,37 @@
 //! see that wait. If a frame that this thread cuts was begun by a worker that waits for a permit, no permit would ever
 //! be free. So that worker [overdraws](Queue::end_blocking).
 
+mod deques;
 pub(super) mod permit;
 pub(super) mod sleepers;
 pub(super) mod state;
 mod sweep;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::current_worker;
 use super::job::Job;
 use crate::sys::clock::Moment;
 use crate::sys::mutex;
 use crate::sys::reserve;
+use deques::Deques;
 use state::State;
 
 /// The queue. It has one lock, which is held for about ten nanoseconds at a time. Nothing is allocated or freed under
 /// it.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// The number of jobs, for threads that look without the lock.
+    /// The number of jobs in `state`, for threads that look without the lock.
     queued: AtomicUsize,
+    /// The jobs that workers of a cpu pool have submitted.
+    deques: Deques,
+    /// Whether a thread that pushes to a deque must wake a worker. Written under the lock.
+    wants_workers: AtomicBool,
+    /// The number of workers that wait for a permit, for threads that look without the lock.
+    reacquiring: AtomicUsize,
     /// Queued tasks that have ended: see `sweep.rs`.
     dead_tasks: AtomicIsize,
     /// Workers that are about to return from a job and take the next one.
@@ -47,10 +56,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
+    /// A queue with `limit` permits, and a deque for each of `owners` workers.
+    pub(super) fn new(limit: usize, owners: usize) -> Self {
         Self {
             state: Mutex::new(State::new(limit)),
             queued: AtomicUsize::new(0),
+            deques: Deques::new(owners),
+            wants_workers: AtomicBool::new(true),
+            reacquiring: AtomicUsize::new(0),
             dead_tasks: AtomicIsize::new(0),
             arriving: AtomicUsize::new(0),
             migrating_until: AtomicU64::new(0),
@@ -82,16 +95,59 @@ impl Queue {
         Ok(state)
     }
 
-    /// Takes the next job and a permit for it.
+    /// Takes the next job and a permit for it. Queue and deques take turns, so that neither keeps the other one's jobs
+    /// waiting: the deque of a worker that has one, and all deques for other threads.
     #[inline]
     pub(super) fn take(&self, state: &mut State) -> Option<Arc<dyn Job>> {
         if !state.has_permit() {
             return None;
         }
-        let job = state.jobs.pop_front()?;
-        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.publish(state);
+        let own = current_worker::own_deque();
+        state.is_turn_of_deques = !state.is_turn_of_deques;
+        let mut job = match own {
+            _ if !state.is_turn_of_deques => None,
+            Some(own) => self.deques.pop_own(own),
+            None => self.deques.pop(0),
+        };
+        if job.is_none() && !state.jobs.is_empty() {
+            job = state.jobs.pop_front();
+            if let Some(own) = own {
+                self.deques.refill(own, &mut state.jobs);
+            }
+            self.queued.store(state.jobs.len(), Ordering::Release);
+        }
+        let job = job.or_else(|| self.deques.pop(own.unwrap_or(0)))?;
         state.running += 1;
         Some(job)
+    }
+
+    /// Whether there is a job, and a permit to run it.
+    #[inline]
+    pub(super) fn is_ready(&self, state: &State) -> bool {
+        state.has_permit() && !self.is_empty(state)
+    }
+
+    /// Whether there is no job.
+    pub(super) fn is_empty(&self, state: &State) -> bool {
+        self.publish(state);
+        state.jobs.is_empty() && self.deques.is_empty()
+    }
+
+    /// The number of jobs.
+    pub(super) fn len(&self, state: &State) -> usize {
+        state.jobs.len() + self.deques.len()
+    }
+
+    /// Whether the pool is closed, and no job will come any more.
+    pub(super) fn has_ended(&self, state: &State) -> bool {
+        state.closed && self.is_empty(state)
+    }
+
+    /// Whether no job is queued, and no more than `own` workers are inside of one.
+    pub(super) fn is_done_except(&self, state: &State, own: usize) -> bool {
+        // The workers first: one that ends meanwhile has added its jobs before.
+        state.running + state.reacquiring + state.blocked <= own && self.is_empty(state)
     }
 
     /// Takes the copies of a job back that are last in the queue, and counts the others as dead.
@@ -155,8 +211,15 @@ impl Queue {
         let arriving = self.arriving.load(Ordering::Relaxed);
         // Workers that arrive return their permits before they take a job.
         let permits = (state.permits() + arriving).saturating_sub(state.running + state.reacquiring);
-        let on_the_way = arriving + state.woken + state.starting + state.injected;
-        state.jobs.len().min(permits).saturating_sub(on_the_way + state.spinning + state.rayon_spinning)
+        self.publish(state);
+        let on_the_way = arriving + state.on_the_way();
+        if permits <= on_the_way {
+            return 0;
+        }
+        // The lengths of the deques are read only where they matter.
+        let shared = state.jobs.len();
+        let jobs = if shared < permits { shared + self.deques.len() } else { shared };
+        jobs.min(permits).saturating_sub(on_the_way)
     }
 
     /// Announces a worker that will be at the queue at once, and return its permit.
@@ -191,16 +254,21 @@ impl Queue {
     /// The number of queued jobs, read without the lock.
     #[inline]
     pub(super) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Acquire)
+        self.queued.load(Ordering::Acquire) + self.deques.len()
+    }
+
+    /// Whether a job is queued that is in no deque, read without the lock.
+    fn has_shared_jobs(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
     }
 
     /// Whether a job is queued, read without the lock.
     pub(super) fn has_queued_jobs(&self) -> bool {
-        self.queued() > 0
+        self.has_shared_jobs() || !self.deques.is_empty()
     }
 
-    /// Takes all jobs out.
-    pub(super) fn take_all(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
+    /// Takes all jobs out that are in no deque.
+    fn take_shared(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
         self.queued.store(0, Ordering::Release);
         std::mem::take(&mut state.jobs)
     }
@@ -217,7 +285,7 @@ impl Queue {
     fn notify_drain_cold(&self, state: &mut State) {
         self.drain_progress.notify_all();
         self.resident.notify_one();
-        if state.jobs.is_empty() {
+        if self.is_empty(state) {
             state.wake_all();
         }
     }

@@ -69,6 +69,12 @@ impl Permit {
     }
 }
 
+/// Whether the permit of this thread is one beyond the limit.
+#[inline]
+pub(crate) fn is_overdrawn() -> bool {
+    IS_OVERDRAWN.get()
+}
+
 /// Whether the permit was revoked. Jobs without a time limit have no [`Permit`], and theirs is never revoked.
 fn is_revoked(permit: Option<&Permit>) -> bool {
     permit.is_some_and(|permit| permit.state() == PermitState::Revoked)
@@ -128,10 +134,11 @@ impl Queue {
         // A permit within the limit is left to a queued job: jobs that wait again and again with a time limit would take
         // each one that is returned.
         let is_late = |deadline| Instant::now() >= deadline;
-        let mut overdraws = matches!(overdraw, Overdraw::At(deadline) if !state.jobs.is_empty() && is_late(deadline));
+        let mut overdraws = matches!(overdraw, Overdraw::At(deadline) if is_late(deadline) && !self.is_empty(&state));
         if !overdraws && !state.has_permit() {
             set_state(permit, PermitState::Reacquiring);
             state.reacquiring += 1;
+            self.reacquiring.store(state.reacquiring, Ordering::Relaxed);
             while state.running >= state.permits() && !is_revoked(permit) {
                 let longest = match overdraw {
                     Overdraw::Never => {
@@ -152,6 +159,7 @@ impl Queue {
                 }
             }
             state.reacquiring -= 1;
+            self.reacquiring.store(state.reacquiring, Ordering::Relaxed);
             if is_revoked(permit) {
                 // This worker may have consumed the notification that another one waits for.
                 self.permit_returned.notify_one();

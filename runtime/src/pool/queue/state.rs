@@ -39,7 +39,10 @@ pub(crate) enum ResidentState {
 /// A thread that is on its way to the queue is counted in one of `woken`, `starting` and `injected`. It leaves that
 /// count when it takes the lock.
 pub(crate) struct State {
+    /// The jobs that are in no deque.
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
+    /// Whether the last job was taken from the deques first.
+    pub(crate) is_turn_of_deques: bool,
     /// Upper bound of the queued copies of closed leases, which are dead.
     pub(crate) closed_copies: usize,
     /// Permits in all.
@@ -107,6 +110,7 @@ impl State {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
+            is_turn_of_deques: false,
             closed_copies: 0,
             limit,
             running: 0,
@@ -149,10 +153,10 @@ impl State {
         is_free
     }
 
-    /// Whether there is a job, and a permit to run it.
+    /// How many threads will look at the queue soon: they are on their way to it, or spin.
     #[inline]
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.jobs.is_empty() && self.has_permit()
+    pub(crate) fn on_the_way(&self) -> usize {
+        self.woken + self.starting + self.injected + self.spinning + self.rayon_spinning
     }
 
     /// Whether a permit is free for a job.
@@ -195,11 +199,6 @@ impl State {
             self.last_wake = LastWake::now();
         }
         is_parked
-    }
-
-    /// Whether no job is queued, and no more than `own` workers are inside of one.
-    pub(crate) fn is_done_except(&self, own: usize) -> bool {
-        self.jobs.is_empty() && self.running + self.reacquiring + self.blocked <= own
     }
 }
 

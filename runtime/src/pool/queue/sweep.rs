@@ -5,12 +5,14 @@
 //! dead, and at least 1,024 jobs are, all dead jobs are removed. So a dead job costs a few nanoseconds, and dead jobs
 //! hold no more memory than live ones.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Queue;
 use super::state::State;
 use crate::pool::Core;
+use crate::pool::current_worker;
 use crate::pool::job::Job;
 use crate::sys::reserve;
 use crate::sys::unwind;
@@ -23,29 +25,27 @@ impl Queue {
         dead >= MIN_DEAD && 2 * dead >= self.queued()
     }
 
-    /// Discounts a dead task that a worker has taken out.
-    #[inline]
-    pub(crate) fn removed_dead_task(&self) {
-        self.dead_tasks.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// The number of dead tasks in the queue.
     pub(crate) fn dead_tasks(&self) -> usize {
-        usize::try_from(self.dead_tasks.load(Ordering::Relaxed)).unwrap_or(0)
+        usize::try_from(self.dead_tasks.load(Ordering::Relaxed) + self.deques.dead_tasks()).unwrap_or(0)
     }
 
     /// Takes dead jobs out, to be dropped without the lock.
     fn take_dead(&self) -> Vec<Arc<dyn Job>> {
         let mut dead = Vec::new();
+        for deque in self.deques.iter() {
+            let mut own = reserve::lock_with_buffer(|| deque.lock(), |own| own.jobs.len(), &mut dead);
+            move_dead(&mut own.jobs, &mut dead);
+            deque.publish_len(&own);
+            let (len, capacity) = (own.jobs.len(), own.jobs.capacity());
+            drop(own);
+            if capacity > 4 * len.max(MIN_DEAD) {
+                reserve::replace_buffer(|| deque.lock(), |own| &mut own.jobs, capacity, 2 * len);
+            }
+        }
         let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.jobs.len(), &mut dead);
         state.closed_copies = 0;
-        state.jobs.retain(|job| {
-            let is_dead = job.is_dead();
-            if is_dead {
-                dead.push(Arc::clone(job));
-            }
-            !is_dead
-        });
+        move_dead(&mut state.jobs, &mut dead);
         let tasks = dead.iter().filter(|job| job.is_task()).count();
         self.dead_tasks.fetch_sub(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::Relaxed);
         self.after_removal(&mut state);
@@ -71,12 +71,42 @@ impl Queue {
     }
 }
 
+/// Moves the dead jobs to `dead`, which has room for all of them.
+fn move_dead(jobs: &mut VecDeque<Arc<dyn Job>>, dead: &mut Vec<Arc<dyn Job>>) {
+    jobs.retain(|job| {
+        let is_dead = job.is_dead();
+        if is_dead {
+            dead.push(Arc::clone(job));
+        }
+        !is_dead
+    });
+}
+
 impl Core {
     /// Counts a task of this pool that has ended in the queue, where no worker of the pool had taken it out.
     #[inline]
     pub(crate) fn count_dead_task(&self) {
-        // A worker may take the task out before it is counted here. Then the number is negative for a moment.
-        if self.queue.dead_tasks.fetch_add(1, Ordering::Relaxed) >= MIN_DEAD.cast_signed() {
+        let mut change = 1;
+        if let Some(own) = current_worker::own_deque_of(self) {
+            // A worker that submits tasks and joins them leaves nothing behind.
+            while let Some(job) = self.queue.pop_own_dead(own) {
+                change -= isize::from(job.is_task());
+                unwind::discard(job);
+            }
+        }
+        self.add_dead_tasks(change);
+    }
+
+    /// Changes the number of dead tasks. A worker may take a task out before it is counted, so the number is negative
+    /// for moments; and each worker counts for itself, so its own number says nothing but how much to look at the sum.
+    #[inline]
+    fn add_dead_tasks(&self, change: isize) {
+        if change == 0 {
+            return;
+        }
+        let own = current_worker::own_deque_of(self);
+        let count = own.map_or(&self.queue.dead_tasks, |own| self.queue.own_dead_tasks(own));
+        if count.fetch_add(change, Ordering::Relaxed) >= MIN_DEAD.cast_signed() {
             self.sweep();
         }
     }
@@ -90,8 +120,8 @@ impl Core {
     }
 
     /// Discounts a dead task that a worker has taken out.
-    #[cfg(feature = "process")]
+    #[inline]
     pub(crate) fn removed_dead_task(&self) {
-        self.queue.removed_dead_task();
+        self.add_dead_tasks(-1);
     }
 }
