@@ -92,17 +92,41 @@ fn tasks_that_are_not_cancelled_run_in_submission_order() {
 
 #[test]
 fn tasks_run_by_the_thread_that_joins_them_leave_the_queue() {
-    static ONE: Pool = Pool::io("joins").threads(1);
+    static IO: Pool = Pool::io("joins").threads(1);
+    static CPU: Pool = Pool::cpu("computes").threads(1);
+    let _alone = exclusive();
+    for pool in [&IO, &CPU] {
+        let worker = pool.submit(|| {
+            let before = mebibytes();
+            for n in 0..MANY / 3 {
+                // In the order of submission, so that the second task lies behind the first.
+                let tasks = [pool.submit(move || n), pool.submit(move || n + 1)];
+                assert_eq!(join_all(tasks).expect("no panic"), [n, n + 1]);
+                assert_eq!(pool.submit(move || n).join().expect("no panic"), n);
+            }
+            (pool.stats().queued, mebibytes() - before)
+        });
+        let (queued, mebibytes_kept) = worker.join().expect("no panic");
+        assert!(queued == 0 && mebibytes_kept <= 2, "{queued} queued, {mebibytes_kept} MiB are kept");
+    }
+}
+
+#[test]
+fn tasks_that_a_cpu_worker_cancels_leave_its_deque() {
+    static ONE: Pool = Pool::cpu("revokes").threads(1);
     let _alone = exclusive();
     let worker = ONE.submit(|| {
         let before = mebibytes();
-        for n in 0..MANY {
-            assert_eq!(ONE.submit(move || n).join().expect("no panic"), n);
-        }
-        (ONE.stats().queued, mebibytes() - before)
+        let tasks: Vec<_> = (0..MANY).map(|n| ONE.submit(move || n)).collect();
+        let queued = ONE.stats().queued;
+        // The last one stays, so that the others cannot leave from the end.
+        assert!(tasks[..MANY - 1].iter().all(Task::cancel));
+        drop(tasks);
+        (queued, ONE.stats().queued, mebibytes() - before)
     });
-    let (queued, mebibytes_kept) = worker.join().expect("no panic");
-    assert!(queued == 0 && mebibytes_kept <= 2, "{queued} queued, {mebibytes_kept} MiB are kept");
+    let (queued, left, mebibytes_kept) = worker.join().expect("no panic");
+    assert_eq!((queued, left), (MANY, 1));
+    assert!(mebibytes_kept <= 2, "{mebibytes_kept} MiB are kept");
 }
 
 #[test]

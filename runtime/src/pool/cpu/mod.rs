@@ -7,6 +7,8 @@
 //! thread. While rayon's threads are blocked inside of jobs, plain threads run in their place.
 
 pub(super) mod inject;
+#[cfg(test)]
+mod lock_counts;
 pub(super) mod resident;
 
 use std::sync::{Arc, Weak};

@@ -53,6 +53,9 @@ pub(super) struct Queue {
     permit_returned: Condvar,
     /// Wakes threads that drain or join the pool: when a thread has ended, and when a job of a closed pool has.
     pub(super) drain_progress: Condvar,
+    /// How often the lock was taken.
+    #[cfg(test)]
+    pub(super) locked: AtomicU64,
 }
 
 impl Queue {
@@ -71,11 +74,15 @@ impl Queue {
             watcher: Condvar::new(),
             permit_returned: Condvar::new(),
             drain_progress: Condvar::new(),
+            #[cfg(test)]
+            locked: AtomicU64::new(0),
         }
     }
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        self.locked.fetch_add(1, Ordering::Relaxed);
         mutex::lock(&self.state)
     }
 
