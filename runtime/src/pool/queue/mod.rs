@@ -1,4 +1,5 @@
-//! The queue of a pool: jobs in order of submission, permits, and the counts of threads in each state.
+//! The queue of a pool: jobs in order of submission, permits, and the counts of threads in each state. Of a cpu pool,
+//! `deques.rs` has the jobs that workers submit.
 //!
 //! A worker needs a *permit* to run a job, and a pool has as many permits as its number of threads. A worker that
 //! blocks gives its permit back, so that another thread can go on with the queue, and waits for a permit before it goes
@@ -25,7 +26,7 @@ use crate::sys::clock::Moment;
 use crate::sys::mutex;
 use crate::sys::reserve;
 use deques::Deques;
-use state::State;
+use state::{State, Turn};
 
 /// The queue. It has one lock, which is held for about ten nanoseconds at a time. Nothing is allocated or freed under
 /// it.
@@ -111,12 +112,12 @@ impl Queue {
         }
         self.publish(state);
         let own = current_worker::own_deque();
-        state.is_turn_of_deques = !state.is_turn_of_deques;
-        let mut job = match own {
-            _ if !state.is_turn_of_deques => None,
-            Some(own) => self.deques.pop_own(own),
-            None => self.deques.pop(0),
+        let (mut job, next) = match (state.turn, own) {
+            (Turn::Queue, _) => (None, Turn::Deques),
+            (Turn::Deques, Some(own)) => (self.deques.pop_own(own), Turn::Queue),
+            (Turn::Deques, None) => (self.deques.pop(0), Turn::Queue),
         };
+        state.turn = next;
         if job.is_none() && !state.jobs.is_empty() {
             job = state.jobs.pop_front();
             if let Some(own) = own {

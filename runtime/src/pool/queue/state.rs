@@ -25,6 +25,13 @@ impl LastWake {
     }
 }
 
+/// Whose jobs have their turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Queue,
+    Deques,
+}
+
 /// What the resident worker of a cpu pool does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResidentState {
@@ -41,8 +48,8 @@ pub(crate) enum ResidentState {
 pub(crate) struct State {
     /// The jobs that are in no deque.
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
-    /// Whether the last job was taken from the deques first.
-    pub(crate) is_turn_of_deques: bool,
+    /// Where the next job is looked for first.
+    pub(crate) turn: Turn,
     /// Upper bound of the queued copies of closed leases, which are dead.
     pub(crate) closed_copies: usize,
     /// Permits in all.
@@ -110,7 +117,7 @@ impl State {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
-            is_turn_of_deques: false,
+            turn: Turn::Queue,
             closed_copies: 0,
             limit,
             running: 0,
