@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use super::Queue;
 use super::state::State;
@@ -86,26 +86,29 @@ impl Core {
     /// Counts a task of this pool that has ended in the queue, where no worker of the pool had taken it out.
     #[inline]
     pub(crate) fn count_dead_task(&self) {
-        let mut change = 1;
-        if let Some(own) = current_worker::own_deque_of(self) {
-            // A worker that submits tasks and joins them leaves nothing behind.
-            while let Some(job) = self.queue.pop_own_dead(own) {
-                change -= isize::from(job.is_task());
-                unwind::discard(job);
-            }
+        match current_worker::own_deque_of(self) {
+            None => self.add_dead_tasks(&self.queue.dead_tasks, 1),
+            Some(own) => self.count_own_dead_task(own),
         }
-        self.add_dead_tasks(change);
     }
 
-    /// Changes the number of dead tasks. A worker may take a task out before it is counted, so the number is negative
-    /// for moments; and each worker counts for itself, so its own number says nothing but how much to look at the sum.
-    #[inline]
-    fn add_dead_tasks(&self, change: isize) {
-        if change == 0 {
-            return;
+    /// As [`count_dead_task`](Self::count_dead_task), on the worker of the deque `own`. It takes the dead jobs off the
+    /// back of its deque: a worker that submits tasks and joins them leaves nothing behind.
+    fn count_own_dead_task(&self, own: usize) {
+        let mut change = 1;
+        while let Some(job) = self.queue.pop_own_dead(own) {
+            change -= isize::from(job.is_task());
+            unwind::discard(job);
         }
-        let own = current_worker::own_deque_of(self);
-        let count = own.map_or(&self.queue.dead_tasks, |own| self.queue.own_dead_tasks(own));
+        if change != 0 {
+            self.add_dead_tasks(self.queue.own_dead_tasks(own), change);
+        }
+    }
+
+    /// Changes one of the numbers whose sum is the number of dead tasks. A worker may take a task out before it is
+    /// counted, so the sum is negative for moments. One number says nothing but when to look at the sum.
+    #[inline]
+    fn add_dead_tasks(&self, count: &AtomicIsize, change: isize) {
         if count.fetch_add(change, Ordering::Relaxed) >= MIN_DEAD.cast_signed() {
             self.sweep();
         }
@@ -122,6 +125,8 @@ impl Core {
     /// Discounts a dead task that a worker has taken out.
     #[inline]
     pub(crate) fn removed_dead_task(&self) {
-        self.add_dead_tasks(-1);
+        let own = current_worker::own_deque_of(self);
+        let count = own.map_or(&self.queue.dead_tasks, |own| self.queue.own_dead_tasks(own));
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
