@@ -171,3 +171,27 @@ fn shutdown_runs_or_cancels_what_a_worker_has_queued() {
         }
     }
 }
+
+#[test]
+fn tasks_of_a_short_queue_start_in_the_order_of_their_submission() {
+    for round in 0..if cfg!(miri) { 3 } else { 200 } {
+        let pool = pool("order", 2);
+        let (started, starts) = mpsc::channel();
+        let (tasks, releases): (Vec<_>, Vec<_>) = (0..3)
+            .map(|n| {
+                let (release, released) = mpsc::channel::<()>();
+                let started = started.clone();
+                let wait = move || {
+                    started.send(n).expect("the test listens");
+                    released.recv().is_err()
+                };
+                (pool.submit(wait), release)
+            })
+            .unzip();
+        let mut first = [starts.recv().expect("it runs"), starts.recv().expect("it runs")];
+        first.sort_unstable();
+        assert_eq!(first, [0, 1], "round {round}");
+        drop(releases);
+        assert!(tasks.into_iter().all(|task| task.join().expect("it returns")));
+    }
+}

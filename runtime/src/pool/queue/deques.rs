@@ -36,9 +36,10 @@ use crate::pool::stats::Counts;
 use crate::sys::mutex;
 use crate::sys::reserve;
 
-/// How many tasks a worker moves from the queue to its deque at most. Tasks may start out of order by as many, and the
-/// more they are, the fewer times the queue's lock is taken for each.
-const MAX_REFILL: usize = 16;
+/// How many tasks a worker moves from the queue to its deque, if there are as many for each worker. These tasks may
+/// start out of order by as many, and the more they are, the fewer times the queue's lock is taken for each. The tasks of
+/// a shorter queue start in the order of their submission.
+const REFILL: usize = 16;
 
 /// What the lock of a deque guards.
 pub(super) struct Jobs {
@@ -49,7 +50,7 @@ pub(super) struct Jobs {
 
 impl Default for Jobs {
     fn default() -> Self {
-        Self { jobs: VecDeque::with_capacity(MAX_REFILL), closed: false }
+        Self { jobs: VecDeque::with_capacity(REFILL), closed: false }
     }
 }
 
@@ -136,17 +137,16 @@ impl Deques {
         self.0[own].pop()
     }
 
-    /// Moves some tasks from the front of the queue to the deque `own`, if that is empty: its worker's share of them, up
-    /// to [`MAX_REFILL`]. So the worker takes the queue's lock once for all of them, while others can steal them.
+    /// Moves [`REFILL`] tasks from the front of a long queue to the deque `own`, if that is empty. So its worker takes the
+    /// queue's lock once for all of them, while others can steal them.
     pub(super) fn refill(&self, own: usize, queue: &mut VecDeque<Arc<dyn Job>>) {
-        let share = (queue.len() / self.0.len()).min(MAX_REFILL);
         let deque = &self.0[own];
-        if share == 0 || deque.len.load(Ordering::Relaxed) > 0 {
+        if queue.len() < REFILL * self.0.len() || deque.len.load(Ordering::Relaxed) > 0 {
             return;
         }
         let mut own = deque.lock();
         // The deque does not grow here, under the queue's lock.
-        for _ in 0..share.min(own.jobs.capacity() - own.jobs.len()) {
+        for _ in 0..REFILL.min(own.jobs.capacity() - own.jobs.len()) {
             // A map takes the copies of its share back from the queue.
             let Some(task) = queue.pop_front_if(|job| job.is_task()) else { break };
             own.jobs.push_back(task);
