@@ -202,6 +202,18 @@ fn usize_max_threads_means_no_limit() {
 }
 
 #[test]
+fn a_cpu_pool_of_too_many_threads_is_refused() {
+    static FAR_TOO_MANY: Pool = Pool::cpu("many").threads(usize::MAX);
+    let refused = Pool::cpu("many").threads(100_000).build().expect_err("it would start 100,000 threads");
+    assert!(matches!(refused, fanfold::BuildError::TooManyThreads { threads: 100_000, most: 1_024.. }));
+    assert!(refused.to_string().contains("use an io pool for tasks that wait"), "{refused}");
+    let payload = std::panic::catch_unwind(|| FAR_TOO_MANY.submit(|| ())).expect_err("a static pool panics");
+    let message = payload.downcast_ref::<String>().expect("a formatted message");
+    assert!(message.contains("a cpu pool has at most"), "{message}");
+    assert_eq!(Pool::io("many").threads(100_000).build().expect("a thread starts").submit(|| 7).join().ok(), Some(7));
+}
+
+#[test]
 fn hooks_may_wait_for_tasks() {
     static ANSWERS: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
     fn submit_and_join() {

@@ -85,7 +85,8 @@ impl Pool {
     }
 
     /// Limits the number of tasks that run at once, and so the number of threads. A number beyond 65,535 counts as
-    /// 65,535.
+    /// 65,535. A cpu pool has at most 1,024 threads, or four for each core where that is more: see
+    /// [`BuildError::TooManyThreads`](crate::BuildError::TooManyThreads).
     ///
     /// A worker that waits for another task lets a spare thread run in its place. There are up to as many spare threads
     /// as this limit, and up to 64 where the limit is lower. Beyond that they start one by one, each after 100 ms in

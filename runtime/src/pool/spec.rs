@@ -102,6 +102,14 @@ pub(crate) struct Hooks {
 pub enum BuildError {
     /// `threads(0)`: no task would ever run.
     NoThreads,
+    /// A cpu pool with more threads than 1,024 and than four for each core: all of them would start with the pool, and
+    /// compete for the cores.
+    TooManyThreads {
+        /// The threads that were asked for.
+        threads: usize,
+        /// The most threads of a cpu pool on this machine.
+        most: usize,
+    },
     /// The operating system refused a thread.
     Spawn(std::io::Error),
     /// An environment variable that sets a default size is not a positive integer.
@@ -118,6 +126,11 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoThreads => f.write_str("a pool of 0 threads cannot run a task: give it at least 1"),
+            Self::TooManyThreads { threads, most } => write!(
+                f,
+                "a cpu pool has at most {most} threads here, and not {threads}: give it about one for each core, or use \
+                 an io pool for tasks that wait"
+            ),
             Self::Spawn(cause) => write!(
                 f,
                 "the operating system refused a worker thread ({cause}): close other threads, or raise its limit"
@@ -138,7 +151,9 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoThreads | Self::NoProcesses(_) | Self::BadName | Self::BadLimit => None,
+            Self::NoThreads | Self::TooManyThreads { .. } | Self::NoProcesses(_) | Self::BadName | Self::BadLimit => {
+                None
+            }
             Self::Spawn(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }
