@@ -318,3 +318,23 @@ fn tasks_can_be_polled_by_hand_with_changing_wakers() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(task.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(7))));
 }
+
+#[test]
+fn a_task_that_joins_itself_panics() {
+    for pool in [Pool::cpu("itself").threads(1), Pool::io("itself").threads(1)] {
+        let pool = pool.build().expect("a thread starts");
+        let (give, given) = std::sync::mpsc::channel::<fanfold::Task<String>>();
+        let (tell, told) = std::sync::mpsc::channel();
+        give.send(pool.submit(move || {
+            let itself = given.recv().expect("the test sends it");
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| itself.join()));
+            let payload = ended.expect_err("it would wait for ever");
+            let message = payload.downcast_ref::<&str>().copied().unwrap_or_default().to_string();
+            tell.send(message.clone()).expect("the test listens");
+            message
+        }))
+        .expect("the task listens");
+        let message = told.recv().expect("it says so");
+        assert!(message.contains("a task waits for its own end"), "{message}");
+    }
+}

@@ -118,7 +118,7 @@ impl<T> Task<T> {
     ///
     /// # Panics
     ///
-    /// If the result was already taken by awaiting this very task.
+    /// If the result was already taken by awaiting this very task; and inside of this very task, which waits for itself.
     ///
     /// For an `async fn` that is polled by the runtime of the calling thread: a runtime of several threads polls it on
     /// another thread meanwhile; on a runtime of a single thread the wait would never end, so it panics. It panics at

@@ -19,8 +19,16 @@ impl<T> Task<T> {
     }
 
     /// Waits until the task is done; a worker runs it if its pool is refused a thread.
+    ///
+    /// # Panics
+    ///
+    /// Inside of the task itself, which would never end.
     #[inline(never)]
     pub(super) fn wait_for_end(&self) {
+        assert!(
+            !self.slot.is_current(),
+            "a task waits for its own end, which would never come: join it outside of it, or wait with a time limit"
+        );
         let mut refusals = pool::refusals();
         while self.spin_or_listen() {
             let wakes = || self.slot.is_done() || pool::refusals() != refusals;

@@ -12,6 +12,10 @@ use crate::pool::{self, Core};
 pub(crate) trait Handle<T>: Send + Sync {
     fn id(&self) -> TaskId;
     fn is_done(&self) -> bool;
+    /// Whether the calling thread is inside of the task.
+    fn is_current(&self) -> bool {
+        false
+    }
     fn is_running(&self) -> bool;
     /// Whether the task is done and has no result.
     fn has_failed(&self) -> bool;
@@ -77,6 +81,10 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
 
     fn is_done(&self) -> bool {
         self.cell.is_done()
+    }
+
+    fn is_current(&self) -> bool {
+        crate::task::cancel::current_task_key() == Some(std::ptr::from_ref(self.cell.state_word()).addr())
     }
 
     fn is_running(&self) -> bool {
