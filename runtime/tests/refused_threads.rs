@@ -52,6 +52,25 @@ fn allow_threads() {
     set_limit(libc::RLIM_INFINITY);
 }
 
+/// Keeps all threads of the pool but one busy until what it returns is dropped. The first task may start a second
+/// thread, if the first one has not come to the queue yet.
+fn leave_one_thread(pool: &Pool) -> Vec<mpsc::Sender<()>> {
+    let (started, starts) = mpsc::channel();
+    let busy: Vec<_> = (1..pool.stats().threads)
+        .map(|_| {
+            let (release, released) = mpsc::channel();
+            let started = started.clone();
+            drop(pool.submit(move || {
+                started.send(()).expect("the test listens");
+                released.recv().is_err()
+            }));
+            release
+        })
+        .collect();
+    busy.iter().for_each(|_| starts.recv().expect("it runs"));
+    busy
+}
+
 /// The pool, after its first thread has started.
 fn started(pool: &Pool) -> &Pool {
     pool.submit(|| ()).join().expect("no panic");
@@ -84,6 +103,7 @@ fn a_call_from_a_worker_of_its_pool_times_out() {
     in_a_process("a_call_from_a_worker_of_its_pool_times_out", || {
         started(&EIGHT);
         refuse_threads();
+        let _others = leave_one_thread(&EIGHT);
         let called = EIGHT.submit(|| limited(1)).join().expect("no panic");
         assert!(matches!(called, Err(TaskError::TimedOut { .. })), "{called:?}");
         let mapped = EIGHT.submit(|| limited::map(0..3).collect::<Vec<_>>()).join().expect("no panic");
