@@ -3,7 +3,6 @@
 
 use std::any::type_name;
 use std::convert::Infallible;
-use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 
 use super::collect::{CollectRun, CollectVisitor};
@@ -235,7 +234,6 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
             workers,
             grain: Grain::Adaptive,
             can_stop: false,
-            owned: needs_drop::<T>(),
             // The cost history is that of blocks, which take as long as many of the function's items.
             name: type_name::<G>(),
         };

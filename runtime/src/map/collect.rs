@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
-use std::mem::needs_drop;
 use std::ops::{ControlFlow, Range};
 
 use super::first_error::FirstRefused;
@@ -287,8 +286,7 @@ where
             // SAFETY: `run_blocks` passes each index once, to `body` or here, so these were not taken.
             unsafe { items.discard(indexes) };
         };
-        let done =
-            run_blocks(RunPlan { workers, grain, can_stop, name, owned: needs_drop::<T>() }, len, &body, &discard);
+        let done = run_blocks(RunPlan { workers, grain, can_stop, name }, len, &body, &discard);
         if done.is_err() {
             self.is_abandoned = true;
             return ControlFlow::Break(());
@@ -316,7 +314,7 @@ where
         let stop = FirstRefused::new();
         // SAFETY: as in `window`.
         let block = CollectBlock { shared: unsafe { AssertSend::new((&output, &stop)) }, call, accept, bar };
-        let plan = RunPlan { workers, grain, can_stop, name, owned: needs_drop::<T>() };
+        let plan = RunPlan { workers, grain, can_stop, name };
         let started = *self.started.get_or_insert_with(Moment::now);
         // SAFETY: the caller of `collect` gave a `CallProof` that items may cross threads.
         let Ok(window) = (unsafe { run_pulled(plan, started, len, items, &block) }) else {

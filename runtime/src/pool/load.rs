@@ -18,17 +18,8 @@ const COLD_NS: u64 = 500_000;
 /// Maps that are each too short to wake a helper wake one if they follow one another closely and have run for this long
 /// in all.
 const UNSHARED_NS: u64 = 250_000;
-/// A map must have run for 1/32 of the least work above before its estimate counts: its first items tell little while
-/// caches are cold, and waking a helper that finds no work left costs as much as waking one that does.
-const MIN_SEEN_FRACTION: u64 = 32;
 /// How long ago a recent event may be.
 const RECENT_NS: u64 = 1_000_000;
-/// Maps that begin within this time of one another are in close succession: a helper takes about as long to wake.
-const SUCCESSION_NS: u64 = 100_000;
-/// The least share of work that is worth one more spinning helper.
-const HOT_SHARE_NS: u64 = 1_500;
-/// The least share of work that is worth waking one more helper.
-const COLD_SHARE_NS: u64 = 50_000;
 
 /// What the helpers of one pool do, and how much work maps have done without them.
 pub(crate) struct Load {
@@ -55,31 +46,27 @@ impl Load {
         }
     }
 
-    /// How many helpers to wake, `most` at most, for an estimated rest of `rest_ns`, which was estimated after
-    /// `seen_ns` of the map's work. `None` if the rest is not worth sharing.
-    pub(crate) fn helpers(&self, rest_ns: u64, seen_ns: u64, most: usize, now: Moment) -> Option<usize> {
+    /// How many helpers to wake, `most` at most, for an estimated rest of `rest_ns`. `None` if the rest is not worth
+    /// sharing.
+    pub(crate) fn helpers(&self, rest_ns: u64, most: usize, now: Moment) -> Option<usize> {
         let most = self.with_free_core(most);
         if most == 0 || rest_ns < HOT_NS {
             return None;
         }
-        let worth = |least: u64| rest_ns >= least && seen_ns >= least / MIN_SEEN_FRACTION;
         let spinning = self.spinning.load(Ordering::Relaxed);
-        let share = if spinning > 0 {
-            HOT_SHARE_NS
-        } else if worth(COLD_NS)
-            || (worth(WARM_NS) && is_recent(&self.helped_at, now))
-            || (is_recent(&self.unshared_at, now) && self.unshared_ns.load(Ordering::Relaxed) >= UNSHARED_NS)
-        {
+        if spinning == 0 {
+            let follows_others =
+                is_recent(&self.unshared_at, now) && self.unshared_ns.load(Ordering::Relaxed) >= UNSHARED_NS;
+            let is_warm = rest_ns >= WARM_NS && is_recent(&self.helped_at, now);
+            if rest_ns < COLD_NS && !is_warm && !follows_others {
+                return None;
+            }
             self.unshared_ns.store(0, Ordering::Relaxed);
             self.unshared_at.store(now.ticks(), Ordering::Relaxed);
-            if rest_ns >= COLD_NS { COLD_SHARE_NS } else { WARM_NS / 2 }
-        } else {
-            return None;
-        };
-        // Spinning helpers join at next to no cost. More of them must be woken, and need larger shares.
-        let shares = usize::try_from(rest_ns / share).unwrap_or(usize::MAX);
-        let woken = usize::try_from(rest_ns / COLD_SHARE_NS).unwrap_or(usize::MAX);
-        Some(shares.min(spinning.max(woken)).clamp(1, most))
+        }
+        // A spinning helper joins at next to no cost. One that must be woken needs a larger share.
+        let shares = |share: u64| usize::try_from(rest_ns / share).unwrap_or(usize::MAX);
+        Some(spinning.min(shares(HOT_NS / 2)).max(shares(COLD_NS / 10)).clamp(1, most))
     }
 
     /// Whether the rest would be worth sharing with up to `most` helpers if one of them were spinning.
@@ -116,7 +103,7 @@ impl Load {
 
     /// Whether maps that want help follow one another: a helper that was too late for one then spins for the next.
     pub(super) fn expects_more_maps(&self) -> bool {
-        Moment::now().since(Moment::from_ticks(self.unshared_at.load(Ordering::Relaxed))) < SUCCESSION_NS
+        is_recent(&self.unshared_at, Moment::now())
     }
 
     /// A helper has finished its share of a map.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries of the table. Functions whose names hash to one entry overwrite each other.
 const ENTRIES: usize = 256;
-/// Items of at least this cost are recorded with their cost. Below it a warm-up finds the cost sooner than a guess
-/// would be trusted.
-const LONG_NS: u64 = 5_000;
+/// Items of at least this cost are long: they are recorded with their cost, and one of them is a measurement. A shorter
+/// one may have waited for a cold cache.
+pub(super) const LONG_NS: u64 = 5_000;
 /// The cost recorded for a function of short items.
 const SHORT: u64 = 1;
 

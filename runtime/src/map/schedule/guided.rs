@@ -7,14 +7,10 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::chunk_len;
 use super::placement::Placement;
 use super::stop::StopFlag;
 use crate::sys::clock::Moment;
-
-/// The shortest guided block: a shorter one costs more to take than it gains.
-const MIN_BLOCK_NS: u64 = 2_000;
-/// The longest guided block, so that the workers' last blocks end at about the same time.
-const MAX_BLOCK_NS: u64 = 1_000_000;
 
 /// How long the next block is.
 #[derive(Clone, Copy)]
@@ -23,8 +19,8 @@ pub(crate) enum BlockSize {
     Fixed(usize),
     /// This many blocks in all; the first ones are one item longer than the last ones.
     Balanced(usize),
-    /// A share of the items left: one part in four times the workers, between the two limits above. `per_item_ns` is
-    /// the first guess.
+    /// A [chunk](chunk_len) of the items left, which leaves as many to each other worker. `per_item_ns` is the first
+    /// guess.
     Guided { per_item_ns: u64, workers: usize },
 }
 
@@ -117,12 +113,7 @@ impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
                 let (each, more) = (self.items.len() / blocks, self.items.len() % blocks);
                 if start - self.items.start < more * (each + 1) { each + 1 } else { each }
             }
-            BlockSize::Guided { workers, .. } => {
-                let per_item_ns = self.per_item_ns.load(Ordering::Relaxed);
-                let items = |time: u64| usize::try_from(time / per_item_ns.max(1)).unwrap_or(usize::MAX).max(1);
-                let most = items(MAX_BLOCK_NS);
-                (rest / (4 * workers)).clamp(items(MIN_BLOCK_NS).min(most), most).min(rest)
-            }
+            BlockSize::Guided { workers, .. } => chunk_len(rest, self.per_item_ns.load(Ordering::Relaxed), workers + 1),
         }
     }
 

@@ -7,7 +7,6 @@
 
 mod cost_history;
 mod guided;
-mod malloc_cache;
 mod placement;
 mod read_ahead;
 mod signal;
@@ -23,7 +22,6 @@ use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{ComputingGuard, Core, Kind, mark_cpu_work};
 use cost_history::CostHistory;
 use guided::{BlockSize, GuidedBlocks};
-use malloc_cache::HeldAllocations;
 use placement::Placement;
 use steal::StealableRanges;
 use warmup::{UnstartedItems, WarmUp, warm_up};
@@ -32,8 +30,8 @@ pub(super) use read_ahead::{RunBlock, run_pulled};
 #[cfg(feature = "process")]
 pub(super) use stop::StopFlag;
 
-/// Where results own memory, less work than this is not shared: see [`HeldAllocations`].
-const OWNED_NS: u64 = 20_000;
+/// The target of a chunk: short enough that the other workers wait little at the end, and long compared with taking it.
+const CHUNK_NS: u64 = 25_000;
 
 /// The grain size of a map: how many items a worker takes at once.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +107,6 @@ pub(crate) struct RunPlan<'a> {
     pub(crate) grain: Grain,
     /// Whether `body` may break, so that blocks must start in index order.
     pub(crate) can_stop: bool,
-    /// Whether a stored result needs a drop: it then most likely owns memory.
-    pub(crate) owned: bool,
     /// The function's name, the key of its [`CostHistory`].
     pub(crate) name: &'static str,
 }
@@ -178,8 +174,7 @@ where
     let MapWorkers { core, helpers, .. } = plan.workers;
     let _seat = plan.workers.does_cpu_work().then(mark_cpu_work);
     let history = CostHistory::for_function(plan.name);
-    let least_ns = if plan.owned { OWNED_NS } else { 0 };
-    let WarmUp::Share { rate, helpers } = warm_up(unstarted, core.load(), helpers, least_ns, history, body) else {
+    let WarmUp::Share { rate, helpers } = warm_up(unstarted, core.load(), helpers, history, body) else {
         return Ok(());
     };
     let items = unstarted.take_all();
@@ -189,7 +184,6 @@ where
         let blocks = GuidedBlocks::new(items, size, discard);
         let share = || {
             let _computing = plan.workers.mark_computing();
-            let _held = plan.owned.then(HeldAllocations::new);
             if let Some(rate) = blocks.work(Some(&placement), body) {
                 history.record(rate);
             }
@@ -199,10 +193,30 @@ where
     let ranges = StealableRanges::new(&items, placement, discard);
     let share = || {
         let _computing = plan.workers.mark_computing();
-        let _held = plan.owned.then(HeldAllocations::new);
         if let Some(rate) = ranges.work(rate, body) {
             history.record(rate);
         }
     };
     scoped::lend(core, helpers, true, &share)
+}
+
+/// How many of `left` items, of `item_ns` each, to start at once: [`CHUNK_NS`] of them, and at most one part in
+/// `parts`.
+fn chunk_len(left: usize, item_ns: u64, parts: usize) -> usize {
+    let fitting = usize::try_from(CHUNK_NS / item_ns.max(1)).unwrap_or(usize::MAX);
+    fitting.min(left / parts).clamp(1, left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_take_25_microseconds_at_most_and_leave_items_to_others() {
+        assert_eq!(chunk_len(1_000_000, 1, 3), 25_000);
+        assert_eq!(chunk_len(9_000, 1, 3), 3_000);
+        assert_eq!(chunk_len(10, 1_000_000, 3), 1, "one item is longer");
+        assert_eq!(chunk_len(2, 1, 3), 1);
+        assert_eq!(chunk_len(7, 0, 1), 7);
+    }
 }

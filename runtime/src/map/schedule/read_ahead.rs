@@ -13,25 +13,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use super::cost_history::CostHistory;
-use super::malloc_cache::HeldAllocations;
 use super::placement::Placement;
 use super::signal::Signal;
 use super::stop::StopFlag;
-use super::{Grain, MapWorkers, RunPlan};
+use super::{CHUNK_NS, Grain, MapWorkers, RunPlan};
 use crate::pool::scoped::{self, Abandoned, Beside};
 use crate::pool::{Core, Kind, mark_cpu_work};
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropSequence;
 
-/// The target of a chunk: short enough that the other workers wait little at the end.
-const CHUNK_NS: u64 = 25_000;
 /// Items that take less, with the pulling, are run by the calling thread alone: passing an item to another thread costs
 /// about as much.
 const SHARED_ITEM_NS: u64 = 10;
 /// A batch of the calling thread counts as a measurement if it takes this long, and grows until then.
 const MEASURABLE_NS: u64 = 1_000;
-/// The least chunk, if more items come meanwhile.
-const MIN_CHUNK_NS: u64 = 2_000;
 /// The most items that the calling thread runs before it looks at the clock again: the next item may be slow.
 const MAX_BATCH: usize = 32;
 /// The work that is read ahead for each worker: some chunks.
@@ -188,7 +183,7 @@ pub(crate) unsafe fn run_pulled<A>(
         // As long as the map has run, it will most likely go on.
         let worth = |now: Moment| {
             let seen = now.since(started);
-            workers.helpers > 0 && load.helpers(seen, seen, workers.helpers, now).is_some()
+            workers.helpers > 0 && load.helpers(seen, workers.helpers, now).is_some()
         };
         while alone.rate < SHARED_ITEM_NS || !worth(now) {
             now = alone.run(now, items, block);
@@ -223,7 +218,6 @@ pub(crate) unsafe fn run_pulled<A>(
         let _computing = workers.mark_computing();
         // A helper on the caller's CPU moves: the caller will most likely go on for long.
         if placement.arrive(|| u64::MAX).is_some() {
-            let _held = plan.owned.then(HeldAllocations::new);
             stream.inside.fetch_add(1, Ordering::Relaxed);
             stream.arrived.fetch_add(1, Ordering::Relaxed);
             stream.work(true);
@@ -360,15 +354,7 @@ impl<A, B: RunBlock<A>> Stream<'_, A, B> {
     /// Runs the next items; `false` if there are none.
     fn run_chunk(&self) -> bool {
         let rate = self.rate.load(Ordering::Relaxed);
-        let mut left = self.items.left();
-        if (1..MIN_CHUNK_NS).contains(&(left as u64 * rate)) && !self.has_ended.load(Ordering::Relaxed) {
-            // Most likely more are coming: a chunk of a few cheap items costs more to take than it gains.
-            let before = Moment::now();
-            while Moment::now().since(before) < MIN_CHUNK_NS {
-                std::hint::spin_loop();
-            }
-            left = self.items.left();
-        }
+        let left = self.items.left();
         let fitting = usize::try_from(CHUNK_NS.checked_div(rate).unwrap_or(1)).unwrap_or(usize::MAX);
         // At most a half: the rest is for others.
         let Some((chunk, items)) = self.items.take(fitting.min(left / 2).clamp(1, self.max_chunk)) else {

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use crate::pool;
 use crate::sys::{mutex, park, reserve};
 
-/// How long a thread spins before it parks: as helpers of other maps do.
-const SPIN: Duration = Duration::from_micros(50);
 /// The first and the longest pause after which a parked thread looks for itself. `notify` is a plain load, as it is
 /// called for each item. It may miss a thread that parks at this very moment; that thread finds the item 1 ms later.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -30,7 +28,7 @@ impl Signal {
     /// Waits until `done` holds, or `gives_up`, which is asked from time to time only. A worker gives its permit back
     /// meanwhile.
     pub(super) fn wait(&self, done: impl Fn() -> bool, gives_up: impl Fn() -> bool) {
-        if park::spin_up_to(SPIN, &done) {
+        if park::spin_up_to(park::HELPER_SPIN, &done) {
             return;
         }
         let waker = park::waker();

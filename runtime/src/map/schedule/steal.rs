@@ -7,15 +7,14 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::chunk_len;
 use super::placement::Placement;
 use super::stop::StopFlag;
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropSequence;
 
-/// The target of a chunk: short enough that the other workers wait little at the end.
-const CHUNK_NS: u64 = 25_000;
-/// The shortest chunk: a shorter one costs more to take than it gains.
-const MIN_CHUNK_NS: u64 = 2_000;
+/// A worker takes a third of its range at most, so that others find something to steal.
+const PARTS: usize = 3;
 
 /// A range of indexes in one word, on a cache line of its own.
 #[repr(align(128))]
@@ -99,7 +98,7 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
             if range.is_empty() {
                 return None;
             }
-            let size = chunk_len(range.len(), rate);
+            let size = chunk_len(range.len(), rate, PARTS);
             let rest = range.start + size..range.end;
             match own.compare_exchange_weak(word, pack(&rest), Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(range.start..rest.start),
@@ -124,12 +123,6 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
             }
         }
     }
-}
-
-/// How many of `left` items to start at once.
-fn chunk_len(left: usize, rate: u64) -> usize {
-    let items = |time: u64| usize::try_from(time / rate.max(1)).unwrap_or(usize::MAX);
-    items(CHUNK_NS).min(left / 3).max(items(MIN_CHUNK_NS)).clamp(1, left)
 }
 
 impl<D: Fn(Range<usize>)> Drop for StealableRanges<'_, D> {
@@ -171,14 +164,5 @@ mod tests {
                 assert!(seen[..10].iter().all(|times| *times == 0) && seen[10..].iter().all(|times| *times == 1));
             }
         }
-    }
-
-    #[test]
-    fn chunk_lengths_stay_between_2_and_25_microseconds() {
-        assert_eq!(chunk_len(1_000_000, 1), 25_000);
-        assert_eq!(chunk_len(9_000, 1), 3_000);
-        assert_eq!(chunk_len(3_000, 1), 2_000, "a third would be below the shortest chunk");
-        assert_eq!(chunk_len(10, 1_000_000), 1);
-        assert_eq!(chunk_len(7, 0), 7);
     }
 }

@@ -3,21 +3,12 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::cost_history::CostHistory;
+use super::cost_history::{CostHistory, LONG_NS};
 use crate::pool::Load;
 use crate::sys::clock::Moment;
 
 /// The longest batch between two readings of the clock.
 const BATCH_NS: u64 = 2_000;
-/// The same while no helper has a CPU to run on: as long as a stealing worker's chunks.
-const LONE_BATCH_NS: u64 = 25_000;
-/// Items left that seem to take no longer than this are run without another reading: about ten readings.
-const LITTLE_NS: u64 = 500;
-/// Single items count as a measurement once they took this long in all: a cold cache costs less.
-const LONG_NS: u64 = 5_000;
-/// The cost that is assumed for an item of a function that has run in no map yet: enough for a helper to be worth
-/// calling, and for one item at a time.
-const UNKNOWN_NS: u64 = 1_000_000;
 /// How many items of a function of short items run before the first reading, while no helper has a CPU to run on.
 const UNTIMED_ITEMS: usize = 16;
 /// A batch counts as a measurement if it takes this long: reading the clock takes a tenth of it.
@@ -67,13 +58,11 @@ pub(crate) enum WarmUp {
     },
 }
 
-/// Runs items until the rest is worth sharing with up to `helpers` workers, or all are done. Less than `least_ns` of
-/// work is never shared.
+/// Runs items until the rest is worth sharing with up to `helpers` workers, or all are done.
 pub(crate) fn warm_up<D: Fn(Range<usize>)>(
     unstarted: &mut UnstartedItems<'_, D>,
     load: &Load,
     helpers: usize,
-    least_ns: u64,
     history: CostHistory,
     body: &impl Fn(Range<usize>) -> ControlFlow<()>,
 ) -> WarmUp {
@@ -90,13 +79,13 @@ pub(crate) fn warm_up<D: Fn(Range<usize>)>(
         }
     }
     if history.is_unknown() && load.has_free_core(helpers) {
-        return WarmUp::Share { rate: UNKNOWN_NS, helpers: helpers.min(all - 1) };
+        // Any item may be long.
+        return WarmUp::Share { rate: u64::MAX, helpers: helpers.min(all - 1) };
     }
     let all = unstarted.left.len();
     let start = Moment::now();
     if let Some(rate) = history.long_item_ns()
-        && let Some(rest) = Some(rate.saturating_mul(all as u64)).filter(|rest| *rest >= least_ns)
-        && let Some(helpers) = load.helpers(rest, u64::MAX, helpers, start)
+        && let Some(helpers) = load.helpers(rate.saturating_mul(all as u64), helpers, start)
     {
         return WarmUp::Share { rate, helpers };
     }
@@ -127,17 +116,13 @@ pub(crate) fn warm_up<D: Fn(Range<usize>)>(
         // A single item is no measurement: the first run also warms the caches.
         if (items > 1 && took >= MEASURABLE_NS) || now.since(start) >= LONG_NS {
             let rest = left.saturating_mul(took) / items;
-            if rest < least_ns {
-                // Too little to share.
-            } else if let Some(helpers) = load.helpers(rest, now.since(start), helpers, now) {
+            if let Some(helpers) = load.helpers(rest, helpers, now) {
                 history.record(rate);
                 return WarmUp::Share { rate, helpers };
-            } else {
-                was_worth |= load.is_worth_sharing(rest, helpers);
             }
+            was_worth |= load.is_worth_sharing(rest, helpers);
         }
-        let longest = if load.has_free_core(helpers) { BATCH_NS } else { LONE_BATCH_NS };
-        batch = next_batch(items, took, left, longest);
+        batch = next_batch(items, took, left);
     }
 }
 
@@ -156,11 +141,11 @@ fn run_alone<D: Fn(Range<usize>)>(
 }
 
 /// The size of the batch after one of `items` that took `took` nanoseconds: larger while batches are short, and none
-/// longer than `longest` nanoseconds. It takes all of `left` if that is little, and half of it at most otherwise: costs
-/// may jump.
-fn next_batch(items: u64, took: u64, left: u64, longest: u64) -> usize {
+/// longer than [`BATCH_NS`]. It takes all of `left` if that fits into one batch and is not many more items, and half of
+/// it at most otherwise: costs may jump.
+fn next_batch(items: u64, took: u64, left: u64) -> usize {
     let rest = left.saturating_mul(took) / items;
-    let size = if (rest <= LITTLE_NS && left <= 4 * items) || (rest <= BATCH_NS && left <= 64) {
+    let size = if rest <= BATCH_NS && left <= 64.max(4 * items) {
         left
     } else {
         let growth = match took {
@@ -168,7 +153,7 @@ fn next_batch(items: u64, took: u64, left: u64, longest: u64) -> usize {
             100..=499 => 4,
             _ => 2,
         };
-        let longest = (longest * items / took.max(1)).max(1);
+        let longest = (BATCH_NS * items / took.max(1)).max(1);
         (items * growth).min(longest).min(left / 2).max(1)
     };
     usize::try_from(size).unwrap_or(usize::MAX)
@@ -180,14 +165,13 @@ mod tests {
 
     #[test]
     fn batches_grow_while_they_are_short() {
-        assert_eq!(next_batch(1, 20, 1_000_000, BATCH_NS), 8);
-        assert_eq!(next_batch(8, 100, 1_000_000, BATCH_NS), 32);
-        assert_eq!(next_batch(512, 1_000, 1_000_000, BATCH_NS), 1_024);
-        assert_eq!(next_batch(1_024, 2_000, 1_000_000, BATCH_NS), 1_024, "2 us");
-        assert_eq!(next_batch(1_024, 2_000, 1_000_000, LONE_BATCH_NS), 2_048, "no helper has a CPU");
-        assert_eq!(next_batch(1, 3_000_000, 1_000, BATCH_NS), 1);
-        assert_eq!(next_batch(4, 30, 11, BATCH_NS), 11, "the rest, as it is short");
-        assert_eq!(next_batch(512, 400, 1_000, BATCH_NS), 500, "half of the rest");
-        assert_eq!(next_batch(64, 50, 190, BATCH_NS), 190, "the rest takes less than another reading is worth");
+        assert_eq!(next_batch(1, 20, 1_000_000), 8);
+        assert_eq!(next_batch(8, 100, 1_000_000), 32);
+        assert_eq!(next_batch(512, 1_000, 1_000_000), 1_024);
+        assert_eq!(next_batch(1_024, 2_000, 1_000_000), 1_024, "2 us");
+        assert_eq!(next_batch(1, 3_000_000, 1_000), 1);
+        assert_eq!(next_batch(4, 30, 11), 11, "the rest, as it is short");
+        assert_eq!(next_batch(512, 1_500, 1_000), 500, "half of the rest");
+        assert_eq!(next_batch(64, 50, 190), 190, "the rest takes less than one batch");
     }
 }
