@@ -89,9 +89,10 @@ impl Pool {
     /// [`BuildError::TooManyThreads`](crate::BuildError::TooManyThreads).
     ///
     /// A worker that waits for another task lets a spare thread run in its place. There are up to as many spare threads
-    /// as this limit, and up to 64 where the limit is lower. Beyond that they start one by one, each after 100 ms in
-    /// which none of the pool's tasks has ended, or after 10 ms if no other pool runs a task either. So waits may nest
-    /// to any depth, and thousands of tasks that wait for a busy pool share a few threads.
+    /// as this limit, and up to 4 where the limit is lower, so the pool has at most twice the threads of its limit while
+    /// its tasks make progress. Beyond that one more starts after each 100 ms in which none of the pool's tasks has
+    /// ended; if no other pool runs a task either, their number doubles every 10 ms. So waits may nest to any depth, and
+    /// thousands of tasks that wait for a busy pool share a few threads.
     ///
     /// While the operating system refuses a thread, the pool goes on with the threads that it has, and tries again
     /// until it gets one. A worker that waits for a task which no other thread can run then runs it itself. A pool

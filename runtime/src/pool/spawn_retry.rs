@@ -13,8 +13,8 @@
 //!
 //! *Capped* spare threads bound the threads of a pool whose jobs wait for another, busy pool: with one thread per job
 //! all of them would wait at once. While jobs end, their workers return to the queue. If no job of the pool has ended
-//! since the last check, one more spare thread starts: every 10 ms if no pool of the process runs a job, as each job
-//! may wait for one that is queued behind it, and every 100 ms otherwise.
+//! since the last check, more spare threads may start. If no pool of the process runs a job, as each may wait for one that
+//! is queued behind it, their number doubles every 10 ms. Otherwise one more starts every 100 ms.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,9 +54,11 @@ impl State {
         limit + self.blocked.min(self.max_spares) + self.written_off
     }
 
-    /// Allows one thread more than there are.
-    fn raise_max_spares(&mut self) {
-        self.max_spares = (self.threads + 1).saturating_sub(self.limit + self.written_off).max(self.max_spares);
+    /// Allows one spare thread more than there are, or twice as many.
+    fn raise_max_spares(&mut self, doubles: bool) {
+        let spares = self.threads.saturating_sub(self.limit + self.written_off);
+        let more = if doubles { spares.max(1) } else { 1 };
+        self.max_spares = (spares + more).max(self.max_spares);
     }
 }
 
@@ -139,7 +141,7 @@ impl Core {
             retry.progress_at = Instant::now();
         }
         if is_stalled {
-            state.raise_max_spares();
+            state.raise_max_spares(no_job_runs);
         }
         self.wake_workers(state);
         let (is_refused, pause) = self.update_spawn_retry(self.queue.lock());
