@@ -232,3 +232,55 @@ fn annotated_functions_stream() {
     add_all::map([(0..3, 1), (3..5, 2)]).for_each_ordered(|sum| sums.push(sum));
     assert_eq!(sums, [4, 9]);
 }
+
+/// An iterator whose length is not what it says.
+struct Liar {
+    left: usize,
+    says: usize,
+}
+
+impl Iterator for Liar {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.left)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.says, Some(self.says))
+    }
+}
+
+impl ExactSizeIterator for Liar {}
+
+#[test]
+fn the_length_that_an_iterator_claims_decides_nothing() {
+    let true_count = if cfg!(miri) { 40 } else { 2_000 };
+    for pool in pools() {
+        for says in [0, 1, 7, true_count * 2, usize::MAX] {
+            let liar = || Liar { left: true_count, says };
+            let mut seen = Vec::new();
+            pool.map(liar(), |n: usize| n).for_each_ordered(|n| seen.push(n));
+            assert!(seen.into_iter().eq((0..true_count).rev()), "{says}");
+            let collected: Vec<usize> = pool.map(liar(), |n: usize| n).collect();
+            assert!(collected.into_iter().eq((0..true_count).rev()), "{says}");
+            assert_eq!(pool.map(liar(), |n: usize| n).sum::<usize>(), true_count * (true_count - 1) / 2);
+        }
+    }
+}
+
+#[test]
+fn zips_end_with_the_shorter_part_and_drop_the_rest() {
+    for pool in pools() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let values = |count: usize| -> Vec<Counted> { (0..count).map(|n| Counted::new(&alive, n)).collect() };
+        for (left, right) in [(0, 5), (5, 0), (3, 40), (40, 3), (40, 41)] {
+            let mut seen = Vec::new();
+            let pairs = zip(values(left), values(right));
+            pool.map(pairs, |(a, b): (Counted, Counted)| (a.1, b.1)).for_each_ordered(|pair| seen.push(pair));
+            assert!(seen.into_iter().eq((0..left.min(right)).map(|n| (n, n))));
+            assert_eq!(alive.load(Ordering::Relaxed), 0);
+        }
+    }
+}
