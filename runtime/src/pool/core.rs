@@ -186,7 +186,6 @@ impl Core {
             self.removed_dead_task();
         }
         let mut state = self.queue.lock();
-        current_worker::has_returned(self);
         match ran {
             JobEnd::Ran | JobEnd::RanMapShare | JobEnd::Dead => self.queue.release_permit(&mut state),
             JobEnd::WrittenOff => state.written_off -= 1,

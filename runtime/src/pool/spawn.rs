@@ -16,9 +16,8 @@ use crate::sys::{reserve, thread};
 /// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
 const DECODE_STACK: usize = 64 << 20;
 
-/// The main function of a thread. Its second argument is the queue's count of finished jobs when the thread was
-/// planned.
-pub(super) type ThreadMain = fn(&Arc<Core>, u64);
+/// The main function of a thread.
+pub(super) type ThreadMain = fn(&Arc<Core>);
 
 /// Workers that are counted as woken or starting, and neither notified nor spawned yet.
 #[must_use = "the threads are counted, and must be woken and spawned"]
@@ -33,7 +32,6 @@ impl WakePlan {
     pub(super) fn new(core: &Core, state: &mut State, count: usize) -> Self {
         let missing = core.queue.missing_workers(state);
         let woken = state.begin_wake(missing.min(count));
-        state.jobs_finished_at_wake = state.jobs_finished;
         // Threads in their start hook will serve the queue, and sooner than a new thread.
         let missing = (missing - woken.len()).saturating_sub(state.in_start_hook);
         let new = NewThreads::reserve(core, state, missing.min(count - woken.len()));
@@ -54,8 +52,6 @@ impl WakePlan {
 /// Threads that are counted and not spawned yet.
 struct NewThreads {
     indices: Range<usize>,
-    /// The queue's count of finished jobs when they were planned.
-    jobs_finished: u64,
     /// Whether the limit of spare threads allowed fewer than wanted, and the timer thread must be asked to check the
     /// pool.
     is_capped: bool,
@@ -76,18 +72,18 @@ impl NewThreads {
         state.threads += count;
         state.starting += count;
         state.next_thread_index += count;
-        Self { indices: first..first + count, jobs_finished: state.jobs_finished, is_capped }
+        Self { indices: first..first + count, is_capped }
     }
 
     fn spawn(self, core: &Arc<Core>, main: ThreadMain) -> std::io::Result<()> {
-        let Self { indices, jobs_finished, is_capped } = self;
+        let Self { indices, is_capped } = self;
         if is_capped {
             core.retry_spawns_after(spawn_retry::CAPPED_PAUSE);
         }
         for index in indices.clone() {
             let pool = Arc::clone(core);
             let stack = (core.kind == Kind::Process).then_some(DECODE_STACK);
-            match thread::spawn(core.thread_name(index), stack, move || main(&pool, jobs_finished)) {
+            match thread::spawn(core.thread_name(index), stack, move || main(&pool)) {
                 Ok(handle) => core.keep_join_handle(handle),
                 Err(error) => {
                     let mut state = core.queue.lock();

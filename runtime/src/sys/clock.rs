@@ -23,12 +23,6 @@ impl Moment {
         self.0
     }
 
-    /// The moment that is `time` later.
-    pub(crate) fn after(self, time: Duration) -> Self {
-        let ticks = (time.as_nanos() << SHIFT) / u128::from(clock().rate);
-        Self(self.0.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)))
-    }
-
     /// Nanoseconds from `earlier` to this moment; 0 if it is not earlier, as the counters of two cores may differ.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {

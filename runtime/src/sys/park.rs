@@ -22,9 +22,9 @@ use super::cpu;
 /// The time that a waiting thread spins before it parks: about what a hot worker takes for an empty task. A longer spin
 /// keeps the core that the waker may need.
 pub(crate) const SPIN: Duration = Duration::from_micros(2);
-/// After 1 ms without waiting, assume that the peer is parked, and skip spinning: the kernel may wake the peer on this
-/// thread's core, where it starts only when this thread parks.
-pub(crate) const COLD_NS: u64 = 1_000_000;
+/// The time that a helper without work spins for the next share of a map, or for the next part of a job that it may
+/// steal: maps often follow one another, and waking a thread takes longer than many maps.
+pub(crate) const HELPER_SPIN: Duration = Duration::from_micros(50);
 
 /// Yield only if waits end at least every 10 us. With longer jobs a thread that yields is queued behind threads that
 /// compute, and resumes late.
@@ -110,13 +110,11 @@ thread_local! {
     static LAST_WAIT: Cell<WaitRecord> = const { Cell::new(WaitRecord { began: 0, ended: u64::MAX, others: 0 }) };
 }
 
-/// Begins a wait. Returns whether to spin: false if this thread's last wait began more than [`COLD_NS`] ago.
+/// Begins a wait.
 #[inline]
-pub(crate) fn begin_wait() -> bool {
+fn begin_wait() {
     set_other_waits(WAITS.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
-    let now = Moment::now();
-    let before = WAIT_BEGAN.replace(now.ticks());
-    now.since(Moment::from_ticks(before)) <= COLD_NS
+    WAIT_BEGAN.set(Moment::now().ticks());
 }
 
 /// Counts the waits of other threads, for a worker that does not begin a wait itself.
@@ -159,9 +157,14 @@ pub(crate) fn yield_once(done: impl Fn() -> bool) -> bool {
     seen
 }
 
-/// Begins a wait, and spins for up to [`SPIN`] unless this thread is cold ([`COLD_NS`]). Returns whether `done` holds.
+/// Begins a wait, and spins for up to [`SPIN`]. Returns whether `done` holds.
+#[inline]
 pub(crate) fn spin(done: impl Fn() -> bool) -> bool {
-    done() || (begin_wait() && spin_up_to(SPIN, done))
+    if done() {
+        return true;
+    }
+    begin_wait();
+    spin_up_to(SPIN, done)
 }
 
 /// Spins for up to `time`, but not at all if as many threads spin already as there are cores. Returns whether `done`

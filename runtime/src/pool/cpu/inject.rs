@@ -3,16 +3,12 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
 
 use crate::pool::job::{Job, JobEnd};
 use crate::pool::queue::sleepers::WAKE_FANOUT;
 use crate::pool::queue::state::State;
 use crate::pool::{Core, blocking, current_worker, spawn};
 use crate::sys::park;
-
-/// How long a thread that has computed a share of a map spins for the next one.
-pub(crate) const SPIN_FOR_MORE: Duration = Duration::from_micros(50);
 
 /// Wakes workers for queued jobs that have a free permit: the resident worker first, then free threads of rayon's, then
 /// spare threads, which are parked or spawned.
@@ -115,7 +111,7 @@ pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, Sta
         }
         state.rayon_spinning += 1;
         drop(state);
-        let found = core.load.while_spinning(|| park::spin_for(SPIN_FOR_MORE, || core.queue.has_queued_jobs()));
+        let found = core.load.while_spinning(|| park::spin_for(park::HELPER_SPIN, || core.queue.has_queued_jobs()));
         state = core.queue.lock();
         state.rayon_spinning -= 1;
         // A thread that found a job which another took spins once more. One that found none does not.

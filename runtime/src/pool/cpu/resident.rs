@@ -8,14 +8,14 @@
 //!
 //! It learns by polling whether rayon has work for it, such as the other threads' work to steal, or a broadcast: before
 //! it parks, and now and then while others serve the queue. So work that a task has left behind in rayon may wait up to
-//! a minute for this thread: a broadcast, or any work where this is the only free thread.
+//! ten seconds for this thread: a broadcast, or any work where this is the only free thread.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::inject::{self, SPIN_FOR_MORE};
+use super::inject;
 use crate::pool::Core;
 use crate::pool::idle::IdlePolicy;
 use crate::pool::queue::state::{ResidentState, State};
@@ -23,15 +23,11 @@ use crate::sys::clock::Moment;
 use crate::sys::mutex;
 use crate::sys::park;
 
-/// The first pause between two polls of rayon while others serve the queue. It doubles each time.
-const FIRST_POLL: Duration = Duration::from_millis(1);
-/// The longest pause while others serve the queue.
-const MAX_POLL_BUSY: Duration = Duration::from_millis(16);
-/// The shortest pause while no thread serves the queue. Any work in rayon was left behind by a task then. That is rare,
-/// and polling is to cost next to nothing.
-const MIN_POLL_IDLE: Duration = Duration::from_secs(10);
-/// The longest pause while no thread serves the queue.
-const MAX_POLL_IDLE: Duration = Duration::from_mins(1);
+/// The pause between two polls of rayon while others serve the queue: their jobs may have split their work.
+const POLL_BUSY: Duration = Duration::from_millis(4);
+/// The pause while no thread serves the queue. Any work in rayon was left behind by a task then. That is rare, and
+/// polling is to cost next to nothing.
+const POLL_IDLE: Duration = Duration::from_secs(10);
 
 /// Serves the queue until the pool is closed and its queue is empty.
 pub(crate) fn run(core: &Arc<Core>) {
@@ -53,27 +49,22 @@ fn wait_for_work<'a>(
     mut state: MutexGuard<'a, State>,
     idle_policy: &mut IdlePolicy,
 ) -> MutexGuard<'a, State> {
-    let last_wake = state.last_wake;
-    if idle_policy.should_spin(last_wake) {
+    if idle_policy.should_spin() {
         state.rayon_spinning += 1;
         drop(state);
-        idle_policy.spin(&core.queue, last_wake);
+        idle_policy.spin(&core.queue);
         state = core.queue.lock();
         state.rayon_spinning -= 1;
     }
-    let mut pause = FIRST_POLL;
     let mut expects_work = false;
     while !core.queue.is_ready(&state) && !core.queue.has_ended(&state) {
         drop(state);
-        if run_rayon_work(core, expects_work) {
-            pause = FIRST_POLL;
-        }
+        run_rayon_work(core, expects_work);
         state = core.queue.lock();
         if core.queue.is_ready(&state) || core.queue.has_ended(&state) {
             break;
         }
-        let is_served = state.rayon_serving + state.injected > 0;
-        pause = if is_served { pause.min(MAX_POLL_BUSY) } else { pause.max(MIN_POLL_IDLE) };
+        let pause = if state.rayon_serving + state.injected > 0 { POLL_BUSY } else { POLL_IDLE };
         state.resident = ResidentState::Parked;
         core.resident_parked.store(true, Ordering::Relaxed);
         let parked_at = Moment::now();
@@ -85,7 +76,6 @@ fn wait_for_work<'a>(
             idle_policy.record_sleep(parked_at, state.last_wake);
         }
         state.resident = ResidentState::Active;
-        pause = (2 * pause).min(MAX_POLL_IDLE);
     }
     state
 }
@@ -111,25 +101,23 @@ impl Core {
     }
 }
 
-/// Runs the work that rayon has for this thread; returns whether there was any. A thread that has stolen a part of a
-/// job, or was woken to steal one, spins for the next part for a while: each is woken for otherwise.
-fn run_rayon_work(core: &Core, expects_work: bool) -> bool {
+/// Runs the work that rayon has for this thread. A thread that has stolen a part of a job, or was woken to steal one,
+/// spins for the next part for a while: each is woken for otherwise.
+fn run_rayon_work(core: &Core, expects_work: bool) {
     let steal = || rayon::yield_now() == Some(rayon::Yield::Executed);
-    let mut found = false;
     let mut spins = expects_work;
     loop {
         while steal() {
             spins = true;
         }
         if !spins {
-            return found;
+            return;
         }
-        (found, spins) = (true, false);
         let stolen = Cell::new(false);
-        park::spin_for(SPIN_FOR_MORE, || {
+        park::spin_for(park::HELPER_SPIN, || {
             stolen.set(steal());
             stolen.get() || core.queue.has_queued_jobs()
         });
-        spins |= stolen.get();
+        spins = stolen.get();
     }
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    BlockingSection, CORE, DOES_CPU_WORK, JOB, JobState, PERMIT, POOL_ID, TAKES_NEXT_JOB, is_worker_of, own_cpu_pool,
-};
+use super::{BlockingSection, CORE, DOES_CPU_WORK, JOB, JobState, PERMIT, POOL_ID, is_worker_of, own_cpu_pool};
 use crate::pool::Core;
 use crate::pool::queue::permit::{Overdraw, Permit, PermitState};
 
@@ -20,10 +18,7 @@ fn has_permit_of(core: &Core) -> bool {
 /// borrows. `None` if no permit is free. A worker of another pool gives its own permit back meanwhile.
 #[inline]
 pub(crate) fn run_as_worker<T>(core: &Arc<Core>, work: impl FnOnce() -> T) -> Option<T> {
-    let before = TAKES_NEXT_JOB.replace(false);
-    let result = if has_permit_of(core) { Some(work()) } else { on_borrowed_permit(core, work) };
-    TAKES_NEXT_JOB.set(before);
-    result
+    if has_permit_of(core) { Some(work()) } else { on_borrowed_permit(core, work) }
 }
 
 /// Runs a task of `core` on this thread, if `core` has a free permit and its hooks have run here. Returns whether it

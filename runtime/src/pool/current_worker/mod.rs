@@ -48,10 +48,6 @@ thread_local! {
     static JOB: Cell<JobState> = const { Cell::new(JobState::None) };
     /// The permit of the job that runs here, if the job has a time limit: it may be revoked.
     static PERMIT: LeakedCell<Permit> = const { ManuallyDrop::new(RefCell::new(None)) };
-    /// Whether this thread takes its pool's next job as soon as the present job has published its outcome.
-    static TAKES_NEXT_JOB: Cell<bool> = const { Cell::new(false) };
-    /// Whether this thread has announced that to the queue.
-    static IS_ANNOUNCED: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread does the default cpu pool's work, as a frame worker or as a caller that computes along. A
     /// nested call then runs in place and wakes no thread.
     static DOES_CPU_WORK: Cell<bool> = const { Cell::new(false) };
@@ -81,8 +77,6 @@ pub(super) fn forget_parent() {
     POOL_ID.set(0);
     own_cpu_pool::leave();
     JOB.set(JobState::None);
-    TAKES_NEXT_JOB.set(false);
-    IS_ANNOUNCED.set(false);
     DOES_CPU_WORK.set(false);
     panics::set_worker(false);
     computing::forget_parent();
@@ -236,29 +230,21 @@ impl Core {
     fn begin_blocking(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
         let Some(state) = self.queue.begin_blocking(permit) else { return false };
         JOB.set(JobState::Blocked);
-        // The job has published its outcome, and its destructor or the allocator waits: the announcement does not hold.
-        has_returned(self);
         self.wake_workers(state);
         true
     }
 }
 
-/// Marks this thread as inside of a job, with a permit, and about to take the next job when this one has ended, until
-/// the guard is dropped.
+/// Marks this thread as inside of a job, with a permit, until the guard is dropped.
 #[inline]
 pub(super) fn enter_job() -> JobContext {
     // The values before are kept: a thread that waits for rayon inside of a job may run another one meanwhile.
-    JobContext {
-        job: JOB.replace(JobState::Running),
-        takes_next_job: TAKES_NEXT_JOB.replace(true),
-        permit: PERMIT.with(|cell| cell.take()),
-    }
+    JobContext { job: JOB.replace(JobState::Running), permit: PERMIT.with(|cell| cell.take()) }
 }
 
 /// Restores what [`enter_job`] has replaced when dropped.
 pub(super) struct JobContext {
     job: JobState,
-    takes_next_job: bool,
     permit: Option<Arc<Permit>>,
 }
 
@@ -266,7 +252,6 @@ impl Drop for JobContext {
     #[inline]
     fn drop(&mut self) {
         JOB.set(self.job);
-        TAKES_NEXT_JOB.set(self.takes_next_job);
         // The job's own permit was put back by `with_permit`.
         if let Some(permit) = self.permit.take() {
             drop(PERMIT.with(|cell| cell.replace(Some(permit))));
@@ -274,43 +259,10 @@ impl Drop for JobContext {
     }
 }
 
-impl Core {
-    /// This thread is about to publish the outcome of its job. It will be at the queue within a microsecond, or some
-    /// ten if it has a thread to wake. No other worker need be woken for a job that is pushed meanwhile.
-    #[inline]
-    pub(crate) fn announce_return(&self) {
-        // A worker that has jobs left in the deques keeps its permit, and may not look at the queue for some time.
-        if TAKES_NEXT_JOB.get()
-            && is_worker_of(self)
-            && !own_deque_of(self).is_some_and(|own| self.queue.has_deque_jobs(own))
-            && !IS_ANNOUNCED.replace(true)
-        {
-            self.queue.announce_arrival();
-        }
-    }
-
-    /// Takes [`announce_return`](Self::announce_return) back: this thread is about to run something that may take long.
-    pub(crate) fn withdraw_return(self: &Arc<Self>) {
-        if IS_ANNOUNCED.replace(false) {
-            let state = self.queue.lock();
-            self.queue.end_arrival();
-            self.wake_workers(state);
-        }
-    }
-}
-
 /// Whether this thread has a permit which it may use for one more job, after a job that ended so.
 #[inline]
 pub(super) fn keeps_permit(ran: JobEnd) -> bool {
-    matches!(ran, JobEnd::Ran | JobEnd::Dead) && !IS_ANNOUNCED.get() && !permit::is_overdrawn()
-}
-
-/// Ends the announcement of a thread that is at the queue, or about to block. The caller holds the queue's lock.
-#[inline]
-pub(super) fn has_returned(core: &Core) {
-    if IS_ANNOUNCED.replace(false) {
-        core.queue.end_arrival();
-    }
+    matches!(ran, JobEnd::Ran | JobEnd::Dead) && !permit::is_overdrawn()
 }
 
 /// Runs a job with a time limit. Blocking sections inside of it give this permit back.

@@ -214,12 +214,6 @@ impl Queue {
         self.deques.0[own].len.load(Ordering::Relaxed)
     }
 
-    /// Whether a deque has jobs, that of the worker `own` first.
-    #[inline]
-    pub(crate) fn has_deque_jobs(&self, own: usize) -> bool {
-        self.own_len(own) > 0 || !self.deques.is_empty()
-    }
-
     /// Takes the next job for the worker `own`, which keeps the permit of a job that has ended; `None` if it must take
     /// the queue's lock: it finds no job, or another worker waits for the permit, or the pool's queue has its turn.
     ///

@@ -16,13 +16,11 @@ pub(super) mod state;
 mod sweep;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
 
 use super::current_worker;
 use super::job::Job;
-use crate::sys::clock::Moment;
 use crate::sys::mutex;
 use crate::sys::reserve;
 use deques::Deques;
@@ -42,21 +40,15 @@ pub(super) struct Queue {
     reacquiring: AtomicUsize,
     /// Queued tasks that have ended: see `sweep.rs`.
     dead_tasks: AtomicIsize,
-    /// Workers that are about to return from a job and take the next one.
-    arriving: AtomicUsize,
-    /// Until when a worker may be migrating to another cpu, in ticks.
-    migrating_until: AtomicU64,
     /// Wakes the resident worker of a cpu pool: for a job, and when the pool closes.
     pub(super) resident: Condvar,
-    /// Wakes the thread that watches the queue: for a map that needs it, and when the pool closes.
-    pub(super) watcher: Condvar,
     /// Wakes a worker that waits for a permit.
     permit_returned: Condvar,
     /// Wakes threads that drain or join the pool: when a thread has ended, and when a job of a closed pool has.
     pub(super) drain_progress: Condvar,
     /// How often the lock was taken.
     #[cfg(test)]
-    pub(super) locked: AtomicU64,
+    pub(super) locked: std::sync::atomic::AtomicU64,
 }
 
 impl Queue {
@@ -69,14 +61,11 @@ impl Queue {
             wants_workers: AtomicBool::new(true),
             reacquiring: AtomicUsize::new(0),
             dead_tasks: AtomicIsize::new(0),
-            arriving: AtomicUsize::new(0),
-            migrating_until: AtomicU64::new(0),
             resident: Condvar::new(),
-            watcher: Condvar::new(),
             permit_returned: Condvar::new(),
             drain_progress: Condvar::new(),
             #[cfg(test)]
-            locked: AtomicU64::new(0),
+            locked: std::sync::atomic::AtomicU64::new(0),
         }
     }
 
@@ -203,24 +192,21 @@ impl Queue {
         self.queued.store(state.jobs.len(), Ordering::Release);
     }
 
-    /// Has a parked thread release the memory of idle worker processes after a while.
+    /// Wakes a parked thread without a job: when it has been idle for a while again, it releases the memory of idle
+    /// worker processes.
     #[cfg(feature = "process")]
     pub(super) fn request_cleanup(&self) {
-        let mut state = self.lock();
-        if !std::mem::replace(&mut state.needs_cleanup, true) {
-            state.sleepers.notify_last();
-        }
+        let woken = self.lock().begin_wake(1);
+        woken.notify();
     }
 
     /// How many more workers are needed: jobs that have a permit, less the workers that are on their way to the queue
     /// or spin.
     #[inline]
     pub(super) fn missing_workers(&self, state: &State) -> usize {
-        let arriving = self.arriving.load(Ordering::Relaxed);
-        // Workers that arrive return their permits before they take a job.
-        let permits = (state.permits() + arriving).saturating_sub(state.running + state.reacquiring);
+        let permits = state.permits().saturating_sub(state.running + state.reacquiring);
         self.publish(state);
-        let on_the_way = arriving + state.on_the_way();
+        let on_the_way = state.on_the_way();
         if permits <= on_the_way {
             return 0;
         }
@@ -228,35 +214,6 @@ impl Queue {
         let shared = state.jobs.len();
         let jobs = if shared < permits { shared + self.deques.len() } else { shared };
         jobs.min(permits).saturating_sub(on_the_way)
-    }
-
-    /// Announces a worker that will be at the queue at once, and return its permit.
-    #[inline]
-    pub(super) fn announce_arrival(&self) {
-        self.arriving.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Ends the announcement: the worker has arrived, or will not. The caller holds the lock: a thread that counted on
-    /// the worker has added its job before, and the worker sees that job.
-    #[inline]
-    pub(super) fn end_arrival(&self) {
-        self.arriving.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Announces a worker that migrates to another cpu, and will be at the queue within that time.
-    pub(super) fn announce_migration(&self, time: Duration) {
-        self.migrating_until.store(Moment::now().after(time).ticks(), Ordering::Relaxed);
-    }
-
-    /// How long a migrating worker may still take.
-    #[inline]
-    pub(super) fn migration_time_left(&self) -> Option<Duration> {
-        let until = self.migrating_until.load(Ordering::Relaxed);
-        if until == 0 {
-            return None;
-        }
-        let left = Moment::from_ticks(until).since(Moment::now());
-        (left > 0).then(|| Duration::from_nanos(left))
     }
 
     /// The number of queued jobs, read without the lock.

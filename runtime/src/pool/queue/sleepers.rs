@@ -68,14 +68,6 @@ impl Sleepers {
         self.0.drain(..).for_each(|sleeper| sleeper.mark_woken().condvar.notify_one());
         count
     }
-
-    /// Has one of them look at the state again. It parks again if there is nothing to do.
-    #[cfg(feature = "process")]
-    pub(crate) fn notify_last(&self) {
-        if let Some(sleeper) = self.0.last() {
-            sleeper.condvar.notify_one();
-        }
-    }
 }
 
 /// Threads that are marked as woken, and still wait for their condition variables.

@@ -9,21 +9,6 @@ use std::time::{Duration, Instant};
 use super::sleepers::{PendingWakes, Sleepers};
 use crate::pool::job::Job;
 use crate::sys::clock::Moment;
-use crate::sys::cpu;
-
-/// The last time that a parked worker was woken for a job.
-#[derive(Clone, Copy)]
-pub(crate) struct LastWake {
-    /// The cpu of the thread that woke it, where the system tells.
-    pub(crate) from_cpu: Option<usize>,
-    pub(crate) at: Moment,
-}
-
-impl LastWake {
-    fn now() -> Self {
-        Self { from_cpu: cpu::current_core(), at: Moment::now() }
-    }
-}
 
 /// Whose jobs have their turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +61,8 @@ pub(crate) struct State {
     pub(crate) sleepers: Sleepers,
     /// Threads that were parked and woken, and have not taken the lock yet.
     pub(crate) woken: usize,
-    pub(crate) last_wake: LastWake,
+    /// When a parked worker was last woken.
+    pub(crate) last_wake: Moment,
     /// Rayon's threads that serve the queue and spin. They see a new job without being woken.
     pub(crate) rayon_spinning: usize,
     /// Threads that were spawned, and have not taken the lock yet.
@@ -94,13 +80,6 @@ pub(crate) struct State {
     pub(crate) spawn_retry: Option<SpawnRetry>,
     /// How many jobs workers have finished. Each of them then looks for another job.
     pub(crate) jobs_finished: u64,
-    /// `jobs_finished` when a thread was last woken.
-    pub(crate) jobs_finished_at_wake: u64,
-    /// Whether a thread watches the queue for a stall.
-    pub(crate) has_watcher: bool,
-    /// Whether a worker process became idle without a thread of the pool, and holds memory that is to be released.
-    #[cfg(feature = "process")]
-    pub(crate) needs_cleanup: bool,
     /// The number in the next thread's name.
     pub(crate) next_thread_index: usize,
     /// Whether the pool takes no more jobs.
@@ -131,7 +110,7 @@ impl State {
             spinning: 0,
             sleepers: Sleepers::default(),
             woken: 0,
-            last_wake: LastWake::now(),
+            last_wake: Moment::now(),
             rayon_spinning: 0,
             starting: 0,
             in_start_hook: 0,
@@ -141,10 +120,6 @@ impl State {
             max_spares: default_spares(limit),
             spawn_retry: None,
             jobs_finished: 0,
-            jobs_finished_at_wake: 0,
-            has_watcher: false,
-            #[cfg(feature = "process")]
-            needs_cleanup: false,
             next_thread_index: 0,
             closed: false,
             overflow_threads: 0,
@@ -185,7 +160,7 @@ impl State {
         let woken = self.sleepers.begin_wake(count);
         if woken.len() > 0 {
             self.woken += woken.len();
-            self.last_wake = LastWake::now();
+            self.last_wake = Moment::now();
         }
         woken
     }
@@ -203,7 +178,7 @@ impl State {
         if is_parked {
             self.resident = ResidentState::Active;
             self.woken += 1;
-            self.last_wake = LastWake::now();
+            self.last_wake = Moment::now();
         }
         is_parked
     }
@@ -222,7 +197,7 @@ pub(in crate::pool) struct SpawnRetry {
 }
 
 /// How many spare threads may run in the place of blocked workers before more of them are capped: as many as the pool
-/// has permits, and at least 64.
+/// has permits, and at least 4, so that waits of small pools nest without a pause.
 pub(in crate::pool) fn default_spares(limit: usize) -> usize {
-    limit.max(64)
+    limit.max(4)
 }

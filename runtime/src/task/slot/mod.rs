@@ -101,22 +101,9 @@ impl<F, T> Slot<F, T> {
         };
         count.fetch_add(1, Ordering::Relaxed);
         let failed = outcome.is_err();
-        let before_done = |outcome: &Result<T, Box<TaskError>>, listener| {
-            // A callback may take any time.
-            if matches!(listener, Listener::Callback(_)) {
-                self.core.withdraw_return();
-            }
-            run_callback(outcome, listener)
-        };
         // SAFETY: this function has the contract of `TaskCell::publish`.
-        let wakers = unsafe { self.cell.publish(outcome, before_done) };
-        wakers.for_each(|listener| {
-            // A sink or an executor's waker may take any time; a thread's waker is short.
-            if !matches!(listener, Listener::Thread(_)) {
-                self.core.withdraw_return();
-            }
-            listener.notify(failed);
-        });
+        let wakers = unsafe { self.cell.publish(outcome, run_callback) };
+        wakers.for_each(|listener| listener.notify(failed));
     }
 
     /// Makes this the current task and span of this thread, until the guards are dropped.
@@ -176,7 +163,6 @@ where
             fork::exit_child();
         }
         if self.cell.seal() {
-            self.core.announce_return();
             // SAFETY: `seal` succeeded on this thread, which has not published before.
             unsafe { self.publish(outcome.map_err(Box::new)) };
             return Some(JobEnd::Ran);
@@ -263,7 +249,6 @@ where
         };
         // The last owner of a detached task's slot drops its result, whose destructor may panic or wait.
         if let Some(slot) = Arc::into_inner(self) {
-            slot.core.withdraw_return();
             unwind::discard(slot);
         }
         ran.unwrap_or(JobEnd::Dead)
