@@ -282,19 +282,6 @@ fn print(text: String) {
     std::io::stderr().write_all(b"(to stderr)").expect("it can be written");
 }
 
-#[parallel(kind = "process")]
-fn untagged(value: serde_json::Value) -> bool {
-    value.is_null()
-}
-
-#[test]
-fn self_describing_types_are_an_error_that_names_the_type() {
-    let error = untagged::submit(serde_json::Value::Null).join().expect_err("it cannot be read");
-    let TaskError::Wire { message, .. } = &error else { panic!("{error}") };
-    assert!(message.contains("serde_json::Value"), "{message}");
-    print(String::new());
-}
-
 static TIMED: Pool = Pool::process("timed").threads(1);
 
 #[parallel(kind = "process", pool = TIMED, timeout = "300ms", retries = 1_000_000)]

@@ -190,21 +190,15 @@ enum Attack {
     HugeBlock,
     /// A block in a segment that another process may shrink.
     ShrinkingBlock,
-    /// More elements than can be read in time, none of which takes a byte.
+    /// More elements than can be read in time, none of which came.
     Units,
     /// A text whose length field exceeds the address space.
     LongText,
 }
 
-/// A number in postcard's variable-length encoding.
-fn varint(mut number: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number >= 0x80 {
-        bytes.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
-        number >>= 7;
-    }
-    bytes.push(u8::try_from(number).unwrap_or(0));
-    bytes
+/// An encoded `u64`: the tag of one with eight bytes, and these.
+fn number(number: u64) -> Vec<u8> {
+    [&[41][..], &number.to_le_bytes()].concat()
 }
 
 /// The encoded result of a function from its parts, after the byte of `Ok` where it is a `Result`.
@@ -215,8 +209,8 @@ fn result(is_result: bool, parts: &[&[u8]]) -> Vec<u8> {
 
 /// An encoded text of `len` bytes in the first segment that was sent.
 fn block(is_result: bool, len: u64) -> Vec<u8> {
-    // The tag of a text, and `true`: the bytes are in a block.
-    let text = result(is_result, &[&[8, 1], &varint(len)]);
+    // The lowest bit says that the bytes are in a block.
+    let text = result(is_result, &[&number(len << 1 | 1)]);
     [&7_u64.to_ne_bytes()[..], &len.to_ne_bytes(), &text].concat()
 }
 
@@ -243,7 +237,7 @@ fn attack(what: Attack, is_result: bool) {
             reach::reply(0, 0, &[]);
             reach::send(b"r", 0, 0);
         },
-        Attack::ManyResults => reach::reply(u32::from(u16::MAX), 0, &result(is_result, &[&[8, 0, 1, b'x']])),
+        Attack::ManyResults => reach::reply(u32::from(u16::MAX), 0, &result(is_result, &[&number(1 << 1), b"x"])),
         Attack::Padding => reach::pad(reach::to_end()),
         Attack::Bytes => loop {
             reach::send(&[b'r'; 4_096], 0, 0);
@@ -267,12 +261,13 @@ fn attack(what: Attack, is_result: bool) {
             unsafe { libc::ftruncate(fd, 0) };
         }
         Attack::Units => {
-            reach::reply(1, 0, &result(is_result, &[&varint(1 << 62)]));
+            // The tag of a sequence, and a count of 2^56.
+            reach::reply(1, 0, &result(is_result, &[&[10], &[0x80; 8], &[1]]));
             end_when_read();
         }
         Attack::LongText => {
-            // The tag of a text, and `false`: the bytes follow in the message.
-            reach::reply(1, 0, &result(is_result, &[&[8, 0], &varint(u64::MAX >> 1)]));
+            // The bytes follow in the message.
+            reach::reply(1, 0, &result(is_result, &[&number(u64::MAX - 1)]));
             end_when_read();
         }
     }

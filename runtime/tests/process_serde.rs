@@ -108,34 +108,6 @@ refused!(
 );
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct SometimesWritten {
-    id: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<u8>,
-    count: u8,
-    limit: Option<u8>,
-}
-refused!(
-    a_field_that_is_sometimes_not_written,
-    SometimesWritten,
-    vec![SometimesWritten { id: 1, note: None, count: 0, limit: Some(0) }],
-    "`SometimesWritten` leaves its field `note` out"
-);
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct LastSometimesWritten {
-    id: u8,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    tags: Vec<u8>,
-}
-refused!(
-    a_last_field_that_is_sometimes_not_written,
-    LastSometimesWritten,
-    vec![LastSometimesWritten { id: 1, tags: Vec::new() }],
-    "`LastSometimesWritten` leaves its field `tags` out"
-);
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
 struct OneForTheOther {
     #[serde(skip_deserializing)]
     id: u8,
@@ -161,11 +133,6 @@ enum Variants {
         total: u8,
         id: u8,
     },
-    Sometimes {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        note: Option<u8>,
-        id: u8,
-    },
     Tuple(u8, #[serde(skip_deserializing)] u8, u8),
     One(#[serde(skip_serializing)] u8),
     Other(#[serde(skip_deserializing)] u8),
@@ -173,13 +140,7 @@ enum Variants {
 refused!(
     variants,
     Variants,
-    vec![
-        Variants::Struct { total: 1, id: 2 },
-        Variants::Sometimes { note: None, id: 2 },
-        Variants::Tuple(1, 2, 3),
-        Variants::One(1),
-        Variants::Other(1)
-    ],
+    vec![Variants::Struct { total: 1, id: 2 }, Variants::Tuple(1, 2, 3), Variants::One(1), Variants::Other(1)],
     "`Variants::"
 );
 
@@ -208,34 +169,6 @@ refused!(
     "`NotRead` writes 2 fields and reads 1"
 );
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Flat {
-    id: u8,
-    #[serde(flatten)]
-    inner: BTreeMap<String, u8>,
-}
-refused!(a_flattened_field, Flat, vec![Flat { id: 1, inner: BTreeMap::new() }], "serde(flatten)");
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type")]
-enum Tagged {
-    One { a: u8 },
-}
-refused!(a_tag, Tagged, vec![Tagged::One { a: 1 }], "serde(tag)");
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", content = "content")]
-enum TaggedBeside {
-    Nothing,
-    One { a: u8 },
-}
-refused!(
-    an_adjacently_tagged_enum,
-    TaggedBeside,
-    vec![TaggedBeside::One { a: 1 }, TaggedBeside::Nothing],
-    "serde(tag)"
-);
-
 /// A type with hand-written serde code. Only in the last case do its two halves agree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct ByHand(u8);
@@ -243,7 +176,7 @@ struct ByHand(u8);
 const REASON: u8 = 0;
 const LONG: u8 = 1;
 const SHORT: u8 = 2;
-const MISCOUNTED: u8 = 3;
+const SEQUENCE: u8 = 3;
 const UNREADABLE: u8 = 4;
 const FINE: u8 = 5;
 
@@ -251,7 +184,7 @@ impl Serialize for ByHand {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             REASON => Err(serde::ser::Error::custom("my reason 42")),
-            MISCOUNTED => {
+            SEQUENCE => {
                 let mut seq = serializer.serialize_seq(Some(3))?;
                 seq.serialize_element(&self.0)?;
                 seq.end()
@@ -273,7 +206,7 @@ impl<'de> Deserialize<'de> for ByHand {
 }
 refused!(an_error_of_serialize, ByHand, vec![ByHand(REASON)], "implementation refused it: my reason 42");
 refused!(an_error_of_deserialize, ByHand, vec![ByHand(UNREADABLE)], "implementation refused it: my reason 43");
-refused!(a_sequence_with_a_wrong_length, ByHand, vec![ByHand(MISCOUNTED)], "another number of parts than it writes");
+refused!(a_sequence_that_is_read_as_a_number, ByHand, vec![ByHand(SEQUENCE)], "invalid type: sequence, expected u8");
 
 #[cfg(unix)]
 refused!(
@@ -314,10 +247,10 @@ fn arguments_that_cannot_be_read_fail_no_other_call() {
         match item.0 {
             LONG => {
                 let text = message(outcome);
-                assert!(text.contains("arguments could not be read: they were not read to their end"), "{text}");
-                assert!(text.contains("`Serialize` and `Deserialize` do not agree"), "{text}");
+                assert!(text.contains("arguments could not be read"), "{text}");
+                assert!(text.contains("invalid value: integer `32769`, expected u8"), "{text}");
             }
-            SHORT => assert!(message(outcome).contains("it ends too early")),
+            SHORT => assert!(message(outcome).contains("expected u8")),
             fine => assert_eq!(outcome.expect("it agrees"), fine),
         }
     }
@@ -325,11 +258,11 @@ fn arguments_that_cannot_be_read_fail_no_other_call() {
     for (n, task) in tasks.into_iter().enumerate() {
         let outcome = task.join().and_then(|outcome| outcome);
         match n % 2 {
-            0 => assert!(message(outcome).contains("not read to their end")),
+            0 => assert!(message(outcome).contains("expected u8")),
             _ => assert_eq!(outcome.expect("it agrees"), (FINE, 9)),
         }
     }
-    assert!(message(only(ByHand(LONG))).contains("not read to their end"));
+    assert!(message(only(ByHand(LONG))).contains("expected u8"));
     assert_eq!(only(ByHand(FINE)).expect("it agrees"), FINE);
 }
 
@@ -342,25 +275,41 @@ fn results_that_cannot_be_read_fail_no_other_call_and_rerun_none() {
     let outcomes: Vec<Result<ByHand, TaskError>> = back::map(items.clone()).collect();
     for ((item, _), outcome) in items.into_iter().zip(outcomes) {
         match item {
-            LONG => assert!(message(outcome).contains("its result could not be read: it was not read to its end")),
-            SHORT => assert!(message(outcome).contains("it ends too early")),
+            LONG | SHORT => assert!(message(outcome).contains("expected u8")),
             UNREADABLE => assert!(message(outcome).contains("my reason 43")),
             fine => assert_eq!(outcome.expect("it agrees"), ByHand(fine)),
         }
     }
     assert_eq!(std::fs::metadata(&log).expect("it was written").len(), 300, "each ran once");
     let task = back::submit(LONG, log.clone()).join().and_then(|outcome| outcome);
-    assert!(message(task).contains("not read to its end"));
-    assert!(message(back(LONG, log)).contains("not read to its end"));
+    assert!(message(task).contains("expected u8"));
+    assert!(message(back(LONG, log)).contains("expected u8"));
 }
 
 #[test]
 fn a_channel_continues_after_a_value_that_cannot_be_read() {
     let (sender, receiver) = fanfold::channel::<ByHand>();
     [LONG, FINE].into_iter().for_each(|value| sender.send(ByHand(value)).expect("it can be written"));
-    assert!(receiver.recv().expect_err("it is too long").to_string().contains("not read to its end"));
+    assert!(receiver.recv().expect_err("it is too long").to_string().contains("expected u8"));
     assert_eq!(receiver.recv().expect("it agrees"), ByHand(FINE));
 }
+
+/// A type that reads less than it writes.
+#[derive(Debug, Clone)]
+struct Unread;
+
+impl Serialize for Unread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        7_u8.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
+    }
+}
+refused!(a_type_that_reads_nothing, Unread, vec![Unread], "read");
 
 /// A type with every attribute that must keep working.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

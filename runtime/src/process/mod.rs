@@ -31,9 +31,8 @@
 //! The crates ipc-channel and interprocess send messages over sockets, which costs a system call for each message, and
 //! a copy into the kernel and out of it. Here a short call goes through a ring in shared memory, with one wake-up for
 //! many calls; large data is not copied on its way; and the parent can read what a worker had finished when it died.
-//! The benchmark (`benches`, part `processes`) compares these crates, and the formats postcard, rmp-serde and bitcode,
-//! which take about the same time; postcard can be made to refuse values that it would read wrongly (see
-//! `codec/strict`).
+//! The benchmark (`benches`, part `processes`) compares these crates, and the formats postcard, rmp-serde and bitcode.
+//! None of the self-describing formats reads all values as they were written, so there is one more (`codec/strict`).
 //!
 //! # Systems
 //!

@@ -71,7 +71,7 @@ pub struct Sides<C, D> {
 // SAFETY: `Code<T>` and `Code<E>` are implemented only where `T` and `E` are `Send`, and then `Result<T, E>` is `Send`.
 unsafe impl<T, E, C: Code<T>, D: Code<E>> Code<Result<T, E>> for Sides<C, D> {
     fn write(&self, value: &Result<T, E>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        out.bytes.push(value.is_ok().into());
+        out.value(&value.is_ok())?;
         match value {
             Ok(value) => self.value.write(value, out),
             Err(error) => self.error.write(error, out),

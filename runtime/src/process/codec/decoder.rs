@@ -60,8 +60,9 @@ impl<'a> Decoder<'a> {
 
     /// Reads bytes that [`Encoder::bytes`](super::Encoder::bytes) wrote.
     pub(crate) fn bytes(&mut self) -> Result<DecodedBytes<'a>, CodecError> {
-        let (large, len): (bool, usize) = self.value()?;
-        if large {
+        let word: usize = self.value()?;
+        let len = word >> 1;
+        if word & 1 == 1 {
             return match self.attachments.next() {
                 Some(ReceivedAttachment::Segment(received)) if received.bytes().len() == len => {
                     Ok(DecodedBytes::Segment(received))

@@ -41,9 +41,9 @@ impl Encoder<'_> {
         strict::write(value, self.bytes).map_err(CodecError::new)
     }
 
-    /// Writes a tag byte, and then a value by serde.
+    /// Writes a number that says which value follows, and the value by serde.
     pub(crate) fn tagged<T: Serialize + ?Sized>(&mut self, tag: u8, value: &T) -> Result<(), CodecError> {
-        self.bytes.push(tag);
+        self.value(&tag)?;
         self.value(value)
     }
 
@@ -51,7 +51,7 @@ impl Encoder<'_> {
     pub(crate) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), CodecError> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let large = len >= SEGMENT_THRESHOLD && self.attachments.len() < MAX_SEGMENT_ATTACHMENTS;
-        self.value(&(large, len))?;
+        self.value(&(len << 1 | usize::from(large)))?;
         if large {
             let outbox = self.outbox.as_mut().ok_or_else(|| CodecError(TOO_LARGE.into()))?;
             self.attachments.push(Attachment::Segment(outbox.send(parts).map_err(no_shared_memory)?));

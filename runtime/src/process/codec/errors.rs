@@ -18,7 +18,8 @@ impl Direct for Box<dyn Error + Send + Sync> {
             out.value(&true)?;
             return Direct::write(error, out);
         }
-        out.tagged(false.into(), &chain(&**self))
+        out.value(&false)?;
+        out.value(&chain(&**self))
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {

@@ -1,11 +1,9 @@
 //! The codec between values and messages: what a worker process and its parent send each other.
 //!
-//! A message is postcard's bytes with the additions of the [`strict`] codec, which make sure that a value is read as it
-//! was written. Large bytes and file descriptors go beside the message as attachments. The codec refuses types that
-//! must see the data before they know its shape (`serde(untagged)`, `serde(tag)`, `serde(flatten)`,
-//! `serde_json::Value`), and types that write other fields than they read (`serde(skip_serializing_if)`,
-//! `skip_serializing`, `skip_deserializing`). Formats that support such types do not tell `Some(None)` from `None`, and
-//! a wrong value without an error is worse than an error.
+//! A message is in the self-describing binary format of the [`strict`] codec, in which a value is read as it was
+//! written. Large bytes and file descriptors go beside the message as attachments. The codec refuses types that write
+//! other fields than they read (`serde(skip_serializing)`, `skip_deserializing`), because a wrong value without an error
+//! is worse than an error.
 //!
 //! The arguments of each call and each result are a [part](Decoder::part) of their message with a length, so a type
 //! that reads too much cannot read into another call.
@@ -64,12 +62,35 @@ pub(crate) fn catch_codec_panic<T>(
 /// A type whose values can be sent to a worker process: every type that implements serde's `Serialize` and
 /// `Deserialize`.
 ///
-/// A value arrives as it was, or an error says why it cannot. These types are refused:
+/// A value arrives as it was: `Some(None)`, 128-bit numbers, the bits of a NaN and maps with any keys, also where serde
+/// must see the data before it knows its shape (`serde(untagged)`, `serde(tag)`, `serde(flatten)`,
+/// `serde_json::Value`) or leaves fields out (`serde(skip_serializing_if)`). As in every format, serde reads an untagged
+/// enum as the first variant that fits.
 ///
-/// - types that must see the data before they know its shape: `serde(untagged)`, `serde(tag)`, `serde(flatten)`,
-///   `serde_json::Value`;
-/// - types that write other fields than they read: `serde(skip_serializing_if)`, `skip_serializing`,
-///   `skip_deserializing`, a `rename` for one direction only. Use `serde(skip)`, which is for both directions.
+/// Refused with an error:
+///
+/// - types that write other fields than they read: `serde(skip_serializing)`, `skip_deserializing`, a `rename` for one
+///   direction only. Use `serde(skip)`, which is for both directions;
+/// - 128-bit numbers that serde must see first, as inside an untagged enum, which serde does not support.
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// #[serde(untagged)]
+/// enum Setting {
+///     Number(f64),
+///     Text(String),
+///     Several { #[serde(flatten)] others: serde_json::Value },
+/// }
+///
+/// let (sender, receiver) = fanfold::channel();
+/// sender.send(Setting::Number(f64::INFINITY))?;
+/// assert_eq!(receiver.recv()?, Setting::Number(f64::INFINITY));
+/// # Ok::<(), fanfold::ChannelError>(())
+/// ```
 #[doc(alias = "pickle")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker process",

@@ -1,227 +1,213 @@
 //! [`Input`]: a message that is being read, with the limits that keep a hostile message from using more memory, time or
 //! stack than its bytes justify.
 
-#![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
+use serde::de::Visitor;
 
-use postcard::de_flavors::Slice;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-
-use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind};
+use super::names::ReadNames;
+use super::parts::{FieldsInOrder, PartsReader};
+use super::read::ValueReader;
+use super::{Error, StackLimit, TypeName, tag};
 
 pub(super) struct Input<'de> {
-    bytes: postcard::Deserializer<'de, Slice<'de>>,
-    /// The largest number of parts that a size hint may announce: a message has at most one part per byte.
-    max_hint: usize,
-    /// The parts that the message may still hold. Each part has at least one byte of its own, except up to
-    /// [`MAX_EMPTY_PARTS`] empty ones.
-    parts: usize,
-    pub(super) stack: StackLimit,
+    pub(super) bytes: &'de [u8],
+    pub(super) names: ReadNames<'de>,
+    /// Whether the field that was read last is the tag of an enum with `serde(tag, content)`.
+    pub(super) is_enum_tag: bool,
+    stack: StackLimit,
+    /// The stack that must stay free, in bytes: what serde's code uses that reads values a second time.
+    reserved: usize,
+    /// The types whose structs are read by their fields' names: the lists of the names.
+    by_name: &'de [&'static [&'static str]],
 }
 
-/// The parts without bytes, as `()`, that one value may hold. Without this limit, a few bytes could make the
-/// reader build an endless value.
-const MAX_EMPTY_PARTS: usize = 1 << 20;
+/// The stack that one level of a value uses when serde reads it from a copy, as for `serde(untagged)`, in bytes.
+const STACK_PER_LEVEL: usize = 2 << 10;
 
 impl<'de> Input<'de> {
-    pub(super) fn new(bytes: &'de [u8]) -> Self {
-        let max_hint = bytes.len();
+    pub(super) fn new(bytes: &'de [u8], by_name: &'de [&'static [&'static str]]) -> Self {
         Self {
-            bytes: postcard::Deserializer::from_bytes(bytes),
-            max_hint,
-            parts: max_hint.saturating_add(MAX_EMPTY_PARTS),
+            bytes,
+            names: ReadNames::default(),
+            is_enum_tag: false,
             stack: StackLimit::UNKNOWN,
+            reserved: 0,
+            by_name,
         }
     }
 
-    /// The bytes that are not read.
-    pub(super) fn into_rest(self) -> Result<&'de [u8], Error> {
-        Ok(self.bytes.finalize()?)
+    #[inline]
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (array, rest) = self.bytes.split_first_chunk().ok_or_else(Error::too_short)?;
+        self.bytes = rest;
+        Ok(*array)
     }
 
     #[inline]
-    pub(super) fn take<T: Deserialize<'de>>(&mut self) -> Result<T, Error> {
-        Ok(T::deserialize(&mut self.bytes)?)
+    pub(super) fn byte(&mut self) -> Result<u8, Error> {
+        let (byte, rest) = self.bytes.split_first().ok_or_else(Error::too_short)?;
+        self.bytes = rest;
+        Ok(*byte)
     }
 
-    /// Reads a kind or a shape, and the number in the bits above it.
+    /// The next byte, without taking it.
     #[inline]
-    pub(super) fn split(&mut self) -> Result<(u64, u64), Error> {
-        let first: u8 = self.take()?;
-        let word = if first < MORE { first.into() } else { self.long(first)? };
-        Ok((word & ((1 << BITS) - 1), word >> BITS))
+    pub(super) fn peek(&self) -> Result<u8, Error> {
+        self.bytes.first().copied().ok_or_else(Error::too_short)
     }
 
-    /// Reads the rest of a postcard number of several bytes.
+    /// Reads an integer of 1, 2, 4 or 8 bytes.
+    #[inline]
+    pub(super) fn integer(&mut self, size: u8) -> Result<u64, Error> {
+        Ok(match size {
+            0 => self.byte()?.into(),
+            1 => u16::from_le_bytes(self.array()?).into(),
+            2 => u32::from_le_bytes(self.array()?).into(),
+            _ => u64::from_le_bytes(self.array()?),
+        })
+    }
+
+    /// Reads an integer of 1, 2, 4, 8 or 16 bytes.
+    #[inline]
+    pub(super) fn wide_integer(&mut self, size: u8) -> Result<u128, Error> {
+        if size < 4 { Ok(self.integer(size)?.into()) } else { Ok(u128::from_le_bytes(self.array()?)) }
+    }
+
+    /// Reads a length or a count.
+    #[inline]
+    pub(super) fn length(&mut self) -> Result<usize, Error> {
+        let first = self.byte()?;
+        if first < 0x80 { Ok(first.into()) } else { self.long(first) }
+    }
+
     #[cold]
-    fn long(&mut self, first: u8) -> Result<u64, Error> {
-        let (mut word, mut last) = (u64::from(first & !MORE), first);
-        for place in (7..u64::BITS).step_by(7) {
-            if last < MORE {
+    fn long(&mut self, first: u8) -> Result<usize, Error> {
+        let (mut length, mut last) = (usize::from(first & 0x7f), first);
+        for place in (7..usize::BITS).step_by(7) {
+            if last < 0x80 {
                 break;
             }
-            last = self.take()?;
-            word |= u64::from(last & !MORE) << place;
+            last = self.byte()?;
+            length |= usize::from(last & 0x7f) << place;
         }
-        Ok(word)
+        Ok(length)
     }
 
     #[inline]
-    pub(super) fn parts(&mut self) -> Result<(u64, PartsReader<'_, 'de>), Error> {
-        self.stack.enter_nested("reads")?;
-        let (kind, len) = self.split()?;
-        let left = usize::try_from(len).map_err(|_| Error::new("it is too long"))?;
-        self.parts = self.parts.checked_sub(left).ok_or_else(Error::too_many)?;
-        Ok((kind, PartsReader { from: self, left, over: false }))
+    pub(super) fn block(&mut self) -> Result<&'de [u8], Error> {
+        let length = self.length()?;
+        let (block, rest) = self.bytes.split_at_checked(length).ok_or_else(Error::too_short)?;
+        self.bytes = rest;
+        Ok(block)
     }
 
-    /// Reads a sequence, whose length the type does not fix.
     #[inline]
-    pub(super) fn sequence<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
-        let (kind, mut parts) = self.parts()?;
-        if kind == kind::ENTRIES {
-            return Err(Error::new("it writes a map and reads a sequence"));
+    pub(super) fn text(&mut self) -> Result<&'de str, Error> {
+        std::str::from_utf8(self.block()?).map_err(Error::new)
+    }
+
+    /// Checks that the stack has room for one more nested value.
+    #[inline]
+    pub(super) fn enter_nested(&mut self) -> Result<(), Error> {
+        self.stack.enter_nested("reads", self.reserved)
+    }
+
+    /// Reads a nested value that serde may copy.
+    #[inline]
+    pub(super) fn copied<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.reserved += STACK_PER_LEVEL;
+        self.enter_nested()?;
+        let value = read(self);
+        self.reserved -= STACK_PER_LEVEL;
+        value
+    }
+
+    /// Begins parts. Every part has a byte at least, so no count can exceed what is left of the message.
+    #[inline]
+    pub(super) fn parts(&mut self, named: bool) -> Result<PartsReader<'_, 'de>, Error> {
+        self.enter_nested()?;
+        let left = self.length()?;
+        if left > self.bytes.len() {
+            return Err(Error::too_short());
         }
+        Ok(PartsReader { from: self, left, named, fields: &[] })
+    }
+
+    #[inline]
+    pub(super) fn sequence<V: Visitor<'de>>(&mut self, named: bool, visitor: V) -> Result<V::Value, Error> {
+        let mut parts = self.parts(named)?;
         let value = visitor.visit_seq(&mut parts)?;
         parts.end()?;
-        if kind == kind::FIELDS {
-            self.take::<u8>()?;
-        }
+        Ok(value)
+    }
+
+    #[inline]
+    pub(super) fn map<V: Visitor<'de>>(&mut self, named: bool, visitor: V) -> Result<V::Value, Error> {
+        let mut parts = self.parts(named)?;
+        let value = visitor.visit_map(&mut parts)?;
+        parts.end()?;
         Ok(value)
     }
 
     /// Reads a tuple, whose length the type fixes.
     #[inline]
     pub(super) fn tuple<V: Visitor<'de>>(&mut self, of: TypeName, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let (kind, mut parts) = self.parts()?;
-        if kind == kind::ENTRIES || parts.left != len {
+        let tag = self.peek()?;
+        if !matches!(tag, tag::ITEMS | tag::FIELDS) {
+            return ValueReader::new(self).any(visitor);
+        }
+        self.byte()?;
+        let mut parts = self.parts(tag == tag::FIELDS)?;
+        if parts.left != len {
             return Err(Error::differs(of, parts.left, len));
         }
         let value = visitor.visit_seq(&mut parts)?;
         parts.end()?;
-        if kind == kind::FIELDS {
-            self.take::<u8>()?;
-        }
         Ok(value)
     }
 
-    /// Reads the fields of a struct.
-    #[inline(always)]
+    /// Reads the fields of a struct. Where none were left out, in the order in which they were written: so a field that
+    /// is never written and has a default is noticed, and fields may have other names when they are read.
+    #[inline]
     pub(super) fn fields<V: Visitor<'de>>(
         &mut self,
         of: TypeName,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let (kind, written) = self.split()?;
-        if kind != kind::FIELDS || written != fields.len() as u64 {
-            return self.other_fields(of, kind, written, fields, visitor);
+        let tag = self.peek()?;
+        let in_order = match tag {
+            tag::ITEMS => true,
+            tag::FIELDS => self.by_name.is_empty() || !self.by_name.iter().any(|list| std::ptr::eq(*list, fields)),
+            tag::SOME_FIELDS | tag::ENTRIES => false,
+            _ => return ValueReader::new(self).any(visitor),
+        };
+        self.byte()?;
+        if !in_order {
+            let mut parts = self.parts(tag == tag::FIELDS || tag == tag::SOME_FIELDS)?;
+            let written = parts.left;
+            parts.fields = fields;
+            let value = visitor.visit_map(&mut parts).map_err(|error| error.unread_field(of, written, fields.len()))?;
+            parts.end()?;
+            return Ok(value);
         }
-        let mut parts = PartsReader { from: self, left: fields.len(), over: false };
-        let value = visitor.visit_seq(&mut parts)?;
-        let left = parts.left;
-        if left > 0 {
-            return Err(Error::differs(of, fields.len(), fields.len() - left));
-        }
-        if self.take::<u8>()? != NameHash::of(fields).byte() {
-            return Err(Error::differing_names(of));
-        }
-        Ok(value)
-    }
-
-    /// Reads a struct when fewer fields were written than the type has names. Some names may be aliases, so this counts
-    /// the fields that the visitor asks for.
-    #[cold]
-    #[inline(never)]
-    fn other_fields<V: Visitor<'de>>(
-        &mut self,
-        of: TypeName,
-        kind: u64,
-        written: u64,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let written = usize::try_from(written).unwrap_or(usize::MAX);
-        let differs = |read| Error::differs(of, written, read);
-        if kind == kind::ENTRIES || written > fields.len() {
-            return Err(differs(fields.len()));
-        }
-        let mut parts = PartsReader { from: self, left: written, over: false };
+        let written = self.length()?;
+        let mut parts =
+            FieldsInOrder { from: self, left: written, over: false, named: tag == tag::FIELDS, fields, differs: false };
         let value = visitor.visit_seq(&mut parts);
-        let PartsReader { left, over, .. } = parts;
-        if over && written < fields.len() {
-            return Err(differs(fields.len()));
+        let FieldsInOrder { left, over, differs, .. } = parts;
+        let is_enum_tag = std::mem::take(&mut self.is_enum_tag);
+        match value {
+            // Some of the type's names may be aliases, so what counts is how many fields the visitor asked for.
+            Ok(value) if left == 0 && !over && !differs => Ok(value),
+            Ok(_) if over => Err(Error::differs(of, written, fields.len())),
+            Ok(_) if left > 0 => Err(Error::differs(of, written, written - left)),
+            Ok(_) => Err(Error::differing_names(of)),
+            // The type reads no sequence; or it is an enum with `serde(tag, content)`, and the variant has no content.
+            Err(error) if left == written || (over && written == 1 && is_enum_tag) => {
+                Err(error.for_want_of_names(fields))
+            }
+            Err(_) if over => Err(Error::differs(of, written, fields.len())),
+            Err(error) => Err(error),
         }
-        let value = value.map_err(|why| why.or_perhaps(differs(fields.len())))?;
-        if left > 0 {
-            return Err(differs(written - left));
-        }
-        if kind == kind::FIELDS {
-            self.take::<u8>()?;
-        }
-        Ok(value)
-    }
-}
-
-pub(super) struct ValueReader<'a, 'de>(pub(super) &'a mut Input<'de>);
-
-/// The parts of a value that are not read yet.
-pub(super) struct PartsReader<'a, 'de> {
-    from: &'a mut Input<'de>,
-    left: usize,
-    /// Whether the visitor asked for more parts than were written.
-    over: bool,
-}
-
-impl PartsReader<'_, '_> {
-    #[inline]
-    fn next(&mut self) -> bool {
-        let has_next = self.left > 0;
-        self.left -= usize::from(has_next);
-        self.over |= !has_next;
-        has_next
-    }
-
-    #[inline]
-    fn hint(&self) -> Option<usize> {
-        Some(self.left).filter(|left| *left <= self.from.max_hint)
-    }
-
-    #[inline]
-    pub(super) fn end(&self) -> Result<(), Error> {
-        if self.left == 0 { Ok(()) } else { Err(Error::new("it reads fewer parts than it writes")) }
-    }
-}
-
-impl<'de> SeqAccess<'de> for PartsReader<'_, 'de> {
-    type Error = Error;
-
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.hint()
-    }
-}
-
-impl<'de> MapAccess<'de> for PartsReader<'_, 'de> {
-    type Error = Error;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if self.next() { seed.deserialize(ValueReader(self.from)).map(Some) } else { Ok(None) }
-    }
-
-    #[inline]
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(ValueReader(self.from))
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.hint()
     }
 }

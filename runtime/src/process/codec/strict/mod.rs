@@ -1,24 +1,28 @@
-//! The strict codec: postcard with checks that a value is read as it was written, or refused.
+//! The strict codec: a self-describing binary format in which a value is read as it was written, or refused.
 //!
-//! postcard writes the parts of a value one after the other, and nothing else. A type that leaves out a field when it
-//! is written and not when it is read (`serde(skip_serializing_if)`, `skip_serializing`, `skip_deserializing`) reads
-//! the bytes of the next field as the missing one, without an error. So the strict codec adds:
+//! Every value has a byte before it, its [`tag`], so any type can be read that serde supports: also one that must see
+//! the data before it knows its shape (`serde(untagged)`, `serde(tag)`, `serde(flatten)`, `serde_json::Value`). Each
+//! type that serde tells apart has a tag, so `Some(None)` is no `None`, a `u8` no `u64` and a `char` no text.
 //!
-//! | value | before it | behind it |
-//! |---|---|---|
-//! | a sequence, a tuple, a map | the number of its parts, and their kind | |
-//! | a struct | the number of its parts, and their kind | one byte, a hash of its fields' names |
-//! | an enum | the index and the shape of its variant, and two bytes, a hash of the variant's name | |
+//! | value | behind its tag |
+//! |---|---|
+//! | an integer | its bytes without leading zeros; the tag says how many there are |
+//! | a text, bytes | a length, and the bytes |
+//! | a sequence, a tuple, a map | the number of its parts, and the parts |
+//! | a struct | the number of its fields, and each one's name and value |
+//! | a variant of an enum | its index and its name, and its content |
 //!
-//! The reader compares all of this with the type that it reads. It finds a variant by its name, because serde counts
-//! skipped variants when it writes and not when it reads.
-//!
-//! Everything else is postcard's: `ValueWriter` and `ValueReader` forward to it. They keep the texts of errors that a
-//! type's own serde implementation reports, which postcard drops.
+//! A [name](names) is written once in a message; then a byte refers to it. The reader compares names with those of the
+//! type that it reads. So it notices types that leave out a field when they are written and not when they are read
+//! (`serde(skip_serializing)`, `skip_deserializing`), and finds the variant where serde counts skipped ones when it
+//! writes and not when it reads. A field that `serde(skip_serializing_if)` leaves out has a mark in place of its value.
 
 mod input;
+mod names;
+mod parts;
 mod read;
 mod read_enum;
+mod tag;
 mod write;
 
 use std::fmt;
@@ -26,73 +30,6 @@ use std::fmt;
 use crate::process::os;
 pub(in crate::process) use read::read;
 pub(in crate::process) use write::write;
-
-/// The kinds of parts, in the low bits of their number.
-mod kind {
-    /// Elements of a sequence or a tuple.
-    pub(crate) const ITEMS: u64 = 0;
-    /// Named fields.
-    pub(crate) const FIELDS: u64 = 1;
-    /// Keys and values of a map.
-    pub(crate) const ENTRIES: u64 = 2;
-}
-
-/// The shape of a variant, in the low bits of its index.
-mod shape {
-    pub(crate) const UNIT: u64 = 0;
-    pub(crate) const VALUE: u64 = 1;
-    pub(crate) const PARTS: u64 = 2;
-}
-
-/// The number of low bits that hold a kind or a shape.
-const BITS: u32 = 2;
-
-/// The bit that is set in each byte of a postcard number but its last.
-const MORE: u8 = 0x80;
-
-/// The bit in which `a` differs from `A`, in each of four letters.
-const LOWER_CASE: u32 = 0x2020_2020;
-
-/// A hash of a list of names.
-#[derive(Clone, Copy)]
-struct NameHash(u32);
-
-impl NameHash {
-    const NONE: Self = Self(0);
-
-    #[inline]
-    fn of(names: &[&str]) -> Self {
-        names.iter().fold(Self::NONE, |names, name| names.and(name))
-    }
-
-    /// Adds a name. The first two and the last two letters count, without their case: so the hash of constant names is
-    /// computed at compile time, and `userName` is written for `user_name`.
-    #[inline]
-    fn and(self, name: &str) -> Self {
-        let letters = match *name.as_bytes() {
-            [first, second, .., third, fourth] => [first, second, third, fourth],
-            [first, second, third] => [first, second, third, third],
-            [first, second] => [first, second, 0, 0],
-            [first] => [first, 0, 0, 0],
-            [] => [0; 4],
-        };
-        // The multiplier of Fibonacci hashing carries every earlier bit to the highest bits.
-        Self((self.0 ^ (u32::from_le_bytes(letters) | LOWER_CASE)).wrapping_mul(0x9e37_79b1))
-    }
-
-    /// The hash of a struct's fields.
-    #[inline]
-    fn byte(self) -> u8 {
-        self.0.to_be_bytes()[0]
-    }
-
-    /// The hash of a variant's name.
-    #[inline]
-    fn bytes(self) -> [u8; 2] {
-        let [first, second, ..] = self.0.to_be_bytes();
-        [first, second]
-    }
-}
 
 /// The lowest stack address that nested values may use. Their depth is a property of the data, so it must be limited at
 /// run time. The address is computed at the first nested value.
@@ -103,11 +40,12 @@ impl StackLimit {
     const UNKNOWN: Self = Self(usize::MAX);
 
     /// Checks that the stack has room for one more nested value. Recursive types recur in an option, an enum, a
-    /// sequence or a map, so matching call this. `action` says what the thread does with the value, for the error.
+    /// sequence or a map, so matching call this. `action` says what the thread does with the value, for the error, and
+    /// `reserved` how many bytes must stay free.
     #[inline]
-    fn enter_nested(&mut self, action: &'static str) -> Result<(), Error> {
+    fn enter_nested(&mut self, action: &'static str, reserved: usize) -> Result<(), Error> {
         let here = 0_u8;
-        let here = std::ptr::from_ref(&here).addr();
+        let here = std::ptr::from_ref(&here).addr().saturating_sub(reserved);
         if here < self.0 { self.check_limit(here, action) } else { Ok(()) }
     }
 
@@ -122,12 +60,12 @@ impl StackLimit {
 
 /// The name of a type, or of its variant, for errors.
 #[derive(Clone, Copy)]
-struct TypeName {
+struct TypeName<'a> {
     name: &'static str,
-    variant: &'static str,
+    variant: &'a str,
 }
 
-impl TypeName {
+impl TypeName<'_> {
     /// A sequence, a tuple or a map, which have no name.
     const NAMELESS: Self = Self::a("");
 
@@ -136,7 +74,7 @@ impl TypeName {
     }
 }
 
-impl fmt::Display for TypeName {
+impl fmt::Display for TypeName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.name, self.variant) {
             ("", _) => f.write_str("one of its parts"),
@@ -148,32 +86,52 @@ impl fmt::Display for TypeName {
 
 /// Why a value cannot be written or read. Boxed to one word, because it is returned beside every value and is rare.
 #[derive(Debug)]
-pub(crate) struct Error(
-    #[allow(clippy::box_collection, reason = "a box of one word keeps the `Result` small")] Box<String>,
-);
+pub(crate) struct Error(Box<Reason>);
+
+#[derive(Debug)]
+enum Reason {
+    /// The type may read structs with these fields only by their names.
+    WantsNames(String, &'static [&'static str]),
+    /// The type does not read a field of a struct.
+    UnreadField,
+    Other(String),
+}
 
 impl Error {
     #[cold]
     fn new(why: impl fmt::Display) -> Self {
-        Self(Box::new(why.to_string()))
+        Self(Box::new(Reason::Other(why.to_string())))
     }
 
-    /// The type must see the data before it knows its shape.
+    /// Fewer bytes came than were announced.
     #[cold]
-    fn not_self_describing() -> Self {
-        Self::new(
-            "its type must see the data before it can read it, as with `serde(untagged)`, `serde(tag)`, \
-             `serde(flatten)` or `serde_json::Value`: send it as text, or as a type with a fixed shape",
-        )
+    fn too_short() -> Self {
+        Self::new("it ends too early")
     }
 
-    /// The message announces more parts than its bytes can hold.
     #[cold]
-    fn too_many() -> Self {
-        Self::new(
-            "it ends too early, or it has more than a million parts that hold nothing, as `()`: send their number \
-             instead",
-        )
+    fn unread() -> Self {
+        Self(Box::new(Reason::UnreadField))
+    }
+
+    /// Says that the type may read the struct with these fields by their names.
+    #[cold]
+    fn for_want_of_names(self, fields: &'static [&'static str]) -> Self {
+        match *self.0 {
+            Reason::Other(text) => Self(Box::new(Reason::WantsNames(text, fields))),
+            _ => self,
+        }
+    }
+
+    #[cold]
+    fn wants_names(&self) -> Option<&'static [&'static str]> {
+        if let Reason::WantsNames(_, fields) = *self.0 { Some(fields) } else { None }
+    }
+
+    /// Names the type that does not read one of its fields.
+    #[cold]
+    fn unread_field(self, of: TypeName, written: usize, read: usize) -> Self {
+        if matches!(*self.0, Reason::UnreadField) { Self::differs(of, written, read) } else { self }
     }
 
     /// The values are nested deeper than the stack of this thread allows.
@@ -190,16 +148,9 @@ impl Error {
     #[cold]
     fn differs(of: TypeName, written: usize, read: usize) -> Self {
         Self::new(format_args!(
-            "{of} writes {written} fields and reads {read} (`serde(skip_serializing_if)`, `skip_serializing` or \
-             `skip_deserializing`): remove the attribute, use `serde(skip)`, or send another type"
+            "{of} writes {written} fields and reads {read} (`serde(skip_serializing)` or `skip_deserializing`): \
+             remove the attribute, use `serde(skip)`, or send another type"
         ))
-    }
-
-    /// Both errors, because either may be the cause of the other.
-    #[cold]
-    #[allow(clippy::needless_pass_by_value, reason = "it was made for this")]
-    fn or_perhaps(self, other: Self) -> Self {
-        Self::new(format_args!("{self}; perhaps {other}"))
     }
 
     /// The numbers of fields agree, and their names do not.
@@ -214,24 +165,14 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match &*self.0 {
+            Reason::WantsNames(text, _) | Reason::Other(text) => f.write_str(text),
+            Reason::UnreadField => f.write_str("it does not read one of its fields"),
+        }
     }
 }
 
 impl std::error::Error for Error {}
-
-impl From<postcard::Error> for Error {
-    #[cold]
-    fn from(error: postcard::Error) -> Self {
-        use postcard::Error as Reason;
-        match error {
-            Reason::WontImplement => Self::not_self_describing(),
-            Reason::NotYetImplemented => Self::new("its type uses a part of serde that is not supported"),
-            Reason::DeserializeUnexpectedEnd => Self::new("it ends too early"),
-            other => Self::new(other),
-        }
-    }
-}
 
 impl serde::ser::Error for Error {
     #[cold]
@@ -244,27 +185,5 @@ impl serde::de::Error for Error {
     #[cold]
     fn custom<T: fmt::Display>(why: T) -> Self {
         serde::ser::Error::custom(why)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::NameHash;
-
-    #[test]
-    fn name_hashes_differ_by_name_and_not_by_case() {
-        let of = NameHash::of;
-        let same = [["id", "user_name"], ["ID", "userName"], ["Id", "UserName"], ["id", "USER-NAME"]];
-        assert!(same.iter().all(|names| of(names).bytes() == of(&same[0]).bytes()));
-        let others: [&[&str]; 7] = [
-            &["id"],
-            &["user_name", "id"],
-            &["id", "name"],
-            &["id", "user_name", ""],
-            &["a"],
-            &["b"],
-            &["id", "total"],
-        ];
-        assert!(others.iter().all(|names| of(names).byte() != of(&same[0]).byte()));
     }
 }

@@ -1,12 +1,12 @@
 //! Reading enums: finds the variant by its name, and compares its shape with the type's.
 
-#![allow(clippy::inline_always, reason = "inlined, the hash of a known struct's field names is a constant")]
-
 use serde::de::{DeserializeSeed, EnumAccess, VariantAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 
-use super::input::{Input, ValueReader};
-use super::{Error, NameHash, TypeName, shape};
+use super::input::Input;
+use super::names::NameRead;
+use super::read::ValueReader;
+use super::{Error, TypeName, tag};
 
 /// An enum whose variant is not read yet.
 pub(super) struct EnumReader<'a, 'de> {
@@ -16,22 +16,20 @@ pub(super) struct EnumReader<'a, 'de> {
     pub(super) variants: &'static [&'static str],
 }
 
-impl EnumReader<'_, '_> {
-    /// Finds the variant by the hash of its name, if its index is another one when it is written than when it is read.
+impl<'de> EnumReader<'_, 'de> {
+    /// Finds the variant by its name, if its index is another one when it is written than when it is read.
     #[cold]
-    fn find_by_hash(&self, hash: [u8; 2]) -> Result<&'static str, Error> {
+    fn find(&mut self, name: NameRead<'de>) -> Result<&'de str, Error> {
         if self.variants.is_empty() {
-            return Ok("");
+            return Ok(name.text);
         }
-        let mut matching = self.variants.iter().filter(|name| NameHash::NONE.and(name).bytes() == hash);
-        match (matching.next(), matching.next()) {
-            (Some(name), None) => Ok(name),
-            _ => Err(Error::new(format_args!(
+        self.variants.iter().find(|variant| self.from.is_name(name, variant)).copied().ok_or_else(|| {
+            Error::new(format_args!(
                 "`{}` writes other variants than it reads (`serde(skip)` or `serde(rename)` on some of them, for one \
                  of the two): remove the attribute, or send another type",
                 self.name
-            ))),
-        }
+            ))
+        })
     }
 }
 
@@ -40,32 +38,32 @@ impl<'a, 'de> EnumAccess<'de> for EnumReader<'a, 'de> {
     type Variant = VariantReader<'a, 'de>;
 
     #[inline]
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
-        let (shape, index) = self.from.split()?;
-        let index = u32::try_from(index).map_err(|_| Error::new("it is of an unknown variant"))?;
-        let hash = [self.from.take()?, self.from.take()?];
+    fn variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
+        let tag = self.from.byte()?;
+        let index = u32::try_from(self.from.length()?).map_err(|_| Error::new("it is of an unknown variant"))?;
+        let name = self.from.name()?;
         let variant = match self.variants.get(index as usize) {
-            Some(name) if NameHash::NONE.and(name).bytes() == hash => name,
-            _ => self.find_by_hash(hash)?,
+            Some(variant) if self.from.is_name(name, variant) => variant,
+            _ => self.find(name)?,
         };
         let value = seed.deserialize(VariantName { index, name: variant })?;
-        Ok((value, VariantReader { from: self.from, of: TypeName { name: self.name, variant }, shape }))
+        Ok((value, VariantReader { from: self.from, of: self.name, variant, tag }))
     }
 }
 
 /// Tells the type which variant to read. A derived type asks for an identifier and gets the name: behind skipped
 /// variants, the index differs between writing and reading.
-struct VariantName {
+struct VariantName<'de> {
     index: u32,
-    name: &'static str,
+    name: &'de str,
 }
 
-impl<'de> Deserializer<'de> for VariantName {
+impl<'de> Deserializer<'de> for VariantName<'de> {
     type Error = Error;
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.name.is_empty() { visitor.visit_u32(self.index) } else { visitor.visit_borrowed_str(self.name) }
+        visitor.visit_borrowed_str(self.name)
     }
 
     #[inline]
@@ -87,31 +85,32 @@ impl<'de> Deserializer<'de> for VariantName {
 /// The content of a variant.
 pub(super) struct VariantReader<'a, 'de> {
     from: &'a mut Input<'de>,
-    of: TypeName,
-    shape: u64,
+    of: &'static str,
+    variant: &'de str,
+    tag: u8,
 }
 
 impl<'a, 'de> VariantReader<'a, 'de> {
     #[inline]
-    fn of_shape(self, shape: u64) -> Result<(&'a mut Input<'de>, TypeName), Error> {
-        if self.shape == shape { Ok((self.from, self.of)) } else { Err(self.wrong_shape(shape)) }
+    fn with_tag(self, tag: u8) -> Result<(&'a mut Input<'de>, TypeName<'de>), Error> {
+        let of = TypeName { name: self.of, variant: self.variant };
+        if self.tag == tag { Ok((self.from, of)) } else { Err(wrong_shape(of, self.tag, tag)) }
     }
+}
 
-    #[cold]
-    fn wrong_shape(&self, asked: u64) -> Error {
-        let holding = |shape| match shape {
-            shape::UNIT => "nothing",
-            shape::VALUE => "one value",
-            _ => "several values",
-        };
-        Error::new(format_args!(
-            "{} writes {} and reads {} (`serde(skip_serializing)` or `skip_deserializing`): remove the attribute, use \
-             `serde(skip)`, or send another type",
-            self.of,
-            holding(self.shape),
-            holding(asked)
-        ))
-    }
+#[cold]
+fn wrong_shape(of: TypeName, written: u8, asked: u8) -> Error {
+    let holding = |tag| match tag {
+        tag::UNIT_VARIANT => "nothing",
+        tag::VALUE_VARIANT => "one value",
+        _ => "several values",
+    };
+    Error::new(format_args!(
+        "{of} writes {} and reads {} (`serde(skip_serializing)` or `skip_deserializing`): remove the attribute, use \
+         `serde(skip)`, or send another type",
+        holding(written),
+        holding(asked)
+    ))
 }
 
 impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
@@ -119,24 +118,24 @@ impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
 
     #[inline]
     fn unit_variant(self) -> Result<(), Error> {
-        self.of_shape(shape::UNIT).map(drop)
+        self.with_tag(tag::UNIT_VARIANT).map(drop)
     }
 
     #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        let (from, _) = self.of_shape(shape::VALUE)?;
-        seed.deserialize(ValueReader(from))
+        let (from, _) = self.with_tag(tag::VALUE_VARIANT)?;
+        seed.deserialize(ValueReader::new(from))
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
+        let (from, of) = self.with_tag(tag::PARTS_VARIANT)?;
         from.tuple(of, len, visitor)
     }
 
-    #[inline(always)]
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.of_shape(shape::PARTS)?;
+        let (from, of) = self.with_tag(tag::PARTS_VARIANT)?;
         from.fields(of, fields, visitor)
     }
 }

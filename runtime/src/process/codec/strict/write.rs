@@ -1,113 +1,132 @@
-//! The writing half of the strict codec: postcard's serializer, with the number of parts before each sequence, tuple,
-//! struct and map.
+//! The writing half of the strict codec.
 
-use std::fmt;
+#![allow(clippy::unnecessary_wraps, reason = "the methods of a serializer return a `Result`")]
 
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
     SerializeTupleVariant, Serializer,
 };
 
-use super::{BITS, Error, MORE, NameHash, StackLimit, TypeName, kind, shape};
+use super::names::WrittenNames;
+use super::{Error, StackLimit, tag};
 
 /// Appends a value to `bytes`.
 #[inline]
 pub(in crate::process) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(ValueWriter(&mut Postcard { output: VecFlavor { bytes, stack: StackLimit::UNKNOWN } }))
+    value.serialize(&mut Output { bytes, names: WrittenNames::default(), stack: StackLimit::UNKNOWN })
 }
 
-type Postcard<'b> = postcard::Serializer<VecFlavor<'b>>;
-
-/// Byte strings up to this length are copied byte by byte. A number of 64 bits has at most 10 bytes.
-const MAX_INLINE_COPY: usize = 10;
-
-/// The output of postcard's serializer: a growing vector, and the stack limit of nested values.
-struct VecFlavor<'a> {
-    bytes: &'a mut Vec<u8>,
+/// A message that is being written.
+struct Output<'b> {
+    bytes: &'b mut Vec<u8>,
+    names: WrittenNames,
     stack: StackLimit,
 }
 
-impl Flavor for VecFlavor<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.bytes.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > MAX_INLINE_COPY {
-            self.bytes.extend_from_slice(bytes);
-            return Ok(());
-        }
-        // Most writes are numbers of one or a few bytes, for which a call of `memcpy` takes longer than this loop.
-        self.bytes.reserve(MAX_INLINE_COPY);
-        bytes.iter().for_each(|byte| self.bytes.push(*byte));
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
+/// A length or a count: seven bits a byte, the lowest first.
+fn length_bytes(mut length: usize) -> impl Iterator<Item = u8> {
+    let mut more = true;
+    std::iter::from_fn(move || {
+        more.then(|| {
+            let low = length.to_le_bytes()[0] & 0x7f;
+            length >>= 7;
+            more = length > 0;
+            if more { low | 0x80 } else { low }
+        })
+    })
 }
 
-struct ValueWriter<'a, 'b>(&'a mut Postcard<'b>);
+impl<'b> Output<'b> {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
 
-impl<'a, 'b> ValueWriter<'a, 'b> {
+    #[inline]
+    fn length(&mut self, length: usize) {
+        if length < 0x80 { self.push(length.to_le_bytes()[0]) } else { self.bytes.extend(length_bytes(length)) }
+    }
+
+    /// Writes a tag and `N` bytes.
+    #[inline]
+    fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Error> {
+        self.push(tag);
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// Writes an integer of `N` bytes whose highest set bit has the number `bits`: its lower 1, 2, 4, 8 or 16 bytes.
+    #[inline]
+    fn integer<const N: usize>(&mut self, tag: u8, bytes: [u8; N], bits: u32) -> Result<(), Error> {
+        let used = bits.div_ceil(8).next_power_of_two();
+        self.fixed(tag + used.trailing_zeros().to_le_bytes()[0], bytes)?;
+        self.bytes.truncate(self.bytes.len() - (N - used as usize));
+        Ok(())
+    }
+
+    #[inline]
+    fn block(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Error> {
+        self.push(tag);
+        self.length(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
     /// Checks that the stack has room for nested values.
     #[inline]
     fn enter_nested(&mut self) -> Result<(), Error> {
-        self.0.output.stack.enter_nested("writes")
+        self.stack.enter_nested("writes", 0)
     }
 
-    /// Writes a number and the `bits` below it. Most numbers are constants below 32, which take one byte.
     #[inline]
-    fn word(&mut self, number: u64, bits: u64) -> Result<(), Error> {
-        let word = number << BITS | bits;
-        match u8::try_from(word) {
-            Ok(byte) if byte < MORE => self.0.output.try_push(byte)?,
-            _ => self.long(word)?,
+    fn name(&mut self, name: &'static str) {
+        let (number, is_new) = self.names.number(name);
+        self.push(number);
+        if is_new {
+            self.length(name.len());
+            self.bytes.extend_from_slice(name.as_bytes());
         }
-        Ok(())
-    }
-
-    #[cold]
-    fn long(&mut self, word: u64) -> postcard::Result<()> {
-        (&mut *self.0).serialize_u64(word)
     }
 
     #[inline]
-    fn parts(mut self, kind: u64, len: usize, of: TypeName) -> Result<PartsWriter<'a, 'b>, Error> {
+    fn variant(&mut self, tag: u8, index: u32, name: &'static str) -> Result<(), Error> {
         self.enter_nested()?;
-        self.word(len as u64, kind)?;
-        Ok(PartsWriter { to: self.0, of, left: len, names: NameHash::NONE })
+        self.push(tag);
+        self.length(index as usize);
+        self.name(name);
+        Ok(())
     }
 
+    /// Begins parts. A count that is not known now, or is wrong, is corrected when they end.
     #[inline]
-    fn variant(&mut self, index: u32, shape: u64, name: &'static str) -> Result<(), Error> {
-        self.word(index.into(), shape)?;
-        self.0.output.try_extend(&NameHash::NONE.and(name).bytes())?;
-        Ok(())
+    fn parts<'a>(&'a mut self, tag: u8, announced: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.enter_nested()?;
+        let tag_at = self.bytes.len();
+        self.push(tag);
+        self.length(announced);
+        Ok(PartsWriter { to: self, tag_at, announced, count: 0 })
     }
 }
 
-/// Forwards values without parts to postcard.
-macro_rules! plain {
-    ($($method:ident $type:ty)*) => {
+macro_rules! integers {
+    ($($method:ident $type:ident $tag:ident, $signed:ident $signed_type:ident $signed_tag:ident)*) => {
         $(
             #[inline]
             fn $method(self, value: $type) -> Result<(), Error> {
-                Ok(self.0.$method(value)?)
+                self.integer(tag::$tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
+            }
+
+            #[inline]
+            fn $signed(self, value: $signed_type) -> Result<(), Error> {
+                let value = (value << 1 ^ value >> ($type::BITS - 1)).cast_unsigned();
+                self.integer(tag::$signed_tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
             }
         )*
     };
 }
 
-impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
+impl<'a, 'b> Serializer for &'a mut Output<'b> {
     type Ok = ();
     type Error = Error;
     type SerializeSeq = PartsWriter<'a, 'b>;
@@ -123,33 +142,63 @@ impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
         false
     }
 
-    plain! {
-        serialize_bool bool
-        serialize_i8 i8 serialize_i16 i16 serialize_i32 i32 serialize_i64 i64 serialize_i128 i128
-        serialize_u8 u8 serialize_u16 u16 serialize_u32 u32 serialize_u64 u64 serialize_u128 u128
-        serialize_f32 f32 serialize_f64 f64
-        serialize_char char serialize_str &str serialize_bytes &[u8] serialize_unit_struct &'static str
+    integers! {
+        serialize_u8 u8 U8, serialize_i8 i8 I8
+        serialize_u16 u16 U16, serialize_i16 i16 I16
+        serialize_u32 u32 U32, serialize_i32 i32 I32
+        serialize_u64 u64 U64, serialize_i64 i64 I64
+        serialize_u128 u128 U128, serialize_i128 i128 I128
     }
 
     #[inline]
-    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        Ok(self.0.collect_str(value)?)
+    fn serialize_bool(self, value: bool) -> Result<(), Error> {
+        self.fixed(if value { tag::TRUE } else { tag::FALSE }, [])
+    }
+
+    #[inline]
+    fn serialize_f32(self, value: f32) -> Result<(), Error> {
+        self.fixed(tag::F32, value.to_bits().to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result<(), Error> {
+        self.fixed(tag::F64, value.to_bits().to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_char(self, value: char) -> Result<(), Error> {
+        self.fixed(tag::CHAR, u32::from(value).to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Error> {
+        self.block(tag::STR, value.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
+        self.block(tag::BYTES, value)
     }
 
     #[inline]
     fn serialize_unit(self) -> Result<(), Error> {
-        Ok(self.0.serialize_unit()?)
+        self.fixed(tag::UNIT, [])
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
     }
 
     #[inline]
     fn serialize_none(self) -> Result<(), Error> {
-        Ok(self.0.serialize_none()?)
+        self.fixed(tag::NONE, [])
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<(), Error> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
         self.enter_nested()?;
-        (&mut *self.0).serialize_u8(1)?;
+        self.push(tag::SOME);
         value.serialize(self)
     }
 
@@ -159,120 +208,116 @@ impl<'a, 'b> Serializer for ValueWriter<'a, 'b> {
     }
 
     #[inline]
-    fn serialize_unit_variant(mut self, _: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
-        self.variant(index, shape::UNIT, variant)
+    fn serialize_unit_variant(self, _: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
+        self.variant(tag::UNIT_VARIANT, index, variant)
     }
 
     #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        mut self,
+        self,
         _: &'static str,
         index: u32,
         variant: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.enter_nested()?;
-        self.variant(index, shape::VALUE, variant)?;
+        self.variant(tag::VALUE_VARIANT, index, variant)?;
         value.serialize(self)
     }
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
-        let len = len.ok_or_else(|| Error::new("one of its sequences does not know its length"))?;
-        self.parts(kind::ITEMS, len, TypeName::NAMELESS)
+        self.parts(tag::ITEMS, len.unwrap_or(0))
     }
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(kind::ITEMS, len, TypeName::NAMELESS)
+        self.parts(tag::ITEMS, len)
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(kind::ITEMS, len, TypeName::a(name))
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.parts(tag::ITEMS, len)
     }
 
     #[inline]
     fn serialize_tuple_variant(
-        mut self,
-        name: &'static str,
+        self,
+        _: &'static str,
         index: u32,
         variant: &'static str,
         len: usize,
     ) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.variant(index, shape::PARTS, variant)?;
-        self.parts(kind::ITEMS, len, TypeName { name, variant })
+        self.variant(tag::PARTS_VARIANT, index, variant)?;
+        self.parts(tag::ITEMS, len)
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
-        let len =
-            len.ok_or_else(|| Error::new("one of its maps does not know its length, as with `serde(flatten)`"))?;
-        self.parts(kind::ENTRIES, len, TypeName::NAMELESS)
+        self.parts(tag::ENTRIES, len.unwrap_or(0))
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(kind::FIELDS, len, TypeName::a(name))
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+        self.parts(tag::FIELDS, len)
     }
 
     #[inline]
     fn serialize_struct_variant(
-        mut self,
-        name: &'static str,
+        self,
+        _: &'static str,
         index: u32,
         variant: &'static str,
         len: usize,
     ) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.variant(index, shape::PARTS, variant)?;
-        self.parts(kind::FIELDS, len, TypeName { name, variant })
+        self.variant(tag::PARTS_VARIANT, index, variant)?;
+        self.parts(tag::FIELDS, len)
     }
 }
 
 /// Writes the parts of a value, and counts them.
 struct PartsWriter<'a, 'b> {
-    to: &'a mut Postcard<'b>,
-    of: TypeName,
-    left: usize,
-    names: NameHash,
+    to: &'a mut Output<'b>,
+    /// The place of the tag; the count follows it.
+    tag_at: usize,
+    announced: usize,
+    count: usize,
 }
 
 impl PartsWriter<'_, '_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.left = self.left.wrapping_sub(1);
-        value.serialize(ValueWriter(self.to))
+        self.count += 1;
+        value.serialize(&mut *self.to)
     }
 
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.names = self.names.and(name);
+        self.to.name(name);
         self.part(value)
+    }
+
+    /// Writes that a field is left out, so that the reader can tell it from one that is never written.
+    #[cold]
+    fn left_out(&mut self, name: &'static str) {
+        self.to.bytes[self.tag_at] = tag::SOME_FIELDS;
+        self.count += 1;
+        self.to.name(name);
+        self.to.push(tag::SKIPPED);
     }
 
     #[inline]
     fn finish(self) -> Result<(), Error> {
-        if self.left == 0 { Ok(()) } else { Err(self.miscounted()) }
-    }
-
-    #[inline]
-    fn finish_fields(self) -> Result<(), Error> {
-        self.to.output.try_push(self.names.byte())?;
-        self.finish()
+        if self.count != self.announced {
+            self.correct();
+        }
+        Ok(())
     }
 
     #[cold]
-    fn miscounted(&self) -> Error {
-        Error::new(format_args!("{} announces another number of parts than it writes", self.of))
-    }
-
-    #[cold]
-    fn left_out(&self, field: &str) -> Error {
-        Error::new(format_args!(
-            "{} leaves its field `{field}` out (`serde(skip_serializing_if)`), but would read it: remove the \
-             attribute, use `serde(skip)`, or send another type",
-            self.of
-        ))
+    fn correct(self) {
+        let start = self.tag_at + 1;
+        let end = start + length_bytes(self.announced).count();
+        self.to.bytes.splice(start..end, length_bytes(self.count));
     }
 }
 
@@ -315,7 +360,7 @@ impl SerializeMap for PartsWriter<'_, '_> {
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(ValueWriter(self.to))
+        value.serialize(&mut *self.to)
     }
 
     #[inline]
@@ -343,12 +388,13 @@ macro_rules! fields {
 
                 #[inline]
                 fn skip_field(&mut self, name: &'static str) -> Result<(), Error> {
-                    Err(self.left_out(name))
+                    self.left_out(name);
+                    Ok(())
                 }
 
                 #[inline]
                 fn end(self) -> Result<(), Error> {
-                    self.finish_fields()
+                    self.finish()
                 }
             }
         )*
