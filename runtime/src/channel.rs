@@ -130,7 +130,7 @@ impl From<CodecError> for ChannelError {
 
 /// Blocks until the other side acts, or the deadline; a worker thread releases its permit meanwhile.
 #[track_caller]
-fn waiting<T>(deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
+pub(crate) fn waiting<T>(deadline: Option<Instant>, wait: impl FnOnce() -> T) -> T {
     let wait = || block_in_place::wait_on_channel(wait);
     match deadline {
         Some(deadline) => pool::blocking_section_until(deadline, wait),

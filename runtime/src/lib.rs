@@ -92,6 +92,8 @@ mod map;
 mod pool;
 #[cfg(feature = "process")]
 mod process;
+#[cfg(feature = "process")]
+pub mod shared;
 mod sys;
 mod task;
 

@@ -85,6 +85,16 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Takes the shared memory that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
+    pub(crate) fn memory(&mut self) -> Result<OwnedFd, CodecError> {
+        match self.attachments.next() {
+            Some(ReceivedAttachment::Descriptor(descriptor)) => {
+                descriptor.into_memory().ok_or_else(|| CodecError::new("an open file is no shared memory"))
+            }
+            _ => Err(CodecError::new("an open file is missing")),
+        }
+    }
+
     /// Reads the next part of a message, which [`begin_part`](super::begin_part) began. `unread` is the error if `read`
     /// leaves some of it.
     #[inline]

@@ -15,13 +15,22 @@ use crate::process::role::is_worker_process;
 pub(crate) struct ForeignFd(ManuallyDrop<OwnedFd>);
 
 impl ForeignFd {
-    pub(in crate::process) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(ManuallyDrop::new(fd))
     }
 
     /// The descriptor, if it is a channel end.
     pub(in crate::process) fn into_channel_socket(self) -> Option<OwnedFd> {
-        if !super::is_channel_socket(&self) {
+        self.into_if(super::is_channel_socket)
+    }
+
+    /// The descriptor, if it is memory.
+    pub(in crate::process) fn into_memory(self) -> Option<OwnedFd> {
+        self.into_if(super::is_memory)
+    }
+
+    fn into_if(self, is: fn(&OwnedFd) -> bool) -> Option<OwnedFd> {
+        if !is(&self) {
             return None;
         }
         let mut this = ManuallyDrop::new(self);

@@ -141,6 +141,22 @@ pub(crate) fn create_memory(_: usize) -> io::Result<OwnedFd> {
     Err(refused())
 }
 
+pub(crate) fn create_whole_memory(_: usize) -> io::Result<OwnedFd> {
+    Err(refused())
+}
+
+pub(crate) fn open_again(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    match fd.0 {}
+}
+
+pub(crate) fn try_lock_file(fd: &OwnedFd) -> io::Result<bool> {
+    match fd.0 {}
+}
+
+pub(crate) fn unlock_file(fd: &OwnedFd) {
+    match fd.0 {}
+}
+
 pub(crate) fn create_sealed_memory(_: &[u8]) -> io::Result<OwnedFd> {
     Err(refused())
 }

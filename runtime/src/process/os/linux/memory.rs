@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
@@ -17,6 +17,39 @@ const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(Sea
 /// with its last descriptor and mapping.
 pub(crate) fn create_memory(len: usize) -> io::Result<OwnedFd> {
     sealed_memory(len).map_err(|error| RefusedOperation::error(Operation::Memory, error))
+}
+
+/// As [`create_memory`], with all of its pages, so that the kernel has memory for every access.
+pub(crate) fn create_whole_memory(len: usize) -> io::Result<OwnedFd> {
+    let whole = || {
+        let fd = new_memory(len)?;
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, len as u64))?;
+        rustix::fs::fcntl_add_seals(&fd, FIXED_SIZE)?;
+        Ok(fd)
+    };
+    whole().map_err(|error| RefusedOperation::error(Operation::Memory, error))
+}
+
+/// Opens memory once more, because locks on a file belong to who opened it.
+pub(crate) fn open_again(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let opened = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    opened.map_err(|error| RefusedOperation::error(Operation::Duplicate, error.into()))
+}
+
+/// Locks a file against all others who opened it; `false` if one of them has locked it. The kernel releases the lock
+/// with the last descriptor.
+pub(crate) fn try_lock_file(fd: &OwnedFd) -> io::Result<bool> {
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn unlock_file(fd: &OwnedFd) {
+    // It cannot fail for an open file.
+    let _ = rustix::fs::flock(fd, FlockOperation::Unlock);
 }
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {

@@ -1,0 +1,201 @@
+//! What threads and worker processes share: counters, flags, locked values and bytes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use fanfold::shared::{Bytes, Counter, Flag, LockError, Mutex};
+use fanfold::{Pool, TaskError, parallel};
+
+fanfold::process_tests!();
+
+/// Long enough for anything that should happen.
+const LONG: Duration = Duration::from_secs(60);
+
+static TWO: Pool = Pool::process("shared").threads(2);
+
+#[parallel(kind = "process", pool = TWO)]
+fn count(counter: Counter, times: i64) -> i64 {
+    (0..times).map(|_| counter.add(1)).last().unwrap_or(0)
+}
+
+#[test]
+fn processes_and_threads_count_together() {
+    let counter = Counter::new(-5);
+    let tasks = [count::submit(counter.clone(), 10_000), count::submit(counter.clone(), 10_000)];
+    (0..1_000).for_each(|_| {
+        counter.add(2);
+    });
+    tasks.into_iter().for_each(|task| assert!(task.join().expect("it counts") <= 22_000));
+    assert_eq!(counter.get(), 21_995);
+    let items: Vec<(Counter, i64)> = (0..100).map(|_| (counter.clone(), 1)).collect();
+    assert_eq!(count::map(items).collect::<Vec<_>>().len(), 100);
+    assert_eq!(counter.get(), 22_095);
+    assert_eq!(counter.compare_exchange(1, 2), Err(22_095));
+    assert_eq!(counter.compare_exchange(22_095, i64::MAX), Ok(22_095));
+    assert_eq!(counter.add(1), i64::MIN);
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn answer(asked: Flag, answered: Flag) -> bool {
+    let in_time = asked.wait_timeout(LONG);
+    answered.set();
+    in_time
+}
+
+#[test]
+fn a_flag_wakes_those_who_wait_in_other_processes() {
+    let (asked, answered) = (Flag::new(), Flag::new());
+    assert!(!answered.wait_timeout(Duration::ZERO));
+    let task = answer::submit(asked.clone(), answered.clone());
+    assert!(!answered.wait_timeout(Duration::from_millis(20)), "nobody asked");
+    asked.set();
+    answered.wait();
+    assert!(task.join().expect("it waits"));
+    answered.clear();
+    assert!(!answered.is_set() && asked.is_set());
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn push(list: Mutex<Vec<u32>>, from: u32, to: u32) -> Result<(), LockError> {
+    for n in from..to {
+        list.lock()?.push(n);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_locked_value_is_changed_by_one_at_a_time() {
+    let list = Mutex::new(Vec::new());
+    let tasks = [push::submit(list.clone(), 0, 500), push::submit(list.clone(), 500, 1_000)];
+    std::thread::scope(|scope| {
+        for thread in 2..4 {
+            let list = &list;
+            scope.spawn(move || {
+                (0..500).for_each(|n| list.lock().expect("it is released").push(500 * thread + n));
+            });
+        }
+    });
+    for task in tasks {
+        assert_eq!(task.join().expect("it ends"), Ok(()));
+    }
+    let mut all = list.lock().expect("it is released").clone();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..2_000));
+}
+
+#[parallel(kind = "process", pool = TWO, timeout = "300ms")]
+fn hold(list: Mutex<Vec<u32>>, held: Flag, aborts: bool) -> Result<(), TaskError> {
+    let mut guard = list.lock().expect("nobody holds it");
+    guard.push(7);
+    held.set();
+    if aborts {
+        std::process::abort()
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_holder_that_ends_poisons_the_lock_and_leaves_the_value_before() {
+    for aborts in [true, false] {
+        let (list, held) = (Mutex::new(vec![1, 2]), Flag::new());
+        let task = hold::submit(list.clone(), held.clone(), aborts);
+        assert!(held.wait_timeout(LONG));
+        // Released by the death of its holder: by the abort, or by the time limit of the call.
+        assert_eq!(list.lock_timeout(LONG).map(drop), Err(LockError::Poisoned));
+        assert!(task.join().and_then(|result| result).is_err());
+        assert_eq!(list.lock().map(drop), Err(LockError::Poisoned), "it stays so");
+        list.clear_poison().expect("nobody holds it");
+        assert_eq!(*list.lock().expect("it was cleared"), [1, 2]);
+    }
+}
+
+#[test]
+fn a_panic_of_a_holder_poisons_the_lock() {
+    let text = Mutex::new("before".to_owned());
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        let mut guard = text.lock().expect("nobody holds it");
+        guard.push_str("after");
+        panic!("while it is held");
+    }));
+    assert!(panics.is_err());
+    assert_eq!(text.lock().map(drop), Err(LockError::Poisoned));
+    text.clear_poison().expect("nobody holds it");
+    assert_eq!(*text.lock().expect("it was cleared"), "before");
+}
+
+#[test]
+fn waiting_for_a_lock_ends_with_its_limit() {
+    let number = Mutex::new(1_u8);
+    let guard = number.lock().expect("nobody holds it");
+    let started = Instant::now();
+    assert_eq!(number.clone().lock_timeout(Duration::from_millis(50)).map(drop), Err(LockError::TimedOut));
+    assert!(started.elapsed() >= Duration::from_millis(50));
+    assert_eq!(number.lock_timeout(Duration::ZERO).map(drop), Err(LockError::TimedOut));
+    drop(guard);
+    assert_eq!(*number.lock().expect("it was released"), 1);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_and_the_one_before_stays() {
+    let text = Mutex::with_capacity(String::new(), 100);
+    text.lock().expect("nobody holds it").push_str("short");
+    let panic = catch_unwind(AssertUnwindSafe(|| text.lock().expect("nobody holds it").push_str(&"x".repeat(200))));
+    let panic = panic.expect_err("it takes more");
+    assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("Mutex::with_capacity")), "{panic:?}");
+    assert_eq!(text.lock().map(drop), Err(LockError::Poisoned));
+    text.clear_poison().expect("nobody holds it");
+    assert_eq!(*text.lock().expect("it was cleared"), "short");
+    assert!(catch_unwind(|| Mutex::with_capacity("x".repeat(101), 50)).is_err());
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn fill(bytes: Bytes, offset: usize, len: usize, value: u8) -> usize {
+    bytes.write(offset, &vec![value; len]);
+    bytes.len()
+}
+
+#[test]
+fn processes_write_to_parts_of_shared_bytes() {
+    let bytes = Bytes::new(100_003).expect("there is memory");
+    let mut expected = vec![0; 100_003];
+    // Parts of all alignments and lengths around a word, and a long one.
+    for (offset, len, value) in [(1, 2, 1), (5, 9, 2), (16, 8, 3), (31, 17, 4), (60, 0, 5), (77, 99_926, 6)] {
+        assert_eq!(fill(bytes.clone(), offset, len, value), 100_003);
+        expected[offset..offset + len].fill(value);
+        assert!(bytes.to_vec() == expected, "{offset}, {len}");
+        let mut part = vec![9; len + 3];
+        bytes.read(offset - 1, &mut part[..len + 1]);
+        assert_eq!((&part[..=len], part[len + 1]), (&expected[offset - 1..offset + len], 9));
+    }
+    assert!(catch_unwind(|| bytes.write(100_000, &[1; 4])).is_err());
+    assert!(catch_unwind(|| bytes.read(usize::MAX, &mut [0; 4])).is_err());
+    assert!(Bytes::new(0).expect("only a header").is_empty());
+    assert!(Bytes::new(usize::MAX).is_err());
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn make(several: Vec<Counter>, none: Option<Flag>) -> Result<(Option<i64>, bool), TaskError> {
+    Ok((several.iter().map(Counter::get).max(), none.is_none()))
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn new_counter(value: i64) -> Counter {
+    Counter::new(value)
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn new_bytes() -> Result<Bytes, TaskError> {
+    Ok(Bytes::new(1 << 20).expect("there is memory"))
+}
+
+#[test]
+fn handles_cross_in_containers_and_as_results() {
+    let several = vec![Counter::new(1), Counter::new(9), Counter::new(3)];
+    assert_eq!(make(several, None).expect("it runs"), (Some(9), true));
+    let made = new_counter(5);
+    assert_eq!(count(made.clone(), 2), 7);
+    assert_eq!(made.get(), 7);
+    assert_eq!(new_bytes().expect("it runs").to_vec(), vec![0; 1 << 20]);
+}
