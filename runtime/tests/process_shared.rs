@@ -9,13 +9,13 @@ use fanfold::{Pool, TaskError, parallel};
 fanfold::process_tests!();
 
 /// Long enough for anything that should happen.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 static TWO: Pool = Pool::process("shared").threads(2);
 
 #[parallel(kind = "process", pool = TWO)]
 fn count(counter: Counter, times: i64) -> i64 {
-    (0..times).map(|_| counter.add(1)).last().unwrap_or(0)
+    (0..times).fold(0, |_, _| counter.add(1))
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn processes_write_to_parts_of_shared_bytes() {
         expected[offset..offset + len].fill(value);
         assert!(bytes.to_vec() == expected, "{offset}, {len}");
         let mut part = vec![9; len + 3];
-        bytes.read(offset - 1, &mut part[..len + 1]);
+        bytes.read(offset - 1, &mut part[..=len]);
         assert_eq!((&part[..=len], part[len + 1]), (&expected[offset - 1..offset + len], 9));
     }
     assert!(catch_unwind(|| bytes.write(100_000, &[1; 4])).is_err());

@@ -36,7 +36,7 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
     let body = quote! {
         #[allow(unused_imports)]
         use #private::{
-            HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _, MustBeSerde as _,
+            HasLocalState as _, HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _, MustBeSerde as _,
         };
         #mention
         #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries
@@ -79,7 +79,7 @@ fn codec(private: &syn::Path, ty: &Type) -> TokenStream {
         {
             let whole = &#private::Dispatch::<#ty>::new();
             let (value, error) = ((&whole).value(), (&whole).error());
-            (&whole).whole((&&value).way(), (&&error).way())
+            (&whole).whole((&&&value).way(), (&&&error).way())
         }
     }
 }

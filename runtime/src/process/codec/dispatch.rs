@@ -8,11 +8,12 @@
 //! ```text
 //! let whole = &Dispatch::<Type>::new();
 //! let (value, error) = ((&whole).value(), (&whole).error());
-//! (&whole).whole((&&value).way(), (&&error).way())
+//! (&whole).whole((&&&value).way(), (&&&error).way())
 //! ```
 
 use std::marker::PhantomData;
 
+use super::local_state::{CrossesAsOne, LocalState};
 use super::{Direct, Sides, Whole, Wire};
 use crate::error::TaskError;
 
@@ -25,6 +26,24 @@ impl<T> Dispatch<T> {
     #[allow(clippy::new_without_default, reason = "a type is always named")]
     pub const fn new() -> Self {
         Self(PhantomData)
+    }
+}
+
+/// Implemented for pointers to state that threads share, of which another process would get a copy; preferred to
+/// [`HasOwnWay`], and refused.
+pub trait HasLocalState<T> {
+    /// No codec: nothing implements the bound.
+    fn way(&self) -> Whole<T>
+    where
+        T: CrossesAsOne;
+}
+
+impl<T: LocalState> HasLocalState<T> for &&Dispatch<T> {
+    fn way(&self) -> Whole<T>
+    where
+        T: CrossesAsOne,
+    {
+        Whole::by_serde()
     }
 }
 

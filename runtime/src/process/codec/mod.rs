@@ -18,6 +18,7 @@ mod encoder;
 mod errors;
 #[cfg(feature = "polars")]
 mod frames;
+pub(crate) mod local_state;
 mod strict;
 
 use std::fmt;
