@@ -1,9 +1,14 @@
 //! [`channel`]: a bounded channel between functions on threads and in processes.
+//!
+//! Values go through a socket, which the kernel bounds by bytes. A capacity is a second socket: it holds a message for
+//! each free place, which a sender takes and a receiver gives back. So whoever waits for a place waits as for a value,
+//! and notices when the other side closes.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -14,7 +19,7 @@ use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, 
 ///
 /// Both ends can be cloned, moved to threads, and passed to functions of any kind, also `kind = "process"`. Values are
 /// sent as bytes, so their types implement serde's traits. The channel is bounded: it holds some hundred small values,
-/// or about 200 kB; a sender waits while it is full.
+/// or about 200 kB; a sender waits while it is full. [`channel_bounded`] holds fewer.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
 /// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
@@ -63,19 +68,78 @@ use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, 
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
     let (send, receive) = ChannelSocket::pair()
         .unwrap_or_else(|error| panic!("no socket for a channel: {error} (RLIMIT_NOFILE reached?)"));
-    (Sender { end: send, values: PhantomData }, Receiver { end: receive, values: PhantomData })
+    (Sender::of(send, None), Receiver::of(receive, None))
+}
+
+/// The largest capacity: so many messages without contents fit a socket.
+const MAX_CAPACITY: usize = 200;
+
+/// Makes a [`channel`] that holds up to `capacity` values, which were sent and are not received: a sender waits while
+/// there are so many.
+///
+/// The channel holds fewer large values, as any channel: about 200 kB. A capacity above 200 is one of 200. A sender
+/// whose process is killed within [`send`](Sender::send) may take a place with it.
+///
+/// # Panics
+///
+/// If `capacity` is 0, and as [`channel`].
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{ChannelError, channel_bounded};
+///
+/// let (sender, receiver) = channel_bounded(2);
+/// let sends = std::thread::spawn(move || (0..100).try_for_each(|n| sender.send(n)));
+/// // The sender is at most two values ahead.
+/// assert_eq!(receiver.iter().take(10).sum::<u32>(), 45);
+/// receiver.close();
+/// assert_eq!(sends.join().unwrap(), Err(ChannelError::Closed));
+/// ```
+#[doc(alias = "sync_channel")]
+#[must_use]
+pub fn channel_bounded<T: Wire>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(capacity > 0, "the capacity of a channel must be at least 1");
+    let (mut sender, mut receiver) = channel();
+    let (free, places) = ChannelSocket::pair()
+        .unwrap_or_else(|error| panic!("no socket for a channel: {error} (RLIMIT_NOFILE reached?)"));
+    (0..capacity.min(MAX_CAPACITY)).for_each(|_| free.send_token());
+    (sender.places, receiver.places) = (Some(places), Some(free));
+    (sender, receiver)
 }
 
 /// The sending side of a [`channel`].
 pub struct Sender<T> {
     end: ChannelSocket,
+    /// With a capacity: a message for each free place.
+    places: Option<ChannelSocket>,
+    /// The places that this handle took and did not use, because a [`send_async`](Self::send_async) was dropped.
+    spare: AtomicUsize,
     values: PhantomData<fn(T)>,
 }
 
 /// The receiving side of a [`channel`].
 pub struct Receiver<T> {
     end: ChannelSocket,
+    /// With a capacity: where a message goes for each place that gets free.
+    places: Option<ChannelSocket>,
     values: PhantomData<fn() -> T>,
+}
+
+/// A place for a value, which was taken and is not used yet.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Place<'_> {
+    /// The value has gone to its place.
+    fn used(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Why nothing was sent or received.
@@ -154,11 +218,50 @@ impl<T: Wire> Sender<T> {
     pub fn send(&self, value: T) -> Result<(), ChannelError> {
         let mut bytes = Vec::new();
         write_value(&value, &mut bytes)?;
+        let place = match self.take_place(false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting(None, || self.take_place(true)),
+            taken => taken,
+        };
+        let place = place?;
         match self.end.send(&bytes, false) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done.map_err(Into::into),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting(None, || self.end.send(&bytes, true))?,
+            done => done?,
         }
-        Ok(waiting(None, || self.end.send(&bytes, true))?)
+        place.used();
+        Ok(())
+    }
+
+    /// Takes a place for a value. Without a capacity there always is one.
+    fn take_place(&self, wait: bool) -> io::Result<Place<'_>> {
+        if let Some(places) = &self.places {
+            let spare = self.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
+            if spare.is_err() && !places.receive_token(wait)? {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
+        Ok(Place(&self.spare))
+    }
+
+    /// Closes the channel for all of its senders and receivers, in all processes: receivers get the values that were
+    /// sent, and [`ChannelError::Closed`] after them; whoever sends gets that error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::ChannelError;
+    ///
+    /// let (sender, receiver) = fanfold::channel();
+    /// let same = sender.clone();
+    /// sender.send(1)?;
+    /// sender.close();
+    /// assert_eq!(same.send(2), Err(ChannelError::Closed));
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert_eq!(receiver.recv(), Err(ChannelError::Closed));
+    /// # Ok::<(), ChannelError>(())
+    /// ```
+    pub fn close(&self) {
+        self.end.close();
+        self.places.iter().for_each(ChannelSocket::close);
     }
 
     /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it
@@ -183,18 +286,32 @@ impl<T: Wire> Sender<T> {
         drop(value);
         async move {
             written?;
-            let mut _watched = None;
-            poll_fn(|context| match self.end.send(&bytes, false) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // The channel was full just before. A receive after that wakes the task.
-                    _watched = None;
-                    match self.end.watch(true, context.waker()) {
-                        Ok(watched) => _watched = Some(watched),
-                        Err(error) => return Poll::Ready(Err(error.into())),
-                    }
-                    Poll::Pending
+            let mut watched = None;
+            let mut place = None;
+            poll_fn(|context| {
+                // The socket that refuses is the one to wait for. A receive after that wakes the task.
+                let (refused, socket) = match place.take().map_or_else(|| self.take_place(false), Ok) {
+                    Ok(taken) => match self.end.send(&bytes, false) {
+                        Ok(()) => {
+                            taken.used();
+                            return Poll::Ready(Ok(()));
+                        }
+                        Err(error) => {
+                            place = Some(taken);
+                            (error, Some((&self.end, true)))
+                        }
+                    },
+                    Err(error) => (error, self.places.as_ref().map(|places| (places, false))),
+                };
+                let Some((socket, to_send)) = socket.filter(|_| refused.kind() == io::ErrorKind::WouldBlock) else {
+                    return Poll::Ready(Err(refused.into()));
+                };
+                watched = None;
+                match socket.watch(to_send, context.waker()) {
+                    Ok(watch) => watched = Some(watch),
+                    Err(error) => return Poll::Ready(Err(error.into())),
                 }
-                done => Poll::Ready(done.map_err(Into::into)),
+                Poll::Pending
             })
             .await
         }
@@ -215,7 +332,7 @@ impl<T: Wire> Receiver<T> {
     pub fn recv(&self) -> Result<T, ChannelError> {
         match self.try_recv()? {
             Some(value) => Ok(value),
-            None => Self::take(waiting(None, || self.end.receive(true))),
+            None => self.take(waiting(None, || self.end.receive(true))),
         }
     }
 
@@ -262,7 +379,7 @@ impl<T: Wire> Receiver<T> {
     pub fn try_recv(&self) -> Result<Option<T>, ChannelError> {
         match self.end.receive(false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            received => Self::take(received).map(Some),
+            received => self.take(received).map(Some),
         }
     }
 
@@ -300,8 +417,16 @@ impl<T: Wire> Receiver<T> {
         })
     }
 
-    fn take(received: io::Result<Option<crate::process::ChannelMessage>>) -> Result<T, ChannelError> {
+    /// Closes the channel for all of its senders and receivers, in all processes: whoever sends gets
+    /// [`ChannelError::Closed`], and so do receivers once they have got the values that were sent.
+    pub fn close(&self) {
+        self.end.close();
+        self.places.iter().for_each(ChannelSocket::close);
+    }
+
+    fn take(&self, received: io::Result<Option<crate::process::ChannelMessage>>) -> Result<T, ChannelError> {
         let message = received?.ok_or(ChannelError::Closed)?;
+        self.places.iter().for_each(ChannelSocket::send_token);
         Ok(read_value(message.bytes())?)
     }
 }
@@ -329,7 +454,13 @@ impl Direct for ChannelError {
 }
 
 macro_rules! end {
-    ($end:ident) => {
+    ($end:ident $(, $spare:ident)?) => {
+        impl<T> $end<T> {
+            fn of(end: ChannelSocket, places: Option<ChannelSocket>) -> Self {
+                Self { end, places, $($spare: AtomicUsize::new(0),)? values: PhantomData }
+            }
+        }
+
         impl<T> Clone for $end<T> {
             /// Another handle to the same end. A value goes to one of several receivers.
             ///
@@ -337,11 +468,12 @@ macro_rules! end {
             ///
             /// At the limit of open files (`RLIMIT_NOFILE`).
             fn clone(&self) -> Self {
-                let end = self.end.try_clone();
-                let end = end.unwrap_or_else(|error| {
-                    panic!("no file descriptor for the clone of a channel's end: {error} (RLIMIT_NOFILE reached?)")
-                });
-                Self { end, values: PhantomData }
+                let clone = |socket: &ChannelSocket| {
+                    socket.try_clone().unwrap_or_else(|error| {
+                        panic!("no file descriptor for the clone of a channel's end: {error} (RLIMIT_NOFILE reached?)")
+                    })
+                };
+                Self::of(clone(&self.end), self.places.as_ref().map(clone))
             }
         }
 
@@ -354,14 +486,15 @@ macro_rules! end {
         /// The other process gets its own handle.
         impl<T> Direct for $end<T> {
             fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-                Direct::write(&self.end, out)
+                Direct::write(&self.end, out)?;
+                Direct::write(&self.places, out)
             }
 
             fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
-                <ChannelSocket as Direct>::read(input).map(|end| Self { end, values: PhantomData })
+                Ok(Self::of(Direct::read(input)?, Direct::read(input)?))
             }
         }
     };
 }
-end!(Sender);
+end!(Sender, spare);
 end!(Receiver);

@@ -100,7 +100,7 @@ mod task;
 #[cfg(feature = "tokio")]
 pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 #[cfg(feature = "process")]
-pub use channel::{ChannelError, Receiver, Sender, channel};
+pub use channel::{ChannelError, Receiver, Sender, channel, channel_bounded};
 pub use chunks::gather::{Gather, GatherError};
 pub use chunks::split::{Split, Zip, zip};
 pub use default_pool::{install, map, submit};

@@ -92,6 +92,24 @@ impl ChannelSocket {
         }
     }
 
+    /// Sends a message without contents. It is lost if the socket is full.
+    pub(crate) fn send_token(&self) {
+        exit_if_forked_worker();
+        let _ = os::send_bytes(self.0.as_fd(), &[&[0]], &[], false);
+    }
+
+    /// Receives a message of [`send_token`](Self::send_token); `false` if the other end is closed.
+    pub(crate) fn receive_token(&self, wait: bool) -> io::Result<bool> {
+        exit_if_forked_worker();
+        Ok(os::receive(self.0.as_fd(), &mut [0], &mut VecDeque::new(), wait)? > 0)
+    }
+
+    /// Closes both ends for all who have them. What was sent can still be received.
+    pub(crate) fn close(&self) {
+        exit_if_forked_worker();
+        os::shut_down(self.0.as_fd());
+    }
+
     /// Waits until there is a message, or space for one; `false` at the deadline.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
         os::wait_for_socket(self.0.as_fd(), to_send, deadline)

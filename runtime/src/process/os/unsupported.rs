@@ -191,6 +191,10 @@ pub(crate) fn has_unread_message(socket: BorrowedFd<'_>) -> bool {
     match socket.0 {}
 }
 
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    match socket.0 {}
+}
+
 pub(crate) fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Err(refused())
 }

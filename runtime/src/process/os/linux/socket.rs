@@ -105,6 +105,12 @@ pub(crate) fn has_unread_message(socket: BorrowedFd<'_>) -> bool {
         .is_ok_and(|seen| seen.bytes > 0 || seen.flags.contains(ReturnFlags::CTRUNC))
 }
 
+/// Closes both directions of a socket, for all of its descriptors in all processes. What waits in it can be received.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    // It fails for a socket whose other end is closed, which needs no more.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
+
 /// A pair of connected sockets that keep message boundaries.
 pub(crate) fn channel_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
