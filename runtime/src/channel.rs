@@ -13,13 +13,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::pool::{self, block_in_place};
-use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, read_value, write_value};
+use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, read_message, wire, write_message};
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
 /// Both ends can be cloned, moved to threads, and passed to functions of any kind, also `kind = "process"`. Values are
-/// sent as bytes, so their types implement serde's traits. The channel is bounded: it holds some hundred small values,
-/// or about 200 kB; a sender waits while it is full. [`channel_bounded`] holds fewer.
+/// sent as bytes, so their types implement serde's traits; ends of channels and [shared values](crate::shared) can be
+/// sent too. The channel is bounded: it holds some hundred small values, or about 200 kB; a sender waits while it is
+/// full. [`channel_bounded`] holds fewer.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
 /// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
@@ -216,15 +217,16 @@ impl<T: Wire> Sender<T> {
     /// If it has to wait on the only thread of a Tokio runtime (feature `tokio`): use [`send_async`](Self::send_async).
     #[allow(clippy::needless_pass_by_value, reason = "as every channel's `send`")]
     pub fn send(&self, value: T) -> Result<(), ChannelError> {
-        let mut bytes = Vec::new();
-        write_value(&value, &mut bytes)?;
+        let (bytes, descriptors) = write_message(&value)?;
         let place = match self.take_place(false) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting(None, || self.take_place(true)),
             taken => taken,
         };
         let place = place?;
-        match self.end.send(&bytes, false) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => waiting(None, || self.end.send(&bytes, true))?,
+        match self.end.send(&bytes, &descriptors, false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                waiting(None, || self.end.send(&bytes, &descriptors, true))?;
+            }
             done => done?,
         }
         place.used();
@@ -281,17 +283,16 @@ impl<T: Wire> Sender<T> {
     /// # });
     /// ```
     pub fn send_async(&self, value: T) -> impl Future<Output = Result<(), ChannelError>> + Send + use<'_, T> {
-        let mut bytes = Vec::new();
-        let written = write_value(&value, &mut bytes);
+        let written = write_message(&value);
         drop(value);
         async move {
-            written?;
+            let (bytes, descriptors) = written?;
             let mut watched = None;
             let mut place = None;
             poll_fn(|context| {
                 // The socket that refuses is the one to wait for. A receive after that wakes the task.
                 let (refused, socket) = match place.take().map_or_else(|| self.take_place(false), Ok) {
-                    Ok(taken) => match self.end.send(&bytes, false) {
+                    Ok(taken) => match self.end.send(&bytes, &descriptors, false) {
                         Ok(()) => {
                             taken.used();
                             return Poll::Ready(Ok(()));
@@ -425,9 +426,10 @@ impl<T: Wire> Receiver<T> {
     }
 
     fn take(&self, received: io::Result<Option<crate::process::ChannelMessage>>) -> Result<T, ChannelError> {
-        let message = received?.ok_or(ChannelError::Closed)?;
+        let mut message = received?.ok_or(ChannelError::Closed)?;
         self.places.iter().for_each(ChannelSocket::send_token);
-        Ok(read_value(message.bytes())?)
+        let descriptors = std::mem::take(&mut message.descriptors);
+        Ok(read_message(message.bytes(), descriptors)?)
     }
 }
 
@@ -494,6 +496,8 @@ macro_rules! end {
                 Ok(Self::of(Direct::read(input)?, Direct::read(input)?))
             }
         }
+
+        wire!($end<T>);
     };
 }
 end!(Sender, spare);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use fanfold::shared::{Bytes, Counter, Flag, LockError, Mutex};
-use fanfold::{Pool, TaskError, parallel};
+use fanfold::{ChannelError, Pool, Receiver, Sender, TaskError, channel, channel_bounded, parallel};
 
 fanfold::process_tests!();
 
@@ -198,4 +198,36 @@ fn handles_cross_in_containers_and_as_results() {
     assert_eq!(count(made.clone(), 2), 7);
     assert_eq!(made.get(), 7);
     assert_eq!(new_bytes().expect("it runs").to_vec(), vec![0; 1 << 20]);
+}
+
+#[parallel(kind = "process", pool = TWO)]
+fn answer_all(counters: Receiver<Counter>, answers: Receiver<Sender<i64>>) -> usize {
+    counters
+        .iter()
+        .zip(answers.iter())
+        .map(|(counter, answer)| answer.send(counter.add(1)))
+        .filter(Result::is_ok)
+        .count()
+}
+
+#[test]
+fn handles_and_ends_of_channels_go_through_channels() {
+    let ((counters, theirs), (answers, answered)) = (channel(), channel());
+    let served = answer_all::submit(theirs, answered);
+    let counter = Counter::new(0);
+    for n in 1..=50 {
+        let (answer, receiver) = channel_bounded(1);
+        counters.send(counter.clone()).expect("it is open");
+        answers.send(answer).expect("it is open");
+        assert_eq!(receiver.recv_timeout(LONG), Ok(n));
+        assert_eq!(receiver.recv_timeout(LONG), Err(ChannelError::Closed));
+    }
+    drop((counters, answers));
+    assert_eq!(served.join().expect("no panic"), 50);
+    let (locks, received) = channel();
+    locks.send(Mutex::new("a".repeat(10_000))).expect("it is open");
+    assert_eq!(received.recv().expect("it was sent").lock().expect("nobody holds it").len(), 10_000);
+    let (bytes, received) = channel();
+    pollster::block_on(bytes.send_async(Bytes::new(3).expect("there is memory"))).expect("it is open");
+    assert_eq!(received.recv().expect("it was sent").len(), 3);
 }

@@ -77,7 +77,9 @@ pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
-pub(crate) use codec::{CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_value, write_value};
+pub(crate) use codec::{
+    CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_message, read_value, wire, write_message, write_value,
+};
 pub(crate) use idle_slots::IdleSlots;
 pub(crate) use limits::WorkerLimits;
 pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};

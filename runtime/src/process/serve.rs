@@ -125,6 +125,7 @@ impl ReplyWriter<'_> {
             bytes: self.scratch,
             attachments: &mut attachments,
             outbox: Some(&mut self.connection.outbox),
+            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
         });
         // `write` runs code of the user, which may fork as well.
         exit_if_forked_worker();
@@ -230,8 +231,12 @@ impl ReplyWriter<'_> {
         let why = (cut(why.0), cut(why.1));
         self.scratch.clear();
         let mut attachments = Vec::new();
-        let mut encoder =
-            Encoder { bytes: self.scratch, attachments: &mut attachments, outbox: Some(&mut self.connection.outbox) };
+        let mut encoder = Encoder {
+            bytes: self.scratch,
+            attachments: &mut attachments,
+            outbox: Some(&mut self.connection.outbox),
+            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
+        };
         // A pair of strings can always be encoded, so this does not fail.
         let _ = encoder.value(&why);
         self.post(status, 0);

@@ -1,7 +1,7 @@
 //! [`ChannelSocket`]: one end of a channel, a Unix socket that keeps message boundaries.
 //!
 //! A message is a tag byte and its bytes. The bytes follow inline, or they are in shared memory whose descriptor is
-//! attached. The memory is sealed before it is sent, so that an untrusted sender can neither write to it nor shorten it
+//! attached before those of the value. The memory is sealed before it is sent, so that an untrusted sender can neither write to it nor shorten it
 //! while it is read. The kernel bounds what waits in a socket by its size in bytes; so a message in shared memory is
 //! padded to the length of the longest inline message.
 
@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::codec::{CodecError, Decoder, Direct, Encoder};
-use super::os::foreign_fd::PeerSocket;
+use super::os::foreign_fd::{ForeignFd, PeerSocket};
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
 use crate::process::os::refusal::{Operation, RefusedOperation};
@@ -23,8 +23,13 @@ const MAX_INLINE: usize = 1 << 16;
 /// One end of a channel. Clones are descriptors of the same end, which the kernel closes with the last of them.
 pub(crate) struct ChannelSocket(pub(super) PeerSocket<OwnedFd>);
 
-/// A message that was received.
-pub(crate) enum ChannelMessage {
+/// A message that was received, and the file descriptors that its value has.
+pub(crate) struct ChannelMessage {
+    pub(super) contents: MessageBytes,
+    pub(crate) descriptors: VecDeque<ForeignFd>,
+}
+
+pub(super) enum MessageBytes {
     Inline(Vec<u8>),
     Sealed(SealedBytes),
 }
@@ -34,11 +39,11 @@ pub(crate) struct SealedBytes(Mapping);
 
 impl ChannelMessage {
     pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Inline(bytes) => &bytes[1..],
+        match &self.contents {
+            MessageBytes::Inline(bytes) => &bytes[1..],
             // SAFETY: the mapping lives as long as `self`, and `Mapping::sealed` checked that the memory is sealed
             // against writing, so the bytes do not change.
-            Self::Sealed(SealedBytes(mapping)) => unsafe {
+            MessageBytes::Sealed(SealedBytes(mapping)) => unsafe {
                 std::slice::from_raw_parts(mapping.start().as_ptr(), mapping.len())
             },
         }
@@ -61,14 +66,16 @@ impl ChannelSocket {
     }
 
     /// Sends a message. If the channel is full, waits for space, or fails with `WouldBlock` if `wait` is false.
-    pub(crate) fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[OwnedFd], wait: bool) -> io::Result<()> {
         exit_if_forked_worker();
+        let mut descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         if bytes.len() <= MAX_INLINE {
-            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], &[], wait);
+            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], &descriptors, wait);
         }
         let fd = os::create_sealed_memory(bytes)?;
+        descriptors.insert(0, fd.as_fd());
         let weight = vec![0; MAX_INLINE];
-        os::send_bytes(self.0.as_fd(), &[&[1], &weight], &[fd.as_fd()], wait)
+        os::send_bytes(self.0.as_fd(), &[&[1], &weight], &descriptors, wait)
     }
 
     /// Receives a message; `None` if the other end is closed and no message is left.
@@ -80,16 +87,19 @@ impl ChannelSocket {
         if len == 0 {
             return Ok(None);
         }
-        match (bytes[0], descriptors.pop_front()) {
-            (0, None) => {
+        let contents = match bytes[0] {
+            0 => {
                 bytes.truncate(len);
-                Ok(Some(ChannelMessage::Inline(bytes)))
+                MessageBytes::Inline(bytes)
             }
-            (1, Some(fd)) if descriptors.is_empty() => {
-                Ok(Some(ChannelMessage::Sealed(SealedBytes(Mapping::sealed(&fd)?))))
+            1 => {
+                let fd =
+                    descriptors.pop_front().ok_or_else(|| io::Error::other("a message came without its memory"))?;
+                MessageBytes::Sealed(SealedBytes(Mapping::sealed(&fd)?))
             }
-            _ => Err(io::Error::other("a message came with more or fewer open files than it says")),
-        }
+            _ => return Err(io::Error::other("a message that cannot be read")),
+        };
+        Ok(Some(ChannelMessage { contents, descriptors }))
     }
 
     /// Sends a message without contents. It is lost if the socket is full.

@@ -159,6 +159,7 @@ impl WorkerSlot {
             bytes: &mut self.request,
             attachments: &mut attachments,
             outbox: Some(&mut child.connection.outbox),
+            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
         });
         let outbox = &mut child.connection.outbox;
         let message = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));

@@ -1,7 +1,7 @@
 //! What processes and threads share: [`Counter`], [`Flag`], [`Mutex`] and [`Bytes`], in shared memory.
 //!
-//! Each is made in one process and passed to functions of any kind as an argument, also `kind = "process"`, where the
-//! other process gets a handle of the same memory. A clone is another handle in this process. The memory is freed with
+//! Each is made in one process and passed to functions of any kind as an argument, also `kind = "process"`, or through
+//! a [channel](crate::channel()). The other process gets a handle of the same memory. A clone is another handle in this process. The memory is freed with
 //! the last handle, whichever process has it, however that ends.
 //!
 //! A process that has a handle may change what it shares at any time, so nobody relies on what they read: each read is
@@ -61,7 +61,7 @@ pub use mutex::{LockError, Mutex, MutexGuard};
 /// Another process gets a handle of the same memory.
 macro_rules! handle {
     ($type:ident $(<$of:ident>)?) => {
-        impl$(<$of: Send>)? crate::process::Direct for $type$(<$of>)? {
+        impl$(<$of>)? crate::process::Direct for $type$(<$of>)? {
             fn write(&self, out: &mut crate::process::Encoder<'_>) -> Result<(), crate::process::CodecError> {
                 self.memory().write(out)
             }
@@ -70,6 +70,8 @@ macro_rules! handle {
                 super::memory::Memory::received(input).and_then(Self::of)
             }
         }
+
+        crate::process::wire!($type$(<$of>)?);
     };
 }
 use handle;

@@ -18,7 +18,12 @@ fn received<T: Direct>(fd: OwnedFd) -> Result<T, crate::process::CodecError> {
 fn again<T: Direct>(value: &T) -> T {
     let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
     value
-        .write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut outbox) })
+        .write(&mut Encoder {
+            bytes: &mut bytes,
+            attachments: &mut attachments,
+            outbox: Some(&mut outbox),
+            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
+        })
         .expect("it can be sent");
     let Some(Attachment::Descriptor(fd)) = attachments.pop() else { panic!("it has a descriptor") };
     received(fd).expect("it is sound")

@@ -94,7 +94,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             }
             *start = begin_part(&mut batch.bytes);
             let mut attachments = Vec::new();
-            let mut out = Encoder { bytes: &mut batch.bytes, attachments: &mut attachments, outbox: None };
+            let mut out =
+                Encoder { bytes: &mut batch.bytes, attachments: &mut attachments, outbox: None, max_descriptors: 0 };
             *writing = true;
             let written = self.arguments.write(&args, &mut out);
             *writing = false;

@@ -31,8 +31,10 @@ pub(crate) enum Attachment {
 pub struct Encoder<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
     pub(crate) attachments: &'a mut Vec<Attachment>,
-    /// Makes segments for large blocks. Without it, attachments are refused.
+    /// Makes segments for large blocks. Without it, they are refused.
     pub(crate) outbox: Option<&'a mut Outbox>,
+    /// The file descriptors that may be attached.
+    pub(crate) max_descriptors: usize,
 }
 
 impl Encoder<'_> {
@@ -64,14 +66,15 @@ impl Encoder<'_> {
 
     /// Attaches a file descriptor.
     pub(crate) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), CodecError> {
-        if self.outbox.is_none() {
+        if self.max_descriptors == 0 {
             return Err(CodecError(TOO_LARGE.into()));
         }
         let sent = self.attachments.iter().filter(|block| matches!(block, Attachment::Descriptor(_))).count();
-        if sent >= MAX_DESCRIPTOR_ATTACHMENTS {
+        if sent >= self.max_descriptors {
             return Err(CodecError::new(format!(
-                "it has more than {MAX_DESCRIPTOR_ATTACHMENTS} ends of channels, which is the most that go with one \
-                 call: make several calls, or send what belongs together through one channel"
+                "it has more than {} ends of channels and shared values, which is the most that go with one call or \
+                 message: make several calls, or send what belongs together through one channel",
+                self.max_descriptors
             )));
         }
         self.attachments.push(Attachment::Descriptor(descriptor));

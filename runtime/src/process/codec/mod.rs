@@ -27,6 +27,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::panics;
+use crate::process::os::foreign_fd::ForeignFd;
+use crate::process::os::{self, OwnedFd};
 pub use code::Code;
 pub(crate) use code::{Sides, Whole};
 pub(crate) use decoder::Decoder;
@@ -117,17 +119,54 @@ impl<T: Serialize + DeserializeOwned + Send> Wire for T {
     }
 }
 
+/// Implements [`Wire`] for a type with a codec of its own, so that it can be sent through a channel.
+macro_rules! wire {
+    ($type:ident $(<$of:ident>)?) => {
+        #[diagnostic::do_not_recommend]
+        impl$(<$of>)? crate::process::Wire for $type$(<$of>)? {
+            fn write(&self, out: &mut crate::process::Encoder<'_>) -> Result<(), crate::process::CodecError> {
+                crate::process::Direct::write(self, out)
+            }
+
+            fn read(input: &mut crate::process::Decoder<'_>) -> Result<Self, crate::process::CodecError> {
+                crate::process::Direct::read(input)
+            }
+        }
+    };
+}
+pub(crate) use wire;
+
 /// Writes a value that has no attachments.
 pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-    value.write(&mut Encoder { bytes, attachments: &mut Vec::new(), outbox: None })
+    value.write(&mut Encoder { bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 })
+}
+
+/// Writes a value that may have file descriptors, of which one more goes with a long message.
+pub(crate) fn write_message<T: Wire>(value: &T) -> Result<(Vec<u8>, Vec<OwnedFd>), CodecError> {
+    let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
+    let max_descriptors = os::MAX_FDS_PER_MESSAGE - 1;
+    value.write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None, max_descriptors })?;
+    let descriptors = attachments.into_iter().filter_map(|attachment| match attachment {
+        Attachment::Descriptor(descriptor) => Some(descriptor),
+        Attachment::Segment(_) => None,
+    });
+    Ok((bytes, descriptors.collect()))
+}
+
+/// Reads a value that came with these file descriptors.
+pub(crate) fn read_message<T: Wire>(
+    bytes: &[u8],
+    descriptors: impl IntoIterator<Item = ForeignFd>,
+) -> Result<T, CodecError> {
+    let mut input = Decoder::new(bytes, descriptors.into_iter().map(ReceivedAttachment::Descriptor).collect());
+    let value = T::read(&mut input)?;
+    input.end("it was not read to its end")?;
+    Ok(value)
 }
 
 /// Reads a value that has no attachments, from all of `bytes`.
 pub(crate) fn read_value<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
-    let mut input = Decoder::new(bytes, Vec::new());
-    let value = T::read(&mut input)?;
-    input.end("it was not read to its end")?;
-    Ok(value)
+    read_message(bytes, [])
 }
 
 /// A type with a codec of its own, which is faster than serde's, or which serde does not support.

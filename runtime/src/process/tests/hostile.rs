@@ -8,10 +8,12 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use serde_json::Value;
 
 use crate::process::codec::direct::Bytes;
-use crate::process::codec::{Attachment, CodecError, Direct, Encoder, Wire, read_value, write_value};
+use crate::process::codec::{
+    Attachment, CodecError, Decoder, Direct, Encoder, Wire, read_message, read_value, wire, write_value,
+};
 use crate::process::message::{Connection, prepend_attachment_table};
 use crate::process::os::{self, Mapping, OwnedFd, UnixStream};
-use crate::process::socket::{ChannelMessage, ChannelSocket};
+use crate::process::socket::{ChannelSocket, MessageBytes};
 use crate::process::transport::ring::Rings;
 
 /// A worker's and a parent's side of a connection, in one process.
@@ -25,8 +27,13 @@ type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError> + 'a;
 /// Sends what `write` writes; returns the attachment word and the payload of the frame.
 fn sent(from: &mut Connection, write: &Write<'_>) -> (u32, Vec<u8>) {
     let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
-    write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: Some(&mut from.outbox) })
-        .expect("it crosses");
+    write(&mut Encoder {
+        bytes: &mut bytes,
+        attachments: &mut attachments,
+        outbox: Some(&mut from.outbox),
+        max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
+    })
+    .expect("it crosses");
     let attachment_word = prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
     from.send_descriptors(&attachments).expect("the parent is there");
     (attachment_word, bytes)
@@ -310,8 +317,11 @@ fn the_number_of_parts_is_bounded() {
 fn an_error_with_a_million_causes_does_not_overflow_the_stack() {
     let said = vec![String::new(); 1_000_000];
     let mut bytes = vec![0];
-    Wire::write(&said, &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None })
-        .expect("it crosses");
+    Wire::write(
+        &said,
+        &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 },
+    )
+    .expect("it crosses");
     let read =
         <Box<dyn Error + Send + Sync> as Direct>::read(&mut crate::process::codec::Decoder::new(&bytes, Vec::new()));
     let mut cause: Option<&dyn Error> = Some(&*read.expect("an error"));
@@ -415,14 +425,28 @@ fn writing_deeply_nested_values_does_not_overflow_the_stack() {
     }
 }
 
+/// A value without bytes and descriptors.
+struct Unread;
+
+impl Direct for Unread {
+    fn write(&self, _: &mut Encoder<'_>) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    fn read(_: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        Ok(Self)
+    }
+}
+wire!(Unread);
+
 #[test]
 fn a_channel_refuses_memory_that_is_not_sealed() {
     let (from, to) = ChannelSocket::pair().expect("there are sockets");
     let socket = from.try_clone().expect("one more");
     let large = vec![5; 1 << 20];
-    from.send(&large, false).expect("there is room");
+    from.send(&large, &[], false).expect("there is room");
     let message = to.receive(false).expect("it was sent").expect("it is open");
-    assert!(matches!(message, ChannelMessage::Sealed(_)) && message.bytes() == large);
+    assert!(matches!(message.contents, MessageBytes::Sealed(_)) && message.bytes() == large);
     let sealed = os::create_sealed_memory(&large).expect("memory");
     let writable = memory(0, 1 << 20, FIXED).expect("memory");
     let sparse = memory(0, 1 << 38, FIXED & !libc::F_SEAL_SEAL | libc::F_SEAL_WRITE).expect("memory");
@@ -436,12 +460,17 @@ fn a_channel_refuses_memory_that_is_not_sealed() {
     ];
     for (bytes, fd, count) in refused {
         assert!(send_copies(&*socket.0, bytes, fd, count));
-        assert!(to.receive(false).is_err(), "{bytes:?} with {count}");
+        // Descriptors that no part of the value takes are refused with it.
+        let read = to.receive(false).map_err(CodecError::new).and_then(|message| {
+            let message = message.expect("it is open");
+            read_message::<Unread>(&[], message.descriptors)
+        });
+        assert!(read.is_err(), "{bytes:?} with {count}");
         assert_eq!(copies(fd), 1);
     }
     os::send_bytes(os::AsFd::as_fd(&*socket.0), &[&[1]], &[], false).expect("there is room");
     assert!(to.receive(false).is_err(), "its memory did not come");
-    from.send(&[1, 2], false).expect("there is room");
+    from.send(&[1, 2], &[], false).expect("there is room");
     assert_eq!(to.receive(false).expect("the channel goes on").expect("it is open").bytes(), [1, 2]);
 }
 
