@@ -123,7 +123,8 @@ pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
-pub use task::{AsCompleted, Completed, JoinTimeout, Task, Until, as_completed, first, join_all, wait};
+pub use task::{AsCompleted, Completed, FlatTask, JoinTimeout, KeyedTask, Task, Until};
+pub use task::{as_completed, first, join_all, wait};
 
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;

@@ -1,12 +1,14 @@
 //! Tasks: joining, waiting, callbacks, cancelling, several tasks at once, and scopes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use fanfold::{Pool, TaskError, Until, as_completed, cancelled, first, join_all, parallel, scope, wait};
+use fanfold::{JoinTimeout, Pool, TaskError, Until};
+use fanfold::{as_completed, cancelled, first, join_all, parallel, scope, wait};
 
 /// Longer than any machine needs; no test waits this long.
 const LONG: Duration = Duration::from_mins(1);
@@ -36,15 +38,41 @@ fn join_timeout_returns_the_task_when_time_runs_out() {
     let (release, task) = blocked_task(&pool);
     assert!(!task.wait(SHORT));
     let error = task.join_timeout(SHORT).expect_err("it is held");
-    assert!(matches!(error.error(), TaskError::TimedOut { .. }));
-    assert_eq!(error.to_string(), "the task was not done within 1ms");
-    let task = error.into_task().expect("time ran out");
+    let message = error.to_string();
+    assert!(message.starts_with("`tasks::blocked_task") && message.ends_with("` was not done in time, and goes on"));
+    let JoinTimeout::TimedOut(task) = error else { panic!("{error}") };
+    let task = task.join_timeout(SHORT).expect_err("it is held").into_task().expect("time ran out");
     release.send(()).expect("it is held");
     assert!(task.wait(LONG));
     assert_eq!(task.join_timeout(LONG).expect("it is done"), 7);
     let failed = pool.submit(|| panic!("no")).join_timeout(LONG).expect_err("it panics");
-    assert!(matches!(failed.error(), TaskError::Panicked { .. }));
-    assert!(failed.into_task().is_none(), "the task is over");
+    assert!(failed.to_string().ends_with("no"), "{failed}");
+    assert!(matches!(failed, JoinTimeout::Failed(TaskError::Panicked { .. })), "the task is over");
+}
+
+#[test]
+fn tasks_are_keys_of_a_map() {
+    let pool = io_pool(1);
+    let (release, task) = blocked_task(&pool);
+    let (other, same) = (pool.submit(|| 8), task.id());
+    assert_eq!(task, task);
+    assert_ne!(task, other);
+    let mut names = HashMap::from([(task, "held"), (other, "other")]);
+    assert_eq!(names.len(), 2);
+    let held = names.extract_if(|task, _| task.id() == same).next().expect("it is a key");
+    assert_eq!(held.1, "held");
+    release.send(()).expect("it is held");
+    assert_eq!(held.0.join().expect("no panic"), 7);
+}
+
+#[test]
+fn task_errors_become_io_errors_of_their_kind() {
+    let timed_out = TaskError::TimedOut { after: SHORT };
+    let message = timed_out.to_string();
+    let error = io::Error::from(timed_out);
+    assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, message));
+    assert!(matches!(error.downcast(), Ok(TaskError::TimedOut { after: SHORT })));
+    assert_eq!(io::Error::from(TaskError::Cancelled).kind(), io::ErrorKind::Other);
 }
 
 #[test]

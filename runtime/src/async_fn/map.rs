@@ -276,7 +276,31 @@ impl<I: Iterator, F: MapFuture<I::Item>> AsyncStream<I, F> {
         next
     }
 
-    async fn next(&mut self) -> Option<F::Out> {
+    /// Waits for the next result; `None` once all were given. It pulls items as far as [`buffer`](AsyncMap::buffer)
+    /// allows.
+    ///
+    /// # Panics
+    ///
+    /// With the function's own payload if it panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::parallel;
+    ///
+    /// #[parallel(kind = "io")]
+    /// async fn half(n: u32) -> u32 {
+    ///     n / 2
+    /// }
+    ///
+    /// # pollster::block_on(async {
+    /// let mut halves = half::map([8, 6]).stream();
+    /// assert_eq!(halves.next().await, Some(4));
+    /// assert_eq!(halves.next().await, Some(3));
+    /// assert_eq!(halves.next().await, None);
+    /// # });
+    /// ```
+    pub async fn next(&mut self) -> Option<F::Out> {
         poll_fn(|context| self.advance(context)).await
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod panics;
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// Why a [`Task`](crate::Task) has no result.
@@ -45,9 +46,8 @@ pub enum TaskError {
     /// The task ran longer than its time limit.
     TimedOut {
         /// The limit of the function, counted from the start of the run on its worker; or that of
-        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout) or [`Task::join_timeout`](crate::Task::join_timeout),
-        /// counted from the start of the wait. While the operating system refuses the pool a thread and none of its
-        /// jobs end, a function's time counts from its submission.
+        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout), counted from the start of the wait. While the operating
+        /// system refuses the pool a thread and none of its jobs end, a function's time counts from its submission.
         after: Duration,
     },
     /// The worker could not make the state that the function needs (`init = path`).
@@ -148,6 +148,19 @@ impl fmt::Display for TaskError {
 }
 
 impl Error for TaskError {}
+
+/// So that `?` works in functions that return `std::io::Result`. The error's kind is `TimedOut`, `InvalidData` for
+/// [`TaskError::Wire`], or `Other`; `io::Error::downcast` gives the `TaskError` back.
+impl From<TaskError> for io::Error {
+    fn from(error: TaskError) -> Self {
+        let kind = match error {
+            TaskError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            TaskError::Wire { .. } => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
 
 /// A panic's payload. It can be shared between threads, as only its owner can access the value.
 pub struct Payload(Box<dyn Any + Send>);

@@ -1,4 +1,4 @@
-//! [`as_completed`]: an iterator over the results of tasks, in the order of completion.
+//! [`as_completed`]: an iterator over the results of tasks, in the order of completion, with their keys.
 
 use std::fmt;
 use std::mem::take;
@@ -10,7 +10,8 @@ use crate::error::TaskError;
 use crate::pool;
 use crate::sys::drop_all::drop_all;
 
-/// Gives the results of tasks in the order of completion, each with the index of its task.
+/// Gives the results of tasks in the order of completion. The tasks may be paired with keys, in any type: each result
+/// comes with the key of its task, or with its index where tasks have no keys.
 ///
 /// A worker that waits in it runs a task itself if the task has not started and its pool has no other thread for it.
 /// Dropping the iterator detaches the tasks that are left: they go on by themselves.
@@ -29,18 +30,25 @@ use crate::sys::drop_all::drop_all;
 ///     format!("page {page}")
 /// }
 ///
+/// for (number, page) in as_completed([2, 4, 8].map(|number| (number, fetch::submit(number)))) {
+///     assert_eq!(page.unwrap(), format!("page {number}")); // whichever came first
+/// }
+///
 /// let mut pages = vec![String::new(); 3];
 /// for (index, page) in as_completed((0..3).map(fetch::submit)) {
-///     pages[index] = page.unwrap(); // whichever came first
+///     pages[index] = page.unwrap(); // without keys: the index of the task
 /// }
 /// assert_eq!(pages, ["page 0", "page 1", "page 2"]);
 /// ```
-pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
-    let tasks: Vec<_> = tasks.into_iter().map(Some).collect();
+pub fn as_completed<I>(tasks: I) -> AsCompleted<<I::Item as KeyedTask>::Output, <I::Item as KeyedTask>::Key>
+where
+    I: IntoIterator<Item: KeyedTask>,
+{
+    let tasks: Vec<_> = tasks.into_iter().enumerate().map(|(index, task)| Some(task.with_key(index))).collect();
     let completions = Completions::new();
-    for (key, task) in tasks.iter().enumerate() {
-        if let Some(task) = task {
-            completions.watch(key, task);
+    for (index, entry) in tasks.iter().enumerate() {
+        if let Some((_, task)) = entry {
+            completions.watch(index, task);
         }
     }
     let remaining = tasks.len();
@@ -56,11 +64,50 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
     }
 }
 
+/// What [`as_completed`] takes: a [`Task`], whose key is its index, or a pair of a key and a task.
+#[diagnostic::on_unimplemented(
+    message = "`as_completed` cannot wait for `{Self}`",
+    label = "neither a `Task` nor a pair `(key, Task)`",
+    note = "give it tasks, as `name::submit(..)` returns them, or pairs `(key, name::submit(..))`"
+)]
+pub trait KeyedTask: sealed::Sealed {
+    /// What comes with the result.
+    type Key;
+    /// The result of the task.
+    type Output;
+    /// The key and the task, which is the one of this index.
+    #[doc(hidden)]
+    fn with_key(self, index: usize) -> (Self::Key, Task<Self::Output>);
+}
+
+impl<T> KeyedTask for Task<T> {
+    type Key = usize;
+    type Output = T;
+    fn with_key(self, index: usize) -> (usize, Task<T>) {
+        (index, self)
+    }
+}
+
+impl<K, T> KeyedTask for (K, Task<T>) {
+    type Key = K;
+    type Output = T;
+    fn with_key(self, _: usize) -> Self {
+        self
+    }
+}
+
+mod sealed {
+    /// Only Fanfold's types can be waited for.
+    pub trait Sealed {}
+    impl<T> Sealed for super::Task<T> {}
+    impl<K, T> Sealed for (K, super::Task<T>) {}
+}
+
 /// An iterator over the results of tasks in the order of completion; [`as_completed`] makes one.
 #[must_use = "it is an iterator"]
-pub struct AsCompleted<T> {
-    /// A task is taken out when its result is yielded.
-    pub(super) tasks: Vec<Option<Task<T>>>,
+pub struct AsCompleted<T, K = usize> {
+    /// The tasks with their keys. Each is taken out when its result is yielded.
+    pub(super) tasks: Vec<Option<(K, Task<T>)>>,
     pub(super) completions: Completions,
     /// The number of results that were not yielded.
     pub(super) remaining: usize,
@@ -83,7 +130,7 @@ pub(super) struct TimeLimit {
     pub(super) deadline: Option<Instant>,
 }
 
-impl<T> AsCompleted<T> {
+impl<T, K> AsCompleted<T, K> {
     /// Limits the wait to `limit` from now. Once it is over, each task that is pending gives [`TaskError::TimedOut`],
     /// in the order of the tasks, and goes on by itself.
     ///
@@ -108,25 +155,26 @@ impl<T> AsCompleted<T> {
     /// Cancels the tasks that are left, the last one first: a worker that stops its task must not find the next of them
     /// in the queue.
     pub(super) fn cancel_remaining(&self) {
-        for task in self.tasks.iter().flatten().rev() {
+        for (_, task) in self.tasks.iter().flatten().rev() {
             task.cancel();
         }
     }
 
     /// The item for a task that has ended; `None` if it was yielded as timed out.
-    pub(super) fn take_result(&mut self, key: usize) -> Option<(usize, Result<T, TaskError>)> {
-        let task = self.tasks[key].take()?;
+    pub(super) fn take_result(&mut self, index: usize) -> Option<(K, Result<T, TaskError>)> {
+        let (key, task) = self.tasks[index].take()?;
         self.remaining -= 1;
-        self.started -= usize::from(key < self.unclaimed && self.started > 0);
+        self.started -= usize::from(index < self.unclaimed && self.started > 0);
         Some((key, task.into_outcome()))
     }
 
     /// The item for the first pending task, as timed out.
-    pub(super) fn time_out_next(&mut self, after: Duration) -> Option<(usize, Result<T, TaskError>)> {
-        let key = self.not_timed_out + self.tasks[self.not_timed_out..].iter().position(Option::is_some)?;
-        self.not_timed_out = key + 1;
+    pub(super) fn time_out_next(&mut self, after: Duration) -> Option<(K, Result<T, TaskError>)> {
+        let pending = self.tasks[self.not_timed_out..].iter().position(Option::is_some)?;
+        let index = self.not_timed_out + pending;
+        self.not_timed_out = index + 1;
         self.remaining -= 1;
-        drop(self.tasks[key].take());
+        let (key, _) = self.tasks[index].take()?;
         Some((key, Err(TaskError::TimedOut { after })))
     }
 
@@ -139,27 +187,27 @@ impl<T> AsCompleted<T> {
     /// Runs the first task that has not started, if its pool has no other thread for it and no other task runs: a long
     /// task would keep this thread from the results of others. Returns whether it ran one.
     fn claim_first(&mut self) -> bool {
-        while let Some(task) = self.tasks.get(self.unclaimed) {
-            if let Some(task) = task.as_ref().filter(|task| task.is_claimable()) {
+        while let Some(entry) = self.tasks.get(self.unclaimed) {
+            if let Some((_, task)) = entry.as_ref().filter(|(_, task)| task.is_claimable()) {
                 let mut next = self.tasks[self.unclaimed..].iter().take(CLAIM_LOOKAHEAD).flatten();
                 return self.started == 0
-                    && next.all(|next| next.is_queued_with(task))
+                    && next.all(|(_, next)| next.is_queued_with(task))
                     && task.claim_if_no_other_thread();
             }
-            self.started += usize::from(task.is_some());
+            self.started += usize::from(entry.is_some());
             self.unclaimed += 1;
         }
         false
     }
 }
 
-impl<T> Iterator for AsCompleted<T> {
-    type Item = (usize, Result<T, TaskError>);
+impl<T, K> Iterator for AsCompleted<T, K> {
+    type Item = (K, Result<T, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.remaining > 0 {
-            if let Some(key) = self.completions.try_next() {
-                match self.take_result(key) {
+            if let Some(index) = self.completions.try_next() {
+                match self.take_result(index) {
                     None => continue,
                     result => return result,
                 }
@@ -172,9 +220,9 @@ impl<T> Iterator for AsCompleted<T> {
                 continue;
             }
             let enough = if self.needs_all { self.remaining } else { 1 };
-            let claim = || self.tasks.iter().flatten().any(Task::claim_if_threads_refused);
-            if let Some(key) = self.completions.wait_next(enough, deadline, claim)
-                && let result @ Some(_) = self.take_result(key)
+            let claim = || self.tasks.iter().flatten().any(|(_, task)| task.claim_if_threads_refused());
+            if let Some(index) = self.completions.wait_next(enough, deadline, claim)
+                && let result @ Some(_) = self.take_result(index)
             {
                 return result;
             }
@@ -187,10 +235,10 @@ impl<T> Iterator for AsCompleted<T> {
     }
 }
 
-impl<T> ExactSizeIterator for AsCompleted<T> {}
+impl<T, K> ExactSizeIterator for AsCompleted<T, K> {}
 
 /// Drops results that were not yielded, each of them even if the destructor of another panics.
-impl<T> Drop for AsCompleted<T> {
+impl<T, K> Drop for AsCompleted<T, K> {
     fn drop(&mut self) {
         if self.remaining > 0 {
             drop_all(take(&mut self.tasks).into_iter().flatten());
@@ -198,7 +246,7 @@ impl<T> Drop for AsCompleted<T> {
     }
 }
 
-impl<T> fmt::Debug for AsCompleted<T> {
+impl<T, K> fmt::Debug for AsCompleted<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("remaining", &self.remaining).finish_non_exhaustive()
     }

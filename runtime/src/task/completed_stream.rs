@@ -1,5 +1,6 @@
 //! [`Completed`]: the results of tasks as a stream, in the order of completion.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -12,14 +13,13 @@ use crate::error::TaskError;
 use crate::pool::timer::{self, Expire};
 use crate::sys::mutex;
 
-impl<T> AsCompleted<T> {
+impl<T, K> AsCompleted<T, K> {
     /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
     ///
     /// # Examples
     ///
     /// ```
     /// use fanfold::{Pool, as_completed};
-    /// use futures_util::StreamExt;
     ///
     /// # pollster::block_on(async {
     /// let tasks = (0..3).map(|n| Pool::cpu_default().submit(move || n * n));
@@ -29,15 +29,15 @@ impl<T> AsCompleted<T> {
     /// }
     /// # });
     /// ```
-    pub fn stream(self) -> Completed<T> {
+    pub fn stream(self) -> Completed<T, K> {
         Completed { all: self, alarm: None }
     }
 }
 
 /// A stream of the results of tasks in the order of completion; [`AsCompleted::stream`] makes one.
 #[must_use = "it is a stream: poll it"]
-pub struct Completed<T> {
-    all: AsCompleted<T>,
+pub struct Completed<T, K = usize> {
+    all: AsCompleted<T, K>,
     /// Made by the first poll, if there is a time limit.
     alarm: Option<Arc<Alarm>>,
 }
@@ -67,38 +67,51 @@ impl Expire for Alarm {
     }
 }
 
-impl<T> Stream for Completed<T> {
-    type Item = (usize, Result<T, TaskError>);
+impl<T, K> Completed<T, K> {
+    /// Waits for the next result; `None` once all were given.
+    pub async fn next(&mut self) -> Option<(K, Result<T, TaskError>)> {
+        poll_fn(|context| self.advance(context)).await
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Option<(K, Result<T, TaskError>)>> {
         // Registered before the check: a task that ends in between wakes this waker.
-        this.all.completions.wake_on_next(cx.waker());
-        if let Some(TimeLimit { deadline: Some(deadline), after }) = this.all.limit {
-            let alarm = this.alarm.get_or_insert_with(|| {
+        self.all.completions.wake_on_next(cx.waker());
+        if let Some(TimeLimit { deadline: Some(deadline), after }) = self.all.limit {
+            let alarm = self.alarm.get_or_insert_with(|| {
                 let alarm = Arc::new(Alarm(Mutex::default()));
                 let weak = Arc::downgrade(&alarm);
                 timer::after(deadline.saturating_duration_since(Instant::now()), weak);
                 alarm
             });
             alarm.set(cx.waker().clone());
-            if Instant::now() >= deadline && this.all.remaining > 0 {
-                let ended = this.all.completions.try_next().and_then(|key| this.all.take_result(key));
-                return Poll::Ready(ended.or_else(|| this.all.time_out_next(after)));
+            if Instant::now() >= deadline && self.all.remaining > 0 {
+                let ended = self.all.completions.try_next().and_then(|index| self.all.take_result(index));
+                return Poll::Ready(ended.or_else(|| self.all.time_out_next(after)));
             }
         }
-        while this.all.remaining > 0 {
-            match this.all.completions.try_next() {
-                Some(key) => match this.all.take_result(key) {
+        while self.all.remaining > 0 {
+            match self.all.completions.try_next() {
+                Some(index) => match self.all.take_result(index) {
                     None => {}
                     result => return Poll::Ready(result),
                 },
                 None => {
-                    this.all.completions.check_fork();
+                    self.all.completions.check_fork();
                     return Poll::Pending;
                 }
             }
         }
         Poll::Ready(None)
+    }
+}
+
+// Nothing in it is pinned.
+impl<T, K> Unpin for Completed<T, K> {}
+
+impl<T, K> Stream for Completed<T, K> {
+    type Item = (K, Result<T, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.advance(cx)
     }
 }

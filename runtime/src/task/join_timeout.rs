@@ -5,51 +5,59 @@ use std::fmt;
 use super::Task;
 use crate::error::TaskError;
 
-/// Why [`Task::join_timeout`] has no result: its time was over, or the task failed.
-pub struct JoinTimeout<T> {
-    pub(super) task: Option<Task<T>>,
-    pub(super) error: TaskError,
+/// Why [`Task::join_timeout`] has no result.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use fanfold::{JoinTimeout, Pool};
+///
+/// let (release, released) = std::sync::mpsc::channel::<()>();
+/// let task = Pool::io_default().submit(move || released.recv().is_ok());
+/// match task.join_timeout(Duration::from_millis(1)) {
+///     Ok(_) => unreachable!("it waits for `release`"),
+///     Err(JoinTimeout::Failed(error)) => panic!("{error}"),
+///     Err(JoinTimeout::TimedOut(task)) => {
+///         release.send(()).ok();
+///         assert!(task.join().unwrap()); // it has gone on meanwhile
+///     }
+/// }
+/// ```
+pub enum JoinTimeout<T> {
+    /// The time was over first. The task goes on: join it again, cancel it, or drop it to detach it.
+    TimedOut(Task<T>),
+    /// The task ended without a result.
+    Failed(TaskError),
 }
 
 impl<T> JoinTimeout<T> {
     /// The task, if it was not done in time.
     #[must_use]
     pub fn into_task(self) -> Option<Task<T>> {
-        self.task
-    }
-
-    /// Why there is no result: [`TaskError::TimedOut`], or the task's own error.
-    #[must_use]
-    pub fn error(&self) -> &TaskError {
-        &self.error
-    }
-
-    /// Why there is no result. A task that was not done in time is detached.
-    #[must_use]
-    pub fn into_error(self) -> TaskError {
-        self.error
+        match self {
+            Self::TimedOut(task) => Some(task),
+            Self::Failed(_) => None,
+        }
     }
 }
 
 impl<T> fmt::Debug for JoinTimeout<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinTimeout").field("error", &self.error).field("task", &self.task).finish()
+        match self {
+            Self::TimedOut(task) => f.debug_tuple("TimedOut").field(task).finish(),
+            Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+        }
     }
 }
 
 impl<T> fmt::Display for JoinTimeout<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.task, &self.error) {
-            (Some(_), TaskError::TimedOut { after }) => write!(f, "the task was not done within {after:?}"),
-            (_, error) => error.fmt(f),
+        match self {
+            Self::TimedOut(task) => write!(f, "`{}` was not done in time, and goes on", task.slot.function()),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
 
 impl<T> std::error::Error for JoinTimeout<T> {}
-
-impl<T> From<JoinTimeout<T>> for TaskError {
-    fn from(timeout: JoinTimeout<T>) -> Self {
-        timeout.error
-    }
-}

@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 mod claim;
 mod completed_stream;
 pub(crate) mod completions;
+mod flatten;
 mod join;
 mod join_timeout;
 pub(crate) mod scope;
@@ -19,6 +20,7 @@ mod wait;
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,8 +31,9 @@ use crate::pool::{self, Core, Job};
 use crate::pool::{config, runtime_wait};
 use slot::{Handle, Listener, Outcome, Slot, TaskId};
 
-pub use as_completed::{AsCompleted, as_completed};
+pub use as_completed::{AsCompleted, KeyedTask, as_completed};
 pub use completed_stream::Completed;
+pub use flatten::FlatTask;
 pub use join::{first, join_all};
 pub use join_timeout::JoinTimeout;
 pub use wait::{Until, wait};
@@ -137,7 +140,7 @@ impl<T> Task<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinTimeout`]: it returns the task if the time was over, and otherwise has the task's error.
+    /// [`JoinTimeout::TimedOut`] with the task if the time was over, and [`JoinTimeout::Failed`] with the task's error.
     ///
     /// # Panics
     ///
@@ -147,20 +150,21 @@ impl<T> Task<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fanfold::Pool;
+    /// use fanfold::{JoinTimeout, Pool};
     ///
     /// let (release, released) = std::sync::mpsc::channel::<()>();
     /// let task = Pool::io_default().submit(move || released.recv().is_ok());
-    /// let Err(timeout) = task.join_timeout(Duration::from_millis(1)) else { panic!("it cannot be done") };
-    /// let task = timeout.into_task().expect("time ran out");
+    /// let Err(JoinTimeout::TimedOut(task)) = task.join_timeout(Duration::from_millis(1)) else {
+    ///     panic!("it cannot be done")
+    /// };
     /// release.send(()).ok();
     /// assert!(task.join().unwrap());
     /// ```
     pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<T>> {
         if self.wait(limit) {
-            self.into_outcome().map_err(|error| JoinTimeout { task: None, error })
+            self.into_outcome().map_err(JoinTimeout::Failed)
         } else {
-            Err(JoinTimeout { task: Some(self), error: TaskError::TimedOut { after: limit } })
+            Err(JoinTimeout::TimedOut(self))
         }
     }
 
@@ -265,6 +269,21 @@ impl<T> Task<T> {
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.slot.id()
+    }
+}
+
+/// Two handles are equal if they are the same task: tasks can be the keys of a map, by their [`id`](Task::id).
+impl<T> PartialEq for Task<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl<T> Eq for Task<T> {}
+
+impl<T> Hash for Task<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
     }
 }
 
