@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub(super) default: bool,
     /// Worker threads, and permits: jobs that run at once.
     pub(super) threads: usize,
+    /// Bytes of stack of each thread, if set.
+    pub(super) stack: Option<usize>,
     pub(super) hooks: Hooks,
     pub(super) has_hooks: bool,
     counts: Counts,
@@ -50,6 +52,10 @@ pub(crate) struct Core {
     #[cfg(feature = "process")]
     pub(super) process_slots: process::IdleSlots,
 }
+
+/// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
+/// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
+const DECODE_STACK: usize = 64 << 20;
 
 /// The most threads of a cpu pool, where four for each core are fewer. All of them start with the pool, and rayon's look
 /// for work among each other meanwhile: 1,000 take 0.7 s, and 4,000 take 7 s.
@@ -87,6 +93,7 @@ impl Core {
             name: spec.name,
             default: spec.default,
             threads,
+            stack: if spec.kind == Kind::Process { Some(DECODE_STACK) } else { spec.stack },
             hooks: spec.hooks,
             has_hooks: spec.hooks.start.is_some() || spec.hooks.stop.is_some(),
             counts: Counts::default(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Core, Kind, Limits, Spec};
 
 impl Core {
-    /// The pool that runs DataFrame chunks for this pool: as many plain threads, with the same name and hooks.
+    /// The pool that runs DataFrame chunks for this pool: as many plain threads, with the same name, stack and
+    /// hooks.
     ///
     /// # Panics
     ///
@@ -17,9 +18,15 @@ impl Core {
         if let Some(frame_pool) = self.frame_pool.get() {
             return frame_pool;
         }
-        let threads = Some(self.threads);
-        let limits = Limits { memory: None, tasks: None };
-        let spec = Spec { kind: Kind::Frame, name: self.name, threads, default: false, hooks: self.hooks, limits };
+        let spec = Spec {
+            kind: Kind::Frame,
+            name: self.name,
+            threads: Some(self.threads),
+            default: false,
+            hooks: self.hooks,
+            limits: Limits { memory: None, tasks: None },
+            stack: if self.kind == Kind::Process { None } else { self.stack },
+        };
         let started = self.frame_pool.get_or_try_init(|| Core::start(spec));
         let frame_pool =
             started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));

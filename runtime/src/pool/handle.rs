@@ -15,8 +15,8 @@ use crate::sys::try_once::TryOnceLock;
 /// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]. A pool of your own limits one kind
 /// of work apart from all other work, such as the calls to one database.
 ///
-/// Threads have 2 MiB of stack, as Rust's own; the environment variable `RUST_MIN_STACK`, in bytes, gives them more. A
-/// worker process runs functions on its main thread, whose stack the system sizes: 8 MiB on most.
+/// Threads have 2 MiB of stack, as Rust's own; [`stack_size`](Self::stack_size), or the environment variable
+/// `RUST_MIN_STACK`, both in bytes, give them more. A worker process runs functions on its main thread, whose stack the system sizes: 8 MiB on most.
 ///
 /// A global allocator may use pools that have started: Fanfold allocates and frees memory while it holds none of its
 /// locks, except the lock under which it starts a pool. If the allocator waits for tasks, they must be tasks of a pool
@@ -57,6 +57,7 @@ impl Pool {
                 default: false,
                 hooks: Hooks { start: None, stop: None },
                 limits: Limits { memory: None, tasks: None },
+                stack: None,
             },
             core: TryOnceLock::new(),
         }
@@ -103,6 +104,35 @@ impl Pool {
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.spec.threads = Some(threads);
+        self
+    }
+
+    /// Gives each thread of the pool a stack of this many bytes, for deep recursion or for many threads. Memory of a
+    /// stack counts from its first use on.
+    ///
+    /// It holds for the pool's frames of `par_chunks` and the like, too, but not for what the calling thread runs: a
+    /// map on the default cpu pool computes along.
+    /// [`build`](Self::build) refuses less than 64 KiB, and a pool of processes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::Pool;
+    ///
+    /// fn depth(list: u32) -> u32 {
+    ///     let frame = std::hint::black_box([0_u8; 1 << 10]); // a frame of 1 KiB
+    ///     if list == 0 { u32::from(frame[0]) } else { depth(list - 1) + 1 }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let deep = Pool::cpu("deep").threads(1).stack_size(256 << 20).build()?;
+    /// assert_eq!(deep.submit(|| depth(50_000)).join()?, 50_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn stack_size(mut self, bytes: usize) -> Self {
+        self.spec.stack = Some(bytes);
         self
     }
 

@@ -36,7 +36,7 @@ impl Core {
         state.next_thread_index += 1;
         drop(state);
         let core = Arc::clone(self);
-        let spawned = thread::spawn(self.thread_name(index), None, move || {
+        let spawned = thread::spawn(self.thread_name(index), self.stack, move || {
             current_worker::enter(&core);
             core.on_start();
             current_worker::without_permit(|| job.run());

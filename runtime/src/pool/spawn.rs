@@ -7,14 +7,10 @@ use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 
-use super::{Core, Kind, spawn_retry};
+use super::{Core, spawn_retry};
 use crate::pool::queue::sleepers::PendingWakes;
 use crate::pool::queue::state::State;
 use crate::sys::{reserve, thread};
-
-/// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
-/// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
-const DECODE_STACK: usize = 64 << 20;
 
 /// The main function of a thread.
 pub(super) type ThreadMain = fn(&Arc<Core>);
@@ -82,8 +78,7 @@ impl NewThreads {
         }
         for index in indices.clone() {
             let pool = Arc::clone(core);
-            let stack = (core.kind == Kind::Process).then_some(DECODE_STACK);
-            match thread::spawn(core.thread_name(index), stack, move || main(&pool)) {
+            match thread::spawn(core.thread_name(index), core.stack, move || main(&pool)) {
                 Ok(handle) => core.keep_join_handle(handle),
                 Err(error) => {
                     let mut state = core.queue.lock();

@@ -1,6 +1,7 @@
 //! [`Spec`]: the options of a pool, and [`BuildError`]: why a pool cannot be built.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::config::{self, BadVariable, Setting};
 #[cfg(feature = "process")]
@@ -58,6 +59,8 @@ pub(crate) struct Spec {
     pub(crate) default: bool,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    /// Bytes of stack of each thread; those of the standard library's threads if `None`.
+    pub(crate) stack: Option<usize>,
 }
 
 impl Spec {
@@ -70,6 +73,11 @@ impl Spec {
         if memory == Some(0) || tasks == Some(0) || (self.kind != Kind::Process && self.limits != Limits::default()) {
             return Err(BuildError::BadLimit);
         }
+        if let Some(bytes) = self.stack
+            && (self.kind == Kind::Process || !STACK_SIZES.contains(&bytes))
+        {
+            return Err(BuildError::BadStackSize);
+        }
         #[cfg(feature = "process")]
         if self.kind == Kind::Process
             && let Some(why) = process::unavailable_reason()
@@ -79,6 +87,11 @@ impl Spec {
         Ok(())
     }
 }
+
+/// The sizes of a stack, in bytes. A worker's own frames, and those of a panic that is reported with a backtrace, fit
+/// into the smallest in a debug build (`tests/stack_sizes.rs`). A size beyond the largest would overflow where it is
+/// rounded up to whole pages.
+const STACK_SIZES: RangeInclusive<usize> = 64 << 10..=isize::MAX.unsigned_abs();
 
 /// Limits of each worker process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +133,9 @@ pub enum BuildError {
     BadName,
     /// A limit for worker processes is 0, or was given to a pool of threads.
     BadLimit,
+    /// A stack of less than 64 KiB or more than half of the address space, or a pool of processes, whose threads run no
+    /// task.
+    BadStackSize,
 }
 
 impl fmt::Display for BuildError {
@@ -140,6 +156,10 @@ impl fmt::Display for BuildError {
             Self::BadName => {
                 f.write_str("a pool's name must not contain NUL, as it names the pool's threads: remove the NUL")
             }
+            Self::BadStackSize => f.write_str(
+                "`stack_size` is for pools of threads, and at least 64 KiB: raise it, or leave it out; the stack of a \
+                 worker process is set by `ulimit -s`",
+            ),
             Self::BadLimit => f.write_str(
                 "`memory_limit` and `max_tasks_per_worker` are for pools of processes, and at least 1: make the pool \
                  with `Pool::process`, or remove them",
@@ -151,9 +171,12 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NoThreads | Self::TooManyThreads { .. } | Self::NoProcesses(_) | Self::BadName | Self::BadLimit => {
-                None
-            }
+            Self::NoThreads
+            | Self::TooManyThreads { .. }
+            | Self::NoProcesses(_)
+            | Self::BadName
+            | Self::BadLimit
+            | Self::BadStackSize => None,
             Self::Spawn(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }

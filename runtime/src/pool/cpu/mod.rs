@@ -20,12 +20,13 @@ use crate::sys::thread;
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // Weak references: the threads must not keep the pool alive, whose end they wait for.
     let (name, entered, left) = (Arc::downgrade(core), Arc::downgrade(core), Arc::downgrade(core));
+    let stack = core.stack;
     let built = rayon::ThreadPoolBuilder::new()
         .num_threads(core.threads)
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
-        .spawn_handler(|thread| {
+        .spawn_handler(move |thread| {
             let name = thread.name().unwrap_or_default().to_owned();
-            thread::spawn(name, thread.stack_size(), || thread.run()).map(drop)
+            thread::spawn(name, stack, || thread.run()).map(drop)
         })
         .start_handler(move |index| on_thread_start(&entered, index))
         .exit_handler(move |_| on_thread_exit(&left))
