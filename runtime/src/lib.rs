@@ -24,8 +24,8 @@
 //!   Further options are `timeout`, `retries` and per-worker state (`init`).
 //! - [`Task`] is a submitted call: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop it, which
 //!   detaches it.
-//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks; [`scope`] submits tasks that
-//!   borrow. [`join`] runs two closures, as rayon's does: it is the form for recursion.
+//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks, their `_async` forms and [`TaskSet`]
+//!   do so in async code; [`scope`] submits tasks that borrow. [`join`] runs two closures, as rayon's does: it is the form for recursion.
 //! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
 //!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, stream the results into a closure with
 //!   `for_each_ordered`, or iterate it: lazily, with a bounded number of items in flight.
@@ -123,8 +123,8 @@ pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
-pub use task::{AsCompleted, Completed, FlatTask, JoinTimeout, KeyedTask, Task, Until};
-pub use task::{as_completed, first, join_all, wait};
+pub use task::{AbortHandle, AsCompleted, CancelOnDrop, Completed, FlatTask, JoinTimeout, KeyedTask, Task, TaskSet};
+pub use task::{Until, as_completed, first, first_async, join_all, join_all_async, wait, wait_async};
 
 #[cfg(feature = "process")]
 pub use fanfold_macros::main;

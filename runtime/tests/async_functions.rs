@@ -201,6 +201,42 @@ fn cancelling_drops_a_running_call_at_its_await() {
 }
 
 #[test]
+fn a_timeout_around_a_handle_that_cancels_drops_the_call() {
+    let guard = Arc::new(());
+    let (_release, released) = oneshot::channel();
+    on_tokio(async {
+        let call = holds_until_released::submit(Arc::clone(&guard), released).cancel_on_drop();
+        assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
+        let is_dropped = async {
+            while Arc::strong_count(&guard) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), is_dropped).await.expect("the call is dropped");
+    });
+}
+
+#[test]
+fn an_abort_handle_reaches_a_detached_call() {
+    let guard = Arc::new(());
+    let (_release, released) = oneshot::channel();
+    on_tokio(async {
+        let task = holds_until_released::submit(Arc::clone(&guard), released);
+        tokio::task::yield_now().await;
+        let handle = task.abort_handle();
+        drop(task);
+        assert!(!handle.is_finished());
+        assert!(!handle.abort(), "it runs already");
+        while Arc::strong_count(&guard) > 1 {
+            tokio::task::yield_now().await;
+        }
+        while !handle.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn cancelling_before_the_first_poll_drops_the_arguments() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {

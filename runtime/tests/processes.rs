@@ -264,6 +264,15 @@ fn a_cancelled_task_does_not_run_and_a_running_task_is_killed() {
     assert_ne!(pid_of_one(), before);
 }
 
+#[test]
+fn a_dropped_handle_that_cancels_kills_the_worker() {
+    let (begun, begins) = fanfold::channel();
+    let running = wait_forever::submit(begun).cancel_on_drop();
+    let before = begins.recv().expect("it begins");
+    drop(running);
+    assert_ne!(pid_of_one(), before);
+}
+
 static COUNTERS: Pool = Pool::process("counters").threads(1);
 
 fn start() -> std::io::Result<Vec<u32>> {

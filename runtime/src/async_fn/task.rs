@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
-use tokio::task::AbortHandle;
 
 use super::{TimedFuture, runtime};
 use crate::error::TaskError;
@@ -17,9 +16,9 @@ use crate::pool::async_tasks::LiveFuture;
 use crate::pool::config;
 use crate::pool::runtime_wait::BlockedRuntime;
 use crate::sys::unwind;
-use crate::task::Task;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
+use crate::task::{AbortHandle, Task};
 
 /// The work of an async task before its first poll.
 pub(crate) struct QueuedFuture<Fut>(Pin<Box<Fut>>);
@@ -65,12 +64,12 @@ where
 /// The handle of a spawned task.
 struct SpawnedHandle<Fut, T> {
     slot: Arc<Slot<QueuedFuture<Fut>, T>>,
-    abort: AbortHandle,
+    abort: tokio::task::AbortHandle,
     /// The runtime that polls the future.
     runtime: Runtime,
 }
 
-impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
+impl<Fut: Send + 'static, T: 'static> Handle<T> for SpawnedHandle<Fut, T> {
     fn cancel(&self) -> bool {
         let was_queued = self.slot.cancel();
         // A future that was polled before is dropped at its `.await`.
@@ -137,6 +136,10 @@ impl<Fut: Send, T> Handle<T> for SpawnedHandle<Fut, T> {
     fn function(&self) -> &'static str {
         self.slot.function()
     }
+
+    fn abort_handle(self: Arc<Self>) -> AbortHandle {
+        Arc::clone(&self.slot).abort_handle().with_future(self.abort.clone())
+    }
 }
 
 /// The future that the runtime polls, with the slot that gets its outcome.
@@ -169,7 +172,7 @@ impl<Fut: Future> TaskFuture<Fut> {
     }
 }
 
-impl<Fut: Future> Future for RunningFuture<Fut> {
+impl<Fut: Future<Output: 'static> + 'static> Future for RunningFuture<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {

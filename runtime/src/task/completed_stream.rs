@@ -2,16 +2,15 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_core::Stream;
 
+use super::alarm::Alarm;
 use super::as_completed::{AsCompleted, TimeLimit};
 use crate::error::TaskError;
-use crate::pool::timer::{self, Expire};
-use crate::sys::mutex;
 
 impl<T, K> AsCompleted<T, K> {
     /// Turns the iterator into a stream, for async code: it blocks no thread, and any executor can poll it.
@@ -37,34 +36,9 @@ impl<T, K> AsCompleted<T, K> {
 /// A stream of the results of tasks in the order of completion; [`AsCompleted::stream`] makes one.
 #[must_use = "it is a stream: poll it"]
 pub struct Completed<T, K = usize> {
-    all: AsCompleted<T, K>,
+    pub(super) all: AsCompleted<T, K>,
     /// Made by the first poll, if there is a time limit.
     alarm: Option<Arc<Alarm>>,
-}
-
-/// The timer entry that wakes the stream's task when its time limit is over.
-struct Alarm(Mutex<Option<Waker>>);
-
-impl Alarm {
-    /// Replaces the waker.
-    fn set(&self, waker: Waker) {
-        let before = self.lock().replace(waker);
-        // Dropping a waker runs user code, so the lock is released first.
-        drop(before);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        mutex::lock(&self.0)
-    }
-}
-
-impl Expire for Alarm {
-    fn expire(&self, _: Duration) {
-        let waker = self.lock().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
 }
 
 impl<T, K> Completed<T, K> {
@@ -77,13 +51,7 @@ impl<T, K> Completed<T, K> {
         // Registered before the check: a task that ends in between wakes this waker.
         self.all.completions.wake_on_next(cx.waker());
         if let Some(TimeLimit { deadline: Some(deadline), after }) = self.all.limit {
-            let alarm = self.alarm.get_or_insert_with(|| {
-                let alarm = Arc::new(Alarm(Mutex::default()));
-                let weak = Arc::downgrade(&alarm);
-                timer::after(deadline.saturating_duration_since(Instant::now()), weak);
-                alarm
-            });
-            alarm.set(cx.waker().clone());
+            self.alarm.get_or_insert_with(|| Alarm::at(deadline)).set(cx.waker().clone());
             if Instant::now() >= deadline && self.all.remaining > 0 {
                 let ended = self.all.completions.try_next().and_then(|index| self.all.take_result(index));
                 return Poll::Ready(ended.or_else(|| self.all.time_out_next(after)));

@@ -2,8 +2,11 @@
 //!
 //! The state behind the handle is in `slot`; `README.md` in this folder describes its states and who moves them.
 
+pub(crate) mod abort_handle;
+mod alarm;
 mod as_completed;
 pub(crate) mod cancel;
+mod cancel_on_drop;
 mod claim;
 mod completed_stream;
 pub(crate) mod completions;
@@ -12,6 +15,7 @@ mod join;
 mod join_timeout;
 pub(crate) mod scope;
 pub(crate) mod send_proof;
+mod set;
 pub(crate) mod slot;
 mod submit;
 pub(crate) mod sync;
@@ -31,12 +35,15 @@ use crate::pool::{self, Core, Job};
 use crate::pool::{config, runtime_wait};
 use slot::{Handle, Listener, Outcome, Slot, TaskId};
 
+pub use abort_handle::AbortHandle;
 pub use as_completed::{AsCompleted, KeyedTask, as_completed};
+pub use cancel_on_drop::CancelOnDrop;
 pub use completed_stream::Completed;
 pub use flatten::FlatTask;
-pub use join::{first, join_all};
+pub use join::{first, first_async, join_all, join_all_async};
 pub use join_timeout::JoinTimeout;
-pub use wait::{Until, wait};
+pub use set::TaskSet;
+pub use wait::{Until, wait, wait_async};
 
 /// A function call that runs on a pool and will have a result.
 ///

@@ -1,12 +1,13 @@
 //! [`Handle`]: a slot as a [`Task`](crate::Task) handle sees it, without the type of its work.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::listener::{CompletionSink, Listener, run_callback};
 use super::{Slot, TaskId};
 use crate::error::TaskError;
 use crate::pool::runtime_wait::BlockedRuntime;
 use crate::pool::{self, Core};
+use crate::task::abort_handle::{Abort, AbortHandle};
 
 /// The operations of a task handle.
 pub(crate) trait Handle<T>: Send + Sync {
@@ -48,6 +49,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     }
     fn core(&self) -> &Arc<Core>;
     fn function(&self) -> &'static str;
+    /// A handle that cancels the task.
+    fn abort_handle(self: Arc<Self>) -> AbortHandle;
     /// Whether an async runtime polls the task, so that a thread that waits for it may [block](Self::blocked) it.
     fn is_polled(&self) -> bool {
         false
@@ -74,7 +77,17 @@ impl<F: FnOnce() -> T, T> TaskWork<T> for F {
     }
 }
 
-impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
+impl<F: TaskWork<T> + 'static, T: 'static> Abort for Slot<F, T> {
+    fn cancel(&self) -> bool {
+        Handle::cancel(self)
+    }
+
+    fn is_done(&self) -> bool {
+        self.cell.is_done()
+    }
+}
+
+impl<F: TaskWork<T> + 'static, T: 'static> Handle<T> for Slot<F, T> {
     fn id(&self) -> TaskId {
         self.id
     }
@@ -172,5 +185,10 @@ impl<F: TaskWork<T>, T> Handle<T> for Slot<F, T> {
 
     fn function(&self) -> &'static str {
         self.function
+    }
+
+    fn abort_handle(self: Arc<Self>) -> AbortHandle {
+        let task: Weak<dyn Abort> = Arc::downgrade(&self) as Weak<dyn Abort>;
+        AbortHandle::new(task, self.id)
     }
 }
