@@ -24,8 +24,9 @@
 //!   Further options are `timeout`, `retries` and per-worker state (`init`).
 //! - [`Task`] is a submitted call: [`join`](Task::join) it, `.await` it, [`cancel`](Task::cancel) it, or drop it, which
 //!   detaches it.
-//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks, their `_async` forms and [`TaskSet`]
-//!   do so in async code; [`scope`] submits tasks that borrow. [`join`] runs two closures, as rayon's does: it is the form for recursion.
+//! - [`as_completed`], [`wait`], [`join_all`] and [`first`] wait for several tasks, their `_async` forms and
+//!   [`TaskSet`] do so in async code; [`scope`] submits tasks that borrow. [`join`] runs two closures, as rayon's does:
+//!   it is the form for recursion.
 //! - [`Map`] runs a function on many items; it stays on the calling thread while sharing the work would cost more than
 //!   it gains. End it with `collect`, `for_each`, `reduce` or `sum`, stream the results into a closure with
 //!   `for_each_ordered`, or iterate it: lazily, with a bounded number of items in flight.
@@ -117,7 +118,7 @@ pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
 pub use pool::fork_join::join;
 pub use pool::shutdown::shutdown;
-pub use pool::{BuildError, Pending, Pool, Stats};
+pub use pool::{BuildError, Pending, Pool, ShutdownMode, Stats};
 #[cfg(feature = "process")]
 pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;

@@ -116,6 +116,89 @@ fn shutdown_can_cancel_queued_tasks() {
     assert_eq!((stats.threads, stats.queued, stats.busy), (0, 0, 0));
 }
 
+#[test]
+fn shutdown_with_a_limit_waits_and_then_cancels() {
+    for pool in [Pool::io("limited").threads(1), Pool::cpu("limited").threads(1)] {
+        let pool = pool.build().expect("threads start");
+        let (started, starts) = mpsc::channel();
+        let (asked, is_asked) = mpsc::channel();
+        let running = pool.submit(move || {
+            started.send(()).expect("the test waits");
+            while !fanfold::cancelled() {
+                std::thread::yield_now();
+            }
+            asked.send(()).expect("the test waits");
+            7
+        });
+        starts.recv().expect("it starts");
+        let queued = pool.submit(|| unreachable!("it is cancelled"));
+        assert!(!pool.shutdown(Duration::from_millis(1)), "the time is over");
+        assert!(matches!(queued.join(), Err::<(), _>(TaskError::Cancelled)));
+        is_asked.recv().expect("it is asked to stop");
+        assert_eq!(running.join().expect("it returns"), 7);
+        assert!(matches!(pool.submit(|| ()).join(), Err(TaskError::PoolClosed)));
+        assert!(pool.shutdown(Duration::from_secs(20)), "nothing is left");
+    }
+    let pool = Pool::io("in_time").threads(1).build().expect("threads start");
+    let tasks: Vec<_> = (0..100).map(|n| pool.submit(move || n)).collect();
+    assert!(pool.shutdown(Duration::from_secs(20)), "all run in time");
+    assert_eq!(fanfold::join_all(tasks).expect("all ran"), (0..100).collect::<Vec<_>>());
+    // On its own worker it does not wait for the task that calls it.
+    static OWN: Pool = Pool::io("own").threads(1);
+    assert!(OWN.submit(|| OWN.shutdown(Duration::from_secs(20))).join().expect("no panic"));
+}
+
+#[test]
+fn a_killed_pool_cancels_and_does_not_wait() {
+    let pool = Pool::cpu("killed").threads(1).build().expect("threads start");
+    let (started, starts) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let running = pool.submit(move || {
+        started.send(()).expect("the test waits");
+        released.recv().ok();
+        fanfold::cancelled()
+    });
+    starts.recv().expect("it starts");
+    let queued = pool.submit(|| unreachable!("it is cancelled"));
+    pool.kill();
+    assert!(matches!(queued.join(), Err::<(), _>(TaskError::Cancelled)));
+    assert!(running.is_running(), "no thread can be killed");
+    drop(release);
+    assert!(running.join().expect("it returns"), "it was asked to stop");
+    pool.kill();
+    assert!(matches!(pool.submit(|| ()).join(), Err(TaskError::PoolClosed)));
+}
+
+#[test]
+fn hooks_may_capture_and_are_dropped_with_the_pool() {
+    for pool in [Pool::io("capturing").threads(2), Pool::cpu("capturing").threads(2)] {
+        let threads = Arc::new(AtomicUsize::new(0));
+        let (begun, ended, text) = (Arc::clone(&threads), Arc::clone(&threads), "a longer capture".to_owned());
+        let pool = pool
+            .on_start(move || assert!(begun.fetch_add(text.len(), Ordering::SeqCst) < 32))
+            .on_stop(move || assert!(ended.fetch_sub(16, Ordering::SeqCst) > 0))
+            .build()
+            .expect("threads start");
+        assert_ne!(
+            pool.submit({
+                let threads = Arc::clone(&threads);
+                move || threads.load(Ordering::SeqCst)
+            })
+            .join()
+            .expect("no panic"),
+            0
+        );
+        drop(pool);
+        assert_eq!(threads.load(Ordering::SeqCst), 0, "as many threads have ended as have started");
+        assert_eq!(Arc::strong_count(&threads), 1, "the captures are dropped");
+    }
+    // A pool that was never started drops them, too.
+    let captured = Arc::new(());
+    let theirs = Arc::clone(&captured);
+    drop(Pool::io("unused").on_start(move || drop(Arc::clone(&theirs))));
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 static STOPPED: AtomicUsize = AtomicUsize::new(0);
 

@@ -5,12 +5,13 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
+use super::hooks::SharedHooks;
 use super::load::Load;
 use super::queue::Queue;
 use super::queue::state::State;
 use super::spawn_retry::RetryTimer;
 use super::stats::Counts;
-use super::{BuildError, Hooks, Job, JobEnd, Kind, Permit, Spec};
+use super::{BuildError, Job, JobEnd, Kind, Permit, Spec};
 use super::{blocking, cpu, current_worker, registry, timer};
 use crate::error::panics;
 #[cfg(feature = "process")]
@@ -31,7 +32,7 @@ pub(crate) struct Core {
     pub(super) threads: usize,
     /// Bytes of stack of each thread, if set.
     pub(super) stack: Option<usize>,
-    pub(super) hooks: Hooks,
+    pub(super) hooks: SharedHooks,
     pub(super) has_hooks: bool,
     counts: Counts,
     pub(super) queue: Queue,
@@ -68,7 +69,7 @@ impl Core {
     ///
     /// [`BuildError`] if the options are wrong, or if a thread is refused that the pool cannot do without: the timer
     /// thread, all threads of a cpu pool, the first thread of others.
-    pub(crate) fn start(spec: Spec) -> Result<Arc<Self>, BuildError> {
+    pub(crate) fn start(spec: &Spec) -> Result<Arc<Self>, BuildError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         watch_forks();
         spec.check()?;
@@ -87,6 +88,7 @@ impl Core {
         let threads = threads.min(rayon::max_num_threads());
         // The timer thread ends tasks at their deadlines and retries refused thread starts. Without it both could hang.
         timer::start().map_err(BuildError::Spawn)?;
+        let hooks = spec.hooks.share();
         let core = Arc::new_cyclic(|core| Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
@@ -94,8 +96,8 @@ impl Core {
             default: spec.default,
             threads,
             stack: if spec.kind == Kind::Process { Some(DECODE_STACK) } else { spec.stack },
-            hooks: spec.hooks,
-            has_hooks: spec.hooks.start.is_some() || spec.hooks.stop.is_some(),
+            has_hooks: !hooks.is_empty(),
+            hooks,
             counts: Counts::default(),
             queue: Queue::new(threads, if spec.kind == Kind::Cpu { threads } else { 0 }),
             cancelled: AtomicBool::new(false),

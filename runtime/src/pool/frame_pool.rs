@@ -23,11 +23,11 @@ impl Core {
             name: self.name,
             threads: Some(self.threads),
             default: false,
-            hooks: self.hooks,
+            hooks: self.hooks.to_hooks(),
             limits: Limits { memory: None, tasks: None },
             stack: if self.kind == Kind::Process { None } else { self.stack },
         };
-        let started = self.frame_pool.get_or_try_init(|| Core::start(spec));
+        let started = self.frame_pool.get_or_try_init(|| Core::start(&spec));
         let frame_pool =
             started.unwrap_or_else(|error| panic!("cannot start threads for frames beside `{}`: {error}", self.name));
         // Outside of `get_or_try_init`: the threads run the user's hooks as they end, and other threads may wait for

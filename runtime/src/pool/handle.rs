@@ -4,10 +4,12 @@
 //! [`Pool::build`]. The running pool behind it is a [`Core`].
 
 use std::fmt;
-use std::panic::Location;
+use std::mem::{forget, replace};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use super::{BuildError, Core, Hooks, Kind, Limits, Pending, Spec};
+use super::hooks::{Hook, Hooks};
+use super::{BuildError, Core, Kind, Limits, Spec};
 use crate::sys::try_once::TryOnceLock;
 
 /// A pool of worker threads or worker processes.
@@ -55,7 +57,7 @@ impl Pool {
                 name,
                 threads: None,
                 default: false,
-                hooks: Hooks { start: None, stop: None },
+                hooks: Hooks::NONE,
                 limits: Limits { memory: None, tasks: None },
                 stack: None,
             },
@@ -148,12 +150,37 @@ impl Pool {
     /// A panic in the hook is reported by the panic hook, and the thread takes tasks all the same: where the tasks need
     /// what the hook sets up, let them check it, or use the option `init` of the attribute, whose failure is an error
     /// of each task.
+    ///
+    /// The closure may capture four words, such as four `Arc`s: more does not compile, so put it into an `Arc`. Setting
+    /// another hook replaces the first, whose captures are leaked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use fanfold::Pool;
+    ///
+    /// # fn main() -> Result<(), fanfold::BuildError> {
+    /// let threads = Arc::new(AtomicUsize::new(0));
+    /// let (begun, ended) = (threads.clone(), threads.clone());
+    /// let pool = Pool::cpu("counted").threads(2)
+    ///     .on_start(move || { begun.fetch_add(1, Ordering::Relaxed); })
+    ///     .on_stop(move || { ended.fetch_sub(1, Ordering::Relaxed); })
+    ///     .build()?;
+    /// pool.install(|| assert!(threads.load(Ordering::Relaxed) > 0));
+    /// drop(pool);
+    /// assert_eq!(threads.load(Ordering::Relaxed), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[doc(alias = "initializer")]
     #[doc(alias = "start_handler")]
     #[doc(alias = "on_thread_start")]
     #[must_use]
-    pub const fn on_start(mut self, hook: fn()) -> Self {
-        self.spec.hooks.start = Some(hook);
+    pub const fn on_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        // A `const fn` cannot drop the hook that is replaced, if one was set before.
+        forget(replace(&mut self.spec.hooks.start, Hook::new(hook)));
         self
     }
 
@@ -162,8 +189,8 @@ impl Pool {
     #[doc(alias = "exit_handler")]
     #[doc(alias = "on_thread_stop")]
     #[must_use]
-    pub const fn on_stop(mut self, hook: fn()) -> Self {
-        self.spec.hooks.stop = Some(hook);
+    pub const fn on_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        forget(replace(&mut self.spec.hooks.stop, Hook::new(hook)));
         self
     }
 
@@ -186,7 +213,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn build(mut self) -> Result<Self, BuildError> {
-        let core = Core::start(self.spec)?;
+        let core = Core::start(&self.spec)?;
         self.core = TryOnceLock::with_value(core);
         Ok(self)
     }
@@ -214,41 +241,6 @@ impl Pool {
         &FRAMES
     }
 
-    /// Closes the pool, and waits until running tasks have ended. Tasks that are submitted later end as
-    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed). `pending` says whether queued tasks run.
-    ///
-    /// With [`Pending::Cancel`] running tasks are asked to stop: [`cancelled()`](crate::cancelled) becomes `true` for
-    /// them. Worker processes that run a task are killed, and their calls end as
-    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). Idle worker processes drop their state and exit; those
-    /// that have not exited after 5 s, counted once for all, are killed.
-    ///
-    /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
-    /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map
-    /// that is collected or folded, and a chunked call, still run, on the calling thread alone.
-    ///
-    /// Called on one of the pool's own workers, `shutdown` closes the pool and does not wait. In a forked child, which
-    /// has none of the pool's threads, `shutdown` and dropping the pool do nothing.
-    ///
-    /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for a queued task at once, and every wait for a
-    /// worker process. Without a handler nothing keeps the program from ending: threads of `static` pools end with it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use fanfold::{Pending, Pool, TaskError};
-    ///
-    /// static UPLOADS: Pool = Pool::io("uploads").threads(2);
-    ///
-    /// let last = UPLOADS.submit(|| 7);
-    /// UPLOADS.shutdown(Pending::Run); // the queued task has run
-    /// assert!(last.is_finished());
-    /// assert!(matches!(UPLOADS.submit(|| 8).join(), Err(TaskError::PoolClosed)));
-    /// ```
-    #[doc(alias = "terminate")]
-    pub fn shutdown(&self, pending: Pending) {
-        self.core().close_and_join(matches!(pending, Pending::Cancel));
-    }
-
     /// The running pool; starts it at first use.
     #[track_caller]
     #[inline]
@@ -265,10 +257,14 @@ impl Pool {
         // `track_caller` does not reach into closures, so the message names the caller itself.
         let place = Location::caller();
         super::core::watch_forks();
-        let started = self.core.get_or_try_init(|| Core::start(self.spec));
+        let started = self.core.get_or_try_init(|| Core::start(&self.spec));
         started.unwrap_or_else(|error| panic!("cannot start the pool `{}`, at {place}: {error}", self.spec.name))
     }
 }
+
+// Panics of tasks and hooks are caught, and no state is left half changed under a lock.
+impl UnwindSafe for Pool {}
+impl RefUnwindSafe for Pool {}
 
 impl Drop for Pool {
     fn drop(&mut self) {

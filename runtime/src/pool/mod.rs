@@ -67,7 +67,7 @@ pub(crate) mod timer;
 pub(crate) mod worker_state;
 
 pub use handle::Pool;
-pub use shutdown::Pending;
+pub use shutdown::{Pending, ShutdownMode};
 pub use spec::BuildError;
 pub use stats::Stats;
 
@@ -86,4 +86,4 @@ pub(crate) use load::Load;
 pub(crate) use overflow_worker::STALL_CHECK;
 pub(crate) use queue::permit::Permit;
 pub(crate) use spawn_retry::refusals;
-pub(crate) use spec::{Hooks, Kind, Limits, Spec};
+pub(crate) use spec::{Kind, Limits, Spec};

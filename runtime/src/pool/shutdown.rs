@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::current_worker::{self, blocking_section, blocking_section_until};
-use super::{Core, Kind, blocking, cpu, registry};
+use super::{Core, Kind, Pool, blocking, cpu, registry};
 use crate::sys::mutex;
 use crate::sys::unwind;
 
@@ -49,7 +49,142 @@ pub fn shutdown(limit: Duration) -> bool {
     drained.into_iter().all(|done| done)
 }
 
+/// How [`Pool::shutdown`] ends a pool: [`Pending`], or the time that its tasks have.
+pub trait ShutdownMode: sealed::Sealed {
+    /// What `shutdown` returns.
+    type Output;
+    #[doc(hidden)]
+    fn shut_down(self, pool: &Pool) -> Self::Output;
+}
+
+impl ShutdownMode for Pending {
+    type Output = ();
+    fn shut_down(self, pool: &Pool) {
+        pool.core().close_and_join(self == Pending::Cancel);
+    }
+}
+
+/// Queued and running tasks have this time, together. What is left then is cancelled, as by [`Pool::kill`]. Returns
+/// whether all have ended in time.
+impl ShutdownMode for Duration {
+    type Output = bool;
+    fn shut_down(self, pool: &Pool) -> bool {
+        let core = pool.core();
+        let deadline = Instant::now().checked_add(self);
+        let drained = core.and_frames().map(|core| core.drain(deadline)).fold(true, |all, done| all && done);
+        if !drained {
+            core.kill();
+        }
+        drained
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Pending {}
+    impl Sealed for std::time::Duration {}
+}
+
+impl Pool {
+    /// Closes the pool, and waits until running tasks have ended. Tasks that are submitted later end as
+    /// [`TaskError::PoolClosed`](crate::TaskError::PoolClosed). [`Pending`] says whether queued tasks run.
+    ///
+    /// With [`Pending::Cancel`] running tasks are asked to stop: [`cancelled()`](crate::cancelled) becomes `true` for
+    /// them. Worker processes that run a task are killed, and their calls end as
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). Idle worker processes drop their state and exit; those
+    /// that have not exited after 5 s, counted once for all, are killed.
+    ///
+    /// With a [`Duration`] the pool runs its queued tasks for that time at most, then cancels what is left, as
+    /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time.
+    ///
+    /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
+    /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map
+    /// that is collected or folded, and a chunked call, still run, on the calling thread alone.
+    ///
+    /// Called on one of the pool's own workers, `shutdown` closes the pool and does not wait for the task that calls
+    /// it. In a forked child, which has none of the pool's threads, `shutdown` and dropping the pool do nothing.
+    ///
+    /// In a Ctrl-C handler, `shutdown(Pending::Cancel)` ends every wait for a queued task at once, and every wait for a
+    /// worker process. Without a handler nothing keeps the program from ending: threads of `static` pools end with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::{Pending, Pool, TaskError};
+    ///
+    /// static UPLOADS: Pool = Pool::io("uploads").threads(2);
+    ///
+    /// let last = UPLOADS.submit(|| 7);
+    /// UPLOADS.shutdown(Pending::Run); // the queued task has run
+    /// assert!(last.is_finished());
+    /// assert!(matches!(UPLOADS.submit(|| 8).join(), Err(TaskError::PoolClosed)));
+    ///
+    /// static DOWNLOADS: Pool = Pool::io("downloads").threads(2);
+    ///
+    /// let last = DOWNLOADS.submit(|| 7);
+    /// assert!(DOWNLOADS.shutdown(Duration::from_secs(20))); // it has run, within this time
+    /// assert!(last.is_finished());
+    /// ```
+    #[doc(alias = "terminate")]
+    #[doc(alias = "shutdown_timeout")]
+    #[allow(clippy::must_use_candidate, reason = "a program that ends has no use for the answer")]
+    pub fn shutdown<M: ShutdownMode>(&self, mode: M) -> M::Output {
+        mode.shut_down(self)
+    }
+
+    /// Closes the pool and ends its tasks, as far as that can be forced: queued tasks end as
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled), running ones see
+    /// [`cancelled()`](crate::cancelled) become `true`, and worker processes that run one are killed.
+    ///
+    /// It does not wait. Dropping an owned pool still waits until running tasks have returned: no thread can be killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, TaskError, cancelled};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::io("single").threads(1).build()?;
+    /// let (started, starts) = std::sync::mpsc::channel();
+    /// let running = pool.submit(move || {
+    ///     started.send(()).unwrap();
+    ///     while !cancelled() {
+    ///         std::thread::yield_now();
+    ///     }
+    /// });
+    /// starts.recv()?;
+    /// let queued = pool.submit(|| unreachable!("it never runs"));
+    /// pool.kill();
+    /// assert!(matches!(queued.join(), Err::<(), _>(TaskError::Cancelled)));
+    /// running.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "terminate")]
+    #[doc(alias = "shutdown_background")]
+    pub fn kill(&self) {
+        self.core().kill();
+    }
+}
+
 impl Core {
+    /// Closes the pool and cancels its jobs, without waiting. Does nothing in a forked child.
+    fn kill(&self) {
+        if !self.is_from_parent() {
+            self.and_frames().for_each(Self::cancel_all);
+        }
+    }
+
+    /// This pool, and the frame pool beside it if there is one.
+    fn and_frames(&self) -> impl Iterator<Item = &Self> {
+        #[cfg(feature = "polars")]
+        let frames = self.frame_pool.get().map(|frames| &**frames);
+        #[cfg(not(feature = "polars"))]
+        let frames = None;
+        std::iter::once(self).chain(frames)
+    }
+
     /// Whether the pool was shut down with [`Pending::Cancel`].
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::config::{self, BadVariable, Setting};
+use super::hooks::Hooks;
 #[cfg(feature = "process")]
 use crate::process;
 use crate::sys::cpu;
@@ -49,7 +50,7 @@ impl Kind {
 }
 
 /// The options of a pool.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
     pub(crate) name: &'static str,
@@ -100,13 +101,6 @@ pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     /// Tasks, before the process is replaced.
     pub(crate) tasks: Option<u64>,
-}
-
-/// What each thread of a pool runs first and last: `Pool::on_start` and `Pool::on_stop`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hooks {
-    pub(crate) start: Option<fn()>,
-    pub(crate) stop: Option<fn()>,
 }
 
 /// Why a pool could not be built.

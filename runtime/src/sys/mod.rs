@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod drop_all;
 pub(crate) mod fork;
+pub(crate) mod inline_fn;
 pub(crate) mod mutex;
 #[cfg(feature = "process")]
 pub(crate) mod owner;
