@@ -2,6 +2,7 @@
 
 use std::any::type_name_of_val;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -66,6 +67,12 @@ pub struct FrameChunks<'a, S = DataFrame, P = ByRows> {
 impl<'a, S, P> FrameChunks<'a, S, P> {
     pub(super) fn new(frame: &'a S, strategy: P) -> Self {
         Self { frame, strategy, rechunk: false, schema: None, label: None, core: None }
+    }
+}
+
+impl<S, P: fmt::Debug> fmt::Debug for FrameChunks<'_, S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameChunks").field("strategy", &self.strategy).finish_non_exhaustive()
     }
 }
 

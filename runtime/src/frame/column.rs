@@ -4,6 +4,7 @@
 //! the same positions of the output buffer. The output shares the validity bitmap of the input.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -25,6 +26,14 @@ pub struct ColumnMap<'a> {
     series: PolarsResult<&'a Series>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,
+}
+
+impl fmt::Debug for ColumnMap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ColumnMap")
+            .field("column", &self.series.as_ref().map(|series| series.name()))
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> ColumnMap<'a> {

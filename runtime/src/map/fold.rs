@@ -1,5 +1,7 @@
 //! `fold`: a deterministic fold with an accumulator of another type than the results, such as a map of counts.
 
+use std::fmt;
+
 use super::accumulator_blocks;
 use super::block_fold::BlockFold;
 use super::source::Source;
@@ -51,6 +53,12 @@ where
         G: Fn(T, F::Out) -> T + Sync,
     {
         MapFold { map: self, init, fold }
+    }
+}
+
+impl<S, F, A, I, G> fmt::Debug for MapFold<S, F, A, I, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapFold").field("map", &self.map).finish_non_exhaustive()
     }
 }
 

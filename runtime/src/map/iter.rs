@@ -35,7 +35,7 @@ pub struct MapIter<I: Iterator, R> {
 }
 
 /// Submits a task of several items.
-type SubmitBatch<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>>>;
+type SubmitBatch<A, R> = Box<dyn Fn(Vec<A>) -> Task<Batch<R>> + Send + Sync>;
 
 impl<I: Iterator, R> MapIter<I, R> {
     /// Makes a task that times out give `on_timeout` of its error, instead of a panic.

@@ -28,6 +28,7 @@ mod task_window;
 mod timeout;
 mod zipped;
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +132,12 @@ pub struct Map<S, F, A> {
     options: TaskOptions,
     label: Option<&'static str>,
     _items: PhantomData<fn(A)>,
+}
+
+impl<S, F, A> fmt::Debug for Map<S, F, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("function", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A map of an annotated function.

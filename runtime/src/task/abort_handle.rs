@@ -1,6 +1,7 @@
 //! [`AbortHandle`]: cancels a task without owning its result.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Weak;
 
 use super::Task;
@@ -72,6 +73,10 @@ impl AbortHandle {
         self.id
     }
 }
+
+// As for `Task`: no broken invariant of a task that has panicked can be observed through it.
+impl UnwindSafe for AbortHandle {}
+impl RefUnwindSafe for AbortHandle {}
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

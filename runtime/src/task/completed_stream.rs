@@ -1,5 +1,6 @@
 //! [`Completed`]: the results of tasks as a stream, in the order of completion.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +40,12 @@ pub struct Completed<T, K = usize> {
     pub(super) all: AsCompleted<T, K>,
     /// Made by the first poll, if there is a time limit.
     alarm: Option<Arc<Alarm>>,
+}
+
+impl<T, K> fmt::Debug for Completed<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completed").field("remaining", &self.all.remaining).finish_non_exhaustive()
+    }
 }
 
 impl<T, K> Completed<T, K> {

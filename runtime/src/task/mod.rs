@@ -25,6 +25,7 @@ mod wait;
 use std::fmt;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -278,6 +279,10 @@ impl<T> Task<T> {
         self.slot.id()
     }
 }
+
+// A panic in a task is caught and is its outcome, so no broken invariant can be observed through its handle.
+impl<T> UnwindSafe for Task<T> {}
+impl<T> RefUnwindSafe for Task<T> {}
 
 /// Two handles are equal if they are the same task: tasks can be the keys of a map, by their [`id`](Task::id).
 impl<T> PartialEq for Task<T> {

@@ -5,6 +5,7 @@
 //! it notifies the listeners of the task's end, and the scope's own listener counts the task down only then.
 
 use std::any::type_name;
+use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
@@ -247,6 +248,12 @@ impl<'scope> Scope<'scope, '_> {
     }
 }
 
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("pending", &self.state.pending.load(Ordering::Relaxed)).finish_non_exhaustive()
+    }
+}
+
 /// Counts one task of the scope down when it is dropped, and wakes the caller after the last one.
 struct PendingGuard(Arc<ScopeState>);
 
@@ -306,5 +313,11 @@ impl<T> ScopedTask<'_, T> {
     #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
     pub fn cancel(&self) -> bool {
         self.task.cancel()
+    }
+}
+
+impl<T> fmt::Debug for ScopedTask<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ScopedTask").field(&self.task).finish()
     }
 }

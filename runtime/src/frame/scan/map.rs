@@ -1,5 +1,6 @@
 //! [`ScanMap`]: a scan with a function for its chunks, and the methods that run it.
 
+use std::fmt;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -22,6 +23,12 @@ pub struct ScanMap<F> {
     scan: Scan,
     f: F,
     sync: bool,
+}
+
+impl<F> fmt::Debug for ScanMap<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanMap").field("scan", &self.scan).finish_non_exhaustive()
+    }
 }
 
 impl<F> ScanMap<F> {

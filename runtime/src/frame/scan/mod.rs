@@ -27,6 +27,7 @@ mod scan_chunk;
 mod sink;
 mod worker_once_lock;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,6 +125,15 @@ pub struct Scan {
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
     core: Option<Arc<Core>>,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("input", &self.input_name)
+            .field("chunk_rows", &self.chunk_rows)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads Parquet files in chunks: one file, all files that a pattern matches (`data/*.parquet`), or all files below a
