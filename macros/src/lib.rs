@@ -32,7 +32,7 @@ use quote::quote;
 /// |---|---|
 /// | `name(..)` | runs on a worker and waits; on a worker of the same pool it runs in place |
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
-/// | `name::map(items)` | runs it on many items, once it is ended by `.collect()` or the like |
+/// | `name::map(items)` | runs it on many items, once it is ended by `.collect()` or the like. Items of a function of several arguments are tuples, of one without arguments `()` |
 /// | `name::serial(..)` | runs the original function on the calling thread |
 ///
 /// The function's generics are on these functions, not on the type: `name::submit::<u8>(..)`.

@@ -193,7 +193,7 @@ impl Options {
                 self.names_init = true;
                 self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?));
             }
-            POOL => self.pool = Some(path(name, value, "a `static` of type `fanfold::Pool`")?),
+            POOL => self.pool = Some(pool(path(name, value, "a `static` of type `fanfold::Pool`")?)?),
             PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
             COMPANION => {
                 let ident = single_name(value).ok_or_else(|| {
@@ -325,6 +325,20 @@ fn path(name: &Ident, value: &Expr, what: &str) -> syn::Result<Path> {
     match value {
         Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
         _ => Err(Error::new_spanned(value, format!("`{name}` takes the path of {what}, without quotes"))),
+    }
+}
+
+/// Refuses the name of a local variable, which rustc would advise to capture by a closure.
+fn pool(path: Path) -> syn::Result<Path> {
+    match path.get_ident() {
+        Some(name) if name.unraw().to_string().starts_with(char::is_lowercase) => {
+            let message = format!(
+                "`{name}` is the name of a local variable, and `pool` takes the path of a `static`, in upper case: `static {}: Pool = Pool::io(\"..\")`\nfor a pool that is made at run time, leave `pool` out and call the function with `name::on(&{name})`",
+                name.unraw().to_string().to_uppercase()
+            );
+            Err(Error::new_spanned(&path, message))
+        }
+        _ => Ok(path),
     }
 }
 

@@ -117,7 +117,6 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let Plan { krate, private, function, .. } = plan;
     // Each item gets the same receiver, unless the items are the receivers.
     let receiver = match (&plan.receiver, &*plan.arguments) {
-        (_, []) => return None,
         (Some(receiver), [this, _, ..]) if receiver.serves_many() => Some((receiver, this)),
         _ => None,
     };

@@ -263,6 +263,7 @@ impl<'a, T> IntoIterator for Windows<'a, T> {
 
 macro_rules! items {
     ($type:ident gives $item:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<'a, T> Items<$item, ByIndex> for $type<'a, T> {
             type Source = IndexedSource<Self>;
 

@@ -21,7 +21,8 @@ use super::slices::MutItems;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not give items of type `{A}`",
     label = "does not give items of type `{A}`",
-    note = "`map` takes an iterator, a `Vec`, an array, a slice or a range of what the function takes; functions of several arguments take tuples"
+    note = "`map` takes an iterator, a `Vec`, an array, a slice or a range of what the function takes, and tuples for several arguments, `()` for none",
+    note = "for a function of `&str` give `names.iter().map(String::as_str)` (and the like for `&Path` and slices), for a set or a map `.into_iter()`"
 )]
 pub trait Items<A, M> {
     #[doc(hidden)]
@@ -34,7 +35,7 @@ pub trait Items<A, M> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something to map over",
     label = "not something to map over",
-    note = "`map` takes an iterator, a `Vec`, an array, a slice, a range, or a `zip` of two of them"
+    note = "`map` takes an iterator, a `Vec`, an array, a slice, a range, or a `zip` of two of them; give it `.into_iter()` of a set or a map"
 )]
 pub trait PoolItems<A, M>: Items<A, M> {}
 
@@ -248,8 +249,10 @@ impl<S: Indexed + IntoIterator<Item = <S as Indexed>::Item>> Source for IndexedS
     }
 }
 
+// The implementations are not recommended: a compile error would list dozens of lines of them.
 macro_rules! owned {
     ([$($generics:tt)*] $type:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Items<T, ByIndex> for $type {
             type Source = VecSource<T>;
 
@@ -266,6 +269,7 @@ owned!([T, const N: usize] [T; N]);
 
 macro_rules! borrowed {
     ([$($generics:tt)*] $type:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<'a, $($generics)*> Items<&'a T, ByIndex> for &'a $type {
             type Source = IndexedSource<BorrowedItems<'a, T>>;
 
@@ -274,6 +278,7 @@ macro_rules! borrowed {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<'a, $($generics)*> Items<T, ByCopy> for &'a $type
         where
             T: Copy,
@@ -292,7 +297,6 @@ borrowed!([T, const N: usize] [T; N]);
 
 macro_rules! borrowed_mutably {
     ([$($generics:tt)*] $type:ty) => {
-        // Compile errors list few types; the vectors and slices above come first.
         #[diagnostic::do_not_recommend]
         impl<'a, $($generics)*> Items<&'a mut T, ByIndex> for &'a mut $type {
             type Source = IndexedSource<MutItems<'a, T>>;

@@ -29,6 +29,7 @@ pub const fn enumerate<I>(items: I) -> Zip<RangeFrom<usize>, I> {
 /// Marks a zip of items of two kinds.
 pub struct ByPair<M, N>(PhantomData<(M, N)>);
 
+#[diagnostic::do_not_recommend]
 impl<I, J, A, B, M, N> Items<(A, B), ByPair<M, N>> for Zip<I, J>
 where
     I: Items<A, M>,
@@ -41,6 +42,7 @@ where
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<I, J, A, B, M, N> PoolItems<(A, B), ByPair<M, N>> for Zip<I, J>
 where
     I: PoolItems<A, M>,
