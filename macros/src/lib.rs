@@ -30,7 +30,7 @@ use quote::quote;
 ///
 /// | call | does |
 /// |---|---|
-/// | `name(..)` | runs on a worker and waits; on a worker of the same pool it runs in place |
+/// | `name(..)` | runs on a worker and waits; on a worker of the same pool it runs in place. In async code it would block a thread of the runtime, of which debug builds warn (feature `tokio`): await `name::submit(..)` there |
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
 /// | `name::map(items)` | runs it on many items, once it is ended by `.collect()` or the like. Items of a function of several arguments are tuples, of one without arguments `()` |
 /// | `name::serial(..)` | runs the original function on the calling thread |

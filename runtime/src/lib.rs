@@ -117,6 +117,7 @@ pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows
 pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
 pub use pool::fork_join::join;
+pub use pool::runtime_warning::OnBlockedRuntime;
 pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Pending, Pool, ShutdownMode, Stats};
 #[cfg(feature = "process")]

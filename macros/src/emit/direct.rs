@@ -38,7 +38,20 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     };
     let body = block(plan, &call);
     let hidden = hidden_lifetimes(plan);
-    quote!(#hidden #(#attrs)* #vis #sig #body)
+    let caller = track_caller_in_debug(plan);
+    quote!(#hidden #caller #(#attrs)* #vis #sig #body)
+}
+
+/// In debug builds the warning about blocked async runtimes names the place of the call.
+pub(super) fn track_caller_in_debug(plan: &Plan) -> Option<TokenStream> {
+    let function = &plan.function;
+    // Neither `main` nor a test may have it.
+    let refused = function.sig.ident == "main"
+        || function.attrs.iter().any(|attr| {
+            attr.path().segments.last().is_some_and(|last| last.ident == "test" || last.ident == "track_caller")
+        });
+    let warns = cfg!(feature = "tokio") && !plan.is_async() && !refused;
+    warns.then(|| quote!(#[cfg_attr(debug_assertions, track_caller)]))
 }
 
 /// Denies lifetimes that are hidden in a type's path. They are an error in the companions' signatures anyway, and the

@@ -5,6 +5,7 @@ use quote::quote;
 use syn::{FnArg, Ident, Pat, Type};
 
 use super::call_site::{call_site, on_timeout, send_proof};
+use super::direct::track_caller_in_debug;
 use super::{result_of, shorten};
 use crate::plan::Plan;
 use crate::types::contains_impl;
@@ -61,5 +62,6 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     // The braces have the user's span, as in `block`; the code between them has not.
     let mut block = Group::new(Delimiter::Brace, shorten(plan, code));
     block.set_span(user_body.span());
-    quote!(#(#attrs)* #vis #sig #block)
+    let caller = track_caller_in_debug(plan);
+    quote!(#caller #(#attrs)* #vis #sig #block)
 }

@@ -10,6 +10,7 @@ use super::call_site::{CallSite, CheckedCall};
 use crate::error::TaskError;
 use crate::map::method::{Method, SharedReceiver};
 use crate::map::{self, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
+use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped;
 use crate::task::Task;
 use crate::task::send_proof::{AssertSend, CallProof};
@@ -25,6 +26,7 @@ pub fn call<A, R>(CheckedCall { site, .. }: CheckedCall<A, R>, args: A, function
     if site.runs_in_place() {
         return function(args);
     }
+    warn_if_blocking(site.function);
     let core = site.core();
     // SAFETY: the `CheckedCall` covers the arguments, and the closure is `Send`.
     let carried = unsafe { AssertSend::new((args, function)) };
@@ -100,6 +102,7 @@ where
     A: 'static,
     R: 'static,
 {
+    warn_if_blocking(call.site.function);
     match submit(call, args, function).join() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),

@@ -17,6 +17,7 @@ use crate::pool::Pool;
 use crate::pool::config;
 #[cfg(feature = "polars")]
 use crate::pool::polars_threads::serial_polars;
+use crate::pool::runtime_warning::warn_if_blocking;
 use crate::task::send_proof::CallProof;
 
 /// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.
@@ -193,6 +194,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     mut with: impl FnMut(S) -> A,
     function: impl Fn(A) -> R + Sync,
 ) -> R {
+    warn_if_blocking(site.function);
     let Chunking { cut, cutter, gatherer } = chunking;
     let core = chunk_core(site, cutter.polars());
     let workers = MapWorkers::of(core, site.options.own_worker);

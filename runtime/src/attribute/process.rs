@@ -15,6 +15,7 @@ use crate::error::TaskError;
 use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
 use crate::pool::Pool;
 use crate::pool::config;
+use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{Core, Job};
 use crate::process::{Code, is_worker_process};
@@ -48,6 +49,7 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote
     if runs_in_this_process() {
         return remote.run_local(args);
     }
+    warn_if_blocking(site.function);
     let remote = remote.with_timeout(site.options.timeout);
     let core = core(site);
     let args = RefCell::new(Some(args));

@@ -39,6 +39,12 @@ pub(crate) fn mark_own_runtime_thread() {
     IS_OWN_RUNTIME.set(true);
 }
 
+/// Whether this thread belongs to Fanfold's own async runtime.
+#[cfg(all(feature = "tokio", debug_assertions))]
+pub(super) fn is_own_runtime_thread() -> bool {
+    IS_OWN_RUNTIME.get()
+}
+
 /// Waits. If this thread belongs to Fanfold's own async runtime or to Polars' streaming engine, another thread takes
 /// its place meanwhile: the runtime or the engine may have to run what this thread waits for.
 pub(crate) fn with_replacement_thread<T>(wait: impl FnOnce() -> T) -> T {

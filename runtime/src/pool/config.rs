@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use super::runtime_warning::{self, OnBlockedRuntime};
 use crate::sys::mutex;
 
 /// A default pool whose size can be set. Pools of the same kind without a size of their own have that size, too.
@@ -152,7 +153,7 @@ fn read_serial() -> bool {
 #[doc(alias = "build_global")]
 #[doc(alias = "RAYON_NUM_THREADS")]
 pub fn configure() -> Configure {
-    Configure { cpu: None, io: None, process: None }
+    Configure { cpu: None, io: None, process: None, blocked_runtime: None }
 }
 
 /// Sizes of default pools. [`configure`] makes a `Configure`, and [`apply`](Self::apply) sets the sizes.
@@ -162,6 +163,7 @@ pub struct Configure {
     cpu: Option<usize>,
     io: Option<usize>,
     process: Option<usize>,
+    blocked_runtime: Option<OnBlockedRuntime>,
 }
 
 impl Configure {
@@ -180,6 +182,27 @@ impl Configure {
     /// Worker processes of the default process pool. Unless set: one per core.
     pub fn processes(mut self, processes: usize) -> Self {
         self.process = Some(processes);
+        self
+    }
+
+    /// What a direct call of a `cpu`, `io` or `process` function does that blocks a thread of a Tokio runtime. Unless
+    /// set, the environment variable `FANFOLD_BLOCKED_RUNTIME` says it: `warn`, `panic` or `off`; else it warns.
+    ///
+    /// Such a thread runs no other task while it waits: await the function's `submit(..)` instead. Calls in
+    /// `spawn_blocking` and `block_in_place` are right, and are not reported. Only debug builds check it, and only with
+    /// the feature `tokio`. Unlike the sizes it can be set at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), fanfold::ConfigureError> {
+    /// // In tests: find such calls.
+    /// fanfold::configure().blocked_runtime(fanfold::OnBlockedRuntime::Panic).apply()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn blocked_runtime(mut self, blocked_runtime: OnBlockedRuntime) -> Self {
+        self.blocked_runtime = Some(blocked_runtime);
         self
     }
 
@@ -202,6 +225,10 @@ impl Configure {
         for (setting, threads) in wanted {
             let size = setting.size_in(&mut sizes);
             size.threads = threads.or(size.threads);
+        }
+        drop(sizes);
+        if let Some(policy) = self.blocked_runtime {
+            runtime_warning::set(policy);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@
 //! | `load.rs`, `computing.rs` | whether a map wakes helpers, and how many threads compute |
 //! | `current_worker/` | the pool of the current thread, [`blocking_section`], and permits borrowed from another pool |
 //! | `block_in_place.rs`, `runtime_wait.rs` | blocking a thread of an async runtime |
+//! | `runtime_warning.rs` | the warning about it, in debug builds |
 //! | `fork_join.rs` | [`join`](fork_join::join): two closures, as rayon's `join` |
 //! | `install.rs` | `Pool::install`: a closure on a worker, for whose result the caller waits |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
@@ -56,6 +57,7 @@ mod process_pool;
 mod queue;
 mod registry;
 pub(crate) mod runtime_wait;
+pub(crate) mod runtime_warning;
 pub(crate) mod scoped;
 pub(crate) mod shutdown;
 pub(crate) mod span;

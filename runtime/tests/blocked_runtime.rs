@@ -1,0 +1,145 @@
+//! Direct calls that block a thread of a Tokio runtime: the warning, the panic, and what is not reported.
+#![cfg(debug_assertions)]
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+
+use fanfold::{OnBlockedRuntime, TaskError, configure, parallel};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+#[parallel(kind = "cpu")]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+#[parallel(kind = "cpu", chunks = 2)]
+fn squares(numbers: Vec<u64>) -> Vec<u64> {
+    numbers.iter().map(|n| n * n).collect()
+}
+
+#[parallel(kind = "io", timeout = "20s")]
+fn limited(n: u64) -> Result<u64, TaskError> {
+    Ok(n * n)
+}
+
+#[parallel(kind = "io")]
+async fn square_of_async(n: u64) -> u64 {
+    square(n)
+}
+
+trait Area {
+    fn area(&self) -> u64;
+}
+
+struct Side(u64);
+
+impl Area for Side {
+    #[parallel(kind = "cpu", companion = none)]
+    fn area(&self) -> u64 {
+        self.0 * self.0
+    }
+}
+
+impl Side {
+    #[parallel(kind = "io")]
+    fn volume(&self) -> u64 {
+        self.0.pow(3)
+    }
+}
+
+/// Collects the messages of Fanfold's events.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<String>>>);
+
+impl Events {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no panic"))
+    }
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Events {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "fanfold" {
+            assert_eq!(*event.metadata().level(), tracing::Level::WARN);
+            event.record(&mut Message(&self.0));
+        }
+    }
+}
+
+struct Message<'a>(&'a Mutex<Vec<String>>);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0.lock().expect("no panic").push(format!("{value:?}"));
+        }
+    }
+}
+
+/// Runs a closure in a task of the runtime's, on a worker thread.
+fn in_task<T: Send + 'static>(runtime: &tokio::runtime::Runtime, work: impl FnOnce() -> T + Send + 'static) -> T {
+    runtime.block_on(async { tokio::spawn(async { work() }).await.expect("no panic") })
+}
+
+/// One test, as the policy is that of the whole process.
+#[test]
+fn calls_that_block_a_worker_of_a_runtime_are_reported() {
+    let events = Events::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(events.clone())).expect("no other");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    configure().blocked_runtime(OnBlockedRuntime::Warn).apply().expect("it can always be set");
+
+    // Once for each place.
+    let line = line!() + 2;
+    for n in 0..3 {
+        assert_eq!(in_task(&runtime, move || square(n)), n * n);
+    }
+    let warned = events.take();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].starts_with("`blocked_runtime::square` blocks a thread of the async runtime"), "{warned:?}");
+    assert!(warned[0].contains(&format!("tests/blocked_runtime.rs:{line}:")), "{warned:?}");
+    for call in [
+        || drop(squares(vec![1, 2, 3])),
+        || drop(limited(2)),
+        || assert_eq!(Side(2).volume(), 8),
+        || assert_eq!(Side(2).area(), 4),
+    ] {
+        in_task(&runtime, call);
+        assert_eq!(events.take().len(), 1);
+    }
+
+    // The thread of a runtime of one thread.
+    let single = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    assert_eq!(single.block_on(async { square(3) }), 9);
+    assert_eq!(events.take().len(), 1);
+
+    // Where blocking is right.
+    assert_eq!(square(2), 4);
+    assert_eq!(runtime.block_on(async { square(2) }), 4, "tasks run on other threads");
+    let blocking = async { tokio::task::spawn_blocking(|| square(2)).await.expect("no panic") };
+    assert_eq!(runtime.block_on(blocking), 4);
+    let blocking = async { tokio::task::spawn_blocking(|| square(2)).await.expect("no panic") };
+    assert_eq!(single.block_on(blocking), 4);
+    assert_eq!(in_task(&runtime, || tokio::task::block_in_place(|| square(2))), 4);
+    assert_eq!(runtime.block_on(async { square::submit(2).await.expect("no panic") }), 4);
+    assert_eq!(square_of_async::submit(2).join().expect("no panic"), 4, "Fanfold's own runtime replaces the thread");
+    let entered = single.enter();
+    assert_eq!(square(2), 4, "a runtime that is only entered runs nothing here");
+    drop(entered);
+    assert_eq!(events.take(), Vec::<String>::new());
+
+    // A panic, at each call.
+    configure().blocked_runtime(OnBlockedRuntime::Panic).apply().expect("it can always be set");
+    for _ in 0..2 {
+        let caught = in_task(&runtime, || std::panic::catch_unwind(AssertUnwindSafe(|| square(2))));
+        let payload = caught.expect_err("it blocks a worker");
+        let message = payload.downcast_ref::<String>().expect("a formatted message");
+        assert!(message.contains("await its `submit(..)`"), "{message}");
+    }
+    assert_eq!(in_task(&runtime, || tokio::task::block_in_place(|| square(2))), 4);
+
+    configure().blocked_runtime(OnBlockedRuntime::Ignore).apply().expect("it can always be set");
+    assert_eq!(in_task(&runtime, || square(2)), 4);
+    assert_eq!(events.take(), Vec::<String>::new());
+}
