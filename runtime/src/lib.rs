@@ -132,6 +132,17 @@ pub use task::{Until, as_completed, first, first_async, join_all, join_all_async
 pub use fanfold_macros::main;
 pub use fanfold_macros::parallel;
 
+/// Progress bars: bars of your own beside Fanfold's, lines of text above them, and their style (feature `progress`).
+///
+/// `.progress("label")` shows the bar of a map, and `progress = "label"` that of an annotated function's maps and
+/// chunked calls. [`Map::on_progress`] calls a function instead, without this feature.
+#[cfg(feature = "progress")]
+pub mod progress {
+    pub use crate::map::progress::{bars, println, set_style};
+    /// The crate that draws the bars, for its types.
+    pub use indicatif;
+}
+
 /// The names that most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "polars")]
@@ -163,6 +174,7 @@ pub mod __private {
     pub use crate::attribute::remote::Remote;
     pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};
     pub use crate::chunks::split::Cut;
+    pub use crate::map::progress::WithProgress;
     pub use crate::map::progress::label;
     pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source};
     pub use crate::pool::worker_state::with_state;

@@ -5,7 +5,7 @@ use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::ptr;
 
 use fanfold::prelude::*;
@@ -21,7 +21,13 @@ fn doubled(numbers: Vec<u64>) -> Vec<u64> {
 
 /// Runs work with one bar each.
 fn run_with_progress() {
-    let squares: Vec<u64> = Pool::cpu_default().map(0..1_200_u64, |n| n * n).progress("of a map").collect();
+    let square = |n| {
+        if n == 600 {
+            fanfold::progress::println("half way");
+        }
+        n * n
+    };
+    let squares: Vec<u64> = Pool::cpu_default().map(0..1_200_u64, square).progress("of a map").collect();
     assert_eq!(squares.len(), 1_200);
     let sum: u64 = Pool::cpu_default().map(0..2_300_u64, |n| n).progress("of a sum").sum();
     assert_eq!(sum, 2_300 * 2_299 / 2);
@@ -53,7 +59,7 @@ fn a_terminal_shows_the_progress_of_each_kind_of_work() {
     let (mut ours, theirs) = terminal();
     let mut child = Command::new(env::current_exe().expect("this program"));
     child.args(["--exact", "a_terminal_shows_the_progress_of_each_kind_of_work", "--nocapture"]);
-    child.env(IN_CHILD, "1").env("TERM", "xterm").stdout(Stdio::null()).stderr(theirs);
+    child.env(IN_CHILD, "1").env("TERM", "xterm").stdout(theirs.try_clone().expect("a descriptor")).stderr(theirs);
     let mut running = child.spawn().expect("it starts");
     // The command holds the other end of the terminal, and the read below ends when the last copy of it is closed.
     drop(child);
@@ -62,6 +68,9 @@ fn a_terminal_shows_the_progress_of_each_kind_of_work() {
     let _ = ours.read_to_end(&mut shown);
     assert!(running.wait().expect("it ends").success());
     let shown = String::from_utf8_lossy(&shown);
+    // The line begins where a bar was cleared, and the bar is drawn again below it.
+    let (_, after) = shown.split_once("half way\r\n").expect("a line of its own");
+    assert!(after.contains("of a map"), "{shown}");
     for (label, count) in [
         ("of a map", "1,200/1,200"),
         ("of a sum", "2,300/2,300"),

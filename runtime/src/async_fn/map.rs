@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::iter::{Fuse, FusedIterator};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 
 use super::{TimedFuture, runtime};
 use crate::error::TaskError;
-use crate::map::progress::Bar;
+use crate::map::progress::{Bar, ProgressFn};
 use crate::map::{Collect, Source};
 
 /// The default bound of futures in flight.
@@ -77,6 +78,7 @@ pub struct AsyncMap<S, F, A> {
     unordered: bool,
     buffer: usize,
     label: Option<&'static str>,
+    report: Option<ProgressFn<'static>>,
     _items: PhantomData<fn(A)>,
 }
 
@@ -86,7 +88,7 @@ where
     F: MapFuture<A>,
 {
     pub(crate) fn new(source: S, function: F, label: Option<&'static str>) -> Self {
-        Self { source, function, unordered: false, buffer: BUFFER, label, _items: PhantomData }
+        Self { source, function, unordered: false, buffer: BUFFER, label, report: None, _items: PhantomData }
     }
 
     /// Sets the most futures in flight: those started whose results were not yet returned. The default is 256.
@@ -115,6 +117,17 @@ where
         self
     }
 
+    /// Calls `report` with the number of results returned, and with that of all items if it is known, on the thread
+    /// that takes the results; otherwise as [`Map::on_progress`](crate::Map::on_progress).
+    ///
+    /// # Panics
+    ///
+    /// The map, or the poll of its stream, panics with the payload of `report`.
+    pub fn on_progress(mut self, report: impl Fn(usize, Option<usize>) + Send + Sync + 'static) -> Self {
+        self.report = Some(Arc::new(report));
+        self
+    }
+
     /// Limits each call to `limit`, counted from its first poll. The future of a call that takes longer is dropped, and
     /// its result is [`TaskError::TimedOut`](crate::TaskError::TimedOut).
     pub fn timeout(self, limit: Duration) -> AsyncMap<S, TimedFn<F>, A> {
@@ -124,6 +137,7 @@ where
             unordered: self.unordered,
             buffer: self.buffer,
             label: self.label,
+            report: self.report,
             _items: PhantomData,
         }
     }
@@ -153,7 +167,7 @@ where
         } else {
             FuturesInFlight::Ordered(FuturesOrdered::new())
         };
-        let bar = Bar::new(self.label, self.source.count());
+        let bar = Bar::new(self.label, self.report, self.source.count());
         AsyncStream {
             source: self.source.into_iter().fuse(),
             function: self.function,
@@ -259,7 +273,7 @@ pub struct AsyncStream<I: Iterator, F: MapFuture<I::Item>> {
     function: F,
     in_flight: FuturesInFlight<F::Future>,
     buffer: usize,
-    bar: Option<Bar>,
+    bar: Option<Bar<'static>>,
 }
 
 impl<I: Iterator, F: MapFuture<I::Item>> AsyncStream<I, F> {
@@ -270,8 +284,10 @@ impl<I: Iterator, F: MapFuture<I::Item>> AsyncStream<I, F> {
             self.in_flight.push(self.function.call(item));
         }
         let next = self.in_flight.poll_next(context);
-        if let (Poll::Ready(Some(_)), Some(bar)) = (&next, &self.bar) {
-            bar.advance(1);
+        match &next {
+            Poll::Ready(Some(_)) => self.bar.iter().for_each(|bar| bar.advance(1)),
+            Poll::Ready(None) => self.bar.take().iter().for_each(Bar::finish),
+            Poll::Pending => (),
         }
         next
     }

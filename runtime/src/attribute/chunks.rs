@@ -204,7 +204,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     };
     let sizes: Vec<usize> = pieces.iter().map(|(size, _)| *size).collect();
     let args: Vec<(usize, A)> = pieces.into_iter().map(|(size, piece)| (size, with(piece))).collect();
-    let bar = Bar::new(site.progress, Some(sizes.iter().sum::<usize>() as u64));
+    let bar = Bar::new(site.progress, None, Some(sizes.iter().sum::<usize>() as u64));
     let serial_frames = core.is_frames() && !config::serial();
     let run = CollectRun {
         workers,
@@ -215,7 +215,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
             let _guard = serial_frames.then(serial_polars);
             let result = function(args);
             // The bar counts items, not pieces.
-            if let Some(bar) = &bar {
+            if let Some(bar) = bar.as_ref().filter(|_| !(gatherer.is_failure)(&result)) {
                 bar.advance(items);
             }
             result
@@ -226,7 +226,11 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
     // SAFETY: the `CheckedCall` covers the arguments and results; the rest of an item is its size, an integer.
     let proof = unsafe { CallProof::new_unchecked() };
     let parts = run.collect(Items::into_source(args), proof).unwrap_or_else(|failure| vec![failure]);
-    gatherer.gather(parts, &sizes).unwrap_or_else(|error| panic!("`{}`: {error}", site.function))
+    let gathered = gatherer.gather(parts, &sizes).unwrap_or_else(|error| panic!("`{}`: {error}", site.function));
+    if let Some(bar) = bar.filter(|_| !(gatherer.is_failure)(&gathered)) {
+        bar.finish();
+    }
+    gathered
 }
 
 /// An argument of which every chunk gets a clone.

@@ -12,7 +12,7 @@ use super::plan::{ByRows, ChunkPlan, ChunkStrategy};
 use super::rows::Rows;
 use crate::chunks::gather::GatherError;
 use crate::error::panics;
-use crate::map::progress::Bar;
+use crate::map::progress::{Bar, ProgressFn};
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool::Core;
 use crate::pool::Pool;
@@ -61,12 +61,13 @@ pub struct FrameChunks<'a, S = DataFrame, P = ByRows> {
     pub(super) rechunk: bool,
     pub(super) schema: Option<SchemaRef>,
     pub(super) label: Option<&'static str>,
+    pub(super) report: Option<ProgressFn<'a>>,
     pub(super) core: Option<Arc<Core>>,
 }
 
 impl<'a, S, P> FrameChunks<'a, S, P> {
     pub(super) fn new(frame: &'a S, strategy: P) -> Self {
-        Self { frame, strategy, rechunk: false, schema: None, label: None, core: None }
+        Self { frame, strategy, rechunk: false, schema: None, label: None, report: None, core: None }
     }
 }
 
@@ -228,7 +229,7 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
             return Err(FrameError::InvalidRequest(reason).into());
         }
         let plan = self.make_plan()?;
-        self.run_chunks(&plan, type_name_of_val(&f), |chunk| f(plan.extract(self.frame, chunk)?))
+        self.run_chunks(&plan, type_name_of_val(&f), |chunk| f(plan.extract(self.frame, chunk)?), Ok)
     }
 
     #[track_caller]
@@ -243,8 +244,7 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
             let result = f(chunk).map_err(Into::into)?;
             Ok(plan.trim(index, result).map_err(ChunkMismatch::WithinChunk)?)
         };
-        let results = self.run_chunks(&plan, type_name_of_val(&f), map_chunk)?;
-        self.stack_results(&plan, results)
+        self.run_chunks(&plan, type_name_of_val(&f), map_chunk, |results| self.stack_results(&plan, results))
     }
 
     /// Decides where the frame is cut.
@@ -274,17 +274,23 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         Ok(if self.rechunk { stacked.rechunked() } else { stacked })
     }
 
-    /// Calls `f` with the index of each chunk, on the frame threads of the pool. Returns the results in row order.
-    /// `name` is the name of the user's function, for spans and panics.
+    /// Calls `f` with the index of each chunk, on the frame threads of the pool, and `join` with the results in row
+    /// order. `name` is the name of the user's function, for spans and panics.
     #[track_caller]
-    pub(super) fn run_chunks<T, E, F>(&self, plan: &P::Plan, name: &'static str, f: F) -> Result<Vec<T>, ChunkError>
+    pub(super) fn run_chunks<T, E, F, O>(
+        &self,
+        plan: &P::Plan,
+        name: &'static str,
+        f: F,
+        join: impl FnOnce(Vec<T>) -> Result<O, ChunkError>,
+    ) -> Result<O, ChunkError>
     where
         T: Send,
         F: Fn(usize) -> Result<T, E> + Sync,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let rows = (0..plan.count()).map(|chunk| plan.height(chunk) as u64).sum();
-        let bar = Bar::new(self.label, Some(rows));
+        let bar = Bar::new(self.label, self.report.clone(), Some(rows));
         let run = CollectRun {
             workers: MapWorkers::of(self.core(), false),
             name,
@@ -305,7 +311,9 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
             accept: |result| result,
             can_stop: true,
         };
-        run.collect(Items::into_source(0..plan.count()), CallProof::from_bounds())
+        let joined = join(run.collect(Items::into_source(0..plan.count()), CallProof::from_bounds())?)?;
+        bar.iter().for_each(Bar::finish);
+        Ok(joined)
     }
 }
 

@@ -12,7 +12,7 @@ use polars_core::utils::arrow::array::PrimitiveArray;
 
 use super::error::{ChunkError, FrameError};
 use crate::error::panics;
-use crate::map::progress::Bar;
+use crate::map::progress::{Bar, ProgressFn};
 use crate::map::{CollectRun, Grain, Items, MapWorkers, panic_pool_closed};
 use crate::pool::Core;
 use crate::pool::Pool;
@@ -25,6 +25,7 @@ use crate::task::send_proof::CallProof;
 pub struct ColumnMap<'a> {
     series: PolarsResult<&'a Series>,
     label: Option<&'static str>,
+    report: Option<ProgressFn<'a>>,
     core: Option<Arc<Core>>,
 }
 
@@ -38,16 +39,28 @@ impl fmt::Debug for ColumnMap<'_> {
 
 impl<'a> ColumnMap<'a> {
     pub(super) fn from_column(column: PolarsResult<&'a Column>) -> Self {
-        Self { series: column.map(Column::as_materialized_series), label: None, core: None }
+        Self { series: column.map(Column::as_materialized_series), label: None, report: None, core: None }
     }
 
     pub(super) fn from_series(series: &'a Series) -> Self {
-        Self { series: Ok(series), label: None, core: None }
+        Self { series: Ok(series), label: None, report: None, core: None }
     }
 
     /// Shows a progress bar with this label, on a terminal and with the feature `progress`.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
+        self
+    }
+
+    /// Calls `report` with the number of values done and that of all values, as [`Map::on_progress`] does.
+    ///
+    /// # Panics
+    ///
+    /// [`map`](Self::map) panics with the payload of `report`.
+    ///
+    /// [`Map::on_progress`]: crate::Map::on_progress
+    pub fn on_progress(mut self, report: impl Fn(usize, Option<usize>) + Send + Sync + 'a) -> Self {
+        self.report = Some(Arc::new(report));
         self
     }
 
@@ -98,7 +111,7 @@ impl<'a> ColumnMap<'a> {
         let series = self.series.map_err(FrameError::Polars)?;
         let numbers = typed_values::<A>(series).map_err(FrameError::Polars)?;
         let core = self.core.as_ref().unwrap_or_else(|| Pool::cpu_default().core());
-        let bar = Bar::new(self.label, Some(series.len() as u64));
+        let bar = Bar::new(self.label, self.report.clone(), Some(series.len() as u64));
         let mut start = 0;
         let arrays = numbers.downcast_iter().map(|array| {
             let values = array.values().as_slice();
@@ -121,6 +134,7 @@ impl<'a> ColumnMap<'a> {
             Err(Abandoned) => panic_pool_closed(std::any::type_name::<F>(), core),
         };
         let column = ChunkedArray::<B::PolarsType>::from_chunk_iter(series.name().clone(), arrays);
+        bar.iter().for_each(Bar::finish);
         Ok(column.into_series().into_column())
     }
 }
@@ -128,7 +142,7 @@ impl<'a> ColumnMap<'a> {
 /// Maps all items into one buffer.
 fn map_items<M, I, A, B>(
     core: &Arc<Core>,
-    bar: Option<&Bar>,
+    bar: Option<&Bar<'_>>,
     items: I,
     f: impl Fn(A) -> B + Sync,
 ) -> Result<Vec<B>, Abandoned>

@@ -82,7 +82,7 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
         let plan = self.make_plan()?;
         let keys = self.strategy.keys.clone();
         let function = type_name_of_val(&f);
-        let results = self.run_chunks(&plan, function, |index| {
+        let map_chunk = |index| {
             let chunk = plan.extract(self.frame, index)?;
             let name_group = |rows: Range<usize>, text: &str| {
                 format!("group {}: {text}", group_label(&chunk.slice_rows(rows), &keys))
@@ -104,8 +104,8 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
                 PolarsError::SchemaMismatch(name_group(rows, &reason).into())
             })?;
             Ok::<_, PolarsError>(stacked)
-        })?;
-        self.stack_results(&plan, results)
+        };
+        self.run_chunks(&plan, function, map_chunk, |results| self.stack_results(&plan, results))
     }
 }
 

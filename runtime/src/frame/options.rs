@@ -9,7 +9,7 @@ use super::plan::ByRows;
 use super::rows::Rows;
 use crate::pool::Pool;
 
-impl<S, P> FrameChunks<'_, S, P> {
+impl<'a, S, P> FrameChunks<'a, S, P> {
     /// Sets whether each column of the result is copied into one contiguous buffer; the default is `false`. Columns of
     /// objects are not copied.
     ///
@@ -59,6 +59,34 @@ impl<S, P> FrameChunks<'_, S, P> {
     /// feature `progress`.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
+        self
+    }
+
+    /// Calls `report` with the number of rows done and that of all rows, as [`Map::on_progress`] does. It needs no
+    /// feature.
+    ///
+    /// # Panics
+    ///
+    /// The method that maps the chunks panics with the payload of `report`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let (df, last) = (df!("x" => 0..10_i64)?, Mutex::new(None));
+    /// df.par_chunks(4).on_progress(|done, total| *last.lock().unwrap() = Some((done, total))).map(Ok)?;
+    /// assert_eq!(last.into_inner().unwrap(), Some((10, Some(10))));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Map::on_progress`]: crate::Map::on_progress
+    pub fn on_progress(mut self, report: impl Fn(usize, Option<usize>) + Send + Sync + 'a) -> Self {
+        self.report = Some(Arc::new(report));
         self
     }
 

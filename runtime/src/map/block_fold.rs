@@ -52,7 +52,7 @@ where
     /// The merged result of all blocks; `None` if there are no items.
     #[track_caller]
     pub(super) fn fold_blocks<G: BlockFold<F::Out>>(self, fold: &G) -> Option<G::Folded> {
-        let bar = Bar::new(self.label, self.source.count());
+        let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
         let mut visitor = FoldVisitor {
             workers: MapWorkers::of(&self.core, self.options.own_worker),
             name: self.name,
@@ -71,7 +71,9 @@ where
         }
         let FoldVisitor { tree, results, .. } = visitor;
         let merge = |left, right| fold.merge(left, right);
-        tree.into_merged(&merge).or_else(|| results.into_vec().into_iter().reduce(merge))
+        let merged = tree.into_merged(&merge).or_else(|| results.into_vec().into_iter().reduce(merge));
+        bar.iter().for_each(Bar::finish);
+        merged
     }
 }
 
@@ -82,7 +84,7 @@ struct FoldVisitor<'a, F, G, T> {
     name: &'static str,
     function: &'a F,
     fold: &'a G,
-    bar: Option<&'a Bar>,
+    bar: Option<&'a Bar<'a>>,
     /// The numbers of items and of blocks in earlier windows.
     items: usize,
     blocks: usize,
@@ -177,7 +179,7 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
     fn fold_window<A, R, S>(
         &mut self,
         workers: MapWorkers<'_>,
-        bar: Option<&Bar>,
+        bar: Option<&Bar<'_>>,
         items: S,
         of: Option<usize>,
         call: impl Fn(A) -> R + Sync,

@@ -152,7 +152,7 @@ pub(crate) struct CollectRun<'a, F, K> {
     /// The function's name, the key of its cost history.
     pub(crate) name: &'static str,
     pub(crate) grain: Grain,
-    pub(crate) bar: Option<&'a Bar>,
+    pub(crate) bar: Option<&'a Bar<'a>>,
     pub(crate) call: F,
     pub(crate) accept: K,
     /// Whether `accept` may refuse a result, so that most items may never run.
@@ -337,7 +337,7 @@ struct CollectBlock<'a, F, K, T, E> {
     shared: AssertSend<(&'a MapOutput<T>, &'a FirstRefused<E>)>,
     call: &'a F,
     accept: &'a K,
-    bar: Option<&'a Bar>,
+    bar: Option<&'a Bar<'a>>,
 }
 
 impl<A, R, F, K, T, E> RunBlock<A> for CollectBlock<'_, F, K, T, E>

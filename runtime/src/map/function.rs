@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::method::{Method, SharedReceiver};
 #[cfg(feature = "process")]
 use super::process::ProcessBatches;
+use super::progress::ProgressFn;
 use crate::task::send_proof::{AssertSend, CallProof};
 
 /// A function on items of type `A`.
@@ -28,6 +29,11 @@ pub trait MapFn<A>: Sync {
     fn process_batches(&self) -> Option<&dyn ProcessBatches<A, Self::Out>> {
         None
     }
+    /// The function that the map's progress is reported to.
+    #[doc(hidden)]
+    fn on_progress(&self) -> Option<ProgressFn<'_>> {
+        None
+    }
 }
 
 /// The function on several items, for a task. Results are pushed one by one, so that a panic leaves the earlier ones.
@@ -45,6 +51,11 @@ pub trait Detach<A>: MapFn<A> {
     where
         A: 'static,
         Self::Out: 'static;
+    /// As [`on_progress`](MapFn::on_progress), of a function that borrows nothing.
+    #[doc(hidden)]
+    fn detached_on_progress(&self) -> Option<ProgressFn<'static>> {
+        None
+    }
 }
 
 /// A closure, as the function of a map.

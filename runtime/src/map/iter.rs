@@ -31,7 +31,7 @@ pub struct MapIter<I: Iterator, R> {
     on_timeout: Option<fn(TaskError) -> R>,
     /// To be resumed once `results` were yielded.
     panic: Option<Box<dyn Any + Send>>,
-    bar: Option<Bar>,
+    bar: Option<Bar<'static>>,
 }
 
 /// Submits a task of several items.
@@ -82,7 +82,13 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                 }
             }
             self.fill();
-            match self.in_flight.next()? {
+            let Some(batch) = self.in_flight.next() else {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish();
+                }
+                return None;
+            };
+            match batch {
                 Ok(batch) => {
                     self.window.adjust(batch.results.0.len(), batch.took);
                     self.results = batch.results;
@@ -140,11 +146,11 @@ where
     ///
     /// In `next()`, with the function's own payload if it panics; and if the pool is closed before all items have run.
     fn into_iter(self) -> Self::IntoIter {
+        let bar = Bar::new(self.label, self.function.detached_on_progress(), self.source.count());
         let function = self.function.detach();
         let core = Arc::clone(&self.core);
         let (name, options) = (self.name, self.options);
         let window = TaskWindow::new(&core, self.grain, options, self.buffer);
-        let bar = Bar::new(self.label, self.source.count());
         let submit = Box::new(move |items: Vec<A>| submit_batch(&core, name, options, &function, items));
         let in_flight = BatchesInFlight::new(self.unordered);
         MapIter {

@@ -246,12 +246,13 @@ where
     #[track_caller]
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let proof = self.function.call_proof();
-        let bar = Bar::new(self.label, self.source.count());
+        let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
         #[cfg(feature = "process")]
         if let Some(function) = self.function.process_batches() {
             let run =
                 ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept: C::accept };
-            return C::finish(run.collect(self.source));
+            let results = run.collect(self.source);
+            return finish_collect(results, bar.as_ref());
         }
         let run = CollectRun {
             workers: MapWorkers::of(&self.core, self.options.own_worker),
@@ -262,7 +263,7 @@ where
             accept: C::accept,
             can_stop: C::CAN_STOP,
         };
-        C::finish(run.collect(self.source, proof))
+        finish_collect(run.collect(self.source, proof), bar.as_ref())
     }
 
     /// Runs the function on all items and `op` on each result, on the worker that has it, in no particular order.
@@ -286,7 +287,7 @@ where
     #[track_caller]
     pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
         let proof = self.function.call_proof();
-        let bar = Bar::new(self.label, self.source.count());
+        let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
         let accept = |result| {
             op(result);
             Ok::<(), std::convert::Infallible>(())
@@ -295,6 +296,7 @@ where
         if let Some(function) = self.function.process_batches() {
             let run = ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept };
             let Ok(_) = run.collect(self.source);
+            bar.iter().for_each(Bar::finish);
             return;
         }
         let run = CollectRun {
@@ -307,5 +309,14 @@ where
             can_stop: false,
         };
         let Ok(_) = run.collect(self.source, proof);
+        bar.iter().for_each(Bar::finish);
     }
+}
+
+/// The collection of all results, or of the first failure; ends the bar if there is none.
+fn finish_collect<R, C: Collect<R>>(results: Result<Vec<C::Value>, C::Stop>, bar: Option<&Bar<'_>>) -> C {
+    if let (Ok(_), Some(bar)) = (&results, bar) {
+        bar.finish();
+    }
+    C::finish(results)
 }

@@ -1,5 +1,8 @@
 //! The options of a [`Map`]: chunk size, order, buffer, progress bar.
 
+use std::sync::Arc;
+
+use super::progress::WithProgress;
 use super::{Grain, Map, MapFn, Source};
 
 impl<S, F, A> Map<S, F, A>
@@ -85,8 +88,45 @@ where
     }
 
     /// Shows a progress bar with this label, if stderr is a terminal and the feature `progress` is on.
+    ///
+    /// Bars of several maps are below each other. The bar of a map inside a map vanishes when it is done. A map that
+    /// fails, or that is left early, leaves its bar at the position that was reached, with the word `stopped` unless it
+    /// panics.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
         self
+    }
+
+    /// Calls `report` with the number of items done, and with that of all items if it is known. It needs no feature.
+    ///
+    /// It is called by the threads that run items, one at a time and with growing numbers: at most once for each block
+    /// of items that a worker takes, and with the number of all items at the end of a map that succeeds. While a thread
+    /// is in it, the others go on with their items.
+    ///
+    /// # Panics
+    ///
+    /// The map panics with the payload of `report`, as if its own function had panicked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use fanfold::Pool;
+    ///
+    /// let percent = AtomicUsize::new(0);
+    /// let report = |done, total: Option<usize>| {
+    ///     percent.store(100 * done / total.unwrap_or(done).max(1), Ordering::Relaxed);
+    /// };
+    /// let squares: Vec<u64> = Pool::cpu_default().map(0..1_000_u64, |n| n * n).on_progress(report).collect();
+    /// assert_eq!(squares.len(), 1_000);
+    /// assert_eq!(percent.into_inner(), 100);
+    /// ```
+    #[doc(alias = "progress_callback")]
+    #[doc(alias = "inspect")]
+    pub fn on_progress<'c>(
+        self,
+        report: impl Fn(usize, Option<usize>) + Send + Sync + 'c,
+    ) -> Map<S, WithProgress<'c, F>, A> {
+        self.with_function(|function| WithProgress { function, report: Arc::new(report) })
     }
 }

@@ -101,7 +101,7 @@ where
         let Self { core, name, source, function, grain, buffer, options, label, .. } = self;
         // Made for its check alone: items and results may cross threads.
         let _proof = function.call_proof();
-        let bar = Bar::new(label, source.count());
+        let bar = Bar::new(label, function.on_progress(), source.count());
         let mut window = TaskWindow::new(&core, grain, options, buffer);
         let mut source = source.into_iter();
         let function = &function;
@@ -152,7 +152,10 @@ where
             }
         });
         match ended {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                bar.iter().for_each(Bar::finish);
+                Ok(())
+            }
             Err(Ended::Refused(error)) => Err(error),
             Err(Ended::NotRun(TaskError::PoolClosed)) => panic_pool_closed(name, &core),
             Err(Ended::NotRun(error)) => panic!("`{name}` cannot run on all items: {error}"),

@@ -44,7 +44,7 @@ pub(super) struct ProcessRun<'a, A, R, K> {
     pub(super) core: &'a Arc<Core>,
     pub(super) function: &'a dyn ProcessBatches<A, R>,
     pub(super) grain: Grain,
-    pub(super) bar: Option<&'a Bar>,
+    pub(super) bar: Option<&'a Bar<'a>>,
     pub(super) accept: K,
 }
 

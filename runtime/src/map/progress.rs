@@ -1,72 +1,54 @@
-//! Progress bars, drawn by indicatif (feature `progress`).
-//!
-//! A bar is drawn only on a terminal. Without the feature, [`Bar::new`] returns `None`.
+//! [`Bar`], the progress of one map: reported to a user's function, and drawn on a terminal.
 
-/// The progress bar of one map.
-pub(crate) struct Bar {
-    #[cfg(feature = "progress")]
-    bar: indicatif::ProgressBar,
-    /// Whether the thread panicked before the map began, which a destructor or a panic hook runs then.
-    #[cfg(feature = "progress")]
-    was_panicking: bool,
-}
+mod bars;
+mod report;
 
 #[cfg(feature = "progress")]
-impl Bar {
-    /// A bar if there is a label; with a length if `total` items are known.
-    pub(crate) fn new(label: Option<&'static str>, total: Option<u64>) -> Option<Self> {
-        use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-        use std::fmt::Write;
+pub use bars::{bars, println, set_style};
+pub(crate) use report::ProgressFn;
+pub use report::WithProgress;
 
-        let rate = |state: &ProgressState, f: &mut dyn Write| {
-            let _ = write!(f, "{:.0}/s", state.per_sec());
-        };
-        // The time left while the map runs, the time taken once it is done.
-        let time = |state: &ProgressState, f: &mut dyn Write| {
-            let _ = if state.is_finished() {
-                write!(f, "in {:.1?}", state.elapsed())
-            } else {
-                write!(f, "{:.0?} left", state.eta())
-            };
-        };
-        let label = label?;
-        // Without a terminal indicatif draws nothing.
-        let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{prefix} {wide_bar} {human_pos}/{human_len} ({rate}, {time})"),
-            None => (ProgressBar::no_length(), "{prefix} {spinner} {human_pos} ({rate})"),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.with_key("rate", rate).with_key("time", time));
+use bars::DrawnBar;
+use report::Reporter;
+
+/// The progress of one map. [`finish`](Self::finish) ends it where the map succeeded; dropped before, it stays at the
+/// position that was reached.
+pub(crate) struct Bar<'a> {
+    drawn: Option<DrawnBar>,
+    reporter: Option<Reporter<'a>>,
+}
+
+impl<'a> Bar<'a> {
+    /// The progress of `total` items, if their number is known. `None` if there is neither a label, which asks for a
+    /// drawn bar, nor a function to report to.
+    pub(crate) fn new(label: Option<&'static str>, report: Option<ProgressFn<'a>>, total: Option<u64>) -> Option<Self> {
+        if label.is_none() && report.is_none() {
+            return None;
         }
-        bar.set_prefix(label);
-        Some(Self { bar, was_panicking: std::thread::panicking() })
+        let drawn = label.and_then(|label| DrawnBar::new(label, total));
+        let total = total.map(|total| usize::try_from(total).unwrap_or(usize::MAX));
+        Some(Self { drawn, reporter: report.map(|report| Reporter::new(report, total)) })
     }
 
+    /// Adds items that are done. Called with no lock held: it calls the user's function.
     pub(crate) fn advance(&self, items: usize) {
-        self.bar.inc(items as u64);
-    }
-}
-
-#[cfg(feature = "progress")]
-impl Drop for Bar {
-    fn drop(&mut self) {
-        // After a panic the bar stays at its last position.
-        if std::thread::panicking() && !self.was_panicking {
-            self.bar.abandon();
-        } else {
-            self.bar.finish();
+        if let Some(drawn) = &self.drawn {
+            drawn.advance(items);
+        }
+        if let Some(reporter) = &self.reporter {
+            reporter.advance(items);
         }
     }
-}
 
-#[cfg(not(feature = "progress"))]
-impl Bar {
-    pub(crate) fn new(_: Option<&'static str>, _: Option<u64>) -> Option<Self> {
-        None
+    /// Ends the progress of a map that succeeded. Called once, by the thread that returns its result.
+    pub(crate) fn finish(&self) {
+        if let Some(drawn) = &self.drawn {
+            drawn.finish();
+        }
+        if let Some(reporter) = &self.reporter {
+            reporter.finish();
+        }
     }
-
-    #[allow(clippy::unused_self, reason = "the same call as with the feature")]
-    pub(crate) fn advance(&self, _: usize) {}
 }
 
 /// Implemented for `()` with the feature `progress`: the check behind the attribute's `progress = ".."`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::function::BatchFn;
+use super::progress::{ProgressFn, WithProgress};
 use super::source::Source;
 use super::{Collect, Detach, Map, MapFn, MapIter};
 use crate::error::TaskError;
@@ -73,6 +74,14 @@ where
         self
     }
 
+    /// As [`Map::on_progress`].
+    pub fn on_progress(
+        self,
+        report: impl Fn(usize, Option<usize>) + Send + Sync + 'static,
+    ) -> TimedMap<S, WithProgress<'static, F>, A> {
+        TimedMap { map: self.map.on_progress(report), on_timeout: self.on_timeout }
+    }
+
     /// As [`Map::collect`], in input order.
     ///
     /// # Panics
@@ -140,6 +149,10 @@ impl<A, F: MapFn<A>> MapFn<A> for OkFn<F> {
         // SAFETY: by the function's own proof its items and results may cross threads, and `TaskError` is `Send`.
         unsafe { CallProof::new_unchecked() }
     }
+
+    fn on_progress(&self) -> Option<ProgressFn<'_>> {
+        self.0.on_progress()
+    }
 }
 
 impl<A: 'static, F: Detach<A>> Detach<A> for OkFn<F>
@@ -157,6 +170,10 @@ where
             function(items, &mut plain);
             results.extend(plain.into_iter().map(Ok));
         })
+    }
+
+    fn detached_on_progress(&self) -> Option<ProgressFn<'static>> {
+        self.0.detached_on_progress()
     }
 }
 

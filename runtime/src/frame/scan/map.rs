@@ -89,7 +89,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     {
-        pipeline::run(self.scan, &self.f, &ForEach::new(op))
+        pipeline::run(self.scan, &self.f, ForEach::new(op), |_| Ok(()))
     }
 
     /// Folds the results, in input order.
@@ -157,11 +157,11 @@ impl<F> ScanMap<F> {
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
         let schema = self.scan.schema.clone();
-        let collected = CollectFrames::default();
-        pipeline::run(self.scan, &self.f, &collected)?;
-        let (positions, frames) = collected.into_inner();
-        concat::stack(frames, schema.as_deref())
-            .map_err(|mismatch| positions[mismatch.chunk()].error(ChunkMismatch::OtherChunks(mismatch)))
+        pipeline::run(self.scan, &self.f, CollectFrames::default(), |collected| {
+            let (positions, frames) = collected.into_inner();
+            concat::stack(frames, schema.as_deref())
+                .map_err(|mismatch| positions[mismatch.chunk()].error(ChunkMismatch::OtherChunks(mismatch)))
+        })
     }
 
     /// Writes the results to a Parquet file, compressed with Zstandard, with one row group per chunk.
@@ -270,8 +270,7 @@ impl<F> ScanMap<F> {
             return Err(ScanError::Write { path: path.to_owned(), source: output_is_input_error(&pattern) });
         }
         let sink = FileSink::<S>::new(path, self.scan.schema.clone(), self.sync)?;
-        pipeline::run(self.scan, &self.f, &sink)?;
-        sink.finish()
+        pipeline::run(self.scan, &self.f, sink, FileSink::finish)
     }
 }
 

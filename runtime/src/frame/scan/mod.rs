@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use polars::prelude::*;
 
+use crate::map::progress::ProgressFn;
 use crate::pool::Core;
 use crate::pool::Pool;
 use input::Format;
@@ -124,6 +125,7 @@ pub struct Scan {
     format: Option<Format>,
     schema: Option<SchemaRef>,
     label: Option<&'static str>,
+    report: Option<ProgressFn<'static>>,
     core: Option<Arc<Core>>,
 }
 
@@ -198,6 +200,7 @@ impl Scan {
             format: None,
             schema: None,
             label: None,
+            report: None,
             core: None,
         }
     }
@@ -229,6 +232,33 @@ impl Scan {
     /// Parquet and IPC files, whose metadata has the number of rows, it shows the remaining time too.
     pub fn progress(mut self, label: &'static str) -> Self {
         self.label = Some(label);
+        self
+    }
+
+    /// Calls `report` with the number of rows done, and with that of all rows if the files' metadata has it, as
+    /// [`Map::on_progress`] does.
+    ///
+    /// # Panics
+    ///
+    /// The method that runs the scan panics with the payload of `report`, and starts no further chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let lazy = df!("x" => 0..10_i64)?.lazy();
+    /// let out = lazy.par_rows(4).on_progress(|done, _| eprintln!("{done} rows")).map(Ok).collect()?;
+    /// assert_eq!(out.height(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Map::on_progress`]: crate::Map::on_progress
+    pub fn on_progress(mut self, report: impl Fn(usize, Option<usize>) + Send + Sync + 'static) -> Self {
+        self.report = Some(Arc::new(report));
         self
     }
 

@@ -68,7 +68,7 @@ impl<P> PipelineState<P> {
 struct Pipeline<'a, F, C, P> {
     f: &'a F,
     consumer: &'a C,
-    bar: Option<Bar>,
+    bar: Option<Bar<'static>>,
     state: Mutex<PipelineState<P>>,
     /// Notifies one worker when a chunk may be taken, and all workers when no further chunk is to be taken.
     moved: Condvar,
@@ -76,15 +76,20 @@ struct Pipeline<'a, F, C, P> {
     window: usize,
 }
 
-/// Runs the function on each chunk of the scan, and the consumer on each result.
+/// Runs the function on each chunk of the scan, the consumer on each result, and `end` on the consumer at the end.
 #[track_caller]
-pub(super) fn run<T, F, C>(scan: Scan, f: &F, consumer: &C) -> Result<(), ScanError>
+pub(super) fn run<T, F, C, O>(
+    scan: Scan,
+    f: &F,
+    consumer: C,
+    end: impl FnOnce(C) -> Result<O, ScanError>,
+) -> Result<O, ScanError>
 where
     T: Send,
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     C: OrderedConsumer<T>,
 {
-    let Scan { input_name, frame, chunk_rows, knows_height, path, format, label, core, .. } = scan;
+    let Scan { input_name, frame, chunk_rows, knows_height, path, format, label, report, core, .. } = scan;
     let read_error = |source| ScanError::Read { what: input_name.clone(), source };
     let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
         read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
@@ -105,15 +110,15 @@ where
         }
         ScanInput::Query(QueryInput { frame, changed_files, failing_file }) => {
             let frame = hide_temporary_files(frame);
-            let rows = if label.is_some() && knows_height { height(&frame) } else { None };
+            let rows = if (label.is_some() || report.is_some()) && knows_height { height(&frame) } else { None };
             let batches = QueryBatches::new(frame, batch_rows, changed_files, failing_file);
             (ChunkSource::Query(batches.map_err(read_error)?), rows)
         }
     };
     let pipeline = Pipeline {
         f,
-        consumer,
-        bar: Bar::new(label, total_rows),
+        consumer: &consumer,
+        bar: Bar::new(label, report, total_rows),
         state: Mutex::new(PipelineState {
             source: Some(source),
             is_exhausted: false,
@@ -138,11 +143,13 @@ where
         can_stop: false,
     };
     let Ok(_) = run.collect(Items::into_source(0..workers.count()), CallProof::from_bounds());
-    let state = pipeline.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match state.failed {
-        Some((_, error)) => Err(error),
-        None => Ok(()),
+    let Pipeline { bar, state, .. } = pipeline;
+    if let Some((_, error)) = state.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
+        return Err(error);
     }
+    let ended = end(consumer)?;
+    bar.iter().for_each(Bar::finish);
+    Ok(ended)
 }
 
 /// The number of rows of a query of files whose metadata has it.
@@ -168,6 +175,7 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
                 self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
             });
             let mut state = self.state();
+            let is_mapped = prepared.is_ok();
             match prepared {
                 Ok(prepared) => {
                     state.ready.insert(position.chunk, (position, prepared));
@@ -176,8 +184,10 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
             }
             drop(state);
             self.consume_ready();
-            if let Some(bar) = &self.bar {
+            if let Some(bar) = self.bar.as_ref().filter(|_| is_mapped) {
+                let end_on_panic = EndOnPanic(self);
                 bar.advance(height);
+                std::mem::forget(end_on_panic);
             }
         }
     }
@@ -264,6 +274,16 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
 
     fn state(&self) -> MutexGuard<'_, PipelineState<P>> {
         mutex::lock(&self.state)
+    }
+}
+
+/// Dropped by a panic, it makes the other workers take no further chunk.
+struct EndOnPanic<'p, 'a, F, C, P>(&'p Pipeline<'a, F, C, P>);
+
+impl<F, C, P> Drop for EndOnPanic<'_, '_, F, C, P> {
+    fn drop(&mut self) {
+        mutex::lock(&self.0.state).is_exhausted = true;
+        self.0.moved.notify_all();
     }
 }
 

@@ -91,20 +91,21 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
             .into());
         }
         let plan = self.make_plan()?;
-        let parts =
-            self.run_chunks(&plan, type_name_of_val(&f), |chunk| -> Result<O::ChunkResults, ChunkMismatch> {
-                let rows = ChunkPlan::<DataFrame>::rows(&plan, chunk);
-                let mut builder = O::builder(rows.len());
-                for_each_row(self.frame, rows, |row: R| O::push(&mut builder, f(row)))
-                    .map_err(ChunkMismatch::WithinChunk)?;
-                O::finish(builder).map_err(|error| ChunkMismatch::WithinChunk(error.to_string()))
-            })?;
+        let map_chunk = |chunk| -> Result<O::ChunkResults, ChunkMismatch> {
+            let rows = ChunkPlan::<DataFrame>::rows(&plan, chunk);
+            let mut builder = O::builder(rows.len());
+            for_each_row(self.frame, rows, |row: R| O::push(&mut builder, f(row)))
+                .map_err(ChunkMismatch::WithinChunk)?;
+            O::finish(builder).map_err(|error| ChunkMismatch::WithinChunk(error.to_string()))
+        };
         let chunk_error = |mismatch: GatherError| {
             let chunk = mismatch.chunk();
             ChunkError::new(chunk, ChunkPlan::<DataFrame>::rows(&plan, chunk), ChunkMismatch::OtherChunks(mismatch))
         };
-        let joined = O::join(parts, self.declared_schema()).map_err(chunk_error)?;
-        Ok(if self.rechunk { joined.rechunked() } else { joined })
+        self.run_chunks(&plan, type_name_of_val(&f), map_chunk, |parts| {
+            let joined = O::join(parts, self.declared_schema()).map_err(chunk_error)?;
+            Ok(if self.rechunk { joined.rechunked() } else { joined })
+        })
     }
 }
 
