@@ -115,6 +115,24 @@ pub use frame::{
 pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
 pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
+/// The Polars that Fanfold is built with, so that frames cannot be of another version.
+///
+/// It has the features that Fanfold needs. To enable more of them, name the same version in `Cargo.toml` too.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::polars::prelude::*;
+/// use fanfold::prelude::*;
+///
+/// # fn main() -> PolarsResult<()> {
+/// let df = DataFrame::new(3, vec![Column::new("x".into(), [1_i64, 2, 3])])?;
+/// assert_eq!(df.par_chunks(2).map(Ok)?, df);
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "polars")]
+pub use polars;
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
 pub use pool::fork_join::join;
 pub use pool::runtime_warning::OnBlockedRuntime;
@@ -146,9 +164,9 @@ pub mod progress {
 /// The names that most programs need: `use fanfold::prelude::*`.
 pub mod prelude {
     #[cfg(feature = "polars")]
-    pub use super::{ParallelFrame, ParallelSeries, with_polars_threads};
+    pub use super::{ChunkError, ParallelFrame, ParallelSeries, with_polars_threads};
     #[cfg(feature = "polars-lazy")]
-    pub use super::{ParallelScan, scan_csv, scan_ipc, scan_parquet};
+    pub use super::{ParallelScan, ScanError, scan_csv, scan_ipc, scan_parquet};
     pub use super::{Task, parallel, zip};
 }
 

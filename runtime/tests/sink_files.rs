@@ -52,6 +52,45 @@ fn scan(format: &str, path: &Path) -> fanfold::Scan {
     }
 }
 
+#[test]
+fn a_sink_that_may_not_overwrite_leaves_existing_files() {
+    for format in FORMATS {
+        let folder = folder();
+        let path = folder.path().join("out");
+        let lazy = || frame(10).lazy().par_rows(4).map(Ok).overwrite(false);
+        sink(lazy(), format, &path).expect("it is not there");
+        let before = fs::read(&path).expect("it is there");
+        // Nothing is read before the error.
+        let unread = frame(10).lazy().par_rows(4).map(|_| panic!("a chunk was read")).overwrite(false);
+        let error = sink(unread, format, &path).expect_err("it exists").to_string();
+        assert!(
+            error.ends_with("it exists, and may not be overwritten: remove it, or write to another file"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).expect("it is there"), before);
+        // A file that another program makes meanwhile.
+        let meanwhile = folder.path().join("meanwhile");
+        let make = |chunk: DataFrame| {
+            fs::write(&meanwhile, "of another program")?;
+            Ok(chunk)
+        };
+        let error = sink(frame(10).lazy().par_rows(4).map(make).overwrite(false), format, &meanwhile);
+        assert!(error.expect_err("it exists").to_string().contains("may not be overwritten"));
+        assert_eq!(fs::read_to_string(&meanwhile).expect("it is there"), "of another program");
+        assert_eq!(names(folder.path()), ["meanwhile", "out"]);
+        sink(lazy().overwrite(true), format, &path).expect("it is replaced");
+    }
+}
+
+#[test]
+fn a_cloud_address_as_an_output_is_an_error_that_says_so() {
+    for format in FORMATS {
+        let error = sink(frame(1).lazy().par_rows(4).map(Ok), format, Path::new("s3://bucket/x.parquet"));
+        let error = error.expect_err("it is an address").to_string();
+        assert!(error.starts_with("cannot write `s3://bucket/x.parquet`: only local files can be written"), "{error}");
+    }
+}
+
 /// The same scan as a query of Polars.
 fn query(format: &str, path: &Path) -> LazyFrame {
     let path = PlRefPath::new(path.to_str().expect("UTF-8"));

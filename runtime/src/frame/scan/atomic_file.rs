@@ -22,7 +22,16 @@ pub(super) struct AtomicFile {
     /// The temporary file; `None` for a device or pipe, which is written to directly.
     temporary: Option<TempPath>,
     target: PathBuf,
-    sync: bool,
+    options: SinkOptions,
+}
+
+/// How an output file is put in place.
+#[derive(Clone, Copy)]
+pub(super) struct SinkOptions {
+    /// Whether the file is synced to the disk before it is renamed, and its folder afterwards.
+    pub(super) sync: bool,
+    /// Whether it may replace an existing file.
+    pub(super) overwrite: bool,
 }
 
 /// The size of the write buffer in bytes.
@@ -31,14 +40,18 @@ const BUFFER_BYTES: usize = 1 << 20;
 const MAX_ATTEMPTS: usize = 100;
 
 impl AtomicFile {
-    /// Creates the temporary file. With `sync` it is synced to the disk before it is renamed.
-    pub(super) fn create(path: &Path, sync: bool) -> io::Result<(Self, BufWriter<File>)> {
+    /// Creates the temporary file.
+    pub(super) fn create(path: &Path, options: SinkOptions) -> io::Result<(Self, BufWriter<File>)> {
+        if path.to_str().is_some_and(|path| path.contains("://")) {
+            let text = "only local files can be written, and this is an address: write a local file and upload it";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         // A symbolic link is kept: the file that it leads to is created or replaced.
         let target = resolve_links(path)?;
         let existing = fs::metadata(&target).ok();
         if existing.as_ref().is_some_and(|existing| !existing.is_file() && !existing.is_dir()) {
             let device = File::options().write(true).open(&target)?;
-            return Ok((Self { temporary: None, target, sync }, BufWriter::with_capacity(BUFFER_BYTES, device)));
+            return Ok((Self { temporary: None, target, options }, BufWriter::with_capacity(BUFFER_BYTES, device)));
         }
         if existing.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
@@ -49,27 +62,44 @@ impl AtomicFile {
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         if existing.is_some() {
+            if !options.overwrite {
+                return Err(exists_error());
+            }
             // A rename needs permission for the folder only, and would replace a file that is read-only.
             File::options().write(true).open(&target).map_err(|error| not_writable_error(&error))?;
         }
         remove_stale_files(folder);
         let file = create_locked(folder, existing.as_ref())?;
         let (file, temporary) = file.into_parts();
-        Ok((Self { temporary: Some(temporary), target, sync }, BufWriter::with_capacity(BUFFER_BYTES, file)))
+        Ok((Self { temporary: Some(temporary), target, options }, BufWriter::with_capacity(BUFFER_BYTES, file)))
     }
 
     /// Flushes `writer`, and renames the temporary file to the target.
     pub(super) fn commit(self, mut writer: BufWriter<File>) -> io::Result<()> {
         writer.flush()?;
         let Some(temporary) = self.temporary else { return Ok(()) };
-        if self.sync {
+        let SinkOptions { sync, overwrite } = self.options;
+        if sync {
             writer.get_ref().sync_all()?;
         }
-        temporary.persist(&self.target).map_err(|refused| refused.error)?;
+        if overwrite {
+            temporary.persist(&self.target).map_err(|refused| refused.error)?;
+        } else {
+            // Another program may have made the file meanwhile.
+            temporary.persist_noclobber(&self.target).map_err(|refused| match refused.error.kind() {
+                io::ErrorKind::AlreadyExists => exists_error(),
+                _ => refused.error,
+            })?;
+        }
         // Releases the lock. Before the rename, another writer would take the unlocked file for a stale one.
         drop(writer);
-        if self.sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
+        if sync { sync_folder(folder_of(&self.target)) } else { Ok(()) }
     }
+}
+
+fn exists_error() -> io::Error {
+    let text = "it exists, and may not be overwritten: remove it, or write to another file";
+    io::Error::new(io::ErrorKind::AlreadyExists, text)
 }
 
 fn not_writable_error(error: &io::Error) -> io::Error {

@@ -6,6 +6,7 @@ use std::path::Path;
 use polars::prelude::*;
 
 use super::Scan;
+use super::atomic_file::SinkOptions;
 use super::consumer::{CollectFrames, ForEach};
 use super::error::ScanError;
 use super::patterns::pattern_matching;
@@ -22,7 +23,7 @@ use crate::frame::error::ChunkMismatch;
 pub struct ScanMap<F> {
     scan: Scan,
     f: F,
-    sync: bool,
+    sink: SinkOptions,
 }
 
 impl<F> fmt::Debug for ScanMap<F> {
@@ -33,7 +34,7 @@ impl<F> fmt::Debug for ScanMap<F> {
 
 impl<F> ScanMap<F> {
     pub(super) fn new(scan: Scan, f: F) -> Self {
-        Self { scan, f, sync: true }
+        Self { scan, f, sink: SinkOptions { sync: true, overwrite: true } }
     }
 
     /// Sets whether a sink syncs its file to the disk before it renames the file to its name, and the folder
@@ -58,7 +59,33 @@ impl<F> ScanMap<F> {
     /// ```
     #[doc(alias = "fsync")]
     pub fn sync(mut self, sync: bool) -> Self {
-        self.sync = sync;
+        self.sink.sync = sync;
+        self
+    }
+
+    /// Sets whether a sink may replace an existing file; the default is `true`. Otherwise a file that is there at the
+    /// start is an error before anything is read, and one that another program makes meanwhile is an error too, and
+    /// left as it is. Devices and pipes are written to in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (df, path) = (df!("x" => 0..10_i64)?, folder.path().join("x.parquet"));
+    /// let write = || df.clone().lazy().par_rows(4).map(Ok).overwrite(false).sink_parquet(&path);
+    /// write()?;
+    /// assert!(write().unwrap_err().to_string().contains("may not be overwritten"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "exist_ok")]
+    #[doc(alias = "if_exists")]
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.sink.overwrite = overwrite;
         self
     }
 
@@ -269,7 +296,7 @@ impl<F> ScanMap<F> {
         if let Some(pattern) = self.scan.frame.as_ref().ok().and_then(|frame| pattern_matching(frame, path)) {
             return Err(ScanError::Write { path: path.to_owned(), source: output_is_input_error(&pattern) });
         }
-        let sink = FileSink::<S>::new(path, self.scan.schema.clone(), self.sync)?;
+        let sink = FileSink::<S>::new(path, self.scan.schema.clone(), self.sink)?;
         pipeline::run(self.scan, &self.f, sink, FileSink::finish)
     }
 }

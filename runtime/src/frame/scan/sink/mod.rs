@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock};
 use polars::prelude::*;
 use polars_core::utils::accumulate_dataframes_vertical;
 
-use super::atomic_file::AtomicFile;
+use super::atomic_file::{AtomicFile, SinkOptions};
 use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
 use crate::chunks::gather::GatherError;
@@ -46,8 +46,8 @@ pub(super) enum SinkRows<E> {
 }
 
 impl<S: SinkFormat> FileSink<S> {
-    pub(super) fn new(path: &Path, declared: Option<SchemaRef>, sync: bool) -> Result<Self, ScanError> {
-        let (target, output) = AtomicFile::create(path, sync)
+    pub(super) fn new(path: &Path, declared: Option<SchemaRef>, options: SinkOptions) -> Result<Self, ScanError> {
+        let (target, output) = AtomicFile::create(path, options)
             .map_err(|cause| ScanError::Write { path: path.to_owned(), source: PolarsError::from(cause) })?;
         let sink = Self {
             path: path.to_owned(),
