@@ -108,7 +108,7 @@ pub use default_pool::{install, map, submit};
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{
-    ByGroups, ByRows, ChunkError, ColumnMap, FrameChunks, FromRows, ParallelFrame, ParallelSeries, Rows,
+    ByGroups, ByRows, ChunkError, ColumnMap, FrameChunks, FromRows, GroupResult, ParallelFrame, ParallelSeries, Rows,
     with_polars_threads,
 };
 #[cfg(feature = "polars-lazy")]

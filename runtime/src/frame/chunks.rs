@@ -3,6 +3,7 @@
 use std::any::type_name_of_val;
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use polars::prelude::*;
@@ -136,6 +137,39 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         self.map_and_stack(f)
     }
 
+    /// As [`map`](Self::map), for functions that take the number of the chunk and its rows in the input too.
+    ///
+    /// With an [overlap](FrameChunks::overlap), the rows are those of the chunk without it. If the chunk has groups
+    /// whose rows are not adjacent, they are the range from the first row to the last one.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("x" => 0..10_i64)?;
+    /// let numbered = df.par_rows(4).map_indexed(|chunk, rows, frame| {
+    ///     assert_eq!(rows.start, 4 * chunk);
+    ///     frame.with_row_index("row".into(), Some(rows.start as IdxSize))
+    /// })?;
+    /// assert_eq!(numbered, df.with_row_index("row".into(), None)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    #[doc(alias = "enumerate")]
+    pub fn map_indexed(self, f: impl Fn(usize, Range<usize>, S) -> PolarsResult<S> + Sync) -> Result<S, ChunkError> {
+        let plan = self.make_plan()?;
+        let name = type_name_of_val(&f);
+        self.map_planned(&plan, name, |chunk, frame| f(chunk, plan.rows(chunk), frame))
+    }
+
     /// Maps each chunk to a `Series` and appends the results in row order.
     ///
     /// # Errors
@@ -239,12 +273,27 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let plan = self.make_plan()?;
+        self.map_planned(&plan, type_name_of_val(&f), |_, chunk| f(chunk))
+    }
+
+    /// Maps the chunks of a plan by a function of their numbers, and stacks the results.
+    #[track_caller]
+    fn map_planned<R, E>(
+        &self,
+        plan: &P::Plan,
+        name: &'static str,
+        f: impl Fn(usize, S) -> Result<R, E> + Sync,
+    ) -> Result<R, ChunkError>
+    where
+        R: Rows,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
         let map_chunk = |index| -> Result<R, Box<dyn Error + Send + Sync>> {
             let chunk = plan.extract(self.frame, index)?;
-            let result = f(chunk).map_err(Into::into)?;
+            let result = f(index, chunk).map_err(Into::into)?;
             Ok(plan.trim(index, result).map_err(ChunkMismatch::WithinChunk)?)
         };
-        self.run_chunks(&plan, type_name_of_val(&f), map_chunk, |results| self.stack_results(&plan, results))
+        self.run_chunks(plan, name, map_chunk, |results| self.stack_results(plan, results))
     }
 
     /// Decides where the frame is cut.

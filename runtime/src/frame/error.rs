@@ -33,7 +33,7 @@ pub struct ChunkError {
     /// The index of the chunk.
     pub chunk: usize,
     /// The chunk's rows in the input. If the chunk has groups whose rows are not adjacent, the range from the first row
-    /// to the last one.
+    /// to the last one. If the function of [`try_map_rows`](crate::FrameChunks::try_map_rows) failed, its row alone.
     pub rows: Range<usize>,
     /// The function's error or panic, or the difference of the result from the others.
     pub source: Box<dyn Error + Send + Sync>,
@@ -41,7 +41,10 @@ pub struct ChunkError {
 
 impl ChunkError {
     pub(super) fn new(chunk: usize, rows: Range<usize>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { chunk, rows, source: source.into() }
+        match source.into().downcast::<FailedRow>() {
+            Ok(failed) => Self { chunk, rows: failed.row..failed.row + 1, source: failed.source },
+            Err(source) => Self { chunk, rows, source },
+        }
     }
 
     /// The index of the chunk.
@@ -121,6 +124,21 @@ impl From<FrameError> for ChunkError {
         Self::new(0, 0..0, error)
     }
 }
+
+/// The error of a single row of a chunk. The [`ChunkError`] that it becomes has the row alone as its rows.
+#[derive(Debug)]
+pub(super) struct FailedRow {
+    pub(super) row: usize,
+    pub(super) source: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for FailedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {}: {}", self.row, self.source)
+    }
+}
+
+impl Error for FailedRow {}
 
 /// Why the result of a chunk cannot be used. The [`ChunkError`] around it has the chunk's number.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 use std::any::type_name_of_val;
 use std::ops::Range;
+use std::panic::RefUnwindSafe;
 
 use polars::prelude::*;
 
@@ -14,7 +15,9 @@ use super::error::{ChunkError, FrameError};
 use super::group_index::{self, GroupIndex, chunk_ranges};
 use super::plan::{self, ChunkPlan, ChunkStrategy};
 use super::rows::Rows;
+use super::typed::FromRows;
 use super::{chunk_count, concat};
+use crate::chunks::gather::GatherError;
 use crate::error::panics;
 
 /// Cuts into chunks of whole groups, as [`par_groups`](crate::ParallelFrame::par_groups) does.
@@ -70,15 +73,53 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
     /// Maps each group separately, and stacks the results in the order of the groups' first rows: Polars'
     /// `GroupBy::apply` on all cores.
     ///
+    /// A function that returns frames gives a `DataFrame`. One that returns another value per group, such as a struct,
+    /// gives what [`map_rows`](FrameChunks::map_rows) gives of as many rows: a `Vec`, or, if the values implement
+    /// `serde::Serialize`, a `Series`, or a `DataFrame` with a column for each field.
+    ///
     /// A frame without rows has one empty group.
     ///
     /// # Errors
     ///
     /// As [`map`](Self::map). The text names the keys of the group too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    /// use serde::Serialize;
+    ///
+    /// #[derive(Serialize)]
+    /// struct Total {
+    ///     carrier: String,
+    ///     delay: i32,
+    /// }
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("carrier" => ["AA", "UA", "AA"], "delay" => [5, 0, 7])?;
+    /// let totals: DataFrame = df.par_groups(["carrier"]).map_groups(|flights| {
+    ///     let carrier = flights.column("carrier")?.str()?.get(0).unwrap_or_default().to_owned();
+    ///     Ok(Total { carrier, delay: flights.column("delay")?.i32()?.sum().unwrap_or(0) })
+    /// })?;
+    /// assert_eq!(totals, df!("carrier" => ["AA", "UA"], "delay" => [12, 0])?);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     #[doc(alias = "apply")]
     #[doc(alias = "group_by_apply")]
-    pub fn map_groups(self, f: impl Fn(DataFrame) -> PolarsResult<DataFrame> + Sync) -> Result<DataFrame, ChunkError> {
+    #[doc(alias = "agg")]
+    pub fn map_groups<T, M, O>(self, f: impl Fn(DataFrame) -> PolarsResult<T> + Sync) -> Result<O, ChunkError>
+    where
+        T: GroupResult<M, O>,
+    {
+        if T::IS_ONE_ROW && self.strategy.keep_order {
+            return Err(FrameError::InvalidRequest(
+                "a value per group cannot be put into the order of the rows: leave `keep_order` away, or return frames",
+            )
+            .into());
+        }
         let plan = self.make_plan()?;
         let keys = self.strategy.keys.clone();
         let function = type_name_of_val(&f);
@@ -90,7 +131,7 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
             let map_group = |rows: Range<usize>| match panics::catch(function, || f(chunk.slice_rows(rows.clone()))) {
                 Ok(result) => {
                     let checked = result.and_then(|result| {
-                        let checked = plan.check_row_count(result, rows.len());
+                        let checked = result.check(&plan, rows.len());
                         checked.map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
                     });
                     checked.map_err(|error| error.wrap_msg(|text| name_group(rows, text)))
@@ -98,14 +139,98 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
                 Err(panicked) => Err(PolarsError::ComputeError(name_group(rows, &panicked.to_string()).into())),
             };
             let results = plan.groups(index).map(map_group).collect::<PolarsResult<Vec<_>>>()?;
-            let stacked = concat::stack_groups(results).map_err(|mismatch| {
+            T::join_groups(results).map_err(|mismatch| {
                 let rows = plan.groups(index).nth(mismatch.chunk()).unwrap_or(0..0);
                 let reason = format!("its result does not fit the others: {}", mismatch.reason());
                 PolarsError::SchemaMismatch(name_group(rows, &reason).into())
-            })?;
-            Ok::<_, PolarsError>(stacked)
+            })
         };
-        self.run_chunks(&plan, function, map_chunk, |results| self.stack_results(&plan, results))
+        self.run_chunks(&plan, function, map_chunk, |results| T::join_chunks(&self, &plan, results))
+    }
+}
+
+/// What a function of [`map_groups`](FrameChunks::map_groups) may return for a group: a `DataFrame` (`M` is `Frames`),
+/// or a value that becomes one row of `O` (`M` is `OneRow`).
+///
+/// The bound `RefUnwindSafe` tells values from frames, which never have it, as they hold trait objects.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a group",
+    label = "neither a `DataFrame` nor a value that becomes a row",
+    note = "return a `DataFrame`, or a value without frames and series in it: a `Vec` is made of any, and a `DataFrame` or `Series` of what implements `serde::Serialize`"
+)]
+pub trait GroupResult<M, O>: Sized {
+    /// The results of the groups of one chunk.
+    #[doc(hidden)]
+    type ChunkResults: Send;
+    /// Whether the result is one row.
+    #[doc(hidden)]
+    const IS_ONE_ROW: bool;
+    /// Checks the number of its rows for a group of `rows` rows.
+    #[doc(hidden)]
+    fn check(self, plan: &GroupPlan, rows: usize) -> Result<Self, String>;
+    /// Joins the results of the groups of one chunk.
+    #[doc(hidden)]
+    fn join_groups(results: Vec<Self>) -> Result<Self::ChunkResults, GatherError>;
+    /// Joins the results of all chunks.
+    #[doc(hidden)]
+    fn join_chunks(
+        frame: &FrameChunks<'_, DataFrame, ByGroups>,
+        plan: &GroupPlan,
+        chunks: Vec<Self::ChunkResults>,
+    ) -> Result<O, ChunkError>;
+}
+
+/// The results of groups are frames.
+#[doc(hidden)]
+pub struct Frames;
+
+/// The result of a group is one row.
+#[doc(hidden)]
+pub struct OneRow;
+
+impl GroupResult<Frames, DataFrame> for DataFrame {
+    type ChunkResults = DataFrame;
+    const IS_ONE_ROW: bool = false;
+
+    fn check(self, plan: &GroupPlan, rows: usize) -> Result<Self, String> {
+        plan.check_row_count(self, rows)
+    }
+
+    fn join_groups(results: Vec<Self>) -> Result<DataFrame, GatherError> {
+        concat::stack_groups(results)
+    }
+
+    fn join_chunks(
+        frame: &FrameChunks<'_, DataFrame, ByGroups>,
+        plan: &GroupPlan,
+        chunks: Vec<DataFrame>,
+    ) -> Result<DataFrame, ChunkError> {
+        frame.stack_results(plan, chunks)
+    }
+}
+
+impl<T: RefUnwindSafe, O: FromRows<T>> GroupResult<OneRow, O> for T {
+    type ChunkResults = O::ChunkResults;
+    const IS_ONE_ROW: bool = true;
+
+    fn check(self, _: &GroupPlan, _: usize) -> Result<Self, String> {
+        Ok(self)
+    }
+
+    fn join_groups(results: Vec<Self>) -> Result<O::ChunkResults, GatherError> {
+        let mut builder = O::builder(results.len());
+        for (group, result) in results.into_iter().enumerate() {
+            O::push(&mut builder, result).map_err(|reason| GatherError::new(group, reason))?;
+        }
+        O::finish(builder).map_err(|error| GatherError::new(0, error.to_string()))
+    }
+
+    fn join_chunks(
+        frame: &FrameChunks<'_, DataFrame, ByGroups>,
+        plan: &GroupPlan,
+        chunks: Vec<O::ChunkResults>,
+    ) -> Result<O, ChunkError> {
+        frame.join_rows(plan, chunks)
     }
 }
 

@@ -26,7 +26,7 @@ pub use crate::pool::polars_threads::with_polars_threads;
 pub use chunks::FrameChunks;
 pub use column::ColumnMap;
 pub use error::ChunkError;
-pub use groups::ByGroups;
+pub use groups::{ByGroups, GroupResult};
 pub use plan::ByRows;
 pub use rows::Rows;
 #[cfg(feature = "polars-lazy")]

@@ -14,14 +14,15 @@ mod row;
 mod table;
 
 use std::any::type_name_of_val;
+use std::error::Error;
 use std::ops::Range;
 
 use polars::prelude::*;
 use serde::de::Deserialize;
 
 use super::chunks::FrameChunks;
-use super::error::{ChunkError, ChunkMismatch, FrameError};
-use super::plan::{ByRows, ChunkPlan};
+use super::error::{ChunkError, ChunkMismatch, FailedRow, FrameError};
+use super::plan::{ByRows, ChunkPlan, ChunkStrategy};
 use crate::chunks::gather::GatherError;
 
 pub use from_rows::FromRows;
@@ -84,6 +85,62 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
         R: Deserialize<'a>,
         O: FromRows<T>,
     {
+        self.map_each_row(type_name_of_val(&f), |rows, builder: &mut O::Builder| {
+            for_each_row(self.frame, rows, |row: R| O::push(builder, f(row)))
+                .map_err(|reason| ChunkMismatch::WithinChunk(reason).into())
+        })
+    }
+
+    /// As [`map_rows`](Self::map_rows), for functions that can fail. The first error in row order is returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`map_rows`](Self::map_rows); the function's error is the [`ChunkError`]'s `source`, and its `rows` are the
+    /// failing row alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let df = df!("age" => ["31", "27", "-", "x"])?;
+    /// let ages: Result<Vec<u8>, ChunkError> = df.par().try_map_rows(|age: &str| age.parse::<u8>());
+    /// let error = ages.unwrap_err();
+    /// assert_eq!(error.to_string(), "chunk 0 (rows 2..3): invalid digit found in string");
+    /// assert_eq!(df.head(Some(2)).par().try_map_rows(str::parse::<u8>).ok(), Some(vec![31, 27]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn try_map_rows<R, T, E, O>(self, f: impl Fn(R) -> Result<T, E> + Sync) -> Result<O, ChunkError>
+    where
+        R: Deserialize<'a>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+        O: FromRows<T>,
+    {
+        self.map_each_row(type_name_of_val(&f), |rows, builder: &mut O::Builder| {
+            let mut row = rows.start;
+            for_each_row(self.frame, rows, |value: R| {
+                let result = f(value).map_err(|error| RowFailure::Function(FailedRow { row, source: error.into() }))?;
+                row += 1;
+                O::push(builder, result).map_err(RowFailure::Cell)
+            })
+            .map_err(|failure| match failure {
+                RowFailure::Cell(reason) => ChunkMismatch::WithinChunk(reason).into(),
+                RowFailure::Function(failed) => failed.into(),
+            })
+        })
+    }
+
+    /// Has `map_rows` push the results of a chunk's rows, and joins the results of all chunks.
+    #[track_caller]
+    fn map_each_row<T, O: FromRows<T>>(
+        &self,
+        name: &'static str,
+        map_rows: impl Fn(Range<usize>, &mut O::Builder) -> Result<(), Box<dyn Error + Send + Sync>> + Sync,
+    ) -> Result<O, ChunkError> {
         if self.strategy.has_overlap() {
             return Err(FrameError::InvalidRequest(
                 "`map_rows` maps single rows and has no overlap: leave the overlap away, or use `map`",
@@ -91,30 +148,51 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
             .into());
         }
         let plan = self.make_plan()?;
-        let map_chunk = |chunk| -> Result<O::ChunkResults, ChunkMismatch> {
+        let map_chunk = |chunk| -> Result<O::ChunkResults, Box<dyn Error + Send + Sync>> {
             let rows = ChunkPlan::<DataFrame>::rows(&plan, chunk);
             let mut builder = O::builder(rows.len());
-            for_each_row(self.frame, rows, |row: R| O::push(&mut builder, f(row)))
-                .map_err(ChunkMismatch::WithinChunk)?;
-            O::finish(builder).map_err(|error| ChunkMismatch::WithinChunk(error.to_string()))
+            map_rows(rows, &mut builder)?;
+            O::finish(builder).map_err(|error| ChunkMismatch::WithinChunk(error.to_string()).into())
         };
+        self.run_chunks(&plan, name, map_chunk, |parts| self.join_rows(&plan, parts))
+    }
+}
+
+impl<P: ChunkStrategy<DataFrame>> FrameChunks<'_, DataFrame, P> {
+    /// Joins the results of all chunks, one per row or group.
+    pub(super) fn join_rows<T, O: FromRows<T>>(
+        &self,
+        plan: &P::Plan,
+        parts: Vec<O::ChunkResults>,
+    ) -> Result<O, ChunkError> {
         let chunk_error = |mismatch: GatherError| {
             let chunk = mismatch.chunk();
-            ChunkError::new(chunk, ChunkPlan::<DataFrame>::rows(&plan, chunk), ChunkMismatch::OtherChunks(mismatch))
+            ChunkError::new(chunk, plan.rows(chunk), ChunkMismatch::OtherChunks(mismatch))
         };
-        self.run_chunks(&plan, type_name_of_val(&f), map_chunk, |parts| {
-            let joined = O::join(parts, self.declared_schema()).map_err(chunk_error)?;
-            Ok(if self.rechunk { joined.rechunked() } else { joined })
-        })
+        let joined = O::join(parts, self.declared_schema()).map_err(chunk_error)?;
+        Ok(if self.rechunk { joined.rechunked() } else { joined })
+    }
+}
+
+/// Why a row has no result.
+enum RowFailure {
+    /// A cell cannot be read as its field, or a result cannot be written to a cell.
+    Cell(String),
+    Function(FailedRow),
+}
+
+impl From<String> for RowFailure {
+    fn from(reason: String) -> Self {
+        Self::Cell(reason)
     }
 }
 
 /// Calls `take` with these rows of a frame, in order.
-fn for_each_row<'a, R: Deserialize<'a>>(
+fn for_each_row<'a, R: Deserialize<'a>, E: From<String>>(
     frame: &'a DataFrame,
     rows: Range<usize>,
-    mut take: impl FnMut(R) -> Result<(), String>,
-) -> Result<(), String> {
+    mut take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
     let columns: Vec<&'a Series> = frame.columns().iter().map(Column::as_materialized_series).collect();
     let names: Vec<&'a str> = columns.iter().map(|column| column.name().as_str()).collect();
     let mut reader = RowReader::new(&names);
