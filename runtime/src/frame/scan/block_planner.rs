@@ -87,7 +87,7 @@ impl RowGroupBlocks {
             && row_group.metadata.total_byte_size() > MAX_BLOCK_BYTES
             && rows > 1
         {
-            let pages = row_group.pages(&layout.schema)?;
+            let pages = row_group.pages(layout)?;
             let bytes = row_group.metadata.total_byte_size().min(pages.decompressed_bytes);
             blocks.count = bytes.div_ceil(MAX_BLOCK_BYTES).clamp(1, rows);
             blocks.pages = (blocks.count > 1).then(|| Arc::new(pages));

@@ -11,6 +11,7 @@ use super::failing_file::FailingFileFinder;
 use super::input_files::InputFiles;
 use super::open_file::OpenFile;
 use super::parquet_chunks::ParquetChunks;
+use super::query_steps::{Projection, QuerySteps};
 
 /// Total bytes of the CSV or IPC files that are read into memory before the query begins. Larger inputs are
 /// memory-mapped by Polars, and reading a mapped file that another process truncates ends the program (SIGBUS).
@@ -37,6 +38,8 @@ pub(super) enum ScanInput {
 /// A query, and its files as far as they are known.
 pub(super) struct QueryInput {
     pub(super) frame: LazyFrame,
+    /// Steps that are to be added to the query.
+    pub(super) steps: QuerySteps,
     pub(super) changed_files: ChangedFileCheck,
     pub(super) failing_file: Option<Box<FailingFileFinder>>,
 }
@@ -47,23 +50,27 @@ impl ScanInput {
         path: &Path,
         format: Format,
         query: PolarsResult<LazyFrame>,
+        steps: QuerySteps,
         rows: Option<usize>,
         workers: usize,
     ) -> PolarsResult<Self> {
         let Some(files) = InputFiles::expand(path)? else {
             let changed_files = ChangedFileCheck::default();
-            return Ok(Self::Query(QueryInput { frame: query?, changed_files, failing_file: None }));
+            return Ok(Self::Query(QueryInput { frame: query?, steps, changed_files, failing_file: None }));
         };
         match format {
             Format::Parquet => {
-                if let Some(chunks) = ParquetChunks::new(&files, rows, workers)? {
+                let projection = steps.as_projection();
+                if !matches!(projection, Projection::NotPossible)
+                    && let Some(chunks) = ParquetChunks::new(&files, &projection, rows, workers)?
+                {
                     return Ok(Self::Parquet(chunks));
                 }
             }
             Format::Csv => {
                 if let Some((sources, changed_files)) = open_sources(&files)? {
                     let query = LazyCsvReader::new_with_sources(sources).finish()?;
-                    return Ok(Self::file_query(query, changed_files, &files));
+                    return Ok(Self::file_query(query, steps, changed_files, &files));
                 }
             }
             Format::Ipc => {
@@ -74,22 +81,22 @@ impl ScanInput {
                 {
                     let args = UnifiedScanArgs { hive_options: HiveOptions::new_disabled(), ..Default::default() };
                     let query = LazyFrame::scan_ipc_sources(sources, IpcScanOptions::default(), args)?;
-                    return Ok(Self::file_query(query, changed_files, &files));
+                    return Ok(Self::file_query(query, steps, changed_files, &files));
                 }
             }
         }
-        Ok(Self::file_query(query?, ChangedFileCheck::by_path(&files)?, &files))
+        Ok(Self::file_query(query?, steps, ChangedFileCheck::by_path(&files)?, &files))
     }
 
     /// A user's query.
-    pub(super) fn from_query(frame: LazyFrame) -> Self {
+    pub(super) fn from_query(frame: LazyFrame, steps: QuerySteps) -> Self {
         let failing_file = FailingFileFinder::from_query(&frame).map(Box::new);
-        Self::Query(QueryInput { frame, changed_files: ChangedFileCheck::default(), failing_file })
+        Self::Query(QueryInput { frame, steps, changed_files: ChangedFileCheck::default(), failing_file })
     }
 
-    fn file_query(frame: LazyFrame, changed_files: ChangedFileCheck, files: &InputFiles) -> Self {
+    fn file_query(frame: LazyFrame, steps: QuerySteps, changed_files: ChangedFileCheck, files: &InputFiles) -> Self {
         let failing_file = Some(Box::new(FailingFileFinder::new(&frame, files)));
-        Self::Query(QueryInput { frame, changed_files, failing_file })
+        Self::Query(QueryInput { frame, steps, changed_files, failing_file })
     }
 }
 

@@ -20,6 +20,7 @@ mod parquet_file;
 mod patterns;
 mod pipeline;
 mod query_batches;
+mod query_steps;
 mod rebatcher;
 mod row_block;
 mod row_group;
@@ -37,6 +38,7 @@ use crate::map::progress::ProgressFn;
 use crate::pool::Core;
 use crate::pool::Pool;
 use input::Format;
+use query_steps::QuerySteps;
 
 pub use error::ScanError;
 pub use map::ScanMap;
@@ -117,6 +119,8 @@ pub struct Scan {
     /// The path or query, for errors.
     input_name: String,
     frame: PolarsResult<LazyFrame>,
+    /// What is selected of it.
+    steps: QuerySteps,
     chunk_rows: Option<usize>,
     /// Whether the files' metadata has the number of rows, so that a progress bar may query it.
     knows_height: bool,
@@ -194,6 +198,7 @@ impl Scan {
         Self {
             input_name,
             frame,
+            steps: QuerySteps::default(),
             chunk_rows: None,
             knows_height: false,
             path: None,
@@ -216,6 +221,69 @@ impl Scan {
     /// have less than 32,768 rows. In other inputs it has 100,000 rows.
     pub fn par_rows(mut self, rows: usize) -> Self {
         self.chunk_rows = Some(rows);
+        self
+    }
+
+    /// Reads these columns only, in this order: names, or expressions as in Polars' `LazyFrame::select`.
+    ///
+    /// The reader skips the other columns of Parquet and IPC files. So a sum of one column reads that column alone.
+    ///
+    /// # Errors
+    ///
+    /// The method that runs the scan returns an error that names the column if there is none of that name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("flights.parquet");
+    /// let flights = df!("origin" => ["JFK", "BTV"], "delay" => [5_i64, 7])?;
+    /// flights.lazy().par().map(Ok).sink_parquet(&path)?;
+    /// let sum = |chunk: DataFrame| Ok(chunk.column("delay")?.i64()?.sum().unwrap_or(0));
+    /// assert_eq!(scan_parquet(&path).select(["delay"]).map_reduce(sum, |a, b| a + b)?, 12);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "usecols")]
+    #[doc(alias = "columns")]
+    #[doc(alias = "project")]
+    pub fn select<E: Into<Expr>>(mut self, columns: impl IntoIterator<Item = E>) -> Self {
+        self.steps.select(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Reads the rows only for which the expression is true, as Polars' `LazyFrame::filter`.
+    ///
+    /// Polars' streaming engine reads the input then, and skips what the statistics of a Parquet file exclude. Chunks
+    /// have the rows that are left, and [`par_rows`](Self::par_rows) counts these.
+    ///
+    /// # Errors
+    ///
+    /// The method that runs the scan returns an error if the expression fails or panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("flights.csv");
+    /// std::fs::write(&path, "origin,delay\nJFK,5\nBTV,7\nJFK,9\n")?;
+    /// let jfk = scan_csv(&path).filter(col("origin").eq(lit("JFK"))).select(["delay"]).map(Ok).collect()?;
+    /// assert_eq!(jfk, df!("delay" => [5_i64, 9])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "predicate")]
+    #[doc(alias = "where")]
+    pub fn filter(mut self, predicate: Expr) -> Self {
+        self.steps.filter(predicate);
         self
     }
 

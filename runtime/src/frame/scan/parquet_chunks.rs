@@ -14,6 +14,7 @@ use super::changed_file_check::ChangedFileCheck;
 use super::error::error_in_file;
 use super::input_files::InputFiles;
 use super::parquet_file::{ParquetFile, ScanLayout};
+use super::query_steps::Projection;
 use super::row_block::RowBlock;
 use super::scan_chunk::{PendingChunk, ScanChunk};
 
@@ -43,7 +44,12 @@ pub(super) struct ParquetChunks {
 
 impl ParquetChunks {
     /// Opens the files and reads their metadata. `None` if their schemas differ: Polars reads them then.
-    pub(super) fn new(files: &InputFiles, chunk_rows: Option<usize>, workers: usize) -> PolarsResult<Option<Self>> {
+    pub(super) fn new(
+        files: &InputFiles,
+        projection: &Projection<'_>,
+        chunk_rows: Option<usize>,
+        workers: usize,
+    ) -> PolarsResult<Option<Self>> {
         let has_many_files = files.paths.len() > 1;
         let mut parquet_files = VecDeque::new();
         let mut layout: Option<ScanLayout> = None;
@@ -55,7 +61,7 @@ impl ParquetChunks {
             let layout = match &layout {
                 Some(layout) if layout.schema != schema => return Ok(None),
                 Some(layout) => layout,
-                None => layout.insert(ScanLayout::new(files, schema)?),
+                None => layout.insert(ScanLayout::new(files, schema, projection)?),
             };
             total_rows = total_rows.saturating_add(file.height(layout));
             file.handle = file.handle.filter(|_| index < MAX_OPEN_FILES);

@@ -13,7 +13,11 @@ use super::catch_panic::catch_file_panic;
 use super::error::error_in_file;
 use super::input_files::InputFiles;
 use super::open_file::{FileVersion, OpenFile};
+use super::query_steps::Projection;
 use super::row_group::RowGroup;
+
+/// The columns that an error lists at most.
+const MAX_LISTED_COLUMNS: usize = 20;
 
 /// Where a column of the scan comes from.
 #[derive(Clone, Copy)]
@@ -24,9 +28,10 @@ pub(super) enum ColumnOrigin {
     Hive(usize),
 }
 
-/// The columns that all files of a scan have.
+/// The columns that all files of a scan have, and those that are read.
 pub(super) struct ScanLayout {
     pub(super) schema: Arc<ArrowSchema>,
+    /// The columns that are read, in the order of the chunks.
     pub(super) columns: Vec<ColumnOrigin>,
     /// The values of the folder names, one row per file.
     pub(super) hive: DataFrame,
@@ -35,7 +40,7 @@ pub(super) struct ScanLayout {
 }
 
 impl ScanLayout {
-    pub(super) fn new(files: &InputFiles, schema: Arc<ArrowSchema>) -> PolarsResult<Self> {
+    pub(super) fn new(files: &InputFiles, schema: Arc<ArrowSchema>, projection: &Projection<'_>) -> PolarsResult<Self> {
         let hive = files.hive(&Schema::from_arrow_schema(&schema))?.unwrap_or_default();
         let names = hive.get_column_names();
         let hive_of = |name: &PlSmallStr| names.iter().position(|key| *key == name);
@@ -43,7 +48,48 @@ impl ScanLayout {
         let fields = fields.map(|(index, name)| hive_of(name).map_or(ColumnOrigin::Field(index), ColumnOrigin::Hive));
         let added = (0..names.len()).filter(|key| !schema.contains(names[*key])).map(ColumnOrigin::Hive);
         let columns = fields.chain(added).collect();
-        Ok(Self { schema, columns, hive, has_many_files: files.paths.len() > 1 })
+        let layout = Self { schema, columns, hive, has_many_files: files.paths.len() > 1 };
+        match projection {
+            Projection::Columns(names) => layout.with_columns(names),
+            Projection::AllColumns | Projection::NotPossible => Ok(layout),
+        }
+    }
+
+    /// The layout with these columns only, in this order.
+    fn with_columns(self, names: &[&PlSmallStr]) -> PolarsResult<Self> {
+        let mut by_name = PlHashMap::new();
+        for origin in &self.columns {
+            by_name.insert(self.name(*origin)?.clone(), *origin);
+        }
+        let columns = names.iter().map(|name| {
+            // Each column is taken once.
+            by_name.remove(*name).ok_or_else(|| {
+                let is_named_twice = names.iter().filter(|other| *other == name).count() > 1;
+                match self.columns.len() {
+                    _ if is_named_twice => polars_err!(Duplicate: "the column `{name}` is selected twice"),
+                    0..=MAX_LISTED_COLUMNS => {
+                        let found = self.columns.iter().map(|origin| Ok(format!("`{}`", self.name(*origin)?)));
+                        let found = found.collect::<PolarsResult<Vec<_>>>().unwrap_or_default().join(", ");
+                        polars_err!(ColumnNotFound: "there is no column `{name}`, only {found}")
+                    }
+                    count => polars_err!(ColumnNotFound: "there is no column `{name}` among the {count} columns"),
+                }
+            })
+        });
+        let columns = columns.collect::<PolarsResult<_>>()?;
+        Ok(Self { columns, ..self })
+    }
+
+    fn name(&self, origin: ColumnOrigin) -> PolarsResult<&PlSmallStr> {
+        match origin {
+            ColumnOrigin::Hive(key) => Ok(self.hive.columns()[key].name()),
+            ColumnOrigin::Field(index) => Ok(&self.field(index)?.name),
+        }
+    }
+
+    /// Whether a field of the files is read.
+    pub(super) fn reads(&self, field: usize) -> bool {
+        self.columns.iter().any(|origin| matches!(origin, ColumnOrigin::Field(index) if *index == field))
     }
 
     pub(super) fn field(&self, index: usize) -> PolarsResult<&ArrowField> {

@@ -89,7 +89,7 @@ where
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     C: OrderedConsumer<T>,
 {
-    let Scan { input_name, frame, chunk_rows, knows_height, path, format, label, report, core, .. } = scan;
+    let Scan { input_name, frame, steps, chunk_rows, knows_height, path, format, label, report, core, .. } = scan;
     let read_error = |source| ScanError::Read { what: input_name.clone(), source };
     let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
         read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
@@ -100,18 +100,22 @@ where
         return Err(read_error(polars_err!(ComputeError: "no file matches the pattern")));
     }
     let input = match path.zip(format) {
-        Some((path, format)) => ScanInput::from_files(&path, format, frame, chunk_rows, workers.count()),
-        None => frame.map(ScanInput::from_query),
+        Some((path, format)) => ScanInput::from_files(&path, format, frame, steps, chunk_rows, workers.count()),
+        None => frame.map(|frame| ScanInput::from_query(frame, steps)),
     };
     let (source, total_rows) = match input.map_err(read_error)? {
         ScanInput::Parquet(chunks) => {
             let rows = chunks.total_rows() as u64;
             (ChunkSource::Parquet(chunks), Some(rows))
         }
-        ScanInput::Query(QueryInput { frame, changed_files, failing_file }) => {
+        ScanInput::Query(QueryInput { frame, steps, changed_files, failing_file }) => {
             let frame = hide_temporary_files(frame);
-            let rows = if (label.is_some() || report.is_some()) && knows_height { height(&frame) } else { None };
-            let batches = QueryBatches::new(frame, batch_rows, changed_files, failing_file);
+            let rows = if (label.is_some() || report.is_some()) && knows_height && steps.keeps_rows() {
+                height(&frame)
+            } else {
+                None
+            };
+            let batches = QueryBatches::new(frame, &steps, batch_rows, changed_files, failing_file);
             (ChunkSource::Query(batches.map_err(read_error)?), rows)
         }
     };

@@ -13,6 +13,7 @@ use polars::prelude::*;
 use super::catch_panic::{catch_file_panic, catch_polars_panic};
 use super::changed_file_check::ChangedFileCheck;
 use super::failing_file::FailingFileFinder;
+use super::query_steps::QuerySteps;
 use super::rebatcher::Rebatcher;
 use crate::pool;
 
@@ -38,6 +39,7 @@ pub(super) struct QueryBatches {
 impl QueryBatches {
     pub(super) fn new(
         mut frame: LazyFrame,
+        steps: &QuerySteps,
         rows: NonZero<usize>,
         changed_files: ChangedFileCheck,
         failing_file: Option<Box<FailingFileFinder>>,
@@ -54,7 +56,12 @@ impl QueryBatches {
         } else {
             catch_polars_panic(|| frame.collect_schema())
         };
-        let schema = schema.map_err(&with_file)?;
+        let mut schema = schema.map_err(&with_file)?;
+        if !steps.is_empty() {
+            // An error here is one of the steps, and no file is to be looked for.
+            frame = steps.apply(frame);
+            schema = catch_polars_panic(|| frame.collect_schema())?;
+        }
         let (sender, events) = sync_channel(1);
         let batch_sender = sender.clone();
         let send_batch = move |batch: DataFrame| {

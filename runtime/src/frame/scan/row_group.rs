@@ -15,6 +15,7 @@ use polars_parquet::read::{ColumnChunkMetadata, Filter, PageReader, RowGroupMeta
 
 use super::column_pages::{ColumnPages, checked_size};
 use super::open_file::OpenFile;
+use super::parquet_file::ScanLayout;
 
 /// The number of values that a column chunk may claim without its pages being counted.
 const MAX_UNCHECKED_VALUES: usize = 1 << 20;
@@ -29,21 +30,25 @@ pub(super) struct RowGroup<'a> {
 
 /// The positions of a row group's pages.
 pub(super) struct RowGroupPages {
-    /// The pages of each column, in the schema's order; `None` for columns that are not flat.
+    /// The pages of each field, in the schema's order; `None` for fields that are not flat, or not read.
     pub(super) columns: Vec<Option<ColumnPages>>,
-    /// The size of all pages after decompression.
+    /// The size of the pages that are read, after decompression.
     pub(super) decompressed_bytes: usize,
 }
 
 impl RowGroup<'_> {
-    /// Reads the headers of all pages.
+    /// Reads the headers of all pages of the fields that are read.
     ///
     /// # Errors
     ///
     /// If a flat column has fewer rows than the row group claims.
-    pub(super) fn pages(&self, schema: &ArrowSchema) -> PolarsResult<RowGroupPages> {
+    pub(super) fn pages(&self, layout: &ScanLayout) -> PolarsResult<RowGroupPages> {
         let mut all = RowGroupPages { columns: Vec::new(), decompressed_bytes: 0 };
-        for field in schema.iter_values() {
+        for (index, field) in layout.schema.iter_values().enumerate() {
+            if !layout.reads(index) {
+                all.columns.push(None);
+                continue;
+            }
             let mut flat = None;
             for chunk in self.metadata.columns_under_root_iter(&field.name).into_iter().flatten() {
                 let pages = ColumnPages::read_headers(self.file, chunk)?;
