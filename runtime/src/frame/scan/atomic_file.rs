@@ -15,7 +15,7 @@ use tempfile::{Builder, NamedTempFile, TempPath};
 
 /// The prefix and suffix of temporary names.
 pub(super) const TEMPORARY_PREFIX: &str = ".fanfold-";
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A file that is being written and replaces `target` on [`commit`](Self::commit). Dropping it removes it.
 pub(super) struct AtomicFile {
@@ -37,15 +37,12 @@ pub(super) struct SinkOptions {
 /// The size of the write buffer in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
 /// How many new files in a row other writers may remove before they are locked, until creation fails.
-const MAX_ATTEMPTS: usize = 100;
+pub(super) const MAX_ATTEMPTS: usize = 100;
 
 impl AtomicFile {
     /// Creates the temporary file.
     pub(super) fn create(path: &Path, options: SinkOptions) -> io::Result<(Self, BufWriter<File>)> {
-        if path.to_str().is_some_and(|path| path.contains("://")) {
-            let text = "only local files can be written, and this is an address: write a local file and upload it";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-        }
+        check_local(path)?;
         // A symbolic link is kept: the file that it leads to is created or replaced.
         let target = resolve_links(path)?;
         let existing = fs::metadata(&target).ok();
@@ -56,11 +53,7 @@ impl AtomicFile {
         if existing.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: give a file's name"));
         }
-        let folder = folder_of(&target);
-        if !folder.is_dir() {
-            let text = format!("the folder `{}` is not there: make it first", folder.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
-        }
+        let folder = existing_folder_of(&target)?;
         if existing.is_some() {
             if !options.overwrite {
                 return Err(exists_error());
@@ -97,6 +90,25 @@ impl AtomicFile {
     }
 }
 
+/// Fails for an address, such as one in the cloud.
+pub(super) fn check_local(path: &Path) -> io::Result<()> {
+    if path.to_str().is_some_and(|path| path.contains("://")) {
+        let text = "only local files can be written, and this is an address: write a local file and upload it";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    Ok(())
+}
+
+/// The folder that a file is in; fails if it is not there.
+pub(super) fn existing_folder_of(target: &Path) -> io::Result<&Path> {
+    let folder = folder_of(target);
+    if !folder.is_dir() {
+        let text = format!("the folder `{}` is not there: make it first", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    Ok(folder)
+}
+
 fn exists_error() -> io::Error {
     let text = "it exists, and may not be overwritten: remove it, or write to another file";
     io::Error::new(io::ErrorKind::AlreadyExists, text)
@@ -113,7 +125,7 @@ fn not_writable_error(error: &io::Error) -> io::Error {
 const MAX_LINKS: usize = 40;
 
 /// The path behind all symbolic links. The last link may lead to a file that does not exist yet.
-fn resolve_links(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
         if let Ok(found) = fs::canonicalize(&target) {
@@ -125,7 +137,7 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     fs::canonicalize(path)
 }
 
-fn folder_of(file: &Path) -> &Path {
+pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -137,7 +149,7 @@ pub(super) fn is_temporary(path: &Path) -> bool {
 }
 
 /// Syncs a folder, so that the rename is on the disk. Systems without a sync for folders need none.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
@@ -176,7 +188,7 @@ fn remove_stale_files(folder: &Path) {
 }
 
 /// Whether the path leads to the open file.
-fn leads_to(path: &Path, file: &File) -> bool {
+pub(super) fn leads_to(path: &Path, file: &File) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -11,7 +11,7 @@ use super::consumer::{CollectFrames, ForEach};
 use super::error::ScanError;
 use super::patterns::pattern_matching;
 use super::pipeline;
-use super::sink::{CsvSink, FileSink, IpcSink, ParquetSink, SinkFormat};
+use super::sink::{CsvSink, FileSink, IpcSink, ParquetSink, PartitionedSink, SinkFormat};
 use crate::frame::concat;
 use crate::frame::error::ChunkMismatch;
 
@@ -225,6 +225,52 @@ impl<F> ScanMap<F> {
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
         self.sink::<ParquetSink>(path.as_ref())
+    }
+
+    /// Writes the results to Parquet files in folders `key=value` of a folder, by the values of the columns `by`, in the
+    /// layout of Hive, Spark and Dask. [`scan_parquet`](crate::scan_parquet) of the folder reads them again.
+    ///
+    /// The files do not have the columns of the folders' names. A null is named `__HIVE_DEFAULT_PARTITION__`, and is
+    /// read as null. The rows of a folder are in input order, and its files by their names. A folder has one file for
+    /// each chunk with at least 32,768 rows for it; shorter parts are gathered.
+    ///
+    /// The folder is written as `.fanfold-*.tmp` beside `dir`, and renamed to `dir` at the end: a failure leaves
+    /// nothing. Results without any row give an empty folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`sink_parquet`](Self::sink_parquet); if `dir` exists and is not an empty folder; if the results have no such
+    /// column, or no other column; and if a column has a type whose values cannot be names: integers, floats, strings,
+    /// booleans, dates, datetimes, categoricals and enums can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (df, dir) = (df!("year" => [2023_i64, 2024, 2023], "x" => [1, 2, 3])?, folder.path().join("by_year"));
+    /// df.lazy().par().map(Ok).sink_parquet_partitioned(&dir, ["year"])?;
+    /// assert!(dir.join("year=2023").is_dir());
+    /// let rows = scan_parquet(&dir).filter(col("year").eq(lit(2023))).select(["x"]).map(Ok).collect()?;
+    /// assert_eq!(rows, df!("x" => [1, 3])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    #[doc(alias = "partition_on")]
+    #[doc(alias = "partition_cols")]
+    #[doc(alias = "hive")]
+    pub fn sink_parquet_partitioned<K>(self, dir: impl AsRef<Path>, by: K) -> Result<(), ScanError>
+    where
+        K: IntoIterator<Item: Into<PlSmallStr>>,
+        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+    {
+        let keys = by.into_iter().map(Into::into).collect();
+        let sink = PartitionedSink::new(dir.as_ref(), keys, self.scan.schema.clone(), self.sink)?;
+        pipeline::run(self.scan, &self.f, sink, PartitionedSink::finish)
     }
 
     /// Writes the results to a CSV file with a header; otherwise as [`sink_parquet`](Self::sink_parquet).

@@ -2,6 +2,7 @@
 //! several threads, and passes the results on in input order, with a bounded number of chunks in memory.
 
 mod atomic_file;
+mod atomic_folder;
 mod block_planner;
 mod catch_panic;
 mod changed_file_check;

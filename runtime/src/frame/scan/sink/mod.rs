@@ -4,6 +4,7 @@
 
 mod format;
 mod output;
+mod partitioned;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
@@ -20,6 +21,8 @@ use crate::frame::error::ChunkMismatch;
 use crate::sys::mutex;
 
 pub(super) use format::{CsvSink, IpcSink, ParquetSink, SinkFormat};
+pub(super) use partitioned::PartitionedSink;
+
 use output::OutputFile;
 
 /// Rows of a row group or record batch at least; shorter results are gathered.
