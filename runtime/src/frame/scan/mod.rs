@@ -13,6 +13,7 @@ mod error;
 mod failing_file;
 mod input;
 mod input_files;
+mod lazy_map;
 mod map;
 mod open_file;
 mod parallel_scan;
