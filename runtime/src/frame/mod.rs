@@ -12,6 +12,7 @@ mod error;
 mod group_index;
 pub(crate) mod groups;
 mod options;
+mod overlap_time;
 pub(crate) mod plan;
 pub(crate) mod rows;
 #[cfg(feature = "polars-lazy")]

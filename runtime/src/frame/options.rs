@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::chunks::FrameChunks;
+use super::overlap_time::TimeOverlap;
 use super::plan::ByRows;
 use super::rows::Rows;
 use crate::pool::Pool;
@@ -174,6 +175,45 @@ impl<S: Rows> FrameChunks<'_, S, ByRows> {
     #[doc(alias = "map_overlap")]
     pub fn overlap_after(mut self, rows: usize) -> Self {
         self.strategy.overlap_after = rows;
+        self
+    }
+}
+
+impl FrameChunks<'_, DataFrame, ByRows> {
+    /// As [`overlap`](Self::overlap), with the rows before the chunk that are at most `duration` older than its first
+    /// row, by the times in `column`: for rolling windows over time.
+    ///
+    /// The column has dates, datetimes, times or durations, ascending and without nulls. A duration is a number with a
+    /// unit (`ns`, `us`, `ms`, `s`, `m`, `h`, `d` or `w`), or several: `"1h30m"`. With [`overlap`](Self::overlap) too,
+    /// a chunk sees the rows of both.
+    ///
+    /// # Errors
+    ///
+    /// The method that maps the chunks returns an error if there is no such column, if it has another type, nulls, or
+    /// an earlier time behind a later one, and if `duration` is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let minutes = Column::new("time".into(), (0..600_i64).map(|n| n * 60_000).collect::<Vec<_>>());
+    /// let time = minutes.cast(&DataType::Datetime(TimeUnit::Milliseconds, None))?;
+    /// let df = DataFrame::new(600, vec![time])?;
+    /// let heights = |chunk: usize, rows: std::ops::Range<usize>, frame: DataFrame| {
+    ///     assert_eq!(frame.height(), rows.len() + if chunk == 0 { 0 } else { 60 });
+    ///     Ok(frame)
+    /// };
+    /// assert_eq!(df.par_chunks(4).overlap_by("time", "1h").map_indexed(heights)?, df);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "rolling")]
+    #[doc(alias = "map_overlap")]
+    pub fn overlap_by(mut self, column: &str, duration: &str) -> Self {
+        self.strategy.overlap_time = Some(TimeOverlap::new(self.frame.column(column).cloned(), duration));
         self
     }
 }

@@ -6,6 +6,7 @@ use polars::prelude::PolarsResult;
 
 use super::chunk_count;
 use super::error::FrameError;
+use super::overlap_time::TimeOverlap;
 use super::rows::Rows;
 use crate::chunks::split::Cut;
 
@@ -56,23 +57,25 @@ pub trait ChunkPlan<S>: Sync {
 }
 
 /// Cuts into balanced slices of the rows, as [`par_chunks`](crate::ParallelFrame::par_chunks) does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ByRows {
     pub(crate) cut: Cut,
     /// The rows before its own that a chunk sees.
     pub(crate) overlap_before: usize,
     /// The rows after its own that a chunk sees.
     pub(crate) overlap_after: usize,
+    /// The time before its own rows that a chunk sees.
+    pub(super) overlap_time: Option<TimeOverlap>,
 }
 
 impl ByRows {
     pub(crate) fn new(cut: Cut) -> Self {
-        Self { cut, overlap_before: 0, overlap_after: 0 }
+        Self { cut, overlap_before: 0, overlap_after: 0, overlap_time: None }
     }
 
     /// Whether chunks see rows of their neighbours.
     pub(crate) fn has_overlap(&self) -> bool {
-        self.overlap_before > 0 || self.overlap_after > 0
+        self.overlap_before > 0 || self.overlap_after > 0 || self.overlap_time.is_some()
     }
 }
 
@@ -99,7 +102,17 @@ impl<S: Rows> ChunkStrategy<S> for ByRows {
             cut => cut,
         };
         let rows = contiguous_ranges(cut.sizes(height, workers));
-        Ok(SlicePlan { rows, height, overlap_before: self.overlap_before, overlap_after: self.overlap_after })
+        if !self.has_overlap() {
+            return Ok(SlicePlan { rows, visible: None });
+        }
+        let times = self.overlap_time.as_ref().map(TimeOverlap::index).transpose()?;
+        let visible = rows.iter().map(|&Range { start, end }| {
+            let by_time = times.as_ref().map_or(start, |times| times.first_visible(start));
+            let first = start.saturating_sub(self.overlap_before).min(by_time);
+            first..end.saturating_add(self.overlap_after).min(height)
+        });
+        let visible = Some(visible.collect());
+        Ok(SlicePlan { rows, visible })
     }
 
     fn requires_rows(&self) -> Option<&'static str> {
@@ -124,18 +137,8 @@ pub(crate) fn contiguous_ranges(lengths: Vec<usize>) -> Vec<Range<usize>> {
 #[doc(hidden)]
 pub struct SlicePlan {
     rows: Vec<Range<usize>>,
-    /// The rows of the frame.
-    height: usize,
-    overlap_before: usize,
-    overlap_after: usize,
-}
-
-impl SlicePlan {
-    /// The rows of a chunk and of its overlaps.
-    fn visible_rows(&self, chunk: usize) -> Range<usize> {
-        let Range { start, end } = self.rows[chunk];
-        start.saturating_sub(self.overlap_before)..end.saturating_add(self.overlap_after).min(self.height)
-    }
+    /// The rows of each chunk and of its overlaps, if there are any.
+    visible: Option<Vec<Range<usize>>>,
 }
 
 impl<S: Rows> ChunkPlan<S> for SlicePlan {
@@ -148,14 +151,13 @@ impl<S: Rows> ChunkPlan<S> for SlicePlan {
     }
 
     fn extract(&self, frame: &S, chunk: usize) -> PolarsResult<S> {
-        Ok(frame.slice_rows(self.visible_rows(chunk)))
+        let visible = self.visible.as_ref().unwrap_or(&self.rows);
+        Ok(frame.slice_rows(visible[chunk].clone()))
     }
 
     fn trim<R: Rows>(&self, chunk: usize, result: R) -> Result<R, String> {
-        if self.overlap_before == 0 && self.overlap_after == 0 {
-            return Ok(result);
-        }
-        let (own, visible) = (&self.rows[chunk], self.visible_rows(chunk));
+        let Some(visible) = &self.visible else { return Ok(result) };
+        let (own, visible) = (&self.rows[chunk], &visible[chunk]);
         if result.row_count() != visible.len() {
             let (found, wanted) = (result.row_count(), visible.len());
             return Err(format!(
