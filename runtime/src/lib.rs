@@ -108,11 +108,11 @@ pub use default_pool::{install, map, submit};
 pub use error::{Payload, TaskError};
 #[cfg(feature = "polars")]
 pub use frame::{
-    ByGroups, ByRows, ChunkError, ColumnMap, FrameChunks, FromRows, GroupResult, ParallelFrame, ParallelSeries, Rows,
-    with_polars_threads,
+    ByGroups, ByRows, ChunkError, ColumnMap, FrameChunks, FromRows, GroupResult, ListingChunks, OnError, ParallelFrame,
+    ParallelSeries, Rows, with_polars_threads,
 };
 #[cfg(feature = "polars-lazy")]
-pub use frame::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
+pub use frame::{ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
 pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.

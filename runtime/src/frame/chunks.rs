@@ -9,6 +9,7 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::error::{ChunkError, ChunkMismatch, FrameError};
+use super::on_error::OnError;
 use super::plan::{ByRows, ChunkPlan, ChunkStrategy};
 use super::rows::Rows;
 use crate::chunks::gather::GatherError;
@@ -259,10 +260,7 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
 
     #[track_caller]
     fn collect_values<T: Send>(&self, f: impl Fn(S) -> PolarsResult<T> + Sync) -> Result<Vec<T>, ChunkError> {
-        if let Some(reason) = self.strategy.requires_rows() {
-            return Err(FrameError::InvalidRequest(reason).into());
-        }
-        let plan = self.make_plan()?;
+        let plan = self.make_plan_for_values()?;
         self.run_chunks(&plan, type_name_of_val(&f), |chunk| f(plan.extract(self.frame, chunk)?), Ok)
     }
 
@@ -288,18 +286,39 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         R: Rows,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let map_chunk = |index| -> Result<R, Box<dyn Error + Send + Sync>> {
-            let chunk = plan.extract(self.frame, index)?;
+        self.run_chunks(plan, name, self.chunk_fn(plan, f), |results| self.stack_results(plan, results))
+    }
+
+    /// The function of a chunk's number, of a function of the chunk.
+    pub(super) fn chunk_fn<R, E>(
+        &self,
+        plan: &P::Plan,
+        f: impl Fn(usize, S) -> Result<R, E> + Sync,
+    ) -> impl Fn(usize) -> Result<R, Box<dyn Error + Send + Sync>> + Sync
+    where
+        R: Rows,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let frame = self.frame;
+        move |index| {
+            let chunk = plan.extract(frame, index)?;
             let result = f(index, chunk).map_err(Into::into)?;
             Ok(plan.trim(index, result).map_err(ChunkMismatch::WithinChunk)?)
-        };
-        self.run_chunks(plan, name, map_chunk, |results| self.stack_results(plan, results))
+        }
     }
 
     /// Decides where the frame is cut.
     pub(super) fn make_plan(&self) -> Result<P::Plan, ChunkError> {
         let workers = MapWorkers::of(self.core(), false).count();
         Ok(self.strategy.plan(self.frame, workers)?)
+    }
+
+    /// As [`make_plan`](Self::make_plan), for functions whose results have no rows.
+    pub(super) fn make_plan_for_values(&self) -> Result<P::Plan, ChunkError> {
+        match self.strategy.requires_rows() {
+            Some(reason) => Err(FrameError::InvalidRequest(reason).into()),
+            None => self.make_plan(),
+        }
     }
 
     /// The declared schema.
@@ -338,6 +357,24 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         F: Fn(usize) -> Result<T, E> + Sync,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
+        self.run_each(plan, name, OnError::Stop, f, |results| join(results.into_iter().collect::<Result<_, _>>()?))
+    }
+
+    /// As [`run_chunks`](Self::run_chunks), but with [`OnError::Skip`] `join` gets the errors of the chunks too.
+    #[track_caller]
+    pub(super) fn run_each<T, E, F, O>(
+        &self,
+        plan: &P::Plan,
+        name: &'static str,
+        on_error: OnError,
+        f: F,
+        join: impl FnOnce(Vec<Result<T, ChunkError>>) -> Result<O, ChunkError>,
+    ) -> Result<O, ChunkError>
+    where
+        T: Send,
+        F: Fn(usize) -> Result<T, E> + Sync,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
         let rows = (0..plan.count()).map(|chunk| plan.height(chunk) as u64).sum();
         let bar = Bar::new(self.label, self.report.clone(), Some(rows));
         let run = CollectRun {
@@ -346,19 +383,14 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
             grain: Grain::Size(1),
             bar: None,
             call: |chunk: usize| {
-                let cause = match call_chunk_fn(name, || f(chunk)) {
-                    Ok(value) => {
-                        if let Some(bar) = &bar {
-                            bar.advance(plan.height(chunk));
-                        }
-                        return Ok(value);
-                    }
-                    Err(cause) => cause,
-                };
-                Err(ChunkError::new(chunk, plan.rows(chunk), cause))
+                let result = call_chunk_fn(name, || f(chunk));
+                if let Some(bar) = bar.as_ref().filter(|_| result.is_ok() || on_error == OnError::Skip) {
+                    bar.advance(plan.height(chunk));
+                }
+                result.map_err(|cause| ChunkError::new(chunk, plan.rows(chunk), cause))
             },
-            accept: |result| result,
-            can_stop: true,
+            accept: |result: Result<T, ChunkError>| if on_error == OnError::Skip { Ok(result) } else { result.map(Ok) },
+            can_stop: on_error == OnError::Stop,
         };
         let joined = join(run.collect(Items::into_source(0..plan.count()), CallProof::from_bounds())?)?;
         bar.iter().for_each(Bar::finish);

@@ -347,6 +347,10 @@ impl ChunkPlan<DataFrame> for GroupPlan {
     /// Undoes the permutation of `order`, if the order is to be kept.
     fn finish<R: Rows>(&self, stacked: R) -> PolarsResult<R> {
         let Some(order) = self.order.as_ref().filter(|_| self.keep_order) else { return Ok(stacked) };
+        polars_ensure!(
+            stacked.row_count() == self.height,
+            InvalidOperation: "the order of the rows cannot be kept where a chunk is left out: leave `keep_order` away"
+        );
         let mut positions: Vec<IdxSize> = vec![0; self.height];
         for (position, &row) in order.iter().enumerate() {
             positions[row as usize] = group_index::row_number(position)?;

@@ -11,6 +11,7 @@ mod concat;
 mod error;
 mod group_index;
 pub(crate) mod groups;
+mod on_error;
 mod options;
 mod overlap_time;
 pub(crate) mod plan;
@@ -28,10 +29,11 @@ pub use chunks::FrameChunks;
 pub use column::ColumnMap;
 pub use error::ChunkError;
 pub use groups::{ByGroups, GroupResult};
+pub use on_error::{ListingChunks, OnError};
 pub use plan::ByRows;
 pub use rows::Rows;
 #[cfg(feature = "polars-lazy")]
-pub use scan::{ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
+pub use scan::{ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
 pub use typed::FromRows;
 
 /// Maps a `DataFrame` in chunks, in parallel. Import it with `use fanfold::prelude::*`.

@@ -7,13 +7,9 @@ use polars::prelude::*;
 
 use super::Scan;
 use super::atomic_file::SinkOptions;
-use super::consumer::{CollectFrames, ForEach};
 use super::error::ScanError;
-use super::patterns::pattern_matching;
-use super::pipeline;
-use super::sink::{CsvSink, FileSink, IpcSink, ParquetSink, PartitionedSink, SinkFormat};
-use crate::frame::concat;
-use crate::frame::error::ChunkMismatch;
+use super::listing::ListingScan;
+use crate::frame::on_error::OnError;
 
 /// A [`Scan`] with a function for its chunks. It is lazy: nothing is read before one of its methods runs it.
 ///
@@ -21,9 +17,9 @@ use crate::frame::error::ChunkMismatch;
 /// started after a failure.
 #[must_use = "a scan is lazy: end it with a sink, `collect`, `for_each` or `reduce`"]
 pub struct ScanMap<F> {
-    scan: Scan,
-    f: F,
-    sink: SinkOptions,
+    pub(super) scan: Scan,
+    pub(super) f: F,
+    pub(super) sink: SinkOptions,
 }
 
 impl<F> fmt::Debug for ScanMap<F> {
@@ -89,6 +85,31 @@ impl<F> ScanMap<F> {
         self
     }
 
+    /// Sets what happens with chunks that fail. The methods that run the scan then return the errors of the chunks that
+    /// were left out, in input order, beside the result of the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::OnError;
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let (lazy, path) = (df!("text" => ["1", "2", "x", "4"])?.lazy(), folder.path().join("numbers.parquet"));
+    /// let parse = |chunk: DataFrame| chunk.lazy().select([col("text").strict_cast(DataType::Int64)]).collect();
+    /// let failed = lazy.par_rows(1).map(parse).on_error(OnError::Skip).sink_parquet(&path)?;
+    /// assert_eq!(failed.iter().map(|error| error.rows()).collect::<Vec<_>>(), [2..3]);
+    /// assert_eq!(scan_parquet(&path).map(Ok).collect()?, df!("text" => [1_i64, 2, 4])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "skip")]
+    pub fn on_error(self, on_error: OnError) -> ListingScan<F> {
+        ListingScan { map: self, on_error }
+    }
+
     /// Calls `op` with each result, in input order and one at a time.
     ///
     /// # Errors
@@ -116,7 +137,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<T> + Sync,
     {
-        pipeline::run(self.scan, &self.f, ForEach::new(op), |_| Ok(()))
+        self.on_error(OnError::Stop).for_each(op).map(drop)
     }
 
     /// Folds the results, in input order.
@@ -183,12 +204,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        let schema = self.scan.schema.clone();
-        pipeline::run(self.scan, &self.f, CollectFrames::default(), |collected| {
-            let (positions, frames) = collected.into_inner();
-            concat::stack(frames, schema.as_deref())
-                .map_err(|mismatch| positions[mismatch.chunk()].error(ChunkMismatch::OtherChunks(mismatch)))
-        })
+        Ok(self.on_error(OnError::Stop).collect()?.0)
     }
 
     /// Writes the results to a Parquet file, compressed with Zstandard, with one row group per chunk.
@@ -224,7 +240,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<ParquetSink>(path.as_ref())
+        self.on_error(OnError::Stop).sink_parquet(path).map(drop)
     }
 
     /// Writes the results to Parquet files in folders `key=value` of a folder, by the values of the columns `by`, in the
@@ -268,9 +284,7 @@ impl<F> ScanMap<F> {
         K: IntoIterator<Item: Into<PlSmallStr>>,
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        let keys = by.into_iter().map(Into::into).collect();
-        let sink = PartitionedSink::new(dir.as_ref(), keys, self.scan.schema.clone(), self.sink)?;
-        pipeline::run(self.scan, &self.f, sink, PartitionedSink::finish)
+        self.on_error(OnError::Stop).sink_parquet_partitioned(dir, by).map(drop)
     }
 
     /// Writes the results to a CSV file with a header; otherwise as [`sink_parquet`](Self::sink_parquet).
@@ -300,7 +314,7 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<CsvSink>(path.as_ref())
+        self.on_error(OnError::Stop).sink_csv(path).map(drop)
     }
 
     /// Writes the results to an Arrow IPC (Feather) file, with one record batch per chunk and without compression;
@@ -331,25 +345,6 @@ impl<F> ScanMap<F> {
     where
         F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
     {
-        self.sink::<IpcSink>(path.as_ref())
+        self.on_error(OnError::Stop).sink_ipc(path).map(drop)
     }
-
-    #[track_caller]
-    fn sink<S: SinkFormat>(self, path: &Path) -> Result<(), ScanError>
-    where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
-    {
-        if let Some(pattern) = self.scan.frame.as_ref().ok().and_then(|frame| pattern_matching(frame, path)) {
-            return Err(ScanError::Write { path: path.to_owned(), source: output_is_input_error(&pattern) });
-        }
-        let sink = FileSink::<S>::new(path, self.scan.schema.clone(), self.sink)?;
-        pipeline::run(self.scan, &self.f, sink, FileSink::finish)
-    }
-}
-
-fn output_is_input_error(pattern: &str) -> PolarsError {
-    polars_err!(
-        InvalidOperation: "it is one of the files that `{pattern}` stands for, so earlier results would be read as \
-                           input: write to another folder, narrow the pattern, or remove the file first"
-    )
 }

@@ -14,6 +14,7 @@ mod failing_file;
 mod input;
 mod input_files;
 mod lazy_map;
+mod listing;
 mod map;
 mod open_file;
 mod parallel_scan;
@@ -43,6 +44,7 @@ use input::Format;
 use query_steps::QuerySteps;
 
 pub use error::ScanError;
+pub use listing::ListingScan;
 pub use map::ScanMap;
 pub use parallel_scan::ParallelScan;
 

@@ -20,6 +20,8 @@ use super::query_batches::QueryBatches;
 use super::scan_chunk::ScanChunk;
 use super::{DEFAULT_CHUNK_ROWS, Scan};
 use crate::frame::chunks::call_chunk_fn;
+use crate::frame::error::{ChunkError, ChunkMismatch};
+use crate::frame::on_error::OnError;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool;
@@ -39,12 +41,14 @@ struct PipelineState<P> {
     next_row: usize,
     /// The next chunk to be consumed.
     next: usize,
-    /// Prepared results by chunk number, until they are consumed.
-    ready: BTreeMap<usize, (ChunkPosition, P)>,
+    /// Prepared results by chunk number, until they are consumed; `None` for a chunk that is left out.
+    ready: BTreeMap<usize, (ChunkPosition, Option<P>)>,
     /// Whether a worker consumes results.
     is_consuming: bool,
     /// The first failure in input order: of a chunk, or of the input behind it.
     failed: Option<(usize, ScanError)>,
+    /// The errors of chunks that are left out.
+    skipped: Vec<ChunkError>,
 }
 
 impl<P> PipelineState<P> {
@@ -68,6 +72,7 @@ impl<P> PipelineState<P> {
 struct Pipeline<'a, F, C, P> {
     f: &'a F,
     consumer: &'a C,
+    on_error: OnError,
     bar: Option<Bar<'static>>,
     state: Mutex<PipelineState<P>>,
     /// Notifies one worker when a chunk may be taken, and all workers when no further chunk is to be taken.
@@ -76,14 +81,16 @@ struct Pipeline<'a, F, C, P> {
     window: usize,
 }
 
-/// Runs the function on each chunk of the scan, the consumer on each result, and `end` on the consumer at the end.
+/// Runs the function on each chunk of the scan, the consumer on each result, and `end` on the consumer at the end. Also
+/// returns the errors of the chunks that are left out.
 #[track_caller]
 pub(super) fn run<T, F, C, O>(
     scan: Scan,
     f: &F,
     consumer: C,
+    on_error: OnError,
     end: impl FnOnce(C) -> Result<O, ScanError>,
-) -> Result<O, ScanError>
+) -> Result<(O, Vec<ChunkError>), ScanError>
 where
     T: Send,
     F: Fn(DataFrame) -> PolarsResult<T> + Sync,
@@ -122,6 +129,7 @@ where
     let pipeline = Pipeline {
         f,
         consumer: &consumer,
+        on_error,
         bar: Bar::new(label, report, total_rows),
         state: Mutex::new(PipelineState {
             source: Some(source),
@@ -132,6 +140,7 @@ where
             ready: BTreeMap::new(),
             is_consuming: false,
             failed: None,
+            skipped: Vec::new(),
         }),
         moved: Condvar::new(),
         // One chunk per worker being mapped, and as many results that wait for an earlier one.
@@ -148,12 +157,17 @@ where
     };
     let Ok(_) = run.collect(Items::into_source(0..workers.count()), CallProof::from_bounds());
     let Pipeline { bar, state, .. } = pipeline;
-    if let Some((_, error)) = state.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
+    let PipelineState { failed, mut skipped, taken, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, error)) = failed {
         return Err(error);
+    }
+    skipped.sort_by_key(ChunkError::chunk);
+    if skipped.len() == taken && !skipped.is_empty() {
+        return Err(skipped.swap_remove(0).into());
     }
     let ended = end(consumer)?;
     bar.iter().for_each(Bar::finish);
-    Ok(ended)
+    Ok((ended, skipped))
 }
 
 /// The number of rows of a query of files whose metadata has it.
@@ -179,12 +193,22 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
                 self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
             });
             let mut state = self.state();
-            let is_mapped = prepared.is_ok();
-            match prepared {
-                Ok(prepared) => {
-                    state.ready.insert(position.chunk, (position, prepared));
-                }
-                Err(cause) => state.fail(position.chunk, scan_error(&position, cause)),
+            let prepared = match prepared {
+                Ok(prepared) => Some(Some(prepared)),
+                Err(cause) => match scan_error(&position, cause) {
+                    ScanError::Chunk(error) if self.on_error == OnError::Skip => {
+                        state.skipped.push(error);
+                        Some(None)
+                    }
+                    error => {
+                        state.fail(position.chunk, error);
+                        None
+                    }
+                },
+            };
+            let is_mapped = prepared.is_some();
+            if let Some(prepared) = prepared {
+                state.ready.insert(position.chunk, (position, prepared));
             }
             drop(state);
             self.consume_ready();
@@ -258,17 +282,31 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
             let Some((position, prepared)) = state.ready.remove(&next) else { break };
             state.is_consuming = true;
             drop(state);
-            let consumed = call_chunk_fn(std::any::type_name::<F>(), || {
-                self.consumer.consume(&position, prepared).map_err(ChunkFailure::Scan)
-            });
+            let consumed = match prepared {
+                Some(prepared) => call_chunk_fn(std::any::type_name::<F>(), || {
+                    self.consumer.consume(&position, prepared).map_err(ChunkFailure::Scan)
+                }),
+                None => Ok(()),
+            };
             state = self.state();
             state.is_consuming = false;
-            match consumed {
-                Ok(()) => {
+            let error = match consumed.map_err(|cause| scan_error(&position, cause)) {
+                Ok(()) => None,
+                // The errors and panics of a user's consumer end the scan.
+                Err(ScanError::Chunk(error))
+                    if self.on_error == OnError::Skip && error.source.is::<ChunkMismatch>() =>
+                {
+                    state.skipped.push(error);
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            match error {
+                None => {
                     state.next += 1;
                     self.moved.notify_one();
                 }
-                Err(cause) => state.fail(next, scan_error(&position, cause)),
+                Some(error) => state.fail(next, error),
             }
         }
         if state.failed.is_some() {
