@@ -62,7 +62,7 @@ use quote::quote;
 /// | `chunk_size = N` | the same, by the length of a piece |
 /// | `by = ["key"]` | with chunks: a `DataFrame` or `&DataFrame` is cut between groups, so that no group is in two pieces; results are in the order of the groups' first rows (feature `polars`) |
 /// | `overlap = N` | with chunks: each piece of a frame also has the N rows before it, which are cut off its result (feature `polars`) |
-/// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them |
+/// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them; if the function returns `Result<T, E>`, their values, and the first error is the result |
 /// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; a call on a thread sees `fanfold::cancelled()` and its caller stops waiting, the future of an `async fn` is dropped, a worker process is killed (one that must be started first has the same time for that, but at least 1 s). Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
 /// | `retries = 3`, `backoff = "100ms"` | retries on `Err`, after a pause that doubles each time, less up to half of it at random; arguments are `Clone` |
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |

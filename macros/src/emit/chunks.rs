@@ -113,7 +113,7 @@ fn gatherer(plan: &Plan) -> TokenStream {
         return quote_spanned!(plan.result.span()=> #private::gatherer_overlapping::<#result>(#rows));
     }
     match &plan.options.reduce {
-        Some((_, path)) => quote!(#private::reducer::<#result>(#path)),
+        Some((_, path)) => quote_spanned!(path.span()=> #private::reducer::<#result, _, _>(#path)),
         None => quote_spanned!(plan.result.span()=> #private::gatherer::<#result>()),
     }
 }

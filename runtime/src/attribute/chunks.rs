@@ -112,9 +112,9 @@ impl<S, T, C: CutAll<S>, D: CutAll<T>> CutAll<(S, T)> for CutterPair<C, D> {
 }
 
 /// How chunk results are gathered: the functions of the [`Gather`] implementation, or `reduce`.
-pub struct Gatherer<R> {
+pub struct Gatherer<'f, R> {
     is_failure: fn(&R) -> bool,
-    with: GatherWith<R>,
+    with: GatherWith<'f, R>,
     refuse: fn(GatherError) -> Result<R, GatherError>,
     /// With an overlap: how many items of earlier pieces each part covers, and the function that cuts them off.
     trim: Option<(usize, Trim<R>)>,
@@ -123,24 +123,63 @@ pub struct Gatherer<R> {
 /// Takes a part, its chunk number, the number of items to cut off, and the number that it must have.
 type Trim<R> = fn(R, usize, usize, usize) -> Result<R, GatherError>;
 
-enum GatherWith<R> {
+enum GatherWith<'f, R> {
     Gather(fn(Vec<R>) -> Result<R, GatherError>),
-    Fold(fn(R, R) -> R),
+    Fold(Box<dyn Fn(R, R) -> R + 'f>),
+}
+
+/// The function of `reduce = path`, for results of type `R`. `M` tells whether it takes the results themselves
+/// ([`WholeResults`]) or the values of results that are `Ok` ([`OkValues`]).
+#[diagnostic::on_unimplemented(
+    message = "`reduce` cannot fold results of type `{R}` with this function",
+    label = "takes and returns other types",
+    note = "`reduce` takes a path of a `fn(T, T) -> T`, where the function returns `T`, or `Result<T, E>`"
+)]
+pub trait FoldFn<R, M> {
+    /// Whether a result ends the call.
+    const IS_FAILURE: fn(&R) -> bool;
+    /// Combines the results of two neighbours.
+    fn fold(&self, left: R, right: R) -> R;
+}
+
+/// A fold of the results themselves.
+pub struct WholeResults;
+
+/// A fold of the values of results that are `Ok`; the first error in chunk order is the result of the call.
+pub struct OkValues;
+
+#[diagnostic::do_not_recommend]
+impl<R, F: Fn(R, R) -> R> FoldFn<R, WholeResults> for F {
+    const IS_FAILURE: fn(&R) -> bool = |_| false;
+
+    fn fold(&self, left: R, right: R) -> R {
+        self(left, right)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E, F: Fn(T, T) -> T> FoldFn<Result<T, E>, OkValues> for F {
+    const IS_FAILURE: fn(&Result<T, E>) -> bool = Result::is_err;
+
+    fn fold(&self, left: Result<T, E>, right: Result<T, E>) -> Result<T, E> {
+        Ok(self(left?, right?))
+    }
 }
 
 /// Gathers results by their type's [`Gather`] implementation.
 #[must_use]
-pub fn gatherer<R: Gather>() -> Gatherer<R> {
+pub fn gatherer<'f, R: Gather>() -> Gatherer<'f, R> {
     Gatherer { is_failure: R::is_failure, with: GatherWith::Gather(R::gather), refuse: R::refuse, trim: None }
 }
 
 /// `reduce = path`: folds the results in chunk order.
 #[must_use]
-pub fn reducer<R>(fold: fn(R, R) -> R) -> Gatherer<R> {
-    Gatherer { is_failure: |_| false, with: GatherWith::Fold(fold), refuse: Err, trim: None }
+pub fn reducer<'f, R, M, F: FoldFn<R, M> + 'f>(fold: F) -> Gatherer<'f, R> {
+    let with = GatherWith::Fold(Box::new(move |left, right| fold.fold(left, right)));
+    Gatherer { is_failure: F::IS_FAILURE, with, refuse: Err, trim: None }
 }
 
-impl<R> Gatherer<R> {
+impl<R> Gatherer<'_, R> {
     /// Cuts the overlap of `before` items off each part.
     pub(crate) fn trimmed(self, before: usize, trim: Trim<R>) -> Self {
         Self { trim: Some((before, trim)), ..self }
@@ -157,7 +196,7 @@ impl<R> Gatherer<R> {
             });
             parts = trimmed.collect::<Result<_, _>>()?;
         }
-        match self.with {
+        match &self.with {
             GatherWith::Gather(gather) => gather(parts),
             GatherWith::Fold(fold) => {
                 let folded = parts.into_iter().reduce(fold);
@@ -168,14 +207,14 @@ impl<R> Gatherer<R> {
 }
 
 /// How a call is chunked: the number of pieces, the cutter and the gatherer.
-pub struct Chunking<C, R> {
+pub struct Chunking<'f, C, R> {
     cut: Cut,
     cutter: C,
-    gatherer: Gatherer<R>,
+    gatherer: Gatherer<'f, R>,
 }
 
 /// Combines a cut, a cutter and a gatherer.
-pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<R>) -> Chunking<C, R> {
+pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<'_, R>) -> Chunking<'_, C, R> {
     Chunking { cut, cutter, gatherer }
 }
 
@@ -189,7 +228,7 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<R>) -> Chunking<C,
 #[track_caller]
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
     CheckedCall { site, .. }: CheckedCall<A, R>,
-    chunking: Chunking<C, R>,
+    chunking: Chunking<'_, C, R>,
     whole: S,
     mut with: impl FnMut(S) -> A,
     function: impl Fn(A) -> R + Sync,

@@ -146,6 +146,6 @@ impl<T: Trimmed> Trimmed for Option<T> {
 
 /// Gathers the results of overlapping pieces.
 #[must_use]
-pub fn gatherer_overlapping<R: Trimmed>(before: usize) -> Gatherer<R> {
+pub fn gatherer_overlapping<'f, R: Trimmed>(before: usize) -> Gatherer<'f, R> {
     gatherer().trimmed(before, R::trimmed)
 }

@@ -136,7 +136,7 @@ where
 pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
-    chunking: Chunking<X, R>,
+    chunking: Chunking<'_, X, R>,
     whole: S,
     with: impl FnMut(S) -> A,
 ) -> R {
