@@ -108,3 +108,64 @@ fn chunks_are_numbered_with_their_rows() {
     let error = df.par_rows(4).map_indexed(failing).expect_err("chunk 1 fails");
     assert_eq!(error.to_string(), "chunk 1 (rows 4..8): none");
 }
+
+#[test]
+fn chunks_of_scans_are_numbered_with_their_rows() {
+    let (df, folder) = (numbers(1_000), tempfile::tempdir().expect("a folder"));
+    let path = folder.path().join("n.parquet");
+    df.clone().lazy().par_rows(100).map(Ok).sink_parquet(&path).expect("written");
+    for scan in [scan_parquet(&path), df.clone().lazy().par()] {
+        let seen = Mutex::new(Vec::new());
+        let record = |chunk, rows: std::ops::Range<usize>, frame: DataFrame| {
+            assert_eq!(frame.column("n")?.i64()?.get(0), i64::try_from(rows.start).ok());
+            seen.lock().expect("no panic").push((chunk, rows));
+            Ok(frame.height())
+        };
+        assert_eq!(scan.par_rows(400).map_indexed(record).reduce(|a, b| a + b).expect("no chunk fails"), 1_000);
+        let mut seen = seen.into_inner().expect("no panic");
+        seen.sort_by_key(|(chunk, _)| *chunk);
+        assert_eq!(seen, [(0, 0..400), (1, 400..800), (2, 800..1_000)]);
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    key: Option<String>,
+    n: i64,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    length: Option<usize>,
+    even: bool,
+}
+
+#[derive(Deserialize)]
+struct WithKey {
+    key: String,
+}
+
+#[test]
+fn rows_of_scans_are_values_and_the_failing_one_is_named() {
+    let keys: Vec<Option<String>> = (0..1_000_i64).map(|n| (n != 700).then(|| format!("key {n}"))).collect();
+    let df = df!("key" => keys, "n" => (0..1_000_i64).collect::<Vec<_>>()).expect("two columns");
+    let map = |row: Row| Verdict { length: row.key.map(|key| key.len()), even: row.n % 2 == 0 };
+    let scanned = df.clone().lazy().par_rows(130).map_rows(map).collect().expect("no row fails");
+    let wanted: DataFrame = df.par().map_rows(map).expect("no row fails");
+    assert_eq!(scanned, wanted);
+    // A cell that cannot be read.
+    let lengths = df.clone().lazy().par_rows(130).map_rows(|row: WithKey| (row.key.len(),)).collect();
+    let error = lengths.expect_err("a null").to_string();
+    assert!(error.starts_with("chunk 5 (rows 650..780): row 700: ") && error.contains("`key`"), "{error}");
+    // A function that fails.
+    let half = |row: Row| if row.n == 321 { Err(Odd(row.n)) } else { Ok((row.n / 2,)) };
+    let error = df.clone().lazy().par_rows(130).try_map_rows(half).collect().expect_err("321 is odd");
+    assert_eq!(error.to_string(), "chunk 2 (rows 321..322): 321 is odd");
+    let fanfold::ScanError::Chunk(error) = error else { panic!("of a chunk") };
+    assert_eq!(error.source.downcast_ref(), Some(&Odd(321)));
+    // Chunks that show no columns have those of the schema.
+    let schema = Schema::from_iter([Field::new("column_0".into(), DataType::Int64)]);
+    let nothing = df.lazy().par_rows(130).schema(schema).map_rows(|row: Row| (row.n > 900).then_some((row.n,)));
+    let nothing = nothing.collect().expect("nulls");
+    assert_eq!((nothing.height(), nothing.columns()[0].null_count()), (1_000, 901));
+}

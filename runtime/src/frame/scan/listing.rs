@@ -4,6 +4,7 @@ use std::path::Path;
 
 use polars::prelude::*;
 
+use super::chunk_fn::ChunkFn;
 use super::consumer::{CollectFrames, ForEach};
 use super::error::ScanError;
 use super::map::ScanMap;
@@ -33,7 +34,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     pub fn for_each<T: Send>(self, op: impl FnMut(T) -> PolarsResult<()> + Send) -> Result<Vec<ChunkError>, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+        F: ChunkFn<T>,
     {
         let Self { map: ScanMap { scan, f, .. }, on_error } = self;
         let ((), failed) = pipeline::run(scan, &f, ForEach::new(op), on_error, |_| Ok(()))?;
@@ -48,7 +49,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     pub fn collect(self) -> Result<(DataFrame, Vec<ChunkError>), ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         let Self { map: ScanMap { scan, f, .. }, on_error } = self;
         let schema = scan.schema.clone();
@@ -84,7 +85,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<Vec<ChunkError>, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.sink::<ParquetSink>(path.as_ref())
     }
@@ -97,7 +98,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<Vec<ChunkError>, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.sink::<CsvSink>(path.as_ref())
     }
@@ -110,7 +111,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<Vec<ChunkError>, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.sink::<IpcSink>(path.as_ref())
     }
@@ -124,7 +125,7 @@ impl<F> ListingScan<F> {
     pub fn sink_parquet_partitioned<K>(self, dir: impl AsRef<Path>, by: K) -> Result<Vec<ChunkError>, ScanError>
     where
         K: IntoIterator<Item: Into<PlSmallStr>>,
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         let Self { map: ScanMap { scan, f, sink }, on_error } = self;
         let keys = by.into_iter().map(Into::into).collect();
@@ -136,7 +137,7 @@ impl<F> ListingScan<F> {
     #[track_caller]
     fn sink<S: SinkFormat>(self, path: &Path) -> Result<Vec<ChunkError>, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         let Self { map: ScanMap { scan, f, sink }, on_error } = self;
         if let Some(pattern) = scan.frame.as_ref().ok().and_then(|frame| pattern_matching(frame, path)) {

@@ -7,6 +7,7 @@ use polars::prelude::*;
 
 use super::Scan;
 use super::atomic_file::SinkOptions;
+use super::chunk_fn::ChunkFn;
 use super::error::ScanError;
 use super::listing::ListingScan;
 use crate::frame::on_error::OnError;
@@ -135,7 +136,7 @@ impl<F> ScanMap<F> {
     #[track_caller]
     pub fn for_each<T: Send>(self, op: impl FnMut(T) -> PolarsResult<()> + Send) -> Result<(), ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+        F: ChunkFn<T>,
     {
         self.on_error(OnError::Stop).for_each(op).map(drop)
     }
@@ -163,7 +164,7 @@ impl<F> ScanMap<F> {
     #[doc(alias = "fold")]
     pub fn reduce<T: Send>(self, fold: impl Fn(T, T) -> T + Sync) -> Result<T, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+        F: ChunkFn<T>,
     {
         let mut folded: Option<T> = None;
         let what = self.scan.input_name.clone();
@@ -202,7 +203,7 @@ impl<F> ScanMap<F> {
     #[doc(alias = "compute")]
     pub fn collect(self) -> Result<DataFrame, ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         Ok(self.on_error(OnError::Stop).collect()?.0)
     }
@@ -238,7 +239,7 @@ impl<F> ScanMap<F> {
     #[doc(alias = "write_parquet")]
     pub fn sink_parquet(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.on_error(OnError::Stop).sink_parquet(path).map(drop)
     }
@@ -282,7 +283,7 @@ impl<F> ScanMap<F> {
     pub fn sink_parquet_partitioned<K>(self, dir: impl AsRef<Path>, by: K) -> Result<(), ScanError>
     where
         K: IntoIterator<Item: Into<PlSmallStr>>,
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.on_error(OnError::Stop).sink_parquet_partitioned(dir, by).map(drop)
     }
@@ -312,7 +313,7 @@ impl<F> ScanMap<F> {
     #[doc(alias = "write_csv")]
     pub fn sink_csv(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.on_error(OnError::Stop).sink_csv(path).map(drop)
     }
@@ -343,7 +344,7 @@ impl<F> ScanMap<F> {
     #[doc(alias = "write_ipc")]
     pub fn sink_ipc(self, path: impl AsRef<Path>) -> Result<(), ScanError>
     where
-        F: Fn(DataFrame) -> PolarsResult<DataFrame> + Sync,
+        F: ChunkFn<DataFrame>,
     {
         self.on_error(OnError::Stop).sink_ipc(path).map(drop)
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use polars::prelude::*;
 
 use super::catch_panic::catch_polars_panic;
+use super::chunk_fn::ChunkFn;
 use super::chunk_source::ChunkSource;
 use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
@@ -93,7 +94,7 @@ pub(super) fn run<T, F, C, O>(
 ) -> Result<(O, Vec<ChunkError>), ScanError>
 where
     T: Send,
-    F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+    F: ChunkFn<T>,
     C: OrderedConsumer<T>,
 {
     let Scan { input_name, frame, steps, chunk_rows, knows_height, path, format, label, report, core, .. } = scan;
@@ -148,7 +149,7 @@ where
     };
     let run = CollectRun {
         workers,
-        name: std::any::type_name::<F>(),
+        name: F::name(),
         grain: Grain::Size(1),
         bar: None,
         call: |_| pipeline.work(&read_error),
@@ -182,14 +183,15 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
     fn work<T>(&self, read_error: &(impl Fn(PolarsError) -> ScanError + Sync))
     where
         T: Send,
-        F: Fn(DataFrame) -> PolarsResult<T> + Sync,
+        F: ChunkFn<T>,
         C: OrderedConsumer<T, Prepared = P>,
     {
         while let Some((position, chunk)) = self.take_chunk(read_error) {
             let height = chunk.height();
-            let prepared = call_chunk_fn(std::any::type_name::<F>(), || {
+            let prepared = call_chunk_fn(F::name(), || {
                 let rows = chunk.rows().map_err(|error| ChunkFailure::Scan(read_error(error)))?;
-                let result = (self.f)(rows).map_err(ChunkFailure::Function)?;
+                let result = self.f.call(position.chunk, position.rows.clone(), rows);
+                let result = result.map_err(ChunkFailure::Function)?;
                 self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
             });
             let mut state = self.state();
@@ -274,6 +276,7 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
     /// Consumes the results that are next in order and ready, unless another worker does so.
     fn consume_ready<T>(&self)
     where
+        F: ChunkFn<T>,
         C: OrderedConsumer<T, Prepared = P>,
     {
         let mut state = self.state();
@@ -283,9 +286,9 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
             state.is_consuming = true;
             drop(state);
             let consumed = match prepared {
-                Some(prepared) => call_chunk_fn(std::any::type_name::<F>(), || {
-                    self.consumer.consume(&position, prepared).map_err(ChunkFailure::Scan)
-                }),
+                Some(prepared) => {
+                    call_chunk_fn(F::name(), || self.consumer.consume(&position, prepared).map_err(ChunkFailure::Scan))
+                }
                 None => Ok(()),
             };
             state = self.state();
@@ -356,14 +359,14 @@ impl<P> Drop for SourceLease<'_, P> {
 /// The failure of a chunk: an error of its function, which gets the chunk's position, or a complete error.
 #[derive(Debug)]
 enum ChunkFailure {
-    Function(PolarsError),
+    Function(Box<dyn std::error::Error + Send + Sync>),
     Scan(ScanError),
 }
 
 impl From<ChunkFailure> for Box<dyn std::error::Error + Send + Sync> {
     fn from(failure: ChunkFailure) -> Self {
         match failure {
-            ChunkFailure::Function(error) => error.into(),
+            ChunkFailure::Function(error) => error,
             ChunkFailure::Scan(error) => error.into(),
         }
     }

@@ -86,8 +86,8 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
         O: FromRows<T>,
     {
         self.map_each_row(type_name_of_val(&f), |rows, builder: &mut O::Builder| {
-            for_each_row(self.frame, rows, |row: R| O::push(builder, f(row)))
-                .map_err(|reason| ChunkMismatch::WithinChunk(reason).into())
+            for_each_row(self.frame, rows, 0, |row: R| O::push(builder, f(row)))
+                .map_err(|reason: String| ChunkMismatch::WithinChunk(reason).into())
         })
     }
 
@@ -122,15 +122,12 @@ impl<'a> FrameChunks<'a, DataFrame, ByRows> {
     {
         self.map_each_row(type_name_of_val(&f), |rows, builder: &mut O::Builder| {
             let mut row = rows.start;
-            for_each_row(self.frame, rows, |value: R| {
+            for_each_row(self.frame, rows, 0, |value: R| {
                 let result = f(value).map_err(|error| RowFailure::Function(FailedRow { row, source: error.into() }))?;
                 row += 1;
                 O::push(builder, result).map_err(RowFailure::Cell)
             })
-            .map_err(|failure| match failure {
-                RowFailure::Cell(reason) => ChunkMismatch::WithinChunk(reason).into(),
-                RowFailure::Function(failed) => failed.into(),
-            })
+            .map_err(|failure: RowFailure| failure.into())
         })
     }
 
@@ -175,7 +172,7 @@ impl<P: ChunkStrategy<DataFrame>> FrameChunks<'_, DataFrame, P> {
 }
 
 /// Why a row has no result.
-enum RowFailure {
+pub(super) enum RowFailure {
     /// A cell cannot be read as its field, or a result cannot be written to a cell.
     Cell(String),
     Function(FailedRow),
@@ -187,10 +184,20 @@ impl From<String> for RowFailure {
     }
 }
 
-/// Calls `take` with these rows of a frame, in order.
-fn for_each_row<'a, R: Deserialize<'a>, E: From<String>>(
+impl From<RowFailure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: RowFailure) -> Self {
+        match failure {
+            RowFailure::Cell(reason) => ChunkMismatch::WithinChunk(reason).into(),
+            RowFailure::Function(failed) => failed.into(),
+        }
+    }
+}
+
+/// Calls `take` with these rows of a frame, in order. `base` is the number of the frame's first row, for errors.
+pub(super) fn for_each_row<'a, R: Deserialize<'a>, E: From<String>>(
     frame: &'a DataFrame,
     rows: Range<usize>,
+    base: usize,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
     let columns: Vec<&'a Series> = frame.columns().iter().map(Column::as_materialized_series).collect();
@@ -223,7 +230,7 @@ fn for_each_row<'a, R: Deserialize<'a>, E: From<String>>(
                 // deserialized by name only.
                 reader.use_names();
             }
-            let name_row = |error: RowError| format!("row {}: {error}", start + next);
+            let name_row = |error: RowError| format!("row {}: {error}", base + start + next);
             take(reader.read(&cells, next).map_err(name_row)?)?;
             next += 1;
         }
