@@ -116,12 +116,18 @@ impl<S: Rows> ChunkStrategy<S> for ByRows {
     }
 
     fn requires_rows(&self) -> Option<&'static str> {
-        self.has_overlap().then_some(
-            "an overlap is cut off from each chunk's result, so the function must give rows: end with `map`, \
-             `try_map` or `map_series`",
-        )
+        self.has_overlap().then_some(OVERLAP_NEEDS_ROWS)
     }
 }
+
+/// The error of a result with another number of rows than the function saw.
+pub(super) fn one_row_each(found: usize, wanted: usize) -> String {
+    format!("the function gave {found} rows for the {wanted} it saw: with an overlap it must give one for each")
+}
+
+/// The error of a function whose result has no rows.
+const OVERLAP_NEEDS_ROWS: &str = "an overlap is cut off from each chunk's result, so the function must give rows: \
+                                  end with `map`, `try_map` or `map_series`";
 
 /// Ranges of these lengths, each beginning where the one before ends.
 pub(crate) fn contiguous_ranges(lengths: Vec<usize>) -> Vec<Range<usize>> {
@@ -159,10 +165,7 @@ impl<S: Rows> ChunkPlan<S> for SlicePlan {
         let Some(visible) = &self.visible else { return Ok(result) };
         let (own, visible) = (&self.rows[chunk], &visible[chunk]);
         if result.row_count() != visible.len() {
-            let (found, wanted) = (result.row_count(), visible.len());
-            return Err(format!(
-                "the function gave {found} rows for the {wanted} it saw: with an overlap it must give one for each"
-            ));
+            return Err(one_row_each(result.row_count(), visible.len()));
         }
         Ok(result.slice_rows(own.start - visible.start..own.end - visible.start))
     }

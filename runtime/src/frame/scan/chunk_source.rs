@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use super::overlapping_chunks::OverlappingChunks;
 use super::parquet_chunks::ParquetChunks;
 use super::query_batches::QueryBatches;
 use super::scan_chunk::ScanChunk;
@@ -10,6 +11,7 @@ use super::scan_chunk::ScanChunk;
 pub(super) enum ChunkSource {
     Parquet(ParquetChunks),
     Query(QueryBatches),
+    Overlapping(OverlappingChunks),
 }
 
 impl ChunkSource {
@@ -18,6 +20,7 @@ impl ChunkSource {
         match self {
             Self::Parquet(chunks) => chunks.next(),
             Self::Query(batches) => Ok(batches.next()?.map(ScanChunk::Rows)),
+            Self::Overlapping(chunks) => Ok(chunks.next()?.map(ScanChunk::Overlapping)),
         }
     }
 }

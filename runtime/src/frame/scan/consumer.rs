@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use polars::prelude::*;
 
 use super::error::ScanError;
-use crate::frame::error::ChunkError;
+use crate::frame::error::{ChunkError, ChunkMismatch};
+use crate::frame::plan::one_row_each;
+use crate::frame::rows::Rows;
 use crate::sys::mutex;
 
 /// The number and rows of a chunk in the input.
@@ -14,9 +16,21 @@ use crate::sys::mutex;
 pub(super) struct ChunkPosition {
     pub(super) chunk: usize,
     pub(super) rows: Range<usize>,
+    /// The chunk's own rows among those that its function gets, if they are not all its own; and the number of these.
+    pub(super) overlap: Option<(Range<usize>, usize)>,
 }
 
 impl ChunkPosition {
+    /// The result for the chunk's own rows.
+    pub(super) fn trim(&self, result: DataFrame) -> Result<DataFrame, ScanError> {
+        let Some((own, wanted)) = &self.overlap else { return Ok(result) };
+        let found = result.height();
+        if found != *wanted {
+            return Err(self.error(ChunkMismatch::WithinChunk(one_row_each(found, *wanted))));
+        }
+        Ok(result.slice_rows(own.clone()))
+    }
+
     pub(super) fn error(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ScanError {
         ChunkError::new(self.chunk, self.rows.clone(), cause).into()
     }
@@ -24,6 +38,8 @@ impl ChunkPosition {
 
 /// Receives the results of chunks.
 pub(super) trait OrderedConsumer<T>: Sync {
+    /// Whether results are frames, from which the rows of an overlap can be cut off.
+    const TAKES_ROWS: bool;
     /// A result that is prepared.
     type Prepared: Send;
     /// Called by the worker that has mapped the chunk, at the same time as other workers.
@@ -42,6 +58,7 @@ impl<O> ForEach<O> {
 }
 
 impl<T: Send, O: FnMut(T) -> PolarsResult<()> + Send> OrderedConsumer<T> for ForEach<O> {
+    const TAKES_ROWS: bool = false;
     type Prepared = T;
 
     fn prepare(&self, _: &ChunkPosition, result: T) -> Result<T, ScanError> {
@@ -64,10 +81,11 @@ impl CollectFrames {
 }
 
 impl OrderedConsumer<DataFrame> for CollectFrames {
+    const TAKES_ROWS: bool = true;
     type Prepared = DataFrame;
 
-    fn prepare(&self, _: &ChunkPosition, result: DataFrame) -> Result<DataFrame, ScanError> {
-        Ok(result)
+    fn prepare(&self, position: &ChunkPosition, result: DataFrame) -> Result<DataFrame, ScanError> {
+        position.trim(result)
     }
 
     fn consume(&self, position: &ChunkPosition, result: DataFrame) -> Result<(), ScanError> {

@@ -18,6 +18,7 @@ mod lazy_map;
 mod listing;
 mod map;
 mod open_file;
+mod overlapping_chunks;
 mod parallel_scan;
 mod parquet_chunks;
 mod parquet_file;
@@ -48,6 +49,7 @@ use crate::pool::Core;
 use crate::pool::Pool;
 use chunk_fn::{IndexedFn, RowFn};
 use input::Format;
+use overlapping_chunks::Overlap;
 use query_steps::QuerySteps;
 
 pub use chunk_fn::ChunkFn;
@@ -134,6 +136,7 @@ pub struct Scan {
     /// What is selected of it.
     steps: QuerySteps,
     chunk_rows: Option<usize>,
+    overlap: Overlap,
     /// Whether the files' metadata has the number of rows, so that a progress bar may query it.
     knows_height: bool,
     /// The path or pattern of the files; `None` for a query.
@@ -212,6 +215,7 @@ impl Scan {
             frame,
             steps: QuerySteps::default(),
             chunk_rows: None,
+            overlap: Overlap::default(),
             knows_height: false,
             path: None,
             format: None,
@@ -233,6 +237,41 @@ impl Scan {
     /// have less than 32,768 rows. In other inputs it has 100,000 rows.
     pub fn par_rows(mut self, rows: usize) -> Self {
         self.chunk_rows = Some(rows);
+        self
+    }
+
+    /// Passes each chunk with the `rows` rows before it, as [`FrameChunks::overlap`](crate::FrameChunks::overlap) does:
+    /// the function must return one row for each row it gets, and the scan ends with `collect` or a sink.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let step = |mut chunk: DataFrame| {
+    ///     let x = chunk.column("x")?;
+    ///     let step = (x - &x.shift(1))?;
+    ///     chunk.with_column(step)?;
+    ///     Ok(chunk)
+    /// };
+    /// let steps = df!("x" => 0..100_i64)?.lazy().par_rows(8).overlap(1).map(step).collect()?;
+    /// assert_eq!(steps.column("x")?.null_count(), 1); // in the first row alone, as without chunks
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "map_overlap")]
+    #[doc(alias = "rolling")]
+    pub fn overlap(mut self, rows: usize) -> Self {
+        self.overlap.before = rows;
+        self
+    }
+
+    /// As [`overlap`](Self::overlap), with the `rows` rows after the chunk.
+    #[doc(alias = "map_overlap")]
+    pub fn overlap_after(mut self, rows: usize) -> Self {
+        self.overlap.after = rows;
         self
     }
 

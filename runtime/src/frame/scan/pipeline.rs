@@ -16,12 +16,13 @@ use super::chunk_source::ChunkSource;
 use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
 use super::input::{QueryInput, ScanInput};
+use super::overlapping_chunks::OverlappingChunks;
 use super::patterns::{hide_temporary_files, is_unmatched_pattern};
 use super::query_batches::QueryBatches;
 use super::scan_chunk::ScanChunk;
 use super::{DEFAULT_CHUNK_ROWS, Scan};
 use crate::frame::chunks::call_chunk_fn;
-use crate::frame::error::{ChunkError, ChunkMismatch};
+use crate::frame::error::{ChunkError, ChunkMismatch, FrameError};
 use crate::frame::on_error::OnError;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
@@ -97,11 +98,17 @@ where
     F: ChunkFn<T>,
     C: OrderedConsumer<T>,
 {
-    let Scan { input_name, frame, steps, chunk_rows, knows_height, path, format, label, report, core, .. } = scan;
+    let Scan { input_name, frame, steps, chunk_rows, knows_height, path, format, label, report, core, overlap, .. } =
+        scan;
     let read_error = |source| ScanError::Read { what: input_name.clone(), source };
     let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
         read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
+    if overlap.is_some() && !C::TAKES_ROWS {
+        let reason = "an overlap is cut off from each chunk's result, so the function must give rows: end with \
+                      `collect` or a sink";
+        return Err(ChunkError::from(FrameError::InvalidRequest(reason)).into());
+    }
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let workers = MapWorkers::of(&core, false);
     if path.as_deref().is_some_and(is_unmatched_pattern) {
@@ -127,6 +134,8 @@ where
             (ChunkSource::Query(batches.map_err(read_error)?), rows)
         }
     };
+    let source =
+        if overlap.is_some() { ChunkSource::Overlapping(OverlappingChunks::new(source, overlap)) } else { source };
     let pipeline = Pipeline {
         f,
         consumer: &consumer,
@@ -187,9 +196,11 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
         C: OrderedConsumer<T, Prepared = P>,
     {
         while let Some((position, chunk)) = self.take_chunk(read_error) {
-            let height = chunk.height();
+            let (height, own) = (chunk.height(), chunk.own_rows());
+            let mut position = position;
             let prepared = call_chunk_fn(F::name(), || {
                 let rows = chunk.rows().map_err(|error| ChunkFailure::Scan(read_error(error)))?;
+                position.overlap = own.map(|own| (own, rows.height()));
                 let result = self.f.call(position.chunk, position.rows.clone(), rows);
                 let result = result.map_err(ChunkFailure::Function)?;
                 self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
@@ -232,7 +243,8 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
         let chunk = state.taken;
         let taken = match next {
             Ok(Some(rows)) => {
-                let position = ChunkPosition { chunk, rows: state.next_row..state.next_row + rows.height() };
+                let position =
+                    ChunkPosition { chunk, rows: state.next_row..state.next_row + rows.height(), overlap: None };
                 state.taken += 1;
                 state.next_row = position.rows.end;
                 Some((position, rows))

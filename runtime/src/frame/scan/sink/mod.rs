@@ -131,9 +131,11 @@ impl<S: SinkFormat> FileSink<S> {
 }
 
 impl<S: SinkFormat> OrderedConsumer<DataFrame> for FileSink<S> {
+    const TAKES_ROWS: bool = true;
     type Prepared = SinkRows<S::Encoded>;
 
     fn prepare(&self, position: &ChunkPosition, rows: DataFrame) -> Result<Self::Prepared, ScanError> {
+        let rows = position.trim(rows)?;
         match self.begun.get() {
             Some((columns, file)) if rows.height() >= MIN_GROUP_ROWS => {
                 let rows = self.conform(columns, position, rows)?;

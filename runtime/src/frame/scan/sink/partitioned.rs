@@ -219,9 +219,11 @@ impl PartitionedSink {
 }
 
 impl OrderedConsumer<DataFrame> for PartitionedSink {
+    const TAKES_ROWS: bool = true;
     type Prepared = SplitRows;
 
     fn prepare(&self, position: &ChunkPosition, rows: DataFrame) -> Result<SplitRows, ScanError> {
+        let rows = position.trim(rows)?;
         match self.columns.get() {
             Some(columns) => self.split(columns, position, rows).map(SplitRows::Parts),
             None => Ok(SplitRows::Whole(rows)),
