@@ -112,7 +112,9 @@ pub use frame::{
     ParallelSeries, Rows, with_polars_threads,
 };
 #[cfg(feature = "polars-lazy")]
-pub use frame::{ChunkFn, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
+pub use frame::{
+    ChunkFn, GroupedScan, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet,
+};
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
 pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.

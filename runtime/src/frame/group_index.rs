@@ -54,7 +54,7 @@ fn group_count(keys: &DataFrame) -> PolarsResult<usize> {
 }
 
 /// The rows whose keys differ from those of the row before; and row 0.
-fn run_starts(keys: &DataFrame) -> PolarsResult<Vec<usize>> {
+pub(super) fn run_starts(keys: &DataFrame) -> PolarsResult<Vec<usize>> {
     let height = keys.height();
     if height == 0 {
         return Ok(vec![]);

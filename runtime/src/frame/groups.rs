@@ -121,29 +121,12 @@ impl FrameChunks<'_, DataFrame, ByGroups> {
             .into());
         }
         let plan = self.make_plan()?;
-        let keys = self.strategy.keys.clone();
         let function = type_name_of_val(&f);
         let map_chunk = |index| {
             let chunk = plan.extract(self.frame, index)?;
-            let name_group = |rows: Range<usize>, text: &str| {
-                format!("group {}: {text}", group_label(&chunk.slice_rows(rows), &keys))
-            };
-            let map_group = |rows: Range<usize>| match panics::catch(function, || f(chunk.slice_rows(rows.clone()))) {
-                Ok(result) => {
-                    let checked = result.and_then(|result| {
-                        let checked = result.check(&plan, rows.len());
-                        checked.map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
-                    });
-                    checked.map_err(|error| error.wrap_msg(|text| name_group(rows, text)))
-                }
-                Err(panicked) => Err(PolarsError::ComputeError(name_group(rows, &panicked.to_string()).into())),
-            };
-            let results = plan.groups(index).map(map_group).collect::<PolarsResult<Vec<_>>>()?;
-            T::join_groups(results).map_err(|mismatch| {
-                let rows = plan.groups(index).nth(mismatch.chunk()).unwrap_or(0..0);
-                let reason = format!("its result does not fit the others: {}", mismatch.reason());
-                PolarsError::SchemaMismatch(name_group(rows, &reason).into())
-            })
+            let groups: Vec<Range<usize>> = plan.groups(index).collect();
+            let check = |result: T, rows| result.check(&plan, rows);
+            map_each_group(&chunk, &groups, &self.strategy.keys, function, &f, check)
         };
         self.run_chunks(&plan, function, map_chunk, |results| T::join_chunks(&self, &plan, results))
     }
@@ -234,6 +217,47 @@ impl<T: RefUnwindSafe, O: FromRows<T>> GroupResult<OneRow, O> for T {
     }
 }
 
+/// Calls the function with each group of a chunk, and joins the results. `check` gets a result and the number of rows of
+/// its group.
+pub(super) fn map_each_group<T: GroupResult<M, O>, M, O>(
+    chunk: &DataFrame,
+    groups: &[Range<usize>],
+    keys: &[PlSmallStr],
+    function: &'static str,
+    f: &impl Fn(DataFrame) -> PolarsResult<T>,
+    check: impl Fn(T, usize) -> Result<T, String>,
+) -> PolarsResult<T::ChunkResults> {
+    let name_group =
+        |rows: Range<usize>, text: &str| format!("group {}: {text}", group_label(&chunk.slice_rows(rows), keys));
+    let map_group = |rows: &Range<usize>| match panics::catch(function, || f(chunk.slice_rows(rows.clone()))) {
+        Ok(result) => {
+            let checked = result.and_then(|result| {
+                let checked = check(result, rows.len());
+                checked.map_err(|reason| PolarsError::ShapeMismatch(reason.into()))
+            });
+            checked.map_err(|error| error.wrap_msg(|text| name_group(rows.clone(), text)))
+        }
+        Err(panicked) => Err(PolarsError::ComputeError(name_group(rows.clone(), &panicked.to_string()).into())),
+    };
+    let results = groups.iter().map(map_group).collect::<PolarsResult<Vec<_>>>()?;
+    T::join_groups(results).map_err(|mismatch| {
+        let rows = groups.get(mismatch.chunk()).cloned().unwrap_or(0..0);
+        let reason = format!("its result does not fit the others: {}", mismatch.reason());
+        PolarsError::SchemaMismatch(name_group(rows, &reason).into())
+    })
+}
+
+/// Fails if there are no groups by these columns.
+pub(super) fn check_keys(keys: &[PlSmallStr]) -> Result<(), &'static str> {
+    if keys.is_empty() {
+        return Err("groups need at least one key: name the columns whose equal values make a group");
+    }
+    if keys.iter().enumerate().any(|(index, key)| keys[..index].contains(key)) {
+        return Err("a key of the groups is named twice: name each column once");
+    }
+    Ok(())
+}
+
 /// The keys of a group, for errors: `carrier = "AA"`.
 fn group_label(group: &DataFrame, keys: &[PlSmallStr]) -> String {
     let values = keys.iter().map(|key| {
@@ -249,14 +273,7 @@ impl ChunkStrategy<DataFrame> for ByGroups {
     type Plan = GroupPlan;
 
     fn plan(&self, frame: &DataFrame, workers: usize) -> Result<GroupPlan, FrameError> {
-        if self.keys.is_empty() {
-            return Err(FrameError::InvalidRequest(
-                "groups need at least one key: name the columns whose equal values make a group",
-            ));
-        }
-        if self.keys.iter().enumerate().any(|(index, key)| self.keys[..index].contains(key)) {
-            return Err(FrameError::InvalidRequest("a key of the groups is named twice: name each column once"));
-        }
+        check_keys(&self.keys).map_err(FrameError::InvalidRequest)?;
         if self.chunks == Some(0) {
             return Err(FrameError::InvalidRequest("a frame cannot be cut into 0 chunks: ask for at least 1"));
         }

@@ -33,7 +33,9 @@ pub use on_error::{ListingChunks, OnError};
 pub use plan::ByRows;
 pub use rows::Rows;
 #[cfg(feature = "polars-lazy")]
-pub use scan::{ChunkFn, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet};
+pub use scan::{
+    ChunkFn, GroupedScan, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet,
+};
 pub use typed::FromRows;
 
 /// Maps a `DataFrame` in chunks, in parallel. Import it with `use fanfold::prelude::*`.

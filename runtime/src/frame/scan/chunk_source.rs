@@ -2,6 +2,7 @@
 
 use polars::prelude::*;
 
+use super::grouped_chunks::GroupedChunks;
 use super::overlapping_chunks::OverlappingChunks;
 use super::parquet_chunks::ParquetChunks;
 use super::query_batches::QueryBatches;
@@ -12,6 +13,7 @@ pub(super) enum ChunkSource {
     Parquet(ParquetChunks),
     Query(QueryBatches),
     Overlapping(OverlappingChunks),
+    Grouped(GroupedChunks),
 }
 
 impl ChunkSource {
@@ -20,6 +22,7 @@ impl ChunkSource {
         match self {
             Self::Parquet(chunks) => chunks.next(),
             Self::Query(batches) => Ok(batches.next()?.map(ScanChunk::Rows)),
+            Self::Grouped(chunks) => Ok(chunks.next()?.map(ScanChunk::Rows)),
             Self::Overlapping(chunks) => Ok(chunks.next()?.map(ScanChunk::Overlapping)),
         }
     }

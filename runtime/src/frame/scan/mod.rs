@@ -12,6 +12,8 @@ mod column_pages;
 mod consumer;
 mod error;
 mod failing_file;
+mod group_scan;
+mod grouped_chunks;
 mod input;
 mod input_files;
 mod lazy_map;
@@ -54,6 +56,7 @@ use query_steps::QuerySteps;
 
 pub use chunk_fn::ChunkFn;
 pub use error::ScanError;
+pub use group_scan::GroupedScan;
 pub use listing::ListingScan;
 pub use map::ScanMap;
 pub use parallel_scan::ParallelScan;
@@ -137,6 +140,8 @@ pub struct Scan {
     steps: QuerySteps,
     chunk_rows: Option<usize>,
     overlap: Overlap,
+    /// The keys of groups that are not to be cut.
+    groups: Option<Vec<PlSmallStr>>,
     /// Whether the files' metadata has the number of rows, so that a progress bar may query it.
     knows_height: bool,
     /// The path or pattern of the files; `None` for a query.
@@ -216,6 +221,7 @@ impl Scan {
             steps: QuerySteps::default(),
             chunk_rows: None,
             overlap: Overlap::default(),
+            groups: None,
             knows_height: false,
             path: None,
             format: None,
@@ -238,6 +244,37 @@ impl Scan {
     pub fn par_rows(mut self, rows: usize) -> Self {
         self.chunk_rows = Some(rows);
         self
+    }
+
+    /// Cuts between groups: adjacent rows with equal values in the `keys` are in one chunk. Chunks have about as many
+    /// rows as without groups, or more where a group has more.
+    ///
+    /// The rows of each group must be adjacent, as in an input that is sorted by the keys. They need not be in order.
+    /// If rows of a group come again behind other groups, the scan ends with an error that says so. Nulls are equal to
+    /// each other, and so are NaNs. The worker that takes a chunk decodes it, before another one takes the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let lazy = df!("day" => [1, 1, 1, 2, 3, 3], "x" => 0..6_i64)?.lazy();
+    /// let per_day = lazy.par_rows(2).par_groups(["day"]).map_groups(|day| Ok((day.height() as u64,))).collect()?;
+    /// assert_eq!(per_day, df!("column_0" => [3_u64, 1, 2])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "group_by")]
+    #[doc(alias = "groupby")]
+    pub fn par_groups<K>(mut self, keys: K) -> GroupedScan
+    where
+        K: IntoIterator<Item: Into<PlSmallStr>>,
+    {
+        let keys: Vec<PlSmallStr> = keys.into_iter().map(Into::into).collect();
+        self.groups = Some(keys.clone());
+        GroupedScan::new(self, keys)
     }
 
     /// Passes each chunk with the `rows` rows before it, as [`FrameChunks::overlap`](crate::FrameChunks::overlap) does:

@@ -15,14 +15,16 @@ use super::chunk_fn::ChunkFn;
 use super::chunk_source::ChunkSource;
 use super::consumer::{ChunkPosition, OrderedConsumer};
 use super::error::ScanError;
+use super::grouped_chunks::GroupedChunks;
 use super::input::{QueryInput, ScanInput};
-use super::overlapping_chunks::OverlappingChunks;
+use super::overlapping_chunks::{Overlap, OverlappingChunks};
 use super::patterns::{hide_temporary_files, is_unmatched_pattern};
 use super::query_batches::QueryBatches;
 use super::scan_chunk::ScanChunk;
 use super::{DEFAULT_CHUNK_ROWS, Scan};
 use crate::frame::chunks::call_chunk_fn;
 use crate::frame::error::{ChunkError, ChunkMismatch, FrameError};
+use crate::frame::groups::check_keys;
 use crate::frame::on_error::OnError;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
@@ -98,17 +100,26 @@ where
     F: ChunkFn<T>,
     C: OrderedConsumer<T>,
 {
-    let Scan { input_name, frame, steps, chunk_rows, knows_height, path, format, label, report, core, overlap, .. } =
-        scan;
+    let Scan {
+        input_name,
+        frame,
+        steps,
+        chunk_rows,
+        knows_height,
+        path,
+        format,
+        label,
+        report,
+        core,
+        overlap,
+        groups,
+        ..
+    } = scan;
     let read_error = |source| ScanError::Read { what: input_name.clone(), source };
     let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
         read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
-    if overlap.is_some() && !C::TAKES_ROWS {
-        let reason = "an overlap is cut off from each chunk's result, so the function must give rows: end with \
-                      `collect` or a sink";
-        return Err(ChunkError::from(FrameError::InvalidRequest(reason)).into());
-    }
+    check_cut(overlap, groups.as_deref(), C::TAKES_ROWS)?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let workers = MapWorkers::of(&core, false);
     if path.as_deref().is_some_and(is_unmatched_pattern) {
@@ -134,8 +145,13 @@ where
             (ChunkSource::Query(batches.map_err(read_error)?), rows)
         }
     };
-    let source =
-        if overlap.is_some() { ChunkSource::Overlapping(OverlappingChunks::new(source, overlap)) } else { source };
+    let source = if let Some(keys) = groups {
+        ChunkSource::Grouped(GroupedChunks::new(source, keys))
+    } else if overlap.is_some() {
+        ChunkSource::Overlapping(OverlappingChunks::new(source, overlap))
+    } else {
+        source
+    };
     let pipeline = Pipeline {
         f,
         consumer: &consumer,
@@ -178,6 +194,18 @@ where
     let ended = end(consumer)?;
     bar.iter().for_each(Bar::finish);
     Ok((ended, skipped))
+}
+
+/// Fails for an overlap or groups that the scan cannot have.
+fn check_cut(overlap: Overlap, groups: Option<&[PlSmallStr]>, takes_rows: bool) -> Result<(), ScanError> {
+    let invalid = match groups {
+        Some(keys) => check_keys(keys).err().or(overlap.is_some().then_some("groups have no overlap: leave it away")),
+        None if overlap.is_some() && !takes_rows => Some(
+            "an overlap is cut off from each chunk's result, so the function must give rows: end with `collect` or a sink",
+        ),
+        None => None,
+    };
+    invalid.map_or(Ok(()), |reason| Err(ChunkError::from(FrameError::InvalidRequest(reason)).into()))
 }
 
 /// The number of rows of a query of files whose metadata has it.
