@@ -35,9 +35,9 @@ mod scan_chunk;
 mod sink;
 mod worker_once_lock;
 
-use std::fmt;
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
