@@ -196,7 +196,7 @@ pub mod __private {
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::WithProgress;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source};
+    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source, Then};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{

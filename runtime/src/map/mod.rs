@@ -5,6 +5,7 @@ mod accumulator_blocks;
 mod batches;
 mod block_fold;
 mod collect;
+mod compose;
 mod first_error;
 mod fold;
 mod function;
@@ -40,6 +41,7 @@ use method::{Method, SharedReceiver};
 use progress::Bar;
 
 pub use collect::Collect;
+pub use compose::Then;
 pub use fold::MapFold;
 #[cfg(feature = "process")]
 pub(crate) use function::BatchFn;

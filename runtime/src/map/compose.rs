@@ -1,0 +1,251 @@
+//! Maps whose results go on to another function on the workers, and ends that look for one result or keep failures.
+
+use std::cmp::Ordering;
+
+use super::function::MapFn;
+use super::progress::ProgressFn;
+use super::{Map, Source};
+use crate::error::{TaskError, panics};
+use crate::task::send_proof::CallProof;
+
+/// Two functions, one after the other, as the function of a map; [`Map::then`] makes one.
+pub struct Then<F, G> {
+    first: F,
+    next: G,
+}
+
+impl<A, F: MapFn<A>, G: Fn(F::Out) -> R + Sync, R: Send> MapFn<A> for Then<F, G> {
+    type Out = R;
+
+    #[inline]
+    fn call(&self, item: A) -> R {
+        (self.next)(self.first.call(item))
+    }
+
+    fn call_proof(&self) -> CallProof<A, R> {
+        let _items_may_cross = self.first.call_proof();
+        // SAFETY: items are arguments in the proof above, and results are `Send`. What the first function returns stays
+        // on the thread that called it.
+        unsafe { CallProof::new_unchecked() }
+    }
+
+    fn runs_in_processes(&self) -> Option<bool> {
+        self.first.runs_in_processes()
+    }
+
+    fn on_progress(&self) -> Option<ProgressFn<'_>> {
+        self.first.on_progress()
+    }
+}
+
+/// A function whose panics are results, as the function of a map; [`Map::outcomes`] makes one.
+struct Caught<F> {
+    function: F,
+    name: &'static str,
+}
+
+impl<A, F: MapFn<A>> MapFn<A> for Caught<F> {
+    type Out = Result<F::Out, TaskError>;
+
+    fn call(&self, item: A) -> Self::Out {
+        panics::catch(self.name, || self.function.call(item))
+    }
+
+    fn call_proof(&self) -> CallProof<A, Self::Out> {
+        let _proof = self.function.call_proof();
+        // SAFETY: items and values are those in the proof above, and errors are `Send`.
+        unsafe { CallProof::new_unchecked() }
+    }
+
+    fn runs_in_processes(&self) -> Option<bool> {
+        self.function.runs_in_processes()
+    }
+
+    fn on_progress(&self) -> Option<ProgressFn<'_>> {
+        self.function.on_progress()
+    }
+}
+
+impl<S, F, A> Map<S, F, A>
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
+    /// Runs `next` on each result, on the worker that has it: two functions in one pass over the items.
+    ///
+    /// Results of the first function need not be `Send`. A map of a process function sends its items one by one then,
+    /// and runs `next` in this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lengths: Vec<usize> = fanfold::map(["1", "22"], |text: &str| text.repeat(3)).then(|text| text.len()).collect();
+    /// assert_eq!(lengths, [3, 6]);
+    /// ```
+    #[doc(alias = "map")]
+    #[doc(alias = "and_then")]
+    pub fn then<G, R>(self, next: G) -> Map<S, Then<F, G>, A>
+    where
+        G: Fn(F::Out) -> R + Sync,
+        R: Send,
+    {
+        self.with_function(|first| Then { first, next })
+    }
+
+    /// Runs the function on all items, and returns what became of each: its result, or the error of a call that
+    /// panicked. One item that fails keeps no other from running.
+    ///
+    /// # Panics
+    ///
+    /// If the pool is closed before all items have run, or the iterator of the items panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let outcomes = fanfold::map([8, 0, 2], |n: i32| 16 / n).outcomes();
+    /// assert_eq!(outcomes.iter().flatten().copied().collect::<Vec<_>>(), [2, 8]);
+    /// assert!(matches!(outcomes[1], Err(fanfold::TaskError::Panicked { .. })));
+    /// ```
+    #[doc(alias = "return_exceptions")]
+    #[doc(alias = "try_collect")]
+    #[track_caller]
+    pub fn outcomes(self) -> Vec<Result<F::Out, TaskError>> {
+        let name = self.name;
+        self.with_function(|function| Caught { function, name }).collect()
+    }
+
+    /// The first result, in the order of the items, for which `is_match` holds. Items behind it may have run: at most
+    /// one block a worker.
+    ///
+    /// # Panics
+    ///
+    /// With the payload of the function or of `is_match` if one panics before the result is found; and if the pool is
+    /// closed before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let square = fanfold::map(1_u64.., |n| n * n).find_first(|square| *square > 1_000);
+    /// assert_eq!(square, Some(1_024));
+    /// ```
+    #[track_caller]
+    pub fn find_first<P>(self, is_match: P) -> Option<F::Out>
+    where
+        P: Fn(&F::Out) -> bool + Sync,
+        F::Out: Send,
+    {
+        let stop = |result| if is_match(&result) { Err(result) } else { Ok(()) };
+        self.then(stop).collect::<Result<(), _>>().err()
+    }
+
+    /// Whether `is_match` holds for a result. It stops as [`find_first`](Self::find_first) does.
+    ///
+    /// # Panics
+    ///
+    /// As `find_first`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(fanfold::map(["1", "x"], |text: &str| text.parse::<i32>()).any(Result::is_err));
+    /// ```
+    #[track_caller]
+    pub fn any<P>(self, is_match: P) -> bool
+    where
+        P: Fn(&F::Out) -> bool + Sync,
+    {
+        let stop = |result| if is_match(&result) { Err(()) } else { Ok(()) };
+        self.then(stop).collect::<Result<(), ()>>().is_err()
+    }
+
+    /// Whether `is_match` holds for all results, as it does if there are none. It stops at the first for which it does
+    /// not, as [`find_first`](Self::find_first) does.
+    ///
+    /// # Panics
+    ///
+    /// As `find_first`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(fanfold::map(0..100, |n: i32| n * n).all(|square| *square >= 0));
+    /// ```
+    #[track_caller]
+    pub fn all<P>(self, is_match: P) -> bool
+    where
+        P: Fn(&F::Out) -> bool + Sync,
+    {
+        !self.any(|result| !is_match(result))
+    }
+
+    /// The number of results for which `is_match` holds.
+    ///
+    /// # Panics
+    ///
+    /// With the payload of the function or of `is_match` if one panics; and if the pool is closed before all items have
+    /// run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(fanfold::map(0..10, |n: i32| n * n).count(|square| square % 2 == 0), 5);
+    /// ```
+    #[track_caller]
+    pub fn count<P>(self, is_match: P) -> usize
+    where
+        P: Fn(&F::Out) -> bool + Sync,
+    {
+        self.then(|result| usize::from(is_match(&result))).sum()
+    }
+
+    /// The least result by `compare`, and the first of those that are equal; `None` if there are no items.
+    ///
+    /// # Panics
+    ///
+    /// As [`count`](Self::count).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let shortest = fanfold::map(["ccc", "a", "b"], str::to_owned).min_by(|a, b| a.len().cmp(&b.len()));
+    /// assert_eq!(shortest.as_deref(), Some("a"));
+    /// ```
+    #[track_caller]
+    pub fn min_by<C>(self, compare: C) -> Option<F::Out>
+    where
+        C: Fn(&F::Out, &F::Out) -> Ordering + Sync,
+        F::Out: Send,
+    {
+        let least = |a: Option<F::Out>, b| match (a, b) {
+            (Some(a), Some(b)) => Some(if compare(&a, &b).is_le() { a } else { b }),
+            (a, b) => a.or(b),
+        };
+        self.then(Some).reduce(|| None, least)
+    }
+
+    /// The greatest result by `compare`, and the last of those that are equal, as `Iterator::max_by`; `None` if there
+    /// are no items.
+    ///
+    /// # Panics
+    ///
+    /// As [`count`](Self::count).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let largest = fanfold::map([1.5, 0.5], |x: f64| x * 2.0).max_by(f64::total_cmp);
+    /// assert_eq!(largest, Some(3.0));
+    /// ```
+    #[track_caller]
+    pub fn max_by<C>(self, compare: C) -> Option<F::Out>
+    where
+        C: Fn(&F::Out, &F::Out) -> Ordering + Sync,
+        F::Out: Send,
+    {
+        self.min_by(|a, b| match compare(b, a) {
+            // Of equal results the last one counts.
+            Ordering::Equal => Ordering::Greater,
+            order => order,
+        })
+    }
+}
