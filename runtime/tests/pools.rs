@@ -118,6 +118,7 @@ fn shutdown_can_cancel_queued_tasks() {
 
 #[test]
 fn shutdown_with_a_limit_waits_and_then_cancels() {
+    static OWN: Pool = Pool::io("own").threads(1);
     for pool in [Pool::io("limited").threads(1), Pool::cpu("limited").threads(1)] {
         let pool = pool.build().expect("threads start");
         let (started, starts) = mpsc::channel();
@@ -144,7 +145,6 @@ fn shutdown_with_a_limit_waits_and_then_cancels() {
     assert!(pool.shutdown(Duration::from_secs(20)), "all run in time");
     assert_eq!(fanfold::join_all(tasks).expect("all ran"), (0..100).collect::<Vec<_>>());
     // On its own worker it does not wait for the task that calls it.
-    static OWN: Pool = Pool::io("own").threads(1);
     assert!(OWN.submit(|| OWN.shutdown(Duration::from_secs(20))).join().expect("no panic"));
 }
 

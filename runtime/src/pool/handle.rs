@@ -57,7 +57,7 @@ impl Pool {
                 name,
                 threads: None,
                 default: false,
-                hooks: Hooks::NONE,
+                hooks: Hooks::none(),
                 limits: Limits { memory: None, tasks: None },
                 stack: None,
             },

@@ -15,7 +15,9 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    pub(super) const NONE: Self = Self { start: Hook::NONE, stop: Hook::NONE };
+    pub(super) const fn none() -> Self {
+        Self { start: Hook::none(), stop: Hook::none() }
+    }
 
     /// The hooks for the threads, which may outlive the [`Pool`](crate::Pool).
     pub(super) fn share(&self) -> SharedHooks {
@@ -35,7 +37,9 @@ struct HookState {
 }
 
 impl Hook {
-    const NONE: Self = Self(Mutex::new(HookState { inline: None, shared: None }));
+    const fn none() -> Self {
+        Self(Mutex::new(HookState { inline: None, shared: None }))
+    }
 
     pub(super) const fn new<F: Fn() + Send + Sync + 'static>(hook: F) -> Self {
         Self(Mutex::new(HookState { inline: Some(InlineFn::new(hook)), shared: None }))

@@ -98,9 +98,7 @@ mod check {
             "`{function}` blocks a thread of the async runtime that calls it, which runs no other task meanwhile: await \
              its `submit(..)`, or call it in `spawn_blocking`"
         );
-        if policy == OnBlockedRuntime::Panic {
-            panic!("{message}");
-        }
+        assert!(policy != OnBlockedRuntime::Panic, "{message}");
         let mut places = reserve::lock_with_capacity(lock, |places| places, 1);
         if places.contains(&place) {
             return;

@@ -71,7 +71,8 @@ impl ShutdownMode for Duration {
     fn shut_down(self, pool: &Pool) -> bool {
         let core = pool.core();
         let deadline = Instant::now().checked_add(self);
-        let drained = core.and_frames().map(|core| core.drain(deadline)).fold(true, |all, done| all && done);
+        // Not `all`, which stops at the first `false`: both must be closed.
+        let drained = core.and_frames().filter(|core| !core.drain(deadline)).count() == 0;
         if !drained {
             core.kill();
         }
