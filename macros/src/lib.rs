@@ -33,6 +33,7 @@ use quote::quote;
 /// | `name(..)` | runs on a worker and waits; on a worker of the same pool it runs in place. In async code it would block a thread of the runtime, of which debug builds warn (feature `tokio`): await `name::submit(..)` there |
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
 /// | `name::map(items)` | runs it on many items, once it is ended by `.collect()` or the like. Items of a function of several arguments are tuples, of one without arguments `()` |
+/// | `name::on(&pool)` | `.call(..)`, `.submit(..)` and `.map(items)` on a pool that is chosen at run time: `fanfold::On`. Not for methods, async and process functions, nor where the result is an `impl Trait`; maps of all of these have `.on(&pool)` |
 /// | `name::serial(..)` | runs the original function on the calling thread |
 ///
 /// The function's generics are on these functions, not on the type: `name::submit::<u8>(..)`.

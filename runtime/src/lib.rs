@@ -100,6 +100,7 @@ mod task;
 
 #[cfg(feature = "tokio")]
 pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
+pub use attribute::on_pool::On;
 #[cfg(feature = "process")]
 pub use channel::{ChannelError, Receiver, Sender, channel, channel_bounded};
 pub use chunks::gather::{Gather, GatherError};
@@ -188,6 +189,9 @@ pub mod __private {
     };
     pub use crate::attribute::cuttable::ChunkStorage;
     pub use crate::attribute::frame_options::{cutter_by, cutter_overlapping, gatherer_overlapping};
+    pub use crate::attribute::on_pool::{
+        Chunked, Function, Plain, PoolRef, Timed, call_chunks_on, on, on_chunked, on_timed,
+    };
     #[cfg(feature = "process")]
     pub use crate::attribute::process::{call_chunks_process, call_process, map_process, submit_process};
     #[cfg(feature = "process")]

@@ -25,7 +25,7 @@ fn every_type_can_be_printed() {
     all!(debug: AbortHandle, AsCompleted<Opaque, Opaque>, CancelOnDrop<Opaque>, Completed<Opaque, Opaque>);
     all!(debug: FlatTask<Opaque, Opaque>, JoinTimeout<Opaque>, Outcome<'_>, Payload, Scope<'_, '_>);
     all!(debug: ScopedTask<'_, Opaque>, Task<Opaque>, TaskError, TaskId, TaskSet<Opaque>, Until);
-    all!(debug: BadVariable, BuildError, Configure, ConfigureError, Pending, Pool, Stats);
+    all!(debug: BadVariable, BuildError, Configure, ConfigureError, On<'_, Opaque, Opaque, Opaque>, OnBlockedRuntime, Pending, Pool, Stats);
     all!(debug: Chunks<'_, u8>, ChunksMut<'_, u8>, Windows<'_, u8>, GatherError, Zip<Vec<u8>, Vec<u8>>);
     all!(debug: Map<Opaque, Opaque, Opaque>, MapFold<Opaque, Opaque, Opaque, Opaque, Opaque>, Numbers);
     #[cfg(feature = "process")]

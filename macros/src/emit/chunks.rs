@@ -19,13 +19,34 @@ use crate::plan::Plan;
 //     |(xs, factor)| scale::serial(xs, factor),
 // )
 pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
-    let private = &plan.private;
-    let (entry, call, run) = if plan.is_process() {
-        (quote!(call_chunks_process), process::site_and_remote(plan), None)
+    if plan.is_process() {
+        call_entry(plan, &cut_size(plan, cut), &quote!(call_chunks_process), &process::site_and_remote(plan), None)
     } else {
-        (quote!(call_chunks), checked_call(plan), Some(run(plan)))
+        call_entry(plan, &cut_size(plan, cut), &quote!(call_chunks), &checked_call(plan), Some(&run(plan)))
+    }
+}
+
+/// The same call on the pool of this name. The direct call has the check of the number by the compiler, which would
+/// report a 0 twice.
+pub(super) fn call_on(plan: &Plan, cut: &Cut, pool: &Ident) -> TokenStream {
+    let (call, private) = (checked_call(plan), &plan.private);
+    let cut = match cut {
+        Cut::Auto => quote!(#private::Cut::Auto),
+        Cut::Chunks(number) => quote!(#private::Cut::Chunks(#private::at_least_one(#number, "`chunks` is 0"))),
+        Cut::Size(number) => quote!(#private::Cut::Size(#private::at_least_one(#number, "`chunk_size` is 0"))),
     };
-    let cut = cut_size(plan, cut);
+    call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)))
+}
+
+/// A call of that entry of the runtime.
+fn call_entry(
+    plan: &Plan,
+    cut: &TokenStream,
+    entry: &TokenStream,
+    call: &TokenStream,
+    run: Option<&TokenStream>,
+) -> TokenStream {
+    let private = &plan.private;
     let cutter = cutter(plan);
     let gatherer = gatherer(plan);
     let (values, piece) = (chunked(plan, |argument| &argument.value), chunked(plan, |argument| &argument.ident));

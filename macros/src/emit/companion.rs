@@ -8,7 +8,7 @@ use syn::{Attribute, parse_quote};
 use super::body::{call, link, run, serial};
 use super::call_site::{call_function, checked_call, failed_function, on_timeout};
 use super::signature::{input, submit_signature};
-use super::{future, names, part_attribute, parts, process, shorten, unsafety};
+use super::{future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
 use crate::plan::{Companions, Plan};
 use crate::receiver::Receiver;
 use crate::types::CaptureAlso;
@@ -35,7 +35,8 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
         if stub { future::submit_stub(plan) } else { submit(plan, valid) },
-        if stub { None } else { map(plan, valid) },
+        if stub { None } else { Some(map(plan, valid)) },
+        if valid { on_pool::on_pool(plan) } else { None },
     ];
     let items = items.iter().flatten();
     match &plan.companions {
@@ -44,7 +45,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         Companions::Impl => quote!(#(#attributes #clippy #items)*),
         Companions::Type(name) => {
             let vis = &plan.vis;
-            let about = format!("The other ways to call [`{}()`]: `serial`, `submit` and `map`.", link(plan));
+            let about = format!("The other ways to call [`{}()`]: `serial`, `submit`, `map` and `on`.", link(plan));
             quote! {
                 #attributes
                 #[doc = #about]
@@ -113,7 +114,7 @@ fn run_with_arc(plan: &Plan) -> TokenStream {
     }
 }
 
-fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
+fn map(plan: &Plan, valid: bool) -> TokenStream {
     let Plan { krate, private, function, .. } = plan;
     // Each item gets the same receiver, unless the items are the receivers.
     let receiver = match (&plan.receiver, &*plan.arguments) {
@@ -165,7 +166,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
     };
     let end = shorten(plan, end);
     let (params, clause) = parts(&generics);
-    Some(quote! {
+    quote! {
         #[doc = #about]
         #vis #unsafety fn #ident #params(#input items: #items) -> #krate::#map<
             #items::Source,
@@ -174,7 +175,7 @@ fn map(plan: &Plan, valid: bool) -> Option<TokenStream> {
         > #clause {
             #end
         }
-    })
+    }
 }
 
 /// An attribute of the function that its companions have as well.

@@ -9,6 +9,7 @@
 //! | `body.rs` | the user's body, and its calls |
 //! | `without_companion.rs` | a function with `companion = none` |
 //! | `future.rs` | the calls of an `async fn` |
+//! | `on_pool.rs` | the function on a pool that is chosen at run time |
 //! | `process.rs` | the table entry and the codecs of a function of `kind = "process"` |
 
 mod body;
@@ -17,6 +18,7 @@ mod chunks;
 mod companion;
 mod direct;
 mod future;
+mod on_pool;
 mod process;
 mod signature;
 mod without_companion;

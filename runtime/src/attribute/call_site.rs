@@ -83,6 +83,11 @@ impl CallSite {
         config::serial() || if self.options.own_worker { core.is_own_worker() } else { core.is_current() }
     }
 
+    /// As [`runs_in_place`](Self::runs_in_place), of a call on another pool.
+    pub(crate) fn runs_in_place_on(&self, core: &Core) -> bool {
+        config::serial() || if self.options.own_worker { core.is_own_worker() } else { core.is_current() }
+    }
+
     /// The same function, run by worker processes.
     #[cfg(feature = "process")]
     pub(crate) fn in_processes(self) -> Self {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::call_site::{CallSite, CheckedCall};
+use super::call_site::CheckedCall;
 use super::cuttable::{ChunkStorage, Cuttable};
 use crate::chunks::gather::{Gather, GatherError};
 use crate::chunks::split::Cut;
@@ -227,6 +227,20 @@ pub fn chunking<C, R>(cut: Cut, cutter: C, gatherer: Gatherer<'_, R>) -> Chunkin
 /// With the function's own payload, if results do not fit each other, and if the pool is closed.
 #[track_caller]
 pub fn call_chunks<S, C: CutAll<S>, A, R>(
+    call: CheckedCall<A, R>,
+    chunking: Chunking<C, R>,
+    whole: S,
+    with: impl FnMut(S) -> A,
+    function: impl Fn(A) -> R + Sync,
+) -> R {
+    call_chunks_in(call.site.core(), call, chunking, whole, with, function)
+}
+
+/// The direct call of a function with chunks, on this pool.
+#[track_caller]
+#[inline]
+pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
+    own: &Arc<Core>,
     CheckedCall { site, .. }: CheckedCall<A, R>,
     chunking: Chunking<'_, C, R>,
     whole: S,
@@ -235,7 +249,7 @@ pub fn call_chunks<S, C: CutAll<S>, A, R>(
 ) -> R {
     warn_if_blocking(site.function);
     let Chunking { cut, cutter, gatherer } = chunking;
-    let core = chunk_core(site, cutter.polars());
+    let core = chunk_core(own, cutter.polars());
     let workers = MapWorkers::of(core, site.options.own_worker);
     let pieces = match cutter.pieces(whole, cut, workers.count(), site.function) {
         Ok(pieces) => pieces,
@@ -308,8 +322,7 @@ pub const fn at_least_one(number: usize, what: &str) -> usize {
 /// The pool that chunks run on. Chunks of Polars data run on plain threads: those of the frame pool, or those that
 /// belong to the pool that the user chose.
 #[cfg(feature = "polars")]
-fn chunk_core(site: CallSite, polars: bool) -> &'static Arc<Core> {
-    let own = site.core();
+fn chunk_core(own: &Arc<Core>, polars: bool) -> &Arc<Core> {
     match polars {
         true if own.is_default_cpu() => Pool::frames().core(),
         // Worker processes have Polars threads of their own.
@@ -319,8 +332,8 @@ fn chunk_core(site: CallSite, polars: bool) -> &'static Arc<Core> {
 }
 
 #[cfg(not(feature = "polars"))]
-fn chunk_core(site: CallSite, _: bool) -> &'static Arc<Core> {
-    site.core()
+fn chunk_core(own: &Arc<Core>, _: bool) -> &Arc<Core> {
+    own
 }
 
 #[cfg(not(feature = "polars"))]

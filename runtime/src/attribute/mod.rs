@@ -9,6 +9,7 @@ pub(crate) mod cuttable;
 pub(crate) mod frame_options;
 #[cfg(feature = "polars")]
 pub(crate) mod frames;
+pub(crate) mod on_pool;
 #[cfg(feature = "process")]
 pub(crate) mod process;
 #[cfg(feature = "process")]

@@ -144,7 +144,7 @@ impl<S, F, A> fmt::Debug for Map<S, F, A> {
 
 /// A map of an annotated function.
 pub(crate) fn of_function<S, F, A, R>(
-    core: &'static Arc<Core>,
+    core: CoreRef,
     name: &'static str,
     proof: CallProof<A, R>,
     source: S,

@@ -1,0 +1,56 @@
+//! `name::on(&pool)`: the function on a pool that is chosen at run time.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::Ident;
+
+use super::body::{link, run};
+use super::call_site::{checked_call, on_timeout};
+use super::{chunks, param_name, parts, shorten, unsafety};
+use crate::plan::{Companions, Plan};
+
+// fn on(pool: &Pool) -> On<'_, (u32, u32), u32, impl Function<(u32, u32), u32> + use<>> {
+//     on(add::__call(), pool, |(a, b)| add::serial(a, b))
+// }
+pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
+    let Plan { krate, private, function, .. } = plan;
+    // The result's type is an argument of the returned type, so it needs a name.
+    let is_served = matches!(plan.companions, Companions::Type(_)) && !plan.is_async() && !plan.is_process();
+    if !is_served || plan.is_opaque {
+        return None;
+    }
+    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
+    let about = format!("Runs [`{}()`] on a pool that is chosen at run time.", link(plan));
+    let (params, clause) = parts(&plan.named.generics);
+    let captured: Vec<_> = plan.named.generics.params.iter().map(param_name).collect();
+    let (types, result) = (&plan.named.inputs, &plan.named.output);
+    let arguments = quote!((#(#types,)*));
+    let (checked, run) = (checked_call(plan), run(plan));
+    let pool = Ident::new("__pool", Span::mixed_site());
+    let (kind, end) = if plan.options.timeout.is_some() {
+        let on_timeout = on_timeout(plan);
+        (quote!(, #private::Timed<#result>), quote!(#private::on_timed(#checked, pool, #run, #on_timeout)))
+    } else if let Some(cut) = &plan.options.cut {
+        let names = super::names(plan);
+        let call = chunks::call_on(plan, cut, &pool);
+        (
+            quote!(, #private::Chunked<impl ::core::ops::Fn(#private::PoolRef<'_>, #arguments) -> #result + use<#(#captured),*>>),
+            quote!(#private::on_chunked(#checked, pool, #run, |#pool, (#(#names,)*)| #call)),
+        )
+    } else {
+        (quote!(), quote!(#private::on(#checked, pool, #run)))
+    };
+    let end = shorten(plan, end);
+    Some(quote! {
+        #[doc = #about]
+        #vis #unsafety fn on #params(pool: &#krate::Pool) -> #krate::On<
+            '_,
+            #arguments,
+            #result,
+            impl #private::Function<#arguments, #result> + use<#(#captured),*>
+            #kind
+        > #clause {
+            #end
+        }
+    })
+}

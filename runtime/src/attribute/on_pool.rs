@@ -1,0 +1,280 @@
+//! [`On`]: an annotated function on a pool that is chosen at run time, `name::on(&pool)`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::call::{call_in, call_timed_in, submit_in, with_options};
+use super::call_site::CheckedCall;
+use super::chunks::{Chunking, CutAll, call_chunks_in};
+use crate::error::TaskError;
+use crate::map::{self, Detach, Items, Map, TimedMap};
+use crate::pool::{Core, Pool};
+use crate::task::Task;
+
+/// An annotated function on a pool that is chosen at run time: `name::on(&pool)` makes one, for functions of
+/// `kind = "cpu"` and `"io"` that are no methods.
+///
+/// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and `map`
+/// are those of the function.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::{Pool, parallel};
+///
+/// #[parallel(kind = "io")]
+/// fn greet(name: &str, times: usize) -> String {
+///     name.repeat(times)
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tenant = Pool::io("tenant").threads(2).build()?; // one for each tenant of a service
+/// assert_eq!(greet::on(&tenant).call("hi", 2), "hihi");
+/// assert_eq!(greet::on(&tenant).submit("ho", 2).join()?, "hoho");
+/// let all: Vec<String> = greet::on(&tenant).map([("a", 1), ("b", 2)]).collect();
+/// assert_eq!(all, ["a", "bb"]);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is called before `call`, `submit` or `map`"]
+pub struct On<'p, A, R, F, K = Plain> {
+    pool: &'p Pool,
+    call: CheckedCall<A, R>,
+    function: F,
+    kind: K,
+}
+
+/// How a direct call is made.
+pub trait CallKind<A, R, F> {
+    #[doc(hidden)]
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R;
+}
+
+/// The function as a closure that captures nothing.
+pub trait Function<A, R>: Fn(A) -> R + Send + Sync + Copy {}
+
+impl<A, R, F: Fn(A) -> R + Send + Sync + Copy> Function<A, R> for F {}
+
+/// The pool that is to run a call.
+#[derive(Clone, Copy)]
+pub struct PoolRef<'a>(&'a Arc<Core>);
+
+/// A function without `timeout` and `chunks`.
+pub struct Plain(());
+
+impl<A, R, F: Function<A, R>> CallKind<A, R, F> for Plain {
+    #[track_caller]
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R {
+        call_in(pool.0, call, args, function)
+    }
+}
+
+/// A function with `timeout`.
+pub struct Timed<R>(fn(TaskError) -> R);
+
+impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for Timed<R> {
+    #[track_caller]
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R {
+        call_timed_in(pool.0, call, self.0, args, function)
+    }
+}
+
+/// A function with `chunks` or `chunk_size`. It holds the chunked call.
+pub struct Chunked<D>(D);
+
+impl<A, R, F, D: Fn(PoolRef<'_>, A) -> R> CallKind<A, R, F> for Chunked<D> {
+    #[track_caller]
+    fn call(&self, pool: PoolRef<'_>, _: CheckedCall<A, R>, args: A, _: F) -> R {
+        (self.0)(pool, args)
+    }
+}
+
+/// `name::on` of a function without `timeout` and `chunks`.
+pub fn on<A, R, F: Function<A, R>>(call: CheckedCall<A, R>, pool: &Pool, function: F) -> On<'_, A, R, F> {
+    On { pool, call, function, kind: Plain(()) }
+}
+
+/// `name::on` of a function with `timeout`.
+pub fn on_timed<A, R, F: Function<A, R>>(
+    call: CheckedCall<A, R>,
+    pool: &Pool,
+    function: F,
+    on_timeout: fn(TaskError) -> R,
+) -> On<'_, A, R, F, Timed<R>> {
+    On { pool, call, function, kind: Timed(on_timeout) }
+}
+
+/// `name::on` of a function with chunks; `chunked` is its direct call on a pool.
+pub fn on_chunked<A, R, F: Function<A, R>, D: Fn(PoolRef<'_>, A) -> R>(
+    call: CheckedCall<A, R>,
+    pool: &Pool,
+    function: F,
+    chunked: D,
+) -> On<'_, A, R, F, Chunked<D>> {
+    On { pool, call, function, kind: Chunked(chunked) }
+}
+
+/// The direct call of a function with chunks, on this pool.
+///
+/// # Panics
+///
+/// As [`call_chunks`](super::chunks::call_chunks).
+#[track_caller]
+pub fn call_chunks_on<S, C: CutAll<S>, A, R>(
+    pool: PoolRef<'_>,
+    call: CheckedCall<A, R>,
+    chunking: Chunking<C, R>,
+    whole: S,
+    with: impl FnMut(S) -> A,
+    function: impl Fn(A) -> R + Sync,
+) -> R {
+    call_chunks_in(pool.0, call, chunking, whole, with, function)
+}
+
+impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
+    #[track_caller]
+    fn core(&self) -> &'p Arc<Core> {
+        self.pool.core().with_threads(self.call.site.function)
+    }
+
+    #[track_caller]
+    fn direct(&self, args: A) -> R
+    where
+        K: CallKind<A, R, F>,
+    {
+        self.kind.call(PoolRef(self.core()), self.call, args, self.function)
+    }
+
+    #[track_caller]
+    fn task(&self, args: A) -> Task<R>
+    where
+        A: 'static,
+        R: 'static,
+        F: 'static,
+    {
+        submit_in(self.core(), self.call, args, self.function)
+    }
+
+    /// The map of the function, whose arguments `wrap` makes of an item.
+    #[track_caller]
+    fn map_items<I, M, T, G>(
+        &self,
+        items: I,
+        call: CheckedCall<T, R>,
+        function: G,
+    ) -> Map<I::Source, impl Detach<T, Out = R> + use<'p, A, R, F, K, I, M, T, G>, T>
+    where
+        I: Items<T, M>,
+        G: Fn(T) -> R + Send + Sync,
+    {
+        let CheckedCall { site, proof } = call;
+        let core = Arc::clone(self.core());
+        with_options(site, map::of_function(core.into(), site.function, proof, items.into_source(), function))
+    }
+}
+
+/// Writes the methods for functions of these arguments. `$item` and `$call` are an item of a map, and the call of it.
+macro_rules! methods {
+    ($([$($name:ident: $ty:ident),*] $item:ty, $pattern:pat => $args:expr, $call:ident;)*) => {$(
+        impl<$($ty,)* R, F: Function<($($ty,)*), R>, K> On<'_, ($($ty,)*), R, F, K> {
+            /// Runs the function on a worker of the pool and waits, as the direct call does.
+            ///
+            /// # Panics
+            ///
+            /// As the direct call, and if the pool has processes for threads.
+            #[track_caller]
+            #[allow(clippy::too_many_arguments, reason = "those of the function")]
+            pub fn call(self, $($name: $ty),*) -> R
+            where
+                K: CallKind<($($ty,)*), R, F>,
+            {
+                self.direct(($($name,)*))
+            }
+
+            /// Queues a call on the pool and returns a task to join or await.
+            ///
+            /// # Panics
+            ///
+            /// If the pool has processes for threads.
+            #[track_caller]
+            #[allow(clippy::too_many_arguments, reason = "those of the function")]
+            pub fn submit(self, $($name: $ty),*) -> Task<R>
+            where
+                $($ty: 'static,)*
+                R: 'static,
+                F: 'static,
+            {
+                self.task(($($name,)*))
+            }
+        }
+
+        impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Plain> {
+            methods!(map $item, $pattern => $args, $call; $($ty)*);
+        }
+
+        impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, Chunked<D>> {
+            methods!(map $item, $pattern => $args, $call; $($ty)*);
+        }
+
+        impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Timed<R>> {
+            /// Runs the function on many items on the pool; lazy until it is ended.
+            ///
+            /// # Panics
+            ///
+            /// If the pool has processes for threads.
+            #[track_caller]
+            pub fn map<I: Items<$item, M>, M>(
+                self,
+                items: I,
+            ) -> TimedMap<I::Source, impl Detach<$item, Out = R>, $item> {
+                let (limit, function) = (self.call.site.timeout_or_max(), self.function);
+                TimedMap::new(self.map_items(items, self.call.$call(), move |$pattern| function($args)), limit, self.kind.0)
+            }
+        }
+    )*};
+    (map $item:ty, $pattern:pat => $args:expr, $call:ident; $($ty:ident)*) => {
+        /// Runs the function on many items on the pool; lazy until it is ended.
+        ///
+        /// # Panics
+        ///
+        /// If the pool has processes for threads.
+        #[track_caller]
+        pub fn map<I: Items<$item, M>, M>(self, items: I) -> Map<I::Source, impl Detach<$item, Out = R>, $item> {
+            let function = self.function;
+            self.map_items(items, self.call.$call(), move |$pattern| function($args))
+        }
+    };
+}
+
+methods! {
+    [] (), arguments => arguments, tuple;
+    [a1: A1] A1, argument => (argument,), single_argument;
+    [a1: A1, a2: A2] (A1, A2), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3] (A1, A2, A3), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4] (A1, A2, A3, A4), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5] (A1, A2, A3, A4, A5), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6] (A1, A2, A3, A4, A5, A6), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7] (A1, A2, A3, A4, A5, A6, A7), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8] (A1, A2, A3, A4, A5, A6, A7, A8), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9] (A1, A2, A3, A4, A5, A6, A7, A8, A9), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15), arguments => arguments, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15, a16: A16] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16), arguments => arguments, tuple;
+}
+
+impl<A, R> CheckedCall<A, R> {
+    /// The call itself, where [`single_argument`](Self::single_argument) changes the one of a single argument.
+    fn tuple(self) -> Self {
+        self
+    }
+}
+
+impl<A, R, F, K> fmt::Debug for On<'_, A, R, F, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("On").field("function", &self.call.site.function).field("pool", self.pool).finish()
+    }
+}
