@@ -128,3 +128,34 @@ fn a_predicate_that_panics_ends_the_map_and_drops_every_value() {
         }
     }
 }
+
+/// A future is polled where it stands: the calling thread runs no item of an awaited map.
+#[test]
+fn an_awaited_map_runs_on_workers_alone() {
+    let here = std::thread::current().id();
+    for pool in pools() {
+        let elsewhere = pool.map((0..500).collect::<Vec<u32>>(), move |n: u32| {
+            assert_ne!(std::thread::current().id(), here);
+            n + 1
+        });
+        let sums: Vec<u32> = pollster::block_on(elsewhere.collect_async()).expect("no panic");
+        assert!(sums.into_iter().eq(1..=500));
+    }
+    let squares = square::map(0..100).then(|n| n + 1).collect_async::<Vec<u32>>();
+    assert!(squares.join().expect("no panic").into_iter().eq((0..100).map(|n| n * n + 1)));
+    let parsed = half::map(vec![2, 3]).collect_async::<Result<Vec<u32>, String>>().join().expect("no panic");
+    assert_eq!(parsed, Err(String::from("3 is odd")));
+}
+
+#[test]
+fn an_awaited_map_ends_with_the_panic_or_never_begins() {
+    let fails = CPU.map(vec![1, 0], |n: u32| 4 / n).collect_async::<Vec<u32>>();
+    assert!(matches!(pollster::block_on(fails), Err(TaskError::Panicked { .. })));
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let blocks = ONE.submit(move || drop(receiver.recv()));
+    let queued = ONE.map(vec![1], |_: u32| panic!("it was cancelled")).collect_async::<Vec<()>>();
+    assert!(queued.cancel());
+    drop(sender);
+    blocks.join().expect("no panic");
+    assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
+}

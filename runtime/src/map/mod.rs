@@ -5,6 +5,7 @@ mod accumulator_blocks;
 mod batches;
 mod block_fold;
 mod collect;
+mod collect_async;
 mod compose;
 mod first_error;
 mod fold;

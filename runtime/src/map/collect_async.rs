@@ -1,0 +1,54 @@
+//! [`Map::collect_async`]: a map as a task, for async code.
+
+use std::sync::Arc;
+
+use super::function::MapFn;
+use super::{Collect, Map, Source};
+use crate::pool::{Kind, Pool};
+use crate::task::Task;
+use crate::task::send_proof::CallProof;
+use crate::task::slot::{Slot, TaskOptions};
+
+impl<S, F, A> Map<S, F, A>
+where
+    S: Source<Item = A> + Send + 'static,
+    F: MapFn<A> + Send + 'static,
+    A: 'static,
+{
+    /// Starts the map as a task, and returns it to `.await` or to [`join`](Task::join): [`collect`](Self::collect)
+    /// that never blocks the calling thread. Items and the function must own what they use.
+    ///
+    /// The task is the map's caller, on a worker of the map's pool; for a map in worker processes, on one of the default
+    /// io pool. Cancelled while it is queued, the map does not run.
+    ///
+    /// # Errors
+    ///
+    /// The task ends with [`TaskError::Panicked`](crate::TaskError::Panicked) where `collect` panics.
+    ///
+    /// # Panics
+    ///
+    /// If the default io pool is needed and cannot be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// let squares: Vec<u64> = fanfold::map(vec![1, 2, 3], |n: u64| n * n).collect_async().await?;
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// # Ok::<(), fanfold::TaskError>(())
+    /// # }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn collect_async<C>(self) -> Task<C>
+    where
+        C: Collect<F::Out> + Send + 'static,
+    {
+        let core = Arc::clone(&self.core);
+        let io = || Arc::clone(Pool::io_default().core());
+        let core = if core.kind() == Kind::Process { io() } else { core };
+        let name = self.name;
+        let work = move || self.collect::<C>();
+        let slot = Slot::new(Arc::clone(&core), name, TaskOptions::default(), work, CallProof::from_bounds());
+        Task::start(&core, slot)
+    }
+}
