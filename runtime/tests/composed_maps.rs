@@ -109,17 +109,25 @@ fn a_predicate_that_panics_ends_the_map_and_drops_every_value() {
             alive.fetch_add(1, Ordering::Relaxed);
             Counted(Arc::clone(&alive), n)
         };
-        let ends: [&dyn Fn(); 4] = [
-            &|| drop(pool.map(0..300, make).find_first(|value| if value.1 == 200 { panic!("stop") } else { false })),
-            &|| _ = pool.map(0..300, make).count(|value| if value.1 == 200 { panic!("stop") } else { true }),
-            &|| {
-                drop(
-                    pool.map(0..300, make).then(|value| if value.1 == 200 { panic!("stop") } else { value }).outcomes(),
-                )
-            },
-            &|| {
-                drop(pool.map(0..300, make).min_by(|a, b| if a.1 + b.1 > 300 { panic!("stop") } else { a.1.cmp(&b.1) }))
-            },
+        let stop = |place: usize| assert_ne!(place, 200, "stop");
+        let is_stop = |value: &Counted| {
+            stop(value.1);
+            false
+        };
+        let then = |value: Counted| {
+            stop(value.1);
+            value
+        };
+        let compare = |a: &Counted, b: &Counted| {
+            stop(a.1.max(b.1));
+            a.1.cmp(&b.1)
+        };
+        let map = || pool.map(0..300, make);
+        let ends: [&dyn Fn() -> bool; 4] = [
+            &|| map().find_first(is_stop).is_some(),
+            &|| map().count(is_stop) > 0,
+            &|| map().then(then).outcomes().is_empty(),
+            &|| map().min_by(compare).is_some(),
         ];
         for (index, end) in ends.into_iter().enumerate() {
             // `outcomes` alone goes on.
@@ -152,10 +160,10 @@ fn an_awaited_map_ends_with_the_panic_or_never_begins() {
     let fails = CPU.map(vec![1, 0], |n: u32| 4 / n).collect_async::<Vec<u32>>();
     assert!(matches!(pollster::block_on(fails), Err(TaskError::Panicked { .. })));
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    let blocks = ONE.submit(move || drop(receiver.recv()));
+    let blocks = ONE.submit(move || receiver.recv().is_err());
     let queued = ONE.map(vec![1], |_: u32| panic!("it was cancelled")).collect_async::<Vec<()>>();
     assert!(queued.cancel());
     drop(sender);
-    blocks.join().expect("no panic");
+    assert_eq!(blocks.join().ok(), Some(true));
     assert!(matches!(queued.join(), Err(TaskError::Cancelled)));
 }

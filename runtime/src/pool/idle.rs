@@ -1,5 +1,4 @@
-//! How long a thread spins before it parks: [`IdlePolicy`] for a worker without a job, [`Core::spin_until`] for a
-//! thread that joins a task.
+//! [`IdlePolicy`]: how long a worker without a job spins before it parks.
 //!
 //! A caller that waits for each task before it submits the next one comes back when it has been woken. That takes a few
 //! microseconds on some machines and 30 on others. A worker that has parked by then must be woken too, round after
@@ -10,7 +9,6 @@
 
 use std::time::Duration;
 
-use super::Core;
 use super::queue::Queue;
 use crate::sys::clock::Moment;
 use crate::sys::park;
@@ -55,14 +53,5 @@ impl IdlePolicy {
         let wake_latency = Duration::from_nanos(Moment::now().since(woken));
         let is_short = woken.since(since) < SHORT_SLEEP_NS;
         self.spin_time = if is_short { (2 * wake_latency).clamp(park::SPIN, MAX_SPIN) } else { park::SPIN };
-    }
-}
-
-impl Core {
-    /// Spins until `done` holds, which a worker of this pool will make true; `false` when it is time to park.
-    #[inline]
-    pub(crate) fn spin_until(&self, done: impl Fn() -> bool) -> bool {
-        // A thread among many that wait yields once, too.
-        park::spin(&done) || park::yield_once(done)
     }
 }

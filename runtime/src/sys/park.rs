@@ -145,7 +145,7 @@ fn end_wait() {
 }
 
 /// Yields once, if the cores are oversubscribed and waits end fast. Returns whether `done` holds then.
-pub(crate) fn yield_once(done: impl Fn() -> bool) -> bool {
+fn yield_once(done: impl Fn() -> bool) -> bool {
     if !is_oversubscribed() || LAST_WAIT.get().ns_per_wait() > YIELD_NS {
         return false;
     }
@@ -165,6 +165,12 @@ pub(crate) fn spin(done: impl Fn() -> bool) -> bool {
     }
     begin_wait();
     spin_up_to(SPIN, done)
+}
+
+/// As [`spin`]; a thread among many that wait yields once, too.
+#[inline]
+pub(crate) fn spin_or_yield(done: impl Fn() -> bool) -> bool {
+    spin(&done) || yield_once(done)
 }
 
 /// Spins for up to `time`, but not at all if as many threads spin already as there are cores. Returns whether `done`

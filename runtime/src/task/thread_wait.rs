@@ -54,7 +54,7 @@ impl<T> Task<T> {
     /// whether it registered the thread.
     pub(super) fn spin_or_listen(&self) -> bool {
         let core = self.slot.core();
-        if core.spin_until(|| self.slot.is_done()) {
+        if park::spin_or_yield(|| self.slot.is_done()) {
             return false;
         }
         core.check_fork();
