@@ -21,13 +21,16 @@ pub(crate) struct Bar<'a> {
 impl<'a> Bar<'a> {
     /// The progress of `total` items, if their number is known. `None` if there is neither a label, which asks for a
     /// drawn bar, nor a function to report to.
+    #[inline]
     pub(crate) fn new(label: Option<&'static str>, report: Option<ProgressFn<'a>>, total: Option<u64>) -> Option<Self> {
-        if label.is_none() && report.is_none() {
-            return None;
-        }
+        if label.is_none() && report.is_none() { None } else { Some(Self::of(label, report, total)) }
+    }
+
+    #[cold]
+    fn of(label: Option<&'static str>, report: Option<ProgressFn<'a>>, total: Option<u64>) -> Self {
         let drawn = label.and_then(|label| DrawnBar::new(label, total));
         let total = total.map(|total| usize::try_from(total).unwrap_or(usize::MAX));
-        Some(Self { drawn, reporter: report.map(|report| Reporter::new(report, total)) })
+        Self { drawn, reporter: report.map(|report| Reporter::new(report, total)) }
     }
 
     /// Adds items that are done. Called with no lock held: it calls the user's function.
