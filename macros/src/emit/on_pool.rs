@@ -34,7 +34,11 @@ pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
         let names = super::names(plan);
         let call = chunks::call_on(plan, cut, &pool);
         (
-            quote!(, #private::Chunked<impl ::core::ops::Fn(#private::PoolRef<'_>, #arguments) -> #result + use<#(#captured),*>>),
+            quote! {
+                , #private::Chunked<
+                    impl ::core::ops::Fn(#private::PoolRef<'_>, #arguments) -> #result + use<#(#captured),*>
+                >
+            },
             quote!(#private::on_chunked(#checked, pool, #run, |#pool, (#(#names,)*)| #call)),
         )
     } else {

@@ -36,7 +36,8 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
     let body = quote! {
         #[allow(unused_imports)]
         use #private::{
-            HasLocalState as _, HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _, MustBeSerde as _,
+            HasLocalState as _, HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _,
+            MustBeSerde as _,
         };
         #mention
         #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries
