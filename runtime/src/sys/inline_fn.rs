@@ -2,6 +2,7 @@
 //!
 //! A pool's hooks are closures, and a pool is a `static` that `const` functions build: they cannot allocate.
 
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::MaybeUninit;
 
@@ -11,7 +12,9 @@ use super::unwind;
 const WORDS: usize = 4;
 
 /// The captures of a closure, in an aligned buffer.
-type Captures = [MaybeUninit<usize>; WORDS];
+///
+/// In an `UnsafeCell`, because a call by shared reference may change an atomic that the closure captures by value.
+type Captures = UnsafeCell<[MaybeUninit<usize>; WORDS]>;
 
 /// A closure of any type, stored inline.
 pub(crate) struct InlineFn {
@@ -35,10 +38,10 @@ impl InlineFn {
                 "this hook captures more than four words: put what it captures into an `Arc`"
             );
         }
-        let mut captures: Captures = [const { MaybeUninit::uninit() }; WORDS];
+        let mut captures = [const { MaybeUninit::uninit() }; WORDS];
         // SAFETY: the buffer is large enough and aligned for `F`, as asserted above.
         unsafe { captures.as_mut_ptr().cast::<F>().write(closure) };
-        Self { captures, call: call::<F>, drop: drop_captures::<F> }
+        Self { captures: UnsafeCell::new(captures), call: call::<F>, drop: drop_captures::<F> }
     }
 
     pub(crate) fn call(&self) {
@@ -53,7 +56,7 @@ impl InlineFn {
 /// The captures are those of an `F`.
 unsafe fn call<F: Fn()>(captures: &Captures) {
     // SAFETY: by this function's contract an `F` is there, and the reference lives as long as that to the buffer.
-    unsafe { (*captures.as_ptr().cast::<F>())() }
+    unsafe { (*captures.get().cast::<F>())() }
 }
 
 /// # Safety
@@ -61,7 +64,7 @@ unsafe fn call<F: Fn()>(captures: &Captures) {
 /// The captures are those of an `F`, and are not used afterwards.
 unsafe fn drop_captures<F>(captures: &mut Captures) {
     // SAFETY: by this function's contract an `F` is there, which nothing uses afterwards.
-    unsafe { captures.as_mut_ptr().cast::<F>().drop_in_place() }
+    unsafe { captures.get().cast::<F>().drop_in_place() }
 }
 
 impl Drop for InlineFn {
@@ -94,6 +97,18 @@ mod tests {
         CONST_MADE.call();
         CONST_MADE.call();
         assert_eq!(CALLS.load(Ordering::Relaxed), 2);
+    }
+
+    static WITH_AN_ATOMIC: InlineFn = {
+        let calls = AtomicUsize::new(0);
+        InlineFn::new(move || assert!(calls.fetch_add(1, Ordering::Relaxed) < 2, "called three times"))
+    };
+
+    #[test]
+    fn a_call_may_change_an_atomic_that_is_captured_by_value() {
+        WITH_AN_ATOMIC.call();
+        WITH_AN_ATOMIC.call();
+        std::panic::catch_unwind(|| WITH_AN_ATOMIC.call()).expect_err("the third call finds the count of two");
     }
 
     #[test]
