@@ -193,7 +193,9 @@ pub mod __private {
         Chunked, Function, Plain, PoolRef, Timed, call_chunks_on, on, on_chunked, on_timed,
     };
     #[cfg(feature = "process")]
-    pub use crate::attribute::process::{call_chunks_process, call_process, map_process, submit_process};
+    pub use crate::attribute::process::{
+        call_chunks_process, call_process, map_process, submit_chunks_process, submit_process,
+    };
     #[cfg(feature = "process")]
     pub use crate::attribute::remote::Remote;
     pub use crate::attribute::retry::{Retry, clone_for_retry, fallible};

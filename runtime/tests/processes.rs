@@ -355,10 +355,17 @@ fn total(range: std::ops::Range<u64>) -> u64 {
     range.sum()
 }
 
+#[parallel(kind = "process", chunk_size = 3)]
+fn parts(bytes: Vec<u8>) -> Vec<usize> {
+    vec![bytes.len()]
+}
+
 #[test]
 fn chunks_run_in_processes() {
     assert_eq!(doubled((0..10).collect()), (0..10).map(|n| n * 2).collect::<Vec<_>>());
     assert_eq!(total(0..1_000_001), 500_000_500_000);
+    assert_eq!(doubled::submit(vec![1, 2, 3]).join().expect("no panic"), [2, 4, 6]);
+    assert_eq!(parts::submit(vec![0; 7]).join().expect("no panic"), parts(vec![0; 7]));
 }
 
 #[parallel(kind = "process")]

@@ -1,7 +1,7 @@
-//! The direct call of a function with `chunks` or `chunk_size`: how arguments are cut and results gathered.
+//! The calls of a function with `chunks` or `chunk_size`: how arguments are cut and results gathered.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Type};
 
@@ -9,7 +9,7 @@ use super::body::run;
 use super::call_site::checked_call;
 use super::{param_name, process, respan, ty_or_infer};
 use crate::options::Cut;
-use crate::plan::Plan;
+use crate::plan::{Argument, Plan};
 
 // call_chunks(
 //     scale::__call(),
@@ -19,23 +19,38 @@ use crate::plan::Plan;
 //     |(xs, factor)| scale::serial(xs, factor),
 // )
 pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
+    call_here(plan, &cut_size(plan, cut), |argument| argument.value.clone())
+}
+
+/// The direct call inside of a task, which owns the arguments.
+pub(super) fn call_in_task(plan: &Plan, cut: &Cut) -> TokenStream {
+    call_here(plan, &unchecked_size(plan, cut), |argument| argument.ident.to_token_stream())
+}
+
+fn call_here(plan: &Plan, cut: &TokenStream, value: fn(&Argument) -> TokenStream) -> TokenStream {
     if plan.is_process() {
-        call_entry(plan, &cut_size(plan, cut), &quote!(call_chunks_process), &process::site_and_remote(plan), None)
+        call_entry(plan, cut, &quote!(call_chunks_process), &process::site_and_remote(plan), None, value)
     } else {
-        call_entry(plan, &cut_size(plan, cut), &quote!(call_chunks), &checked_call(plan), Some(&run(plan)))
+        call_entry(plan, cut, &quote!(call_chunks), &checked_call(plan), Some(&run(plan)), value)
     }
 }
 
-/// The same call on the pool of this name. The direct call has the check of the number by the compiler, which would
-/// report a 0 twice.
+/// The same call on the pool of this name.
 pub(super) fn call_on(plan: &Plan, cut: &Cut, pool: &Ident) -> TokenStream {
-    let (call, private) = (checked_call(plan), &plan.private);
-    let cut = match cut {
+    let (call, cut) = (checked_call(plan), unchecked_size(plan, cut));
+    call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)), |argument| {
+        argument.value.clone()
+    })
+}
+
+/// `chunks = N` as a `Cut`. The direct call has the check of the number by the compiler, which would report a 0 twice.
+fn unchecked_size(plan: &Plan, cut: &Cut) -> TokenStream {
+    let private = &plan.private;
+    match cut {
         Cut::Auto => quote!(#private::Cut::Auto),
         Cut::Chunks(number) => quote!(#private::Cut::Chunks(#private::at_least_one(#number, "`chunks` is 0"))),
         Cut::Size(number) => quote!(#private::Cut::Size(#private::at_least_one(#number, "`chunk_size` is 0"))),
-    };
-    call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)))
+    }
 }
 
 /// A call of that entry of the runtime.
@@ -45,13 +60,14 @@ fn call_entry(
     entry: &TokenStream,
     call: &TokenStream,
     run: Option<&TokenStream>,
+    value: fn(&Argument) -> TokenStream,
 ) -> TokenStream {
     let private = &plan.private;
     let cutter = cutter(plan);
     let gatherer = gatherer(plan);
-    let (values, piece) = (chunked(plan, |argument| &argument.value), chunked(plan, |argument| &argument.ident));
+    let (values, piece) = (chunked(plan, value), chunked(plan, |argument| argument.ident.to_token_stream()));
     let args = plan.arguments.iter().map(|argument| {
-        let (ident, value) = (&argument.ident, &argument.value);
+        let (ident, value) = (&argument.ident, value(argument));
         if argument.is_chunked {
             return quote!(#ident);
         }
@@ -122,8 +138,8 @@ fn without_lifetime(ty: &Type) -> Type {
 }
 
 /// The chunked arguments, nested in the same pairs as their cutters.
-fn chunked<'a, T: quote::ToTokens + 'a>(plan: &'a Plan, part: fn(&'a crate::plan::Argument) -> &'a T) -> TokenStream {
-    let parts = plan.arguments.iter().filter(|argument| argument.is_chunked).map(part).map(|part| quote!(#part));
+fn chunked(plan: &Plan, part: fn(&Argument) -> TokenStream) -> TokenStream {
+    let parts = plan.arguments.iter().filter(|argument| argument.is_chunked).map(part);
     parts.reduce(|first, second| quote!((#first, #second))).unwrap_or_default()
 }
 

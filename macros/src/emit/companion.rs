@@ -8,7 +8,7 @@ use syn::{Attribute, parse_quote};
 use super::body::{call, link, run, serial};
 use super::call_site::{call_function, checked_call, failed_function, on_timeout};
 use super::signature::{input, submit_signature};
-use super::{future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
+use super::{chunks, future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
 use crate::plan::{Companions, Plan};
 use crate::receiver::Receiver;
 use crate::types::CaptureAlso;
@@ -81,14 +81,21 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let (krate, result) = (&plan.krate, &plan.owned.output);
     let call = if runs_in_process(plan, valid) {
         let call = process::site_and_remote(plan);
-        quote!(#private::submit_process(#call, (#(#values,)*)))
+        match &plan.options.cut {
+            Some(cut) => {
+                let names = names(plan);
+                let chunks = chunks::call_in_task(plan, cut);
+                quote!(#private::submit_chunks_process(#call, (#(#values,)*), |(#(#names,)*)| #chunks))
+            }
+            None => quote!(#private::submit_process(#call, (#(#values,)*))),
+        }
     } else {
         let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
         let call = checked_call(plan);
         let (call, run) = match plan.receiver {
             // The task holds an `Arc` of the receiver, which the method borrows.
-            Some(Receiver::Shared) => (quote!(#call.with_arc_receiver()), run_with_arc(plan)),
-            _ => (call, run(plan)),
+            Some(Receiver::Shared) => (quote!(#call.with_arc_receiver()), run_with_arc(plan, valid)),
+            _ => (call, run_in_task(plan, valid)),
         };
         quote!(#private::#entry(#call, (#(#values,)*), #run))
     };
@@ -102,11 +109,23 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
     })
 }
 
-/// The closure that runs the body on a receiver behind an `Arc`.
-fn run_with_arc(plan: &Plan) -> TokenStream {
+/// The closure that a task runs: the body, or the direct call that cuts its arguments.
+fn run_in_task(plan: &Plan, valid: bool) -> TokenStream {
+    match plan.options.cut.as_ref().filter(|_| valid) {
+        Some(cut) => {
+            let (names, chunks) = (names(plan), chunks::call_in_task(plan, cut));
+            quote!(|(#(#names,)*)| #chunks)
+        }
+        None => run(plan),
+    }
+}
+
+/// As [`run_in_task`], on a receiver behind an `Arc`.
+fn run_with_arc(plan: &Plan, valid: bool) -> TokenStream {
     let names = names(plan);
     let this = names.first();
-    let call = call(plan);
+    let cut = plan.options.cut.as_ref().filter(|_| valid);
+    let call = cut.map_or_else(|| call(plan), |cut| chunks::call_in_task(plan, cut));
     if plan.is_async() {
         quote!(|(#(#names,)*)| async move { let #this = &*#this; #call.await })
     } else {

@@ -50,6 +50,12 @@ pub trait CallKind<A, R, F> {
     fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R;
 }
 
+/// What a task runs.
+pub trait TaskKind<A, R, F> {
+    #[doc(hidden)]
+    fn task(self, pool: PoolRef<'_>, function: F) -> impl Fn(A) -> R + Send + 'static + use<Self, A, R, F>;
+}
+
 /// The function as a closure that captures nothing.
 pub trait Function<A, R>: Fn(A) -> R + Send + Sync + Copy {}
 
@@ -69,6 +75,12 @@ impl<A, R, F: Function<A, R>> CallKind<A, R, F> for Plain {
     }
 }
 
+impl<A: 'static, R: 'static, F: Function<A, R> + 'static> TaskKind<A, R, F> for Plain {
+    fn task(self, _: PoolRef<'_>, function: F) -> impl Fn(A) -> R + Send + 'static + use<A, R, F> {
+        function
+    }
+}
+
 /// A function with `timeout`.
 pub struct Timed<R>(fn(TaskError) -> R);
 
@@ -79,6 +91,12 @@ impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for 
     }
 }
 
+impl<A: 'static, R: 'static, F: Function<A, R> + 'static> TaskKind<A, R, F> for Timed<R> {
+    fn task(self, _: PoolRef<'_>, function: F) -> impl Fn(A) -> R + Send + 'static + use<A, R, F> {
+        function
+    }
+}
+
 /// A function with `chunks` or `chunk_size`. It holds the chunked call.
 pub struct Chunked<D>(D);
 
@@ -86,6 +104,13 @@ impl<A, R, F, D: Fn(PoolRef<'_>, A) -> R> CallKind<A, R, F> for Chunked<D> {
     #[track_caller]
     fn call(&self, pool: PoolRef<'_>, _: CheckedCall<A, R>, args: A, _: F) -> R {
         (self.0)(pool, args)
+    }
+}
+
+impl<A: 'static, R: 'static, F, D: Fn(PoolRef<'_>, A) -> R + Send + 'static> TaskKind<A, R, F> for Chunked<D> {
+    fn task(self, PoolRef(core): PoolRef<'_>, _: F) -> impl Fn(A) -> R + Send + 'static + use<A, R, F, D> {
+        let core = Arc::clone(core);
+        move |args| (self.0)(PoolRef(&core), args)
     }
 }
 
@@ -146,13 +171,14 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
     }
 
     #[track_caller]
-    fn task(&self, args: A) -> Task<R>
+    fn task(self, args: A) -> Task<R>
     where
         A: 'static,
         R: 'static,
-        F: 'static,
+        K: TaskKind<A, R, F>,
     {
-        submit_in(self.core(), self.call, args, self.function)
+        let core = self.core();
+        submit_in(core, self.call, args, self.kind.task(PoolRef(core), self.function))
     }
 
     /// The map of the function, whose arguments `wrap` makes of an item.
@@ -202,7 +228,7 @@ macro_rules! methods {
             where
                 $($ty: 'static,)*
                 R: 'static,
-                F: 'static,
+                K: TaskKind<($($ty,)*), R, F>,
             {
                 self.task(($($name,)*))
             }

@@ -103,6 +103,30 @@ where
     Task::from_handle(slot)
 }
 
+/// `name::submit` of a function with `chunks`: `function` is the direct call, which a thread of the default io pool makes.
+///
+/// # Panics
+///
+/// If a pool cannot be started.
+#[track_caller]
+pub fn submit_chunks_process<A, R, C: Code<A>, D: Code<R>>(
+    site: CallSite,
+    _: Remote<A, R, C, D>,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    core(site);
+    let core = Pool::io_default().core();
+    // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the closure is `Send`.
+    let proof = unsafe { CallProof::new_unchecked() };
+    let work = move || function(args);
+    Task::start(core, Slot::new(Arc::clone(core), site.function, TaskOptions::default(), work, proof))
+}
+
 /// `name::map`; `wrap` turns an item into the function's arguments.
 #[track_caller]
 pub fn map_process<I, M, A, T, R, C, D>(
