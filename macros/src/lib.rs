@@ -65,6 +65,7 @@ use quote::quote;
 /// | `overlap = N` | with chunks: each piece of a frame also has the N rows before it, which are cut off its result (feature `polars`) |
 /// | `reduce = path` | folds chunk results with `fn(T, T) -> T`, in chunk order, instead of gathering them; if the function returns `Result<T, E>`, their values, and the first error is the result |
 /// | `timeout = "2s"` | the call, `submit` and each item of `map` end with `TaskError::TimedOut`, counted from the start of the run on its worker, over all tries and pauses of `retries`; a call on a thread sees `fanfold::cancelled()` and its caller stops waiting, the future of an `async fn` is dropped, a worker process is killed (one that must be started first has the same time for that, but at least 1 s). Arguments are owned, the result is `Result<_, E>` with `E: From<TaskError>` |
+/// | `deadline = "2s"` | a direct call or a task of `submit` that has not started by then, counted from its submission, never runs and ends with `TaskError::TimedOut`; one that runs by then sees `fanfold::cancelled()`. For functions on threads, without chunks; arguments and result as with `timeout`. `map` is not limited by it |
 /// | `retries = 3`, `backoff = "100ms"` | retries on `Err`, after a pause that doubles each time, less up to half of it at random; arguments are `Clone` |
 /// | `init = path` | a state for each worker, made before its first call by a function that returns it or a `Result` of it; the parameter marked `#[worker]` is `&mut` to it and is not part of the call |
 /// | `pool = PATH` | your own `static` pool, or `static` `LazyLock` of one, instead of the kind's default |
@@ -81,7 +82,7 @@ use quote::quote;
 /// At compile time: arguments and results that cannot be sent to another thread, cut or gathered; options that do not
 /// exist or contradict each other.
 ///
-/// At run time, of functions with `timeout` and of `kind = "process"` that return `Result<_, E>` with `E:
+/// At run time, of functions with `timeout` or `deadline` and of `kind = "process"` that return `Result<_, E>` with `E:
 /// From<TaskError>`: direct calls and maps return a time-out, the death of a worker or a value that cannot be
 /// serialized as the function's own `Err`. In `submit(..).join()` it is the outer `Err`.
 ///
@@ -92,7 +93,7 @@ use quote::quote;
 /// with other columns) unless the function's error is a `PolarsError`, `GatherError` or boxed error.
 ///
 /// Direct calls and maps also panic, with the reason, if the pool is closed, if `init` fails, or if a worker process
-/// dies. A direct call with `timeout`, and a process function, returns the last two as its `Err`, as above.
+/// dies. A direct call with `timeout` or `deadline`, and a process function, returns the last two as its `Err`, as above.
 ///
 /// # Stack
 ///

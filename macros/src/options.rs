@@ -20,11 +20,14 @@ const PROGRESS: &str = "progress";
 const COMPANION: &str = "companion";
 const CRATE: &str = "crate";
 const TIMEOUT: &str = "timeout";
+const DEADLINE: &str = "deadline";
 const RETRIES: &str = "retries";
 const BACKOFF: &str = "backoff";
 const INIT: &str = "init";
-const ALL: [&str; 14] =
-    [KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, RETRIES, BACKOFF, INIT, POOL, PROGRESS, COMPANION, CRATE];
+const ALL: [&str; 15] = [
+    KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, DEADLINE, RETRIES, BACKOFF, INIT, POOL, PROGRESS,
+    COMPANION, CRATE,
+];
 const KINDS: [&str; 3] = ["cpu", "io", "process"];
 /// The names that other libraries give the number of threads.
 const SIZES: [&str; 5] = ["max_workers", "num_threads", "processes", "threads", "workers"];
@@ -81,6 +84,8 @@ pub(crate) struct Options {
     pub(crate) reduce: Option<(Ident, Path)>,
     /// In nanoseconds.
     pub(crate) timeout: Option<(Ident, u64)>,
+    /// In nanoseconds.
+    pub(crate) deadline: Option<(Ident, u64)>,
     pub(crate) retries: Option<Expr>,
     /// The name of the option `retries`, for error messages.
     pub(crate) retries_name: Option<Ident>,
@@ -166,6 +171,16 @@ fn one(input: ParseStream) -> syn::Result<(Ident, Expr)> {
 }
 
 impl Options {
+    /// Whether a call may end without the function's result, which has a place for a `TaskError` then.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timeout.is_some() || self.deadline.is_some()
+    }
+
+    /// The nanoseconds of `deadline`, or 0.
+    pub(crate) fn deadline_or_zero(&self) -> u64 {
+        self.deadline.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds)
+    }
+
     fn set(&mut self, name: &Ident, value: &Expr) -> syn::Result<()> {
         match name.to_string().as_str() {
             KIND => {
@@ -184,6 +199,7 @@ impl Options {
             OVERLAP => self.overlap = Some((name.clone(), value.clone())),
             REDUCE => self.reduce = Some((name.clone(), path(name, value, "a function `fn(T, T) -> T`")?)),
             TIMEOUT => self.timeout = Some((name.clone(), duration(name, value)?)),
+            DEADLINE => self.deadline = Some((name.clone(), duration(name, value)?)),
             RETRIES => {
                 self.retries_name = Some(name.clone());
                 self.retries = Some(retries(value)?);
@@ -317,6 +333,9 @@ fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
     })?;
     if nanoseconds == 0 && name == TIMEOUT {
         return Err(Error::new_spanned(value, "with a `timeout` of 0 no call could ever end in time"));
+    }
+    if nanoseconds == 0 && name == DEADLINE {
+        return Err(Error::new_spanned(value, "with a `deadline` of 0 no call could ever start in time"));
     }
     Ok(nanoseconds)
 }

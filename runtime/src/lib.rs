@@ -147,6 +147,7 @@ pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
 pub use task::{AbortHandle, AsCompleted, CancelOnDrop, Completed, FlatTask, JoinTimeout, KeyedTask, Task, TaskSet};
+pub use task::{Deadline, Priority, Submitter, TrySubmitError};
 pub use task::{Until, as_completed, first, first_async, join_all, join_all_async, wait, wait_async};
 
 #[cfg(feature = "process")]
@@ -182,7 +183,10 @@ pub mod __private {
     pub use crate::attribute::async_call::{
         call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
     };
-    pub use crate::attribute::call::{call, call_timed, map, map_on, map_timed, map_timed_on, on_timeout, submit};
+    pub use crate::attribute::call::{
+        call, call_timed, call_within, map, map_on, map_timed, map_timed_on, on_timeout, submit, submit_when_possible,
+        submit_within, try_submit,
+    };
     pub use crate::attribute::call_site::{CallSite, CheckedCall};
     pub use crate::attribute::chunks::{
         CutterPair, at_least_one, broadcast, call_chunks, chunking, cutter, gatherer, reducer,
@@ -195,6 +199,7 @@ pub mod __private {
     #[cfg(feature = "process")]
     pub use crate::attribute::process::{
         call_chunks_process, call_process, map_process, submit_chunks_process, submit_process,
+        submit_process_when_possible, try_submit_process,
     };
     #[cfg(feature = "process")]
     pub use crate::attribute::remote::Remote;

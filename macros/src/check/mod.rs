@@ -49,6 +49,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
     chunks(function, options, errors);
     worker(function, options, errors);
     timeout(function, options, errors);
+    deadline(function, options, errors);
     if let (Some((name, _)), None) = (&options.backoff, &options.retries_name) {
         errors.at(name, "`backoff` is the pause before a retry: add `retries = N`");
     }
@@ -151,18 +152,44 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
         );
     }
     // A future that times out is dropped, so it may borrow.
-    if function.sig.asyncness.is_some() {
-        return;
+    if function.sig.asyncness.is_none() {
+        owned_arguments(function, "timeout", "a call that runs out of time is left behind on its thread", errors);
     }
+}
+
+/// A call that has not started by its deadline is a task, which owns what it is given.
+fn deadline(function: &Function, options: &Options, errors: &mut Errors) {
+    let Some((name, _)) = &options.deadline else { return };
+    if let Some(cut) = &options.cut_name {
+        let message =
+            format!("`deadline` and `{cut}` contradict each other: queue the call with `name::on(&pool).deadline(..)`");
+        errors.at(name, message);
+    } else if function.sig.asyncness.is_some() {
+        errors.at(name, "`deadline` counts the time in a pool's queue, and an `async fn` waits in none: say `timeout`");
+    } else if matches!(options.kind, Some(Kind::Process)) {
+        errors.at(name, "`deadline` is for functions on threads: say `timeout`, which kills the worker of a late call");
+    } else if options.timeout.is_none() {
+        owned_arguments(
+            function,
+            "deadline",
+            "a call that has not started in time is left behind in its queue",
+            errors,
+        );
+    }
+}
+
+/// Refuses arguments that borrow.
+fn owned_arguments(function: &Function, option: &str, why: &str, errors: &mut Errors) {
     if let Some(receiver) = function.sig.receiver()
         && borrows(&receiver::ty(receiver))
     {
-        let message = "with `timeout` the receiver must be owned, as a call that runs out of time is left behind on its thread: take `self: Arc<Self>`";
+        let message = format!("with `{option}` the receiver must be owned, as {why}: take `self: Arc<Self>`");
         errors.at(receiver, message);
     }
     for argument in function.sig.inputs.iter().filter_map(typed) {
         if !has(argument, WORKER) && borrows(&argument.ty) {
-            let message = "with `timeout` arguments must be owned: a call that runs out of time is left behind on its thread, and what it borrows could end before it";
+            let message =
+                format!("with `{option}` arguments must be owned: {why}, and what it borrows could end before it");
             errors.at(&argument.ty, message);
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn serial(plan: &Plan, valid: bool) -> TokenStream {
         false => quote!({ ::core::unreachable!() }),
     };
     // A body that never fails returns a `Result` for the time-out or the crash alone.
-    let wraps = plan.options.timeout.is_some() || plan.is_process();
+    let wraps = plan.options.is_timed() || plan.is_process();
     let wraps = wraps.then(|| quote!(#[allow(clippy::unnecessary_wraps)]));
     let unused = (!valid).then(|| quote!(#[allow(unused)]));
     quote! {

@@ -8,7 +8,7 @@ use syn::{Attribute, parse_quote};
 use super::body::{call, link, run, serial};
 use super::call_site::{call_function, checked_call, failed_function, on_timeout};
 use super::signature::{input, submit_signature};
-use super::{chunks, future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
+use super::{bounded, chunks, future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
 use crate::plan::{Companions, Plan};
 use crate::receiver::Receiver;
 use crate::types::CaptureAlso;
@@ -79,33 +79,52 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
     let (params, clause) = parts(&generics);
     let values = plan.arguments.iter().map(input);
     let (krate, result) = (&plan.krate, &plan.owned.output);
+    let within = plan.options.deadline_or_zero();
+    let values = quote!((#(#values,)*));
+    // The entries for a queue that may be full, and their arguments.
+    let bounded;
     let call = if runs_in_process(plan, valid) {
         let call = process::site_and_remote(plan);
         match &plan.options.cut {
             Some(cut) => {
                 let names = names(plan);
                 let chunks = chunks::call_in_task(plan, cut);
-                quote!(#private::submit_chunks_process(#call, (#(#values,)*), |(#(#names,)*)| #chunks))
+                bounded = None;
+                quote!(#private::submit_chunks_process(#call, #values, |(#(#names,)*)| #chunks))
             }
-            None => quote!(#private::submit_process(#call, (#(#values,)*))),
+            None => {
+                bounded = Some((bounded::PROCESS, quote!(#call, #values)));
+                quote!(#private::submit_process(#call, #values))
+            }
         }
     } else {
-        let entry = if plan.is_async() { quote!(submit_async) } else { quote!(submit) };
         let call = checked_call(plan);
         let (call, run) = match plan.receiver {
             // The task holds an `Arc` of the receiver, which the method borrows.
             Some(Receiver::Shared) => (quote!(#call.with_arc_receiver()), run_with_arc(plan, valid)),
             _ => (call, run_in_task(plan, valid)),
         };
-        quote!(#private::#entry(#call, (#(#values,)*), #run))
+        if plan.is_async() {
+            bounded = None;
+            quote!(#private::submit_async(#call, #values, #run))
+        } else {
+            bounded = Some((bounded::THREADS, quote!(#call, #within, #values, #run)));
+            match within {
+                0 => quote!(#private::submit(#call, #values, #run)),
+                _ => quote!(#private::submit_within(#call, #within, #values, #run)),
+            }
+        }
     };
     let call = shorten(plan, call);
+    let bounded =
+        bounded.filter(|_| valid).and_then(|(entries, arguments)| bounded::bounded(plan, entries, &arguments));
     Some(quote! {
         #[doc = #about]
         #[inline]
         #vis #unsafety fn #ident #params(#(#inputs),*) -> #krate::Task<#result> #clause {
             #call
         }
+        #bounded
     })
 }
 

@@ -30,9 +30,14 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
             quote!(#private::call_process(#call, (#(#values,)*)))
         }
         Some(cut) => chunks::call(plan, cut),
-        None if plan.options.timeout.is_some() => {
+        None if plan.options.is_timed() => {
             let on_timeout = on_timeout(plan);
-            quote!(#private::call_timed(#checked, #on_timeout, (#(#values,)*), #run))
+            match &plan.options.deadline {
+                Some((_, nanoseconds)) => {
+                    quote!(#private::call_within(#checked, #nanoseconds, #on_timeout, (#(#values,)*), #run))
+                }
+                None => quote!(#private::call_timed(#checked, #on_timeout, (#(#values,)*), #run)),
+            }
         }
         None => quote!(#private::call(#checked, (#(#values,)*), #run)),
     };

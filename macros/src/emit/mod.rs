@@ -5,6 +5,7 @@
 //! | `direct.rs` | the function itself |
 //! | `chunks.rs` | its call when arguments are cut |
 //! | `companion.rs` | the type beside it, or the functions beside a method |
+//! | `bounded.rs` | `try_submit` and `submit_async`, for pools whose queue may be full |
 //! | `call_site.rs` | the call site that the runtime is given, and the proofs that types may cross |
 //! | `body.rs` | the user's body, and its calls |
 //! | `without_companion.rs` | a function with `companion = none` |
@@ -13,6 +14,7 @@
 //! | `process.rs` | the table entry and the codecs of a function of `kind = "process"` |
 
 mod body;
+mod bounded;
 mod call_site;
 mod chunks;
 mod companion;

@@ -27,9 +27,10 @@ pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
     let arguments = quote!((#(#types,)*));
     let (checked, run) = (checked_call(plan), run(plan));
     let pool = Ident::new("__pool", Span::mixed_site());
-    let (kind, end) = if plan.options.timeout.is_some() {
+    let (kind, end) = if plan.options.is_timed() {
         let on_timeout = on_timeout(plan);
-        (quote!(, #private::Timed<#result>), quote!(#private::on_timed(#checked, pool, #run, #on_timeout)))
+        let within = plan.options.deadline.as_ref().map(|(_, nanoseconds)| quote!(.within(#nanoseconds)));
+        (quote!(, #private::Timed<#result>), quote!(#private::on_timed(#checked, pool, #run, #on_timeout) #within))
     } else if let Some(cut) = &plan.options.cut {
         let names = super::names(plan);
         let call = chunks::call_on(plan, cut, &pool);

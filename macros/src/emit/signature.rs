@@ -9,7 +9,6 @@ use crate::receiver::Receiver;
 
 /// The generics and the inputs of `submit`, in the owned form.
 pub(super) fn submit_signature(plan: &Plan) -> (Generics, Vec<TokenStream>) {
-    let private = &plan.private;
     let mut generics = plan.owned.generics.clone();
     if let Companions::Impl = plan.companions {
         let clause = generics.make_where_clause();
@@ -21,14 +20,21 @@ pub(super) fn submit_signature(plan: &Plan) -> (Generics, Vec<TokenStream>) {
             _ => parse_quote!(Self: 'static),
         });
     }
-    let inputs = plan.arguments.iter().zip(&plan.owned.inputs).enumerate().map(|(index, (argument, owned))| {
+    let inputs = plan.arguments.iter().zip(input_types(plan)).map(|(argument, ty)| {
         let value = input(argument);
-        match (index, &plan.receiver) {
-            (0, Some(Receiver::Shared)) => quote!(#value: #private::Arc<Self>),
-            _ => quote!(#value: #owned),
-        }
+        quote!(#value: #ty)
     });
     (generics, inputs.collect())
+}
+
+/// The types of the inputs of `submit`.
+pub(super) fn input_types(plan: &Plan) -> Vec<TokenStream> {
+    let private = &plan.private;
+    let types = plan.owned.inputs.iter().enumerate().map(|(index, owned)| match (index, &plan.receiver) {
+        (0, Some(Receiver::Shared)) => quote!(#private::Arc<Self>),
+        _ => quote!(#owned),
+    });
+    types.collect()
 }
 
 /// The name of an argument in a generated signature. `self` has a generated span, or lints would report its type as the

@@ -43,7 +43,10 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
         Type::Never(_) => (quote!(-> ::core::convert::Infallible), send_proof(private, &plan.named.output)),
         _ => (quote!(-> #result), send_proof(private, result)),
     };
-    let run = if plan.options.timeout.is_some() {
+    let run = if let Some((_, nanoseconds)) = &plan.options.deadline {
+        let on_timeout = on_timeout(plan);
+        quote!(#private::call_within(#call, #nanoseconds, #on_timeout, #body, |#body| #body()))
+    } else if plan.options.timeout.is_some() {
         let on_timeout = on_timeout(plan);
         quote!(#private::call_timed(#call, #on_timeout, #body, |#body| #body()))
     } else {

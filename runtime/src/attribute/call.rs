@@ -3,6 +3,7 @@
 //! An entry takes a [`CheckedCall`] in place of `Send` bounds: it holds the proof that the arguments and the result may
 //! move to another thread.
 
+use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ use crate::error::TaskError;
 use crate::map::method::{Method, SharedReceiver};
 use crate::map::{self, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
 use crate::pool::Core;
+use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped;
-use crate::task::Task;
+use crate::task::queueing::Queueing;
 use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::Slot;
+use crate::task::{Task, TrySubmitError};
 
 /// The direct call: runs the function on a worker and waits; in place on a worker of the same pool.
 ///
@@ -79,14 +82,14 @@ where
     A: 'static,
     R: 'static,
 {
-    submit_in(call.site.core(), call, args, function)
+    submit_in(call.site.core(), call, Queueing::default(), args, function)
 }
 
-/// Queues the call on this pool.
-#[inline]
-pub(super) fn submit_in<A, R>(
-    core: &Arc<Core>,
-    CheckedCall { site, .. }: CheckedCall<A, R>,
+/// `name::submit` of a function that must have started within this many nanoseconds (`deadline`).
+#[track_caller]
+pub fn submit_within<A, R>(
+    call: CheckedCall<A, R>,
+    nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
 ) -> Task<R>
@@ -94,17 +97,122 @@ where
     A: 'static,
     R: 'static,
 {
-    let work = move || function(args);
-    // SAFETY: the `CheckedCall` covers the arguments and the result; the closure is `Send`.
+    submit_in(call.site.core(), call, Queueing::within(nanoseconds), args, function)
+}
+
+/// `name::try_submit`, with the deadline if that is not 0.
+///
+/// # Errors
+///
+/// The arguments, if the pool's queue is full.
+#[track_caller]
+pub fn try_submit<A, R>(
+    call: CheckedCall<A, R>,
+    nanoseconds: u64,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Result<Task<R>, TrySubmitError<A>>
+where
+    A: 'static,
+    R: 'static,
+{
+    try_submit_in(call.site.core(), call, Queueing::within(nanoseconds), args, function)
+}
+
+/// `name::submit_async`, with the deadline if that is not 0.
+#[track_caller]
+pub fn submit_when_possible<A, R>(
+    call: CheckedCall<A, R>,
+    nanoseconds: u64,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> impl Future<Output = Task<R>>
+where
+    A: 'static,
+    R: 'static,
+{
+    let (core, queueing) = (Arc::clone(call.site.core()), Queueing::within(nanoseconds));
+    submit_async_in(core, call, queueing, args, function)
+}
+
+/// Queues the call on this pool.
+#[inline]
+pub(super) fn submit_in<A, R>(
+    core: &Arc<Core>,
+    call: CheckedCall<A, R>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    queue(core, call, core.wait_for_place(queueing.until()), queueing, args, function)
+}
+
+/// As [`submit_in`], unless the queue is full.
+pub(super) fn try_submit_in<A, R>(
+    core: &Arc<Core>,
+    call: CheckedCall<A, R>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Result<Task<R>, TrySubmitError<A>>
+where
+    A: 'static,
+    R: 'static,
+{
+    match core.try_place() {
+        Ok(place) => Ok(queue(core, call, place, queueing, args, function)),
+        Err(_) => Err(TrySubmitError::new(core, args)),
+    }
+}
+
+/// As [`submit_in`], without blocking the thread.
+pub(super) async fn submit_async_in<A, R>(
+    core: Arc<Core>,
+    call: CheckedCall<A, R>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    let place = core.place(queueing.until()).await;
+    queue(&core, call, place, queueing, args, function)
+}
+
+/// Queues the call at its place in the queue, if that is limited.
+#[inline]
+fn queue<A, R>(
+    core: &Arc<Core>,
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    place: Option<QueuePlace>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    let work = move || {
+        drop(place);
+        function(args)
+    };
+    // SAFETY: the `CheckedCall` covers the arguments and the result; the closure and the place are `Send`.
     let proof = unsafe { CallProof::new_unchecked() };
-    Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof))
+    Task::queue(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof), queueing)
 }
 
 /// A result that a `TaskError` can be turned into, for `timeout`.
 #[diagnostic::on_unimplemented(
     message = "a function with a time limit cannot return `{Self}`",
     label = "has no place for a `TaskError`",
-    note = "with `timeout` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as `Box<dyn Error + Send + Sync>`"
+    note = "with `timeout` or `deadline` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as `Box<dyn Error + Send + Sync>`"
 )]
 pub trait FromTaskError {
     /// The error as a result.
@@ -141,7 +249,27 @@ where
     A: 'static,
     R: 'static,
 {
-    call_timed_in(call.site.core(), call, on_timeout, args, function)
+    call_timed_in(call.site.core(), call, Queueing::default(), on_timeout, args, function)
+}
+
+/// As [`call_timed`], of a function that must have started within this many nanoseconds (`deadline`).
+///
+/// # Panics
+///
+/// As [`call_timed`].
+#[track_caller]
+pub fn call_within<A, R>(
+    call: CheckedCall<A, R>,
+    nanoseconds: u64,
+    on_timeout: fn(TaskError) -> R,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    call_timed_in(call.site.core(), call, Queueing::within(nanoseconds), on_timeout, args, function)
 }
 
 /// The direct call of a function with `timeout`, on this pool.
@@ -150,6 +278,7 @@ where
 pub(super) fn call_timed_in<A, R>(
     core: &Arc<Core>,
     call: CheckedCall<A, R>,
+    queueing: Queueing,
     on_timeout: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
@@ -159,7 +288,7 @@ where
     R: 'static,
 {
     warn_if_blocking(call.site.function);
-    match submit_in(core, call, args, function).join() {
+    match submit_in(core, call, queueing, args, function).join() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
         Err(error) => on_timeout(error),

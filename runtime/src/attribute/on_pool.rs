@@ -1,21 +1,24 @@
 //! [`On`]: an annotated function on a pool that is chosen at run time, `name::on(&pool)`.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
-use super::call::{call_in, call_timed_in, submit_in, with_options};
+use super::call::{call_in, call_timed_in, submit_async_in, submit_in, try_submit_in, with_options};
 use super::call_site::CheckedCall;
 use super::chunks::{Chunking, CutAll, call_chunks_in};
 use crate::error::TaskError;
 use crate::map::{self, Detach, Items, Map, TimedMap};
 use crate::pool::{Core, Pool};
-use crate::task::Task;
+use crate::task::queueing::Queueing;
+use crate::task::{Deadline, Priority, Task, TrySubmitError};
 
 /// An annotated function on a pool that is chosen at run time: `name::on(&pool)` makes one, for functions of
 /// `kind = "cpu"` and `"io"` that are no methods.
 ///
 /// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and `map`
-/// are those of the function.
+/// are those of the function. [`deadline`](Self::deadline) and [`priority`](Self::priority) say how a submitted call is
+/// queued.
 ///
 /// # Examples
 ///
@@ -42,12 +45,18 @@ pub struct On<'p, A, R, F, K = Plain> {
     call: CheckedCall<A, R>,
     function: F,
     kind: K,
+    queueing: Queueing,
 }
 
 /// How a direct call is made.
+#[diagnostic::on_unimplemented(
+    message = "a direct call has no room for a deadline or a priority",
+    label = "has no `call`",
+    note = "queue it with `submit`, `try_submit` or `submit_async`, or give the function the option `deadline`"
+)]
 pub trait CallKind<A, R, F> {
     #[doc(hidden)]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R;
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R;
 }
 
 /// What a task runs.
@@ -65,12 +74,12 @@ impl<A, R, F: Fn(A) -> R + Send + Sync + Copy> Function<A, R> for F {}
 #[derive(Clone, Copy)]
 pub struct PoolRef<'a>(&'a Arc<Core>);
 
-/// A function without `timeout` and `chunks`.
+/// A function without `timeout`, `deadline` and `chunks`.
 pub struct Plain(());
 
 impl<A, R, F: Function<A, R>> CallKind<A, R, F> for Plain {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R {
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, _: Queueing, args: A, function: F) -> R {
         call_in(pool.0, call, args, function)
     }
 }
@@ -81,13 +90,13 @@ impl<A: 'static, R: 'static, F: Function<A, R> + 'static> TaskKind<A, R, F> for 
     }
 }
 
-/// A function with `timeout`.
+/// A function with `timeout` or `deadline`.
 pub struct Timed<R>(fn(TaskError) -> R);
 
 impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for Timed<R> {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, args: A, function: F) -> R {
-        call_timed_in(pool.0, call, self.0, args, function)
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+        call_timed_in(pool.0, call, queueing, self.0, args, function)
     }
 }
 
@@ -102,7 +111,7 @@ pub struct Chunked<D>(D);
 
 impl<A, R, F, D: Fn(PoolRef<'_>, A) -> R> CallKind<A, R, F> for Chunked<D> {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, _: CheckedCall<A, R>, args: A, _: F) -> R {
+    fn call(&self, pool: PoolRef<'_>, _: CheckedCall<A, R>, _: Queueing, args: A, _: F) -> R {
         (self.0)(pool, args)
     }
 }
@@ -114,19 +123,63 @@ impl<A: 'static, R: 'static, F, D: Fn(PoolRef<'_>, A) -> R + Send + 'static> Tas
     }
 }
 
-/// `name::on` of a function without `timeout` and `chunks`.
-pub fn on<A, R, F: Function<A, R>>(call: CheckedCall<A, R>, pool: &Pool, function: F) -> On<'_, A, R, F> {
-    On { pool, call, function, kind: Plain(()) }
+/// A function that is to be queued with a deadline or a priority.
+pub struct Queued<K>(K);
+
+impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for Queued<Timed<R>> {
+    #[track_caller]
+    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+        self.0.call(pool, call, queueing, args, function)
+    }
 }
 
-/// `name::on` of a function with `timeout`.
+impl<A, R, F, K: TaskKind<A, R, F>> TaskKind<A, R, F> for Queued<K> {
+    fn task(self, pool: PoolRef<'_>, function: F) -> impl Fn(A) -> R + Send + 'static + use<A, R, F, K> {
+        self.0.task(pool, function)
+    }
+}
+
+/// A way to be queued, to which a deadline and a priority can be added.
+pub trait Queueable {
+    /// The way with them.
+    type Queued;
+    #[doc(hidden)]
+    fn queued(self) -> Self::Queued;
+}
+
+macro_rules! queueable {
+    ($([$($param:ident)?] $kind:ty => $queued:ty, $this:ident => $value:expr;)*) => {$(
+        impl$(<$param>)? Queueable for $kind {
+            type Queued = $queued;
+
+            fn queued(self) -> $queued {
+                let $this = self;
+                $value
+            }
+        }
+    )*};
+}
+
+queueable! {
+    [] Plain => Queued<Self>, this => Queued(this);
+    [R] Timed<R> => Queued<Self>, this => Queued(this);
+    [D] Chunked<D> => Queued<Self>, this => Queued(this);
+    [K] Queued<K> => Self, this => this;
+}
+
+/// `name::on` of a function without `timeout` and `chunks`.
+pub fn on<A, R, F: Function<A, R>>(call: CheckedCall<A, R>, pool: &Pool, function: F) -> On<'_, A, R, F> {
+    On { pool, call, function, kind: Plain(()), queueing: Queueing::default() }
+}
+
+/// `name::on` of a function with `timeout` or `deadline`.
 pub fn on_timed<A, R, F: Function<A, R>>(
     call: CheckedCall<A, R>,
     pool: &Pool,
     function: F,
     on_timeout: fn(TaskError) -> R,
 ) -> On<'_, A, R, F, Timed<R>> {
-    On { pool, call, function, kind: Timed(on_timeout) }
+    On { pool, call, function, kind: Timed(on_timeout), queueing: Queueing::default() }
 }
 
 /// `name::on` of a function with chunks; `chunked` is its direct call on a pool.
@@ -136,7 +189,7 @@ pub fn on_chunked<A, R, F: Function<A, R>, D: Fn(PoolRef<'_>, A) -> R>(
     function: F,
     chunked: D,
 ) -> On<'_, A, R, F, Chunked<D>> {
-    On { pool, call, function, kind: Chunked(chunked) }
+    On { pool, call, function, kind: Chunked(chunked), queueing: Queueing::default() }
 }
 
 /// The direct call of a function with chunks, on this pool.
@@ -167,7 +220,7 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
     where
         K: CallKind<A, R, F>,
     {
-        self.kind.call(PoolRef(self.core()), self.call, args, self.function)
+        self.kind.call(PoolRef(self.core()), self.call, self.queueing, args, self.function)
     }
 
     #[track_caller]
@@ -178,7 +231,80 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
         K: TaskKind<A, R, F>,
     {
         let core = self.core();
-        submit_in(core, self.call, args, self.kind.task(PoolRef(core), self.function))
+        submit_in(core, self.call, self.queueing, args, self.kind.task(PoolRef(core), self.function))
+    }
+
+    #[track_caller]
+    fn try_task(self, args: A) -> Result<Task<R>, TrySubmitError<A>>
+    where
+        A: 'static,
+        R: 'static,
+        K: TaskKind<A, R, F>,
+    {
+        let core = self.core();
+        try_submit_in(core, self.call, self.queueing, args, self.kind.task(PoolRef(core), self.function))
+    }
+
+    #[track_caller]
+    fn task_async(self, args: A) -> impl Future<Output = Task<R>> + use<A, R, F, K>
+    where
+        A: 'static,
+        R: 'static,
+        K: TaskKind<A, R, F>,
+    {
+        let core = self.core();
+        submit_async_in(Arc::clone(core), self.call, self.queueing, args, self.kind.task(PoolRef(core), self.function))
+    }
+
+    /// With the option `deadline` of the function, in nanoseconds.
+    #[doc(hidden)]
+    pub fn within(self, nanoseconds: u64) -> Self {
+        Self { queueing: Queueing::within(nanoseconds), ..self }
+    }
+
+    /// Sets the time by which the call must have started: a [`Duration`](std::time::Duration) from now on, which counts
+    /// the time in the queue, or an [`Instant`](std::time::Instant). See [`Deadline`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::{Pool, TaskError, parallel};
+    ///
+    /// #[parallel(kind = "cpu")]
+    /// fn render(page: u32) -> String {
+    ///     format!("page {page}")
+    /// }
+    ///
+    /// let pool = Pool::cpu_default();
+    /// let page = render::on(pool).deadline(Duration::from_secs(60)).submit(1);
+    /// assert_eq!(page.join().unwrap(), "page 1");
+    /// let late = render::on(pool).deadline(Duration::ZERO).submit(2);
+    /// assert!(matches!(late.join(), Err(TaskError::TimedOut { .. })));
+    /// ```
+    pub fn deadline(self, deadline: impl Into<Deadline>) -> On<'p, A, R, F, K::Queued>
+    where
+        K: Queueable,
+    {
+        let queueing = Queueing { deadline: Some(deadline.into()), ..self.queueing };
+        self.queued(queueing)
+    }
+
+    /// Sets the [`Priority`] among the tasks that wait in the pool's queue.
+    pub fn priority(self, priority: Priority) -> On<'p, A, R, F, K::Queued>
+    where
+        K: Queueable,
+    {
+        let queueing = Queueing { priority, ..self.queueing };
+        self.queued(queueing)
+    }
+
+    fn queued(self, queueing: Queueing) -> On<'p, A, R, F, K::Queued>
+    where
+        K: Queueable,
+    {
+        let Self { pool, call, function, kind, .. } = self;
+        On { pool, call, function, kind: kind.queued(), queueing }
     }
 
     /// The map of the function, whose arguments `wrap` makes of an item.
@@ -231,6 +357,43 @@ macro_rules! methods {
                 K: TaskKind<($($ty,)*), R, F>,
             {
                 self.task(($($name,)*))
+            }
+
+            /// As `submit`, unless the pool's queue is full ([`Pool::queue_limit`]): it never waits.
+            ///
+            /// # Errors
+            ///
+            /// [`TrySubmitError`] with the arguments as a tuple, if the queue is full.
+            ///
+            /// # Panics
+            ///
+            /// If the pool has processes for threads.
+            #[track_caller]
+            #[allow(clippy::too_many_arguments, reason = "those of the function")]
+            pub fn try_submit(self, $($name: $ty),*) -> Result<Task<R>, TrySubmitError<($($ty,)*)>>
+            where
+                $($ty: 'static,)*
+                R: 'static,
+                K: TaskKind<($($ty,)*), R, F>,
+            {
+                self.try_task(($($name,)*))
+            }
+
+            /// As `submit`, and awaits a place if the pool's queue is full ([`Pool::queue_limit`]), without blocking a
+            /// thread. The output is the task.
+            ///
+            /// # Panics
+            ///
+            /// If the pool has processes for threads.
+            #[track_caller]
+            #[allow(clippy::too_many_arguments, reason = "those of the function")]
+            pub fn submit_async(self, $($name: $ty),*) -> impl Future<Output = Task<R>> + use<$($ty,)* R, F, K>
+            where
+                $($ty: 'static,)*
+                R: 'static,
+                K: TaskKind<($($ty,)*), R, F>,
+            {
+                self.task_async(($($name,)*))
             }
         }
 

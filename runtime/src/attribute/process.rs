@@ -4,6 +4,7 @@
 //! process, and with `FANFOLD_SERIAL=1`, functions run in this process: worker processes have none of their own.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,14 +16,15 @@ use crate::error::TaskError;
 use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
 use crate::pool::Pool;
 use crate::pool::config;
+use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{Core, Job};
 use crate::process::{Code, is_worker_process};
-use crate::task::Task;
 use crate::task::cancel::CurrentTask;
 use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::{Slot, TaskOptions};
+use crate::task::{Task, TrySubmitError};
 
 /// Whether process functions run in this process: it is a worker process, or all calls are serial.
 fn runs_in_this_process() -> bool {
@@ -87,18 +89,79 @@ where
     R: 'static,
 {
     let core = core(site);
+    queue(core, site, remote, core.wait_for_place(None), args)
+}
+
+/// `name::try_submit`.
+///
+/// # Errors
+///
+/// The arguments, if the pool's queue is full.
+#[track_caller]
+pub fn try_submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    args: A,
+) -> Result<Task<R>, TrySubmitError<A>>
+where
+    A: 'static,
+    R: 'static,
+{
+    let core = core(site);
+    match core.try_place() {
+        Ok(place) => Ok(queue(core, site, remote, place, args)),
+        Err(_) => Err(TrySubmitError::new(core, args)),
+    }
+}
+
+/// `name::submit_async`.
+#[track_caller]
+pub fn submit_process_when_possible<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    args: A,
+) -> impl Future<Output = Task<R>>
+where
+    A: 'static,
+    R: 'static,
+{
+    let core = core(site);
+    // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
+    let carried = unsafe { AssertSend::new((remote, args)) };
+    async move {
+        let place = core.place(None).await;
+        let (remote, args) = carried.into_inner();
+        queue(core, site, remote, place, args)
+    }
+}
+
+/// Queues the call at its place in the queue, if that is limited.
+fn queue<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    place: Option<QueuePlace>,
+    args: A,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
     let remote = remote.with_timeout(site.options.timeout);
     if runs_in_this_process() {
         // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
         let proof = unsafe { CallProof::new_unchecked() };
-        let work = move || remote.run_local(args);
+        let work = move || {
+            drop(place);
+            remote.run_local(args)
+        };
         return Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof));
     }
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
     let proof = unsafe { CallProof::new_unchecked() };
     // Only the pool's own threads run it. They have no time limit of their own: `Remote` has, and kills the worker.
     let options = TaskOptions { own_worker: true, ..TaskOptions::default() };
-    let slot = Slot::new(Arc::clone(core), site.function, options, RemoteWork { remote, args }, proof);
+    let slot = Slot::new(Arc::clone(core), site.function, options, RemoteWork { remote, args, place }, proof);
     core.push(Arc::clone(&slot) as Arc<dyn Job>);
     Task::from_handle(slot)
 }

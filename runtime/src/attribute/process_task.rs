@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::remote::Remote;
 use crate::error::{TaskError, panics};
+use crate::pool::queue_limit::QueuePlace;
 use crate::pool::{Job, JobEnd, PreparedJob};
 use crate::process::{Code, CodecError, Decoder, PipelinedTask, catch_codec_panic};
 use crate::sys::unwind;
@@ -15,13 +16,16 @@ use crate::task::slot::{Slot, TaskWork};
 pub(super) struct RemoteWork<A, R, C, D> {
     pub(super) remote: Remote<A, R, C, D>,
     pub(super) args: A,
+    /// Given back when a worker takes the task.
+    pub(super) place: Option<QueuePlace>,
 }
 
 type RemoteSlot<A, R, C, D> = Slot<RemoteWork<A, R, C, D>, R>;
 
 impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
     fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
-        let Some(RemoteWork { remote, args }) = slot.claim_work() else { return false };
+        let Some(RemoteWork { remote, args, place }) = slot.claim_work() else { return false };
+        drop(place);
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // The user's serialization of the arguments may panic as well.
@@ -49,10 +53,11 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
     }
 
     fn prepare_for_process(self: Arc<Self>) -> PreparedJob {
-        let Some(work) = self.claim_work() else {
+        let Some(mut work) = self.claim_work() else {
             self.note_dequeued();
             return PreparedJob::Ended;
         };
+        drop(work.place.take());
         let encoded = if work.remote.can_be_pipelined() {
             panics::catch(work.remote.function(), || work.remote.encode(&work.args))
         } else {

@@ -43,10 +43,12 @@ pub enum TaskError {
     },
     /// The task was cancelled before it had a result.
     Cancelled,
-    /// The task ran longer than its time limit.
+    /// The task ran longer than its time limit, or had not started by its deadline.
     TimedOut {
         /// The limit of the function, counted from the start of the run on its worker; or that of
-        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout), counted from the start of the wait. While the operating
+        /// [`AsCompleted::timeout`](crate::AsCompleted::timeout), counted from the start of the wait; or the time to the
+        /// [`Deadline`](crate::Deadline) by which the task must have started, counted from its submission: 0 for a
+        /// deadline that had passed. While the operating
         /// system refuses the pool a thread and none of its jobs end, a function's time counts from its submission.
         after: Duration,
     },
@@ -139,6 +141,9 @@ impl fmt::Display for TaskError {
                 write!(f, "`{function}` has no result: {message}")
             }
             Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut { after } if after.is_zero() => {
+                f.write_str("the deadline of the task had passed when it was submitted")
+            }
             Self::TimedOut { after } => write!(f, "the task was not done within {after:?}"),
             Self::PoolClosed => {
                 f.write_str("the pool was closed before the task started: submit before `shutdown`, or to another pool")

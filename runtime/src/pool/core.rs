@@ -9,6 +9,7 @@ use super::hooks::SharedHooks;
 use super::load::Load;
 use super::queue::Queue;
 use super::queue::state::State;
+use super::queue_limit::QueueLimit;
 use super::spawn_retry::RetryTimer;
 use super::stats::Counts;
 use super::{BuildError, Job, JobEnd, Kind, Permit, Spec};
@@ -19,6 +20,7 @@ use crate::process;
 use crate::sys::fork;
 #[cfg(feature = "polars")]
 use crate::sys::try_once::TryOnceLock;
+use crate::task::queueing::Priority;
 
 /// A running pool.
 pub(crate) struct Core {
@@ -36,6 +38,7 @@ pub(crate) struct Core {
     pub(super) has_hooks: bool,
     counts: Counts,
     pub(super) queue: Queue,
+    pub(super) queue_limit: Option<Arc<QueueLimit>>,
     /// Whether running jobs are asked to stop. [`close_and_join`](Self::close_and_join) sets it.
     pub(super) cancelled: AtomicBool,
     /// The frame pool beside this pool, once frames were run on it.
@@ -99,6 +102,7 @@ impl Core {
             has_hooks: !hooks.is_empty(),
             hooks,
             counts: Counts::default(),
+            queue_limit: spec.queue_limit.map(QueueLimit::new),
             queue: Queue::new(threads, if spec.kind == Kind::Cpu { threads } else { 0 }),
             cancelled: AtomicBool::new(false),
             #[cfg(feature = "polars")]
@@ -130,6 +134,17 @@ impl Core {
         match self.kind {
             Kind::Cpu => cpu::push_task(self, task),
             Kind::Io | Kind::Frame | Kind::Process => blocking::push(self, task, 1),
+        }
+    }
+
+    /// As [`push`](Self::push), for a task of high or low priority. It goes to the pool's queue also on a worker that has
+    /// a deque.
+    pub(crate) fn push_prioritized(self: &Arc<Self>, task: Arc<dyn Job>, priority: Priority) {
+        fork::check(self.forks);
+        panics::before_handing_over();
+        match self.queue.add_prioritized(task, priority) {
+            Ok(state) => self.wake_workers(state),
+            Err(task) => task.abandon(false),
         }
     }
 
@@ -304,6 +319,10 @@ impl Core {
     #[cfg(feature = "polars")]
     pub(crate) fn is_default_frames(&self) -> bool {
         self.default && self.is_frames()
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(crate) fn kind(&self) -> Kind {

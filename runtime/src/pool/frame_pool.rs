@@ -26,6 +26,8 @@ impl Core {
             hooks: self.hooks.to_hooks(),
             limits: Limits { memory: None, tasks: None },
             stack: if self.kind == Kind::Process { None } else { self.stack },
+            // Its tasks are chunks, whose callers wait for them.
+            queue_limit: None,
         };
         let started = self.frame_pool.get_or_try_init(|| Core::start(&spec));
         let frame_pool =

@@ -60,6 +60,7 @@ impl Pool {
                 hooks: Hooks::none(),
                 limits: Limits { memory: None, tasks: None },
                 stack: None,
+                queue_limit: None,
             },
             core: TryOnceLock::new(),
         }
@@ -135,6 +136,48 @@ impl Pool {
     #[must_use]
     pub const fn stack_size(mut self, bytes: usize) -> Self {
         self.spec.stack = Some(bytes);
+        self
+    }
+
+    /// Limits the tasks that wait in the pool's queue: those that were submitted and have not started. Without it there
+    /// is no limit.
+    ///
+    /// While the queue is full, `submit` of closures and of functions blocks the calling thread until a task has started
+    /// or was cancelled; the submission that has waited longest is the next. In async code use
+    /// [`submit_async`](Self::submit_async), which waits without blocking a thread, and `try_submit` to refuse work
+    /// instead: it gives the closure or the arguments back. Functions whose attribute names a pool have these two as
+    /// well, and `name::on(&pool)` has them for each function.
+    ///
+    /// On a worker, of this pool or of another, `submit` never waits, so that tasks which submit tasks cannot deadlock:
+    /// their tasks may be more than the limit. Direct calls and maps do not count, as their callers wait for them.
+    ///
+    /// [`build`](Self::build) refuses a limit of 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::{Pool, parallel};
+    ///
+    /// static RESIZER: Pool = Pool::cpu("resizer").queue_limit(100);
+    ///
+    /// #[parallel(kind = "cpu", pool = RESIZER)]
+    /// fn resize(image: Vec<u8>) -> usize {
+    ///     image.len() / 2
+    /// }
+    ///
+    /// match resize::try_submit(vec![0; 10]) {
+    ///     Ok(task) => assert_eq!(task.join().unwrap(), 5),
+    ///     Err(full) => {
+    ///         let (image,) = full.into_inner(); // tell the client to come back later
+    ///         drop(image);
+    ///     }
+    /// }
+    /// ```
+    #[doc(alias = "backpressure")]
+    #[doc(alias = "bounded")]
+    #[must_use]
+    pub const fn queue_limit(mut self, tasks: usize) -> Self {
+        self.spec.queue_limit = Some(tasks);
         self
     }
 

@@ -9,6 +9,7 @@
 //! | `kind_check.rs` | panics where a function is given a pool of the wrong kind |
 //! | `job.rs`, `process_job.rs` | the trait [`Job`]; jobs that are pipelined to a worker process |
 //! | `queue/` | the queue, its lock, permits, sleeping threads, removal of dead jobs |
+//! | `queue_limit.rs` | how many tasks may wait, and what waits to submit one more |
 //! | `blocking.rs` | worker threads of io, frame and process pools, which may block |
 //! | `cpu/` | worker threads of cpu pools, which are rayon's |
 //! | `idle.rs` | how long a worker, or a thread that joins a task, spins before it parks |
@@ -55,6 +56,7 @@ mod process_job;
 #[cfg(feature = "process")]
 mod process_pool;
 mod queue;
+pub(crate) mod queue_limit;
 mod registry;
 pub(crate) mod runtime_wait;
 pub(crate) mod runtime_warning;

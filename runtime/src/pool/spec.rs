@@ -62,6 +62,8 @@ pub(crate) struct Spec {
     pub(crate) limits: Limits,
     /// Bytes of stack of each thread; those of the standard library's threads if `None`.
     pub(crate) stack: Option<usize>,
+    /// The most tasks that wait in the queue; no limit if `None`.
+    pub(crate) queue_limit: Option<usize>,
 }
 
 impl Spec {
@@ -78,6 +80,9 @@ impl Spec {
             && (self.kind == Kind::Process || !STACK_SIZES.contains(&bytes))
         {
             return Err(BuildError::BadStackSize);
+        }
+        if self.queue_limit == Some(0) {
+            return Err(BuildError::NoQueue);
         }
         #[cfg(feature = "process")]
         if self.kind == Kind::Process
@@ -130,6 +135,8 @@ pub enum BuildError {
     /// A stack of less than 64 KiB or more than half of the address space, or a pool of processes, whose threads run no
     /// task.
     BadStackSize,
+    /// `queue_limit(0)`: no task could ever be submitted.
+    NoQueue,
 }
 
 impl fmt::Display for BuildError {
@@ -154,6 +161,10 @@ impl fmt::Display for BuildError {
                 "`stack_size` is for pools of threads, and at least 64 KiB: raise it, or leave it out; the stack of a \
                  worker process is set by `ulimit -s`",
             ),
+            Self::NoQueue => f.write_str(
+                "with a `queue_limit` of 0 no task could ever be submitted, as each waits in the queue until a worker \
+                 takes it: give it at least 1",
+            ),
             Self::BadLimit => f.write_str(
                 "`memory_limit` and `max_tasks_per_worker` are for pools of processes, and at least 1: make the pool \
                  with `Pool::process`, or remove them",
@@ -170,7 +181,8 @@ impl std::error::Error for BuildError {
             | Self::NoProcesses(_)
             | Self::BadName
             | Self::BadLimit
-            | Self::BadStackSize => None,
+            | Self::BadStackSize
+            | Self::NoQueue => None,
             Self::Spawn(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }

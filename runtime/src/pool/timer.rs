@@ -141,10 +141,19 @@ pub(super) fn start() -> io::Result<()> {
 /// If there is no timer thread and the operating system refuses one: without it nothing would ever time out. If the one
 /// timer thread is in a callback, the entry waits for the end of that callback.
 pub(crate) fn after(limit: Duration, target: Weak<dyn Expire>) {
+    // A longer limit than the clock can count is never over.
+    if let Some(at) = Instant::now().checked_add(limit) {
+        after_until(limit, at, target);
+    }
+}
+
+/// As [`after`], where the limit is over at this time.
+///
+/// # Panics
+///
+/// As [`after`].
+pub(crate) fn after_until(limit: Duration, at: Instant, target: Weak<dyn Expire>) {
     let forks = fork::generation();
-    let Some(at) = Instant::now().checked_add(limit) else {
-        return; // Longer than the clock can count.
-    };
     let mut queue = lock();
     let of_parent = queue.forget_parent(forks);
     let mut queue = with_room(queue, lock);

@@ -6,10 +6,13 @@ use std::sync::Weak;
 
 use super::Task;
 use super::slot::TaskId;
+use crate::pool::timer::Expire;
 use crate::sys::unwind;
 
 /// What an [`AbortHandle`] needs of a task, whatever its work and its result are.
-pub(crate) trait Abort: Send + Sync {
+///
+/// The timer ends it when the [`Deadline`](crate::Deadline) is over by which it must have started.
+pub(crate) trait Abort: Expire {
     fn cancel(&self) -> bool;
     fn is_done(&self) -> bool;
 }
@@ -35,6 +38,11 @@ impl AbortHandle {
             #[cfg(feature = "tokio")]
             future: None,
         }
+    }
+
+    /// The task's slot.
+    pub(crate) fn into_task(self) -> Weak<dyn Abort> {
+        self.task
     }
 
     #[cfg(feature = "tokio")]

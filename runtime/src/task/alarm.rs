@@ -8,11 +8,11 @@ use crate::pool::timer::{self, Expire};
 use crate::sys::mutex;
 
 /// A timer entry that wakes the waker that was set last. The timer forgets it when it is dropped.
-pub(super) struct Alarm(Mutex<Option<Waker>>);
+pub(crate) struct Alarm(Mutex<Option<Waker>>);
 
 impl Alarm {
     /// An alarm at this time.
-    pub(super) fn at(deadline: Instant) -> Arc<Self> {
+    pub(crate) fn at(deadline: Instant) -> Arc<Self> {
         let alarm = Arc::new(Self(Mutex::default()));
         let weak = Arc::downgrade(&alarm);
         timer::after(deadline.saturating_duration_since(Instant::now()), weak);
@@ -20,7 +20,7 @@ impl Alarm {
     }
 
     /// Replaces the waker.
-    pub(super) fn set(&self, waker: Waker) {
+    pub(crate) fn set(&self, waker: Waker) {
         let before = self.lock().replace(waker);
         // Dropping a waker runs user code, so the lock is released first.
         drop(before);

@@ -3,7 +3,7 @@
 //! The state behind the handle is in `slot`; `README.md` in this folder describes its states and who moves them.
 
 pub(crate) mod abort_handle;
-mod alarm;
+pub(crate) mod alarm;
 mod as_completed;
 pub(crate) mod cancel;
 mod cancel_on_drop;
@@ -13,11 +13,13 @@ pub(crate) mod completions;
 mod flatten;
 mod join;
 mod join_timeout;
+pub(crate) mod queueing;
 pub(crate) mod scope;
 pub(crate) mod send_proof;
 mod set;
 pub(crate) mod slot;
 mod submit;
+pub(crate) mod submitter;
 pub(crate) mod sync;
 mod thread_wait;
 mod wait;
@@ -43,7 +45,9 @@ pub use completed_stream::Completed;
 pub use flatten::FlatTask;
 pub use join::{first, first_async, join_all, join_all_async};
 pub use join_timeout::JoinTimeout;
+pub use queueing::{Deadline, Priority};
 pub use set::TaskSet;
+pub use submitter::{Submitter, TrySubmitError};
 pub use wait::{Until, wait, wait_async};
 
 /// A function call that runs on a pool and will have a result.

@@ -1,11 +1,12 @@
 //! [`Pool::submit`]: runs a closure as a task.
 
-use std::any::type_name;
 use std::sync::Arc;
 
 use super::Task;
+use super::queueing::Queueing;
 use super::send_proof::CallProof;
 use super::slot::{Handle, Listener, Outcome, Slot, TaskOptions};
+use super::submitter;
 use crate::pool::{Core, Pool};
 
 impl Pool {
@@ -13,6 +14,8 @@ impl Pool {
     ///
     /// A task costs a queue entry and a handle, some hundred nanoseconds. A recursion that divides its work makes many
     /// small parts: there [`join`](crate::join) costs a tenth of that.
+    ///
+    /// While the queue of a pool with a [`queue_limit`](Self::queue_limit) is full, it waits.
     ///
     /// # Panics
     ///
@@ -30,9 +33,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let core = self.core().with_threads("closures");
-        let slot =
-            Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), work, CallProof::from_bounds());
-        Task::start(core, slot)
+        submitter::start(core, core.wait_for_place(None), Queueing::default(), work)
     }
 }
 

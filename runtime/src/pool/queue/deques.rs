@@ -29,8 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_utils::CachePadded;
 
-use super::Queue;
 use super::state::State;
+use super::{Queue, SHARED_LISTS};
 use crate::pool::job::Job;
 use crate::pool::stats::Counts;
 use crate::sys::mutex;
@@ -266,19 +266,20 @@ impl Queue {
 
     /// Closes the queue, and takes all jobs out. Returns the locked state.
     pub(crate) fn close_and_take_all(&self, taken: &mut Vec<VecDeque<Arc<dyn Job>>>) -> MutexGuard<'_, State> {
-        taken.reserve(1 + self.deques.0.len());
+        taken.reserve(SHARED_LISTS + self.deques.0.len());
         let mut state = self.lock();
         self.close(&mut state);
         self.deques.take_all(taken);
-        taken.push(self.take_shared(&mut state));
+        self.take_shared(&mut state, taken);
         state
     }
 
     /// Calls `collect` with the jobs of the queue and of each deque, under their locks, and with `found`, which has
     /// room for one more entry for each of the jobs.
     pub(crate) fn for_each_list<T>(&self, found: &mut Vec<T>, collect: impl Fn(&mut Vec<T>, &VecDeque<Arc<dyn Job>>)) {
-        let state = reserve::lock_with_buffer(|| self.lock(), |state| state.jobs.len(), found);
+        let state = reserve::lock_with_buffer(|| self.lock(), |state| state.shared_jobs(), found);
         collect(found, &state.jobs);
+        state.lanes.lists().into_iter().for_each(|lane| collect(found, lane));
         drop(state);
         for deque in self.deques.iter() {
             let own = reserve::lock_with_buffer(|| deque.lock(), |own| own.jobs.len(), found);

@@ -10,6 +10,7 @@
 //! be free. So that worker [overdraws](Queue::end_blocking).
 
 mod deques;
+mod lanes;
 pub(super) mod permit;
 pub(super) mod sleepers;
 pub(super) mod state;
@@ -51,6 +52,9 @@ pub(super) struct Queue {
     pub(super) locked: std::sync::atomic::AtomicU64,
 }
 
+/// The lists of jobs that are in no deque: one for each priority.
+const SHARED_LISTS: usize = 3;
+
 impl Queue {
     /// A queue with `limit` permits, and a deque for each of `owners` workers.
     pub(super) fn new(limit: usize, owners: usize) -> Self {
@@ -88,7 +92,7 @@ impl Queue {
             state.jobs.push_back(Arc::clone(&job));
         }
         state.jobs.push_back(job);
-        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.shared_jobs(), Ordering::Release);
         Ok(state)
     }
 
@@ -107,12 +111,16 @@ impl Queue {
             (Turn::Deques, None) => (self.deques.pop(0), Turn::Queue),
         };
         state.turn = next;
-        if job.is_none() && !state.jobs.is_empty() {
-            job = state.jobs.pop_front();
-            if let Some(own) = own {
-                self.deques.refill(own, &mut state.jobs);
+        if job.is_none() && state.shared_jobs() > 0 {
+            if state.lanes.is_empty() {
+                job = state.jobs.pop_front();
+                if let Some(own) = own {
+                    self.deques.refill(own, &mut state.jobs);
+                }
+            } else {
+                job = state.lanes.take_next(&mut state.jobs);
             }
-            self.queued.store(state.jobs.len(), Ordering::Release);
+            self.queued.store(state.shared_jobs(), Ordering::Release);
         }
         let job = job.or_else(|| self.deques.pop(own.unwrap_or(0)))?;
         state.running += 1;
@@ -128,12 +136,12 @@ impl Queue {
     /// Whether there is no job.
     pub(super) fn is_empty(&self, state: &State) -> bool {
         self.publish(state);
-        state.jobs.is_empty() && self.deques.is_empty()
+        state.shared_jobs() == 0 && self.deques.is_empty()
     }
 
     /// The number of jobs.
     pub(super) fn len(&self, state: &State) -> usize {
-        state.jobs.len() + self.deques.len()
+        state.shared_jobs() + self.deques.len()
     }
 
     /// Whether the pool is closed, and no job will come any more.
@@ -165,7 +173,7 @@ impl Queue {
 
     /// Publishes the number of jobs, after jobs were removed that no worker runs.
     fn after_removal(&self, state: &mut State) {
-        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.shared_jobs(), Ordering::Release);
         self.notify_drain(state);
     }
 
@@ -175,7 +183,7 @@ impl Queue {
         let mut state = self.lock();
         state.jobs.front()?.can_be_pipelined().then_some(())?;
         let job = state.jobs.pop_front();
-        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.shared_jobs(), Ordering::Release);
         job
     }
 
@@ -189,7 +197,7 @@ impl Queue {
     #[cfg(feature = "process")]
     pub(super) fn requeue_front(&self, state: &mut State, jobs: &mut Vec<Arc<dyn Job>>) {
         jobs.drain(..).rev().for_each(|job| state.jobs.push_front(job));
-        self.queued.store(state.jobs.len(), Ordering::Release);
+        self.queued.store(state.shared_jobs(), Ordering::Release);
     }
 
     /// Wakes a parked thread without a job: when it has been idle for a while again, it releases the memory of idle
@@ -211,7 +219,7 @@ impl Queue {
             return 0;
         }
         // The lengths of the deques are read only where they matter.
-        let shared = state.jobs.len();
+        let shared = state.shared_jobs();
         let jobs = if shared < permits { shared + self.deques.len() } else { shared };
         jobs.min(permits).saturating_sub(on_the_way)
     }
@@ -232,10 +240,11 @@ impl Queue {
         self.has_shared_jobs() || !self.deques.is_empty()
     }
 
-    /// Takes all jobs out that are in no deque.
-    fn take_shared(&self, state: &mut State) -> VecDeque<Arc<dyn Job>> {
+    /// Takes all jobs out that are in no deque, into `taken`, which has room for [`SHARED_LISTS`] lists.
+    fn take_shared(&self, state: &mut State, taken: &mut Vec<VecDeque<Arc<dyn Job>>>) {
         self.queued.store(0, Ordering::Release);
-        std::mem::take(&mut state.jobs)
+        let [high, low] = state.lanes.lists_mut();
+        taken.extend([high, &mut state.jobs, low].map(std::mem::take));
     }
 
     /// Wakes the threads that drain or join a closed pool, and the workers that wait for a job which will not come.

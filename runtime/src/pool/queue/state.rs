@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::lanes::Lanes;
 use super::sleepers::{PendingWakes, Sleepers};
 use crate::pool::job::Job;
 use crate::sys::clock::Moment;
@@ -31,8 +32,10 @@ pub(crate) enum ResidentState {
 /// A thread that is on its way to the queue is counted in one of `woken`, `starting` and `injected`. It leaves that
 /// count when it takes the lock.
 pub(crate) struct State {
-    /// The jobs that are in no deque.
+    /// The jobs that are in no deque, without tasks of high and of low priority.
     pub(crate) jobs: VecDeque<Arc<dyn Job>>,
+    /// The tasks of high and of low priority.
+    pub(crate) lanes: Lanes,
     /// Where the next job is looked for first.
     pub(crate) turn: Turn,
     /// Upper bound of the queued copies of closed leases, which are dead.
@@ -96,6 +99,7 @@ impl State {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
+            lanes: Lanes::default(),
             turn: Turn::Queue,
             closed_copies: 0,
             limit,
@@ -126,6 +130,12 @@ impl State {
             handles: Vec::new(),
             rayon: None,
         }
+    }
+
+    /// The number of jobs that are in no deque.
+    #[inline]
+    pub(crate) fn shared_jobs(&self) -> usize {
+        self.jobs.len() + self.lanes.len()
     }
 
     /// Takes a permit without a job; `false` if none is free.

@@ -43,9 +43,10 @@ impl Queue {
                 reserve::replace_buffer(|| deque.lock(), |own| &mut own.jobs, capacity, 2 * len);
             }
         }
-        let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.jobs.len(), &mut dead);
+        let mut state = reserve::lock_with_buffer(|| self.lock(), |state| state.shared_jobs(), &mut dead);
         state.closed_copies = 0;
         move_dead(&mut state.jobs, &mut dead);
+        state.lanes.lists_mut().into_iter().for_each(|lane| move_dead(lane, &mut dead));
         let tasks = dead.iter().filter(|job| job.is_task()).count();
         self.dead_tasks.fetch_sub(isize::try_from(tasks).unwrap_or(isize::MAX), Ordering::Relaxed);
         self.after_removal(&mut state);

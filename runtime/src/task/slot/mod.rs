@@ -106,6 +106,11 @@ impl<F, T> Slot<F, T> {
         wakers.for_each(|listener| listener.notify(failed));
     }
 
+    /// Ends a task that is not queued, because its deadline is over.
+    pub(crate) fn end_late(&self, after: Duration) {
+        self.end_unstarted_with(|| TaskError::TimedOut { after });
+    }
+
     /// Makes this the current task and span of this thread, until the guards are dropped.
     pub(crate) fn enter(&self) -> (EnteredSpan<'_>, CurrentTask) {
         (self.caller_span.enter(), CurrentTask::enter(self.cell.state_word()))
@@ -270,6 +275,15 @@ where
 
     fn abandon(&self, cancelled: bool) {
         self.end_unstarted_with(|| if cancelled { TaskError::Cancelled } else { TaskError::PoolClosed });
+    }
+}
+
+/// The end of a task that must have started by now: it is not queued any more, or is asked to stop.
+impl<F: TaskWork<T>, T> Expire for Slot<F, T> {
+    fn expire(&self, after: Duration) {
+        if !self.end_in_pool_queue(|| TaskError::TimedOut { after }) {
+            self.cell.request_stop();
+        }
     }
 }
 
