@@ -117,7 +117,7 @@ pub use frame::{
     ChunkFn, GroupedScan, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet,
 };
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
-pub use map::{Collect, Items, Map, MapFold, MapIter, PoolItems, TimedMap};
+pub use map::{Collect, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.
 ///
 /// It has the features that Fanfold needs. To enable more of them, name the same version in `Cargo.toml` too.

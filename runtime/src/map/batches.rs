@@ -2,9 +2,12 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::mem::take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::function::BatchFn;
@@ -103,6 +106,31 @@ impl<R> BatchesInFlight<R> {
                     completions.wait_next(1, None, || tasks.iter().flatten().any(Task::claim_if_threads_refused))?;
                 free.push(key);
                 tasks[key].take()?.take_outcome()
+            }
+        }
+    }
+
+    /// The outcome of the next task, as [`next`](Self::next); or has the context's waker woken once there may be one.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Batch<R>, TaskError>>> {
+        match self {
+            Self::Ordered(tasks) => {
+                let Some(oldest) = tasks.front_mut() else { return Poll::Ready(None) };
+                let outcome = ready!(Pin::new(oldest).poll(context));
+                tasks.pop_front();
+                Poll::Ready(Some(outcome))
+            }
+            Self::Unordered { tasks, free, completions, .. } => {
+                if tasks.len() == free.len() {
+                    return Poll::Ready(None);
+                }
+                // Registered before the look: a task that ends in between wakes this waker.
+                completions.wake_on_next(context.waker());
+                let Some(key) = completions.try_next() else {
+                    completions.check_fork();
+                    return Poll::Pending;
+                };
+                free.push(key);
+                Poll::Ready(tasks[key].take().and_then(Task::take_outcome))
             }
         }
     }

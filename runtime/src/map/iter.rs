@@ -8,6 +8,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use super::batches::{Batch, BatchResults, BatchesInFlight, submit_batch};
 use super::progress::Bar;
@@ -44,6 +45,11 @@ impl<I: Iterator, R> MapIter<I, R> {
         self
     }
 
+    /// The number of items that were pulled and whose results were not yet taken.
+    pub(super) fn pending(&self) -> usize {
+        self.window.in_flight()
+    }
+
     /// Pulls items and submits tasks until the limit of items in flight is reached.
     fn fill(&mut self) {
         while !self.exhausted {
@@ -58,18 +64,20 @@ impl<I: Iterator, R> MapIter<I, R> {
     }
 }
 
-impl<I: Iterator, R> Iterator for MapIter<I, R> {
-    type Item = R;
-
+impl<I: Iterator, R> MapIter<I, R> {
+    /// The next result. `next_batch` waits for the next task, in its own way.
     #[track_caller]
-    fn next(&mut self) -> Option<R> {
+    pub(super) fn advance(
+        &mut self,
+        mut next_batch: impl FnMut(&mut BatchesInFlight<R>) -> NextBatch<R>,
+    ) -> Poll<Option<R>> {
         loop {
             if let Some(result) = self.results.0.next() {
                 self.window.took_one();
                 if let Some(bar) = &self.bar {
                     bar.advance(1);
                 }
-                return Some(result);
+                return Poll::Ready(Some(result));
             }
             if let Some(payload) = self.panic.take() {
                 match (panics::init_error(payload), self.on_timeout) {
@@ -82,11 +90,11 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
                 }
             }
             self.fill();
-            let Some(batch) = self.in_flight.next() else {
+            let Some(batch) = ready!(next_batch(&mut self.in_flight)) else {
                 if let Some(bar) = self.bar.take() {
                     bar.finish();
                 }
-                return None;
+                return Poll::Ready(None);
             };
             match batch {
                 Ok(batch) => {
@@ -112,6 +120,21 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
     }
 }
 
+/// The outcome of the next task of a map; `None` if no task is in flight.
+type NextBatch<R> = Poll<Option<Result<Batch<R>, TaskError>>>;
+
+impl<I: Iterator, R> Iterator for MapIter<I, R> {
+    type Item = R;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<R> {
+        match self.advance(|in_flight| Poll::Ready(in_flight.next())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => unreachable!("the wait for a task blocks"),
+        }
+    }
+}
+
 impl<I: Iterator, R> FusedIterator for MapIter<I, R> {}
 
 /// Tasks that have not started are cancelled; those that run are asked to stop and go on by themselves.
@@ -123,7 +146,7 @@ impl<I: Iterator, R> Drop for MapIter<I, R> {
 
 impl<I: Iterator, R> fmt::Debug for MapIter<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapIter").field("pending", &self.window.in_flight()).finish_non_exhaustive()
+        f.debug_struct("MapIter").field("pending", &self.pending()).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,7 @@ mod reduce;
 mod schedule;
 mod slices;
 mod source;
+mod stream;
 mod task_window;
 mod timeout;
 mod zipped;
@@ -52,6 +53,7 @@ pub use iter::MapIter;
 pub(crate) use process::ProcessBatches;
 pub use slices::{Chunks, ChunksMut, Windows, chunks, chunks_mut, windows};
 pub use source::{Items, PoolItems, Source};
+pub use stream::MapStream;
 pub use timeout::TimedMap;
 pub use zipped::enumerate;
 

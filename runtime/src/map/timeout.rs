@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::function::BatchFn;
 use super::progress::{ProgressFn, WithProgress};
 use super::source::Source;
-use super::{Collect, Detach, Map, MapFn, MapIter};
+use super::{Collect, Detach, Map, MapFn, MapIter, MapStream};
 use crate::error::TaskError;
 use crate::task::send_proof::CallProof;
 
@@ -126,6 +126,19 @@ where
 
     fn into_iter(self) -> Self::IntoIter {
         self.map.into_iter().with_timeout_result(self.on_timeout)
+    }
+}
+
+impl<S, F, A> TimedMap<S, F, A>
+where
+    S: Source<Item = A>,
+    F: Detach<A>,
+    A: 'static,
+    F::Out: 'static,
+{
+    /// Turns the map into an async stream of the results: [`Map::stream`](super::Map::stream).
+    pub fn stream(self) -> MapStream<S::Iter, F::Out> {
+        MapStream::new(self.into_iter())
     }
 }
 

@@ -1,0 +1,147 @@
+//! Maps as async streams: `Map::stream`.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use fanfold::{Pool, TaskError, parallel};
+
+#[parallel(kind = "cpu")]
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+#[parallel(kind = "io", timeout = "10ms")]
+fn slow(n: u32) -> Result<u32, TaskError> {
+    while n == 1 && !fanfold::cancelled() {
+        std::thread::yield_now();
+    }
+    Ok(n)
+}
+
+fn is_pending(future: impl Future) -> bool {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+}
+
+#[test]
+fn results_come_in_order_and_end_for_good() {
+    pollster::block_on(async {
+        let mut squares = square::map(0..1_000).stream();
+        for n in 0..1_000 {
+            assert_eq!(squares.next().await, Some(n * n));
+        }
+        for _ in 0..3 {
+            assert_eq!(squares.next().await, None);
+        }
+        let mut none = square::map(Vec::new()).stream();
+        assert_eq!((none.next().await, none.next().await), (None, None));
+    });
+}
+
+#[test]
+fn unordered_results_come_as_they_are_ready() {
+    let pool = Pool::io("meets").threads(2).build().unwrap();
+    let (release, released) = channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let wait = move |n: u32| {
+        if n == 0 {
+            released.lock().unwrap().recv().ok();
+        }
+        n
+    };
+    pollster::block_on(async {
+        let mut results = pool.map(0..3, wait).unordered().stream();
+        assert_eq!(results.next().await, Some(1));
+        assert_eq!(results.next().await, Some(2));
+        assert!(is_pending(results.next()));
+        drop(release);
+        assert_eq!(results.next().await, Some(0));
+        assert_eq!((results.next().await, results.next().await), (None, None));
+    });
+}
+
+#[test]
+fn a_poll_does_not_wait() {
+    let pool = Pool::io("held").threads(1).build().unwrap();
+    let barrier = Arc::new(Barrier::new(2));
+    let held = Arc::clone(&barrier);
+    let mut results = pool
+        .map(0..10_u32, move |n| {
+            if n == 0 {
+                held.wait();
+            }
+            n
+        })
+        .stream();
+    // The only worker waits for this thread.
+    assert!(is_pending(results.next()));
+    assert!(is_pending(results.next()));
+    barrier.wait();
+    // A future that was dropped has lost no result.
+    let all = pollster::block_on(async {
+        let mut all = Vec::new();
+        while let Some(n) = results.next().await {
+            all.push(n);
+        }
+        all
+    });
+    assert_eq!(all, Vec::from_iter(0..10));
+}
+
+#[test]
+fn a_dropped_stream_stops_the_rest() {
+    let pool = Pool::io("drops").threads(1).build().unwrap();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let (started, starts) = channel();
+    let counted = Arc::clone(&ran);
+    let mut results = pool
+        .map(0.., move |_: u32| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            started.send(()).ok();
+            while !fanfold::cancelled() {
+                std::thread::yield_now();
+            }
+        })
+        .buffer(10)
+        .stream();
+    assert!(is_pending(results.next()));
+    starts.recv().unwrap();
+    assert!(format!("{results:?}").contains("pending: 10"), "{results:?}");
+    drop(results);
+    drop(pool);
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_panic_resumes_in_its_place() {
+    let mut results = Pool::io_default().map(0..5, |n| if n == 2 { panic!("the third") } else { n }).stream();
+    let before = pollster::block_on(async { (results.next().await, results.next().await) });
+    let next = std::panic::AssertUnwindSafe(|| pollster::block_on(results.next()));
+    let panicked = std::panic::catch_unwind(next);
+    assert_eq!(before, (Some(0), Some(1)));
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"the third"));
+}
+
+#[test]
+fn a_time_out_is_a_result() {
+    let results = pollster::block_on(async {
+        let mut stream = slow::map(0..3).stream();
+        [stream.next().await, stream.next().await, stream.next().await, stream.next().await]
+    });
+    assert!(matches!(
+        results,
+        [Some(Ok(0)), Some(Err(TaskError::TimedOut { after })), Some(Ok(2)), None] if after == Duration::from_millis(10)
+    ));
+}
+
+#[test]
+fn a_stream_can_be_sent_and_combined() {
+    use futures_util::StreamExt;
+    let stream = square::map(0..100).stream().map(|n| n + 1);
+    let all: Vec<u64> = std::thread::spawn(move || pollster::block_on(stream.collect())).join().unwrap();
+    assert_eq!(all.last(), Some(&9_802));
+}
