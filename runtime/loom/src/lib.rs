@@ -14,6 +14,7 @@ mod task {
     /// The part of the library's `task::cancel` that the cell uses.
     pub(crate) mod cancel {
         pub(crate) const STOP_REQUESTED: u32 = 8;
+        pub(crate) const STOP_SEEN: u32 = 16;
     }
 
     /// Loom's types in place of the library's `task::sync`.

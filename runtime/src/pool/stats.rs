@@ -26,11 +26,12 @@ pub struct Stats {
     pub busy: usize,
     /// Tasks that wait for a worker, and requests of maps for helpers.
     pub queued: usize,
-    /// Tasks whose function has returned. Direct calls, and the items of a map that is collected, are not tasks.
+    /// Tasks whose function has returned, without those that are counted as cancelled. Direct calls, and the items of a map that is collected, are not tasks.
     pub done: u64,
     /// Tasks whose function has panicked, the destructors of its locals included, or timed out.
     pub failed: u64,
-    /// Tasks that were cancelled, or submitted after the pool was closed.
+    /// Tasks that were cancelled, or submitted after the pool was closed; also those that were asked to stop, saw it by
+    /// [`cancelled()`](crate::cancelled), and returned.
     pub cancelled: u64,
 }
 

@@ -7,6 +7,8 @@ use crate::pool;
 
 /// The flag in a slot's state word that asks the running task to stop.
 pub(crate) const STOP_REQUESTED: u32 = 8;
+/// The flag that the task has seen that it should stop. Its end counts as a cancellation.
+pub(crate) const STOP_SEEN: u32 = 16;
 
 thread_local! {
     /// The state word of the task that this thread runs; null outside tasks.
@@ -111,6 +113,11 @@ pub fn cancelled() -> bool {
     // SAFETY: it is null, or `CurrentTask::enter` set it from a reference to the state word of a slot that a frame
     // below this one runs. That frame holds an `Arc` of the slot and drops the `CurrentTask` before it returns. A
     // thread that helps such a frame has it from `CallerTask::enter`, by whose contract that frame is still there.
-    let state = unsafe { state.as_ref() };
-    state.is_some_and(|state| state.load(Ordering::Relaxed) & STOP_REQUESTED != 0) || pool::is_cancelled_here()
+    let Some(state) = (unsafe { state.as_ref() }) else { return pool::is_cancelled_here() };
+    let now = state.load(Ordering::Relaxed);
+    let should_stop = now & STOP_REQUESTED != 0 || pool::is_cancelled_here();
+    if should_stop && now & STOP_SEEN == 0 {
+        state.fetch_or(STOP_SEEN, Ordering::Relaxed);
+    }
+    should_stop
 }

@@ -16,7 +16,7 @@
 
 use crate::sys::reserve;
 use crate::sys::small_vec::SmallVec;
-use crate::task::cancel::STOP_REQUESTED;
+use crate::task::cancel::{STOP_REQUESTED, STOP_SEEN};
 use crate::task::sync::{AtomicU32, Mutex, MutexGuard, Ordering, UnsafeCell, lock};
 
 const QUEUED: u32 = 0;
@@ -82,6 +82,11 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Sets the flag that asks the running task to stop.
     pub(super) fn request_stop(&self) {
         self.state.fetch_or(STOP_REQUESTED, Ordering::Relaxed);
+    }
+
+    /// Whether the task has seen that flag.
+    pub(super) fn has_seen_stop(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STOP_SEEN != 0
     }
 
     /// Moves from one state to the next and keeps the flags; `false` if the state is not `from`.

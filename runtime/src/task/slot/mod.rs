@@ -95,6 +95,7 @@ impl<F, T> Slot<F, T> {
     unsafe fn publish(&self, outcome: Result<T, Box<TaskError>>) {
         let counts = self.core.counts();
         let count = match outcome.as_ref().map_err(Box::as_ref) {
+            Ok(_) if self.cell.has_seen_stop() => &counts.cancelled,
             Ok(_) => &counts.done,
             Err(TaskError::Cancelled | TaskError::PoolClosed) => &counts.cancelled,
             Err(_) => &counts.failed,
