@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! The `guide` of the documentation of all features starts with ten minutes, and has chapters for those who come from
+//! Python, rayon, Tokio and Polars.
+//!
 //! # A tour
 //!
 //! - [`macro@parallel`] is the attribute: `kind = "cpu"` computes, `kind = "io"` waits, `chunks = N` cuts the argument.
@@ -89,6 +92,8 @@ mod default_pool;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
+#[cfg(all(feature = "polars-lazy", feature = "process", feature = "tokio"))]
+pub mod guide;
 mod map;
 mod pool;
 #[cfg(feature = "process")]
