@@ -89,6 +89,18 @@ fn a_task_cuts_as_the_direct_call_does() {
 }
 
 #[test]
+fn lifetimes_of_the_signature_may_have_names() {
+    #[parallel(kind = "cpu", chunks = 2)]
+    fn starting_with<'a>(words: &'a [&'a str], start: &'a str, _: std::borrow::Cow<'a, str>) -> Vec<&'a str> {
+        words.iter().copied().filter(|word| word.starts_with(start)).collect()
+    }
+    let words = ["fold".to_owned(), "map".to_owned(), "fan".to_owned()];
+    let borrowed = words.each_ref().map(String::as_str);
+    assert_eq!(starting_with(&borrowed, "f", "".into()), ["fold", "fan"]);
+    assert_eq!(starting_with::submit(&["fold", "map", "fan"], "m", "".into()).join().unwrap(), ["map"]);
+}
+
+#[test]
 fn chunks_of_a_task_run_at_the_same_time() {
     let meeting = meet::submit(0..10, Arc::new(Barrier::new(2)));
     assert_eq!(meeting.join().unwrap(), Vec::from_iter(0..10));

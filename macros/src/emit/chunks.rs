@@ -19,28 +19,51 @@ use crate::plan::{Argument, Plan};
 //     |(xs, factor)| scale::serial(xs, factor),
 // )
 pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
-    call_here(plan, &cut_size(plan, cut), |argument| argument.value.clone())
+    call_here(plan, &cut_size(plan, cut), &Signature::of_call(plan))
 }
 
 /// The direct call inside of a task, which owns the arguments.
 pub(super) fn call_in_task(plan: &Plan, cut: &Cut) -> TokenStream {
-    call_here(plan, &unchecked_size(plan, cut), |argument| argument.ident.to_token_stream())
+    call_here(plan, &unchecked_size(plan, cut), &Signature::of_task(plan))
 }
 
-fn call_here(plan: &Plan, cut: &TokenStream, value: fn(&Argument) -> TokenStream) -> TokenStream {
+/// The arguments and the result of a call.
+struct Signature {
+    value: fn(&Argument) -> TokenStream,
+    /// The types of the arguments.
+    types: Vec<Type>,
+    result: Type,
+}
+
+impl Signature {
+    fn of_call(plan: &Plan) -> Self {
+        let types = plan.arguments.iter().map(|argument| argument.ty.clone()).collect();
+        Self { value: |argument| argument.value.clone(), types, result: plan.result.clone() }
+    }
+
+    /// That of a call inside of a task, where the function's lifetimes have no names. The task borrows its receiver.
+    fn of_task(plan: &Plan) -> Self {
+        let types = plan.arguments.iter().zip(&plan.owned.inputs);
+        let types =
+            types.map(|(argument, owned)| without_lifetime(if argument.is_receiver { &argument.ty } else { owned }));
+        let result = plan.owned.output.clone();
+        Self { value: |argument| argument.ident.to_token_stream(), types: types.collect(), result }
+    }
+}
+
+fn call_here(plan: &Plan, cut: &TokenStream, signature: &Signature) -> TokenStream {
     if plan.is_process() {
-        call_entry(plan, cut, &quote!(call_chunks_process), &process::site_and_remote(plan), None, value)
+        call_entry(plan, cut, &quote!(call_chunks_process), &process::site_and_remote(plan), None, signature)
     } else {
-        call_entry(plan, cut, &quote!(call_chunks), &checked_call(plan), Some(&run(plan)), value)
+        call_entry(plan, cut, &quote!(call_chunks), &checked_call(plan), Some(&run(plan)), signature)
     }
 }
 
 /// The same call on the pool of this name.
 pub(super) fn call_on(plan: &Plan, cut: &Cut, pool: &Ident) -> TokenStream {
     let (call, cut) = (checked_call(plan), unchecked_size(plan, cut));
-    call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)), |argument| {
-        argument.value.clone()
-    })
+    let signature = Signature::of_call(plan);
+    call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)), &signature)
 }
 
 /// `chunks = N` as a `Cut`. The direct call has the check of the number by the compiler, which would report a 0 twice.
@@ -60,18 +83,18 @@ fn call_entry(
     entry: &TokenStream,
     call: &TokenStream,
     run: Option<&TokenStream>,
-    value: fn(&Argument) -> TokenStream,
+    signature: &Signature,
 ) -> TokenStream {
     let private = &plan.private;
-    let cutter = cutter(plan);
-    let gatherer = gatherer(plan);
-    let (values, piece) = (chunked(plan, value), chunked(plan, |argument| argument.ident.to_token_stream()));
-    let args = plan.arguments.iter().map(|argument| {
-        let (ident, value) = (&argument.ident, value(argument));
+    let cutter = cutter(plan, signature);
+    let gatherer = gatherer(plan, &signature.result);
+    let (values, piece) = (chunked(plan, signature.value), chunked(plan, |argument| argument.ident.to_token_stream()));
+    let args = plan.arguments.iter().zip(&signature.types).map(|(argument, ty)| {
+        let (ident, value) = (&argument.ident, (signature.value)(argument));
         if argument.is_chunked {
             return quote!(#ident);
         }
-        let ty = ty_or_infer(&argument.ty);
+        let ty = ty_or_infer(ty);
         quote_spanned!(argument.ty.span()=> #private::broadcast::<#ty>(&#value))
     });
     quote! {
@@ -110,10 +133,11 @@ fn cut_size(plan: &Plan, cut: &Cut) -> TokenStream {
 }
 
 /// The cutter of the chunked arguments: of one, or nested pairs of several.
-fn cutter(plan: &Plan) -> TokenStream {
+fn cutter(plan: &Plan, signature: &Signature) -> TokenStream {
     let private = &plan.private;
-    let cutters = plan.arguments.iter().filter(|argument| argument.is_chunked).map(|argument| {
-        let ty = ty_or_infer(&without_lifetime(&argument.ty));
+    let cutters = plan.arguments.iter().zip(&signature.types).filter(|(argument, _)| argument.is_chunked);
+    let cutters = cutters.map(|(argument, ty)| {
+        let ty = ty_or_infer(&without_lifetime(ty));
         let storage = quote!(&#private::ChunkStorage::new());
         match (&plan.options.by, &plan.options.overlap) {
             (Some((_, keys)), _) => {
@@ -143,9 +167,9 @@ fn chunked(plan: &Plan, part: fn(&Argument) -> TokenStream) -> TokenStream {
     parts.reduce(|first, second| quote!((#first, #second))).unwrap_or_default()
 }
 
-fn gatherer(plan: &Plan) -> TokenStream {
+fn gatherer(plan: &Plan, result: &Type) -> TokenStream {
     let private = &plan.private;
-    let result = ty_or_infer(&plan.result);
+    let result = ty_or_infer(result);
     if let Some((_, rows)) = &plan.options.overlap {
         return quote_spanned!(plan.result.span()=> #private::gatherer_overlapping::<#result>(#rows));
     }
