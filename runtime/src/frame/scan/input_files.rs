@@ -25,7 +25,7 @@ impl InputFiles {
     /// Expands a path. `None` for what only Polars can read or report: cloud addresses, missing files, devices.
     pub(super) fn expand(path: &Path) -> PolarsResult<Option<Self>> {
         let Some(text) = path.to_str().filter(|text| !text.contains("://")) else { return Ok(None) };
-        let (paths, glob) = ([PlRefPath::new(text)], super::is_pattern(path));
+        let (paths, glob) = ([PlRefPath::new(text)], super::files::is_pattern(path));
         // Hides files that a sink is still writing; but a file that is named itself is read.
         let hidden = if path.is_file() { None } else { Some(PlSmallStr::from_static(TEMPORARY_PREFIX)) };
         let expanded = catch_polars_panic(|| {
