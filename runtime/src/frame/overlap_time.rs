@@ -1,4 +1,4 @@
-//! [`TimeOverlap`]: the rows before a chunk that are at most some time older than its first row.
+//! [`TimeOverlap`] and [`TimeSpan`]: the rows before a chunk that are at most some time older than its first row.
 
 use std::sync::Arc;
 
@@ -18,13 +18,16 @@ const UNITS: [(&str, i64); 8] = [
     ("w", 604_800_000_000_000),
 ];
 
+/// A duration of an overlap, in nanoseconds; or the text that is none.
+#[derive(Clone, Debug)]
+pub(super) struct TimeSpan(Result<i64, String>);
+
 /// An overlap by the times in a column.
 #[derive(Clone, Debug)]
 pub(super) struct TimeOverlap {
     /// The column, or the error that there is none.
     column: Result<Column, Arc<PolarsError>>,
-    /// The duration, or the text that is none.
-    span_ns: Result<i64, String>,
+    span: TimeSpan,
 }
 
 /// The times of all rows, ascending.
@@ -36,18 +39,25 @@ pub(super) struct TimeIndex {
 
 impl TimeOverlap {
     pub(super) fn new(column: PolarsResult<Column>, duration: &str) -> Self {
-        Self { column: column.map_err(Arc::new), span_ns: parse_duration(duration).ok_or_else(|| duration.to_owned()) }
+        Self { column: column.map_err(Arc::new), span: TimeSpan::new(duration) }
     }
 
     /// Checks the column and the duration.
     pub(super) fn index(&self) -> Result<TimeIndex, FrameError> {
-        self.checked_index().map_err(FrameError::Polars)
+        let column = self.column.as_ref().map_err(|error| FrameError::Polars(error.wrap_msg(str::to_owned)))?;
+        self.span.index(column).map_err(FrameError::Polars)
+    }
+}
+
+impl TimeSpan {
+    pub(super) fn new(duration: &str) -> Self {
+        Self(parse_duration(duration).ok_or_else(|| duration.to_owned()))
     }
 
-    fn checked_index(&self) -> PolarsResult<TimeIndex> {
-        let column = self.column.as_ref().map_err(|error| error.wrap_msg(str::to_owned))?;
+    /// The times in a column. Checks the column and the duration.
+    pub(super) fn index(&self, column: &Column) -> PolarsResult<TimeIndex> {
         let name = column.name();
-        let span_ns = *self.span_ns.as_ref().map_err(|text| {
+        let span_ns = *self.0.as_ref().map_err(|text| {
             polars_err!(
                 InvalidOperation: "`{text}` is no duration: write `90s`, `1h30m` or `2d`, in units ns, us, ms, s, m, h, d, w"
             )
@@ -70,21 +80,40 @@ impl TimeOverlap {
         );
         let times = column.as_materialized_series().to_physical_repr().cast(&DataType::Int64)?;
         let times = times.i64()?.rechunk().into_owned();
-        polars_ensure!(
-            times.cont_slice()?.is_sorted(),
-            InvalidOperation: "the rows are not in the order of `{name}`, as an overlap by time needs: sort them by it"
-        );
+        if !times.cont_slice()?.is_sorted() {
+            return Err(not_in_order(name));
+        }
         Ok(TimeIndex { times, span: span_ns / unit_ns + i64::from(span_ns % unit_ns > 0) })
     }
 }
 
+/// The error of rows that are not in the order of their times.
+pub(super) fn not_in_order(column: &str) -> PolarsError {
+    polars_err!(
+        InvalidOperation: "the rows are not in the order of `{column}`, as an overlap by time needs: sort them by it"
+    )
+}
+
 impl TimeIndex {
+    fn times(&self) -> &[i64] {
+        self.times.cont_slice().unwrap_or_default()
+    }
+
+    /// The first and the last time, if there are rows.
+    #[cfg(feature = "polars-lazy")]
+    pub(super) fn bounds(&self) -> Option<(i64, i64)> {
+        self.times().first().copied().zip(self.times().last().copied())
+    }
+
+    /// The first row that is at most the duration before `time`.
+    pub(super) fn first_seen_at(&self, time: i64) -> usize {
+        let earliest = time.saturating_sub(self.span);
+        self.times().partition_point(|time| *time < earliest)
+    }
+
     /// The first row that is at most the duration before `row`.
     pub(super) fn first_visible(&self, row: usize) -> usize {
-        let times = self.times.cont_slice().unwrap_or_default();
-        let Some(time) = times.get(row) else { return row };
-        let earliest = time.saturating_sub(self.span);
-        times[..row].partition_point(|time| *time < earliest)
+        self.times().get(row).map_or(row, |time| self.first_seen_at(*time))
     }
 }
 

@@ -6,6 +6,7 @@ use polars::prelude::*;
 
 use super::Scan;
 use super::group_scan::GroupedScan;
+use crate::frame::overlap_time::TimeSpan;
 use crate::pool::Pool;
 
 impl Scan {
@@ -81,6 +82,39 @@ impl Scan {
     #[doc(alias = "map_overlap")]
     pub fn overlap_after(mut self, rows: usize) -> Self {
         self.overlap.after = rows;
+        self
+    }
+
+    /// As [`overlap`](Self::overlap), with the rows before the chunk that are at most `duration` older than its first
+    /// row, by the times in `column`, as [`FrameChunks::overlap_by`](crate::FrameChunks::overlap_by) does. The worker
+    /// that takes a chunk decodes it, before another one takes the next.
+    ///
+    /// # Errors
+    ///
+    /// The method that runs the scan returns an error if there is no such column in what is [selected](Self::select),
+    /// if it has another type than a time, nulls, or an earlier time behind a later one, and if `duration` is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::prelude::*;
+    /// use polars::prelude::*;
+    ///
+    /// # fn main() -> PolarsResult<()> {
+    /// let minutes = df!("time" => (0..600_i64).map(|n| n * 60_000).collect::<Vec<_>>())?.lazy();
+    /// let lazy = minutes.select([col("time").cast(DataType::Datetime(TimeUnit::Milliseconds, None))]);
+    /// let heights = |chunk: usize, rows: std::ops::Range<usize>, frame: DataFrame| {
+    ///     assert_eq!(frame.height(), rows.len() + if chunk == 0 { 0 } else { 60 });
+    ///     Ok(frame)
+    /// };
+    /// assert_eq!(lazy.par_rows(150).overlap_by("time", "1h").map_indexed(heights).collect()?.height(), 600);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "rolling")]
+    #[doc(alias = "map_overlap")]
+    pub fn overlap_by(mut self, column: &str, duration: &str) -> Self {
+        self.overlap.time = Some((column.into(), TimeSpan::new(duration)));
         self
     }
 

@@ -119,7 +119,7 @@ where
     let batch_rows = std::num::NonZero::new(chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS)).ok_or_else(|| {
         read_error(polars_err!(InvalidOperation: "nothing can be read in chunks of 0 rows: ask for at least 1"))
     })?;
-    check_cut(overlap, groups.as_deref(), C::TAKES_ROWS)?;
+    check_cut(&overlap, groups.as_deref(), C::TAKES_ROWS)?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
     let workers = MapWorkers::of(&core, false);
     if path.as_deref().is_some_and(is_unmatched_pattern) {
@@ -197,7 +197,7 @@ where
 }
 
 /// Fails for an overlap or groups that the scan cannot have.
-fn check_cut(overlap: Overlap, groups: Option<&[PlSmallStr]>, takes_rows: bool) -> Result<(), ScanError> {
+fn check_cut(overlap: &Overlap, groups: Option<&[PlSmallStr]>, takes_rows: bool) -> Result<(), ScanError> {
     let invalid = match groups {
         Some(keys) => check_keys(keys).err().or(overlap.is_some().then_some("groups have no overlap: leave it away")),
         None if overlap.is_some() && !takes_rows => Some(
