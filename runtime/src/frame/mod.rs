@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod rows;
 #[cfg(feature = "polars-lazy")]
 mod scan;
+mod submit;
 mod typed;
 
 use polars::prelude::*;

@@ -36,6 +36,7 @@ mod row_block;
 mod row_group;
 mod scan_chunk;
 mod sink;
+mod submit;
 mod worker_once_lock;
 
 use std::fmt;
