@@ -505,3 +505,18 @@ fn blocking_async_functions_leave_their_runtime_a_thread() {
     let scopes = join_all((0..many).map(waits_in_a_scope::submit)).expect("no panic");
     assert!(scopes.into_iter().eq((0..many).map(|n| n * 2)));
 }
+
+#[parallel(kind = "io")]
+async fn half(n: u32) -> Result<u32, String> {
+    tokio::task::yield_now().await;
+    if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+}
+
+#[tokio::test]
+async fn a_map_is_awaited_in_the_only_thread_of_a_runtime() {
+    let halves: Vec<Result<u32, String>> = half::map(0..3).unordered().collect_async().await;
+    assert_eq!(halves, [Ok(0), Err("1 is odd".to_owned()), Ok(1)]);
+    let first: Result<Vec<u32>, String> = half::map(0..1_000).buffer(5).collect_async().await;
+    assert_eq!(first, Err("1 is odd".to_owned()));
+    assert_eq!(half::map(std::iter::empty()).collect_async::<Vec<_>>().await, []);
+}

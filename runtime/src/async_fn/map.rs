@@ -54,8 +54,8 @@ where
 ///
 /// Its futures are polled where it is ended, by the thread or task that ends it, [`buffer`](Self::buffer) of them at
 /// once: so items may borrow, and waiting costs no threads. Heavy computation belongs in a function of `kind = "cpu"`,
-/// whose task an async function can await. In async code end it with [`stream`](Self::stream); elsewhere with
-/// [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating it.
+/// whose task an async function can await. In async code end it with [`collect_async`](Self::collect_async)
+/// or [`stream`](Self::stream); elsewhere with [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating it.
 ///
 /// # Examples
 ///
@@ -183,17 +183,46 @@ where
     /// # Panics
     ///
     /// With the function's own payload if it panics. On the only thread of an async runtime, which must not block: use
-    /// [`stream`](Self::stream) there.
-    pub fn collect<C: Collect<F::Out>>(mut self) -> C {
+    /// [`collect_async`](Self::collect_async) there.
+    pub fn collect<C: Collect<F::Out>>(self) -> C {
+        runtime::block_on(self.collect_async())
+    }
+
+    /// As [`collect`](Self::collect), for async code: awaits all results. Dropping the future drops the futures in
+    /// flight.
+    ///
+    /// # Panics
+    ///
+    /// With the function's own payload if it panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::parallel;
+    ///
+    /// #[parallel(kind = "io")]
+    /// async fn double(n: u32) -> u32 {
+    ///     n * 2
+    /// }
+    ///
+    /// # pollster::block_on(async {
+    /// let doubled: Vec<u32> = double::map([1, 2, 3]).collect_async().await;
+    /// assert_eq!(doubled, [2, 4, 6]);
+    /// # });
+    /// ```
+    pub async fn collect_async<C: Collect<F::Out>>(mut self) -> C {
         self.unordered = false;
         let mut results = self.stream();
-        let kept = runtime::block_on(async {
-            let mut kept = Vec::new();
-            while let Some(result) = results.next().await {
-                kept.push(C::accept(result)?);
+        let mut kept = Vec::new();
+        let kept = loop {
+            match results.next().await.map(C::accept) {
+                Some(Ok(value)) => kept.push(value),
+                Some(Err(stop)) => break Err(stop),
+                None => break Ok(kept),
             }
-            Ok(kept)
-        });
+        };
+        // A failure drops the futures in flight before it is returned.
+        drop(results);
         C::finish(kept)
     }
 
