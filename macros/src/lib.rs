@@ -17,6 +17,7 @@ mod plan;
 mod readme;
 mod receiver;
 mod suggest;
+mod surroundings;
 mod types;
 
 use proc_macro::TokenStream;
@@ -149,7 +150,7 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 fn expand(options: Tokens, item: &Tokens) -> Tokens {
     let mut errors = errors::Errors::new();
     let attribute = options.clone();
-    let options = options::parse(options, &mut errors);
+    let mut options = options::parse(options, &mut errors);
     let function = match function::parse(item.clone()) {
         Ok(function) => match cfg::split(&function) {
             Some(both) => {
@@ -165,6 +166,10 @@ fn expand(options: Tokens, item: &Tokens) -> Tokens {
         }
     };
     check::check(&function, &options, &mut errors);
+    if let Some(message) = surroundings::misplaced(&function, &options) {
+        errors.at(&function.sig.ident, message);
+        options.companion = Some(options::Companion::None(function.sig.ident.clone()));
+    }
     let plan = plan::Plan::new(function, options, &mut errors);
     let code = emit::emit(&plan, errors.is_empty());
     let errors = errors.into_tokens();
