@@ -34,15 +34,16 @@ use quote::quote;
 /// | `name(..)` | runs on a worker and waits; on a worker of the same pool it runs in place. In async code it would block a thread of the runtime, of which debug builds warn (feature `tokio`): await `name::submit(..)` there |
 /// | `name::submit(..)` | queues the call and returns a `Task` to join or await |
 /// | `name::map(items)` | runs it on many items, once it is ended by `.collect()` or the like. Items of a function of several arguments are tuples, of one without arguments `()` |
-/// | `name::on(&pool)` | `.call(..)`, `.submit(..)` and `.map(items)` on a pool that is chosen at run time: `fanfold::On`. Not for methods, async and process functions, nor where the result is an `impl Trait`; maps of all of these have `.on(&pool)` |
+/// | `name::on(&pool)` | `.call(..)`, `.submit(..)` and `.map(items)` on a pool that is chosen at run time: `fanfold::On`. Not for async and process functions, methods with chunks, nor where the result is an `impl Trait`; maps of all of these have `.on(&pool)` |
 /// | `name::serial(..)` | runs the original function on the calling thread |
 ///
 /// The function's generics are on these functions, not on the type: `name::submit::<u8>(..)`.
 ///
 /// # Methods
 ///
-/// A method, and a function that names `Self`, has associated functions instead: `name_submit`, `name_map` and
-/// `name_serial`.
+/// A method, and a function that names `Self`, has associated functions instead: `name_submit`, `name_map`,
+/// `name_serial`, and `Type::name_on(&pool)`, where the receiver is the first argument of `call` and `submit`. Its
+/// `submit`, and its `call` with a `timeout`, need a pool that is a `static`.
 ///
 /// | receiver | `name_submit` | `name_map` |
 /// |---|---|---|

@@ -14,9 +14,13 @@ use crate::plan::{Companions, Plan};
 // }
 pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
     let Plan { krate, private, function, .. } = plan;
+    let is_method = match &plan.companions {
+        Companions::Type(_) => false,
+        Companions::Impl => true,
+        Companions::None => return None,
+    };
     // The result's type is an argument of the returned type, so it needs a name.
-    let is_served = matches!(plan.companions, Companions::Type(_)) && !plan.is_async() && !plan.is_process();
-    if !is_served || plan.is_opaque {
+    if plan.is_async() || plan.is_process() || plan.is_opaque || is_method && plan.options.cut.is_some() {
         return None;
     }
     let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
@@ -26,6 +30,9 @@ pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
     let (types, result) = (&plan.named.inputs, &plan.named.output);
     let arguments = quote!((#(#types,)*));
     let (checked, run) = (checked_call(plan), run(plan));
+    // Of a method it captures the parameters of the `impl` block, which are not known here, so that no `use<..>` can name
+    // them; without it, it captures the lifetime of the pool too.
+    let captured = (!is_method).then(|| quote!(+ use<#(#captured),*>));
     let pool = Ident::new("__pool", Span::mixed_site());
     let (kind, end) = if plan.options.is_timed() {
         let on_timeout = on_timeout(plan);
@@ -37,7 +44,7 @@ pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
         (
             quote! {
                 , #private::Chunked<
-                    impl ::core::ops::Fn(#private::PoolRef<'_>, #arguments) -> #result + use<#(#captured),*>
+                    impl ::core::ops::Fn(#private::PoolRef<'_>, #arguments) -> #result #captured
                 >
             },
             quote!(#private::on_chunked(#checked, pool, #run, |#pool, (#(#names,)*)| #call)),
@@ -46,13 +53,14 @@ pub(super) fn on_pool(plan: &Plan) -> Option<TokenStream> {
         (quote!(), quote!(#private::on(#checked, pool, #run)))
     };
     let end = shorten(plan, end);
+    let ident = plan.name("on");
     Some(quote! {
         #[doc = #about]
-        #vis #unsafety fn on #params(pool: &#krate::Pool) -> #krate::On<
+        #vis #unsafety fn #ident #params(pool: &#krate::Pool) -> #krate::On<
             '_,
             #arguments,
             #result,
-            impl #private::Function<#arguments, #result> + use<#(#captured),*>
+            impl #private::Function<#arguments, #result> #captured
             #kind
         > #clause {
             #end

@@ -14,7 +14,7 @@ use crate::task::queueing::Queueing;
 use crate::task::{Deadline, Priority, Task, TrySubmitError};
 
 /// An annotated function on a pool that is chosen at run time: `name::on(&pool)` makes one, for functions of
-/// `kind = "cpu"` and `"io"` that are no methods.
+/// `kind = "cpu"` and `"io"`. `Type::name_on(&pool)` makes one of a method, whose receiver is the first argument.
 ///
 /// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and `map`
 /// are those of the function. [`deadline`](Self::deadline) and [`priority`](Self::priority) say how a submitted call is

@@ -1,0 +1,73 @@
+//! `Type::name_on(&pool)`: methods on a pool that is chosen at run time.
+
+use std::sync::Arc;
+use std::thread;
+
+use fanfold::{Pool, TaskError, parallel};
+
+fn name() -> String {
+    thread::current().name().unwrap_or("?").to_owned()
+}
+
+struct Scale<T>(T);
+
+impl<T: Copy + Into<u64> + Send + Sync + 'static> Scale<T> {
+    #[parallel(kind = "cpu")]
+    fn times(&self, n: u64) -> (String, u64) {
+        (name(), self.0.into() * n)
+    }
+
+    #[parallel(kind = "io", companion = Self)]
+    fn length(text: &str) -> (String, usize) {
+        (name(), text.len())
+    }
+
+    #[parallel(kind = "io")]
+    fn counted<const N: usize>(self: Arc<Self>) -> (String, usize) {
+        (name(), N)
+    }
+
+    #[parallel(kind = "io")]
+    fn add(&mut self, more: T) -> String
+    where
+        T: std::ops::AddAssign,
+    {
+        self.0 += more;
+        name()
+    }
+
+    #[parallel(kind = "io", timeout = "20ms")]
+    fn limited(self) -> Result<u64, TaskError> {
+        while self.0.into() == 1 && !fanfold::cancelled() {
+            thread::yield_now();
+        }
+        Ok(self.0.into())
+    }
+}
+
+fn pool() -> Pool {
+    Pool::io("chosen").threads(2).build().expect("a pool of two threads")
+}
+
+#[test]
+fn direct_calls_and_maps_run_on_the_pool() {
+    let (pool, mut scale) = (pool(), Scale(3_u32));
+    let is_chosen = |name: &str| name.starts_with("fanfold-chosen-");
+    let (thread, product) = Scale::times_on(&pool).call(&scale, 7);
+    assert!(is_chosen(&thread) && product == 21, "{thread}");
+    let (thread, length) = Scale::<u32>::length_on(&pool).call("four");
+    assert!(is_chosen(&thread) && length == 4, "{thread}");
+    assert!(is_chosen(&Scale::add_on(&pool).call(&mut scale, 2)));
+    assert_eq!(scale.0, 5);
+    let products: Vec<(String, u64)> = Scale::times_on(&pool).map((0..100).map(|n| (&scale, n))).collect();
+    assert!(products.iter().enumerate().all(|(n, (name, product))| is_chosen(name) && *product == 5 * n as u64));
+}
+
+#[test]
+fn tasks_own_their_receiver() {
+    static CHOSEN: Pool = Pool::io("chosen").threads(2);
+    let scale = Arc::new(Scale(3_u32));
+    let (thread, n) = Scale::counted_on::<4>(&CHOSEN).submit(Arc::clone(&scale)).join().expect("no panic");
+    assert!(thread.starts_with("fanfold-chosen-") && n == 4, "{thread}");
+    assert!(matches!(Scale::limited_on(&CHOSEN).call(Scale(1_u32)), Err(TaskError::TimedOut { .. })));
+}
