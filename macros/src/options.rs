@@ -58,6 +58,14 @@ pub(crate) enum Cut {
     Auto,
 }
 
+/// What makes the state of a worker.
+pub(crate) enum Init {
+    /// A function without arguments.
+    Function(Path),
+    /// A call with arguments, such as `connect(URL)`, which each worker evaluates once.
+    Call(Expr),
+}
+
 /// The option `companion`.
 #[derive(Clone)]
 pub(crate) enum Companion {
@@ -91,7 +99,7 @@ pub(crate) struct Options {
     pub(crate) retries_name: Option<Ident>,
     /// In nanoseconds.
     pub(crate) backoff: Option<(Ident, u64)>,
-    pub(crate) init: Option<(Ident, Path)>,
+    pub(crate) init: Option<(Ident, Init)>,
     /// Whether `init` was given, also with a mistake.
     pub(crate) names_init: bool,
     pub(crate) pool: Option<Path>,
@@ -207,7 +215,7 @@ impl Options {
             BACKOFF => self.backoff = Some((name.clone(), duration(name, value)?)),
             INIT => {
                 self.names_init = true;
-                self.init = Some((name.clone(), path(name, value, "a function that makes a worker's state")?));
+                self.init = Some((name.clone(), init(name, value)?));
             }
             POOL => self.pool = Some(pool(path(name, value, "a `static` of type `fanfold::Pool`")?)?),
             PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
@@ -338,6 +346,14 @@ fn duration(name: &Ident, value: &Expr) -> syn::Result<u64> {
         return Err(Error::new_spanned(value, "with a `deadline` of 0 no call could ever start in time"));
     }
     Ok(nanoseconds)
+}
+
+/// The path of a function, or a call that is evaluated once for each worker.
+fn init(name: &Ident, value: &Expr) -> syn::Result<Init> {
+    match value {
+        Expr::Call(_) | Expr::MethodCall(_) | Expr::Macro(_) => Ok(Init::Call(value.clone())),
+        _ => path(name, value, "a function that makes a worker's state").map(Init::Function),
+    }
 }
 
 fn path(name: &Ident, value: &Expr, what: &str) -> syn::Result<Path> {

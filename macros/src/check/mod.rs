@@ -2,10 +2,12 @@
 
 mod process;
 
+use syn::Expr;
+
 use crate::errors::Errors;
 use crate::function::Function;
 use crate::marks::{CHUNK, WORKER, has, is_chunk, typed};
-use crate::options::{Companion, Kind, Options};
+use crate::options::{Companion, Init, Kind, Options};
 use crate::receiver;
 use crate::types::{borrows, contains_impl, is_mut_reference};
 
@@ -74,7 +76,8 @@ fn without_companion(function: &Function, options: &Options, errors: &mut Errors
     if !matches!(options.companion, Some(Companion::None(_))) || matches!(options.kind, Some(Kind::Process)) {
         return;
     }
-    let named = [&options.init, &options.reduce].map(|option| option.as_ref().map(|(name, _)| name));
+    let init = options.init.as_ref().map(|(name, _)| name);
+    let named = [init, options.reduce.as_ref().map(|(name, _)| name)];
     let again = named.into_iter().flatten().chain(&options.cut_name).chain(&options.retries_name);
     for name in again {
         let message = format!(
@@ -112,6 +115,30 @@ fn async_function(token: syn::Token![async], function: &Function, options: &Opti
     }
 }
 
+/// The name of an argument whose pattern is a name.
+fn simple_name(argument: &syn::PatType) -> Option<&syn::Ident> {
+    match &*argument.pat {
+        syn::Pat::Ident(pattern) => Some(&pattern.ident),
+        _ => None,
+    }
+}
+
+/// The single names that a call uses as values.
+fn values<'a>(expr: &'a Expr, names: &mut Vec<&'a syn::Ident>) {
+    match expr {
+        Expr::Path(path) => names.extend(path.path.get_ident()),
+        Expr::Reference(reference) => values(&reference.expr, names),
+        Expr::Try(tried) => values(&tried.expr, names),
+        Expr::Field(field) => values(&field.base, names),
+        Expr::Call(call) => call.args.iter().for_each(|argument| values(argument, names)),
+        Expr::MethodCall(call) => {
+            values(&call.receiver, names);
+            call.args.iter().for_each(|argument| values(argument, names));
+        }
+        _ => {}
+    }
+}
+
 /// `init` and `#[worker]` belong together.
 fn worker(function: &Function, options: &Options, errors: &mut Errors) {
     let mut marked = function.sig.inputs.iter().filter_map(typed).filter(|argument| has(argument, WORKER));
@@ -128,6 +155,17 @@ fn worker(function: &Function, options: &Options, errors: &mut Errors) {
             );
         }
         _ => {}
+    }
+    if let Some((_, Init::Call(call))) = &options.init {
+        let mut used = Vec::new();
+        values(call, &mut used);
+        let names: Vec<_> = function.sig.inputs.iter().filter_map(typed).filter_map(simple_name).collect();
+        for name in used.into_iter().filter(|name| names.contains(name)) {
+            let message = format!(
+                "`init` makes a state once for each worker, for all its calls, so it cannot use the argument `{name}`: give it a constant or a `static`, or let the first call fill an `Option`, with `init = Option::default`"
+            );
+            errors.at(name, message);
+        }
     }
     if let Some(argument) = first {
         if !is_mut_reference(&argument.ty) {

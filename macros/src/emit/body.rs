@@ -8,6 +8,7 @@ use syn::{Attribute, Ident, Meta, Safety, Token};
 
 use super::call_site::{mention, path};
 use super::{names, plain_signature, respan, values};
+use crate::options::Init;
 use crate::plan::{Companions, Plan};
 
 /// `serial`: the function as the user wrote it.
@@ -164,9 +165,17 @@ pub(super) fn call_serial(plan: &Plan) -> TokenStream {
         call = quote!(unsafe { #call });
     }
     if let (Some(ty), Some((_, init))) = (&plan.state, &plan.options.init) {
-        let with_state = respan(&quote!(#private::with_state), init.span());
+        let span = match init {
+            Init::Function(path) => path.span(),
+            Init::Call(call) => call.span(),
+        };
+        let with_state = respan(&quote!(#private::with_state), span);
         let (path, owner) = (path(plan), owner(plan));
-        let generics = respan(&quote!(::<#owner, #ty, _, _, _>), init.span());
+        let generics = respan(&quote!(::<#owner, #ty, _, _, _>), span);
+        let init = match init {
+            Init::Function(path) => quote!(#path),
+            Init::Call(call) => quote_spanned!(call.span()=> || #call),
+        };
         call = quote!(#with_state #generics(#path, #init, |#state| #call));
     }
     if let Some(times) = &plan.options.retries {
