@@ -43,7 +43,10 @@
 //!   over many items with a bounded number of futures in flight (`AsyncMap`).
 //! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
 //!   killed: `init` says how programs start them, `channel` connects functions in processes and on threads.
-//! - With the feature `tracing`, tasks and maps run inside the span that they were called in.
+//! - [`pools`] lists all pools with their [`Stats`], and with the feature `metrics` a recorder gets them.
+//! - With the feature `tracing`, tasks and maps run inside the span that they were called in. A subscriber that enables
+//!   the targets `fanfold::task` or `fanfold::chunk` at level `TRACE` gets a span for each task, or each chunk of a
+//!   chunked call or frame, with the fields `function`, `kind`, `pool`, `queue_time`, `run_time` and `worker`.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
 //!   and stacks the results; or maps it row by row, as values of your own type. With `polars-lazy`, `scan_parquet` and
 //!   its like do so with files larger than memory.
@@ -65,7 +68,8 @@
 //! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
 //! | `tokio` | `async fn` with `kind = "io"` |
 //! | `process` | `kind = "process"`, and `channel` |
-//! | `tracing` | tasks inside the span of their caller |
+//! | `tracing` | tasks inside the span of their caller, and a span for each task and chunk |
+//! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |
 //! | `full` | all features |
 //!
@@ -95,6 +99,8 @@ mod frame;
 #[cfg(all(feature = "polars-lazy", feature = "process", feature = "tokio"))]
 pub mod guide;
 mod map;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod pool;
 #[cfg(feature = "process")]
 mod process;
@@ -142,10 +148,12 @@ pub use map::{Collect, Items, Map, MapFold, MapIter, MapStream, PoolItems, Timed
 #[cfg(feature = "polars")]
 pub use polars;
 pub use pool::config::{BadVariable, Configure, ConfigureError, configure};
+pub use pool::current_worker::worker_index;
 pub use pool::fork_join::join;
+pub use pool::listing::{PoolInfo, pools};
 pub use pool::runtime_warning::OnBlockedRuntime;
 pub use pool::shutdown::shutdown;
-pub use pool::{BuildError, Pending, Pool, ShutdownMode, Stats};
+pub use pool::{BuildError, Histogram, Kind as PoolKind, Pending, Pool, ShutdownMode, Stats};
 #[cfg(feature = "process")]
 pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;

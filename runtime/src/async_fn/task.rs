@@ -15,6 +15,8 @@ use crate::pool::Core;
 use crate::pool::async_tasks::LiveFuture;
 use crate::pool::config;
 use crate::pool::runtime_wait::BlockedRuntime;
+#[cfg(feature = "tracing")]
+use crate::pool::span::WorkSpan;
 use crate::sys::unwind;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
@@ -49,7 +51,13 @@ where
     // covers.
     let proof = unsafe { CallProof::new_unchecked() };
     let slot = Slot::new(Arc::clone(core), function, options, work, proof);
-    let running = RunningFuture { slot: Arc::clone(&slot), future: None, _alive: LiveFuture::new() };
+    let running = RunningFuture {
+        slot: Arc::clone(&slot),
+        future: None,
+        #[cfg(feature = "tracing")]
+        span: None,
+        _alive: LiveFuture::new(),
+    };
     if core.is_closed() {
         slot.end_unstarted(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
@@ -147,6 +155,9 @@ struct RunningFuture<Fut: Future> {
     slot: Arc<Slot<QueuedFuture<Fut>, Fut::Output>>,
     /// Set from the first poll until the future has ended.
     future: Option<TaskFuture<Fut>>,
+    /// The span of the task, from its first poll on.
+    #[cfg(feature = "tracing")]
+    span: Option<WorkSpan>,
     _alive: LiveFuture,
 }
 
@@ -177,13 +188,21 @@ impl<Fut: Future<Output: 'static> + 'static> Future for RunningFuture<Fut> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let mut queued = None;
         if this.future.is_none() {
             let Some(QueuedFuture(future)) = this.slot.claim_work() else { return Poll::Ready(()) };
             this.future = Some(TaskFuture::new(future, this.slot.options().timeout));
+            queued = this.slot.start_clock();
         }
+        #[cfg(not(feature = "tracing"))]
+        let _ = queued;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let current = this.slot.enter();
-        let polled = panics::catch(this.slot.function(), || future.poll(context));
+        let polled = panics::catch(this.slot.function(), || {
+            #[cfg(feature = "tracing")]
+            let _entered = this.span.get_or_insert_with(|| this.slot.work_span(queued)).enter();
+            future.poll(context)
+        });
         drop(current);
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -192,6 +211,8 @@ impl<Fut: Future<Output: 'static> + 'static> Future for RunningFuture<Fut> {
         };
         // Drops the future, with its borrows and locks, before the task is seen as done.
         unwind::discard(this.future.take());
+        #[cfg(feature = "tracing")]
+        unwind::discard(this.span.take());
         this.slot.finish(outcome);
         Poll::Ready(())
     }

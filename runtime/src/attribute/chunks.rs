@@ -19,6 +19,7 @@ use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::task::cancel::CallerTask;
+use crate::pool::span::{ChunkClock, in_chunk_span};
 use crate::task::send_proof::CallProof;
 
 /// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.
@@ -251,7 +252,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
     warn_if_blocking(site.function);
     let Chunking { cut, cutter, gatherer } = chunking;
     let core = chunk_core(own, cutter.polars());
-    let workers = MapWorkers::of(core, site.options.own_worker);
+    let workers = MapWorkers::begin(core, site.options.own_worker);
     let pieces = match cutter.pieces(whole, cut, workers.count(), site.function) {
         Ok(pieces) => pieces,
         Err(error) => return (gatherer.refuse)(error).unwrap_or_else(|error| panic!("`{}`: {error}", site.function)),
@@ -261,6 +262,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
     let bar = Bar::new(site.progress, None, Some(sizes.iter().sum::<usize>() as u64));
     let serial_frames = core.is_frames() && !config::serial();
     let task = CallerTask::here();
+    let clock = ChunkClock::start();
     let run = CollectRun {
         workers,
         name: site.function,
@@ -271,7 +273,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
             // SAFETY: this frame called `here`, and it returns after `collect`, which returns when no chunk runs any
             // more.
             let task = unsafe { task.enter() };
-            let result = function(args);
+            let result = in_chunk_span(site.function, core, clock, || function(args));
             drop(task);
             // The bar counts items, not pieces.
             if let Some(bar) = bar.as_ref().filter(|_| !(gatherer.is_failure)(&result)) {

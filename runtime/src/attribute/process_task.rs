@@ -26,10 +26,11 @@ impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
     fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
         let Some(RemoteWork { remote, args, place }) = slot.claim_work() else { return false };
         drop(place);
+        let queued = slot.start_clock();
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // The user's serialization of the arguments may panic as well.
-        let outcome = panics::catch(remote.function(), || remote.call(&args)).flatten();
+        let outcome = panics::catch(remote.function(), || slot.in_work_span(queued, || remote.call(&args))).flatten();
         drop(inside);
         unwind::discard(args);
         slot.finish(outcome);
@@ -65,6 +66,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
         };
         match encoded {
             Ok(Some(Ok(bytes))) => {
+                self.start_clock();
                 PreparedJob::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None }))
             }
             Ok(None) => {

@@ -20,6 +20,7 @@ use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
+use crate::pool::span::{ChunkClock, in_chunk_span};
 use crate::task::send_proof::CallProof;
 
 /// A frame to be mapped in chunks. [`ParallelFrame`](crate::ParallelFrame) and
@@ -377,13 +378,14 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
     {
         let rows = (0..plan.count()).map(|chunk| plan.height(chunk) as u64).sum();
         let bar = Bar::new(self.label, self.report.clone(), Some(rows));
+        let (core, clock) = (self.core(), ChunkClock::start());
         let run = CollectRun {
-            workers: MapWorkers::of(self.core(), false),
+            workers: MapWorkers::begin(core, false),
             name,
             grain: Grain::Size(1),
             bar: None,
             call: |chunk: usize| {
-                let result = call_chunk_fn(name, || f(chunk));
+                let result = call_chunk_fn(name, || in_chunk_span(name, core, clock, || f(chunk)));
                 if let Some(bar) = bar.as_ref().filter(|_| result.is_ok() || on_error == OnError::Skip) {
                     bar.advance(plan.height(chunk));
                 }

@@ -152,7 +152,7 @@ where
     B: Send,
 {
     let run = CollectRun {
-        workers: MapWorkers::of(core, false),
+        workers: MapWorkers::begin(core, false),
         name: std::any::type_name_of_val(&f),
         grain: Grain::Adaptive,
         bar,

@@ -54,7 +54,7 @@ where
     pub(super) fn fold_blocks<G: BlockFold<F::Out>>(self, fold: &G) -> Option<G::Folded> {
         let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
         let mut visitor = FoldVisitor {
-            workers: MapWorkers::of(&self.core, self.options.own_worker),
+            workers: MapWorkers::begin(&self.core, self.options.own_worker),
             name: self.name,
             function: &self.function,
             fold,

@@ -260,7 +260,7 @@ where
             return finish_collect(results, bar.as_ref());
         }
         let run = CollectRun {
-            workers: MapWorkers::of(&self.core, self.options.own_worker),
+            workers: MapWorkers::begin(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
@@ -305,7 +305,7 @@ where
             return;
         }
         let run = CollectRun {
-            workers: MapWorkers::of(&self.core, self.options.own_worker),
+            workers: MapWorkers::begin(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),

@@ -57,8 +57,8 @@ fn wake(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
 }
 
 /// The main function of a worker thread.
-pub(super) fn run_worker(core: &Arc<Core>) {
-    current_worker::enter(core);
+pub(super) fn run_worker(core: &Arc<Core>, index: usize) {
+    current_worker::enter(core, index);
     let sleeper = Arc::new(Sleeper::default());
     let mut state = core.queue.lock();
     state.starting -= 1;

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
+use super::counts::{Counts, ShardedCounts};
 use super::hooks::SharedHooks;
 use super::load::Load;
 use super::queue::Queue;
 use super::queue::state::State;
 use super::queue_limit::QueueLimit;
 use super::spawn_retry::RetryTimer;
-use super::stats::Counts;
 use super::{BuildError, Job, JobEnd, Kind, Permit, Spec};
 use super::{blocking, cpu, current_worker, registry, timer};
 use crate::error::panics;
@@ -36,7 +36,7 @@ pub(crate) struct Core {
     pub(super) stack: Option<usize>,
     pub(super) hooks: SharedHooks,
     pub(super) has_hooks: bool,
-    counts: Counts,
+    counts: ShardedCounts,
     pub(super) queue: Queue,
     pub(super) queue_limit: Option<Arc<QueueLimit>>,
     /// Whether running jobs are asked to stop. [`close_and_join`](Self::close_and_join) sets it.
@@ -101,7 +101,7 @@ impl Core {
             stack: if spec.kind == Kind::Process { Some(DECODE_STACK) } else { spec.stack },
             has_hooks: !hooks.is_empty(),
             hooks,
-            counts: Counts::default(),
+            counts: ShardedCounts::new(),
             queue_limit: spec.queue_limit.map(QueueLimit::new),
             queue: Queue::new(threads, if spec.kind == Kind::Cpu { threads } else { 0 }),
             cancelled: AtomicBool::new(false),
@@ -288,15 +288,15 @@ impl Core {
         current_worker::is_own_worker_of(self)
     }
 
-    /// Where the current thread counts a task of this pool that ends.
+    /// Where the current thread counts tasks and maps of this pool.
     #[inline]
     pub(crate) fn counts(&self) -> &Counts {
-        current_worker::own_deque_of(self).map_or(&self.counts, |own| self.queue.own_counts(own))
+        self.counts.here()
     }
 
-    /// The counters of all threads.
+    /// The counts of all threads.
     pub(super) fn all_counts(&self) -> impl Iterator<Item = &Counts> {
-        std::iter::once(&self.counts).chain(self.queue.all_counts())
+        self.counts.iter()
     }
 
     /// Whether this is the pool of `kind = "cpu"`, whose callers compute along with its workers.
@@ -319,6 +319,11 @@ impl Core {
     #[cfg(feature = "polars")]
     pub(crate) fn is_default_frames(&self) -> bool {
         self.default && self.is_frames()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn name(&self) -> &'static str {

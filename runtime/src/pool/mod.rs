@@ -4,6 +4,8 @@
 //! | file | content |
 //! |---|---|
 //! | `handle.rs`, `process_pool.rs`, `stats.rs` | [`Pool`], the public handle; its methods for processes; [`Stats`] |
+//! | `counts.rs`, `histogram.rs`, `task_clock.rs` | what `Stats` adds up: counts, and how long tasks wait and run |
+//! | `listing.rs` | `pools`: the name, kind and stats of every pool |
 //! | `spec.rs`, `config.rs` | the options of one pool; the sizes of the default pools |
 //! | `core.rs`, `hooks.rs` | [`Core`], a running pool: start, push, run a job; the hooks of its threads |
 //! | `kind_check.rs` | panics where a function is given a pool of the wrong kind |
@@ -22,7 +24,7 @@
 //! | `install.rs` | `Pool::install`: a closure on a worker, for whose result the caller waits |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
-//! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the caller's `tracing` span |
+//! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); `tracing` spans |
 //! | `timer.rs`, `async_tasks.rs` | the timer thread; the count of submitted futures |
 //! | `registry.rs`, `shutdown.rs`, `fork_handlers.rs` | all pools; their end; `fork` |
 
@@ -33,20 +35,23 @@ mod blocking;
 mod computing;
 pub(crate) mod config;
 mod core;
+mod counts;
 mod cpu;
-mod current_worker;
+pub(crate) mod current_worker;
 #[cfg(all(unix, not(miri)))]
 mod fork_handlers;
 pub(crate) mod fork_join;
 #[cfg(feature = "polars")]
 mod frame_pool;
 pub(crate) mod handle;
+mod histogram;
 mod hooks;
 mod idle;
 mod install;
 mod job;
 mod kind_check;
 mod lease;
+pub(crate) mod listing;
 mod load;
 mod overflow_worker;
 #[cfg(feature = "polars")]
@@ -67,10 +72,12 @@ mod spawn;
 mod spawn_retry;
 mod spec;
 mod stats;
+pub(crate) mod task_clock;
 pub(crate) mod timer;
 pub(crate) mod worker_state;
 
 pub use handle::Pool;
+pub use histogram::Histogram;
 pub use shutdown::{Pending, ShutdownMode};
 pub use spec::BuildError;
 pub use stats::Stats;
@@ -90,4 +97,5 @@ pub(crate) use load::Load;
 pub(crate) use overflow_worker::STALL_CHECK;
 pub(crate) use queue::permit::Permit;
 pub(crate) use spawn_retry::refusals;
-pub(crate) use spec::{Kind, Limits, Spec};
+pub use spec::Kind;
+pub(crate) use spec::{Limits, Spec};

@@ -37,7 +37,7 @@ impl Core {
         drop(state);
         let core = Arc::clone(self);
         let spawned = thread::spawn(self.thread_name(index), self.stack, move || {
-            current_worker::enter(&core);
+            current_worker::enter(&core, index);
             core.on_start();
             current_worker::without_permit(|| job.run());
             core.on_stop();

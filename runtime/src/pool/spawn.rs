@@ -12,8 +12,8 @@ use crate::pool::queue::sleepers::PendingWakes;
 use crate::pool::queue::state::State;
 use crate::sys::{reserve, thread};
 
-/// The main function of a thread.
-pub(super) type ThreadMain = fn(&Arc<Core>);
+/// The main function of a thread, which is given its number in the pool.
+pub(super) type ThreadMain = fn(&Arc<Core>, usize);
 
 /// Workers that are counted as woken or starting, and neither notified nor spawned yet.
 #[must_use = "the threads are counted, and must be woken and spawned"]
@@ -78,7 +78,7 @@ impl NewThreads {
         }
         for index in indices.clone() {
             let pool = Arc::clone(core);
-            match thread::spawn(core.thread_name(index), core.stack, move || main(&pool)) {
+            match thread::spawn(core.thread_name(index), core.stack, move || main(&pool, index)) {
                 Ok(handle) => core.keep_join_handle(handle),
                 Err(error) => {
                     let mut state = core.queue.lock();

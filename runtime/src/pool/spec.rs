@@ -10,22 +10,21 @@ use crate::process;
 use crate::sys::cpu;
 
 /// The kind of a pool's workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
     /// Work-stealing threads of rayon's, one per core.
     Cpu,
     /// Threads that may block. Their number grows with the work.
     Io,
     /// Plain threads for DataFrame chunks, one per core. Polars panics in a chunk on a thread of another rayon pool.
-    #[cfg_attr(not(feature = "polars"), allow(dead_code, reason = "only frames make it"))]
     Frame,
     /// Threads that drive one worker process each.
-    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "only that feature makes it"))]
     Process,
 }
 
 impl Kind {
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Kind::Cpu => "cpu",
             Kind::Io => "io",
@@ -46,6 +45,13 @@ impl Kind {
             Kind::Process => (Setting::Process, cpu::cores()),
         };
         config::threads(setting, default, is_default)
+    }
+}
+
+/// `cpu`, `io`, `frame` or `process`.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
     }
 }
 

@@ -2,15 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::counts::Counts;
+use super::histogram::Histogram;
 use super::{Core, Pool};
-
-/// Tasks that have ended, by how they ended.
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) done: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) cancelled: AtomicU64,
-}
 
 /// What a pool has done, and does now. [`Pool::stats`] makes it.
 ///
@@ -33,6 +27,15 @@ pub struct Stats {
     /// Tasks that were cancelled, or submitted after the pool was closed; also those that were asked to stop, saw it by
     /// [`cancelled()`](crate::cancelled), and returned.
     pub cancelled: u64,
+    /// Maps, folds and calls with `chunks` that have begun, and frames and scans that were mapped. Maps that are
+    /// iterated are not counted: their items are tasks.
+    pub maps: u64,
+    /// How long tasks were queued before they started. Measured while
+    /// [`task_times`](crate::Configure::task_times) is on.
+    pub queue_wait: Histogram,
+    /// How long tasks ran, the time included in which they waited for others; of a future, from its first poll to its
+    /// end. Measured while [`task_times`](crate::Configure::task_times) is on.
+    pub run_time: Histogram,
 }
 
 impl Pool {
@@ -54,24 +57,35 @@ impl Pool {
     #[must_use]
     #[track_caller]
     pub fn stats(&self) -> Stats {
-        let core = self.core();
-        let (threads, busy, queued) = core.thread_counts();
+        self.core().stats()
+    }
+}
+
+impl Core {
+    pub(crate) fn stats(&self) -> Stats {
+        let (threads, busy, queued) = self.thread_counts();
         let sum = |count: fn(&Counts) -> &AtomicU64| {
-            core.all_counts().map(|counts| count(counts).load(Ordering::Relaxed)).sum::<u64>()
+            self.all_counts().map(|counts| count(counts).load(Ordering::Relaxed)).sum::<u64>()
         };
+        let (mut queue_wait, mut run_time) = (Histogram::EMPTY, Histogram::EMPTY);
+        for times in self.all_counts().filter_map(Counts::measured_times) {
+            queue_wait.add(&times.queue_wait);
+            run_time.add(&times.run_time);
+        }
         Stats {
-            limit: core.threads(),
+            limit: self.threads(),
             threads,
             busy,
             queued,
             done: sum(|counts| &counts.done),
             failed: sum(|counts| &counts.failed),
             cancelled: sum(|counts| &counts.cancelled),
+            maps: sum(|counts| &counts.maps),
+            queue_wait,
+            run_time,
         }
     }
-}
 
-impl Core {
     /// Threads that exist, permits in use, and jobs that are queued and not dead.
     fn thread_counts(&self) -> (usize, usize, usize) {
         if self.is_from_parent() {

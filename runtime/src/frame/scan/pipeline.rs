@@ -121,7 +121,7 @@ where
     })?;
     check_cut(&overlap, groups.as_deref(), C::TAKES_ROWS)?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
-    let workers = MapWorkers::of(&core, false);
+    let workers = MapWorkers::begin(&core, false);
     if path.as_deref().is_some_and(is_unmatched_pattern) {
         return Err(read_error(polars_err!(ComputeError: "no file matches the pattern")));
     }

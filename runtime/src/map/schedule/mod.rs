@@ -16,6 +16,7 @@ mod warmup;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
@@ -76,6 +77,12 @@ impl<'a> MapWorkers<'a> {
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
         Self { core, helpers: if caller_works { n - 1 } else { n }, caller_works }
+    }
+
+    /// As [`of`](Self::of), for a map that runs now: it is counted.
+    pub(crate) fn begin(core: &'a Arc<Core>, own_workers: bool) -> Self {
+        core.counts().maps.fetch_add(1, Ordering::Relaxed);
+        Self::of(core, own_workers)
     }
 
     /// The calling thread alone.

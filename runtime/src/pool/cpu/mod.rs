@@ -53,7 +53,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
 /// What a thread runs before rayon's main loop. The first thread returns from it when the pool is shut down.
 fn on_thread_start(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
-        current_worker::enter(&core);
+        current_worker::enter(&core, index);
         current_worker::enter_rayon(index);
         core.on_start();
         if index == 0 {

@@ -44,6 +44,8 @@ thread_local! {
     static POOL_ID: Cell<u64> = const { Cell::new(0) };
     /// The id of the pool that started this thread, also while it works for another; 0 for none.
     static OWN_POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// The number of this thread in its pool, which its name ends with.
+    static WORKER_INDEX: Cell<Option<usize>> = const { Cell::new(None) };
     /// Whether this thread is inside of a job. Hooks run outside of jobs.
     static JOB: Cell<JobState> = const { Cell::new(JobState::None) };
     /// The permit of the job that runs here, if the job has a time limit: it may be revoked.
@@ -53,8 +55,33 @@ thread_local! {
     static DOES_CPU_WORK: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The number of the current thread among the workers of its pool, with which its name ends: 3 in `fanfold-db-3`. `None`
+/// on threads that no pool has started, and in worker processes.
+///
+/// The threads of a cpu pool have the numbers from 0 up to its number of threads. Threads that start later, in place of
+/// blocked workers or as an io pool grows, have higher ones; no two threads of a pool have the same.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::Pool;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::cpu("few").threads(2).build()?;
+/// assert!(pool.submit(fanfold::worker_index).join()? < Some(2));
+/// assert_eq!(fanfold::worker_index(), None); // this thread is no worker
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "current_thread_index")]
+#[must_use]
+pub fn worker_index() -> Option<usize> {
+    WORKER_INDEX.get()
+}
+
 /// Makes the current thread a worker of its own pool, until [`exit`].
-pub(super) fn enter(core: &Arc<Core>) {
+pub(super) fn enter(core: &Arc<Core>, index: usize) {
+    WORKER_INDEX.set(Some(index));
     CORE.with(|cell| cell.replace(Some(Arc::clone(core))));
     POOL_ID.set(core.id);
     OWN_POOL_ID.set(core.id);
@@ -65,6 +92,7 @@ pub(super) fn enter(core: &Arc<Core>) {
 /// The current thread is no worker from here on: the destructors of its thread-locals run as on any other thread.
 pub(super) fn exit() {
     POOL_ID.set(0);
+    WORKER_INDEX.set(None);
     own_cpu_pool::leave();
     DOES_CPU_WORK.set(false);
     panics::set_worker(false);
@@ -75,6 +103,7 @@ pub(super) fn exit() {
 #[cfg(all(unix, not(miri)))]
 pub(super) fn forget_parent() {
     POOL_ID.set(0);
+    WORKER_INDEX.set(None);
     own_cpu_pool::leave();
     JOB.set(JobState::None);
     DOES_CPU_WORK.set(false);

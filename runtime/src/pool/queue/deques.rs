@@ -32,7 +32,6 @@ use crossbeam_utils::CachePadded;
 use super::state::State;
 use super::{Queue, SHARED_LISTS};
 use crate::pool::job::Job;
-use crate::pool::stats::Counts;
 use crate::sys::mutex;
 use crate::sys::reserve;
 
@@ -65,8 +64,6 @@ pub(super) struct Deque {
     dead_tasks: AtomicIsize,
     /// Jobs that the worker has finished without taking the queue's lock.
     finished: AtomicU64,
-    /// Tasks that this worker has ended.
-    counts: Counts,
 }
 
 impl Deque {
@@ -236,16 +233,6 @@ impl Queue {
     /// How many jobs workers have finished.
     pub(crate) fn jobs_finished(&self, state: &State) -> u64 {
         state.jobs_finished + self.deques.iter().map(|deque| deque.finished.load(Ordering::Relaxed)).sum::<u64>()
-    }
-
-    /// The counters of ended tasks of the worker `own`.
-    pub(crate) fn own_counts(&self, own: usize) -> &Counts {
-        &self.deques.0[own].counts
-    }
-
-    /// The counters of ended tasks of all workers.
-    pub(crate) fn all_counts(&self) -> impl Iterator<Item = &Counts> {
-        self.deques.iter().map(|deque| &deque.counts)
     }
 
     /// Where the worker `own` counts dead tasks.

@@ -17,7 +17,10 @@ use super::send_proof::CallProof;
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::config;
+#[cfg(feature = "tracing")]
+use crate::pool::span::WorkSpan;
 use crate::pool::span::{CallerSpan, EnteredSpan};
+use crate::pool::task_clock::TaskClock;
 use crate::pool::timer::{self, Expire};
 use crate::pool::{self, Core, Job, JobEnd, Permit};
 use crate::sys::fork;
@@ -51,6 +54,7 @@ pub(crate) struct Slot<F, T> {
     options: TaskOptions,
     core: Arc<Core>,
     caller_span: CallerSpan,
+    clock: TaskClock,
 }
 
 /// The requirements of a task on the worker that runs it.
@@ -83,6 +87,7 @@ impl<F, T> Slot<F, T> {
             options,
             core,
             caller_span: CallerSpan::here(),
+            clock: TaskClock::new(),
         })
     }
 
@@ -112,9 +117,40 @@ impl<F, T> Slot<F, T> {
         self.end_unstarted_with(|| TaskError::TimedOut { after });
     }
 
+    /// As [`publish`](Self::publish), for a task that has started.
+    ///
+    /// # Safety
+    ///
+    /// As [`publish`](Self::publish).
+    unsafe fn publish_run(&self, outcome: Result<T, Box<TaskError>>) {
+        self.clock.end(&self.core);
+        // SAFETY: this function has the contract of `publish`.
+        unsafe { self.publish(outcome) };
+    }
+
     /// Makes this the current task and span of this thread, until the guards are dropped.
     pub(crate) fn enter(&self) -> (EnteredSpan<'_>, CurrentTask) {
         (self.caller_span.enter(), CurrentTask::enter(self.cell.state_word()))
+    }
+
+    /// Runs `work` inside the span of this task, which was queued for this long, if a subscriber wants one.
+    #[inline]
+    #[cfg_attr(
+        not(feature = "tracing"),
+        allow(clippy::unused_self, unused_variables, reason = "spans need the feature")
+    )]
+    pub(crate) fn in_work_span<R>(&self, queued: Option<Duration>, work: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "tracing")]
+        let span = self.work_span(queued);
+        #[cfg(feature = "tracing")]
+        let _entered = span.enter();
+        work()
+    }
+
+    /// The span of this task, which starts now and was queued for this long.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn work_span(&self, queued: Option<Duration>) -> WorkSpan {
+        WorkSpan::task(self.function, &self.core, queued)
     }
 
     /// Ends a task that has not started; `false` if it has.
@@ -161,16 +197,17 @@ where
         // `started` and `enter` run inside of the catch: a timer that cannot start, or a span subscriber that panics,
         // must not leave the slot in `RUNNING`.
         let outcome = panics::catch(self.function, || {
+            let queued = self.clock.start(&self.core);
             started();
             let _inside = self.enter();
-            work()
+            self.in_work_span(queued, work)
         });
         if self.core.is_from_parent() && !config::serial() {
             fork::exit_child();
         }
         if self.cell.seal() {
             // SAFETY: `seal` succeeded on this thread, which has not published before.
-            unsafe { self.publish(outcome.map_err(Box::new)) };
+            unsafe { self.publish_run(outcome.map_err(Box::new)) };
             return Some(JobEnd::Ran);
         }
         // The timer sealed the outcome first.
@@ -187,12 +224,18 @@ impl<F, T> Slot<F, T> {
         self.cell.claim()
     }
 
+    /// Notes that the work starts, which [`claim_work`](Self::claim_work) took. Returns how long it was queued, if that
+    /// was measured.
+    pub(crate) fn start_clock(&self) -> Option<Duration> {
+        self.clock.start(&self.core)
+    }
+
     /// Ends the task whose work [`claim_work`](Self::claim_work) took. A timer may have ended it before; the outcome is
     /// dropped then.
     pub(crate) fn finish(&self, outcome: Result<T, TaskError>) {
         if self.cell.seal() {
             // SAFETY: `seal` succeeded on this thread, which has not published before.
-            unsafe { self.publish(outcome.map_err(Box::new)) };
+            unsafe { self.publish_run(outcome.map_err(Box::new)) };
         } else {
             unwind::discard(outcome);
         }

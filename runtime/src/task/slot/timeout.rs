@@ -31,6 +31,6 @@ where
         }
         slot.cell.request_stop();
         // SAFETY: `write_off` returned `true`, so this thread's `seal` succeeded, and it has not published before.
-        unsafe { slot.publish(Err(Box::new(TaskError::TimedOut { after }))) };
+        unsafe { slot.publish_run(Err(Box::new(TaskError::TimedOut { after }))) };
     }
 }
