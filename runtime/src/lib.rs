@@ -44,9 +44,8 @@
 //! - With the feature `process`, `kind = "process"` runs functions in worker processes, which may crash and can be
 //!   killed: `init` says how programs start them, `channel` connects functions in processes and on threads.
 //! - [`pools`] lists all pools with their [`Stats`], and with the feature `metrics` a recorder gets them.
-//! - With the feature `tracing`, tasks and maps run inside the span that they were called in. A subscriber that enables
-//!   the targets `fanfold::task` or `fanfold::chunk` at level `TRACE` gets a span for each task, or each chunk of a
-//!   chunked call or frame, with the fields `function`, `kind`, `pool`, `queue_time`, `run_time` and `worker`.
+//! - With the feature `tracing`, tasks and maps run inside the span that they were called in. With
+//!   [`configure`]`().task_spans(true)` each task and chunk has a span of its own, with the times that it waited and ran.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
 //!   and stacks the results; or maps it row by row, as values of your own type. With `polars-lazy`, `scan_parquet` and
 //!   its like do so with files larger than memory.
@@ -68,7 +67,7 @@
 //! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
 //! | `tokio` | `async fn` with `kind = "io"` |
 //! | `process` | `kind = "process"`, and `channel` |
-//! | `tracing` | tasks inside the span of their caller, and a span for each task and chunk |
+//! | `tracing` | tasks inside the span of their caller, and spans of their own on demand |
 //! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |
 //! | `full` | all features |
@@ -152,6 +151,7 @@ pub use pool::current_worker::worker_index;
 pub use pool::fork_join::join;
 pub use pool::listing::{PoolInfo, pools};
 pub use pool::runtime_warning::OnBlockedRuntime;
+pub use pool::serial::serial;
 pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Histogram, Kind as PoolKind, Pending, Pool, ShutdownMode, Stats};
 #[cfg(feature = "process")]

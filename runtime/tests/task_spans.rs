@@ -74,6 +74,10 @@ fn tasks_and_chunks_have_spans_where_a_subscriber_wants_them() {
         .expect("the first subscriber");
     let take = || std::mem::take(&mut *ended.lock().expect("no panic"));
 
+    count::submit(1).join().expect("it returns");
+    assert!(take().is_empty(), "they are off");
+    fanfold::configure().task_spans(true).apply().expect("it can be set at any time");
+
     let request = tracing::info_span!(target: "app", "request");
     assert_eq!(request.in_scope(|| count::submit(1)).join().expect("it returns"), 2);
     // The span of the task is closed before its result is there.

@@ -7,7 +7,7 @@
 //! else spawns one. Each thread that arrives and finds more jobs than its own wakes up to two more. So a pool of
 //! hundreds of threads is at work within milliseconds when all of its jobs block.
 //!
-//! A thread without a job spins for a moment, parks, and ends after [`IDLE_LIMIT`], except the last
+//! A thread without a job spins for a moment, parks, and ends after [`idle_limit`](Core::idle_limit), except the last
 //! [`min_idle_threads`](Core::min_idle_threads).
 
 use std::sync::{Arc, MutexGuard};
@@ -23,8 +23,6 @@ use crate::sys::clock::Moment;
 use crate::sys::mutex;
 use crate::sys::reserve;
 
-/// How long a thread stays without a job.
-const IDLE_LIMIT: Duration = Duration::from_secs(10);
 pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     // The first thread is spawned now: a pool that cannot have one must not be built.
     spawn::spawn_threads(core, core.queue.lock(), 1, run_worker).map_err(BuildError::Spawn)
@@ -108,8 +106,8 @@ fn plan_more_wakes(core: &Core, state: &mut State) -> Option<WakePlan> {
     (others > 0).then(|| WakePlan::new(core, state, others.min(WAKE_FANOUT)))
 }
 
-/// Waits for a job: spins for a moment, then parks. Returns `true` if the worker was idle for [`IDLE_LIMIT`] and is to
-/// end; `threads` does not count it any more then.
+/// Waits for a job: spins for a moment, then parks. Returns `true` if the worker was idle for its [limit](Core::idle_limit) and
+/// is to end; `threads` does not count it any more then.
 fn wait_for_job<'a>(
     core: &'a Core,
     mut state: MutexGuard<'a, State>,
@@ -133,7 +131,7 @@ fn wait_for_job<'a>(
         // The last thread stays: without any, a refused thread start would leave a job that no thread runs.
         let stays = state.threads <= core.min_idle_threads();
         let has_no_deadline = stays && is_clean;
-        let left = if has_no_deadline { IDLE_LIMIT } else { left_until(&mut until) };
+        let left = if has_no_deadline { core.idle_limit() } else { left_until(core.idle_limit(), &mut until) };
         if left.is_zero() && !stays {
             // From here on a job that is pushed needs another thread.
             state.threads -= 1;
@@ -141,8 +139,7 @@ fn wait_for_job<'a>(
         }
         if left.is_zero() && !is_clean {
             drop(state);
-            core.clean_up_idle();
-            is_clean = true;
+            (is_clean, until) = (!core.clean_up_idle(), None);
             state = core.queue.lock();
             continue;
         }
@@ -168,10 +165,14 @@ fn wait_for_job<'a>(
     }
 }
 
-/// What is left of [`IDLE_LIMIT`], which begins at the first call.
-fn left_until(until: &mut Option<Instant>) -> Duration {
+/// What is left of `limit`, which begins at the first call.
+fn left_until(limit: Duration, until: &mut Option<Instant>) -> Duration {
     let now = Instant::now();
-    until.get_or_insert(now + IDLE_LIMIT).saturating_duration_since(now)
+    match until {
+        Some(until) => until.saturating_duration_since(now),
+        // A limit that is longer than the clock can count never ends.
+        None => now.checked_add(limit).map_or(limit, |end| until.insert(end).saturating_duration_since(now)),
+    }
 }
 
 /// Closes the pool, and waits until its queue is empty and its threads have ended.

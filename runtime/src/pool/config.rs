@@ -1,10 +1,10 @@
-//! The sizes of the default pools: [`configure`], else the environment, else the number of cores. And `FANFOLD_SERIAL`.
+//! The sizes of the default pools: [`configure`], else the environment, else the number of cores.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::runtime_warning::{self, OnBlockedRuntime};
+pub(crate) use super::serial::is_serial as serial;
 use super::task_clock;
 use crate::sys::mutex;
 
@@ -106,32 +106,6 @@ impl fmt::Display for BadVariable {
 
 impl std::error::Error for BadVariable {}
 
-/// [`IS_SERIAL`] or [`IS_PARALLEL`] once `FANFOLD_SERIAL` was read; 0 before.
-static SERIAL: AtomicU8 = AtomicU8::new(0);
-const IS_SERIAL: u8 = 1;
-const IS_PARALLEL: u8 = 2;
-
-/// Whether everything runs on the caller's thread, for debugging: `FANFOLD_SERIAL=1`.
-#[inline]
-pub(crate) fn serial() -> bool {
-    match SERIAL.load(Ordering::Relaxed) {
-        IS_SERIAL => true,
-        IS_PARALLEL => false,
-        _ => read_serial(),
-    }
-}
-
-#[cold]
-fn read_serial() -> bool {
-    let serial = match std::env::var_os("FANFOLD_SERIAL").as_ref().map(|value| value.to_string_lossy()).as_deref() {
-        Some("1" | "true") => true,
-        Some("" | "0" | "false") | None => false,
-        Some(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
-    };
-    SERIAL.store(if serial { IS_SERIAL } else { IS_PARALLEL }, Ordering::Relaxed);
-    serial
-}
-
 /// Sets the sizes of the default pools, before their first use. It overrides the environment variables
 /// `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`.
 ///
@@ -154,7 +128,15 @@ fn read_serial() -> bool {
 #[doc(alias = "build_global")]
 #[doc(alias = "RAYON_NUM_THREADS")]
 pub fn configure() -> Configure {
-    Configure { cpu: None, io: None, process: None, blocked_runtime: None, task_times: None }
+    Configure {
+        cpu: None,
+        io: None,
+        process: None,
+        blocked_runtime: None,
+        task_times: None,
+        #[cfg(feature = "tracing")]
+        task_spans: None,
+    }
 }
 
 /// Sizes of default pools. [`configure`] makes a `Configure`, and [`apply`](Self::apply) sets the sizes.
@@ -166,6 +148,8 @@ pub struct Configure {
     process: Option<usize>,
     blocked_runtime: Option<OnBlockedRuntime>,
     task_times: Option<bool>,
+    #[cfg(feature = "tracing")]
+    task_spans: Option<bool>,
 }
 
 impl Configure {
@@ -218,6 +202,21 @@ impl Configure {
         self
     }
 
+    /// Whether tasks and chunks have `tracing` spans of their own, inside the span of their caller. Unless set, they do
+    /// not.
+    ///
+    /// Each submitted task has a span with the target `fanfold::task`, and each chunk of a call with `chunks` or of a
+    /// frame one with the target `fanfold::chunk`, both at level `TRACE`. Their fields are `function`, `kind`, `pool`,
+    /// `queue_time`, `worker` (the [`worker_index`](crate::worker_index), on workers) and, once it has ended,
+    /// `run_time`. A subscriber may filter them by target and level as all spans.
+    ///
+    /// Unlike the sizes it can be set at any time, and holds for what is submitted from then on.
+    #[cfg(feature = "tracing")]
+    pub fn task_spans(mut self, task_spans: bool) -> Self {
+        self.task_spans = Some(task_spans);
+        self
+    }
+
     /// Sets the sizes that were given; none of them if any cannot be set.
     ///
     /// # Errors
@@ -243,7 +242,11 @@ impl Configure {
             runtime_warning::set(policy);
         }
         if let Some(on) = self.task_times {
-            task_clock::measure_times(on);
+            task_clock::measure_for(task_clock::HISTOGRAMS, on);
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(on) = self.task_spans {
+            task_clock::measure_for(task_clock::SPANS, on);
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use super::counts::{Counts, ShardedCounts};
 use super::hooks::SharedHooks;
@@ -30,8 +31,12 @@ pub(crate) struct Core {
     pub(super) name: &'static str,
     /// Whether this is the pool that the attribute uses where none is named.
     pub(super) default: bool,
-    /// Worker threads, and permits: jobs that run at once.
-    pub(super) threads: usize,
+    /// The number of worker threads: jobs that run at once. It changes with `State::limit`.
+    pub(super) threads: AtomicUsize,
+    /// The threads of a cpu pool's rayon pool, which stay; 0 for other kinds.
+    pub(super) rayon_threads: usize,
+    /// How long threads and worker processes stay without work, if set.
+    pub(super) idle_timeout: Option<Duration>,
     /// Bytes of stack of each thread, if set.
     pub(super) stack: Option<usize>,
     pub(super) hooks: SharedHooks,
@@ -57,6 +62,9 @@ pub(crate) struct Core {
     pub(super) process_slots: process::IdleSlots,
 }
 
+/// How long a thread stays without a job, unless the pool has another time.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
 /// Bytes of stack of a thread that decodes a worker process' results. They may be nested as deep as that process' own
 /// stack allows, and decoding takes more stack than encoding. Stack that is not used takes no memory.
 const DECODE_STACK: usize = 64 << 20;
@@ -64,6 +72,19 @@ const DECODE_STACK: usize = 64 << 20;
 /// The most threads of a cpu pool, where four for each core are fewer. All of them start with the pool, and rayon's look
 /// for work among each other meanwhile: 1,000 take 0.7 s, and 4,000 take 7 s.
 const CPU_THREADS: usize = 1_024;
+
+/// Checks the number of threads of a pool, and bounds it.
+pub(super) fn check_threads(kind: Kind, threads: usize) -> Result<usize, BuildError> {
+    if threads == 0 {
+        return Err(BuildError::NoThreads);
+    }
+    let most = CPU_THREADS.max(4 * crate::sys::cpu::cores());
+    if kind == Kind::Cpu && threads > most {
+        return Err(BuildError::TooManyThreads { threads, most });
+    }
+    // Rayon's limit, 65,535 on 64-bit targets. It also keeps sums of thread counts from overflowing.
+    Ok(threads.min(rayon::max_num_threads()))
+}
 
 impl Core {
     /// Starts a pool.
@@ -80,24 +101,26 @@ impl Core {
             Some(threads) => threads,
             None => spec.kind.default_threads(spec.default).map_err(BuildError::Environment)?,
         };
-        if threads == 0 {
-            return Err(BuildError::NoThreads);
-        }
-        let most = CPU_THREADS.max(4 * crate::sys::cpu::cores());
-        if spec.kind == Kind::Cpu && threads > most {
-            return Err(BuildError::TooManyThreads { threads, most });
-        }
-        // Rayon's limit, 65,535 on 64-bit targets. It also keeps sums of thread counts from overflowing.
-        let threads = threads.min(rayon::max_num_threads());
+        let threads = check_threads(spec.kind, threads)?;
+        #[cfg(feature = "process")]
+        let process_hooks = {
+            let offset = |hook| process::offset_of(hook).map_err(BuildError::BadProcessHook);
+            let hooks = spec.process_hooks;
+            process::WorkerHooks { start: offset(hooks.start)?, stop: offset(hooks.stop)? }
+        };
         // The timer thread ends tasks at their deadlines and retries refused thread starts. Without it both could hang.
-        timer::start().map_err(BuildError::Spawn)?;
+        if !cfg!(fanfold_serial) {
+            timer::start().map_err(BuildError::Spawn)?;
+        }
         let hooks = spec.hooks.share();
         let core = Arc::new_cyclic(|core| Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: spec.kind,
             name: spec.name,
             default: spec.default,
-            threads,
+            threads: AtomicUsize::new(threads),
+            rayon_threads: if spec.kind == Kind::Cpu { threads } else { 0 },
+            idle_timeout: spec.idle_timeout,
             stack: if spec.kind == Kind::Process { Some(DECODE_STACK) } else { spec.stack },
             has_hooks: !hooks.is_empty(),
             hooks,
@@ -116,9 +139,13 @@ impl Core {
                 memory_limit: spec.limits.memory,
                 max_tasks: spec.limits.tasks,
                 workers: threads,
+                idle_timeout: spec.idle_timeout,
+                hooks: process_hooks,
             }),
         });
         match spec.kind {
+            // The caller runs everything.
+            _ if cfg!(fanfold_serial) => {}
             Kind::Cpu => cpu::start(&core)?,
             Kind::Io | Kind::Frame | Kind::Process => blocking::start(&core)?,
         }
@@ -243,11 +270,11 @@ impl Core {
             return false;
         }
         let idle = state.sleepers.len() + state.spinning + state.rayon_spinning + state.woken + state.starting;
-        let rayon = state.rayon.is_some() && state.rayon_serving + state.injected < self.threads;
+        let rayon = state.rayon.is_some() && state.rayon_serving + state.injected < self.rayon_threads;
         // The calling worker counts as blocked: it is about to wait.
         let blocks = usize::from(current_worker::is_worker_of(self));
         let spares = (state.blocked + blocks).min(state.max_spares);
-        idle > 0 || rayon || state.threads < self.threads + spares + state.written_off
+        idle > 0 || rayon || state.threads < state.unblocked_threads() + spares + state.written_off
     }
 
     /// Whether a job could begin now.
@@ -260,17 +287,28 @@ impl Core {
         self.kind == Kind::Process
     }
 
-    /// Releases those resources.
+    /// Releases those resources. Returns whether it is to be called again after a while.
     #[cfg_attr(not(feature = "process"), allow(clippy::unused_self, reason = "only process pools clean up"))]
-    pub(super) fn clean_up_idle(&self) {
+    pub(super) fn clean_up_idle(&self) -> bool {
         #[cfg(feature = "process")]
-        self.process_slots.release_memory();
+        {
+            self.process_slots.release_memory();
+            self.process_slots.end_idle()
+        }
+        #[cfg(not(feature = "process"))]
+        false
+    }
+
+    /// How long threads and worker processes stay without work.
+    pub(super) fn idle_limit(&self) -> Duration {
+        // A thread that wakes again and again must not keep a core busy.
+        self.idle_timeout.map_or(IDLE_LIMIT, |timeout| timeout.max(Duration::from_millis(1)))
     }
 
     /// Threads that stay however long they are idle.
     pub(super) fn min_idle_threads(&self) -> usize {
         match self.kind {
-            Kind::Cpu => self.threads,
+            Kind::Cpu => self.rayon_threads,
             Kind::Io | Kind::Frame => 1,
             // All of them: a worker process may hold state that was expensive to make.
             Kind::Process => usize::MAX,
@@ -334,8 +372,10 @@ impl Core {
         self.kind
     }
 
+    /// Jobs that run at once.
+    #[inline]
     pub(crate) fn threads(&self) -> usize {
-        self.threads
+        self.threads.load(Ordering::Relaxed)
     }
 
     /// Such as `fanfold-io-3`, with the pool's name in the middle.

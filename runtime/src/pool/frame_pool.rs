@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Kind, Limits, Spec};
+use super::{Core, Kind, Limits, ProcessHooks, Spec};
 
 impl Core {
     /// The pool that runs DataFrame chunks for this pool: as many plain threads, with the same name, stack and
@@ -21,10 +21,12 @@ impl Core {
         let spec = Spec {
             kind: Kind::Frame,
             name: self.name,
-            threads: Some(self.threads),
+            threads: Some(self.threads()),
             default: false,
             hooks: self.hooks.to_hooks(),
             limits: Limits { memory: None, tasks: None },
+            process_hooks: ProcessHooks::default(),
+            idle_timeout: self.idle_timeout,
             stack: if self.kind == Kind::Process { None } else { self.stack },
             // Its tasks are chunks, whose callers wait for them.
             queue_limit: None,

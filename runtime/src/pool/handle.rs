@@ -7,9 +7,10 @@ use std::fmt;
 use std::mem::{forget, replace};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::hooks::{Hook, Hooks};
-use super::{BuildError, Core, Kind, Limits, Spec};
+use super::{BuildError, Core, Kind, Limits, ProcessHooks, Spec};
 use crate::sys::try_once::TryOnceLock;
 
 /// A pool of worker threads or worker processes.
@@ -59,6 +60,8 @@ impl Pool {
                 default: false,
                 hooks: Hooks::none(),
                 limits: Limits { memory: None, tasks: None },
+                process_hooks: ProcessHooks { start: None, stop: None },
+                idle_timeout: None,
                 stack: None,
                 queue_limit: None,
             },
@@ -107,6 +110,37 @@ impl Pool {
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.spec.threads = Some(threads);
+        self
+    }
+
+    /// Ends threads that have had no work for this time, and worker processes. Unless set, threads end after 10 s, and
+    /// worker processes stay: they may hold state that was expensive to make.
+    ///
+    /// Each pool keeps one thread, a cpu pool all of those that it was built with, and a pool of processes its threads,
+    /// which then take no memory but their stacks. A worker process that ends so drops its state and runs its hook
+    /// (`on_process_stop`). Less than 1 ms counts as 1 ms.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use fanfold::Pool;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::io("bursts").threads(8).idle_timeout(Duration::from_millis(20)).build()?;
+    /// fanfold::join_all((0..100).map(|n| pool.submit(move || n)).collect::<Vec<_>>())?;
+    /// let since = Instant::now();
+    /// while pool.stats().threads > 1 && since.elapsed() < Duration::from_secs(20) {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(pool.stats().threads, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "thread_keep_alive")]
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.spec.idle_timeout = Some(timeout);
         self
     }
 
@@ -184,7 +218,7 @@ impl Pool {
     /// Runs `hook` first on each new thread of the pool. Only these threads then run the pool's tasks: a worker of
     /// another pool that joins one does not run it on the spot. (With `FANFOLD_SERIAL=1` all tasks run on the caller's
     /// thread, where no hook has run.) In a pool of processes these are the parent's threads that wait for workers;
-    /// nothing runs in the worker processes.
+    /// `on_process_start` is for the worker processes.
     ///
     /// A thread takes its first task when the hook has ended. A hook must not wait for tasks of its own pool, other
     /// than by [`Task::join`](crate::Task::join), which runs them on the spot: the next thread would wait in the same

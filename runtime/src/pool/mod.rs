@@ -6,6 +6,7 @@
 //! | `handle.rs`, `process_pool.rs`, `stats.rs` | [`Pool`], the public handle; its methods for processes; [`Stats`] |
 //! | `counts.rs`, `histogram.rs`, `task_clock.rs` | what `Stats` adds up: counts, and how long tasks wait and run |
 //! | `listing.rs` | `pools`: the name, kind and stats of every pool |
+//! | `serial.rs`, `resize.rs` | serial mode; changing the number of workers |
 //! | `spec.rs`, `config.rs` | the options of one pool; the sizes of the default pools |
 //! | `core.rs`, `hooks.rs` | [`Core`], a running pool: start, push, run a job; the hooks of its threads |
 //! | `kind_check.rs` | panics where a function is given a pool of the wrong kind |
@@ -63,9 +64,11 @@ mod process_pool;
 mod queue;
 pub(crate) mod queue_limit;
 mod registry;
+mod resize;
 pub(crate) mod runtime_wait;
 pub(crate) mod runtime_warning;
 pub(crate) mod scoped;
+pub(crate) mod serial;
 pub(crate) mod shutdown;
 pub(crate) mod span;
 mod spawn;
@@ -98,4 +101,4 @@ pub(crate) use overflow_worker::STALL_CHECK;
 pub(crate) use queue::permit::Permit;
 pub(crate) use spawn_retry::refusals;
 pub use spec::Kind;
-pub(crate) use spec::{Limits, Spec};
+pub(crate) use spec::{Limits, ProcessHooks, Spec};

@@ -30,7 +30,7 @@ impl PipelineSource<Arc<dyn Job>> for QueueSupply<'_> {
     fn next(&mut self, in_flight: usize) -> Option<Box<dyn PipelinedTask<Arc<dyn Job>>>> {
         loop {
             // Each of the pool's workers has an equal share of the queue.
-            let share = self.core.queue.queued() / self.core.threads;
+            let share = self.core.queue.queued() / self.core.threads();
             if self.too_large.is_some() || (self.first.is_none() && in_flight > share) {
                 return None;
             }

@@ -94,6 +94,56 @@ impl Pool {
         self
     }
 
+    /// Runs `hook` first in each worker process of the pool, before its first call: for loggers, limits and caches that
+    /// live as long as the process. State that the calls of one function use is better made by the option `init` of the
+    /// attribute, whose failure is an error of each call.
+    ///
+    /// The hook is a function or a closure that captures nothing, because a worker process has its own memory. A panic
+    /// in it is reported on stderr, and the worker runs calls all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use fanfold::{Pool, parallel};
+    ///
+    /// static LEVEL: AtomicU32 = AtomicU32::new(0); // each process has its own
+    /// static PARSERS: Pool = Pool::process("parsers")
+    ///     .threads(1)
+    ///     .on_process_start(|| LEVEL.store(3, Ordering::Relaxed))
+    ///     .on_process_stop(|| println!("a parser ends"));
+    ///
+    /// #[parallel(kind = "process", pool = PARSERS)]
+    /// fn level() -> u32 {
+    ///     LEVEL.load(Ordering::Relaxed)
+    /// }
+    ///
+    /// # #[fanfold::main]
+    /// fn main() {
+    ///     assert_eq!((level(), LEVEL.load(Ordering::Relaxed)), (3, 0));
+    /// }
+    /// ```
+    #[doc(alias = "initializer")]
+    #[must_use]
+    pub const fn on_process_start(mut self, hook: fn()) -> Self {
+        self.spec.process_hooks.start = Some(hook);
+        self
+    }
+
+    /// Runs `hook` last in each worker process of the pool that ends in order: when the pool is closed, also one of a
+    /// `static` pool that is shut down, after [`max_tasks_per_worker`](Self::max_tasks_per_worker) tasks, or after
+    /// [`idle_timeout`](Self::idle_timeout). It has 5 s, after which the process is killed. A worker that is killed, that
+    /// crashes, or whose parent ends does not run it.
+    ///
+    /// The hook captures nothing, as with [`on_process_start`](Self::on_process_start). The state that `init` made is
+    /// dropped after it. A panic in it is reported on stderr.
+    #[doc(alias = "exit_handler")]
+    #[must_use]
+    pub const fn on_process_stop(mut self, hook: fn()) -> Self {
+        self.spec.process_hooks.stop = Some(hook);
+        self
+    }
+
     /// Replaces each worker process after this many tasks, for libraries that leak memory.
     #[doc(alias = "max_tasks_per_child")]
     #[doc(alias = "maxtasksperchild")]

@@ -7,6 +7,8 @@ use std::time::Duration;
 #[cfg(feature = "tracing")]
 use super::current_worker;
 #[cfg(feature = "tracing")]
+use super::task_clock::{SPANS, is_measured_for};
+#[cfg(feature = "tracing")]
 use crate::sys::clock::Moment;
 
 /// The span that the caller was in.
@@ -52,17 +54,9 @@ pub(crate) struct EnteredSpan<'a> {
     _span: &'a CallerSpan,
 }
 
-/// Whether a subscriber wants a span for each task. It decides by the target and the level, as for all spans.
-#[inline]
-pub(crate) fn wants_task_spans() -> bool {
-    #[cfg(feature = "tracing")]
-    return tracing::enabled!(target: "fanfold::task", tracing::Level::TRACE);
-    #[cfg(not(feature = "tracing"))]
-    false
-}
-
-/// The span of one task (target `fanfold::task`) or chunk (`fanfold::chunk`), at level `TRACE`. It has the fields
-/// `function`, `kind`, `queue_time`, `worker` and, when it ends, `run_time`.
+/// The span of one task (target `fanfold::task`) or chunk (`fanfold::chunk`), at level `TRACE`, if
+/// [`task_spans`](crate::Configure::task_spans) is on and a subscriber wants it. It has the fields
+/// `function`, `kind`, `pool`, `queue_time`, `worker` and, when it ends, `run_time`.
 #[cfg(feature = "tracing")]
 pub(crate) struct WorkSpan {
     span: tracing::Span,
@@ -89,18 +83,19 @@ macro_rules! work_span {
 impl WorkSpan {
     /// The span of a task that starts now and was queued for this long.
     pub(crate) fn task(function: &'static str, core: &super::Core, queued: Option<Duration>) -> Self {
-        let span = work_span!("fanfold::task", "task", function, core.kind.label(), core.name);
-        Self::start(span, queued)
+        let span = || work_span!("fanfold::task", "task", function, core.kind.label(), core.name);
+        Self::start(is_measured_for(SPANS).then(span), queued)
     }
 
     /// The span of a chunk that starts now.
     pub(crate) fn chunk(function: &'static str, core: &super::Core, clock: ChunkClock) -> Self {
-        let span = work_span!("fanfold::chunk", "chunk", function, core.kind.label(), core.name);
+        let span = |_| work_span!("fanfold::chunk", "chunk", function, core.kind.label(), core.name);
         let queued = clock.0.map(|queued| Duration::from_nanos(Moment::now().since(queued)));
-        Self::start(span, queued)
+        Self::start(clock.0.map(span), queued)
     }
 
-    fn start(span: tracing::Span, queued: Option<Duration>) -> Self {
+    fn start(span: Option<tracing::Span>, queued: Option<Duration>) -> Self {
+        let span = span.unwrap_or_else(tracing::Span::none);
         let started = (!span.is_none()).then(Moment::now);
         if started.is_some() {
             if let Some(queued) = queued {
@@ -129,7 +124,7 @@ impl Drop for WorkSpan {
     }
 }
 
-/// When the chunks of a call were queued, if a subscriber wants their spans.
+/// When the chunks of a call were queued, if they get spans.
 #[derive(Clone, Copy)]
 pub(crate) struct ChunkClock(#[cfg(feature = "tracing")] Option<Moment>);
 
@@ -138,7 +133,7 @@ impl ChunkClock {
     pub(crate) fn start() -> Self {
         Self(
             #[cfg(feature = "tracing")]
-            tracing::enabled!(target: "fanfold::chunk", tracing::Level::TRACE).then(Moment::now),
+            is_measured_for(SPANS).then(Moment::now),
         )
     }
 }

@@ -59,7 +59,7 @@ impl NewThreads {
     #[inline]
     fn reserve(core: &Core, state: &mut State, count: usize) -> Self {
         let wanted = count;
-        let count = wanted.min(state.max_threads(core.threads).saturating_sub(state.threads));
+        let count = wanted.min(state.max_threads().saturating_sub(state.threads));
         let is_capped = count < wanted && state.blocked > state.max_spares && {
             let jobs_finished = core.queue.jobs_finished(state);
             state.defer_spawn(false, jobs_finished)

@@ -49,14 +49,19 @@ impl State {
         is_first
     }
 
-    /// How many threads may exist, in a pool of `limit` threads.
-    pub(super) fn max_threads(&self, limit: usize) -> usize {
-        limit + self.blocked.min(self.max_spares) + self.written_off
+    /// How many threads may exist while no worker is blocked.
+    pub(super) fn unblocked_threads(&self) -> usize {
+        self.limit.max(self.rayon_threads)
+    }
+
+    /// How many threads may exist.
+    pub(super) fn max_threads(&self) -> usize {
+        self.unblocked_threads() + self.blocked.min(self.max_spares) + self.written_off
     }
 
     /// Allows one spare thread more than there are, or twice as many.
     fn raise_max_spares(&mut self, doubles: bool) {
-        let spares = self.threads.saturating_sub(self.limit + self.written_off);
+        let spares = self.threads.saturating_sub(self.unblocked_threads() + self.written_off);
         let more = if doubles { spares.max(1) } else { 1 };
         self.max_spares = (spares + more).max(self.max_spares);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::config::{self, BadVariable, Setting};
 use super::hooks::Hooks;
@@ -66,6 +67,9 @@ pub(crate) struct Spec {
     pub(crate) default: bool,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    pub(crate) process_hooks: ProcessHooks,
+    /// How long threads and worker processes stay without work, if set.
+    pub(crate) idle_timeout: Option<Duration>,
     /// Bytes of stack of each thread; those of the standard library's threads if `None`.
     pub(crate) stack: Option<usize>,
     /// The most tasks that wait in the queue; no limit if `None`.
@@ -81,6 +85,10 @@ impl Spec {
         let Limits { memory, tasks } = self.limits;
         if memory == Some(0) || tasks == Some(0) || (self.kind != Kind::Process && self.limits != Limits::default()) {
             return Err(BuildError::BadLimit);
+        }
+        let ProcessHooks { start, stop } = self.process_hooks;
+        if self.kind != Kind::Process && start.or(stop).is_some() {
+            return Err(BuildError::BadProcessHook(std::io::Error::other("it is a pool of threads")));
         }
         if let Some(bytes) = self.stack
             && (self.kind == Kind::Process || !STACK_SIZES.contains(&bytes))
@@ -104,6 +112,13 @@ impl Spec {
 /// into the smallest in a debug build (`tests/stack_sizes.rs`). A size beyond the largest would overflow where it is
 /// rounded up to whole pages.
 const STACK_SIZES: RangeInclusive<usize> = 64 << 10..=isize::MAX.unsigned_abs();
+
+/// What each worker process runs first and last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProcessHooks {
+    pub(crate) start: Option<fn()>,
+    pub(crate) stop: Option<fn()>,
+}
 
 /// Limits of each worker process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,6 +153,9 @@ pub enum BuildError {
     BadName,
     /// A limit for worker processes is 0, or was given to a pool of threads.
     BadLimit,
+    /// A hook of worker processes was given to a pool of threads, or it is in a shared library, where a worker process
+    /// cannot find it.
+    BadProcessHook(std::io::Error),
     /// A stack of less than 64 KiB or more than half of the address space, or a pool of processes, whose threads run no
     /// task.
     BadStackSize,
@@ -163,6 +181,11 @@ impl fmt::Display for BuildError {
             Self::BadName => {
                 f.write_str("a pool's name must not contain NUL, as it names the pool's threads: remove the NUL")
             }
+            Self::BadProcessHook(cause) => write!(
+                f,
+                "`on_process_start` and `on_process_stop` are for functions of the program and pools of processes \
+                 ({cause}): use `Pool::process`, or `on_start` and `on_stop` for threads"
+            ),
             Self::BadStackSize => f.write_str(
                 "`stack_size` is for pools of threads, and at least 64 KiB: raise it, or leave it out; the stack of a \
                  worker process is set by `ulimit -s`",
@@ -189,7 +212,7 @@ impl std::error::Error for BuildError {
             | Self::BadLimit
             | Self::BadStackSize
             | Self::NoQueue => None,
-            Self::Spawn(cause) => Some(cause),
+            Self::Spawn(cause) | Self::BadProcessHook(cause) => Some(cause),
             Self::Environment(bad) => Some(bad),
         }
     }

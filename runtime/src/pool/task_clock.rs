@@ -1,17 +1,31 @@
 //! [`TaskClock`]: when a task was queued and started, if times are measured.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Core;
-use super::span;
 use crate::sys::clock::Moment;
 
-static MEASURES_TIMES: AtomicBool = AtomicBool::new(false);
+/// What times are measured for: [`HISTOGRAMS`], [`SPANS`], or both. One word, so that a task reads one.
+static MEASURED_FOR: AtomicU8 = AtomicU8::new(0);
+/// The histograms of all pools.
+pub(super) const HISTOGRAMS: u8 = 1;
+/// The spans of tasks and chunks.
+pub(super) const SPANS: u8 = 2;
 
-/// Switches the histograms of all pools on or off.
-pub(super) fn measure_times(on: bool) {
-    MEASURES_TIMES.store(on, Ordering::Relaxed);
+/// Switches measuring for [`HISTOGRAMS`] or [`SPANS`] on or off.
+pub(super) fn measure_for(what: u8, on: bool) {
+    if on {
+        MEASURED_FOR.fetch_or(what, Ordering::Relaxed);
+    } else {
+        MEASURED_FOR.fetch_and(!what, Ordering::Relaxed);
+    }
+}
+
+/// Whether times are measured for `what`.
+#[inline]
+pub(super) fn is_measured_for(what: u8) -> bool {
+    MEASURED_FOR.load(Ordering::Relaxed) & what != 0
 }
 
 /// When a task was queued or, once it has started, when it started. In ticks; 0 if times were not measured when the
@@ -22,8 +36,7 @@ impl TaskClock {
     /// The clock of a task that is queued now.
     #[inline]
     pub(crate) fn new() -> Self {
-        let is_measured = MEASURES_TIMES.load(Ordering::Relaxed) || span::wants_task_spans();
-        Self(AtomicU64::new(if is_measured { now() } else { 0 }))
+        Self(AtomicU64::new(if is_measured_for(HISTOGRAMS | SPANS) { now() } else { 0 }))
     }
 
     /// The task starts. Returns how long it was queued, if that was measured.
@@ -39,7 +52,7 @@ impl TaskClock {
     fn record_start(&self, core: &Core, queued_at: u64) -> Duration {
         self.0.store(now(), Ordering::Relaxed);
         let waited = Moment::now().since(Moment::from_ticks(queued_at));
-        if MEASURES_TIMES.load(Ordering::Relaxed) {
+        if is_measured_for(HISTOGRAMS) {
             core.counts().times().queue_wait.record(waited);
         }
         Duration::from_nanos(waited)
@@ -57,7 +70,7 @@ impl TaskClock {
 
 #[cold]
 fn record_end(core: &Core, started_at: u64) {
-    if MEASURES_TIMES.load(Ordering::Relaxed) {
+    if is_measured_for(HISTOGRAMS) {
         core.counts().times().run_time.record(Moment::now().since(Moment::from_ticks(started_at)));
     }
 }

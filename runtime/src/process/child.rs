@@ -91,7 +91,7 @@ impl Child {
             &socket,
             Some(&process),
             &memory,
-            Handshake::new(limits.memory_limit.unwrap_or(0)),
+            Handshake::new(limits.memory_limit.unwrap_or(0), limits.hooks),
             deadline,
         );
         drop(starting);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::os::{self, AsFd, OwnedFd, UnixStream, WaitResult};
 use super::registry;
+use super::worker_hooks::WorkerHooks;
 use crate::process::os::pidfd::ChildProcess;
 
 /// The time that a worker may take to answer. A start takes milliseconds; this limit is for overloaded machines.
@@ -22,24 +23,28 @@ pub(super) struct Handshake {
     pub(super) fingerprint: u64,
     /// The bytes of private memory that the worker may have; 0 means no limit.
     pub(super) memory_limit: u64,
+    /// The hooks of the pool.
+    pub(super) hooks: WorkerHooks,
 }
 
 impl Handshake {
-    pub(super) const SIZE: usize = 24;
+    pub(super) const SIZE: usize = 40;
     const MAGIC: [u8; 8] = *b"fanfold1";
     /// Stands in place of [`MAGIC`](Self::MAGIC) before the reason why the worker cannot start, which is text to the
     /// end.
     const REFUSAL: [u8; 8] = *b"fanfold!";
 
-    pub(super) fn new(memory_limit: u64) -> Self {
-        Self { fingerprint: registry::fingerprint(), memory_limit }
+    pub(super) fn new(memory_limit: u64, hooks: WorkerHooks) -> Self {
+        Self { fingerprint: registry::fingerprint(), memory_limit, hooks }
     }
 
     pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
         bytes[..8].copy_from_slice(&Self::MAGIC);
         bytes[8..16].copy_from_slice(&self.fingerprint.to_ne_bytes());
-        bytes[16..].copy_from_slice(&self.memory_limit.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&self.memory_limit.to_ne_bytes());
+        bytes[24..32].copy_from_slice(&self.hooks.start.to_ne_bytes());
+        bytes[32..].copy_from_slice(&self.hooks.stop.to_ne_bytes());
         bytes
     }
 
@@ -56,7 +61,9 @@ impl Handshake {
             }
             _ => return Err(io::Error::other("it does not speak Fanfold's protocol")),
         }
-        Ok(Self { fingerprint: u64::from_ne_bytes(next()?), memory_limit: u64::from_ne_bytes(next()?) })
+        let mut number = || next().map(u64::from_ne_bytes);
+        let (fingerprint, memory_limit) = (number()?, number()?);
+        Ok(Self { fingerprint, memory_limit, hooks: WorkerHooks { start: number()?, stop: number()? } })
     }
 }
 
@@ -146,12 +153,12 @@ mod tests {
         let memory = os::create_memory(1 << 12).expect("there is memory");
         theirs.write_all(answer).expect("there is room");
         theirs.shutdown(std::net::Shutdown::Write).expect("it is open");
-        with_worker(&ours, None, &memory, Handshake::new(7), None)
+        with_worker(&ours, None, &memory, Handshake::new(7, WorkerHooks::default()), None)
     }
 
     #[test]
     fn a_worker_of_another_build_is_refused() {
-        let handshake = Handshake::new(7);
+        let handshake = Handshake::new(7, WorkerHooks::default());
         assert!(answered(&handshake.to_bytes()).is_ok());
         let other = Handshake { fingerprint: handshake.fingerprint ^ 1, ..handshake };
         assert!(matches!(answered(&other.to_bytes()), Err(HandshakeError::OtherBuild)));
@@ -169,9 +176,10 @@ mod tests {
     fn half_a_handshake_times_out() {
         let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
         let memory = os::create_memory(1 << 12).expect("there is memory");
-        theirs.write_all(&Handshake::new(0).to_bytes()[..11]).expect("there is room");
+        theirs.write_all(&Handshake::new(0, WorkerHooks::default()).to_bytes()[..11]).expect("there is room");
         let deadline = Instant::now() + Duration::from_millis(30);
-        let error = with_worker(&ours, None, &memory, Handshake::new(0), Some(deadline)).expect_err("it is not whole");
+        let error = with_worker(&ours, None, &memory, Handshake::new(0, WorkerHooks::default()), Some(deadline))
+            .expect_err("it is not whole");
         assert!(matches!(error, HandshakeError::TimedOut), "{error:?}");
     }
 }

@@ -3,7 +3,9 @@
 //! A thread of the pool takes a slot for each job. A direct call does not need such a thread: if a worker is idle and
 //! no job is queued, the caller takes the slot itself, and the call costs two thread wake-ups instead of four.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use super::child::{self, Child};
 use super::current_slot;
@@ -17,6 +19,8 @@ use crate::sys::reserve;
 pub(crate) struct IdleSlots {
     owner: Owner,
     limits: WorkerLimits,
+    /// The number of workers. [`resize`](Self::resize) changes it.
+    workers: AtomicUsize,
     limiter: Arc<StartLimiter>,
     idle: Mutex<IdleState>,
 }
@@ -28,11 +32,19 @@ struct IdleState {
     slots: Vec<Box<WorkerSlot>>,
     /// Whether the pool is closed, so that workers that come back are ended.
     closed: bool,
+    /// Slots that run a call.
+    in_use: usize,
 }
 
 impl IdleSlots {
     pub(crate) fn new(limits: WorkerLimits) -> Self {
-        Self { owner: Owner::this_process(), limits, limiter: Arc::default(), idle: Mutex::default() }
+        Self {
+            owner: Owner::this_process(),
+            limits,
+            workers: AtomicUsize::new(limits.workers),
+            limiter: Arc::default(),
+            idle: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, IdleState> {
@@ -44,6 +56,7 @@ impl IdleSlots {
         let mut idle = self.lock();
         let ready = idle.slots.iter().rposition(|slot| slot.child.is_some());
         let slot = ready.map(|place| idle.slots.remove(place)).or_else(|| idle.slots.pop());
+        idle.in_use += 1;
         drop(idle);
         self.run_on(
             slot.unwrap_or_else(|| Box::new(WorkerSlot::new(self.limits, self.owner, Arc::clone(&self.limiter)))),
@@ -57,6 +70,7 @@ impl IdleSlots {
         let mut idle = self.lock();
         let ready = idle.slots.iter().rposition(|slot| slot.is_ready())?;
         let slot = idle.slots.remove(ready);
+        idle.in_use += 1;
         drop(idle);
         let result = self.run_on(slot, work);
         Some((result, self.lock().slots.last().is_some_and(|slot| slot.holds_memory())))
@@ -68,11 +82,15 @@ impl IdleSlots {
     }
 
     /// Puts a slot back.
-    fn put_back(&self, slot: Box<WorkerSlot>) {
+    fn put_back(&self, mut slot: Box<WorkerSlot>) {
+        if self.limits.idle_timeout.is_some() {
+            slot.idle_since = Some(Instant::now());
+        }
         let mut idle = reserve::lock_with_capacity(|| self.lock(), |idle| &mut idle.slots, 1);
+        idle.in_use -= 1;
         // A thread that waits in the middle of a call is replaced by another, so there may be one worker too many.
         let spare = slot.child.is_some()
-            && idle.slots.iter().filter(|slot| slot.child.is_some()).count() >= self.limits.workers;
+            && idle.slots.iter().filter(|slot| slot.child.is_some()).count() >= self.workers.load(Ordering::Relaxed);
         if idle.closed || spare {
             drop(idle);
             slot.close();
@@ -84,6 +102,35 @@ impl IdleSlots {
     /// Releases shared memory of idle workers that is not in use.
     pub(crate) fn release_memory(&self) {
         self.lock().slots.iter_mut().for_each(|slot| slot.release_memory());
+    }
+
+    /// Ends the workers that have been idle for the pool's idle timeout. Returns whether there are others, which may be
+    /// so later.
+    pub(crate) fn end_idle(&self) -> bool {
+        let Some(limit) = self.limits.idle_timeout else { return false };
+        let mut ended = Vec::new();
+        let mut idle = reserve::lock_with_buffer(|| self.lock(), |idle| idle.slots.len(), &mut ended);
+        let is_due = |slot: &Box<WorkerSlot>| slot.idle_since.is_some_and(|since| since.elapsed() >= limit);
+        ended.extend(idle.slots.extract_if(.., |slot| is_due(slot)));
+        let has_others = idle.in_use > 0 || idle.slots.iter().any(|slot| slot.child.is_some());
+        drop(idle);
+        Self::end(ended);
+        has_others
+    }
+
+    /// Changes the number of workers, and ends idle ones beyond it: those first that were idle for longest.
+    pub(crate) fn resize(&self, workers: usize) {
+        self.workers.store(workers, Ordering::Relaxed);
+        let mut ended = Vec::new();
+        let mut idle = reserve::lock_with_buffer(|| self.lock(), |idle| idle.slots.len(), &mut ended);
+        let mut excess = idle.slots.iter().filter(|slot| slot.child.is_some()).count().saturating_sub(workers);
+        ended.extend(idle.slots.extract_if(.., |slot| {
+            let ends = excess > 0 && slot.child.is_some();
+            excess -= usize::from(ends);
+            ends
+        }));
+        drop(idle);
+        Self::end(ended);
     }
 
     /// Ends all idle workers now, and the others when they come back.

@@ -64,6 +64,7 @@ mod startup;
 mod tests;
 pub(crate) mod transport;
 mod worker;
+mod worker_hooks;
 pub(crate) mod worker_slot;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,7 @@ pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
 pub(crate) use role::is_worker_process;
 pub(crate) use running_tasks::kill_worker_of;
 pub(crate) use socket::{ChannelMessage, ChannelSocket};
+pub(crate) use worker_hooks::{WorkerHooks, offset_of};
 
 /// Whether [`init`] has run, so that this program can be started as a worker process.
 static READY: AtomicBool = AtomicBool::new(false);

@@ -8,11 +8,13 @@ use super::handshake::{self, Handshake};
 use super::message::Connection;
 use super::os::{self, AsFd, UnixStream};
 use super::serve::{ReplyWriter, Serving, ring_doorbell};
+use super::worker_hooks::at_offset;
 use super::{registry, role};
 use crate::process::transport::doorbell::{CLOSE, RELEASE_MEMORY};
 use crate::process::transport::ring::{RingFrame, Rings};
 use crate::sys::clock::Moment;
 use crate::sys::owner::{Owner, exit_now};
+use crate::sys::unwind;
 
 /// The reply to a request that took longer than this, in nanoseconds, is announced at once. Faster ones are announced
 /// together when no request waits.
@@ -28,27 +30,36 @@ pub(super) fn run(parent: u32) -> ! {
         }
         eprintln!("a fanfold worker process cannot start: {error}");
     }
+    if let Ok(Some(stop)) = served {
+        unwind::contain(stop);
+    }
     let _ = io::stdout().flush();
     std::process::exit(i32::from(served.is_err()))
 }
 
 struct WorkerProcess {
+    hooks: [Option<fn()>; 2],
     rings: Rings,
     connection: Connection,
     scratch: Vec<u8>,
 }
 
-fn serve(parent: u32) -> io::Result<()> {
+/// Runs requests until the parent closes the worker. Returns the hook to run last.
+fn serve(parent: u32) -> io::Result<Option<fn()>> {
     Owner::this_process().become_worker();
     if !os::die_with_parent(parent) {
         exit_now();
     }
     os::install_noop_signal_handlers();
     let mut worker = connect()?;
+    let [start, stop] = worker.hooks;
+    if let Some(start) = start {
+        unwind::contain(start);
+    }
     while let Some(frame) = worker.next() {
         worker.serve_request(&frame);
     }
-    Ok(())
+    Ok(stop)
 }
 
 /// Opens the socket and the shared memory, and answers the handshake; or reports to the parent why that failed.
@@ -56,7 +67,9 @@ fn connect() -> io::Result<WorkerProcess> {
     let taken = os::take_stdin();
     let mut socket = taken.inspect_err(|error| os::with_stdin(|socket| handshake::refuse(socket, error)))?;
     match prepare(&mut socket) {
-        Ok(rings) => Ok(WorkerProcess { rings, connection: Connection::new(socket), scratch: Vec::new() }),
+        Ok((rings, hooks)) => {
+            Ok(WorkerProcess { hooks, rings, connection: Connection::new(socket), scratch: Vec::new() })
+        }
         Err(error) => {
             handshake::refuse(&mut socket, &error);
             Err(error)
@@ -66,20 +79,21 @@ fn connect() -> io::Result<WorkerProcess> {
 
 /// Prepares everything that the system may refuse. The answer to the handshake comes last, so a worker that answers has
 /// started.
-fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
+fn prepare(socket: &mut UnixStream) -> io::Result<(Rings, [Option<fn()>; 2])> {
     let mut descriptors = VecDeque::new();
     os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| {
         io::Error::other("its parent sent no memory, or it may open no more files (RLIMIT_NOFILE, `ulimit -n`)")
     })?;
     let handshake = Handshake::read(socket)?;
-    let own = Handshake::new(handshake.memory_limit);
+    let own = Handshake::new(handshake.memory_limit, handshake.hooks);
     if handshake != own {
         // The parent compares both handshakes as well, and reports the difference.
         let _ = socket.write_all(&own.to_bytes());
         exit_now();
     }
     let rings = Rings::open(&memory)?;
+    let hooks = [at_offset(handshake.hooks.start)?, at_offset(handshake.hooks.stop)?];
     if handshake.memory_limit > 0 {
         os::set_memory_limit(handshake.memory_limit)?;
         role::set_memory_limit(handshake.memory_limit);
@@ -88,7 +102,7 @@ fn prepare(socket: &mut UnixStream) -> io::Result<Rings> {
     // a task that ended the main thread alone, after which the process would live on and answer nothing.
     os::exit_with_parent_or_this_thread(socket)?;
     socket.write_all(&own.to_bytes())?;
-    Ok(rings)
+    Ok((rings, hooks))
 }
 
 impl WorkerProcess {

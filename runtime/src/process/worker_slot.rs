@@ -30,6 +30,8 @@ pub(crate) struct WorkerSlot {
     /// Whether the last call failed because no worker process could be started.
     pub(super) last_start_failed: bool,
     pub(crate) child: Option<Child>,
+    /// When the slot was last put back, if its pool has an idle timeout.
+    pub(super) idle_since: Option<Instant>,
     /// The calls that this worker process was given.
     pub(crate) served: u64,
     /// The recent time of a call, where several are in flight.
@@ -50,6 +52,7 @@ impl WorkerSlot {
             limiter,
             last_start_failed: false,
             child: None,
+            idle_since: None,
             served: 0,
             call_time: INITIAL_CALL_TIME,
             request: Vec::new(),

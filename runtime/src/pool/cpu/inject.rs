@@ -20,8 +20,11 @@ pub(crate) fn wake_workers(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     let resident = usize::from(state.begin_wake_resident());
     missing -= resident;
     // One of rayon's threads is the resident worker.
-    let free =
-        if state.rayon.is_some() { core.threads.saturating_sub(1 + state.rayon_serving + state.injected) } else { 0 };
+    let free = if state.rayon.is_some() {
+        core.rayon_threads.saturating_sub(1 + state.rayon_serving + state.injected)
+    } else {
+        0
+    };
     let injected = missing.min(free).min(WAKE_FANOUT - resident);
     state.injected += injected;
     missing -= injected;
@@ -29,7 +32,7 @@ pub(crate) fn wake_workers(core: &Arc<Core>, mut state: MutexGuard<'_, State>) {
     // While spare threads are still parked, those that are woken now wake them.
     missing = if state.sleepers.len() > 0 { 0 } else { (missing - woken.len()).saturating_sub(state.in_start_hook) };
     let rayon = (injected > 0).then(|| state.rayon.clone()).flatten();
-    if missing > 0 && state.blocked + state.written_off > 0 {
+    if missing > 0 && (state.blocked + state.written_off > 0 || state.limit > core.rayon_threads) {
         // A refused thread is left to the timer thread: see `spawn_retry.rs`.
         let _ = spawn::spawn_threads(core, state, missing, blocking::run_worker);
     } else {
@@ -106,7 +109,7 @@ pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, Sta
             should_spin = ran == JobEnd::RanMapShare;
         }
         // One core is left to the caller.
-        if !std::mem::take(&mut should_spin) || state.closed || state.rayon_spinning + 1 >= core.threads.max(2) {
+        if !std::mem::take(&mut should_spin) || state.closed || state.rayon_spinning + 1 >= core.threads().max(2) {
             break;
         }
         state.rayon_spinning += 1;

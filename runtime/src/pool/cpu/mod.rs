@@ -22,7 +22,7 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     let (name, entered, left) = (Arc::downgrade(core), Arc::downgrade(core), Arc::downgrade(core));
     let stack = core.stack;
     let built = rayon::ThreadPoolBuilder::new()
-        .num_threads(core.threads)
+        .num_threads(core.rayon_threads)
         .thread_name(move |index| name.upgrade().map_or_else(String::new, |core| core.thread_name(index)))
         .spawn_handler(move |thread| {
             let name = thread.name().unwrap_or_default().to_owned();
@@ -35,8 +35,8 @@ pub(super) fn start(core: &Arc<Core>) -> Result<(), BuildError> {
     let mut state = core.queue.lock();
     match built {
         Ok(pool) => {
-            state.threads = core.threads;
-            state.next_thread_index = core.threads;
+            state.threads = core.rayon_threads;
+            state.next_thread_index = core.rayon_threads;
             state.rayon = Some(pool);
             Ok(())
         }

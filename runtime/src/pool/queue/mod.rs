@@ -25,7 +25,7 @@ use super::job::Job;
 use crate::sys::mutex;
 use crate::sys::reserve;
 use deques::Deques;
-use state::{State, Turn};
+use state::{State, Turn, default_spares};
 
 /// The queue. It has one lock, which is held for about ten nanoseconds at a time. Nothing is allocated or freed under
 /// it.
@@ -59,7 +59,7 @@ impl Queue {
     /// A queue with `limit` permits, and a deque for each of `owners` workers.
     pub(super) fn new(limit: usize, owners: usize) -> Self {
         Self {
-            state: Mutex::new(State::new(limit)),
+            state: Mutex::new(State::new(limit, owners)),
             queued: AtomicUsize::new(0),
             deques: Deques::new(owners),
             wants_workers: AtomicBool::new(true),
@@ -78,6 +78,14 @@ impl Queue {
         #[cfg(test)]
         self.locked.fetch_add(1, Ordering::Relaxed);
         mutex::lock(&self.state)
+    }
+
+    /// Changes the number of permits. Jobs beyond it go on.
+    pub(super) fn set_limit(&self, state: &mut State, limit: usize) {
+        state.limit = limit;
+        state.max_spares = default_spares(limit);
+        // Workers that wait for a permit look again.
+        self.permit_returned.notify_all();
     }
 
     /// Adds a job `copies` times. Returns the locked state, under which the caller decides which workers to wake; or

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) closed_copies: usize,
     /// Permits in all.
     pub(crate) limit: usize,
+    /// Rayon's threads of a cpu pool, which stay however small the limit becomes.
+    pub(crate) rayon_threads: usize,
     /// Permits in use: workers that run a job and are not blocked.
     pub(crate) running: usize,
     /// Permits in use that were taken beyond the limit.
@@ -96,13 +98,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, rayon_threads: usize) -> Self {
         Self {
             jobs: VecDeque::new(),
             lanes: Lanes::default(),
             turn: Turn::Queue,
             closed_copies: 0,
             limit,
+            rayon_threads,
             running: 0,
             overdrawn: 0,
             blocked: 0,

@@ -291,9 +291,18 @@ where
         let ran = match self.options.timeout {
             None => self.claim_and_run(|| {}),
             Some(limit) => {
-                let timed = Arc::new(TimedRun { slot: Arc::clone(&self), permit: Arc::new(Permit::held()) });
+                let timed = Arc::new(TimedRun {
+                    slot: Arc::clone(&self),
+                    permit: Arc::new(Permit::held()),
+                    is_serial: config::serial(),
+                });
                 let start_timer = || timer::after(limit, Arc::downgrade(&timed) as Weak<dyn Expire>);
-                pool::with_permit(&timed.permit, || self.claim_and_run(start_timer))
+                if timed.is_serial {
+                    // The caller has no permit of this run.
+                    self.claim_and_run(start_timer)
+                } else {
+                    pool::with_permit(&timed.permit, || self.claim_and_run(start_timer))
+                }
             }
         };
         // The last owner of a detached task's slot drops its result, whose destructor may panic or wait.

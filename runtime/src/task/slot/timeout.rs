@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Slot;
 use crate::error::TaskError;
 use crate::pool::Permit;
-use crate::pool::config;
 use crate::pool::timer::Expire;
 
 /// One run of a task with a time limit. The run owns it and the timer holds a weak reference, so a task that ended in
@@ -14,6 +13,8 @@ use crate::pool::timer::Expire;
 pub(super) struct TimedRun<F, T> {
     pub(super) slot: Arc<Slot<F, T>>,
     pub(super) permit: Arc<Permit>,
+    /// Whether the caller of the task runs it: see [`serial`](crate::serial).
+    pub(super) is_serial: bool,
 }
 
 impl<F, T> Expire for TimedRun<F, T>
@@ -22,7 +23,7 @@ where
 {
     fn expire(&self, after: Duration) {
         let slot = &self.slot;
-        if config::serial() {
+        if self.is_serial {
             // The caller runs the task and cannot leave it, so the task can only be asked to stop.
             return slot.cell.request_stop();
         }
