@@ -62,7 +62,7 @@ pub fn publish() {
     drop(published);
     // The recorder is code of the program: it may panic, and may call this.
     let _done = OnDrop(|| mutex::lock(&PUBLISHED).is_busy = false);
-    let now = pass_on(before);
+    let now = pass_on(&before);
     let earlier = std::mem::replace(&mut mutex::lock(&PUBLISHED).pools, now);
     drop(earlier);
 }
@@ -81,7 +81,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-fn pass_on(before: BTreeMap<u64, Stats>) -> BTreeMap<u64, Stats> {
+fn pass_on(before: &BTreeMap<u64, Stats>) -> BTreeMap<u64, Stats> {
     describe();
     let mut gauges: BTreeMap<(&'static str, &'static str), [usize; 4]> = BTreeMap::new();
     let mut now = BTreeMap::new();
@@ -109,12 +109,12 @@ fn labels(core: &Core) -> (&'static str, &'static str) {
 
 fn pass_counts((pool, kind): (&'static str, &'static str), stats: &Stats, before: Option<&Stats>) {
     let since = |count: fn(&Stats) -> u64| count(stats).saturating_sub(before.map_or(0, count));
-    let outcomes: [(_, fn(&Stats) -> u64); 3] =
-        [("done", |stats| stats.done), ("failed", |stats| stats.failed), ("cancelled", |stats| stats.cancelled)];
-    for (outcome, count) in outcomes {
-        metrics::counter!("fanfold_tasks_total", "pool" => pool, "kind" => kind, "outcome" => outcome)
-            .increment(since(count));
-    }
+    let count_tasks = |outcome: &'static str, tasks| {
+        metrics::counter!("fanfold_tasks_total", "pool" => pool, "kind" => kind, "outcome" => outcome).increment(tasks);
+    };
+    count_tasks("done", since(|stats| stats.done));
+    count_tasks("failed", since(|stats| stats.failed));
+    count_tasks("cancelled", since(|stats| stats.cancelled));
     metrics::counter!("fanfold_maps_total", "pool" => pool, "kind" => kind).increment(since(|stats| stats.maps));
     let queued = metrics::histogram!("fanfold_task_queue_seconds", "pool" => pool, "kind" => kind);
     pass_times(&queued, &stats.queue_wait, before.map(|before| &before.queue_wait));

@@ -57,6 +57,7 @@ fn wake(core: &Arc<Core>, mut state: MutexGuard<'_, State>, count: usize) {
 /// The main function of a worker thread.
 pub(super) fn run_worker(core: &Arc<Core>, index: usize) {
     current_worker::enter(core, index);
+    current_worker::join_broadcasts(core);
     let sleeper = Arc::new(Sleeper::default());
     let mut state = core.queue.lock();
     state.starting -= 1;
@@ -76,10 +77,18 @@ pub(super) fn run_worker(core: &Arc<Core>, index: usize) {
             others.execute(core, run_worker);
             state = core.queue.lock();
         }
-        while let Some(job) = core.queue.take(&mut state) {
+        while !core.has_broadcast()
+            && let Some(job) = core.queue.take(&mut state)
+        {
             drop(state);
             let ran = core.run_job(job);
             state = core.end_job(ran);
+        }
+        if core.has_broadcast() {
+            drop(state);
+            core.run_broadcasts();
+            state = core.queue.lock();
+            continue;
         }
         if core.queue.has_ended(&state) {
             break;
@@ -125,7 +134,7 @@ fn wait_for_job<'a>(
     let mut until = None;
     let mut is_clean = !core.cleans_up_when_idle();
     loop {
-        if core.queue.is_ready(&state) || core.queue.has_ended(&state) {
+        if core.queue.is_ready(&state) || core.queue.has_ended(&state) || core.has_broadcast() {
             return (state, false);
         }
         // The last thread stays: without any, a refused thread start would leave a job that no thread runs.

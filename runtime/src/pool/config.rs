@@ -110,8 +110,8 @@ impl std::error::Error for BadVariable {}
 /// `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`.
 ///
 /// There is one more environment variable, which is no size: with `FANFOLD_SERIAL=1` or `true` everything runs on the
-/// caller's thread. With `0`, `false`, an empty value or without the variable it does not. The first call panics on any
-/// other value.
+/// caller's thread, as in [`serial`](crate::serial()). With `0`, `false`, an empty value or without the variable it does
+/// not. The first call panics on any other value.
 ///
 /// # Examples
 ///

@@ -239,7 +239,10 @@ impl Core {
         let mut state = self.queue.lock();
         match ran {
             JobEnd::Ran | JobEnd::RanMapShare | JobEnd::Dead => self.queue.release_permit(&mut state),
-            JobEnd::WrittenOff => state.written_off -= 1,
+            JobEnd::WrittenOff => {
+                state.written_off -= 1;
+                current_worker::is_back();
+            }
         }
         state.jobs_finished += 1;
         state

@@ -23,6 +23,7 @@
 //! | `runtime_warning.rs` | the warning about it, in debug builds |
 //! | `fork_join.rs` | [`join`](fork_join::join): two closures, as rayon's `join` |
 //! | `install.rs` | `Pool::install`: a closure on a worker, for whose result the caller waits |
+//! | `broadcast.rs` | `Pool::broadcast`: a closure on each worker thread |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
 //! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); `tracing` spans |
@@ -33,6 +34,7 @@
 pub(crate) mod async_tasks;
 pub(crate) mod block_in_place;
 mod blocking;
+mod broadcast;
 mod computing;
 pub(crate) mod config;
 mod core;

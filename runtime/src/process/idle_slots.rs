@@ -110,7 +110,7 @@ impl IdleSlots {
         let Some(limit) = self.limits.idle_timeout else { return false };
         let mut ended = Vec::new();
         let mut idle = reserve::lock_with_buffer(|| self.lock(), |idle| idle.slots.len(), &mut ended);
-        let is_due = |slot: &Box<WorkerSlot>| slot.idle_since.is_some_and(|since| since.elapsed() >= limit);
+        let is_due = |slot: &WorkerSlot| slot.idle_since.is_some_and(|since| since.elapsed() >= limit);
         ended.extend(idle.slots.extract_if(.., |slot| is_due(slot)));
         let has_others = idle.in_use > 0 || idle.slots.iter().any(|slot| slot.child.is_some());
         drop(idle);

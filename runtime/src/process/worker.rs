@@ -37,8 +37,11 @@ pub(super) fn run(parent: u32) -> ! {
     std::process::exit(i32::from(served.is_err()))
 }
 
+/// The functions to run first and last.
+type Hooks = [Option<fn()>; 2];
+
 struct WorkerProcess {
-    hooks: [Option<fn()>; 2],
+    hooks: Hooks,
     rings: Rings,
     connection: Connection,
     scratch: Vec<u8>,
@@ -79,7 +82,7 @@ fn connect() -> io::Result<WorkerProcess> {
 
 /// Prepares everything that the system may refuse. The answer to the handshake comes last, so a worker that answers has
 /// started.
-fn prepare(socket: &mut UnixStream) -> io::Result<(Rings, [Option<fn()>; 2])> {
+fn prepare(socket: &mut UnixStream) -> io::Result<(Rings, Hooks)> {
     let mut descriptors = VecDeque::new();
     os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| {

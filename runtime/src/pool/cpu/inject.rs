@@ -81,7 +81,9 @@ fn run_jobs(core: &Arc<Core>, mut job: Arc<dyn Job>) -> (MutexGuard<'_, State>, 
     loop {
         let ran = core.run_job(job);
         let next = match own {
-            Some(own) if current_worker::keeps_permit(ran) => core.queue.take_keeping_permit(own, own_turns),
+            Some(own) if current_worker::keeps_permit(ran) && !core.has_broadcast() => {
+                core.queue.take_keeping_permit(own, own_turns)
+            }
             _ => None,
         };
         let Some(next) = next else { return (core.end_job(ran), ran) };
@@ -102,11 +104,19 @@ pub(crate) fn serve_queue<'a>(core: &'a Arc<Core>, mut state: MutexGuard<'a, Sta
     }
     let mut should_spin = core.queue.is_empty(&state) && core.load.expects_more_maps();
     loop {
-        while let Some(job) = core.queue.take(&mut state) {
+        while !core.has_broadcast()
+            && let Some(job) = core.queue.take(&mut state)
+        {
             drop(state);
             let ran;
             (state, ran) = run_jobs(core, job);
             should_spin = ran == JobEnd::RanMapShare;
+        }
+        if core.has_broadcast() {
+            drop(state);
+            core.run_broadcasts();
+            state = core.queue.lock();
+            continue;
         }
         // One core is left to the caller.
         if !std::mem::take(&mut should_spin) || state.closed || state.rayon_spinning + 1 >= core.threads().max(2) {

@@ -55,6 +55,7 @@ fn on_thread_start(core: &Weak<Core>, index: usize) {
     if let Some(core) = core.upgrade() {
         current_worker::enter(&core, index);
         current_worker::enter_rayon(index);
+        current_worker::join_broadcasts(&core);
         core.on_start();
         if index == 0 {
             resident::run(&core);

@@ -57,11 +57,11 @@ fn wait_for_work<'a>(
         state.rayon_spinning -= 1;
     }
     let mut expects_work = false;
-    while !core.queue.is_ready(&state) && !core.queue.has_ended(&state) {
+    while !core.queue.is_ready(&state) && !core.queue.has_ended(&state) && !core.has_broadcast() {
         drop(state);
         run_rayon_work(core, expects_work);
         state = core.queue.lock();
-        if core.queue.is_ready(&state) || core.queue.has_ended(&state) {
+        if core.queue.is_ready(&state) || core.queue.has_ended(&state) || core.has_broadcast() {
             break;
         }
         let pause = if state.rayon_serving + state.injected > 0 { POLL_BUSY } else { POLL_IDLE };

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::block_in_place;
+use super::broadcast::Member;
 use super::computing::{self, ComputingGuard};
-use super::queue::permit::{self, Overdraw, Permit};
+use super::queue::permit::{self, Overdraw, Permit, PermitState};
 use super::{Core, JobEnd, Kind};
 use crate::error::panics;
 use crate::sys::park;
@@ -44,6 +45,8 @@ thread_local! {
     static POOL_ID: Cell<u64> = const { Cell::new(0) };
     /// The id of the pool that started this thread, also while it works for another; 0 for none.
     static OWN_POOL_ID: Cell<u64> = const { Cell::new(0) };
+    /// What the broadcasts of the pool that started this thread know of it.
+    static MEMBER: LeakedCell<Member> = const { ManuallyDrop::new(RefCell::new(None)) };
     /// The number of this thread in its pool, which its name ends with.
     static WORKER_INDEX: Cell<Option<usize>> = const { Cell::new(None) };
     /// Whether this thread is inside of a job. Hooks run outside of jobs.
@@ -89,6 +92,28 @@ pub(super) fn enter(core: &Arc<Core>, index: usize) {
     panics::set_worker(true);
 }
 
+/// Has this thread, which `core` has started, run the pool's broadcasts until [`exit`].
+pub(super) fn join_broadcasts(core: &Core) {
+    MEMBER.with(|cell| cell.replace(Some(core.add_member())));
+}
+
+/// What broadcasts know of this thread.
+pub(super) fn member() -> Option<Arc<Member>> {
+    MEMBER.with(|cell| cell.borrow().clone())
+}
+
+/// Tells broadcasts whether this thread waits inside of a job of its own pool.
+fn set_away(is_away: bool) {
+    if OWN_POOL_ID.get() == POOL_ID.get() {
+        MEMBER.with(|cell| cell.borrow().iter().for_each(|member| member.set_away(is_away)));
+    }
+}
+
+/// This thread has ended a job with which it was written off.
+pub(super) fn is_back() {
+    set_away(false);
+}
+
 /// The current thread is no worker from here on: the destructors of its thread-locals run as on any other thread.
 pub(super) fn exit() {
     POOL_ID.set(0);
@@ -96,7 +121,10 @@ pub(super) fn exit() {
     own_cpu_pool::leave();
     DOES_CPU_WORK.set(false);
     panics::set_worker(false);
-    drop(CORE.with(|cell| cell.take()));
+    let core = CORE.with(|cell| cell.take());
+    if let (Some(core), Some(member)) = (core, MEMBER.with(|cell| cell.take())) {
+        core.remove_member(&member);
+    }
 }
 
 /// In a forked child: this thread is no worker. It only writes to thread-locals without destructors and to atomics.
@@ -248,6 +276,9 @@ impl Drop for BlockingSection {
         };
         let state = core.queue.end_blocking(permit.as_deref(), overdraw);
         JOB.set(JobState::Running);
+        if permit.as_ref().is_none_or(|permit| permit.state() != PermitState::Revoked) {
+            set_away(false);
+        }
         if let Some(state) = state {
             core.wake_workers(state);
         }
@@ -259,6 +290,7 @@ impl Core {
     fn begin_blocking(self: &Arc<Self>, permit: Option<&Permit>) -> bool {
         let Some(state) = self.queue.begin_blocking(permit) else { return false };
         JOB.set(JobState::Blocked);
+        set_away(true);
         self.wake_workers(state);
         true
     }

@@ -17,7 +17,7 @@ pub(super) mod state;
 mod sweep;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::current_worker;
@@ -45,11 +45,15 @@ pub(super) struct Queue {
     pub(super) resident: Condvar,
     /// Wakes a worker that waits for a permit.
     permit_returned: Condvar,
+    /// The number of the last broadcast. Written under the lock.
+    pub(super) broadcasts: AtomicU64,
+    /// Wakes threads that wait for a broadcast: when a thread has run one, and when one has ended.
+    pub(super) broadcast_progress: Condvar,
     /// Wakes threads that drain or join the pool: when a thread has ended, and when a job of a closed pool has.
     pub(super) drain_progress: Condvar,
     /// How often the lock was taken.
     #[cfg(test)]
-    pub(super) locked: std::sync::atomic::AtomicU64,
+    pub(super) locked: AtomicU64,
 }
 
 /// The lists of jobs that are in no deque: one for each priority.
@@ -67,9 +71,11 @@ impl Queue {
             dead_tasks: AtomicIsize::new(0),
             resident: Condvar::new(),
             permit_returned: Condvar::new(),
+            broadcasts: AtomicU64::new(0),
+            broadcast_progress: Condvar::new(),
             drain_progress: Condvar::new(),
             #[cfg(test)]
-            locked: std::sync::atomic::AtomicU64::new(0),
+            locked: AtomicU64::new(0),
         }
     }
 

@@ -1,12 +1,14 @@
 //! Permits: giving one back, waiting for one, and revoking the permit of a job that has run out of time.
 
 use std::cell::Cell;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Queue;
 use super::state::State;
+use crate::pool::broadcast::Member;
+use crate::pool::current_worker;
 use crate::sys::{mutex, park, reserve};
 
 /// How long a frame worker waits for a permit while none is returned, before it goes on without one. This is longer
@@ -44,19 +46,23 @@ pub(crate) enum PermitState {
 
 /// The permit of one run of a job with a time limit. It can be revoked at any moment of the job, so its state is
 /// recorded.
-pub(crate) struct Permit(AtomicU8);
+pub(crate) struct Permit {
+    state: AtomicU8,
+    /// The worker that runs the job.
+    member: Option<Arc<Member>>,
+}
 
 impl Permit {
     pub(crate) fn held() -> Self {
-        Self(AtomicU8::new(PermitState::Held as u8))
+        Self { state: AtomicU8::new(PermitState::Held as u8), member: current_worker::member() }
     }
 
     pub(crate) fn revoked() -> Self {
-        Self(AtomicU8::new(PermitState::Revoked as u8))
+        Self { state: AtomicU8::new(PermitState::Revoked as u8), member: None }
     }
 
     pub(crate) fn state(&self) -> PermitState {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             0 => PermitState::Held,
             1 => PermitState::Released,
             2 => PermitState::Reacquiring,
@@ -65,7 +71,7 @@ impl Permit {
     }
 
     pub(crate) fn set(&self, state: PermitState) {
-        self.0.store(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Relaxed);
     }
 }
 
@@ -201,6 +207,9 @@ impl Queue {
             PermitState::Revoked => {}
         }
         permit.set(PermitState::Revoked);
+        if let Some(member) = &permit.member {
+            member.set_away(true);
+        }
         if state.closed {
             self.drain_progress.notify_all();
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::lanes::Lanes;
 use super::sleepers::{PendingWakes, Sleepers};
+use crate::pool::broadcast::{Member, OpenBroadcast};
 use crate::pool::job::Job;
 use crate::sys::clock::Moment;
 
@@ -93,6 +94,10 @@ pub(crate) struct State {
     pub(crate) overflow_threads: usize,
     /// Plain threads, to be joined at the end.
     pub(crate) handles: Vec<JoinHandle<()>>,
+    /// The pool's own threads, overflow workers excepted.
+    pub(crate) members: Vec<Arc<Member>>,
+    /// Broadcasts that some of them have not run yet, in the order of their numbers.
+    pub(crate) broadcasts: Vec<OpenBroadcast>,
     /// Rayon's threads of a cpu pool, until it is shut down.
     pub(crate) rayon: Option<Arc<rayon::ThreadPool>>,
 }
@@ -131,6 +136,8 @@ impl State {
             closed: false,
             overflow_threads: 0,
             handles: Vec::new(),
+            members: Vec::new(),
+            broadcasts: Vec::new(),
             rayon: None,
         }
     }
