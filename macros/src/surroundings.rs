@@ -59,106 +59,59 @@ fn block_around(span: Span) -> Option<Block> {
     let start: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
     let indent: usize = text.get(start..)?.chars().take(column - 1).map(char::len_utf8).sum();
     let (before, attribute) = text.split_at_checked(start + indent)?;
-    if attribute.starts_with('#') { block_of(&innermost_header(before)?) } else { None }
+    if attribute.starts_with('#') { block_around_mark(&format!("{before}{MARK} {attribute}")) } else { None }
 }
 
-/// The code before the last brace that is still open: from the item before it on, without comments and texts.
-fn innermost_header(code: &str) -> Option<String> {
-    let (mut open, mut header) = (Vec::new(), String::new());
-    let mut rest = code;
-    while let Some(next) = rest.chars().next() {
-        let is_word = header.ends_with(|last: char| last.is_alphanumeric() || last == '_');
-        let skipped = match next {
-            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => comment_len(rest),
-            '"' => text_len(rest),
-            'r' if !is_word || header.ends_with(['b', 'c']) => raw_text_len(rest).unwrap_or(0),
-            '\'' => character_len(rest),
-            _ => 0,
-        };
-        if skipped > 0 {
-            header.push(' ');
-            rest = rest.get(skipped..)?;
-            continue;
-        }
-        match next {
-            '{' => open.push(std::mem::take(&mut header)),
-            '}' => {
-                open.pop()?;
-                header.clear();
+/// Marks the place of the attribute in the text of its file.
+const MARK: &str = "__the_attribute_is_here";
+
+/// The `impl` block whose braces are the innermost around the mark.
+fn block_around_mark(code: &str) -> Option<Block> {
+    find_mark(code.parse().ok()?, &[])?
+}
+
+/// Finds the mark in the tokens of a group; `header` is what stands before the group's braces. The outer `None` means
+/// that the mark is not there.
+fn find_mark(tokens: TokenStream, header: &[TokenTree]) -> Option<Option<Block>> {
+    let mut item = Vec::new();
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(ident) if ident == MARK => return Some(block_of(header)),
+            TokenTree::Group(group) => {
+                let has_braces = group.delimiter() == Delimiter::Brace;
+                let found = find_mark(group.stream(), if has_braces { &item } else { &[] });
+                if found.is_some() {
+                    return found;
+                }
+                if has_braces {
+                    item.clear();
+                    continue;
+                }
             }
-            ';' => header.clear(),
-            other => header.push(other),
-        }
-        rest = &rest[next.len_utf8()..];
-    }
-    open.pop()
-}
-
-/// The length of the `/* comment */` at the start, which may contain others.
-fn comment_len(code: &str) -> usize {
-    let (mut depth, mut at) = (0_usize, 0);
-    while let Some(rest) = code.get(at..).filter(|rest| !rest.is_empty()) {
-        if rest.starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest.starts_with("*/") {
-            (depth, at) = (depth.saturating_sub(1), at + 2);
-            if depth == 0 {
-                break;
+            TokenTree::Punct(punct) if punct.as_char() == ';' => {
+                item.clear();
+                continue;
             }
-        } else {
-            at += rest.chars().next().map_or(1, char::len_utf8);
+            _ => {}
         }
+        item.push(token);
     }
-    at
-}
-
-/// The length of the `"text"` at the start.
-fn text_len(code: &str) -> usize {
-    let mut is_escaped = false;
-    let end = code.char_indices().skip(1).find(|(_, next)| {
-        let ends = *next == '"' && !is_escaped;
-        is_escaped = *next == '\\' && !is_escaped;
-        ends
-    });
-    end.map_or(code.len(), |(at, _)| at + 1)
-}
-
-/// The length of the `r#"text"#` at the start, if there is one.
-fn raw_text_len(code: &str) -> Option<usize> {
-    let hashes = code[1..].bytes().take_while(|byte| *byte == b'#').count();
-    let text = code[1 + hashes..].strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(hashes));
-    Some(text.find(&end).map_or(code.len(), |at| 2 + hashes + at + end.len()))
-}
-
-/// The length of the `'c'` at the start; 1 for the quote of a lifetime.
-fn character_len(code: &str) -> usize {
-    let mut characters = code.char_indices().skip(1);
-    match (characters.next(), characters.next()) {
-        // The character behind the backslash may be a quote itself.
-        (Some((_, '\\')), Some((at, escaped))) => {
-            let behind = at + escaped.len_utf8();
-            code[behind..].find('\'').map_or(code.len(), |end| behind + end + 1)
-        }
-        (_, Some((at, '\''))) => at + 1,
-        _ => 1,
-    }
+    None
 }
 
 /// The kind of the `impl` block that this header begins.
-fn block_of(header: &str) -> Option<Block> {
-    let mut tokens = header.parse::<TokenStream>().ok()?.into_iter().peekable();
-    let is_hash = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '#');
+fn block_of(header: &[TokenTree]) -> Option<Block> {
+    let mut tokens = header.iter().peekable();
+    let is_hash = |token: &&TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '#');
     while tokens.next_if(is_hash).is_some() {
-        tokens.next_if(|token| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket))?;
+        tokens.next(); // the brackets of the attribute
     }
     let is = |token: &TokenTree, name: &str| matches!(token, TokenTree::Ident(ident) if ident == name);
     tokens.next_if(|token| is(token, "unsafe"));
     tokens.next_if(|token| is(token, "impl"))?;
     while let Some(token) = tokens.next() {
         let binds = matches!(tokens.peek(), Some(TokenTree::Punct(punct)) if punct.as_char() == '<');
-        if is(&token, "for") && !binds {
+        if is(token, "for") && !binds {
             return Some(Block::Trait);
         }
     }
@@ -169,19 +122,20 @@ fn block_of(header: &str) -> Option<Block> {
 mod tests {
     use super::*;
 
-    fn around(before: &str) -> Option<Block> {
-        block_of(&innermost_header(before)?)
+    /// The block around the `@` of this code.
+    fn around(code: &str) -> Option<Block> {
+        block_around_mark(&code.replace('@', MARK))
     }
 
     #[test]
     fn the_innermost_block_counts() {
-        assert_eq!(around("impl Circle {\n    "), Some(Block::Inherent));
-        assert_eq!(around("struct A;\n#[cfg(unix)]\nunsafe impl<T: for<'a> Fn(&'a u8)> B<T> {"), Some(Block::Inherent));
-        assert_eq!(
-            around("impl<'a, T> Shape<'a> for Square<T> where T: Copy { fn a() {} const B: u8 = 1;"),
-            Some(Block::Trait)
-        );
-        for other in ["", "fn main() { ", "mod shapes {", "impl A { fn b() {", "impl A { } ", "}", "trait T {"] {
+        assert_eq!(around("impl Circle {\n    @ fn a() {} }"), Some(Block::Inherent));
+        let bound = "struct A;\n#[cfg(unix)]\nunsafe impl<T: for<'a> Fn(&'a u8)> B<T> { @ }";
+        assert_eq!(around(bound), Some(Block::Inherent));
+        let of_trait = "impl<'a, T> Shape<'a> for Square<T> where T: Copy { fn a() {} const B: u8 = 1; @ fn c() {} }";
+        assert_eq!(around(of_trait), Some(Block::Trait));
+        for other in ["@", "fn main() { @ }", "mod a { @ }", "impl A { fn b() { @ } }", "impl A { } @", "trait T { @ }"]
+        {
             assert_eq!(around(other), None, "{other}");
         }
     }
@@ -191,12 +145,13 @@ mod tests {
         let code = r####"
             // impl A {
             /* impl A { /* { */ } " */
-            const TEXTS: [&str; 3] = ["{ \" {", r#"{ " {"#, br"{"];
-            const CHARACTERS: [char; 4] = ['{', '\'', '\u{7b}', '"'];
+            const TEXTS: [&str; 3] = ["{ \" {", r#"{ " {"#, "}"];
+            /// An `impl B {`.
             impl<'a> Circle<'a> { // }
-                fn b(c: &'a str) -> char { 'ü' }
+                fn b(c: &'a str) -> char { '{' }
+                @ fn d() {}
+            }
         "####;
         assert_eq!(around(code), Some(Block::Inherent));
-        assert_eq!(around(&format!("{code} }} ")), None);
     }
 }

@@ -18,8 +18,8 @@ use crate::pool::config;
 #[cfg(feature = "polars")]
 use crate::pool::polars_threads::serial_polars;
 use crate::pool::runtime_warning::warn_if_blocking;
-use crate::task::cancel::CallerTask;
 use crate::pool::span::{ChunkClock, in_chunk_span};
+use crate::task::cancel::CallerTask;
 use crate::task::send_proof::CallProof;
 
 /// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::process::WorkerHooks;
 use crate::process::codec::direct::Bytes;
 use crate::process::codec::{Direct, Encoder, Wire};
 use crate::process::handshake::Handshake;
@@ -195,11 +196,11 @@ fn spoilt_messages_are_refused() {
 fn a_spoilt_handshake_is_refused() {
     let mut random = Random::new(5);
     for _ in 0..1_000 {
-        let mut bytes = Handshake::new(9).to_bytes().to_vec();
+        let mut bytes = Handshake::new(9, WorkerHooks::default()).to_bytes().to_vec();
         random.spoil(&mut bytes);
         if let Ok(handshake) = Handshake::read(&mut bytes.as_slice()) {
             assert!(bytes.starts_with(b"fanfold1"));
-            let _ = handshake == Handshake::new(9);
+            let _ = handshake == Handshake::new(9, WorkerHooks::default());
         }
     }
 }
