@@ -21,9 +21,10 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// A thread of a pool, as its broadcasts see it.
 pub(crate) struct Member {
-    /// The numbers of the last broadcasts that it has begun, and has run.
+    /// The number of the last broadcast that it has begun.
     begun: AtomicU64,
-    seen: AtomicU64,
+    /// Those that it runs now: a closure may broadcast itself.
+    running: Mutex<Vec<u64>>,
     /// Whether it waits inside of a job, or was written off with one that has timed out.
     is_away: AtomicBool,
 }
@@ -140,12 +141,11 @@ impl Core {
     /// Makes this thread, which the pool has started, one that runs later broadcasts.
     pub(super) fn add_member(&self) -> Arc<Member> {
         let member =
-            Arc::new(Member { begun: AtomicU64::new(0), seen: AtomicU64::new(0), is_away: AtomicBool::new(false) });
+            Arc::new(Member { begun: AtomicU64::new(0), running: Mutex::default(), is_away: AtomicBool::new(false) });
         let mut state = reserve::lock_with_capacity(|| self.queue.lock(), |state| &mut state.members, 1);
         let number = self.queue.broadcasts.load(Ordering::Relaxed);
         SEEN.set(number);
         member.begun.store(number, Ordering::Relaxed);
-        member.seen.store(number, Ordering::Relaxed);
         state.members.push(Arc::clone(&member));
         member
     }
@@ -207,19 +207,20 @@ impl Core {
             let Some((number, work)) = next else { break };
             // Before it runs: the closure may broadcast, too.
             SEEN.set(number);
+            reserve::lock_with_capacity(|| mutex::lock(&member.running), |running| running, 1).push(number);
             member.begun.store(number, Ordering::Release);
             work();
             unwind::discard(work);
-            member.seen.fetch_max(number, Ordering::AcqRel);
+            mutex::lock(&member.running).retain(|other| *other != number);
             self.drop_ended_broadcasts();
         }
     }
 
-    /// Drops the broadcasts that all threads have run.
+    /// Drops the broadcasts that all threads have begun.
     fn drop_ended_broadcasts(&self) {
         let mut ended = Vec::new();
         let mut state = reserve::lock_with_buffer(|| self.queue.lock(), |state| state.broadcasts.len(), &mut ended);
-        let least = state.members.iter().map(|member| member.seen.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
+        let least = state.members.iter().map(|member| member.begun.load(Ordering::Acquire)).min().unwrap_or(u64::MAX);
         ended.extend(state.broadcasts.extract_if(.., |open| open.number <= least));
         drop(state);
         self.queue.broadcast_progress.notify_all();
@@ -230,9 +231,11 @@ impl Core {
     /// Waits until each thread has run the broadcast, or is away.
     fn wait_for_broadcast(&self, number: u64) {
         let is_awaited = |member: &Arc<Member>| {
-            // A thread that waits inside of the closure itself is not away for it.
-            let is_away = member.is_away.load(Ordering::Acquire) && member.begun.load(Ordering::Acquire) < number;
-            !is_away && member.seen.load(Ordering::Acquire) < number
+            if member.begun.load(Ordering::Acquire) < number {
+                return !member.is_away.load(Ordering::Acquire);
+            }
+            // Also if it waits inside of the closure.
+            mutex::lock(&member.running).contains(&number)
         };
         // Also where a closure broadcasts, outside of jobs: two such threads must not wait for each other.
         let own = current_worker::member().filter(|_| self.is_own_worker());
