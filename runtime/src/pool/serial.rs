@@ -4,10 +4,12 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// [`IS_SERIAL`] or [`IS_PARALLEL`] once `FANFOLD_SERIAL` was read; 0 before.
+/// [`IS_SERIAL`] or [`IS_PARALLEL`] once `FANFOLD_SERIAL` was read, and 0 before; [`ASK_THREAD`] instead of
+/// [`IS_PARALLEL`] once [`serial`] was used. So programs that never use it read no thread-local in each call.
 static SERIAL: AtomicU8 = AtomicU8::new(0);
 const IS_SERIAL: u8 = 1;
 const IS_PARALLEL: u8 = 2;
+const ASK_THREAD: u8 = 3;
 
 thread_local! {
     /// Whether this thread is inside of [`serial`].
@@ -17,14 +19,17 @@ thread_local! {
 /// Whether everything that this thread calls runs on it.
 #[inline]
 pub(crate) fn is_serial() -> bool {
-    if cfg!(fanfold_serial) || IS_INSIDE.get() {
-        return true;
-    }
-    match SERIAL.load(Ordering::Relaxed) {
-        IS_SERIAL => true,
-        IS_PARALLEL => false,
-        _ => read_variable(),
-    }
+    cfg!(fanfold_serial)
+        || match SERIAL.load(Ordering::Relaxed) {
+            IS_SERIAL => true,
+            IS_PARALLEL => false,
+            other => is_serial_here(other),
+        }
+}
+
+#[cold]
+fn is_serial_here(state: u8) -> bool {
+    if state == ASK_THREAD { IS_INSIDE.get() } else { read_variable() }
 }
 
 #[cold]
@@ -34,7 +39,9 @@ fn read_variable() -> bool {
         Some("" | "0" | "false") | None => false,
         Some(other) => panic!("the environment variable FANFOLD_SERIAL is `{other}`: set it to 1 or 0, or unset it"),
     };
-    SERIAL.store(if serial { IS_SERIAL } else { IS_PARALLEL }, Ordering::Relaxed);
+    // Unless another thread has used `serial` meanwhile.
+    let state = if serial { IS_SERIAL } else { IS_PARALLEL };
+    let _ = SERIAL.compare_exchange(0, state, Ordering::Relaxed, Ordering::Relaxed);
     serial
 }
 
@@ -73,6 +80,9 @@ pub fn serial<T>(work: impl FnOnce() -> T) -> T {
         }
     }
 
+    if !cfg!(fanfold_serial) && !is_serial() {
+        SERIAL.store(ASK_THREAD, Ordering::Relaxed);
+    }
     let _restore = Restore(IS_INSIDE.replace(true));
     work()
 }
