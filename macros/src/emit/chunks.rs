@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Type};
+use syn::{Expr, Ident, Type};
 
 use super::body::run;
 use super::call_site::checked_call;
@@ -66,13 +66,24 @@ pub(super) fn call_on(plan: &Plan, cut: &Cut, pool: &Ident) -> TokenStream {
     call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)), &signature)
 }
 
-/// `chunks = N` as a `Cut`. The direct call has the check of the number by the compiler, which would report a 0 twice.
+/// `chunks = N` as a `Cut`. The direct call has the check of the number by the compiler, which would report a 0 twice. A
+/// number of a wrong type is at the same tokens in both, and so reported once.
 fn unchecked_size(plan: &Plan, cut: &Cut) -> TokenStream {
     let private = &plan.private;
+    let checked = |number: &Expr, what: &str| {
+        let check = respan(&quote!(#private::at_least_one), number.span());
+        quote_spanned!(number.span()=> #check(#number, #what))
+    };
     match cut {
         Cut::Auto => quote!(#private::Cut::Auto),
-        Cut::Chunks(number) => quote!(#private::Cut::Chunks(#private::at_least_one(#number, "`chunks` is 0"))),
-        Cut::Size(number) => quote!(#private::Cut::Size(#private::at_least_one(#number, "`chunk_size` is 0"))),
+        Cut::Chunks(number) => {
+            let number = checked(number, "`chunks` is 0");
+            quote!(#private::Cut::Chunks(#number))
+        }
+        Cut::Size(number) => {
+            let number = checked(number, "`chunk_size` is 0");
+            quote!(#private::Cut::Size(#number))
+        }
     }
 }
 
