@@ -127,7 +127,7 @@ pub use frame::{
     ChunkFn, GroupedScan, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet,
 };
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
-pub use map::{Collect, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
+pub use map::{Collect, FlatMap, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.
 ///
 /// It has the features that Fanfold needs. To enable more of them, name the same version in `Cargo.toml` too.
@@ -220,7 +220,7 @@ pub mod __private {
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::WithProgress;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source, Then};
+    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source, Stage, Then};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{

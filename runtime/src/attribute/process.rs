@@ -289,6 +289,14 @@ impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for ProcessMapFn<A, T
         let next = &mut || next().map(self.wrap);
         let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));
     }
+
+    fn outcomes(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    ) {
+        let _ = self.remote.call_all(&mut || next().map(self.wrap), give);
+    }
 }
 
 impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for ProcessMapFn<A, T, R, C, D> {

@@ -120,6 +120,11 @@ macro_rules! from_vec {
             const CAN_STOP: bool = false;
         }
 
+        more_items!([$($generics)*] $item => $type);
+    };
+}
+macro_rules! more_items {
+    ([$($generics:tt)*] $item:ty => $type:ty) => {
         impl<$($generics)*> Collect<$item> for $type {
             type Value = $item;
             type Stop = Infallible;
@@ -144,7 +149,34 @@ from_vec!([T: Ord] T => BTreeSet<T>);
 from_vec!([K: Eq + Hash, V, S: BuildHasher + Default] (K, V) => HashMap<K, V, S>);
 from_vec!([K: Ord, V] (K, V) => BTreeMap<K, V>);
 from_vec!([] String => String);
+more_items!([] char => String);
+more_items!(['a] &'a str => String);
 from_vec!([] () => ());
+
+impl<C: sealed::Sealed, D: sealed::Sealed> sealed::Sealed for (C, D) {
+    const CAN_STOP: bool = false;
+}
+
+/// The first values of pairs, and the second ones.
+impl<T, U, C, D> Collect<(T, U)> for (C, D)
+where
+    C: Collect<T, Stop = Infallible>,
+    D: Collect<U, Stop = Infallible>,
+{
+    type Value = (C::Value, D::Value);
+    type Stop = Infallible;
+
+    #[inline]
+    fn accept((first, second): (T, U)) -> Result<Self::Value, Infallible> {
+        Ok((C::accept(first)?, D::accept(second)?))
+    }
+
+    fn finish(results: Result<Vec<Self::Value>, Infallible>) -> Self {
+        let Ok(results) = results;
+        let (first, second) = results.into_iter().unzip();
+        (C::finish(Ok(first)), D::finish(Ok(second)))
+    }
+}
 
 /// A map on threads, without its items. Workers write each result straight to its element of the output.
 pub(crate) struct CollectRun<'a, F, K> {
@@ -160,7 +192,7 @@ pub(crate) struct CollectRun<'a, F, K> {
 }
 
 /// The largest window where a result may be refused: a range may be longer than memory, and end at its first item.
-const STOPPING_WINDOW: usize = 1 << 20;
+pub(super) const STOPPING_WINDOW: usize = 1 << 20;
 
 /// The results of the windows so far.
 pub(super) struct CollectVisitor<'r, 'a, F, K, T, E> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::function::MapFn;
 use super::{Collect, Map, Source};
-use crate::pool::{Kind, Pool};
+use crate::pool::{Core, Kind, Pool};
 use crate::task::Task;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{Slot, TaskOptions};
@@ -43,12 +43,19 @@ where
     where
         C: Collect<F::Out> + Send + 'static,
     {
-        let core = Arc::clone(&self.core);
-        let io = || Arc::clone(Pool::io_default().core());
-        let core = if core.kind() == Kind::Process { io() } else { core };
-        let name = self.name;
-        let work = move || self.collect::<C>();
-        let slot = Slot::new(Arc::clone(&core), name, TaskOptions::default(), work, CallProof::from_bounds());
-        Task::start(&core, slot)
+        let (core, name) = (self.core.clone(), self.name);
+        start_map(&core, name, move || self.collect())
     }
+}
+
+/// Starts the task that ends a map: on the map's pool, or on the default io pool for a map in worker processes.
+#[track_caller]
+pub(super) fn start_map<C: Send + 'static>(
+    core: &Arc<Core>,
+    name: &'static str,
+    work: impl FnOnce() -> C + Send + 'static,
+) -> Task<C> {
+    let core = if core.kind() == Kind::Process { Pool::io_default().core() } else { core };
+    let slot = Slot::new(Arc::clone(core), name, TaskOptions::default(), work, CallProof::from_bounds());
+    Task::start(core, slot)
 }

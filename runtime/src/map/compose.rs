@@ -1,11 +1,18 @@
 //! Maps whose results go on to another function on the workers, and ends that look for one result or keep failures.
 
 use std::cmp::Ordering;
+#[cfg(feature = "process")]
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
-use super::function::MapFn;
+use super::function::{BatchFn, Detach, MapFn};
+#[cfg(feature = "process")]
+use super::process::ProcessBatches;
 use super::progress::ProgressFn;
-use super::{Map, Source};
+use super::{Collect, Map, Source};
 use crate::error::{TaskError, panics};
+use crate::sys::drop_all::{DropEach, DropRest};
 use crate::task::send_proof::CallProof;
 
 /// Two functions, one after the other, as the function of a map; [`Map::then`] makes one.
@@ -33,8 +40,69 @@ impl<A, F: MapFn<A>, G: Fn(F::Out) -> R + Sync, R: Send> MapFn<A> for Then<F, G>
         self.first.runs_in_processes()
     }
 
+    #[cfg(feature = "process")]
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, R>> {
+        self.first.process_batches().map(|_| self as &dyn ProcessBatches<A, R>)
+    }
+
     fn on_progress(&self) -> Option<ProgressFn<'_>> {
         self.first.on_progress()
+    }
+}
+
+/// The second function runs in this process.
+#[cfg(feature = "process")]
+impl<A, F: MapFn<A>, G: Fn(F::Out) -> R + Sync, R: Send> ProcessBatches<A, R> for Then<F, G> {
+    fn name(&self) -> &'static str {
+        self.first.process_batches().map_or("", ProcessBatches::name)
+    }
+
+    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+        if let Some(first) = self.first.process_batches() {
+            first.run(next, &mut |result| give((self.next)(result)));
+        }
+    }
+
+    fn outcomes(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    ) {
+        if let Some(first) = self.first.process_batches() {
+            let name = first.name();
+            let second = |result| panics::catch(name, || (self.next)(result));
+            first.outcomes(next, &mut |outcome| give(outcome.and_then(second)));
+        }
+    }
+}
+
+impl<A: 'static, F, G, R> Detach<A> for Then<F, G>
+where
+    F: Detach<A>,
+    F::Out: 'static,
+    G: Fn(F::Out) -> R + Send + Sync + 'static,
+    R: Send,
+{
+    fn detach(self) -> BatchFn<A, R>
+    where
+        R: 'static,
+    {
+        let Self { first, next } = self;
+        let first = first.detach();
+        Arc::new(move |items: Vec<A>, results: &mut Vec<R>| {
+            let mut between = DropEach(Vec::with_capacity(items.len()));
+            // The results before a panic are kept.
+            let panic = catch_unwind(AssertUnwindSafe(|| first(items, &mut between.0))).err();
+            let mut between = DropRest(between.into_vec().into_iter());
+            results.extend(between.0.by_ref().map(&next));
+            if let Some(payload) = panic {
+                resume_unwind(payload);
+            }
+        })
+    }
+
+    fn detached_on_progress(&self) -> Option<ProgressFn<'static>> {
+        self.first.detached_on_progress()
     }
 }
 
@@ -61,8 +129,38 @@ impl<A, F: MapFn<A>> MapFn<A> for Caught<F> {
         self.function.runs_in_processes()
     }
 
+    #[cfg(feature = "process")]
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, Self::Out>> {
+        self.function.process_batches().map(|_| self as &dyn ProcessBatches<A, Self::Out>)
+    }
+
     fn on_progress(&self) -> Option<ProgressFn<'_>> {
         self.function.on_progress()
+    }
+}
+
+#[cfg(feature = "process")]
+impl<A, F: MapFn<A>> ProcessBatches<A, Result<F::Out, TaskError>> for Caught<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn run(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<F::Out, TaskError>) -> ControlFlow<()>,
+    ) {
+        if let Some(function) = self.function.process_batches() {
+            function.outcomes(next, give);
+        }
+    }
+
+    fn outcomes(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<Result<F::Out, TaskError>, TaskError>) -> ControlFlow<()>,
+    ) {
+        self.run(next, &mut |outcome| give(Ok(outcome)));
     }
 }
 
@@ -73,8 +171,8 @@ where
 {
     /// Runs `next` on each result, on the worker that has it: two functions in one pass over the items.
     ///
-    /// Results of the first function need not be `Send`. A map of a process function sends its items one by one then,
-    /// and runs `next` in this process.
+    /// Results of the first function need not be `Send`. After a function in worker processes, `next` runs in this
+    /// process.
     ///
     /// # Examples
     ///
@@ -93,7 +191,8 @@ where
     }
 
     /// Runs the function on all items, and returns what became of each: its result, or the error of a call that
-    /// panicked. One item that fails keeps no other from running.
+    /// panicked. One item that fails keeps no other from running. The item of a worker process that died has
+    /// [`TaskError::WorkerDied`], also where the function's own result could hold that error.
     ///
     /// # Panics
     ///
@@ -147,14 +246,14 @@ where
     /// # Examples
     ///
     /// ```
-    /// assert!(fanfold::map(["1", "x"], |text: &str| text.parse::<i32>()).any(Result::is_err));
+    /// assert!(fanfold::map(["1", "x"], |text: &str| text.parse::<i32>()).any(|parsed| parsed.is_err()));
     /// ```
     #[track_caller]
     pub fn any<P>(self, is_match: P) -> bool
     where
-        P: Fn(&F::Out) -> bool + Sync,
+        P: Fn(F::Out) -> bool + Sync,
     {
-        let stop = |result| if is_match(&result) { Err(()) } else { Ok(()) };
+        let stop = |result| if is_match(result) { Err(()) } else { Ok(()) };
         self.then(stop).collect::<Result<(), ()>>().is_err()
     }
 
@@ -168,34 +267,75 @@ where
     /// # Examples
     ///
     /// ```
-    /// assert!(fanfold::map(0..100, |n: i32| n * n).all(|square| *square >= 0));
+    /// assert!(fanfold::map(0..100, |n: i32| n * n).all(|square| square >= 0));
     /// ```
     #[track_caller]
     pub fn all<P>(self, is_match: P) -> bool
     where
-        P: Fn(&F::Out) -> bool + Sync,
+        P: Fn(F::Out) -> bool + Sync,
     {
         !self.any(|result| !is_match(result))
     }
 
-    /// The number of results for which `is_match` holds.
+    /// A result for which `is_match` holds, whichever is found; it stops as [`find_first`](Self::find_first) does.
     ///
     /// # Panics
     ///
-    /// With the payload of the function or of `is_match` if one panics; and if the pool is closed before all items have
-    /// run.
+    /// As `find_first`.
     ///
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(fanfold::map(0..10, |n: i32| n * n).count(|square| square % 2 == 0), 5);
+    /// let divisor = fanfold::map(2..91, |n: u32| n).find_any(|n| 91 % n == 0);
+    /// assert!(matches!(divisor, Some(7 | 13)));
     /// ```
     #[track_caller]
-    pub fn count<P>(self, is_match: P) -> usize
+    pub fn find_any<P>(self, is_match: P) -> Option<F::Out>
     where
         P: Fn(&F::Out) -> bool + Sync,
+        F::Out: Send,
     {
-        self.then(|result| usize::from(is_match(&result))).sum()
+        // Blocks start in the order of the items, and the first match ends them all: none is known sooner.
+        self.find_first(is_match)
+    }
+
+    /// Runs the function on all items and returns their number. After [`filter`](Self::filter) it is that of the
+    /// results which were kept.
+    ///
+    /// # Panics
+    ///
+    /// With the payload of the function if it panics; and if the pool is closed before all items have run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(fanfold::map(0..10, |n: i32| n * n).count(), 10);
+    /// ```
+    #[track_caller]
+    pub fn count(self) -> usize {
+        self.then(|_| 1_usize).sum()
+    }
+
+    /// Collects pairs into two collections: one of all first values, and one of all second values.
+    /// [`collect`](Self::collect) into a pair of collections does the same.
+    ///
+    /// # Panics
+    ///
+    /// As `collect`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (halves, rests): (Vec<u32>, Vec<u32>) = fanfold::map([4, 7], |n: u32| (n / 2, n % 2)).unzip();
+    /// assert_eq!((halves, rests), (vec![2, 3], vec![0, 1]));
+    /// ```
+    #[track_caller]
+    pub fn unzip<T, U, C, D>(self) -> (C, D)
+    where
+        F: MapFn<A, Out = (T, U)>,
+        (C, D): Collect<(T, U)>,
+    {
+        self.collect()
     }
 
     /// The least result by `compare`, and the first of those that are equal; `None` if there are no items.
@@ -242,10 +382,14 @@ where
         C: Fn(&F::Out, &F::Out) -> Ordering + Sync,
         F::Out: Send,
     {
-        self.min_by(|a, b| match compare(b, a) {
-            // Of equal results the last one counts.
-            Ordering::Equal => Ordering::Greater,
-            order => order,
-        })
+        self.min_by(reversed(compare))
+    }
+}
+
+/// An order by which the least result is the greatest by `compare`, and the last of those that are equal.
+pub(super) fn reversed<R>(compare: impl Fn(&R, &R) -> Ordering + Sync) -> impl Fn(&R, &R) -> Ordering + Sync {
+    move |a, b| match compare(b, a) {
+        Ordering::Equal => Ordering::Greater,
+        order => order,
     }
 }

@@ -36,6 +36,19 @@ pub trait MapFn<A>: Sync {
     }
 }
 
+impl<A, F: MapFn<A>> MapFn<A> for &F {
+    type Out = F::Out;
+
+    #[inline]
+    fn call(&self, item: A) -> F::Out {
+        (**self).call(item)
+    }
+
+    fn call_proof(&self) -> CallProof<A, F::Out> {
+        (**self).call_proof()
+    }
+}
+
 /// The function on several items, for a task. Results are pushed one by one, so that a panic leaves the earlier ones.
 pub(crate) type BatchFn<A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync>;
 

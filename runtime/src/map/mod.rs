@@ -4,21 +4,27 @@
 mod accumulator_blocks;
 mod batches;
 mod block_fold;
+mod block_run;
 mod collect;
 mod collect_async;
 mod compose;
 mod first_error;
+mod flat_collect;
+mod flat_map;
 mod fold;
+mod for_each_init;
 mod function;
 mod indexed;
 mod integers;
 mod iter;
+mod map_source;
 mod merge_tree;
 pub(crate) mod method;
 mod on_pool;
 mod options;
 mod ordered;
 mod output;
+mod paired;
 #[cfg(feature = "process")]
 mod process;
 pub(crate) mod progress;
@@ -26,6 +32,7 @@ mod reduce;
 mod schedule;
 mod slices;
 mod source;
+mod stage;
 mod stream;
 mod task_window;
 mod timeout;
@@ -44,6 +51,7 @@ use progress::Bar;
 
 pub use collect::Collect;
 pub use compose::Then;
+pub use flat_map::FlatMap;
 pub use fold::MapFold;
 #[cfg(feature = "process")]
 pub(crate) use function::BatchFn;
@@ -53,6 +61,7 @@ pub use iter::MapIter;
 pub(crate) use process::ProcessBatches;
 pub use slices::{Chunks, ChunksMut, Windows, chunks, chunks_mut, windows};
 pub use source::{Items, PoolItems, Source};
+pub use stage::Stage;
 pub use stream::MapStream;
 pub use timeout::TimedMap;
 pub use zipped::enumerate;
@@ -98,6 +107,18 @@ use process::ProcessRun;
 /// up to 65,536 (`fold`: 524,288). Maps with [`chunks`](Self::chunks) and maps in worker processes always do.
 ///
 /// A zip ends with the shorter of its parts. What the longer one has left is dropped when the map ends.
+///
+/// A map can be the items of another: `g::map(f::map(items))` runs both functions in one pass, as [`then`](Self::then)
+/// does, with the options and on the pool of the outer one. Where the outer map is iterated, the inner function runs
+/// inside `next()`. It panics for a function in worker processes, or with state of its workers.
+///
+/// # Filtering and searching
+///
+/// [`filter`](Self::filter), [`filter_map`](Self::filter_map) and [`flat_map`](Self::flat_map) run on the workers, in
+/// the same pass; so do [`zip`](Self::zip) and [`enumerate`](Self::enumerate). They make a map that
+/// [`collect`](Self::collect)s into any collection, and ends as `Iterator` does: `count`, `any`, `all`, `find_first`,
+/// `min_by`, `unzip`. A map with a [`timeout`](Self::timeout), or of an `async fn`, is iterated or streamed first: its
+/// results arrive on the calling thread, where the adaptors of `Iterator` and `Stream` apply.
 ///
 /// # Examples
 ///
@@ -201,6 +222,28 @@ impl<S, F, A> Map<S, F, A> {
         self
     }
 
+    /// This map with another function.
+    fn with_function<G>(self, wrap: impl FnOnce(F) -> G) -> Map<S, G, A> {
+        self.with(|source, function| (source, wrap(function)))
+    }
+
+    /// This map of other items, with a function of those.
+    fn with<T, G, B>(self, wrap: impl FnOnce(S, F) -> (T, G)) -> Map<T, G, B> {
+        let (source, function) = wrap(self.source, self.function);
+        Map {
+            core: self.core,
+            name: self.name,
+            source,
+            function,
+            grain: self.grain,
+            unordered: self.unordered,
+            buffer: self.buffer,
+            options: self.options,
+            label: self.label,
+            _items: PhantomData,
+        }
+    }
+
     fn with_time_limit(mut self, limit: Duration) -> Self {
         self.options = TaskOptions { timeout: Some(limit), own_worker: true };
         self
@@ -212,22 +255,6 @@ where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    /// This map with another function.
-    fn with_function<G>(self, wrap: impl FnOnce(F) -> G) -> Map<S, G, A> {
-        Map {
-            core: self.core,
-            name: self.name,
-            source: self.source,
-            function: wrap(self.function),
-            grain: self.grain,
-            unordered: self.unordered,
-            buffer: self.buffer,
-            options: self.options,
-            label: self.label,
-            _items: PhantomData,
-        }
-    }
-
     /// This map on another pool.
     pub(crate) fn with_core(mut self, core: &Arc<Core>) -> Self {
         let core = match self.function.runs_in_processes() {

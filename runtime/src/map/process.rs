@@ -17,6 +17,7 @@ use super::output::MapOutput;
 use super::progress::Bar;
 use super::schedule::{Grain, StopFlag};
 use super::source::{Source, WindowVisitor};
+use crate::error::TaskError;
 use crate::pool::Core;
 use crate::pool::scoped::{self, Abandoned};
 use crate::sys::drop_all::DropEach;
@@ -37,6 +38,12 @@ pub trait ProcessBatches<A, R>: Sync {
     fn name(&self) -> &'static str;
     /// Takes items until there are none, or until `give` breaks; gives each result in order.
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>);
+    /// As [`run`](Self::run), with the error of each call that failed.
+    fn outcomes(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    );
 }
 
 /// A map in worker processes, without its items.

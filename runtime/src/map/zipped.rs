@@ -51,7 +51,7 @@ where
 }
 
 /// Two sources side by side. The shorter one decides on the number of pairs.
-pub struct ZipSource<S, T>(S, T);
+pub struct ZipSource<S, T>(pub(super) S, pub(super) T);
 
 impl<S: Source, T: Source> Source for ZipSource<S, T> {
     type Item = (S::Item, T::Item);
