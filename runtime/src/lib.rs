@@ -66,7 +66,7 @@
 //! | `polars` | frames, series and columns in chunks |
 //! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
 //! | `tokio` | `async fn` with `kind = "io"` |
-//! | `process` | `kind = "process"`, and `channel` |
+//! | `process` | `kind = "process"`, and channels that cross to processes |
 //! | `tracing` | tasks inside the span of their caller, and spans of their own on demand |
 //! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |
@@ -88,7 +88,6 @@
 #[cfg(feature = "tokio")]
 mod async_fn;
 mod attribute;
-#[cfg(feature = "process")]
 mod channel;
 mod chunks;
 mod default_pool;
@@ -111,8 +110,12 @@ mod task;
 #[cfg(feature = "tokio")]
 pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 pub use attribute::on_pool::On;
-#[cfg(feature = "process")]
-pub use channel::{ChannelError, Receiver, Sender, channel, channel_bounded};
+#[cfg(not(feature = "process"))]
+pub use channel::Wire;
+pub use channel::{
+    ChannelError, Receiver, ReceiverIntoIter, ReceiverIter, SendError, Sender, channel, channel_bounded,
+};
+pub use channel::{Selectable, select, select_async, select_timeout};
 pub use chunks::gather::{Gather, GatherError};
 pub use chunks::split::{Split, Zip, zip};
 pub use default_pool::{install, map, submit};

@@ -236,7 +236,7 @@ fn dropping_one_end_ends_the_other_ends_wait() {
         // Fills the channel, so that the next send waits.
         while poll_once(to.send_async(1), Waker::noop()).is_ready() {}
         let dropped = std::thread::spawn(move || drop(from));
-        assert_eq!(pollster::block_on(to.send_async(1)), Err(ChannelError::Closed));
+        assert_eq!(pollster::block_on(to.send_async(1)).map_err(ChannelError::from), Err(ChannelError::Closed));
         dropped.join().expect("no panic");
     });
 }

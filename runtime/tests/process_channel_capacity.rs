@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fanfold::shared::Counter;
-use fanfold::{ChannelError, Pool, Receiver, Sender, channel, channel_bounded, parallel};
+use fanfold::{ChannelError, Pool, Receiver, SendError, Sender, channel, channel_bounded, parallel};
 
 fanfold::process_tests!();
 
@@ -123,8 +123,9 @@ fn a_closed_sender_ends_receivers_once_they_have_all_values() {
         let same = sender.clone();
         (0..5).for_each(|n| sender.send(n).expect("there is a receiver"));
         sender.close();
-        assert_eq!(same.send(9), Err(ChannelError::Closed));
-        assert_eq!(poll(pin!(same.send_async(9))), Poll::Ready(Err(ChannelError::Closed)));
+        assert_eq!(same.send(9).map_err(ChannelError::from), Err(ChannelError::Closed));
+        let unsent = SendError { value: 9, error: ChannelError::Closed };
+        assert_eq!(poll(pin!(same.send_async(9))), Poll::Ready(Err(unsent)));
         let here: i64 = receiver.iter().sum();
         assert_eq!(here + consumed.join().expect("no panic"), 10);
     }

@@ -13,7 +13,7 @@ static CONSUMERS: Pool = Pool::process("consumers").threads(2);
 
 #[parallel(kind = "process", pool = PRODUCERS)]
 fn produce(values: Sender<(u32, u64)>, count: u64) -> Result<(), ChannelError> {
-    (0..count).try_for_each(|n| values.send((process::id(), n)))
+    Ok((0..count).try_for_each(|n| values.send((process::id(), n)))?)
 }
 
 #[parallel(kind = "process", pool = CONSUMERS)]
@@ -59,7 +59,7 @@ fn dropping_one_end_closes_the_other() {
     assert_eq!(receiver.try_recv(), Err(ChannelError::Closed));
     let (sender, receiver) = channel();
     drop(receiver);
-    assert_eq!(sender.send(1), Err(ChannelError::Closed));
+    assert_eq!(sender.send(1).map_err(ChannelError::from), Err(ChannelError::Closed));
     // The same with the other end in another process.
     let (sender, receiver) = channel();
     drop(receiver);

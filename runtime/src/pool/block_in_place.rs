@@ -64,7 +64,6 @@ pub(crate) fn with_replacement_thread<T>(wait: impl FnOnce() -> T) -> T {
 /// # Panics
 ///
 /// On the only thread of a runtime.
-#[cfg(feature = "process")]
 #[track_caller]
 pub(crate) fn wait_on_channel<T>(wait: impl FnOnce() -> T) -> T {
     #[cfg(feature = "tokio")]
