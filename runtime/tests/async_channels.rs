@@ -41,7 +41,7 @@ async fn sends(to: Sender<u32>, n: u32) -> Result<(), ChannelError> {
 
 #[parallel(kind = "process")]
 fn produces(to: Sender<Vec<u8>>, count: u8, size: usize) -> Result<(), ChannelError> {
-    (0..count).try_for_each(|n| to.send(vec![n; size]))
+    (0..count).try_for_each(|n| Ok(to.send(vec![n; size])?))
 }
 
 #[parallel(kind = "process")]

@@ -75,7 +75,7 @@ macro_rules! refused {
                 let (sender, receiver) = fanfold::channel::<$type>();
                 for value in values() {
                     let error = match sender.send(value) {
-                        Err(error) => error,
+                        Err(unsent) => unsent.error,
                         Ok(()) => receiver.recv().map(drop).expect_err("refused"),
                     };
                     check(&error.to_string());

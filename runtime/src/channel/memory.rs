@@ -101,7 +101,7 @@ pub(super) enum Refused {
 }
 
 /// A task that waits for an end, until this is dropped.
-pub struct Watch<'a>(Option<(&'a dyn Unwatch, u64)>);
+pub(super) struct Watch<'a>(Option<(&'a dyn Unwatch, u64)>);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
