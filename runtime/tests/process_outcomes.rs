@@ -86,5 +86,5 @@ fn results_are_filtered_numbered_and_counted_in_this_process() {
     // Workers of another pool have no process.
     let refused = catch_unwind(|| drop(fanfold::map(half::map(20..60), |n: u32| n)));
     let message = refused.expect_err("it is refused").downcast::<String>().expect("a message");
-    assert!(message.contains("`half`") && message.contains("then"), "{message}");
+    assert!(message.contains("::half`") && message.contains("then"), "{message}");
 }
