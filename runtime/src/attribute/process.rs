@@ -116,6 +116,7 @@ where
 
 /// `name::submit_async`.
 #[track_caller]
+#[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
 pub fn submit_process_when_possible<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,

@@ -177,6 +177,7 @@ impl Submitter<'_> {
     ///
     /// As [`Pool::submit`].
     #[track_caller]
+    #[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
     pub fn submit_async<T, F>(self, work: F) -> impl Future<Output = Task<T>> + Send + 'static + use<T, F>
     where
         T: Send + 'static,
