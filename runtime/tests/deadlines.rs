@@ -22,7 +22,7 @@ fn occupy(pool: &Pool) -> (Task<()>, Sender<()>) {
 static SINGLE: Pool = Pool::io("single").threads(1);
 static OTHER: Pool = Pool::io("other").threads(1);
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 #[parallel(kind = "io", pool = SINGLE, deadline = "5ms")]
 fn soon(ran: Sender<()>) -> Result<u32, TaskError> {
