@@ -148,7 +148,10 @@ where
     A: 'static,
     R: 'static,
 {
-    queue(core, call, core.wait_for_place(queueing.until()), queueing, args, function)
+    if core.queue_limit().is_none() {
+        return queue(core, call.site, queueing, args, function);
+    }
+    queue_at(core, call.site, core.wait_for_place(queueing.until()), queueing, args, function)
 }
 
 /// As [`submit_in`], unless the queue is full.
@@ -164,7 +167,7 @@ where
     R: 'static,
 {
     match core.try_place() {
-        Ok(place) => Ok(queue(core, call, place, queueing, args, function)),
+        Ok(place) => Ok(queue_at(core, call.site, place, queueing, args, function)),
         Err(_) => Err(TrySubmitError::new(core, args)),
     }
 }
@@ -182,14 +185,34 @@ where
     R: 'static,
 {
     let place = core.place(queueing.until()).await;
-    queue(&core, call, place, queueing, args, function)
+    queue_at(&core, call.site, place, queueing, args, function)
 }
 
-/// Queues the call at its place in the queue, if that is limited.
+/// Queues the call.
 #[inline]
 fn queue<A, R>(
     core: &Arc<Core>,
-    CheckedCall { site, .. }: CheckedCall<A, R>,
+    site: CallSite,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    let work = move || function(args);
+    // SAFETY: the callers have a `CheckedCall`, which covers the arguments and the result; the closure is `Send`.
+    let proof = unsafe { CallProof::new_unchecked() };
+    Task::queue(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof), queueing)
+}
+
+/// As [`queue`], at a place in a limited queue, which the task gives back when it starts. Apart from it, so that the
+/// tasks of other pools hold no place.
+#[cold]
+fn queue_at<A, R>(
+    core: &Arc<Core>,
+    site: CallSite,
     place: Option<QueuePlace>,
     queueing: Queueing,
     args: A,
@@ -203,7 +226,7 @@ where
         drop(place);
         function(args)
     };
-    // SAFETY: the `CheckedCall` covers the arguments and the result; the closure and the place are `Send`.
+    // SAFETY: the callers have a `CheckedCall`, which covers the arguments and the result; the closure is `Send`.
     let proof = unsafe { CallProof::new_unchecked() };
     Task::queue(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof), queueing)
 }

@@ -76,6 +76,7 @@ fn record_end(core: &Core, started_at: u64) {
 }
 
 /// The current time in ticks, which is not 0.
+#[cold]
 fn now() -> u64 {
     Moment::now().ticks().max(1)
 }

@@ -199,13 +199,16 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
+    let (name, options) = (type_name::<F>(), TaskOptions::default());
+    let Some(place) = place else {
+        let slot = Slot::new(Arc::clone(core), name, options, work, CallProof::from_bounds());
+        return Task::queue(core, slot, queueing);
+    };
     let placed = move || {
         drop(place);
         work()
     };
-    let proof = CallProof::from_bounds();
-    let slot = Slot::new(Arc::clone(core), type_name::<F>(), TaskOptions::default(), placed, proof);
-    Task::queue(core, slot, queueing)
+    Task::queue(core, Slot::new(Arc::clone(core), name, options, placed, CallProof::from_bounds()), queueing)
 }
 
 /// Why `try_submit` submitted nothing: the pool's queue has as many tasks as its

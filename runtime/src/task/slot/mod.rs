@@ -70,6 +70,7 @@ pub(crate) struct TaskOptions {
 impl<F, T> Slot<F, T> {
     /// A slot in the state `QUEUED`. The work is a closure, a future that a runtime polls, or a call for a worker
     /// process.
+    #[inline]
     pub(crate) fn new(
         core: Arc<Core>,
         function: &'static str,
@@ -78,6 +79,8 @@ impl<F, T> Slot<F, T> {
         _: CallProof<F, T>,
     ) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        // Before the rest: a call in between would have the compiler build the slot twice.
+        let (caller_span, clock) = (CallerSpan::here(), TaskClock::new());
         Arc::new(Self {
             // SAFETY: by the `CallProof` work and result may move between threads. `peek` shares only the `TaskError`
             // of an outcome, which is `Sync`.
@@ -86,8 +89,8 @@ impl<F, T> Slot<F, T> {
             function,
             options,
             core,
-            caller_span: CallerSpan::here(),
-            clock: TaskClock::new(),
+            caller_span,
+            clock,
         })
     }
 
