@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The number of primes below a limit; `None` if nobody waits for it any more.
 #[parallel(kind = "cpu", pool = WORK)]
 fn count_primes(limit: u64) -> Option<u64> {
-    let is_prime = |n: u64| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
+    let is_prime = |n: u64| n > 1 && (2..=n.isqrt()).all(|d| !n.is_multiple_of(d));
     let mut count = 0;
     for n in 0..limit {
         if n % 1_024 == 0 && cancelled() {

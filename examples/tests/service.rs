@@ -16,7 +16,7 @@ const ENDLESS: &str = "/primes/1000000000000";
 /// What the service prints at its end.
 const END: &str = "all requests were answered: true; all work was finished: true";
 /// A test that waits longer has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Service {
     child: Child,

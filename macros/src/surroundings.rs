@@ -5,6 +5,7 @@
 //! names. So where these are possible, the file tells. Without a file the errors are rustc's.
 
 use std::fs;
+use std::ops::ControlFlow;
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::Visibility;
@@ -67,22 +68,19 @@ const MARK: &str = "__the_attribute_is_here";
 
 /// The `impl` block whose braces are the innermost around the mark.
 fn block_around_mark(code: &str) -> Option<Block> {
-    find_mark(code.parse().ok()?, &[])?
+    find_mark(code.parse().ok()?, &[]).break_value()?
 }
 
-/// Finds the mark in the tokens of a group; `header` is what stands before the group's braces. The outer `None` means
-/// that the mark is not there.
-fn find_mark(tokens: TokenStream, header: &[TokenTree]) -> Option<Option<Block>> {
+/// Finds the mark in the tokens of a group, and breaks with the block that `header` begins, which stands before the
+/// group's braces.
+fn find_mark(tokens: TokenStream, header: &[TokenTree]) -> ControlFlow<Option<Block>> {
     let mut item = Vec::new();
     for token in tokens {
         match &token {
-            TokenTree::Ident(ident) if ident == MARK => return Some(block_of(header)),
+            TokenTree::Ident(ident) if ident == MARK => return ControlFlow::Break(block_of(header)),
             TokenTree::Group(group) => {
                 let has_braces = group.delimiter() == Delimiter::Brace;
-                let found = find_mark(group.stream(), if has_braces { &item } else { &[] });
-                if found.is_some() {
-                    return found;
-                }
+                find_mark(group.stream(), if has_braces { &item } else { &[] })?;
                 if has_braces {
                     item.clear();
                     continue;
@@ -96,7 +94,7 @@ fn find_mark(tokens: TokenStream, header: &[TokenTree]) -> Option<Option<Block>>
         }
         item.push(token);
     }
-    None
+    ControlFlow::Continue(())
 }
 
 /// The kind of the `impl` block that this header begins.
@@ -142,7 +140,7 @@ mod tests {
 
     #[test]
     fn braces_in_texts_and_comments_do_not_count() {
-        let code = r####"
+        let code = r##"
             // impl A {
             /* impl A { /* { */ } " */
             const TEXTS: [&str; 3] = ["{ \" {", r#"{ " {"#, "}"];
@@ -151,7 +149,7 @@ mod tests {
                 fn b(c: &'a str) -> char { '{' }
                 @ fn d() {}
             }
-        "####;
+        "##;
         assert_eq!(around(code), Some(Block::Inherent));
     }
 }

@@ -43,7 +43,7 @@ fn an_io_pool_runs_it_on_the_threads_that_it_has() {
     let tasks: Vec<_> = (0..3)
         .map(|_| {
             let meet = Arc::clone(&meet);
-            pool.submit(move || drop(meet.wait()))
+            pool.submit(move || _ = meet.wait())
         })
         .collect();
     fanfold::join_all(tasks).expect("all return");

@@ -73,7 +73,7 @@ fn all_ends_are_those_of_an_iterator() {
         let serial = || (0..2_000).map(|n| n * 7 % 1_000).filter(|n| n % 3 == 0);
         assert_eq!(map().count(), serial().count());
         assert_eq!(map().sum::<u32>(), serial().sum::<u32>());
-        assert_eq!(map().reduce(|| 0, |a, b| a.max(b)), serial().max().unwrap_or(0));
+        assert_eq!(map().reduce(|| 0, std::cmp::Ord::max), serial().max().unwrap_or(0));
         assert_eq!(map().fold(Vec::new, push).reduce(append), serial().collect::<Vec<_>>());
         assert_eq!(map().min_by(|a, b| (a % 50).cmp(&(b % 50))), serial().min_by(|a, b| (a % 50).cmp(&(b % 50))));
         assert_eq!(map().max_by(|a, b| (a % 50).cmp(&(b % 50))), serial().max_by(|a, b| (a % 50).cmp(&(b % 50))));
@@ -152,7 +152,7 @@ fn results_stand_beside_numbers_and_other_items() {
         let beside: Vec<(usize, &String)> = map().zip(&names[..500]).collect();
         assert!(beside.into_iter().eq(names.iter().map(String::len).zip(&names[..500])));
         // Both sides may be pulled; what the longer one has left is dropped.
-        let pulled = names.iter().cloned().filter(|name| name.ends_with('7'));
+        let pulled = names.iter().filter(|&name| name.ends_with('7')).cloned();
         let numbered: Vec<(usize, String)> =
             pool.map(pulled.clone(), |name: String| name + "!").enumerate().filter(|(n, _)| n % 2 == 0).collect();
         assert!(numbered.into_iter().eq(pulled.map(|name| name + "!").enumerate().filter(|(n, _)| n % 2 == 0)));
@@ -187,9 +187,20 @@ fn pieces_and_unique_references_are_items() {
     assert_eq!((numbers[9], numbers[10], numbers[4_999]), (20, 11, 5_000));
     let sums: Vec<u32> =
         CPU.map(chunks(&numbers, 7), |piece| piece.iter().sum::<u32>()).filter(|sum| sum % 2 == 0).collect();
-    assert!(sums.into_iter().eq(numbers.chunks(7).map(|piece| piece.iter().sum()).filter(|sum: &u32| sum % 2 == 0)));
+    assert!(
+        sums.into_iter()
+            .eq(numbers.chunks(7).map(|piece| piece.iter().sum()).filter(|sum: &u32| sum.is_multiple_of(2)))
+    );
     let falls = CPU.map(windows(&numbers, 2), |pair| pair[0] > pair[1]).enumerate().find_first(|(_, falls)| *falls);
     assert_eq!(falls, Some((9, true)));
+}
+
+/// Hands in what it has added up.
+struct Adder<'a>(usize, &'a Mutex<Vec<usize>>);
+impl Drop for Adder<'_> {
+    fn drop(&mut self) {
+        self.1.lock().expect("no panic").push(self.0);
+    }
 }
 
 #[test]
@@ -197,13 +208,6 @@ fn state_belongs_to_one_worker_at_a_time() {
     for pool in pools() {
         let made = AtomicUsize::new(0);
         let sums = Mutex::new(Vec::new());
-        /// Hands in what it has added up.
-        struct Adder<'a>(usize, &'a Mutex<Vec<usize>>);
-        impl Drop for Adder<'_> {
-            fn drop(&mut self) {
-                self.1.lock().expect("no panic").push(self.0);
-            }
-        }
         let init = || {
             made.fetch_add(1, Ordering::Relaxed);
             Adder(0, &sums)
@@ -239,7 +243,7 @@ fn a_panic_anywhere_ends_the_map_and_drops_every_value() {
         };
         let keep = |value: &Counted| {
             stop(value.1);
-            value.1 % 2 == 0
+            value.1.is_multiple_of(2)
         };
         let twice = |value: Counted| {
             let copy = make(value.1);

@@ -107,7 +107,7 @@ fn a_window_in_time_is_that_of_the_whole_scan() {
     let days = days.select([col("time").cast(DataType::Datetime(TimeUnit::Milliseconds, None))]);
     let seen = |scan: Scan| {
         let heights = |_, rows: std::ops::Range<usize>, frame: DataFrame| {
-            frame.with_row_index("seen".into(), Some((frame.height() - rows.len()) as IdxSize))
+            frame.with_row_index("seen".into(), IdxSize::try_from(frame.height() - rows.len()).ok())
         };
         let out = scan.map_indexed(heights).collect().expect("as many rows");
         // The first index is the number of rows before the chunk; each later row of a chunk counts on from there.

@@ -90,12 +90,14 @@ fn a_call_may_name_the_type_of_a_method() {
 
 #[parallel(kind = "io", init = vec![1_u8, 2])]
 fn numbers(#[worker] state: &mut Vec<u8>) -> usize {
-    state.len()
+    state.push(3);
+    state.len() - 1
 }
 
 #[parallel(kind = "io", init = URL.to_owned())]
 fn length(#[worker] state: &mut String) -> usize {
-    state.len()
+    state.push(' ');
+    state.trim_end().len()
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn lifetimes_of_the_signature_may_have_names() {
 #[test]
 fn chunks_of_a_task_run_at_the_same_time() {
     let meeting = meet::submit(0..10, Arc::new(Barrier::new(2)));
-    assert_eq!(meeting.join().unwrap(), Vec::from_iter(0..10));
+    assert!(meeting.join().unwrap().into_iter().eq(0..10));
 }
 
 #[test]

@@ -101,7 +101,8 @@ pub(super) enum Refused {
 }
 
 /// A task that waits for an end, until this is dropped.
-pub(super) struct Watch<'a>(Option<(&'a dyn Unwatch, u64)>);
+#[allow(unreachable_pub, reason = "a sealed trait, which is not reachable either, names it")]
+pub struct Watch<'a>(Option<(&'a dyn Unwatch, u64)>);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {

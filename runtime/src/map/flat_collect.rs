@@ -3,8 +3,6 @@
 //! Each block of items has a list of results, and the lists are joined at the end.
 
 #[cfg(feature = "process")]
-use std::convert::identity;
-
 use super::block_run::{BlockLists, BlockRun, BlockWork};
 #[cfg(feature = "process")]
 use super::process::ProcessRun;
@@ -47,7 +45,7 @@ where
                 accept(result, &mut list.0).map(|()| list.into_vec())
             };
             let run = ProcessRun { core: &map.core, function, grain: map.grain, bar: bar.as_ref(), accept };
-            let results = run.collect(map.source).map(|lists| lists.into_iter().flat_map(identity).collect());
+            let results = run.collect(map.source).map(|lists| lists.into_iter().flatten().collect());
             return finish_collect(results, bar.as_ref());
         }
         let run = BlockRun {

@@ -30,6 +30,7 @@ where
     /// let lengths: Vec<(usize, char)> = fanfold::map(["a", "bb"], str::len).zip(['x', 'y']).collect();
     /// assert_eq!(lengths, [(1, 'x'), (2, 'y')]);
     /// ```
+    #[allow(clippy::type_complexity, reason = "the parts that cannot be named are in it")]
     pub fn zip<I, B, M>(self, others: I) -> Map<ZipSource<S, I::Source>, impl MapFn<(A, B), Out = (F::Out, B)>, (A, B)>
     where
         I: Items<B, M>,
@@ -46,6 +47,7 @@ where
     /// let lengths: Vec<(usize, usize)> = fanfold::map(["a", "bb"], str::len).enumerate().collect();
     /// assert_eq!(lengths, [(0, 1), (1, 2)]);
     /// ```
+    #[allow(clippy::type_complexity, reason = "the parts that cannot be named are in it")]
     pub fn enumerate(
         self,
     ) -> Map<impl Source<Item = (A, usize)>, impl MapFn<(A, usize), Out = (usize, F::Out)>, (A, usize)>

@@ -10,6 +10,10 @@ pub trait Stage<R>: Sync {
     /// The type of what it makes.
     type Out;
     /// Folds what it makes of `result` with `each`, in order and until that fails.
+    ///
+    /// # Errors
+    ///
+    /// That of `each`.
     fn try_fold<B, E>(&self, result: R, folded: B, each: &mut impl FnMut(B, Self::Out) -> Result<B, E>)
     -> Result<B, E>;
     /// As [`try_fold`](Self::try_fold), where nothing fails.
