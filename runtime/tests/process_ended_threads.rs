@@ -1,4 +1,5 @@
 //! Tasks that end their worker's main thread without ending the process, because other threads of it are alive.
+#![cfg(all(target_os = "linux", not(fanfold_portable)))]
 
 use std::process;
 use std::sync::mpsc::channel;

@@ -51,7 +51,10 @@ fn apply(fault: Fault, n: u32) -> u32 {
         }
         Fault::Scribble => {
             let maps = fs::read_to_string("/proc/self/maps").expect("it can be read");
-            let shared = maps.lines().find(|line| line.contains("memfd:fanfold")).expect("it is mapped");
+            let shared = maps
+                .lines()
+                .find(|line| ["memfd:fanfold", "/fanfold-shm-"].iter().any(|name| line.contains(name)))
+                .expect("it is mapped");
             let (start, end) = shared.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
             let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).expect("an address"));
             // SAFETY: deliberately undefined: overwrites shared memory as a wild pointer would.

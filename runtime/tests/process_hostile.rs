@@ -3,6 +3,7 @@
 //!
 //! The layout of the shared memory is documented in `ring.rs` and `frame_ring.rs` of `src/process/transport`, and the
 //! format of a reply in `src/process/serve.rs` and `src/process/message.rs`.
+#![cfg(all(target_os = "linux", not(fanfold_portable)))]
 
 use std::error::Error;
 use std::fs;

@@ -11,7 +11,10 @@ fanfold::process_tests!();
 /// Bytes of shared memory that a process maps.
 fn mapped(pid: u32) -> usize {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it can be read");
-    let ranges = maps.lines().filter(|line| line.contains("memfd:fanfold")).filter_map(|line| line.split(' ').next());
+    let ranges = maps
+        .lines()
+        .filter(|line| ["memfd:fanfold", "/fanfold-shm-"].iter().any(|name| line.contains(name)))
+        .filter_map(|line| line.split(' ').next());
     let hex = |text| usize::from_str_radix(text, 16).expect("an address");
     ranges.filter_map(|range| range.split_once('-')).map(|(start, end)| hex(end) - hex(start)).sum()
 }

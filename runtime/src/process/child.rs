@@ -75,10 +75,10 @@ impl Child {
         limiter: &StartLimiter,
     ) -> Result<Self, StartError> {
         let deadline = caller.deadline();
-        let (rings, memory) = Rings::create().map_err(StartError::System)?;
+        let (mut rings, memory) = Rings::create().map_err(StartError::System)?;
         let pair = UnixStream::pair().map_err(|error| RefusedOperation::error(Operation::Sockets, error));
         let (socket, worker_socket) = pair.map_err(StartError::System)?;
-        let mut command = os::worker_command(worker_socket);
+        let mut command = os::worker_command(worker_socket).map_err(StartError::System)?;
         command.env(WORKER_VARIABLE, std::process::id().to_string());
         share_cores(&mut command, limits.workers);
         let process = Arc::new(spawn(command, caller)?);
@@ -87,13 +87,11 @@ impl Child {
         if !limiter.track(&process) || (caller.is_cancelled)() {
             return Err(StartError::Cancelled);
         }
-        let outcome = handshake::with_worker(
-            &socket,
-            Some(&process),
-            &memory,
-            Handshake::new(limits.memory_limit.unwrap_or(0), limits.hooks),
-            deadline,
-        );
+        let outcome = os::attach(&socket, &process).map_err(HandshakeError::Disconnected).and_then(|()| {
+            let own = Handshake::new(limits.memory_limit.unwrap_or(0), limits.hooks);
+            handshake::with_worker(&socket, Some(&process), &memory, own, deadline)
+        });
+        rings.connect(&socket);
         drop(starting);
         let child = Self {
             owner: Owner::this_process(),

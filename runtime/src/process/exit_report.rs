@@ -63,7 +63,10 @@ impl fmt::Display for ExitReport {
                     _ => Ok(()),
                 }
             }
-            (None, Some(code)) => write!(f, "it exited with code {code}"),
+            (None, Some(code)) => match os::describe_exit_code(code) {
+                Some(meaning) => write!(f, "it ended with exit code {code:#010X} ({meaning})"),
+                None => write!(f, "it exited with code {code}"),
+            },
             (None, None) if self.exit == Some(Exit::Unknown) && matches!(self.cause, LossCause::Disconnected) => f
                 .write_str(
                     "it ended, and how is unknown: another part of this program has waited for it (`waitpid(-1)`), or \

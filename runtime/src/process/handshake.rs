@@ -143,7 +143,7 @@ impl Read for DeadlineReader<'_> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(fanfold_portable)))]
 mod tests {
     use super::*;
 

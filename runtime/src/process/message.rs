@@ -186,6 +186,7 @@ impl Connection {
     /// Claims the next descriptor. The other side sends descriptors before their frame.
     fn descriptor(&mut self) -> io::Result<ForeignFd> {
         if self.descriptors.is_empty() {
+            os::wait_for_descriptor(&self.socket);
             self.drain_socket()?;
         }
         self.descriptors.pop_front().ok_or_else(|| io::Error::other("an open file that a frame has did not come"))

@@ -36,8 +36,11 @@
 //!
 //! # Systems
 //!
-//! Worker processes need Linux: anonymous shared memory (`memfd`), futexes in shared memory, and the death signal of
-//! the parent. On other systems the crate compiles, and pools of worker processes cannot be made.
+//! `os/linux` uses what Linux alone has: sealed anonymous memory (`memfd`), futexes in shared memory, pidfds, and the
+//! death signal of the parent. `os/portable` has the same operations for macOS, other Unixes and Windows; the rings, the
+//! segments and the codec are the same. `README.md` says what differs. `--cfg fanfold_portable` chooses it on Linux, so
+//! that the same tests run over both: `runtime/portable/run`. It is a `cfg` and no feature, because features of one crate
+//! are on for all crates of a build.
 
 mod child;
 pub(crate) mod codec;
@@ -126,9 +129,6 @@ pub fn init() {
 
 /// Why this process can have no pool of worker processes.
 pub(crate) fn unavailable_reason() -> Option<&'static str> {
-    if os::UNSUPPORTED_REASON.is_some() {
-        return os::UNSUPPORTED_REASON;
-    }
     if is_worker_process() {
         Some(
             "this is a worker process, and workers have no workers of their own: call the function, which runs here \
@@ -154,7 +154,8 @@ pub(crate) fn unavailable_reason() -> Option<&'static str> {
 /// The test harness has a `main` of its own, so this macro runs [`init`](crate::init) before any `main`. In a worker it
 /// runs when the program's other constructors have run: what libraries register before `main` (`inventory`, `typetag`)
 /// is there, and a write to a closed pipe is an error, as in `main`. Two things differ, because only Rust's runtime can
-/// do them: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message.
+/// do them: panic messages do not name the thread `main`, and a stack overflow ends the worker without a message. On
+/// systems other than Linux the constructors behind this one do not run in a worker.
 ///
 /// # Examples
 ///
@@ -193,6 +194,19 @@ macro_rules! process_tests {
             #[used]
             #[unsafe(link_section = ".init_array")]
             static START: $crate::__private::Constructor = start;
+            // Elsewhere a worker begins at once, before the constructors behind this one.
+            #[cfg(not(target_os = "linux"))]
+            extern "C" fn start() {
+                $crate::init();
+            }
+            #[cfg(windows)]
+            #[used]
+            #[unsafe(link_section = ".CRT$XCU")]
+            static START: extern "C" fn() = start;
+            #[cfg(target_vendor = "apple")]
+            #[used]
+            #[unsafe(link_section = "__DATA,__mod_init_func")]
+            static START: extern "C" fn() = start;
         };
     };
 }

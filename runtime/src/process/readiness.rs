@@ -47,7 +47,7 @@ impl Drop for Readiness {
     fn drop(&mut self) {
         // In a forked process the poller is shared with the parent, so it is left alone.
         if self.reactor.forks == fork::generation() {
-            self.reactor.poller.remove(&self.socket);
+            self.reactor.poller.remove(&self.socket, self.key);
         }
         // Dropping a waker runs foreign code, so the lock is released first.
         let waker = self.reactor.wakers().remove(&self.key);

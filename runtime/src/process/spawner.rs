@@ -77,5 +77,5 @@ fn run(mut command: Command) -> io::Result<ChildProcess> {
     let spawned = catch_unwind(AssertUnwindSafe(|| command.spawn()));
     let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("it could not be waited for")));
     let child = spawned.map_err(|error| RefusedOperation::error(Operation::Program, error))?;
-    ChildProcess::new(child.id()).map_err(|error| RefusedOperation::error(Operation::Pidfd, error))
+    ChildProcess::new(child).map_err(|error| RefusedOperation::error(Operation::Pidfd, error))
 }

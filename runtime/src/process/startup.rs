@@ -82,11 +82,11 @@ fn check_parent(parent: u32) -> Result<(), NotAWorker> {
     let not_ours = NotAWorker::NotStartedByPool(
         "its standard input is not the socket of such a pool in its parent process: unset the variable",
     );
-    let Some(peer) = os::stdin_peer() else { return Err(not_ours) };
+    let Some(peer) = os::stdin_peer(parent) else { return Err(not_ours) };
     if peer != os::Peer::of_same_user(parent) {
         return Err(not_ours);
     }
-    if os::parent_id() == Some(parent) { Ok(()) } else { Err(NotAWorker::Orphan) }
+    if os::is_parent(parent) { Ok(()) } else { Err(NotAWorker::Orphan) }
 }
 
 /// A function that the loader calls before `main`, with `argc`, `argv` and `envp`.

@@ -25,7 +25,7 @@ pub(super) fn run(parent: u32) -> ! {
     role::become_worker_of(parent);
     let served = serve(parent);
     if let Err(error) = &served {
-        if os::parent_id() != Some(parent) {
+        if !os::is_parent(parent) {
             exit_now();
         }
         eprintln!("a fanfold worker process cannot start: {error}");
@@ -95,7 +95,8 @@ fn prepare(socket: &mut UnixStream) -> io::Result<(Rings, Hooks)> {
         let _ = socket.write_all(&own.to_bytes());
         exit_now();
     }
-    let rings = Rings::open(&memory)?;
+    let mut rings = Rings::open(&memory)?;
+    rings.connect(socket);
     let hooks = [at_offset(handshake.hooks.start)?, at_offset(handshake.hooks.stop)?];
     if handshake.memory_limit > 0 {
         os::set_memory_limit(handshake.memory_limit)?;

@@ -50,7 +50,7 @@ mod counter;
 mod flag;
 mod memory;
 mod mutex;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(fanfold_portable)))]
 mod tests;
 
 pub use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! [`Mutex`]: a value that processes change one at a time.
 //!
-//! The lock is a lock on the memory's file (`flock`), which the kernel releases when its holder ends. A word that each
+//! The lock is released when its holder ends: on Linux it is a lock on the memory's file (`flock`). A word that each
 //! release changes wakes those who wait; they look again after [`POLL`] at the latest, so no other process can keep
 //! them asleep. The value lies there as bytes, in the older of two places when it is stored, so that a holder that ends
 //! while it stores leaves the value before.
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::handle;
 use super::memory::{HEADER, Memory};
 use crate::channel::waiting;
-use crate::process::os::{self, OwnedFd};
+use crate::process::os::{self, MemoryLock};
 use crate::process::{CodecError, Decoder, Direct, Encoder, Wire, read_value, write_value};
 
 /// The longest sleep of a waiter. It bounds how late the end of a holder is noticed, which wakes nobody.
@@ -24,11 +24,12 @@ const POLL: Duration = Duration::from_millis(10);
 /// The bytes that a value may take, unless [`Mutex::with_capacity`] says otherwise.
 const CAPACITY: usize = 64 << 10;
 
-/// The offsets of the words in the header: what a release changes, whether a holder has ended without a release, and
-/// which of the two values is the newer one.
+/// The offsets of the words in the header: what a release changes, whether a holder has ended without a release, which
+/// of the two values is the newer one, and where the system's lock needs a word, its holder.
 const RELEASES: usize = 0;
 const HELD: usize = 4;
 const NEWER: usize = 8;
+const HOLDER: usize = 12;
 
 /// A value that threads and processes change one at a time.
 ///
@@ -54,8 +55,8 @@ pub struct Mutex<T> {
 
 pub(super) struct Lock {
     memory: Memory,
-    /// The memory's file, opened by this process: locks belong to an open file.
-    file: OwnedFd,
+    /// The system's lock on the memory.
+    lock: MemoryLock,
     /// Whether a thread of this process holds the lock.
     held_here: AtomicBool,
 }
@@ -219,8 +220,8 @@ impl<T> Mutex<T> {
     }
 
     fn of(memory: Memory) -> Result<Self, CodecError> {
-        let file = os::open_again(memory.fd()).map_err(CodecError::new)?;
-        let lock = Lock { memory, file, held_here: AtomicBool::new(false) };
+        let lock = MemoryLock::new(memory.fd()).map_err(CodecError::new)?;
+        let lock = Lock { memory, lock, held_here: AtomicBool::new(false) };
         Ok(Self { lock: Arc::new(lock), value: PhantomData })
     }
 }
@@ -236,7 +237,7 @@ impl Lock {
         if self.held_here.swap(true, Ordering::Acquire) {
             return Ok(false);
         }
-        let locked = os::try_lock_file(&self.file);
+        let locked = self.lock.try_lock(self.memory.word(HOLDER));
         if !matches!(locked, Ok(true)) {
             self.held_here.store(false, Ordering::Release);
         }
@@ -305,7 +306,7 @@ impl Drop for Held<'_> {
         if !self.poison {
             self.lock.memory.word(HELD).store(0, Ordering::SeqCst);
         }
-        os::unlock_file(&self.lock.file);
+        self.lock.lock.unlock(self.lock.memory.word(HOLDER));
         self.lock.held_here.store(false, Ordering::Release);
         self.lock.memory.word(RELEASES).fetch_add(1, Ordering::SeqCst);
         os::futex_wake(self.lock.memory.word(RELEASES));

@@ -67,8 +67,10 @@ impl ChildProcess {
     /// # Errors
     ///
     /// If no descriptor is left for its pidfd. The child is killed then.
-    pub(crate) fn new(pid: u32) -> io::Result<Self> {
-        let pid = Pid::from_raw(pid.cast_signed()).ok_or_else(|| io::Error::other("a child process has no id"))?;
+    #[allow(clippy::needless_pass_by_value, reason = "this value waits for the child from now on")]
+    pub(crate) fn new(child: std::process::Child) -> io::Result<Self> {
+        let pid =
+            Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("a child process has no id"))?;
         let child = |pidfd| ProcessHandle { owner: Owner::this_process(), pid, pidfd, exit: Mutex::new(None) };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self(Arc::new(child(Some(pidfd))))),
@@ -248,7 +250,7 @@ mod tests {
     #[allow(clippy::zombie_processes, reason = "the `ChildProcess` waits for it")]
     fn child(command: &str) -> ChildProcess {
         let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).spawn().expect("there is a shell");
-        ChildProcess::new(child.id()).expect("there are descriptors")
+        ChildProcess::new(child).expect("there are descriptors")
     }
 
     fn far() -> Instant {

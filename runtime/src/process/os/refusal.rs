@@ -9,7 +9,7 @@ use crate::process::role::memory_limit;
 
 /// An operation that the operating system may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems are not asked"))]
+#[cfg_attr(any(not(target_os = "linux"), fanfold_portable), allow(dead_code, reason = "not every system is asked all"))]
 pub(crate) enum Operation {
     /// Creating shared memory.
     Memory,
@@ -31,18 +31,24 @@ pub(crate) enum Operation {
     Limit,
 }
 
+/// Whether shared memory is Linux's own kind.
+const IS_LINUX: bool = cfg!(all(target_os = "linux", not(fanfold_portable)));
+
 impl Operation {
     fn what(self) -> &'static str {
         match self {
-            Self::Memory => "shared memory (memfd_create)",
+            Self::Memory if IS_LINUX => "shared memory (memfd_create)",
+            Self::Memory => "shared memory",
             Self::Map => "a mapping of shared memory (mmap)",
             Self::Sockets => "a pair of sockets (socketpair)",
             Self::Duplicate => "a copy of a file descriptor (dup)",
             Self::Send => "to send file descriptors to another process (sendmsg)",
             Self::Thread => "a thread",
-            Self::Program => "to run this program once more (/proc/self/exe)",
+            Self::Program if cfg!(target_os = "linux") => "to run this program once more (/proc/self/exe)",
+            Self::Program => "to run this program once more",
             Self::Pidfd => "a descriptor of the new process (pidfd_open)",
-            Self::Limit => "a memory limit (setrlimit)",
+            Self::Limit if cfg!(unix) => "a memory limit (setrlimit)",
+            Self::Limit => "a memory limit (a job object)",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod fuzz;
 #[cfg(not(miri))]
 mod half_written;
+#[cfg(not(fanfold_portable))]
 mod hostile;
-#[cfg(not(miri))]
+#[cfg(not(any(miri, fanfold_portable)))]
 mod lingering;

@@ -40,7 +40,7 @@ impl Rings {
         let counters = self.counters();
         if counters.worker_sleeps.0.load(Ordering::Relaxed) == sleep {
             counters.doorbell.0.fetch_add(1, Ordering::Release);
-            os::futex_wake(&counters.doorbell.0);
+            self.bell.ring(&counters.doorbell.0);
         }
     }
 
@@ -61,6 +61,10 @@ impl Rings {
     /// Parent: sleeps until the worker rings, or `limit`; not at all if `done` returns true. The death of the worker
     /// does not end this sleep.
     pub(crate) fn parent_sleep_on_futex(&self, limit: Duration, done: impl Fn() -> bool) {
+        if !os::HAS_FUTEX {
+            os::spin(limit, done);
+            return;
+        }
         let sleeps = &self.counters().parent_sleep.0;
         sleeps.store(ON_FUTEX, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -94,11 +98,12 @@ impl Rings {
     /// Worker: sleeps until there is a request or a command.
     pub(crate) fn wait_for_request(&self) {
         let counters = self.counters();
+        os::spin_before_sleep(|| self.has_request() || counters.commands.0.load(Ordering::Relaxed) != 0);
         let doorbell = counters.doorbell.0.load(Ordering::Acquire);
         counters.worker_sleeps.0.store(IDLE, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !self.has_request() && counters.commands.0.load(Ordering::Acquire) == 0 {
-            os::futex_wait(&counters.doorbell.0, doorbell, None);
+            self.bell.sleep(&counters.doorbell.0, doorbell);
         }
         counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }
@@ -110,7 +115,7 @@ impl Rings {
         counters.worker_sleeps.0.store(RING_FULL, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if let Ok(None) = self.reserve_reply(payload) {
-            os::futex_wait(&counters.doorbell.0, doorbell, None);
+            self.bell.sleep(&counters.doorbell.0, doorbell);
         }
         counters.worker_sleeps.0.store(0, Ordering::Relaxed);
     }

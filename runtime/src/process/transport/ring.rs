@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use super::frame_ring::{CacheLine, Corrupt, FrameWords, MAX_PAYLOAD, RingFrame};
 use super::frame_ring::{FRAME_HEADER, FrameRing, RING_SIZE, RingPositions};
-use crate::process::os::{self, Mapping, OwnedFd};
+use crate::process::os::{self, Bell, Mapping, OwnedFd, UnixStream};
 
 /// The offset of the first ring, behind the counters.
 const RINGS_OFFSET: usize = 4096;
@@ -52,13 +52,17 @@ pub(crate) struct RingCounters {
 }
 
 /// The shared memory of a parent and one worker.
-pub(crate) struct Rings(Mapping);
+pub(crate) struct Rings {
+    mapping: Mapping,
+    /// How the parent wakes the worker.
+    pub(super) bell: Bell,
+}
 
 impl Rings {
     /// Creates the memory; returns it with the descriptor by which a worker opens it.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         let fd = os::create_memory(RINGS_OFFSET + 2 * RING_SIZE as usize)?;
-        Ok((Self(Mapping::new(&fd)?), fd))
+        Ok((Self { mapping: Mapping::new(&fd)?, bell: Bell::unconnected() }, fd))
     }
 
     /// Opens the memory that the parent created.
@@ -67,14 +71,19 @@ impl Rings {
         if mapping.len() != RINGS_OFFSET + 2 * RING_SIZE as usize {
             return Err(io::Error::other("the shared memory is of another build"));
         }
-        Ok(Self(mapping))
+        Ok(Self { mapping, bell: Bell::unconnected() })
+    }
+
+    /// Wakes the worker through this connection, where the system needs one.
+    pub(crate) fn connect(&mut self, socket: &UnixStream) {
+        self.bell = Bell::of(socket);
     }
 
     pub(crate) fn counters(&self) -> &RingCounters {
         const { assert!(size_of::<RingCounters>() <= RINGS_OFFSET) };
         // SAFETY: the mapping lives as long as `self`, is aligned to a page and, as the assertion shows, long enough.
         // Any bits are valid in the atomics of `RingCounters`, whatever the other process writes.
-        unsafe { self.0.start().cast().as_ref() }
+        unsafe { self.mapping.start().cast().as_ref() }
     }
 
     fn requests(&self) -> FrameRing<'_> {
@@ -88,7 +97,7 @@ impl Rings {
     fn ring<'a>(&'a self, positions: &'a RingPositions, offset: usize) -> FrameRing<'a> {
         // SAFETY: `create` and `open` made sure that the mapping has the size of the counters and two rings, and
         // `offset` is that of one of the rings.
-        let bytes = unsafe { self.0.start().add(offset) };
+        let bytes = unsafe { self.mapping.start().add(offset) };
         FrameRing { positions, bytes }
     }
 

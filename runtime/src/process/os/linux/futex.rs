@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
-use super::timespec;
+use super::{UnixStream, timespec};
 
 /// Another process wakes the word, so the futex is not private.
 const FLAGS: futex::Flags = futex::Flags::empty();
@@ -20,4 +20,41 @@ pub(crate) fn futex_wait(word: &AtomicU32, seen: u32, limit: Option<Duration>) {
 pub(crate) fn futex_wake(word: &AtomicU32) {
     // Waking a word of mapped memory cannot fail.
     let _ = futex::wake(word, FLAGS, i32::MAX.unsigned_abs());
+}
+
+/// Whether a process can sleep on a word of shared memory.
+pub(crate) const HAS_FUTEX: bool = true;
+
+/// A parent sleeps on a futex instead, whose wake-up is cheap.
+pub(crate) fn spin(_: Duration, _: impl Fn() -> bool) -> bool {
+    false
+}
+
+/// A worker sleeps at once.
+#[inline]
+pub(crate) fn spin_before_sleep(_: impl Fn() -> bool) {}
+
+/// How a parent wakes its worker: by a futex.
+pub(crate) struct Bell;
+
+impl Bell {
+    pub(crate) fn unconnected() -> Self {
+        Self
+    }
+
+    pub(crate) fn of(_: &UnixStream) -> Self {
+        Self
+    }
+
+    /// Parent: wakes the worker that sleeps on the word.
+    #[inline]
+    pub(crate) fn ring(&self, word: &AtomicU32) {
+        futex_wake(word);
+    }
+
+    /// Worker: sleeps while the word is `seen`. May return early.
+    #[inline]
+    pub(crate) fn sleep(&self, word: &AtomicU32, seen: u32) {
+        futex_wait(word, seen, None);
+    }
 }

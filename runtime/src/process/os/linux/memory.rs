@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Error, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
@@ -30,26 +31,30 @@ pub(crate) fn create_whole_memory(len: usize) -> io::Result<OwnedFd> {
     whole().map_err(|error| RefusedOperation::error(Operation::Memory, error))
 }
 
-/// Opens memory once more, because locks on a file belong to who opened it.
-pub(crate) fn open_again(fd: &OwnedFd) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let opened = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    opened.map_err(|error| RefusedOperation::error(Operation::Duplicate, error.into()))
-}
+/// A lock on memory's file (`flock`), which the kernel releases when the last descriptor of the holder is closed.
+pub(crate) struct MemoryLock(OwnedFd);
 
-/// Locks a file against all others who opened it; `false` if one of them has locked it. The kernel releases the lock
-/// with the last descriptor.
-pub(crate) fn try_lock_file(fd: &OwnedFd) -> io::Result<bool> {
-    match rustix::io::retry_on_intr(|| rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
+impl MemoryLock {
+    /// Opens memory once more, because locks on a file belong to who opened it.
+    pub(crate) fn new(fd: &OwnedFd) -> io::Result<Self> {
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let opened = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        opened.map(Self).map_err(|error| RefusedOperation::error(Operation::Duplicate, error.into()))
     }
-}
 
-pub(crate) fn unlock_file(fd: &OwnedFd) {
-    // It cannot fail for an open file.
-    let _ = rustix::fs::flock(fd, FlockOperation::Unlock);
+    /// Locks the file against all others who opened it; `false` if one of them has locked it. The word is not used.
+    pub(crate) fn try_lock(&self, _: &AtomicU32) -> io::Result<bool> {
+        match rustix::io::retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn unlock(&self, _: &AtomicU32) {
+        // It cannot fail for an open file.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 fn sealed_memory(len: usize) -> io::Result<OwnedFd> {

@@ -25,8 +25,10 @@ pub(crate) use socket::*;
 pub(crate) use stack::*;
 pub(crate) use stdin::*;
 
-/// Why this system has no worker processes.
-pub(crate) const UNSUPPORTED_REASON: Option<&str> = None;
+/// What an exit code means.
+pub(crate) fn describe_exit_code(_: i32) -> Option<&'static str> {
+    None
+}
 
 fn timespec(time: Duration) -> rustix::event::Timespec {
     rustix::event::Timespec {

@@ -43,7 +43,7 @@ impl Poller {
         Ok(epoll::add(&self.0, socket, key, what | epoll::EventFlags::ONESHOT)?)
     }
 
-    pub(crate) fn remove(&self, socket: &OwnedFd) {
+    pub(crate) fn remove(&self, socket: &OwnedFd, _: u64) {
         // It fails for a socket that was removed before.
         let _ = epoll::delete(&self.0, socket);
     }
@@ -57,6 +57,9 @@ impl Poller {
         }
     }
 }
+
+/// Descriptors that were sent before a frame are in the socket when the frame is seen.
+pub(crate) fn wait_for_descriptor(_: &UnixStream) {}
 
 /// How a wait for a worker process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

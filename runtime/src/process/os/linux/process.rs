@@ -8,23 +8,30 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid, set_parent_process_death_signal};
 
+use crate::process::os::pidfd::ChildProcess;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
-/// The id of the parent process.
-#[allow(clippy::unnecessary_wraps, reason = "not every system knows")]
-pub(crate) fn parent_id() -> Option<u32> {
-    Some(std::os::unix::process::parent_id())
+/// Whether this process is the parent of the calling one.
+pub(crate) fn is_parent(process: u32) -> bool {
+    std::os::unix::process::parent_id() == process
 }
 
 /// The command that starts this program once more, with `socket` as standard input.
-pub(crate) fn worker_command(socket: UnixStream) -> Command {
+#[allow(clippy::unnecessary_wraps, reason = "not every system knows its program")]
+pub(crate) fn worker_command(socket: UnixStream) -> io::Result<Command> {
     // This link leads to the file that the process was started from, even if its path names another file by now.
     let mut command = Command::new("/proc/self/exe");
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
     command.stdin(Stdio::from(OwnedFd::from(socket)));
-    command
+    Ok(command)
+}
+
+/// The worker's end of the socket is its standard input, so nothing is left to do.
+#[allow(clippy::unnecessary_wraps, reason = "other systems may refuse it")]
+pub(crate) fn attach(_: &UnixStream, _: &ChildProcess) -> io::Result<()> {
+    Ok(())
 }
 
 /// Asks the kernel to kill this process when the thread of its parent that started it ends; `false` if the parent has
@@ -32,7 +39,7 @@ pub(crate) fn worker_command(socket: UnixStream) -> Command {
 pub(crate) fn die_with_parent(parent: u32) -> bool {
     // Where a sandbox forbids it, the watcher thread alone ends this process.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    parent_id() == Some(parent)
+    is_parent(parent)
 }
 
 /// Limits the private memory of this process (`RLIMIT_DATA`). Allocations beyond the limit fail.

@@ -8,8 +8,9 @@ use std::path::Path;
 use super::Peer;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
-/// The process that made the socket that is standard input; `None` if standard input is no Unix socket.
-pub(crate) fn stdin_peer() -> Option<Peer> {
+/// The process that made the socket that is standard input; `None` if standard input is no Unix socket. The kernel says
+/// it, whatever the claimed parent.
+pub(crate) fn stdin_peer(_: u32) -> Option<Peer> {
     // `rustix` has no value for the process id 0, which the kernel reports for a peer in another PID namespace.
     let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
     #[allow(clippy::cast_possible_truncation, reason = "three numbers")]
