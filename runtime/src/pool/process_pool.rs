@@ -86,7 +86,7 @@ impl Pool {
     /// programs: the task then ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), and the parent goes on.
     /// Bytes or text that a worker has no memory for are refused as [`TaskError::Wire`](crate::TaskError::Wire). Both
     /// errors name the limit. A [`Bytes`](crate::Bytes) argument stays in the memory that is shared with the parent,
-    /// and does not count.
+    /// and does not count. macOS has no such limit: there, calls of a pool with one fail with an error that says so.
     #[doc(alias = "rlimit")]
     #[must_use]
     pub const fn memory_limit(mut self, bytes: u64) -> Self {

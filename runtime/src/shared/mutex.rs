@@ -56,7 +56,7 @@ pub struct Mutex<T> {
 pub(super) struct Lock {
     memory: Memory,
     /// The system's lock on the memory.
-    lock: MemoryLock,
+    system: MemoryLock,
     /// Whether a thread of this process holds the lock.
     held_here: AtomicBool,
 }
@@ -220,8 +220,8 @@ impl<T> Mutex<T> {
     }
 
     fn of(memory: Memory) -> Result<Self, CodecError> {
-        let lock = MemoryLock::new(memory.fd()).map_err(CodecError::new)?;
-        let lock = Lock { memory, lock, held_here: AtomicBool::new(false) };
+        let system = MemoryLock::new(memory.fd()).map_err(CodecError::new)?;
+        let lock = Lock { memory, system, held_here: AtomicBool::new(false) };
         Ok(Self { lock: Arc::new(lock), value: PhantomData })
     }
 }
@@ -237,7 +237,7 @@ impl Lock {
         if self.held_here.swap(true, Ordering::Acquire) {
             return Ok(false);
         }
-        let locked = self.lock.try_lock(self.memory.word(HOLDER));
+        let locked = self.system.try_lock(self.memory.word(HOLDER));
         if !matches!(locked, Ok(true)) {
             self.held_here.store(false, Ordering::Release);
         }
@@ -306,7 +306,7 @@ impl Drop for Held<'_> {
         if !self.poison {
             self.lock.memory.word(HELD).store(0, Ordering::SeqCst);
         }
-        self.lock.lock.unlock(self.lock.memory.word(HOLDER));
+        self.lock.system.unlock(self.lock.memory.word(HOLDER));
         self.lock.held_here.store(false, Ordering::Release);
         self.lock.memory.word(RELEASES).fetch_add(1, Ordering::SeqCst);
         os::futex_wake(self.lock.memory.word(RELEASES));

@@ -2,6 +2,7 @@
 
 mod exit_watch;
 mod futex;
+mod huge_pages;
 mod memory;
 mod poll;
 mod process;
@@ -17,6 +18,7 @@ pub(crate) use std::os::unix::net::UnixStream;
 
 pub(crate) use exit_watch::*;
 pub(crate) use futex::*;
+pub(crate) use huge_pages::*;
 pub(crate) use memory::*;
 pub(crate) use poll::*;
 pub(crate) use process::*;

@@ -24,6 +24,7 @@ pub(crate) enum Handle {
 }
 
 impl Handle {
+    #[allow(clippy::unnecessary_wraps, reason = "as on Linux, where the system may refuse a descriptor")]
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(self.duplicate())
     }
@@ -135,6 +136,7 @@ impl Write for Socket {
 }
 
 /// The command that starts this program once more, with `socket` as standard input.
+#[allow(clippy::needless_pass_by_value, reason = "the command has its stream from now on")]
 pub(crate) fn worker_command(socket: Socket) -> io::Result<Command> {
     let mut command = system::this_program().map_err(|error| RefusedOperation::error(Operation::Program, error))?;
     let stream = mutex::lock(&socket.stream).take();

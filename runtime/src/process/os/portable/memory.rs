@@ -110,6 +110,3 @@ impl Mapping {
         }
     }
 }
-
-/// Asks for large pages; no system but Linux is asked.
-pub(crate) fn advise_huge_pages(_: *mut u8, _: usize) {}

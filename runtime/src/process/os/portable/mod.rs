@@ -12,6 +12,9 @@
 //! | locks of `fanfold::shared` | `flock` | a word with the holder's process id (`lock.rs`) |
 
 mod connection;
+#[cfg(target_os = "linux")]
+#[path = "../linux/huge_pages.rs"]
+mod huge_pages;
 mod link;
 mod lock;
 mod memory;
@@ -25,6 +28,8 @@ mod sleep;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
+#[cfg(all(test, not(miri)))]
+mod tests;
 
 use std::cell::Cell;
 
@@ -34,8 +39,10 @@ pub(crate) use connection::{
     take_stdin, wait_for_descriptor, wait_for_socket, with_stdin, worker_command,
 };
 pub(crate) use connection::{Peer, WaitResult, wait_for_socket_or_exit};
+#[cfg(target_os = "linux")]
+pub(crate) use huge_pages::advise_huge_pages;
 pub(crate) use lock::MemoryLock;
-pub(crate) use memory::{Mapping, advise_huge_pages, create_memory, create_sealed_memory, create_whole_memory};
+pub(crate) use memory::{Mapping, create_memory, create_sealed_memory, create_whole_memory};
 pub(crate) use poller::Poller;
 #[cfg(unix)]
 pub(crate) use signals::{SIGABRT, install_noop_signal_handlers, signal_name};
@@ -59,6 +66,10 @@ pub(crate) mod process {
 
 /// The handles that Fanfold sends with one message at most.
 pub(crate) const MAX_FDS_PER_MESSAGE: usize = 16;
+
+/// Other systems than Linux choose the sizes of pages themselves.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn advise_huge_pages(_: *mut u8, _: usize) {}
 
 /// Whether the parent lives, which started this process. Its end closes the connection.
 pub(crate) fn die_with_parent(parent: u32) -> bool {

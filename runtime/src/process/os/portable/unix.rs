@@ -48,6 +48,10 @@ pub(super) struct Closer(Arc<UnixStream>);
 impl Duplex {
     pub(super) fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
+        #[cfg(target_vendor = "apple")]
+        for socket in [&one, &other] {
+            rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+        }
         Ok((Self(one), Self(other)))
     }
 
@@ -130,7 +134,7 @@ impl Writer {
         if !descriptors.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(&descriptors));
         }
-        // macOS has an option of the socket instead, which the standard library sets.
+        // macOS has an option of the socket instead, which `pair` sets.
         #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::NOSIGNAL;
         #[cfg(target_vendor = "apple")]
@@ -174,11 +178,12 @@ pub(super) fn new_memory(len: usize) -> io::Result<RawMemory> {
         let name = format!("/fanfold-shm-{:x}-{:x}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         match shm::open(&*name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => {
-                shm::unlink(&*name)?;
+                // It fails if a process with the same id, in another container, has just removed the name.
+                let _ = shm::unlink(&*name);
                 break fd;
             }
-            // A process with this id was killed just here.
-            Err(Errno::EXIST) => {}
+            // A process with this id has ended just here.
+            Err(Errno::EXIST) => _ = shm::unlink(&*name),
             Err(error) => return Err(error.into()),
         }
     };
@@ -271,7 +276,10 @@ pub(crate) fn has_elevated_rights() -> bool {
     #[cfg(target_os = "linux")]
     // SAFETY: the call reads the auxiliary vector, which the kernel wrote before the program started.
     let elevated = unsafe { libc::getauxval(libc::AT_SECURE) != 0 };
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(target_vendor = "apple")]
+    // SAFETY: the call has no preconditions.
+    let elevated = unsafe { libc::issetugid() != 0 };
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
     let elevated = acts_for_another_user();
     elevated
 }
