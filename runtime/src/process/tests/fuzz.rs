@@ -1,8 +1,6 @@
 //! Fuzz tests: spoils the shared memory, messages and handshakes as a worker with a memory error may. The parent must
 //! refuse them or read other values, without undefined behaviour.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::process::WorkerHooks;
 use crate::process::codec::direct::Bytes;
 use crate::process::codec::{Direct, Encoder, Wire};
@@ -210,6 +208,8 @@ fn a_spoilt_handshake_is_refused() {
 #[cfg(feature = "polars")]
 #[test]
 fn spoilt_frames_are_refused() -> polars::prelude::PolarsResult<()> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use polars::prelude::*;
 
     let text: Vec<String> = (0..60).map(|n| "ä text ".repeat(n % 5)).collect();
