@@ -91,7 +91,7 @@ fn ticks() -> u64 {
 }
 
 /// Whether the processor has a counter of constant rate (invariant TSC).
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fanfold_portable))))]
 fn has_counter() -> bool {
     use std::arch::x86_64::__cpuid;
     const POWER: u32 = 0x8000_0007;
@@ -99,19 +99,19 @@ fn has_counter() -> bool {
     __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & (1 << 8) != 0
 }
 
-#[cfg(any(not(target_arch = "x86_64"), miri))]
+#[cfg(any(not(target_arch = "x86_64"), miri, fanfold_portable))]
 fn has_counter() -> bool {
     false
 }
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, fanfold_portable))))]
 #[inline]
 fn counter() -> u64 {
     // SAFETY: every x86-64 processor has `rdtsc`, and no supported system disables it (`CR4.TSD`).
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-#[cfg(any(not(target_arch = "x86_64"), miri))]
+#[cfg(any(not(target_arch = "x86_64"), miri, fanfold_portable))]
 fn counter() -> u64 {
     0
 }

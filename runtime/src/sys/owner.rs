@@ -8,6 +8,9 @@
 //! An owner is a number in a page that the kernel clears in the child of a fork (`MADV_WIPEONFORK`). A comparison costs
 //! two loads. `pthread_atfork` would not do: its handlers do not run for `clone` and for direct system calls. The child
 //! of a `vfork` shares its parent's memory, this page included: see [`exit_if_vforked_worker`].
+//!
+//! Other Unix systems have no such page, so `pthread_atfork` clears the word there: forks by `fork` alone are noticed.
+//! Windows has no fork.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -145,13 +148,8 @@ pub(crate) fn exit_now() -> ! {
 }
 
 /// A word that is 0 at first, and 0 again in the child of every fork. It is never freed.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(fanfold_portable)))]
 fn word_cleared_on_fork() -> &'static AtomicU32 {
-    /// Replaces the page on a kernel before 4.14, and if no memory is left. It misses forks that bypass the C library.
-    static WORD: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn forked() {
-        WORD.store(0, Ordering::Relaxed);
-    }
     /// The smallest page size of any machine; the kernel rounds up.
     const PAGE: usize = 4096;
     // SAFETY: an anonymous mapping at an address that the kernel chooses, so it overlaps no other; `madvise` is passed
@@ -167,36 +165,57 @@ fn word_cleared_on_fork() -> &'static AtomicU32 {
         }
     };
     // SAFETY: null, or the start of a page that is zeroed, writable and never unmapped.
-    unsafe { page.as_ref() }.unwrap_or_else(|| {
+    unsafe { page.as_ref() }.unwrap_or_else(word_cleared_by_handler)
+}
+
+#[cfg(any(not(target_os = "linux"), fanfold_portable))]
+fn word_cleared_on_fork() -> &'static AtomicU32 {
+    word_cleared_by_handler()
+}
+
+/// Replaces the page on systems other than Linux, on a kernel before 4.14, and if no memory is left. It misses forks
+/// that bypass the C library.
+fn word_cleared_by_handler() -> &'static AtomicU32 {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    #[cfg(all(unix, not(miri)))]
+    {
+        extern "C" fn forked() {
+            WORD.store(0, Ordering::Relaxed);
+        }
         // SAFETY: the handler stores to an atomic and does nothing else, so it is async-signal-safe, as the child of a
         // process with several threads requires.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-        &WORD
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn word_cleared_on_fork() -> &'static AtomicU32 {
-    static WORD: AtomicU32 = AtomicU32::new(0);
+    }
     &WORD
 }
 
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(all(test, unix, not(miri)))]
 mod tests {
     use std::sync::Mutex;
 
     use super::*;
 
-    /// Forks by the C library, or by a direct system call. Returns whether `check` holds in the child.
-    fn in_child(by_syscall: bool, check: impl FnOnce() -> bool) -> bool {
+    /// A way to fork.
+    type Fork = unsafe extern "C" fn() -> libc::pid_t;
+
+    #[cfg(all(target_os = "linux", not(fanfold_portable)))]
+    unsafe extern "C" fn fork_by_system_call() -> libc::pid_t {
+        // SAFETY: without flags and without a stack this is a fork, whose conditions the caller upholds.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        libc::pid_t::try_from(child).unwrap_or(-1)
+    }
+
+    /// The ways to fork that change the owner.
+    const FORKS: &[Fork] = &[
+        libc::fork,
+        #[cfg(all(target_os = "linux", not(fanfold_portable)))]
+        fork_by_system_call,
+    ];
+
+    /// Forks, and returns whether `check` holds in the child.
+    fn in_child(fork: Fork, check: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child reads atomics, allocates, and exits by `_exit`. This test holds no lock at the fork.
-        let child = unsafe {
-            if by_syscall {
-                libc::pid_t::try_from(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0)).unwrap_or(-1)
-            } else {
-                libc::fork()
-            }
-        };
+        let child = unsafe { fork() };
         if child == 0 {
             let code = i32::from(!check());
             // SAFETY: `_exit` has no preconditions.
@@ -212,11 +231,11 @@ mod tests {
     fn every_kind_of_fork_changes_the_owner() {
         let own = Owner::this_process();
         assert!(own.is_this_process() && Owner::this_process() == own);
-        for by_syscall in [false, true] {
-            assert!(in_child(by_syscall, || {
+        for fork in FORKS {
+            assert!(in_child(*fork, || {
                 let copy = !own.is_this_process();
                 let new = Owner::this_process();
-                let grandchild = in_child(by_syscall, || !own.is_this_process() && !new.is_this_process());
+                let grandchild = in_child(*fork, || !own.is_this_process() && !new.is_this_process());
                 copy && new != own && new.is_this_process() && grandchild
             }));
         }
@@ -228,7 +247,7 @@ mod tests {
         static LOCK: PerProcess<Mutex<u32>> = PerProcess::new();
         let mut held = LOCK.get().lock().expect("no thread panics with the lock");
         *held = 7;
-        assert!(in_child(false, || LOCK.get().try_lock().is_ok_and(|value| *value == 0)));
+        assert!(in_child(libc::fork, || LOCK.get().try_lock().is_ok_and(|value| *value == 0)));
         drop(held);
         assert_eq!(*LOCK.get().lock().expect("no thread panics with the lock"), 7);
     }
