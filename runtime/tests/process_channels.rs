@@ -1,6 +1,5 @@
 //! Channels between threads and worker processes.
 
-use std::os::fd::AsRawFd;
 use std::process;
 use std::time::Duration;
 
@@ -178,11 +177,15 @@ fn an_end_dropped_by_a_running_function_is_closed() {
     assert_eq!(listener.join().expect("no panic"), Ok(()));
 }
 
+#[cfg(target_os = "linux")]
 static NO_DESCRIPTORS: Pool = Pool::process("no_descriptors").threads(1);
 
 /// Receives a large value after using up its file descriptors.
+#[cfg(target_os = "linux")]
 #[parallel(kind = "process", pool = NO_DESCRIPTORS)]
 fn recv_without_descriptors(values: Receiver<Vec<u8>>) -> String {
+    use std::os::fd::AsRawFd;
+
     // `open` returns the lowest free number.
     let next = std::fs::File::open("/dev/null").expect("it is there").as_raw_fd();
     let limit = libc::rlimit { rlim_cur: next.try_into().expect("a number"), rlim_max: 1 << 10 };
@@ -192,6 +195,7 @@ fn recv_without_descriptors(values: Receiver<Vec<u8>>) -> String {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_large_value_that_cannot_be_opened_is_an_error() {
     let (sender, receiver) = channel();
     sender.send(vec![7; 200_000]).expect("there is room");

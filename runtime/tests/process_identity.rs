@@ -1,5 +1,6 @@
 //! Forks of workers and of their parent: only the process that was started as a worker replies, and only the one that
 //! started it sends requests. The copies that a fork makes affect no other process.
+#![cfg(target_os = "linux")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
