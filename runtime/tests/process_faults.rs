@@ -1,5 +1,6 @@
 //! Worker processes that crash, exit, are killed or run out of memory: each fault fails only the task that ran, and
 //! that task's error names the cause.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::io::Write;

@@ -157,6 +157,7 @@ fn numbered(n: i64) -> PolarsResult<DataFrame> {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn small_frames_are_batched_without_segments_of_their_own() -> PolarsResult<()> {
     let frames: Vec<DataFrame> = numbered::map(0..2_000).collect::<PolarsResult<_>>()?;
     let maps = std::fs::read_to_string("/proc/self/maps").expect("it can be read");

@@ -1,4 +1,5 @@
 //! Shared memory that an idle pool does not need is given back.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::process;

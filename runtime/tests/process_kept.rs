@@ -1,4 +1,5 @@
 //! Results that the caller keeps use no memory mapping each: a process may have some 65,000 mappings.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 

@@ -1,4 +1,5 @@
 //! Memory for large arguments and results: one copy in each direction, in memory that both processes map.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::process;

@@ -1,4 +1,5 @@
 //! Arguments and results larger than a worker's memory limit: the error names the limit and what to do.
+#![cfg(target_os = "linux")]
 
 use fanfold::{Bytes, Pool, TaskError, parallel};
 

@@ -1,4 +1,5 @@
 //! Workers of a parent that is killed end. The parent is a process of its own: this program runs itself.
+#![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{self, Command, Stdio};

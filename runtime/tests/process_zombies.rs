@@ -1,4 +1,5 @@
 //! Workers that end while idle are reaped, even if their pool is not used again.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::process;
