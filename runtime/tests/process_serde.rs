@@ -227,7 +227,9 @@ fn only(value: ByHand) -> Result<u8, TaskError> {
 }
 
 #[parallel(kind = "process")]
-fn back(value: u8, log: PathBuf) -> Result<ByHand, TaskError> {
+fn back(value: u8, logs: PathBuf) -> Result<ByHand, TaskError> {
+    // A file for each process: not every system appends the bytes of two processes without losing any.
+    let log = logs.join(std::process::id().to_string());
     let mut log = std::fs::OpenOptions::new().append(true).create(true).open(log).expect("it can be opened");
     log.write_all(&[value]).expect("it can be written");
     Ok(ByHand(value))
@@ -269,9 +271,8 @@ fn arguments_that_cannot_be_read_fail_no_other_call() {
 #[test]
 fn results_that_cannot_be_read_fail_no_other_call_and_rerun_none() {
     let dir = tempfile::tempdir().expect("there is room");
-    let log = dir.path().join("log");
     let kinds = [LONG, FINE, SHORT, 6, UNREADABLE, 7];
-    let items: Vec<(u8, PathBuf)> = (0..300).map(|n| (kinds[n % 6], log.clone())).collect();
+    let items: Vec<(u8, PathBuf)> = (0..300).map(|n| (kinds[n % 6], dir.path().to_owned())).collect();
     let outcomes: Vec<Result<ByHand, TaskError>> = back::map(items.clone()).collect();
     for ((item, _), outcome) in items.into_iter().zip(outcomes) {
         match item {
@@ -280,10 +281,12 @@ fn results_that_cannot_be_read_fail_no_other_call_and_rerun_none() {
             fine => assert_eq!(outcome.expect("it agrees"), ByHand(fine)),
         }
     }
-    assert_eq!(std::fs::metadata(&log).expect("it was written").len(), 300, "each ran once");
-    let task = back::submit(LONG, log.clone()).join().and_then(|outcome| outcome);
+    let logs = std::fs::read_dir(&dir).expect("it can be read");
+    let written = |log: std::io::Result<std::fs::DirEntry>| log.and_then(|log| log.metadata()).map(|log| log.len());
+    assert_eq!(logs.map(written).sum::<std::io::Result<u64>>().expect("they can be read"), 300, "each ran once");
+    let task = back::submit(LONG, dir.path().to_owned()).join().and_then(|outcome| outcome);
     assert!(message(task).contains("expected u8"));
-    assert!(message(back(LONG, log)).contains("expected u8"));
+    assert!(message(back(LONG, dir.path().to_owned())).contains("expected u8"));
 }
 
 #[test]
