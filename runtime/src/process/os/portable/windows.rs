@@ -19,6 +19,7 @@ use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Console::{
     CTRL_BREAK_EVENT, CTRL_C_EVENT, GetStdHandle, STD_INPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
 };
+use windows_sys::Win32::System::Diagnostics::Debug::{SEM_NOGPFAULTERRORBOX, SetErrorMode};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_PROCESS_MEMORY, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
     JobObjectExtendedLimitInformation, SetInformationJobObject,
@@ -360,13 +361,17 @@ pub(crate) fn signal_name(_: i32) -> &'static str {
     "a signal"
 }
 
-/// Leaves Ctrl-C and Ctrl-Break to the parent, which shares its console with its workers.
+/// Leaves Ctrl-C and Ctrl-Break to the parent, which shares its console with its workers. A crash shows no dialog and
+/// starts no debugger: it is an error of the task, which would wait for them.
 pub(crate) fn install_noop_signal_handlers() {
     unsafe extern "system" fn handle(event: u32) -> i32 {
         i32::from(event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT)
     }
-    // SAFETY: the handler does nothing, so it may run at any time.
-    unsafe { SetConsoleCtrlHandler(Some(handle), 1) };
+    // SAFETY: the handler does nothing, so it may run at any time; the mode is a number.
+    unsafe {
+        SetConsoleCtrlHandler(Some(handle), 1);
+        SetErrorMode(SEM_NOGPFAULTERRORBOX);
+    }
 }
 
 /// What an exit code means, if the system has ended the process.
