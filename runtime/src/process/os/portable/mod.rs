@@ -18,6 +18,9 @@ mod huge_pages;
 mod link;
 mod lock;
 mod memory;
+#[cfg(unix)]
+#[path = "../linux/module.rs"]
+mod module;
 mod pipe;
 mod poller;
 mod requests;
@@ -43,12 +46,14 @@ pub(crate) use connection::{Peer, WaitResult, wait_for_socket_or_exit};
 pub(crate) use huge_pages::advise_huge_pages;
 pub(crate) use lock::MemoryLock;
 pub(crate) use memory::{Mapping, create_memory, create_sealed_memory, create_whole_memory};
+#[cfg(unix)]
+pub(crate) use module::module_base;
 pub(crate) use poller::Poller;
 #[cfg(unix)]
 pub(crate) use signals::{SIGABRT, install_noop_signal_handlers, signal_name};
 pub(crate) use sleep::{Bell, HAS_FUTEX, futex_wait, futex_wake, spin, spin_before_sleep};
 #[cfg(windows)]
-pub(crate) use system::{SIGABRT, install_noop_signal_handlers, signal_name};
+pub(crate) use system::{SIGABRT, install_noop_signal_handlers, module_base, signal_name};
 pub(crate) use system::{
     acts_for_another_user, describe_exit_code, has_elevated_rights, is_parent, prepare_like_rust_runtime,
     set_memory_limit,

@@ -25,7 +25,7 @@ use windows_sys::Win32::System::JobObjects::{
     JobObjectExtendedLimitInformation, SetInformationJobObject,
 };
 use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION,
+    CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEM_IMAGE, MEMORY_BASIC_INFORMATION,
     MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
 };
 use windows_sys::Win32::System::Threading::{
@@ -396,6 +396,14 @@ pub(crate) fn describe_exit_code(code: i32) -> Option<&'static str> {
 /// The command that starts this program once more. A program that runs can be renamed here and not be replaced.
 pub(super) fn this_program() -> io::Result<Command> {
     std::env::current_exe().map(Command::new)
+}
+
+/// Where the program or library that has this address is loaded; `None` if there is none.
+pub(crate) fn module_base(address: usize) -> Option<usize> {
+    let mut found = MEMORY_BASIC_INFORMATION::default();
+    // SAFETY: the call does not read at the address, and `found` is a valid place of the size that is given.
+    let len = unsafe { VirtualQuery(std::ptr::without_provenance(address), &raw mut found, size_of_val(&found)) };
+    (len > 0 && found.Type == MEM_IMAGE).then(|| found.AllocationBase.addr())
 }
 
 /// The lowest address of this thread's stack, and the address above it.
