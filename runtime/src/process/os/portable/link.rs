@@ -307,6 +307,10 @@ impl Link {
 
     /// Ends the connection. The other side gets what was written.
     pub(super) fn close(&self) {
+        // A forked copy has the same socket, and its parent goes on.
+        if !self.owner.is_this_process() {
+            return;
+        }
         match &self.output {
             Output::Queue(queue, changed) => {
                 mutex::lock(queue).is_closed = true;
