@@ -204,3 +204,24 @@ fn what_no_sound_process_sends_ends_the_connection() {
     }
     drop(parent);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_forked_copy_does_not_end_the_connection() {
+    let (parent, worker) = Socket::pair().expect("a connection");
+    let memory = create_memory(64).expect("there is memory");
+    sent(&parent, &worker, &memory);
+    // SAFETY: the child only drops values, and leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop((parent, worker));
+        // SAFETY: `_exit` ends the child without running handlers.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for the answer.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    sent(&parent, &worker, &memory);
+    sent(&worker, &parent, &memory);
+}
