@@ -203,3 +203,36 @@ fn a_large_value_that_cannot_be_opened_is_an_error() {
     let error = recv_without_descriptors(receiver);
     assert!(error.contains("close others, or raise its limit"), "{error}");
 }
+
+#[parallel(kind = "process")]
+fn opens() -> (Sender<u32>, Receiver<u32>) {
+    let (sender, receiver) = channel();
+    sender.send(5).expect("the receiver is open");
+    (sender, receiver)
+}
+
+#[parallel(kind = "process")]
+fn answers((questions, answers): (Receiver<u32>, Sender<u32>), more: Vec<(Receiver<u32>, Option<Sender<u32>>)>) {
+    let pairs = more.into_iter().filter_map(|(questions, answers)| Some((questions, answers?)));
+    for (questions, answers) in [(questions, answers)].into_iter().chain(pairs) {
+        questions.iter().for_each(|n| answers.send(n + 1).expect("the receiver is open"));
+    }
+}
+
+#[test]
+fn ends_cross_in_tuples() {
+    let (sender, receiver) = opens();
+    sender.send(6).unwrap();
+    drop(sender);
+    assert_eq!(receiver.iter().collect::<Vec<_>>(), [5, 6]);
+
+    let (first, first_questions) = channel();
+    let (second, second_questions) = channel();
+    let (first_answers, first_answered) = channel();
+    let (second_answers, second_answered) = channel();
+    first.send(1).unwrap();
+    second.send(2).unwrap();
+    drop((first, second));
+    answers((first_questions, first_answers), vec![(second_questions, Some(second_answers))]);
+    assert_eq!(first_answered.iter().chain(second_answered).collect::<Vec<_>>(), [2, 3]);
+}

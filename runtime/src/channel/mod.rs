@@ -29,13 +29,16 @@ pub use select::{Selectable, select, select_async, select_timeout};
 pub use sender::Sender;
 
 #[cfg(feature = "process")]
-use crate::process::Wire;
+use crate::process::{Wire, refuse_local_state};
 
 /// A type whose values go through a [`channel`]: without the feature `process`, any that is `Send`.
 #[cfg(not(feature = "process"))]
 pub trait Wire: Send {}
 #[cfg(not(feature = "process"))]
 impl<T: Send> Wire for T {}
+/// Values stay in this process.
+#[cfg(not(feature = "process"))]
+fn refuse_local_state<T>() {}
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
@@ -61,7 +64,8 @@ impl<T: Send> Wire for T {}
 ///
 /// # Panics
 ///
-/// With the feature `process`, if no socket can be opened, such as at the limit of open files (`RLIMIT_NOFILE`).
+/// With the feature `process`, if no socket can be opened, such as at the limit of open files (`RLIMIT_NOFILE`), and if
+/// `T` is an `Arc` of a lock or an atomic (serde's feature `rc`), of which the receiver would get a copy.
 ///
 /// # Examples
 ///
@@ -90,7 +94,9 @@ impl<T: Send> Wire for T {}
 #[doc(alias = "mpsc")]
 #[doc(alias = "Queue")]
 #[must_use]
+#[track_caller]
 pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
+    refuse_local_state::<T>();
     let (send, receive) = ends::ends(None);
     (Sender(send), Receiver(receive))
 }
@@ -119,7 +125,9 @@ pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
 /// ```
 #[doc(alias = "sync_channel")]
 #[must_use]
+#[track_caller]
 pub fn channel_bounded<T: Wire>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    refuse_local_state::<T>();
     assert!(capacity > 0, "the capacity of a channel must be at least 1");
     let (send, receive) = ends::ends(Some(capacity));
     (Sender(send), Receiver(receive))

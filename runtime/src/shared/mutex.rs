@@ -16,7 +16,7 @@ use super::handle;
 use super::memory::{HEADER, Memory};
 use crate::channel::waiting;
 use crate::process::os::{self, MemoryLock};
-use crate::process::{CodecError, Decoder, Direct, Encoder, Wire, read_value, write_value};
+use crate::process::{CodecError, Decoder, Direct, Encoder, Wire, read_value, refuse_local_state, write_value};
 
 /// The longest sleep of a waiter. It bounds how late the end of a holder is noticed, which wakes nobody.
 const POLL: Duration = Duration::from_millis(10);
@@ -129,8 +129,10 @@ impl<T: Wire> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// If the value takes more or cannot be stored, and if there is no shared memory.
+    /// If the value takes more or cannot be stored, and if there is no shared memory. If `T` is an `Arc` of a lock or an
+    /// atomic (serde's feature `rc`): what is locked would be a copy.
     #[must_use]
+    #[track_caller]
     pub fn new(value: T) -> Self {
         Self::with_capacity(value, CAPACITY)
     }
@@ -141,8 +143,10 @@ impl<T: Wire> Mutex<T> {
     ///
     /// As [`new`](Self::new).
     #[must_use]
+    #[track_caller]
     #[allow(clippy::needless_pass_by_value, reason = "as std's")]
     pub fn with_capacity(value: T, capacity: usize) -> Self {
+        refuse_local_state::<T>();
         let place = capacity.saturating_add(8).next_multiple_of(8);
         let mutex = Self::of(Memory::expect_new(place.saturating_mul(2)));
         let mutex = mutex.unwrap_or_else(|error| panic!("no shared lock: {error}"));

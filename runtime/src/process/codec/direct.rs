@@ -195,6 +195,27 @@ impl<T: Direct> Direct for Vec<T> {
     }
 }
 
+/// Tuples of types with codecs of their own, such as both ends of a channel.
+macro_rules! tuple {
+    ($($type:ident $index:tt)*) => {
+        impl<$($type: Direct),*> Direct for ($($type,)*) {
+            fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+                $(self.$index.write(out)?;)*
+                Ok(())
+            }
+
+            fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+                Ok(($($type::read(input)?,)*))
+            }
+        }
+    };
+}
+tuple!(A 0 B 1);
+tuple!(A 0 B 1 C 2);
+tuple!(A 0 B 1 C 2 D 3);
+tuple!(A 0 B 1 C 2 D 3 E 4);
+tuple!(A 0 B 1 C 2 D 3 E 4 F 5);
+
 /// The result of a function that never returns; no value exists.
 impl Direct for Infallible {
     fn write(&self, _: &mut Encoder<'_>) -> Result<(), CodecError> {

@@ -29,16 +29,16 @@ impl<T> Dispatch<T> {
     }
 }
 
-/// Implemented for pointers to state that threads share, of which another process would get a copy; preferred to
-/// [`HasOwnWay`], and refused.
-pub trait HasLocalState<T> {
+/// Implemented for pointers to state that threads share, of which another process would get a copy, and for containers
+/// of them; preferred to [`HasOwnWay`], and refused.
+pub trait HasLocalState<T, Place> {
     /// No codec: nothing implements the bound.
     fn way(&self) -> Whole<T>
     where
         T: CrossesAsOne;
 }
 
-impl<T: LocalState> HasLocalState<T> for &&Dispatch<T> {
+impl<T: LocalState<Place>, Place> HasLocalState<T, Place> for &&Dispatch<T> {
     fn way(&self) -> Whole<T>
     where
         T: CrossesAsOne,

@@ -37,6 +37,7 @@ pub(crate) use encoder::Encoder;
 pub(crate) use encoder::{
     Attachment, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, TOO_LARGE, begin_part, end_part, no_shared_memory,
 };
+pub(crate) use local_state::refuse_local_state;
 
 /// Why a value cannot be written or read.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ pub(crate) fn catch_codec_panic<T>(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",
     note = "arguments and results of a `kind = \"process\"` function cross to another process as bytes, so they must be `Send` and implement serde's `Serialize` and `Deserialize`: `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "ends of channels and frames cross as whole arguments or results, or in an `Option`, `Vec` or `Result`; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
+    note = "ends of channels, shared values and frames cross as whole arguments or results, in an `Option`, `Vec` or `Result`, or in a tuple of such; through a channel they cross as whole values only; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
     note = "of channels only `fanfold::channel()` reaches another process, not those of the standard library or of Tokio"
 )]
 pub trait Wire: Sized + Send {
