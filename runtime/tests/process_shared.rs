@@ -226,3 +226,58 @@ fn handles_and_ends_of_channels_go_through_channels() {
     pollster::block_on(bytes.send_async(Bytes::new(3).expect("there is memory"))).expect("it is open");
     assert_eq!(received.recv().expect("it was sent").len(), 3);
 }
+
+#[parallel(kind = "process", pool = TWO)]
+fn copies_use(
+    counter: Counter,
+    flag: Flag,
+    list: Mutex<Vec<u32>>,
+    bytes: Bytes,
+    sender: Sender<u32>,
+) -> Vec<(i32, String)> {
+    let uses: [&dyn Fn(); 6] = [
+        &|| drop(counter.add(1)),
+        &|| flag.set(),
+        &|| drop(list.lock()),
+        &|| bytes.write(0, &[1]),
+        &|| drop(sender.send(1)),
+        &|| {}, // it uses none
+    ];
+    uses.into_iter().map(in_copy).collect()
+}
+
+/// The exit code of a forked copy that runs `work`, and what it wrote on stderr.
+fn in_copy(work: &dyn Fn()) -> (i32, String) {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    let (mut said, says) = std::io::pipe().expect("there are pipes");
+    // SAFETY: the copy allocates, calls the library and exits by `_exit`; `status` is writable.
+    unsafe {
+        let copy = libc::fork();
+        if copy == 0 {
+            libc::dup2(says.as_raw_fd(), libc::STDERR_FILENO);
+            work();
+            libc::_exit(7);
+        }
+        drop(says);
+        let mut status = 0;
+        assert_eq!(libc::waitpid(copy, &raw mut status, 0), copy);
+        let mut text = String::new();
+        said.read_to_string(&mut text).expect("it is text");
+        (libc::WEXITSTATUS(status), text)
+    }
+}
+
+#[test]
+fn a_forked_copy_of_a_worker_says_why_it_ends() {
+    let (counter, flag, list, bytes) = (Counter::new(0), Flag::new(), Mutex::new(vec![1]), Bytes::new(1).unwrap());
+    let (sender, receiver) = channel();
+    let mut copies = copies_use(counter.clone(), flag.clone(), list, bytes, sender);
+    assert_eq!(copies.pop(), Some((7, String::new())));
+    assert_eq!(copies.len(), 5);
+    for (code, said) in copies {
+        assert_eq!(code, 1);
+        assert!(said.starts_with("fanfold: a function of `kind = \"process\"` forked its worker"), "{said}");
+    }
+    assert_eq!((counter.get(), flag.is_set(), receiver.recv()), (0, false, Err(ChannelError::Closed)));
+}

@@ -50,8 +50,9 @@ impl Pool {
     /// task ends as [`TaskError::WorkerDied`](crate::TaskError::WorkerDied).
     ///
     /// The child processes of a worker go on when the worker is killed. A task may fork: a copy of the worker that
-    /// returns from the task ends there, without exit handlers. It also ends where it would use a
-    /// [`channel`](fn@crate::channel).
+    /// returns from the task ends there, without exit handlers. It also ends, with
+    /// code 1 and a line on stderr, where it would use a [`channel`](fn@crate::channel) or a value of
+    /// [`shared`](crate::shared): these belong to the worker. A copy that has work to do ends by `exec` or `_exit`.
     ///
     /// # Examples
     ///

@@ -15,7 +15,7 @@ use super::os::foreign_fd::{ForeignFd, PeerSocket};
 use super::os::{self, AsFd, Mapping, OwnedFd};
 use super::readiness::Readiness;
 use crate::process::os::refusal::{Operation, RefusedOperation};
-use crate::sys::owner::exit_if_forked_worker;
+use crate::sys::owner::{exit_if_forked_worker, refuse_forked_worker};
 
 /// The length of the longest inline message.
 const MAX_INLINE: usize = 1 << 16;
@@ -67,7 +67,7 @@ impl ChannelSocket {
 
     /// Sends a message. If the channel is full, waits for space, or fails with `WouldBlock` if `wait` is false.
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[OwnedFd], wait: bool) -> io::Result<()> {
-        exit_if_forked_worker();
+        refuse_forked_worker();
         let mut descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         if bytes.len() <= MAX_INLINE {
             return os::send_bytes(self.0.as_fd(), &[&[0], bytes], &descriptors, wait);
@@ -80,7 +80,7 @@ impl ChannelSocket {
 
     /// Receives a message; `None` if the other end is closed and no message is left.
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<ChannelMessage>> {
-        exit_if_forked_worker();
+        refuse_forked_worker();
         let mut bytes = vec![0; MAX_INLINE + 1];
         let mut descriptors = VecDeque::new();
         let len = os::receive(self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
@@ -104,19 +104,20 @@ impl ChannelSocket {
 
     /// Sends a message without contents. It is lost if the socket is full.
     pub(crate) fn send_token(&self) {
+        // Without a word: an end that is dropped may send one.
         exit_if_forked_worker();
         let _ = os::send_bytes(self.0.as_fd(), &[&[0]], &[], false);
     }
 
     /// Receives a message of [`send_token`](Self::send_token); `false` if the other end is closed.
     pub(crate) fn receive_token(&self, wait: bool) -> io::Result<bool> {
-        exit_if_forked_worker();
+        refuse_forked_worker();
         Ok(os::receive(self.0.as_fd(), &mut [0], &mut VecDeque::new(), wait)? > 0)
     }
 
     /// Closes both ends for all who have them. What was sent can still be received.
     pub(crate) fn close(&self) {
-        exit_if_forked_worker();
+        refuse_forked_worker();
         os::shut_down(self.0.as_fd());
     }
 

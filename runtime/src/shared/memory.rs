@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::process::os::{self, Mapping, OwnedFd};
 use crate::process::{CodecError, Decoder, Encoder};
-use crate::sys::owner::exit_if_forked_worker;
+use crate::sys::owner::refuse_forked_worker;
 
 /// The bytes before the contents: the words of a counter, a flag or a lock.
 pub(super) const HEADER: usize = 64;
@@ -57,7 +57,7 @@ impl Memory {
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
         let end = offset.checked_add(len).filter(|end| *end <= self.mapping.len());
         assert!(end.is_some(), "{len} bytes at {offset} are not within the shared memory");
-        exit_if_forked_worker();
+        refuse_forked_worker();
         // SAFETY: the offset is within the mapping, which the check above made sure of.
         unsafe { self.mapping.start().as_ptr().add(offset) }
     }

@@ -86,6 +86,29 @@ pub(crate) fn exit_if_forked_worker() {
     }
 }
 
+/// As [`exit_if_forked_worker`], where code of the user makes the copy do it: stderr says why it ends.
+#[inline]
+pub(crate) fn refuse_forked_worker() {
+    let worker = WORKER.load(Ordering::Relaxed);
+    if worker != 0 && worker != current_number() {
+        refuse();
+    }
+}
+
+#[cold]
+fn refuse() -> ! {
+    #[cfg(unix)]
+    {
+        const MESSAGE: &str = "fanfold: a function of `kind = \"process\"` forked its worker, and the copy used a channel \
+                               or a value of `fanfold::shared`, which belong to the worker: use them in the worker \
+                               alone, and end the copy by `exec` or `_exit`\n";
+        // SAFETY: `write` is async-signal-safe; the pointer and the length are those of `MESSAGE`. The lock of
+        // `std::io::stderr` may be held by a thread that does not exist here.
+        unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
+    }
+    exit_now()
+}
+
 /// Exits, without exit handlers, if this process is the child of a `vfork` of a worker process. The child shares all
 /// memory with the worker, whose thread is suspended until the child exits. Only the process id differs, and reading it
 /// is a system call of 140 ns.
