@@ -1,10 +1,12 @@
-//! Direct calls that block a thread of a Tokio runtime: the warning, the panic, and what is not reported.
+//! Calls that block a thread of a Tokio runtime: the warning, the panic, and what is not reported.
 #![cfg(debug_assertions)]
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use fanfold::{OnBlockedRuntime, TaskError, configure, parallel};
+use fanfold::{OnBlockedRuntime, Task, TaskError, configure, first, install, join_all, parallel, scope, submit};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
@@ -63,6 +65,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Events {
         if event.metadata().target() == "fanfold" {
             assert_eq!(*event.metadata().level(), tracing::Level::WARN);
             event.record(&mut Message(&self.0));
+            WARNINGS.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -80,6 +83,42 @@ impl Visit for Message<'_> {
 /// Runs a closure in a task of the runtime's, on a worker thread.
 fn in_task<T: Send + 'static>(runtime: &tokio::runtime::Runtime, work: impl FnOnce() -> T + Send + 'static) -> T {
     runtime.block_on(async { tokio::spawn(async { work() }).await.expect("no panic") })
+}
+
+/// The warnings so far.
+static WARNINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// A task that has not ended when the wait for it begins: it ends after the next warning.
+fn slow<T: Send + 'static>(value: T) -> Task<T> {
+    let (before, began) = (WARNINGS.load(Ordering::SeqCst), Instant::now());
+    submit(move || {
+        while WARNINGS.load(Ordering::SeqCst) == before && began.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
+        value
+    })
+}
+
+/// Waits that block their thread.
+fn waits() -> Vec<(&'static str, fn())> {
+    vec![
+        ("collect", || drop(square::map(0..9).collect::<Vec<_>>())),
+        ("for_each", || square::map(0..9).for_each(drop)),
+        ("reduce", || assert_eq!(square::map(0..9).reduce(|| 0, |a, b| a + b), 204)),
+        ("count", || assert_eq!(square::map(0..9).filter(|n| n % 2 == 0).count(), 5)),
+        ("filter", || drop(square::map(0..9).filter(|n| n % 2 == 0).collect::<Vec<_>>())),
+        ("any", || assert!(square::map(0..9).any(|n| n == 4))),
+        ("for_each_init", || square::map(0..9).for_each_init(|| 0, |_, _| {})),
+        ("for_each_ordered", || square::map(0..9).for_each_ordered(drop)),
+        ("timeout", || drop(limited::map(0..9).collect::<Vec<_>>())),
+        ("install", || assert_eq!(install(|| 3), 3)),
+        ("scope", || drop(scope(|s| s.submit(|| 4).join()))),
+        ("join", || drop(slow(5).join())),
+        ("flatten", || drop(slow(Ok::<_, TaskError>(5)).flatten().join())),
+        ("cancel_on_drop", || drop(slow(5).cancel_on_drop().join())),
+        ("join_all", || drop(join_all([slow(5)]))),
+        ("first", || drop(first([slow(5)]))),
+    ]
 }
 
 /// One test, as the policy is that of the whole process.
@@ -108,6 +147,22 @@ fn calls_that_block_a_worker_of_a_runtime_are_reported() {
         in_task(&runtime, call);
         assert_eq!(events.take().len(), 1);
     }
+    // Other waits, each at its own place.
+    for (name, wait) in waits() {
+        in_task(&runtime, wait);
+        let warned = events.take();
+        assert_eq!(warned.len(), 1, "{name}: {warned:?}");
+        assert!(warned[0].contains("tests/blocked_runtime.rs:"), "{name}: {warned:?}");
+    }
+    assert_eq!(in_task(&runtime, || tokio::task::block_in_place(|| install(|| 3))), 3);
+    in_task(&runtime, || {
+        let task = square::submit(2);
+        while !task.is_finished() {
+            std::thread::yield_now();
+        }
+        assert_eq!(task.join().expect("no panic"), 4, "it does not wait");
+    });
+    assert_eq!(events.take(), Vec::<String>::new());
 
     // The thread of a runtime of one thread.
     let single = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

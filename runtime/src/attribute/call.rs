@@ -311,7 +311,7 @@ where
     R: 'static,
 {
     warn_if_blocking(call.site.function);
-    match submit_in(core, call, queueing, args, function).join() {
+    match submit_in(core, call, queueing, args, function).join_in_silence() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
         Err(error) => on_timeout(error),

@@ -16,6 +16,7 @@ use crate::map::progress::{Bar, ProgressFn};
 use crate::map::{CollectRun, Grain, Items, MapWorkers, panic_pool_closed};
 use crate::pool::Core;
 use crate::pool::Pool;
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::pool::scoped::Abandoned;
 use crate::task::send_proof::CallProof;
 
@@ -110,6 +111,7 @@ impl<'a> ColumnMap<'a> {
     {
         let series = self.series.map_err(FrameError::Polars)?;
         let numbers = typed_values::<A>(series).map_err(FrameError::Polars)?;
+        warn_if_map_blocks(std::any::type_name::<F>());
         let core = self.core.as_ref().unwrap_or_else(|| Pool::cpu_default().core());
         let bar = Bar::new(self.label, self.report.clone(), Some(series.len() as u64));
         let mut start = 0;

@@ -87,7 +87,7 @@ impl<R> BatchesInFlight<R> {
     /// Waits for the next task: the oldest one, or if unordered the first to complete.
     pub(super) fn next(&mut self) -> Option<Result<Batch<R>, TaskError>> {
         match self {
-            Self::Ordered(tasks) => tasks.pop_front().map(Task::join),
+            Self::Ordered(tasks) => tasks.pop_front().map(Task::join_in_silence),
             Self::Unordered { tasks, free, completions, first } => {
                 if tasks.len() == free.len() {
                     return None;

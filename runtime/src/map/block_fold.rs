@@ -15,6 +15,7 @@ use super::progress::Bar;
 use super::schedule::{RunPlan, run_blocks};
 use super::source::{Source, WindowVisitor};
 use super::{Grain, Map, MapFn, MapWorkers, panic_pool_closed};
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
@@ -52,6 +53,7 @@ where
     /// The merged result of all blocks; `None` if there are no items.
     #[track_caller]
     pub(super) fn fold_blocks<G: BlockFold<F::Out>>(self, fold: &G) -> Option<G::Folded> {
+        warn_if_map_blocks(self.name);
         let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
         let mut visitor = FoldVisitor {
             workers: MapWorkers::begin(&self.core, self.options.own_worker),

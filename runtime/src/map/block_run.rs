@@ -11,6 +11,7 @@ use super::indexed::{Indexed, OwnedItems};
 use super::progress::Bar;
 use super::schedule::{Grain, MapWorkers, RunBlock, RunPlan, run_blocks, run_pulled};
 use super::source::{Source, WindowVisitor};
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropEach;
 use crate::sys::{mutex, reserve};
@@ -59,6 +60,7 @@ impl BlockRun<'_> {
         _proof: CallProof<A, R>,
         work: &W,
     ) -> Result<(), W::Stop> {
+        warn_if_map_blocks(self.name);
         let mut visitor = BlockVisitor { run: self, work, items: 0, stop: None, is_abandoned: false, started: None };
         source.visit(&mut visitor);
         if visitor.is_abandoned {

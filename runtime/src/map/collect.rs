@@ -12,6 +12,7 @@ use super::progress::Bar;
 use super::schedule::{Grain, MapWorkers, RunBlock, RunPlan, run_blocks, run_pulled};
 use super::source::{Source, WindowVisitor};
 use crate::pool::Core;
+use crate::pool::runtime_warning::warn_if_map_blocks;
 #[cfg(feature = "polars")]
 use crate::pool::scoped::Abandoned;
 use crate::sys::clock::Moment;
@@ -257,6 +258,7 @@ impl<F, K> CollectRun<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
+        warn_if_map_blocks(self.name);
         let mut visitor = CollectVisitor::new(self);
         source.visit(&mut visitor);
         visitor.finish()

@@ -16,6 +16,7 @@ use super::source::Source;
 use super::task_window::TaskWindow;
 use super::{Map, MapFn};
 use crate::error::TaskError;
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::task::scope::{ScopedTask, scope};
 use crate::task::send_proof::AssertSend;
 
@@ -99,6 +100,7 @@ where
     #[track_caller]
     pub fn try_for_each_ordered<E>(self, mut consume: impl FnMut(F::Out) -> Result<(), E>) -> Result<(), E> {
         let Self { core, name, source, function, grain, buffer, options, label, .. } = self;
+        warn_if_map_blocks(name);
         // Made for its check alone: items and results may cross threads.
         let _proof = function.call_proof();
         let bar = Bar::new(label, function.on_progress(), source.count());

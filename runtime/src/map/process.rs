@@ -19,6 +19,7 @@ use super::schedule::{Grain, StopFlag};
 use super::source::{Source, WindowVisitor};
 use crate::error::TaskError;
 use crate::pool::Core;
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::pool::scoped::{self, Abandoned};
 use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::AssertSend;
@@ -62,6 +63,7 @@ impl<A, R, K> ProcessRun<'_, A, R, K> {
     where
         K: Fn(R) -> Result<T, E> + Sync,
     {
+        warn_if_map_blocks(self.function.name());
         let mut visitor = ProcessVisitor::new(self);
         source.visit(&mut visitor);
         visitor.finish()

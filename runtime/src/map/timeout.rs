@@ -8,6 +8,7 @@ use super::progress::{ProgressFn, WithProgress};
 use super::source::Source;
 use super::{Collect, Detach, Map, MapFn, MapIter, MapStream};
 use crate::error::TaskError;
+use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::task::send_proof::CallProof;
 
 /// A map with a time limit for each item, from the item's start on its worker.
@@ -89,6 +90,7 @@ where
     /// With the function's own payload if it panics; and if the pool is closed before all items have run.
     #[track_caller]
     pub fn collect<C: Collect<F::Out>>(mut self) -> C {
+        warn_if_map_blocks(self.map.name);
         self.map.unordered = false;
         let mut values = Vec::new();
         for result in self {
@@ -108,6 +110,7 @@ where
     /// As [`collect`](Self::collect), and with the payload of `op`.
     #[track_caller]
     pub fn for_each(self, mut op: impl FnMut(F::Out)) {
+        warn_if_map_blocks(self.map.name);
         for result in self {
             op(result);
         }

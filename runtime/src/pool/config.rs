@@ -171,12 +171,20 @@ impl Configure {
         self
     }
 
-    /// What a direct call of a `cpu`, `io` or `process` function does that blocks a thread of a Tokio runtime. Unless
-    /// set, the environment variable `FANFOLD_BLOCKED_RUNTIME` says it: `warn`, `panic` or `off`; else it warns.
+    /// What a call does that blocks a thread of a Tokio runtime. Unless set, the environment variable
+    /// `FANFOLD_BLOCKED_RUNTIME` says it: `warn`, `panic` or `off`; else it warns. The first such call panics on any
+    /// other value.
     ///
     /// Such a thread runs no other task while it waits: await the function's `submit(..)` instead. Calls in
     /// `spawn_blocking` and `block_in_place` are right, and are not reported. Only debug builds check it, and only with
     /// the feature `tokio`. Unlike the sizes it can be set at any time.
+    ///
+    /// It checks direct calls of `cpu`, `io` and `process` functions, the ends of maps and of the chunks of frames and
+    /// columns, [`Task::join`](crate::Task::join), [`join_all`](crate::join_all), [`first`](crate::first),
+    /// [`Pool::install`](crate::Pool::install) and [`scope`](crate::scope()). It does not check waits with a limit of
+    /// their own, iterators over results ([`as_completed`](crate::as_completed), loops over a map,
+    /// [`TaskSet::join_next`](crate::TaskSet::join_next)), [`join`](crate::join()), whose caller computes itself, scans of
+    /// files, channels and shared values.
     ///
     /// # Examples
     ///

@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 
+use super::runtime_warning::warn_if_waiting;
 use super::scoped::{self, Abandoned};
 use super::{Pool, config};
 
@@ -36,6 +37,7 @@ impl Pool {
         if core.is_current() || config::serial() {
             return work();
         }
+        warn_if_waiting("install", "await a task of `submit(..)`, or call it in `spawn_blocking`");
         match scoped::run_on(core, true, work) {
             Ok(result) => result,
             Err(Abandoned) => panic!(

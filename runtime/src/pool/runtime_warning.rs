@@ -1,13 +1,13 @@
-//! The warning about direct calls that block a thread of an async runtime, in debug builds with the feature `tokio`.
+//! The warning about calls that block a thread of an async runtime, in debug builds with the feature `tokio`.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a direct call does that blocks a thread of a Tokio runtime, in a debug build with the feature `tokio`:
+/// What a call does that blocks a thread of a Tokio runtime, in a debug build with the feature `tokio`:
 /// [`Configure::blocked_runtime`](crate::Configure::blocked_runtime).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBlockedRuntime {
     /// It warns, once for each place in the program that makes such calls: by a `tracing` event with the feature of
-    /// that name, else on stderr.
+    /// that name if a subscriber wants it, else on stderr.
     Warn,
     /// It panics.
     Panic,
@@ -48,21 +48,35 @@ fn policy() -> OnBlockedRuntime {
     policy
 }
 
-#[cfg(not(all(feature = "tokio", debug_assertions)))]
-#[inline]
-pub(crate) fn warn_if_blocking(_: &'static str) {}
-
 /// Warns if this thread runs the tasks of an async runtime, and so cannot run them while it waits for `function`.
 ///
 /// # Panics
 ///
 /// If the program asked for a panic.
+#[cfg_attr(debug_assertions, track_caller)]
+#[inline]
+pub(crate) fn warn_if_blocking(function: &'static str) {
+    warn_if_waiting(function, "await its `submit(..)`, or call it in `spawn_blocking`");
+}
+
+/// As [`warn_if_blocking`], for the map of a function.
+#[cfg_attr(debug_assertions, track_caller)]
+#[inline]
+pub(crate) fn warn_if_map_blocks(function: &'static str) {
+    warn_if_waiting(function, "end its map with `collect_async()` or `stream()`, or run it in `spawn_blocking`");
+}
+
+#[cfg(not(all(feature = "tokio", debug_assertions)))]
+#[inline]
+pub(crate) fn warn_if_waiting(_: &'static str, _: &'static str) {}
+
+/// As [`warn_if_blocking`]; `remedy` says what to do instead.
 #[cfg(all(feature = "tokio", debug_assertions))]
 #[track_caller]
 #[inline]
-pub(crate) fn warn_if_blocking(function: &'static str) {
+pub(crate) fn warn_if_waiting(subject: &'static str, remedy: &'static str) {
     if tokio::runtime::Handle::try_current().is_ok() {
-        check::warn(function, std::panic::Location::caller());
+        check::warn(subject, remedy, std::panic::Location::caller());
     }
 }
 
@@ -87,7 +101,7 @@ mod check {
 
     #[cold]
     #[track_caller]
-    pub(super) fn warn(function: &'static str, place: &'static Location<'static>) {
+    pub(super) fn warn(subject: &str, remedy: &str, place: &'static Location<'static>) {
         let policy = policy();
         let is_silent =
             policy == OnBlockedRuntime::Ignore || (policy == OnBlockedRuntime::Warn && lock().contains(&place));
@@ -95,8 +109,7 @@ mod check {
             return;
         }
         let message = format!(
-            "`{function}` blocks a thread of the async runtime that calls it, which runs no other task meanwhile: await \
-             its `submit(..)`, or call it in `spawn_blocking`"
+            "`{subject}` blocks a thread of the async runtime that calls it, which runs no other task meanwhile: {remedy}"
         );
         assert!(policy != OnBlockedRuntime::Panic, "{message}");
         let mut places = reserve::lock_with_capacity(lock, |places| places, 1);
@@ -123,14 +136,12 @@ mod check {
         })
     }
 
-    #[cfg(feature = "tracing")]
-    fn report(message: &str) {
-        tracing::warn!(target: "fanfold", "{message}");
-    }
-
-    #[cfg(not(feature = "tracing"))]
     fn report(message: &str) {
         use std::io::Write;
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "fanfold", tracing::Level::WARN) {
+            return tracing::warn!(target: "fanfold", "{message}");
+        }
         // A program without stderr gets no warning.
         let _ = writeln!(std::io::stderr(), "fanfold: {message}");
     }

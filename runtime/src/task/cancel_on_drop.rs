@@ -58,6 +58,7 @@ impl<T> CancelOnDrop<T> {
     /// # Panics
     ///
     /// As [`Task::join`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, TaskError> {
         self.into_task().join()
     }

@@ -49,6 +49,7 @@ impl<T, E: From<TaskError>> FlatTask<T, E> {
     /// # Panics
     ///
     /// As [`Task::join`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, E> {
         self.0.join()?
     }

@@ -7,6 +7,7 @@ use super::Task;
 use super::as_completed::{AsCompleted, as_completed};
 use super::completed_stream::Completed;
 use crate::error::TaskError;
+use crate::pool::runtime_warning::warn_if_waiting;
 use crate::sys::drop_all::DropEach;
 
 /// Waits for all tasks and returns their results, in the order of the tasks.
@@ -28,7 +29,9 @@ use crate::sys::drop_all::DropEach;
 /// # }
 /// ```
 #[doc(alias = "gather")]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError> {
+    warn_if_waiting("join_all", "await `join_all_async`, or call it in `spawn_blocking`");
     let mut ended = as_completed(tasks);
     ended.needs_all = true;
     let mut results = Results::of(&ended);
@@ -132,7 +135,9 @@ impl<T> Drop for CancelRemaining<T> {
 /// # }
 /// ```
 #[doc(alias = "select")]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn first<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<T, TaskError> {
+    warn_if_waiting("first", "await `first_async`, or call it in `spawn_blocking`");
     let mut ended = as_completed(tasks);
     let mut last = TaskError::Cancelled;
     // No task is claimed: a long one would keep this thread from the first result.

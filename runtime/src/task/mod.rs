@@ -140,7 +140,15 @@ impl<T> Task<T> {
     /// once inside the runtime's `block_on`. Where the runtime was only entered, or its `block_on` has ended, it panics
     /// if the runtime polls no task for 3 s: no thread drives it then, or the one that does computes all the time. The
     /// same holds for all other waits for such a task that have no shorter limit.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, TaskError> {
+        self.warn_if_join_blocks();
+        self.join_in_silence()
+    }
+
+    /// [`join`](Self::join) without a warning about a blocked runtime.
+    #[inline]
+    pub(crate) fn join_in_silence(self) -> Result<T, TaskError> {
         self.run_or_wait();
         self.into_outcome()
     }

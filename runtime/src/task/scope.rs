@@ -17,6 +17,7 @@ use super::slot::{Handle, Outcome, TaskOptions};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool;
+use crate::pool::runtime_warning::warn_if_waiting;
 use crate::pool::{Core, Pool};
 use crate::sys::{fork, mutex, park, reserve};
 
@@ -43,7 +44,9 @@ use crate::sys::{fork, mutex, park, reserve};
 /// });
 /// assert_eq!((numbers, count), (vec![1, 2, 3], 2));
 /// ```
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
+    warn_if_waiting("scope", "await tasks of `submit(..)`, or call it in `spawn_blocking`");
     let scope = Scope {
         state: Arc::new(ScopeState {
             pending: AtomicUsize::new(0),
@@ -294,7 +297,8 @@ impl<T> ScopedTask<'_, T> {
     ///
     /// As [`Task::join`].
     pub fn join(self) -> Result<T, TaskError> {
-        let ended = self.task.join();
+        // `scope` has warned.
+        let ended = self.task.join_in_silence();
         if let Err(TaskError::PoolClosed) = ended {
             self.packet.state.not_run.fetch_sub(1, Ordering::Relaxed);
         }

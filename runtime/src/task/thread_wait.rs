@@ -8,6 +8,7 @@ use super::slot::{CompletionSink, Handle, Listener};
 use crate::error::TaskError;
 use crate::pool;
 use crate::pool::runtime_wait::{self, BlockedRuntime};
+use crate::pool::runtime_warning::warn_if_waiting;
 use crate::sys::park;
 
 impl<T> Task<T> {
@@ -37,6 +38,16 @@ impl<T> Task<T> {
             if self.slot.is_done() || self.claim_if_threads_refused() {
                 return;
             }
+        }
+    }
+
+    /// In debug builds, warns if this thread runs the tasks of an async runtime and has to wait for this one. A wait
+    /// for a task that the runtime polls gives its thread away, or panics.
+    #[cfg_attr(debug_assertions, track_caller)]
+    #[inline]
+    pub(super) fn warn_if_join_blocks(&self) {
+        if cfg!(debug_assertions) && !self.is_finished() && !self.is_polled() {
+            warn_if_waiting("join", "`.await` the task, or join it in `spawn_blocking`");
         }
     }
 
