@@ -144,8 +144,9 @@ fn a_cancelled_task_stops_its_chunks() {
     let (started, starts) = std::sync::mpsc::channel();
     let task = until_cancelled::submit(0..4, started);
     starts.recv().unwrap();
+    starts.recv().unwrap();
     assert!(!task.cancel());
-    // Each chunk ends, as it sees the flag of the task that waits for it.
+    // Both have started. Each chunk ends, as it sees the flag of the task that waits for it.
     let distinct: HashSet<u32> = task.join().unwrap().into_iter().collect();
     assert_eq!(distinct.len(), 4);
 }

@@ -19,7 +19,6 @@ use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::span::{ChunkClock, in_chunk_span};
-use crate::task::cancel::CallerTask;
 use crate::task::send_proof::CallProof;
 
 /// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.
@@ -261,7 +260,6 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
     let args: Vec<(usize, A)> = pieces.into_iter().map(|(size, piece)| (size, with(piece))).collect();
     let bar = Bar::new(site.progress, None, Some(sizes.iter().sum::<usize>() as u64));
     let serial_frames = core.is_frames() && !config::serial();
-    let task = CallerTask::here();
     let clock = ChunkClock::start();
     let run = CollectRun {
         workers,
@@ -270,11 +268,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
         bar: None,
         call: |(items, args)| {
             let _guard = serial_frames.then(serial_polars);
-            // SAFETY: this frame called `here`, and it returns after `collect`, which returns when no chunk runs any
-            // more.
-            let task = unsafe { task.enter() };
             let result = in_chunk_span(site.function, core, clock, || function(args));
-            drop(task);
             // The bar counts items, not pieces.
             if let Some(bar) = bar.as_ref().filter(|_| !(gatherer.is_failure)(&result)) {
                 bar.advance(items);

@@ -30,6 +30,10 @@ thread_local! {
 /// The payload of a failed initializer of a worker's state. [`catch`] turns it into `TaskError::Init`.
 struct InitFailed(String);
 
+/// The payload that unwinds a task which was cancelled while it ran a map. [`catch`] turns it into
+/// `TaskError::Cancelled`.
+struct TaskCancelled;
+
 /// Runs `work`; a panic becomes an error that names `function`.
 pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Result<T, TaskError> {
     install();
@@ -42,7 +46,7 @@ pub(crate) fn catch<T>(function: &'static str, work: impl FnOnce() -> T) -> Resu
 }
 
 fn panicked(function: &'static str, payload: Box<dyn Any + Send>) -> TaskError {
-    init_error(payload).unwrap_or_else(|payload| {
+    own_error(payload).unwrap_or_else(|payload| {
         TaskError::panicked(function, LOCATION.try_with(RefCell::take).unwrap_or(None), payload)
     })
 }
@@ -54,6 +58,11 @@ pub(crate) fn init_failed(function: &'static str, why: String) -> ! {
         resume_unwind(Box::new(InitFailed(why)));
     }
     panic!("{why}")
+}
+
+/// Ends the task that this thread runs, which was cancelled. No hook is called: nothing has failed.
+pub(crate) fn end_cancelled_task() -> ! {
+    resume_unwind(Box::new(TaskCancelled))
 }
 
 /// Resumes the panic of a call on its caller's thread.
@@ -69,9 +78,12 @@ pub(crate) fn is_init(payload: &Box<dyn Any + Send>) -> bool {
     (**payload).is::<InitFailed>()
 }
 
-/// The payload of a failed initializer as an error; any other payload is returned.
-pub(crate) fn init_error(payload: Box<dyn Any + Send>) -> Result<TaskError, Box<dyn Any + Send>> {
-    payload.downcast::<InitFailed>().map(|failed| TaskError::Init { message: failed.0 })
+/// The payload of a failed initializer, or of a cancelled task, as an error; any other payload is returned.
+pub(crate) fn own_error(payload: Box<dyn Any + Send>) -> Result<TaskError, Box<dyn Any + Send>> {
+    match payload.downcast::<InitFailed>() {
+        Ok(failed) => Ok(TaskError::Init { message: failed.0 }),
+        Err(payload) => payload.downcast::<TaskCancelled>().map(|_| TaskError::Cancelled),
+    }
 }
 
 /// Runs a function that may panic, and hides the panic. Returns whether it did not panic.

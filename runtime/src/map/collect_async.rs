@@ -19,10 +19,13 @@ where
     /// that never blocks the calling thread. Items and the function must own what they use.
     ///
     /// The task is the map's caller, on a worker of the map's pool; for a map in worker processes, on one of the default
-    /// io pool. Cancelled while it is queued, the map does not run.
+    /// io pool. Cancelled while it is queued, the map does not run. [Cancelled](Task::cancel) while it runs, it starts no
+    /// further item, and items that run see [`cancelled()`](crate::cancelled), or have their worker process killed. So
+    /// [`cancel_on_drop`](Task::cancel_on_drop) makes the map end with its handle.
     ///
     /// # Errors
     ///
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled) if it was cancelled before all items had started.
     /// The task ends with [`TaskError::Panicked`](crate::TaskError::Panicked) where `collect` panics.
     ///
     /// # Panics

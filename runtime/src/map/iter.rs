@@ -12,6 +12,7 @@ use std::task::{Poll, ready};
 
 use super::batches::{Batch, BatchResults, BatchesInFlight, submit_batch};
 use super::progress::Bar;
+use super::schedule::end_cancelled_task;
 use super::source::Source;
 use super::task_window::TaskWindow;
 use super::{Detach, Map};
@@ -80,7 +81,7 @@ impl<I: Iterator, R> MapIter<I, R> {
                 return Poll::Ready(Some(result));
             }
             if let Some(payload) = self.panic.take() {
-                match (panics::init_error(payload), self.on_timeout) {
+                match (panics::own_error(payload), self.on_timeout) {
                     (Ok(error), Some(on_timeout)) => {
                         self.results = DropRest(vec![on_timeout(error)].into_iter());
                         continue;
@@ -110,7 +111,7 @@ impl<I: Iterator, R> MapIter<I, R> {
                         self.on_timeout.map(|on_timeout| on_timeout(error)).into_iter().collect::<Vec<_>>().into_iter(),
                     );
                 }
-                Err(TaskError::PoolClosed) => panic!(
+                Err(TaskError::PoolClosed | TaskError::Cancelled) => panic!(
                     "the map cannot run on all items: its pool was closed: iterate it before the pool is shut down, or on another \
                      pool"
                 ),
@@ -128,7 +129,11 @@ impl<I: Iterator, R> Iterator for MapIter<I, R> {
 
     #[track_caller]
     fn next(&mut self) -> Option<R> {
-        match self.advance(|in_flight| Poll::Ready(in_flight.next())) {
+        let next_batch = |in_flight: &mut BatchesInFlight<R>| {
+            end_cancelled_task();
+            Poll::Ready(in_flight.next())
+        };
+        match self.advance(next_batch) {
             Poll::Ready(result) => result,
             Poll::Pending => unreachable!("the wait for a task blocks"),
         }

@@ -68,6 +68,8 @@ pub use zipped::enumerate;
 
 pub(crate) use collect::CollectRun;
 pub(crate) use collect::panic_pool_closed;
+#[cfg(feature = "process")]
+pub(crate) use schedule::end_cancelled_task;
 pub(crate) use schedule::{Grain, MapWorkers};
 
 use function::AnnotatedFn;

@@ -12,6 +12,7 @@ use std::panic::resume_unwind;
 use super::batches::Batch;
 use super::collect::panic_pool_closed;
 use super::progress::Bar;
+use super::schedule::end_cancelled_task;
 use super::source::Source;
 use super::task_window::TaskWindow;
 use super::{Map, MapFn};
@@ -130,6 +131,7 @@ where
                     };
                     tasks.0.push_back(scope.submit_to(&core, name, options, run));
                 }
+                end_cancelled_task();
                 let Some(task) = tasks.0.pop_front() else { return Ok(()) };
                 let batch = match task.join() {
                     Ok(batch) => batch.into_inner(),
@@ -159,7 +161,7 @@ where
                 Ok(())
             }
             Err(Ended::Refused(error)) => Err(error),
-            Err(Ended::NotRun(TaskError::PoolClosed)) => panic_pool_closed(name, &core),
+            Err(Ended::NotRun(TaskError::PoolClosed | TaskError::Cancelled)) => panic_pool_closed(name, &core),
             Err(Ended::NotRun(error)) => panic!("`{name}` cannot run on all items: {error}"),
         }
     }

@@ -6,6 +6,7 @@
 //! not below [`LAST_BLOCK_TARGET`], where the round trip would be most of a request.
 
 use std::ops::{ControlFlow, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,13 +16,14 @@ use super::first_error::FirstRefused;
 use super::indexed::Indexed;
 use super::output::MapOutput;
 use super::progress::Bar;
-use super::schedule::{Grain, StopFlag};
+use super::schedule::{Grain, Interrupt, StopFlag};
 use super::source::{Source, WindowVisitor};
 use crate::error::TaskError;
 use crate::pool::Core;
 use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::pool::scoped::{self, Abandoned};
 use crate::sys::drop_all::DropEach;
+use crate::sys::unwind;
 use crate::task::send_proof::AssertSend;
 
 /// The target of a block: much longer than the round trip of a request.
@@ -123,6 +125,7 @@ where
         let unstarted = DiscardUnstarted { items: &items, started: &started };
         let output = MapOutput::new(len);
         let stop = FirstRefused::new();
+        let interrupt = Interrupt::of(core);
         // SAFETY: the function's own proof says that arguments and results may cross threads. Shared through `get`,
         // each block takes the items of its own indexes, writes the elements of its own indexes, and reaches `stop`
         // under its lock.
@@ -131,7 +134,9 @@ where
             let (items, output, stop, function) = *shared.get();
             let stop_on_unwind = blocks.stop.set_on_unwind();
             let mut sizes = BlockSizes { most: 1, least: 1 };
-            while let Some(block) = blocks.take(&sizes) {
+            while !interrupt.is_raised()
+                && let Some(block) = blocks.take(&sizes)
+            {
                 let begun = Instant::now();
                 let count = block.len();
                 // SAFETY: the counter gives each index below `len` to one block, and only indexes at or above it are
@@ -141,7 +146,11 @@ where
                 let mut output = unsafe { output.block(block.clone()) };
                 let mut index = block.start;
                 let mut refused = false;
-                function.run(&mut || input.next(), &mut |result| {
+                let mut give = |result| {
+                    if interrupt.is_raised() {
+                        refused = true;
+                        return ControlFlow::Break(());
+                    }
                     match accept(result) {
                         Ok(result) => output.push(result),
                         Err(reason) => {
@@ -152,7 +161,17 @@ where
                     }
                     index += 1;
                     ControlFlow::Continue(())
-                });
+                };
+                // The calls of workers that an interrupt kills fail, which is no panic of the map.
+                let run = AssertUnwindSafe(|| function.run(&mut || input.next(), &mut give));
+                match catch_unwind(run) {
+                    Ok(()) => {}
+                    Err(payload) if interrupt.is_raised() => {
+                        unwind::discard(payload);
+                        refused = true;
+                    }
+                    Err(payload) => resume_unwind(payload),
+                }
                 if refused {
                     blocks.stop.set();
                     break;
@@ -167,9 +186,10 @@ where
         };
         if len > 0 {
             let helpers = core.threads().min(blocks.count());
-            self.is_abandoned = scoped::lend(core, helpers, false, &work).is_err();
+            let done = scoped::lend(core, helpers, false, &work);
+            drop(unstarted);
+            self.is_abandoned = interrupt.end(done).is_err();
         }
-        drop(unstarted);
         if self.is_abandoned {
             return ControlFlow::Break(());
         }

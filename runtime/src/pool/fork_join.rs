@@ -221,11 +221,8 @@ where
     RB: Send,
 {
     let (a, b) = (Half::new(a), Half::new(b));
-    let task = CallerTask::here();
     // The halves run only once, so this closure may be called by both threads.
     let run = || {
-        // SAFETY: the caller is inside of the task, and `lend` returns when no thread runs this closure any more.
-        let _inside = unsafe { task.enter() };
         a.run();
         b.run();
     };

@@ -18,6 +18,7 @@ use super::span::CallerSpan;
 use super::{Job, JobEnd};
 use crate::sys::unwind;
 use crate::sys::{fork, mutex, park};
+use crate::task::cancel::CallerTask;
 
 /// Flag: no worker may enter any more.
 const CLOSED: usize = 1;
@@ -79,10 +80,19 @@ pub(super) struct Lease<W> {
     /// Whether a caller that waits may run the job itself where the pool can have no thread.
     pub(super) may_run_on_caller: bool,
     span: CallerSpan,
+    /// The task that workers inside see as their own.
+    task: CallerTask,
 }
 
 impl<W> Lease<W> {
-    pub(super) fn new(work: W, is_single: bool, caller_computes: bool, may_run_on_caller: bool) -> Self {
+    /// `task` is [`CallerTask::here`] of the caller, or none.
+    pub(super) fn new(
+        work: W,
+        is_single: bool,
+        caller_computes: bool,
+        may_run_on_caller: bool,
+        task: CallerTask,
+    ) -> Self {
         Self {
             state: AtomicUsize::new(0),
             work,
@@ -93,6 +103,7 @@ impl<W> Lease<W> {
             caller_computes,
             may_run_on_caller,
             span: CallerSpan::here(),
+            task,
         }
     }
 
@@ -172,6 +183,8 @@ impl<W: BorrowedWork> Job for Lease<W> {
         }
         let in_span = || {
             let _entered = self.span.enter();
+            // SAFETY: this worker is counted inside, so the frame of the caller, which called `here`, stays.
+            let _task = unsafe { self.task.enter() };
             // SAFETY: `enter` has counted this worker inside, and closed a single lease for others. The caller's frame
             // stays until no worker is inside.
             unsafe { self.work.call() };

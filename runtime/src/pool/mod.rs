@@ -90,8 +90,8 @@ pub use stats::Stats;
 pub(crate) use self::core::{Core, CoreRef};
 pub(crate) use computing::ComputingGuard;
 pub(crate) use current_worker::{
-    blocking_section, blocking_section_until, is_cancelled_here, is_worker, mark_cpu_work, park_until, run_as_worker,
-    run_claimed, wait_until, wait_until_deadline, with_permit,
+    blocking_section, blocking_section_until, is_any_cancelled, is_cancelled_here, is_worker, job_core, mark_cpu_work,
+    park_until, run_as_worker, run_claimed, wait_until, wait_until_deadline, with_permit,
 };
 #[cfg(feature = "process")]
 pub(crate) use job::PreparedJob;

@@ -20,6 +20,7 @@ use super::lease::{BorrowedWork, Lease, LeaseState};
 use crate::error::panics;
 use crate::pool::{self, Core, Job};
 use crate::sys::{fork, park};
+use crate::task::cancel::CallerTask;
 
 /// How long the caller spins for the end of the workers' last blocks: most are shorter, and parking costs as much.
 const LAST_BLOCK: Duration = Duration::from_micros(30);
@@ -69,7 +70,8 @@ impl<F: FnOnce() -> T + Send, T: Send> BorrowedWork for SingleCall<F, T> {
 /// Runs `work` on up to `helpers` workers of the pool at once, and on this thread as well if `caller_computes`. Returns
 /// when no thread runs it any more.
 ///
-/// Each thread calls `work` once: it takes shares of the work until none is left, and returns. Without
+/// Each thread calls `work` once, inside of the caller's task: it takes shares of the work until none is left, and
+/// returns. Without
 /// `caller_computes` at least one worker has done so, unless the pool is closed.
 ///
 /// # Errors
@@ -88,7 +90,8 @@ pub(crate) fn lend(
     // SAFETY: only the lifetime changes. The pointer is used by threads inside of the lease, and `serve` returns when
     // the lease is closed and empty.
     let work = BorrowedClosure(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
-    let lease = Arc::new(Lease::new(work, helpers == 1 && !caller_computes, caller_computes, false));
+    let lease =
+        Arc::new(Lease::new(work, helpers == 1 && !caller_computes, caller_computes, false, CallerTask::here()));
     finish(serve(core, helpers, &lease, || Arc::clone(&lease) as _))
 }
 
@@ -101,7 +104,7 @@ pub(crate) fn lend_beside(core: &Arc<Core>, work: &(dyn Fn() + Sync), own: impl 
     // SAFETY: only the lifetime changes. The pointer is used by threads inside of the lease, and `close` returns when
     // the lease is closed and empty.
     let work = BorrowedClosure(unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) });
-    let lease = Arc::new(Lease::new(work, false, true, false));
+    let lease = Arc::new(Lease::new(work, false, true, false, CallerTask::here()));
     let forks = fork::generation();
     let beside = Beside { core, lease: &lease, called: Cell::new(0) };
     // From here on nothing unwinds before the lease is closed.
@@ -141,7 +144,7 @@ impl Beside<'_> {
     }
 }
 
-/// Runs `work` on a worker of the pool and returns its result. With `may_run_on_caller`, a worker that waits runs it
+/// Runs `work` on a worker of the pool, outside of any task, and returns its result. With `may_run_on_caller`, a worker that waits runs it
 /// itself if the operating system refuses the pool a thread.
 ///
 /// # Errors
@@ -157,7 +160,7 @@ pub(crate) fn run_on<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, Abandoned> {
     let call = SingleCall { work: UnsafeCell::new(Some(work)), result: UnsafeCell::new(None) };
-    let lease = Arc::new(Lease::new(call, true, false, may_run_on_caller));
+    let lease = Arc::new(Lease::new(call, true, false, may_run_on_caller, CallerTask::NONE));
     let job = || {
         let job: Arc<dyn Job + '_> = Arc::clone(&lease) as _;
         // SAFETY: only the lifetime changes. The closure and the result are taken out below, before this function

@@ -138,6 +138,9 @@ impl Pool {
     /// [`TaskError::Cancelled`](crate::TaskError::Cancelled), running ones see
     /// [`cancelled()`](crate::cancelled) become `true`, and worker processes that run one are killed.
     ///
+    /// A map that runs on the pool starts no further item, and panics as on a closed pool; inside a task of the pool it
+    /// ends the task as `Cancelled`. Maps on the default cpu pool go on, on the threads that called them.
+    ///
     /// It does not wait. Dropping an owned pool still waits until running tasks have returned: no thread can be killed.
     ///
     /// # Examples
@@ -187,7 +190,7 @@ impl Core {
     }
 
     /// Whether the pool was shut down with [`Pending::Cancel`].
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
 

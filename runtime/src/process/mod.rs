@@ -91,7 +91,7 @@ pub(crate) use os::OwnedFd;
 pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
 pub(crate) use readiness::Readiness;
 pub(crate) use role::is_worker_process;
-pub(crate) use running_tasks::kill_worker_of;
+pub(crate) use running_tasks::kill_workers_of;
 pub(crate) use socket::{ChannelMessage, ChannelSocket};
 pub(crate) use worker_hooks::{WorkerHooks, offset_of};
 

@@ -1,4 +1,5 @@
-//! The tasks that worker processes run now. Cancelling one of them kills its worker process.
+//! The tasks that worker processes run now. Cancelling one of them kills its worker processes: a map inside a task has
+//! several.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,21 +17,26 @@ fn running() -> MutexGuard<'static, Vec<RunningEntry>> {
     mutex::lock(RUNNING.get())
 }
 
-/// An entry in the list of running tasks. Until it is dropped, [`kill_worker_of`] kills the worker of the task.
-pub(crate) struct RunningTask(usize);
+/// An entry in the list of running tasks. Until it is dropped, [`kill_workers_of`] kills this worker of the task.
+pub(crate) struct RunningTask {
+    task: usize,
+    /// The address of the process' handle, which the list keeps.
+    process: *const ChildProcess,
+}
 
 impl RunningTask {
     /// Adds a task, by the address of its state.
     pub(crate) fn enter(task: usize, process: &Arc<ChildProcess>) -> Self {
         reserve::lock_with_capacity(running, |running| running, 1).push((task, Arc::clone(process)));
-        Self(task)
+        Self { task, process: Arc::as_ptr(process) }
     }
 }
 
 impl Drop for RunningTask {
     fn drop(&mut self) {
         let mut running = running();
-        let index = running.iter().position(|(task, _)| *task == self.0);
+        let index =
+            running.iter().position(|(task, process)| *task == self.task && Arc::as_ptr(process) == self.process);
         let entry = index.map(|index| running.swap_remove(index));
         drop(running);
         // Dropping the last handle of a process waits for its exit, so it is dropped after the lock.
@@ -38,11 +44,10 @@ impl Drop for RunningTask {
     }
 }
 
-/// Kills the worker process that runs this task, if there is one.
-pub(crate) fn kill_worker_of(task: usize) {
-    let running = running();
-    if let Some((_, process)) = running.iter().find(|(running, _)| *running == task) {
-        // The lock is held: a worker leaves the list before it is given its next task.
+/// Kills the worker processes that run calls of this task.
+pub(crate) fn kill_workers_of(task: usize) {
+    // The lock is held: a worker leaves the list before it is given its next task.
+    for (_, process) in running().iter().filter(|(running, _)| *running == task) {
         process.kill();
     }
 }

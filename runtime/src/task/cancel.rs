@@ -44,16 +44,30 @@ impl Drop for CurrentTask {
 #[derive(Clone, Copy)]
 pub(crate) struct CallerTask(*const AtomicU32);
 
-// SAFETY: the state word is atomic. It is used through `enter` alone, whose contract keeps it alive.
+// SAFETY: the state word is atomic. It is used through functions whose contracts keep it alive.
 unsafe impl Send for CallerTask {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for CallerTask {}
 
 impl CallerTask {
+    /// No task.
+    pub(crate) const NONE: Self = Self(std::ptr::null());
+
     /// The task that this thread runs, if any.
     #[inline]
     pub(crate) fn here() -> Self {
         Self(CURRENT.get())
+    }
+
+    /// Whether the task was asked to stop.
+    ///
+    /// # Safety
+    ///
+    /// The frame that called [`here`](Self::here) has not returned.
+    #[inline]
+    pub(crate) unsafe fn is_stop_requested(self) -> bool {
+        // SAFETY: it is null, or the state word of a slot that a frame below the one that called `here` runs and owns.
+        unsafe { self.0.as_ref() }.is_some_and(|state| state.load(Ordering::Relaxed) & STOP_REQUESTED != 0)
     }
 
     /// Whether the thread runs no task.
@@ -82,7 +96,8 @@ pub(crate) fn current_task_key() -> Option<usize> {
 /// Whether the calling task should stop: it was cancelled, it has timed out, or its pool was shut down with
 /// [`Pending::Cancel`](crate::Pending::Cancel).
 ///
-/// Outside tasks, and in calls that cannot be cancelled, it is `false`.
+/// The items of a map and the chunks of a call are parts of the task that waits for them. Outside tasks, and in calls
+/// that cannot be cancelled, it is `false`.
 ///
 /// # Examples
 ///

@@ -228,9 +228,11 @@ impl<T> Task<T> {
     /// [`TaskError::Cancelled`].
     ///
     /// A function that runs on a thread sees [`cancelled()`](crate::cancelled) become `true`, and joining gives what it
-    /// returns; a pause between its retries ends. An `async fn` that runs is dropped at its next `.await`. The worker
+    /// returns; a pause between its retries ends. A [`Map`](crate::Map) or chunked call that it runs starts no further
+    /// item, items that run see `cancelled()` too, or have their worker process killed, and then the function unwinds
+    /// without a message: joining gives [`TaskError::Cancelled`]. A map that is iterated ends between two results. An `async fn` that runs is dropped at its next `.await`. The worker
     /// of a function of `kind = "process"` is killed, if the call has reached the worker or the worker starts for the
-    /// call. Joining either of the last two gives [`TaskError::Cancelled`], unless the result was there first.
+    /// call. Joining either of these gives [`TaskError::Cancelled`], unless the result was there first.
     ///
     /// # Examples
     ///

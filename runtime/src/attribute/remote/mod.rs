@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::retry::Backoff;
 use crate::error::TaskError;
+use crate::map::end_cancelled_task;
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic};
 use crate::process::current_slot;
 use crate::process::registry::Entry;
@@ -225,7 +226,10 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),
             (error, Some(on_error)) => on_error(error),
             // Without the panic hook's message: the cancel was asked for.
-            (TaskError::Cancelled, None) => std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string())),
+            (TaskError::Cancelled, None) => {
+                end_cancelled_task();
+                std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string()))
+            }
             (TaskError::PoolClosed, None) => {
                 panic!(
                     "`{}` cannot run: its pool was closed: call it before `shutdown`, or on another pool",

@@ -7,6 +7,7 @@
 
 mod cost_history;
 mod guided;
+mod interrupt;
 mod placement;
 mod read_ahead;
 mod signal;
@@ -21,12 +22,15 @@ use std::sync::atomic::Ordering;
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::{ComputingGuard, Core, Kind, mark_cpu_work};
+use crate::task::cancel::CallerTask;
 use cost_history::CostHistory;
 use guided::{BlockSize, GuidedBlocks};
 use placement::Placement;
 use steal::StealableRanges;
 use warmup::{UnstartedItems, WarmUp, warm_up};
 
+pub(super) use interrupt::Interrupt;
+pub(crate) use interrupt::end_cancelled_task;
 pub(super) use read_ahead::{RunBlock, run_pulled};
 #[cfg(feature = "process")]
 pub(super) use stop::StopFlag;
@@ -126,8 +130,30 @@ pub(crate) struct RunPlan<'a> {
 ///
 /// # Panics
 ///
-/// With the payload of the first `body` that panics. No further block starts then, and all that started end before.
+/// With the payload of the first `body` that panics. No further block starts then, and all that started end before. If
+/// the caller's task is cancelled before all blocks have started: the task ends, as cancelled.
 pub(crate) fn run_blocks<D>(
+    plan: RunPlan<'_>,
+    len: usize,
+    body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
+    discard: &D,
+) -> Result<(), Abandoned>
+where
+    D: Fn(Range<usize>) + Sync,
+{
+    let interrupt = Interrupt::of(plan.workers.core);
+    let body = |indexes| {
+        if interrupt.is_raised() {
+            discard(indexes);
+            return ControlFlow::Break(());
+        }
+        body(indexes)
+    };
+    interrupt.end(run_uninterrupted(plan, len, &body, discard))
+}
+
+/// As [`run_blocks`], for a `body` that breaks when the map is interrupted.
+fn run_uninterrupted<D>(
     plan: RunPlan<'_>,
     len: usize,
     body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
@@ -152,7 +178,12 @@ where
             // One of the pool's own workers warms up in place of the caller, and calls the others.
             let workers = MapWorkers { helpers: workers.helpers - 1, caller_works: true, ..workers };
             let plan = RunPlan { workers, ..plan };
-            return scoped::run_on(workers.core, false, || run_adaptive(plan, &mut unstarted, body, discard))?;
+            let task = CallerTask::here();
+            return scoped::run_on(workers.core, false, || {
+                // SAFETY: this frame called `here`, and `run_on` returns after the closure.
+                let _task = unsafe { task.enter() };
+                run_adaptive(plan, &mut unstarted, body, discard)
+            })?;
         }
     };
     // While the caller does a cpu pool's work, nested calls run on it.

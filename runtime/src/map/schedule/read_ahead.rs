@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use super::cost_history::CostHistory;
+use super::interrupt::{Interrupt, Interruptible};
 use super::placement::Placement;
 use super::signal::Signal;
 use super::stop::StopFlag;
@@ -161,8 +162,27 @@ pub(crate) struct PulledWindow {
 ///
 /// # Panics
 ///
-/// With the payload of the first `run` that panics, or of the iterator.
+/// With the payload of the first `run` that panics, or of the iterator. If the caller's task is cancelled before all
+/// items have started: the task ends, as cancelled.
 pub(crate) unsafe fn run_pulled<A>(
+    plan: RunPlan<'_>,
+    started: Moment,
+    len: usize,
+    items: &mut impl Iterator<Item = A>,
+    block: &impl RunBlock<A>,
+) -> Result<PulledWindow, Abandoned> {
+    let interrupt = Interrupt::of(plan.workers.core);
+    let block = Interruptible { block, interrupt: &interrupt };
+    // SAFETY: this function has the contract of `run_uninterrupted`.
+    interrupt.end(unsafe { run_uninterrupted(plan, started, len, items, &block) })
+}
+
+/// As [`run_pulled`], for a `block` that breaks when the map is interrupted.
+///
+/// # Safety
+///
+/// As [`run_pulled`].
+unsafe fn run_uninterrupted<A>(
     plan: RunPlan<'_>,
     started: Moment,
     len: usize,

@@ -174,10 +174,21 @@ pub(super) fn note_cancelled_pool() {
     ANY_CANCELLED.store(true, Ordering::Release);
 }
 
+/// Whether any pool was cancelled.
+#[inline]
+pub(crate) fn is_any_cancelled() -> bool {
+    ANY_CANCELLED.load(Ordering::Relaxed)
+}
+
+/// The pool of the job that runs here, if this thread is inside of one.
+pub(crate) fn job_core() -> Option<Arc<Core>> {
+    (JOB.get() != JobState::None).then(|| CORE.with(|core| core.borrow().clone())).flatten()
+}
+
 /// Whether the pool of the job that runs here was shut down with [`Pending::Cancel`](crate::Pending::Cancel).
 #[inline]
 pub(crate) fn is_cancelled_here() -> bool {
-    ANY_CANCELLED.load(Ordering::Relaxed)
+    is_any_cancelled()
         && JOB.get() != JobState::None
         && CORE.with(|core| core.borrow().as_ref().is_some_and(|core| core.is_cancelled()))
 }

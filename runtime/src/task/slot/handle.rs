@@ -157,9 +157,7 @@ impl<F: TaskWork<T> + 'static, T: 'static> Handle<T> for Slot<F, T> {
             return true;
         }
         #[cfg(feature = "process")]
-        if self.core.kind() == crate::pool::Kind::Process {
-            crate::process::kill_worker_of(self.key());
-        }
+        crate::process::kill_workers_of(self.key());
         false
     }
 
