@@ -236,7 +236,7 @@ fn copies_use(
     sender: Sender<u32>,
 ) -> Vec<(i32, String)> {
     let uses: [&dyn Fn(); 6] = [
-        &|| drop(counter.add(1)),
+        &|| _ = counter.add(1),
         &|| flag.set(),
         &|| drop(list.lock()),
         &|| bytes.write(0, &[1]),
