@@ -236,7 +236,7 @@ fn copies_use(
     sender: Sender<u32>,
 ) -> Vec<(i32, String)> {
     let uses: [&dyn Fn(); 6] = [
-        &|| _ = counter.add(1),
+        &|| assert_eq!(counter.add(1), 1),
         &|| flag.set(),
         &|| drop(list.lock()),
         &|| bytes.write(0, &[1]),
@@ -280,4 +280,27 @@ fn a_forked_copy_of_a_worker_says_why_it_ends() {
         assert!(said.starts_with("fanfold: a function of `kind = \"process\"` forked its worker"), "{said}");
     }
     assert_eq!((counter.get(), flag.is_set(), receiver.recv()), (0, false, Err(ChannelError::Closed)));
+}
+
+#[test]
+fn a_lock_says_whether_it_is_held_or_poisoned() {
+    let lock = Mutex::new(1);
+    let held = lock.try_lock().expect("it is free").expect("it is free");
+    assert!(lock.try_lock().expect("no error").is_none() && !lock.is_poisoned());
+    assert!(lock.clone().try_lock().expect("no error").is_none());
+    drop(held);
+    *lock.try_lock().expect("no error").expect("it is free") += 1;
+    assert!(!lock.is_poisoned());
+    let other = lock.clone();
+    std::thread::spawn(move || {
+        let _held = other.lock().expect("it is free");
+        panic!("with the lock");
+    })
+    .join()
+    .expect_err("it panics");
+    assert!(lock.is_poisoned() && lock.is_poisoned());
+    assert_eq!(lock.try_lock().map(|_| ()), Err(LockError::Poisoned));
+    lock.clear_poison().expect("no error");
+    assert!(!lock.is_poisoned());
+    assert_eq!(*lock.lock().expect("it is usable"), 2);
 }

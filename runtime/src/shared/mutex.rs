@@ -159,7 +159,8 @@ impl<T: Wire> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`LockError::Poisoned`] if a holder has ended or panicked, and [`LockError::Wire`] if the value is no `T`.
+    /// [`LockError::Poisoned`] if a holder has ended or panicked, [`LockError::Wire`] if the value is no `T`, and
+    /// [`LockError::System`] if the system refuses the lock.
     ///
     /// # Panics
     ///
@@ -183,9 +184,36 @@ impl<T: Wire> Mutex<T> {
         self.lock_until(Instant::now().checked_add(limit))
     }
 
+    /// Locks the value if no other holds it; `None` if another does.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::shared::Mutex;
+    ///
+    /// let count = Mutex::new(1);
+    /// let held = count.lock()?;
+    /// assert!(count.try_lock()?.is_none());
+    /// drop(held);
+    /// assert_eq!(count.try_lock()?.as_deref(), Some(&1));
+    /// # Ok::<(), fanfold::shared::LockError>(())
+    /// ```
+    pub fn try_lock(&self) -> Result<Option<MutexGuard<'_, T>>, LockError> {
+        if self.lock.try_acquire()? { self.locked().map(Some) } else { Ok(None) }
+    }
+
     #[track_caller]
     fn lock_until(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, T>, LockError> {
         self.lock.acquire(deadline)?;
+        self.locked()
+    }
+
+    /// The value, which this thread has just locked.
+    fn locked(&self) -> Result<MutexGuard<'_, T>, LockError> {
         let held = Held { lock: &self.lock, poison: true };
         if self.lock.memory.word(HELD).swap(1, Ordering::SeqCst) != 0 {
             return Err(LockError::Poisoned);
@@ -199,6 +227,18 @@ impl<T: Wire> Mutex<T> {
             }
         }
         Ok(guard)
+    }
+
+    /// Whether a holder has ended or panicked, so that [`lock`](Self::lock) fails; `false` while another holds the lock.
+    /// It holds the lock itself for a moment.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        if !matches!(self.lock.try_acquire(), Ok(true)) {
+            return false;
+        }
+        let poison = self.lock.memory.word(HELD).load(Ordering::SeqCst) != 0;
+        drop(Held { lock: &self.lock, poison });
+        poison
     }
 
     /// Makes a poisoned lock usable. The value is what the last holder stored that released it.
