@@ -162,8 +162,9 @@ pub use process::{Bytes, Wire, init};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};
-pub use task::{AbortHandle, AsCompleted, CancelOnDrop, Completed, FlatTask, JoinTimeout, KeyedTask, Task, TaskSet};
+pub use task::{AbortHandle, AsCompleted, CancelOnDrop, Completed, FlatTask, FlattenResult, JoinTimeout, KeyedTask};
 pub use task::{Deadline, Priority, Submitter, TrySubmitError};
+pub use task::{Task, TaskSet};
 pub use task::{Until, as_completed, first, first_async, join_all, join_all_async, wait, wait_async};
 
 #[cfg(feature = "process")]

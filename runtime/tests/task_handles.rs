@@ -3,8 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use fanfold::{Pool, Task, TaskError, TaskSet, cancelled, parallel};
+use fanfold::{Pool, Task, TaskError, TaskSet, as_completed, cancelled, parallel};
+
+/// Long enough for anything that should happen.
+const LONG: Duration = Duration::from_secs(60);
 
 fn io_pool(threads: usize) -> Pool {
     Pool::io("handles").threads(threads).build().expect("threads start")
@@ -39,7 +43,6 @@ fn an_abort_handle_cancels_from_another_thread() {
     assert!(matches!(queued.join(), Err::<(), _>(TaskError::Cancelled)));
     assert_eq!(running.join().expect("it returns"), "stopped");
     assert!(running_aborted.1.is_finished() && queued_aborted.1.is_finished());
-    assert!(!queued_aborted.1.abort(), "it has ended before");
 }
 
 #[test]
@@ -186,4 +189,118 @@ fn a_worker_that_waits_for_a_set_runs_its_tasks() {
         std::iter::from_fn(|| set.join_next()).map(|n| n.expect("no panic")).sum::<u32>()
     });
     assert_eq!(sum.join().expect("no panic"), 4_950);
+}
+
+#[test]
+fn a_second_cancel_of_a_task_that_never_runs_is_true_too() {
+    let pool = io_pool(1);
+    let busy = stoppable(&pool);
+    let queued = pool.submit(|| unreachable!("it is cancelled"));
+    let abort = queued.abort_handle();
+    assert!(abort.abort());
+    assert!(abort.abort() && queued.cancel() && abort.abort());
+    assert!(matches!(queued.join(), Err::<(), _>(TaskError::Cancelled)));
+    // One that has run, or runs, is another thing.
+    assert!(!busy.cancel() && !busy.cancel());
+    while !busy.is_finished() {
+        thread::yield_now();
+    }
+    assert!(!busy.cancel());
+    // Nor does one of a closed pool run, although this does not cancel it.
+    pool.kill();
+    let refused = pool.submit(|| 1);
+    assert!(refused.cancel());
+    assert!(matches!(refused.join(), Err(TaskError::PoolClosed)));
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_second_cancel_of_a_future_that_was_not_polled_is_true_too() {
+    #[parallel(kind = "io")]
+    async fn never() {
+        unreachable!("it is cancelled");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let task = never::submit();
+        assert!(task.cancel() && task.cancel());
+        assert!(matches!(task.await, Err(TaskError::Cancelled)));
+    });
+}
+
+#[test]
+fn emptying_a_set_wakes_who_polls_it() {
+    use futures_core::Stream;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Wake};
+
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let mut set = TaskSet::new();
+    let (end, ends) = mpsc::channel::<()>();
+    let pool = io_pool(1);
+    set.submit_on(&pool, move || ends.recv().is_err());
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Arc::clone(&woken).into();
+    assert!(Pin::new(&mut set).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    set.detach_all();
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(matches!(Pin::new(&mut set).poll_next(&mut Context::from_waker(&waker)), Poll::Ready(None)));
+    drop(end);
+}
+
+#[test]
+fn a_set_waits_with_a_limit_and_tells_which_task_ended() {
+    let mut set = TaskSet::new();
+    let (end, ends) = mpsc::channel::<()>();
+    let pool = io_pool(2);
+    let slow = set.submit_on(&pool, move || ends.recv().is_err());
+    assert!(set.join_next_timeout(Duration::ZERO).is_none());
+    assert!(set.join_next_timeout(Duration::from_millis(1)).is_none());
+    assert_eq!(set.len(), 1);
+    let fast = set.submit_on(&pool, || false);
+    let (id, result) = set.join_next_with_id().expect("two tasks");
+    assert_eq!((id, result.expect("no panic")), (fast, false));
+    drop(end);
+    assert!(set.join_next_timeout(LONG).expect("one task").expect("no panic"));
+    assert!(set.join_next_timeout(Duration::MAX).is_none() && set.join_next_with_id().is_none());
+    assert_ne!(slow, fast);
+}
+
+#[test]
+fn a_handle_that_cancels_on_drop_does_what_a_task_does() {
+    let pool = io_pool(1);
+    let running = stoppable(&pool).cancel_on_drop();
+    assert!(running.is_running() && !running.is_finished());
+    assert_eq!(running.abort_handle().id(), running.id());
+    let running = running.join_timeout(Duration::from_millis(1)).expect_err("it runs until it is cancelled");
+    let queued = pool.submit(|| 1).cancel_on_drop();
+    assert!(queued.cancel() && queued.is_finished());
+    assert!(matches!(queued.join_timeout(LONG), Ok(Err(TaskError::Cancelled))));
+    assert!(!running.cancel());
+    assert_eq!(running.join_timeout(LONG).expect("in time").expect("it returns"), "stopped");
+}
+
+#[test]
+fn as_completed_cancels_what_cancels_on_drop() {
+    let pool = io_pool(2);
+    let tasks = [stoppable(&pool), stoppable(&pool)];
+    let first = tasks[0].abort_handle();
+    let mut ended = as_completed(tasks.map(Task::cancel_on_drop));
+    assert!(!first.abort());
+    assert!(matches!(ended.next(), Some((0, Ok("stopped")))));
+    drop(ended);
+    // Otherwise the pool would wait for the second for ever.
+    pool.shutdown(fanfold::Pending::Run);
+
+    let pool = io_pool(1);
+    let slow = [("a", stoppable(&pool).cancel_on_drop())];
+    let mut late = as_completed(slow).timeout(Duration::from_millis(1));
+    assert!(matches!(late.next(), Some(("a", Err(TaskError::TimedOut { .. })))));
+    pool.shutdown(fanfold::Pending::Run);
+    drop(late);
 }

@@ -51,7 +51,8 @@ impl AbortHandle {
     }
 
     /// Cancels the task if it has not started, and asks it to stop if it runs, as [`Task::cancel`] does. Returns `true`
-    /// if the function will never run.
+    /// if the function has not run and never will. Once the task has ended and its [`Task`] is dropped, it may be `false`
+    /// in that case, too.
     #[doc(alias = "cancel")]
     #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
     pub fn abort(&self) -> bool {

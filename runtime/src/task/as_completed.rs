@@ -4,8 +4,8 @@ use std::fmt;
 use std::mem::take;
 use std::time::{Duration, Instant};
 
-use super::Task;
 use super::completions::{CLAIM_LOOKAHEAD, Completions};
+use super::{CancelOnDrop, Task};
 use crate::error::TaskError;
 use crate::pool;
 use crate::sys::drop_all::drop_all;
@@ -14,7 +14,8 @@ use crate::sys::drop_all::drop_all;
 /// comes with the key of its task, or with its index where tasks have no keys.
 ///
 /// A worker that waits in it runs a task itself if the task has not started and its pool has no other thread for it.
-/// Dropping the iterator detaches the tasks that are left: they go on by themselves.
+/// Dropping the iterator detaches the tasks that are left: they go on by themselves. Those that
+/// [cancel on drop](Task::cancel_on_drop) are cancelled.
 ///
 /// # Panics
 ///
@@ -44,6 +45,7 @@ pub fn as_completed<I>(tasks: I) -> AsCompleted<<I::Item as KeyedTask>::Output, 
 where
     I: IntoIterator<Item: KeyedTask>,
 {
+    let cancels_on_drop = I::Item::CANCELS_ON_DROP;
     let tasks: Vec<_> = tasks.into_iter().enumerate().map(|(index, task)| Some(task.with_key(index))).collect();
     let completions = Completions::new();
     for (index, entry) in tasks.iter().enumerate() {
@@ -57,6 +59,7 @@ where
         completions,
         remaining,
         needs_all: false,
+        cancels_on_drop,
         limit: None,
         unclaimed: 0,
         started: 0,
@@ -64,7 +67,8 @@ where
     }
 }
 
-/// What [`as_completed`] takes: a [`Task`], whose key is its index, or a pair of a key and a task.
+/// What [`as_completed`] takes: a [`Task`], whose key is its index, or a pair of a key and a task. The task may be one
+/// that [cancels on drop](CancelOnDrop).
 #[diagnostic::on_unimplemented(
     message = "`as_completed` cannot wait for `{Self}`",
     label = "neither a `Task` nor a pair `(key, Task)`",
@@ -75,6 +79,9 @@ pub trait KeyedTask: sealed::Sealed {
     type Key;
     /// The result of the task.
     type Output;
+    /// Whether the task is cancelled when it is dropped.
+    #[doc(hidden)]
+    const CANCELS_ON_DROP: bool = false;
     /// The key and the task, which is the one of this index.
     #[doc(hidden)]
     fn with_key(self, index: usize) -> (Self::Key, Task<Self::Output>);
@@ -96,11 +103,31 @@ impl<K, T> KeyedTask for (K, Task<T>) {
     }
 }
 
+impl<T> KeyedTask for CancelOnDrop<T> {
+    type Key = usize;
+    type Output = T;
+    const CANCELS_ON_DROP: bool = true;
+    fn with_key(self, index: usize) -> (usize, Task<T>) {
+        (index, self.into_task())
+    }
+}
+
+impl<K, T> KeyedTask for (K, CancelOnDrop<T>) {
+    type Key = K;
+    type Output = T;
+    const CANCELS_ON_DROP: bool = true;
+    fn with_key(self, _: usize) -> (K, Task<T>) {
+        (self.0, self.1.into_task())
+    }
+}
+
 mod sealed {
     /// Only Fanfold's types can be waited for.
     pub trait Sealed {}
     impl<T> Sealed for super::Task<T> {}
     impl<K, T> Sealed for (K, super::Task<T>) {}
+    impl<T> Sealed for super::CancelOnDrop<T> {}
+    impl<K, T> Sealed for (K, super::CancelOnDrop<T>) {}
 }
 
 /// An iterator over the results of tasks in the order of completion; [`as_completed`] makes one.
@@ -113,6 +140,8 @@ pub struct AsCompleted<T, K = usize> {
     pub(super) remaining: usize,
     /// Whether results are of use only once all are there, so that the waiting thread is woken once.
     pub(super) needs_all: bool,
+    /// Whether tasks that are left are cancelled when they are dropped.
+    cancels_on_drop: bool,
     pub(super) limit: Option<TimeLimit>,
     /// All tasks before this index were claimed or had started. `usize::MAX` keeps this from claiming any.
     pub(super) unclaimed: usize,
@@ -132,7 +161,7 @@ pub(super) struct TimeLimit {
 
 impl<T, K> AsCompleted<T, K> {
     /// Limits the wait to `limit` from now. Once it is over, each task that is pending gives [`TaskError::TimedOut`],
-    /// in the order of the tasks, and goes on by itself.
+    /// in the order of the tasks, and goes on by itself, or is cancelled if it [cancels on drop](Task::cancel_on_drop).
     ///
     /// # Examples
     ///
@@ -174,7 +203,10 @@ impl<T, K> AsCompleted<T, K> {
         let index = self.not_timed_out + pending;
         self.not_timed_out = index + 1;
         self.remaining -= 1;
-        let (key, _) = self.tasks[index].take()?;
+        let (key, task) = self.tasks[index].take()?;
+        if self.cancels_on_drop {
+            task.cancel();
+        }
         Some((key, Err(TaskError::TimedOut { after })))
     }
 
@@ -241,6 +273,9 @@ impl<T, K> ExactSizeIterator for AsCompleted<T, K> {}
 impl<T, K> Drop for AsCompleted<T, K> {
     fn drop(&mut self) {
         if self.remaining > 0 {
+            if self.cancels_on_drop {
+                self.cancel_remaining();
+            }
             drop_all(take(&mut self.tasks).into_iter().flatten());
         }
     }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::Task;
+use super::slot::TaskId;
+use super::{AbortHandle, Task};
 use crate::error::TaskError;
 
 impl<T> Task<T> {
@@ -61,6 +63,68 @@ impl<T> CancelOnDrop<T> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, TaskError> {
         self.into_task().join()
+    }
+
+    /// Waits for the result, for at most `limit`, as [`Task::join_timeout`] does.
+    ///
+    /// # Errors
+    ///
+    /// This handle if the time was over: join it again, or drop it to cancel the task. The inner error is that of the
+    /// task: see [`Task::join`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Task::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::{Pool, cancelled};
+    ///
+    /// let task = Pool::io_default().submit(|| while !cancelled() { std::thread::yield_now() }).cancel_on_drop();
+    /// let Err(task) = task.join_timeout(Duration::from_millis(1)) else { panic!("it runs until it is cancelled") };
+    /// assert!(!task.cancel(), "it runs, and is asked to stop");
+    /// task.join()?;
+    /// # Ok::<(), fanfold::TaskError>(())
+    /// ```
+    pub fn join_timeout(self, limit: Duration) -> Result<Result<T, TaskError>, Self> {
+        if self.task().wait(limit) { Ok(self.into_task().into_outcome()) } else { Err(self) }
+    }
+
+    /// Whether the task is done: its result is there, or will never be.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task().is_finished()
+    }
+
+    /// Whether a worker runs the task now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.task().is_running()
+    }
+
+    /// Cancels the task now, as [`Task::cancel`] does; joining the handle gives its result.
+    #[doc(alias = "abort")]
+    #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
+    pub fn cancel(&self) -> bool {
+        self.task().cancel()
+    }
+
+    /// A handle that cancels the task from elsewhere: [`Task::abort_handle`].
+    #[must_use]
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.task().abort_handle()
+    }
+
+    /// The task's number: [`Task::id`].
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.task().id()
+    }
+
+    fn task(&self) -> &Task<T> {
+        self.task.as_ref().expect("only `into_task`, which consumes the handle, takes the task")
     }
 
     /// The task, which is no longer cancelled when it is dropped.

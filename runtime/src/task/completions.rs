@@ -101,6 +101,13 @@ impl Completions {
         self.queue.lock().ended.pop_front()
     }
 
+    /// Forgets the tasks that are watched, whose keys go nowhere from now on, and wakes the consumer.
+    pub(crate) fn forget_all(&mut self) {
+        let before = std::mem::replace(self, Self::new());
+        let waiter = before.queue.lock().waiter.take();
+        waiter.into_iter().for_each(Waker::wake);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.lock().ended.is_empty()
     }

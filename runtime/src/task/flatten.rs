@@ -8,7 +8,31 @@ use std::task::{Context, Poll};
 use super::Task;
 use crate::error::TaskError;
 
-impl<T, E: From<TaskError>> Task<Result<T, E>> {
+/// The result of a function whose task can be [flattened](Task::flatten): a `Result` whose error type is made from a
+/// [`TaskError`].
+#[diagnostic::on_unimplemented(
+    message = "`flatten` needs a task of a function that returns `Result`, and this one returns `{Self}`",
+    label = "no `Result`",
+    note = "`flatten` makes one error of the task's and the function's; the task's alone comes from `join()` or `.await`"
+)]
+pub trait FlattenResult<T, E>: sealed::Sealed + Sized {
+    #[doc(hidden)]
+    fn flatten(task: Task<Self>) -> FlatTask<T, E>;
+}
+
+impl<T, E: From<TaskError>> FlattenResult<T, E> for Result<T, E> {
+    fn flatten(task: Task<Self>) -> FlatTask<T, E> {
+        FlatTask(task)
+    }
+}
+
+mod sealed {
+    /// Only a `Result` can be flattened.
+    pub trait Sealed {}
+    impl<T, E> Sealed for Result<T, E> {}
+}
+
+impl<R> Task<R> {
     /// Makes one result of the task's and the function's, so that one `?` takes both errors: the function's error type
     /// must be made from a [`TaskError`], as `std::io::Error`, `Box<dyn Error + Send + Sync>` and `anyhow::Error` are.
     ///
@@ -30,8 +54,11 @@ impl<T, E: From<TaskError>> Task<Result<T, E>> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn flatten(self) -> FlatTask<T, E> {
-        FlatTask(self)
+    pub fn flatten<T, E>(self) -> FlatTask<T, E>
+    where
+        R: FlattenResult<T, E>,
+    {
+        R::flatten(self)
     }
 }
 

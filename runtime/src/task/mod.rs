@@ -42,7 +42,7 @@ pub use abort_handle::AbortHandle;
 pub use as_completed::{AsCompleted, KeyedTask, as_completed};
 pub use cancel_on_drop::CancelOnDrop;
 pub use completed_stream::Completed;
-pub use flatten::FlatTask;
+pub use flatten::{FlatTask, FlattenResult};
 pub use join::{first, first_async, join_all, join_all_async};
 pub use join_timeout::JoinTimeout;
 pub use queueing::{Deadline, Priority};
@@ -224,8 +224,8 @@ impl<T> Task<T> {
 
     /// Cancels the task if it has not started; asks it to stop if it runs.
     ///
-    /// Returns `true` if the function will never run: its arguments are dropped before this returns, and joining gives
-    /// [`TaskError::Cancelled`].
+    /// Returns `true` if the function has not run and never will, also if that was so before. If this call ended the
+    /// task, its arguments are dropped before it returns, and joining gives [`TaskError::Cancelled`].
     ///
     /// A function that runs on a thread sees [`cancelled()`](crate::cancelled) become `true`, and joining gives what it
     /// returns; a pause between its retries ends. A [`Map`](crate::Map) or chunked call that it runs starts no further

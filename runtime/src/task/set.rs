@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::mem::take;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 
@@ -115,11 +116,19 @@ impl<T> TaskSet<T> {
     /// # Errors
     ///
     /// The inner one is that of the task: see [`Task::join`].
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before, by awaiting that very task before it was pushed.
     pub fn try_next(&mut self) -> Option<Result<T, TaskError>> {
         self.try_next_with_id().map(|(_, result)| result)
     }
 
     /// As [`try_next`](Self::try_next), with the number of the task.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_next`](Self::try_next).
     pub fn try_next_with_id(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         loop {
             let key = self.completions.try_next()?;
@@ -130,6 +139,10 @@ impl<T> TaskSet<T> {
     }
 
     /// Waits for the next result; `None` if the set is empty. Dropping the future loses no result.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_next`](Self::try_next).
     ///
     /// # Examples
     ///
@@ -154,6 +167,10 @@ impl<T> TaskSet<T> {
     }
 
     /// As [`next`](Self::next), with the number of the task.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_next`](Self::try_next).
     pub async fn next_with_id(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         poll_fn(|cx| self.poll_next_with_id(cx)).await
     }
@@ -163,17 +180,66 @@ impl<T> TaskSet<T> {
     ///
     /// # Panics
     ///
-    /// As [`Task::join`], for the tasks of an `async fn`.
+    /// As [`Task::join`].
     pub fn join_next(&mut self) -> Option<Result<T, TaskError>> {
+        self.join_next_with_id().map(|(_, result)| result)
+    }
+
+    /// As [`join_next`](Self::join_next), with the number of the task.
+    ///
+    /// # Panics
+    ///
+    /// As [`Task::join`].
+    pub fn join_next_with_id(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         while !self.tasks.is_empty() {
-            if let Some(result) = self.try_next() {
-                return Some(result);
+            if let next @ Some(_) = self.try_next_with_id() {
+                return next;
             }
             if pool::is_worker() && self.claim_first() {
                 continue;
             }
             let claim = || self.tasks.values().any(Task::claim_if_threads_refused);
             if let Some(key) = self.completions.wait_next(1, None, claim)
+                && let next @ Some(_) = self.take_result(key)
+            {
+                return next;
+            }
+        }
+        None
+    }
+
+    /// Waits for the next result on this thread, for at most `limit`; `None` if there is none then, or if the set is
+    /// empty. Unlike [`join_next`](Self::join_next) it runs no task itself.
+    ///
+    /// # Panics
+    ///
+    /// As [`Task::join`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fanfold::TaskSet;
+    ///
+    /// let mut tasks = TaskSet::new();
+    /// let (release, released) = std::sync::mpsc::channel::<()>();
+    /// tasks.submit(move || released.recv().is_ok());
+    /// assert!(tasks.join_next_timeout(Duration::from_millis(1)).is_none());
+    /// release.send(()).ok();
+    /// assert!(tasks.join_next().unwrap()?);
+    /// assert!(tasks.join_next_timeout(Duration::MAX).is_none()); // the set is empty
+    /// # Ok::<(), fanfold::TaskError>(())
+    /// ```
+    pub fn join_next_timeout(&mut self, limit: Duration) -> Option<Result<T, TaskError>> {
+        let Some(deadline) = Instant::now().checked_add(limit) else { return self.join_next() };
+        while !self.tasks.is_empty() {
+            if let result @ Some(_) = self.try_next() {
+                return result;
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            if let Some(key) = self.completions.wait_next(1, Some(deadline), || false)
                 && let Some((_, result)) = self.take_result(key)
             {
                 return Some(result);
@@ -192,7 +258,13 @@ impl<T> TaskSet<T> {
 
     /// Empties the set without cancelling the tasks, which go on by themselves.
     pub fn detach_all(&mut self) {
-        drop_all(take(&mut self.tasks).into_values());
+        if self.tasks.is_empty() {
+            return;
+        }
+        // First, as the destructor of a result may panic. A task that ends later must not leave its key behind.
+        let tasks = take(&mut self.tasks);
+        self.completions.forget_all();
+        drop_all(tasks.into_values());
     }
 
     /// The result of a task that has ended; `None` if it was detached.
@@ -255,12 +327,35 @@ impl<T> FromIterator<Task<T>> for TaskSet<T> {
 impl<T> Drop for TaskSet<T> {
     fn drop(&mut self) {
         self.cancel_all();
-        self.detach_all();
+        drop_all(take(&mut self.tasks).into_values());
     }
 }
 
 impl<T> fmt::Debug for TaskSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskSet").field("tasks", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_detached_task_leaves_nothing_in_the_set() {
+        let pool = Pool::io("detached").threads(1).build().expect("a thread starts");
+        let (end, ends) = mpsc::channel::<()>();
+        let mut set = TaskSet::new();
+        set.submit_on(&pool, move || ends.recv().is_err());
+        set.detach_all();
+        drop(end);
+        // The pool's one thread has told the set of the task before it runs the next one.
+        pool.install(|| ());
+        assert!(set.is_empty() && set.completions.is_empty());
+        set.submit_on(&pool, || true);
+        assert!(set.join_next().expect("one task").expect("no panic"));
+        assert!(set.join_next().is_none());
     }
 }

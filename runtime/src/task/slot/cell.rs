@@ -28,6 +28,9 @@ const STATE_MASK: u32 = 3;
 /// The flag that the list of listeners may not be empty.
 const HAS_LISTENERS: u32 = 4;
 
+/// The flag that the task has ended, or ends, without running its work.
+const REVOKED: u32 = 32;
+
 /// Work of type `F`, its outcome of type `R`, and listeners of type `L` for its end.
 pub(super) struct TaskCell<F, R, L> {
     state: AtomicU32,
@@ -74,6 +77,11 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.state() == DONE
     }
 
+    /// Whether the work was revoked, so that it never runs.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & REVOKED != 0
+    }
+
     /// The word that holds the state and the flag [`STOP_REQUESTED`].
     pub(super) fn state_word(&self) -> &AtomicU32 {
         &self.state
@@ -89,7 +97,7 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.state.load(Ordering::Relaxed) & STOP_SEEN != 0
     }
 
-    /// Moves from one state to the next and keeps the flags; `false` if the state is not `from`.
+    /// Moves from one state to the next, keeps the flags and adds those in `to`; `false` if the state is not `from`.
     fn advance(&self, from: u32, to: u32) -> bool {
         let mut now = self.state.load(Ordering::Relaxed);
         while now & STATE_MASK == from {
@@ -128,7 +136,7 @@ impl<F, R, L> TaskCell<F, R, L> {
     /// Takes the work to end the task without running it; `None` if the state is not `QUEUED`. The caller must then
     /// publish the outcome.
     pub(super) fn revoke(&self) -> Option<F> {
-        if self.advance(QUEUED, FINISHING) { self.take_work() } else { None }
+        if self.advance(QUEUED, FINISHING | REVOKED) { self.take_work() } else { None }
     }
 
     fn take_work(&self) -> Option<F> {

@@ -28,7 +28,8 @@ pub(crate) trait Handle<T>: Send + Sync {
     fn notify_now(&self, listener: Listener);
     /// Takes the outcome; `None` before the task is done, and after the outcome was taken.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// Ends a task that has not started and returns `true`; otherwise asks it to stop, and kills its worker process.
+    /// Ends a task that has not started, unless it has ended, and returns `true`; otherwise asks it to stop, and kills
+    /// its worker process.
     fn cancel(&self) -> bool;
     /// As `cancel`, without killing a worker process.
     fn request_cancel(&self) -> bool {
@@ -145,7 +146,7 @@ impl<F: TaskWork<T> + 'static, T: 'static> Handle<T> for Slot<F, T> {
     }
 
     fn request_cancel(&self) -> bool {
-        if self.end_in_pool_queue(|| TaskError::Cancelled) {
+        if self.end_in_pool_queue(|| TaskError::Cancelled) || self.cell.is_revoked() {
             return true;
         }
         self.cell.request_stop();
