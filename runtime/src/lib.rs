@@ -66,7 +66,7 @@
 //! | `polars` | frames, series and columns in chunks |
 //! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
 //! | `tokio` | `async fn` with `kind = "io"` |
-//! | `process` | `kind = "process"`, and channels that cross to processes |
+//! | `process` | `kind = "process"`, channels that cross to processes, and [`shared`] values |
 //! | `tracing` | tasks inside the span of their caller, and spans of their own on demand |
 //! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |

@@ -144,6 +144,9 @@ fn child_configures() {
     assert_eq!(configure().cpu_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "cpu" }));
     // An invalid value leaves all values unset.
     assert_eq!(configure().cpu_threads(7).io_threads(0).apply(), Err(ConfigureError::NoThreads { pool: "io" }));
+    // A number that the pool would refuse at its first use. It leaves all values unset, too.
+    let error = configure().io_threads(8).cpu_threads(1_000_000).apply().expect_err("they are too many");
+    assert!(matches!(error, ConfigureError::TooManyThreads { pool: "cpu", threads: 1_000_000, .. }), "{error:?}");
     assert_eq!(configure().cpu_threads(4).apply(), Ok(()));
     assert_eq!(configure().cpu_threads(2).apply(), Ok(()), "it may be said again, before the first use");
     let own = Pool::cpu("own").build().expect("threads start");

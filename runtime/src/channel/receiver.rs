@@ -19,7 +19,8 @@ impl<T: Wire> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if there is no value left and no sender.
+    /// [`ChannelError::Closed`] if there is no value left and no sender, [`ChannelError::Wire`] if what came cannot be
+    /// deserialized as a `T`, and [`ChannelError::System`] if a system call fails.
     ///
     /// # Panics
     ///

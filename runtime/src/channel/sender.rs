@@ -18,8 +18,8 @@ impl<T: Wire> Sender<T> {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if there is no receiver left, and [`ChannelError::Wire`] if the value cannot be
-    /// serialized; with the value.
+    /// [`ChannelError::Closed`] if there is no receiver left, [`ChannelError::Wire`] if the value cannot be serialized, and
+    /// [`ChannelError::System`] if a system call fails, such as for want of memory for a large value; with the value.
     ///
     /// # Panics
     ///

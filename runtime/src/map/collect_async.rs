@@ -25,8 +25,10 @@ where
     ///
     /// # Errors
     ///
-    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled) if it was cancelled before all items had started.
-    /// The task ends with [`TaskError::Panicked`](crate::TaskError::Panicked) where `collect` panics.
+    /// The task ends with [`TaskError::Panicked`](crate::TaskError::Panicked) where `collect` panics, also if the pool is
+    /// closed meanwhile; with [`TaskError::PoolClosed`](crate::TaskError::PoolClosed) if the pool was closed before the
+    /// map began; and with [`TaskError::Cancelled`](crate::TaskError::Cancelled) if it was cancelled before all items had
+    /// started.
     ///
     /// # Panics
     ///

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
+use super::core::max_cpu_threads;
 use super::runtime_warning::{self, OnBlockedRuntime};
 pub(crate) use super::serial::is_serial as serial;
 use super::task_clock;
@@ -229,14 +230,19 @@ impl Configure {
     ///
     /// # Errors
     ///
-    /// [`ConfigureError`] if a size is 0, or if its pool has started.
+    /// [`ConfigureError`] if a size is 0, if a cpu pool cannot have so many threads
+    /// ([`BuildError::TooManyThreads`](crate::BuildError::TooManyThreads)), or if its pool has started.
     pub fn apply(self) -> Result<(), ConfigureError> {
+        let most = max_cpu_threads();
         let mut sizes = lock();
         let wanted = [(Setting::Cpu, self.cpu), (Setting::Io, self.io), (Setting::Process, self.process)];
         for (setting, threads) in wanted {
             let pool = setting.pool();
             match threads {
                 Some(0) => return Err(ConfigureError::NoThreads { pool }),
+                Some(threads) if matches!(setting, Setting::Cpu) && threads > most => {
+                    return Err(ConfigureError::TooManyThreads { pool, threads, most });
+                }
                 Some(_) if setting.size_in(&mut sizes).is_used => return Err(ConfigureError::Started { pool }),
                 _ => {}
             }
@@ -269,6 +275,16 @@ pub enum ConfigureError {
         /// The pool: `cpu`, `io` or `process`.
         pool: &'static str,
     },
+    /// A cpu pool cannot have so many threads: see
+    /// [`BuildError::TooManyThreads`](crate::BuildError::TooManyThreads).
+    TooManyThreads {
+        /// The pool: `cpu`.
+        pool: &'static str,
+        /// The threads that were asked for.
+        threads: usize,
+        /// The most threads of a cpu pool on this machine.
+        most: usize,
+    },
     /// The pool has started, and its size cannot change any more.
     Started {
         /// The pool: `cpu`, `io` or `process`.
@@ -280,6 +296,12 @@ impl fmt::Display for ConfigureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoThreads { pool } => write!(f, "the {pool} pool cannot have 0 threads: give it at least 1"),
+            Self::TooManyThreads { pool, threads, most } => {
+                write!(
+                    f,
+                    "the {pool} pool has at most {most} threads here, and not {threads}: give it about one per core"
+                )
+            }
             Self::Started { pool } => {
                 write!(f, "the {pool} pool has started: call `configure` before the first use of it, first in `main`")
             }

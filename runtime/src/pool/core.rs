@@ -73,12 +73,17 @@ const DECODE_STACK: usize = 64 << 20;
 /// for work among each other meanwhile: 1,000 take 0.7 s, and 4,000 take 7 s.
 const CPU_THREADS: usize = 1_024;
 
+/// The most threads of a cpu pool on this machine.
+pub(super) fn max_cpu_threads() -> usize {
+    CPU_THREADS.max(4 * crate::sys::cpu::cores())
+}
+
 /// Checks the number of threads of a pool, and bounds it.
 pub(super) fn check_threads(kind: Kind, threads: usize) -> Result<usize, BuildError> {
     if threads == 0 {
         return Err(BuildError::NoThreads);
     }
-    let most = CPU_THREADS.max(4 * crate::sys::cpu::cores());
+    let most = max_cpu_threads();
     if kind == Kind::Cpu && threads > most {
         return Err(BuildError::TooManyThreads { threads, most });
     }

@@ -138,6 +138,10 @@ impl<T> CancelOnDrop<T> {
 }
 
 /// Any executor can poll it, as a [`Task`]. Dropping the future cancels the task.
+///
+/// # Panics
+///
+/// If it is polled after it was ready, as a [`Task`].
 impl<T> Future for CancelOnDrop<T> {
     type Output = Result<T, TaskError>;
 

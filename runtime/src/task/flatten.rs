@@ -90,6 +90,10 @@ impl<T, E> FlatTask<T, E> {
 }
 
 /// Any executor can poll it, as a [`Task`]. Dropping the future detaches the task.
+///
+/// # Panics
+///
+/// If it is polled after it was ready, as a [`Task`].
 impl<T, E: From<TaskError>> Future for FlatTask<T, E> {
     type Output = Result<T, E>;
 

@@ -17,6 +17,10 @@ use crate::sys::drop_all::DropEach;
 /// The first error to happen, as soon as it happens. The tasks that have not started are cancelled then, and those that
 /// run see [`cancelled()`](crate::cancelled) become `true`.
 ///
+/// # Panics
+///
+/// If the result of a task was already taken by awaiting that very task.
+///
 /// # Examples
 ///
 /// ```
@@ -54,6 +58,10 @@ pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, T
 /// # Errors
 ///
 /// As [`join_all`].
+///
+/// # Panics
+///
+/// If the result of a task was already taken by awaiting that very task, and if the future is polled after it was ready.
 ///
 /// # Examples
 ///
@@ -122,6 +130,10 @@ impl<T> Drop for CancelRemaining<T> {
 ///
 /// The last task's error if none returns, and [`TaskError::Cancelled`] if there are no tasks.
 ///
+/// # Panics
+///
+/// If the result of a task was already taken by awaiting that very task.
+///
 /// # Examples
 ///
 /// ```
@@ -163,6 +175,10 @@ pub fn first<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<T, TaskError
 /// # Errors
 ///
 /// As [`first`].
+///
+/// # Panics
+///
+/// If the result of a task was already taken by awaiting that very task, and if the future is polled after it was ready.
 ///
 /// # Examples
 ///

@@ -314,6 +314,10 @@ impl<T> Hash for Task<T> {
 }
 
 /// Any executor can poll a task; it needs no runtime of its own. Dropping the future detaches the task.
+///
+/// # Panics
+///
+/// If it is polled after it was ready, which took the result.
 impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
