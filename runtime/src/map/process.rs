@@ -126,6 +126,7 @@ where
         let output = MapOutput::new(len);
         let stop = FirstRefused::new();
         let interrupt = Interrupt::of(core);
+        let is_interrupted = || interrupt.as_ref().is_some_and(Interrupt::is_raised);
         // SAFETY: the function's own proof says that arguments and results may cross threads. Shared through `get`,
         // each block takes the items of its own indexes, writes the elements of its own indexes, and reaches `stop`
         // under its lock.
@@ -134,7 +135,7 @@ where
             let (items, output, stop, function) = *shared.get();
             let stop_on_unwind = blocks.stop.set_on_unwind();
             let mut sizes = BlockSizes { most: 1, least: 1 };
-            while !interrupt.is_raised()
+            while !is_interrupted()
                 && let Some(block) = blocks.take(&sizes)
             {
                 let begun = Instant::now();
@@ -147,7 +148,7 @@ where
                 let mut index = block.start;
                 let mut refused = false;
                 let mut give = |result| {
-                    if interrupt.is_raised() {
+                    if is_interrupted() {
                         refused = true;
                         return ControlFlow::Break(());
                     }
@@ -166,7 +167,7 @@ where
                 let run = AssertUnwindSafe(|| function.run(&mut || input.next(), &mut give));
                 match catch_unwind(run) {
                     Ok(()) => {}
-                    Err(payload) if interrupt.is_raised() => {
+                    Err(payload) if is_interrupted() => {
                         unwind::discard(payload);
                         refused = true;
                     }
@@ -188,7 +189,10 @@ where
             let helpers = core.threads().min(blocks.count());
             let done = scoped::lend(core, helpers, false, &work);
             drop(unstarted);
-            self.is_abandoned = interrupt.end(done).is_err();
+            self.is_abandoned = match &interrupt {
+                Some(interrupt) => interrupt.end(done).is_err(),
+                None => done.is_err(),
+            };
         }
         if self.is_abandoned {
             return ControlFlow::Break(());

@@ -26,22 +26,20 @@ pub(crate) struct Interrupt<'a> {
 }
 
 impl<'a> Interrupt<'a> {
-    /// For a map that this thread runs on a pool.
+    /// For a map that this thread runs on a pool. `None` if nothing can end it: the commonest map, outside of tasks and
+    /// on the default cpu pool, asks nothing.
     #[inline]
-    pub(crate) fn of(core: &'a Core) -> Self {
+    pub(crate) fn of(core: &'a Core) -> Option<Self> {
         let task = CallerTask::here();
-        let mut interrupt = Self {
+        if (task.is_none() && core.is_default_cpu()) || thread::panicking() {
+            return None;
+        }
+        Some(Self {
             task,
-            task_core: None,
+            task_core: if task.is_none() { None } else { pool::job_core() },
             map_core: (!core.is_default_cpu()).then_some(core),
             was_raised: AtomicBool::new(false),
-        };
-        if thread::panicking() {
-            (interrupt.task, interrupt.map_core) = (CallerTask::NONE, None);
-        } else if !task.is_none() {
-            interrupt.task_core = pool::job_core();
-        }
-        interrupt
+        })
     }
 
     /// Whether no further block may start.

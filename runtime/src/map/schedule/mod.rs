@@ -141,7 +141,7 @@ pub(crate) fn run_blocks<D>(
 where
     D: Fn(Range<usize>) + Sync,
 {
-    let interrupt = Interrupt::of(plan.workers.core);
+    let Some(interrupt) = Interrupt::of(plan.workers.core) else { return run_uninterrupted(plan, len, body, discard) };
     let body = |indexes| {
         if interrupt.is_raised() {
             discard(indexes);

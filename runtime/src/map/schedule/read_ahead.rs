@@ -171,7 +171,10 @@ pub(crate) unsafe fn run_pulled<A>(
     items: &mut impl Iterator<Item = A>,
     block: &impl RunBlock<A>,
 ) -> Result<PulledWindow, Abandoned> {
-    let interrupt = Interrupt::of(plan.workers.core);
+    let Some(interrupt) = Interrupt::of(plan.workers.core) else {
+        // SAFETY: this function has the contract of `run_uninterrupted`.
+        return unsafe { run_uninterrupted(plan, started, len, items, block) };
+    };
     let block = Interruptible { block, interrupt: &interrupt };
     // SAFETY: this function has the contract of `run_uninterrupted`.
     interrupt.end(unsafe { run_uninterrupted(plan, started, len, items, &block) })
