@@ -36,6 +36,15 @@ pub trait Collect<R>: sealed::Sealed {
     /// Splits a result into the value to store, or the failure. Runs on workers.
     #[doc(hidden)]
     fn accept(result: R) -> Result<Self::Value, Self::Stop>;
+    /// Adds the values of results to others, until one is a failure. Runs on workers.
+    #[doc(hidden)]
+    #[inline]
+    fn extend(values: &mut Vec<Self::Value>, results: impl IntoIterator<Item = R>) -> Result<(), Self::Stop> {
+        for result in results {
+            values.push(Self::accept(result)?);
+        }
+        Ok(())
+    }
     /// Makes the collection of all values in input order, or of the first failure. Runs on the caller.
     #[doc(hidden)]
     fn finish(results: Result<Vec<Self::Value>, Self::Stop>) -> Self;
@@ -133,6 +142,12 @@ macro_rules! more_items {
             #[inline]
             fn accept(result: $item) -> Result<$item, Infallible> {
                 Ok(result)
+            }
+
+            #[inline]
+            fn extend(values: &mut Vec<$item>, results: impl IntoIterator<Item = $item>) -> Result<(), Infallible> {
+                values.extend(results);
+                Ok(())
             }
 
             fn finish(results: Result<Vec<$item>, Infallible>) -> Self {

@@ -32,12 +32,7 @@ where
         let Self { map, stage } = self;
         let proof = map.function.call_proof();
         let bar = Bar::new(map.label, map.function.on_progress(), map.source.count());
-        let accept = |result, list: &mut Vec<C::Value>| {
-            stage.try_fold(result, (), &mut |(), result| {
-                list.push(C::accept(result)?);
-                Ok(())
-            })
-        };
+        let accept = |result, list: &mut Vec<C::Value>| stage.collect::<C>(result, list);
         #[cfg(feature = "process")]
         if let Some(function) = map.function.process_batches() {
             let accept = |result| {

@@ -5,6 +5,8 @@
 
 use std::convert::Infallible;
 
+use super::Collect;
+
 /// Makes any number of results of one.
 pub trait Stage<R>: Sync {
     /// The type of what it makes.
@@ -21,6 +23,14 @@ pub trait Stage<R>: Sync {
     fn fold<B>(&self, result: R, folded: B, mut each: impl FnMut(B, Self::Out) -> B) -> B {
         let Ok(folded) = self.try_fold(result, folded, &mut |folded, result| Ok::<B, Infallible>(each(folded, result)));
         folded
+    }
+    /// Pushes what it makes of `result` to a list of a collection's values, until one is refused.
+    #[inline]
+    fn collect<C: Collect<Self::Out>>(&self, result: R, values: &mut Vec<C::Value>) -> Result<(), C::Stop> {
+        self.try_fold(result, (), &mut |(), result| {
+            values.push(C::accept(result)?);
+            Ok(())
+        })
     }
 }
 
@@ -46,6 +56,12 @@ impl<R, I: IntoIterator, G: Fn(R) -> I + Sync> Stage<R> for Flatten<G> {
     fn try_fold<B, E>(&self, result: R, folded: B, each: &mut impl FnMut(B, I::Item) -> Result<B, E>) -> Result<B, E> {
         (self.0)(result).into_iter().try_fold(folded, each)
     }
+
+    /// All items of one result at once: the list looks for room once, not for each.
+    #[inline]
+    fn collect<C: Collect<I::Item>>(&self, result: R, values: &mut Vec<C::Value>) -> Result<(), C::Stop> {
+        C::extend(values, (self.0)(result))
+    }
 }
 
 /// Two stages, one after the other.
@@ -57,6 +73,11 @@ impl<R, P: Stage<R>, Q: Stage<P::Out>> Stage<R> for Chain<P, Q> {
     #[inline]
     fn try_fold<B, E>(&self, result: R, folded: B, each: &mut impl FnMut(B, Q::Out) -> Result<B, E>) -> Result<B, E> {
         self.0.try_fold(result, folded, &mut |folded, result| self.1.try_fold(result, folded, &mut *each))
+    }
+
+    #[inline]
+    fn collect<C: Collect<Q::Out>>(&self, result: R, values: &mut Vec<C::Value>) -> Result<(), C::Stop> {
+        self.0.try_fold(result, (), &mut |(), result| self.1.collect::<C>(result, values))
     }
 }
 
