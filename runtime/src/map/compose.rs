@@ -171,8 +171,7 @@ where
 {
     /// Runs `next` on each result, on the worker that has it: two functions in one pass over the items.
     ///
-    /// Results of the first function need not be `Send`. After a function in worker processes, `next` runs in this
-    /// process.
+    /// Results of both functions are `Send`. After a function in worker processes, `next` runs in this process.
     ///
     /// # Examples
     ///
@@ -218,8 +217,8 @@ where
     ///
     /// # Panics
     ///
-    /// With the payload of the function or of `is_match` if one panics before the result is found; and if the pool is
-    /// closed before.
+    /// With the payload of the function or of `is_match` if one panics, also on an item behind the result which a worker
+    /// had started already; whether it had depends on timing. And if the pool is closed before the result is found.
     ///
     /// # Examples
     ///

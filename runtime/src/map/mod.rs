@@ -122,6 +122,13 @@ use process::ProcessRun;
 /// `min_by`, `unzip`. A map with a [`timeout`](Self::timeout), or of an `async fn`, is iterated or streamed first: its
 /// results arrive on the calling thread, where the adaptors of `Iterator` and `Stream` apply.
 ///
+/// # Cancelling
+///
+/// A map inside a task is a part of it. When the task is [cancelled](crate::Task::cancel), no further item starts, items
+/// that run see [`cancelled()`](crate::cancelled), and the task ends as
+/// [`TaskError::Cancelled`](crate::TaskError::Cancelled). When the map's pool is [killed](crate::Pool::kill), no further
+/// item starts, and the map panics as on a closed pool.
+///
 /// # Examples
 ///
 /// ```
@@ -275,8 +282,9 @@ where
     ///
     /// # Panics
     ///
-    /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. And if
-    /// the pool is closed before all items have run.
+    /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. Into a
+    /// `Result` or `Option`, also if it panics on an item behind the first failure which a worker had started already.
+    /// And if the pool is closed before all items have run.
     #[track_caller]
     pub fn collect<C: Collect<F::Out>>(self) -> C {
         let proof = self.function.call_proof();
