@@ -216,6 +216,22 @@ fn the_bar_of_a_nested_map_vanishes_with_it() {
 }
 
 #[test]
+fn the_bar_of_a_map_in_a_task_stays() {
+    let (screen, _guard) = screen();
+    let squares = Pool::cpu_default().map(0..20_u64, |n| n * n).progress("of collect_async");
+    assert_eq!(squares.collect_async::<Vec<_>>().join().expect("no panic").len(), 20);
+    assert!(screen.line("of collect_async").contains("20/20"));
+    let sum = || Pool::cpu_default().map(0..5_u64, |n| n).progress("in a task").sum::<u64>();
+    assert_eq!(Pool::io_default().submit(sum).join().expect("no panic"), 10);
+    assert!(screen.line("in a task").contains("5/5"));
+    // The items of a map that is iterated run in tasks, too.
+    let inner = |n| Pool::cpu_default().map(0..10 * n, |n| n).progress("of an item").sum::<u64>();
+    let sums: Vec<u64> = Pool::cpu_default().map(0..4_u64, inner).into_iter().collect();
+    assert_eq!(sums[2], 190);
+    assert_eq!(screen.lines("of an item"), [""; 0]);
+}
+
+#[test]
 fn a_line_is_printed_and_the_bar_is_drawn_again() {
     let (screen, _guard) = screen();
     let squares = Pool::cpu_default().map(0..100_u64, |n| {

@@ -15,6 +15,7 @@ use crate::error::TaskError;
 use crate::pool::{self, Core};
 use crate::sys::drop_all::{DropRest, drop_all};
 use crate::task::Task;
+use crate::task::cancel::CallerTask;
 use crate::task::completions::{CLAIM_LOOKAHEAD, Completions};
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{Slot, TaskOptions};
@@ -35,7 +36,12 @@ impl<R> Batch<R> {
     pub(super) fn run<A>(items: Vec<A>, function: impl FnOnce(Vec<A>, &mut Vec<R>)) -> Self {
         let start = Instant::now();
         let mut results = Vec::with_capacity(items.len());
-        let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut results))).err();
+        let call = || {
+            // SAFETY: this frame calls `here`.
+            let _part_of_a_map = unsafe { CallerTask::here().enter() };
+            function(items, &mut results);
+        };
+        let panic = catch_unwind(AssertUnwindSafe(call)).err();
         Self { results: DropRest(results.into_iter()), took: start.elapsed(), panic }
     }
 }

@@ -13,30 +13,38 @@ pub(crate) const STOP_SEEN: u32 = 16;
 thread_local! {
     /// The state word of the task that this thread runs; null outside tasks.
     static CURRENT: Cell<*const AtomicU32> = const { Cell::new(std::ptr::null()) };
+    /// Whether this thread runs a part of another thread's work, such as items of its map.
+    static IS_SHARE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sets the current task of this thread until it is dropped.
 pub(crate) struct CurrentTask {
-    before: *const AtomicU32,
+    before: (*const AtomicU32, bool),
 }
 
 impl CurrentTask {
     /// Makes the task with this state word the thread's.
     #[inline]
     pub(crate) fn enter(state: &AtomicU32) -> Self {
-        Self { before: CURRENT.replace(state) }
+        Self::replace(state, false)
     }
 
     /// Makes the thread run no task.
     pub(crate) fn none() -> Self {
-        Self { before: CURRENT.replace(std::ptr::null()) }
+        Self::replace(std::ptr::null(), false)
+    }
+
+    #[inline]
+    fn replace(state: *const AtomicU32, is_share: bool) -> Self {
+        Self { before: (CURRENT.replace(state), IS_SHARE.replace(is_share)) }
     }
 }
 
 impl Drop for CurrentTask {
     #[inline]
     fn drop(&mut self) {
-        CURRENT.set(self.before);
+        CURRENT.set(self.before.0);
+        IS_SHARE.set(self.before.1);
     }
 }
 
@@ -76,15 +84,21 @@ impl CallerTask {
         self.0.is_null()
     }
 
-    /// Makes it the current task of this thread, until the guard is dropped.
+    /// Makes it the current task of this thread, which helps the caller, until the guard is dropped.
     ///
     /// # Safety
     ///
     /// The frame that called [`here`](Self::here) does not return before the guard is dropped.
     #[inline]
     pub(crate) unsafe fn enter(self) -> CurrentTask {
-        CurrentTask { before: CURRENT.replace(self.0) }
+        CurrentTask::replace(self.0, true)
     }
+}
+
+/// Whether this thread runs a part of another thread's work, such as items of its map.
+#[cfg(feature = "progress")]
+pub(crate) fn is_share() -> bool {
+    IS_SHARE.get()
 }
 
 /// A key of the task that this thread runs, unique among running tasks; `None` outside tasks.

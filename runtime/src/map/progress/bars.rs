@@ -18,8 +18,8 @@ mod with_indicatif {
 
     use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-    use crate::pool;
     use crate::sys::mutex;
+    use crate::task::cancel::is_share;
 
     /// The bars of this program: each bar of Fanfold is one of them while it is drawn, and bars of your own, added here,
     /// are drawn with them.
@@ -126,7 +126,7 @@ mod with_indicatif {
             let begun_on = thread::current().id();
             let is_nested = {
                 let mut threads = mutex::lock(&BEGUN_ON);
-                let is_nested = pool::is_worker() || threads.contains(&begun_on);
+                let is_nested = is_share() || threads.contains(&begun_on);
                 threads.push(begun_on);
                 is_nested
             };
