@@ -21,11 +21,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// The pool of the handlers' work: one thread per core, as the default pool, with figures of its own.
-static WORK: Pool = Pool::cpu("work");
-
-/// The most requests that may wait for a worker. A client behind them is told at once, and can try another server.
-const MOST_QUEUED: usize = 64;
+/// The pool of the handlers' work: one thread per core, as the default pool. At most 64 requests wait for a worker; a
+/// client behind them is told at once, and can try another server.
+static WORK: Pool = Pool::cpu("work").queue_limit(64);
 
 /// The time that requests and work in progress have when the service ends.
 const GRACE: Duration = Duration::from_secs(10);
@@ -46,12 +44,11 @@ fn count_primes(limit: u64) -> Option<u64> {
 
 /// The answer to `/primes/limit`. The time in the queue counts.
 async fn primes(limit: u64, time: Duration) -> (StatusCode, String) {
-    if WORK.stats().queued >= MOST_QUEUED {
+    let Ok(task) = count_primes::try_submit(limit) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "busy: try again later".into());
-    }
+    };
     // If the client leaves, hyper drops this future, and `timeout` drops the task at the deadline: either cancels it.
-    let task = count_primes::submit(limit).cancel_on_drop();
-    match timeout(time, task).await {
+    match timeout(time, task.cancel_on_drop()).await {
         Ok(Ok(Some(count))) => (StatusCode::OK, count.to_string()),
         Ok(Ok(None)) => (StatusCode::INTERNAL_SERVER_ERROR, "cancelled".into()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()), // a panic, or a closed pool
