@@ -2,17 +2,17 @@
 //!
 //! | chapter | for |
 //! |---|---|
-//! | [Ten minutes](start) | everyone: from a function to a parallel program |
-//! | [Which kind](kinds) | threads, async tasks or processes, and which form of call |
-//! | Coming from [Python](python), [rayon](rayon), [Tokio](tokio), [Polars](polars) | each call there, and its form here |
-//! | [In a web service](services) | off the runtime, disconnects, deadlines, bounded queues, metrics |
-//! | [Errors and panics](errors) | what each call does in each case |
-//! | [Borrowing](borrowing) | what may be borrowed, and what must be owned |
-//! | [Frames](frames) | a cookbook of frames in chunks |
-//! | [Processes](processes) | what a worker sees, what is shared, whom to trust |
-//! | [Sizes](sizes) | workers, chunks and queues |
-//! | [Observing](observing) | figures, metrics, spans and progress |
-//! | [Testing](testing) | tests, and debugging on one thread |
+//! | [Ten minutes](crate::guide::start) | everyone: from a function to a parallel program |
+//! | [Which kind](crate::guide::kinds) | threads, async tasks or processes, and which form of call |
+//! | Coming [from Python](crate::guide::python), [from rayon](crate::guide::rayon), [from Tokio](crate::guide::tokio), [from Polars](crate::guide::polars) | each call there, and its form here |
+//! | [In a web service](crate::guide::services) | off the runtime, disconnects, deadlines, bounded queues, metrics |
+//! | [Errors and panics](crate::guide::errors) | what each call does in each case |
+//! | [Borrowing](crate::guide::borrowing) | what may be borrowed, and what must be owned |
+//! | [Frames](crate::guide::frames) | a cookbook of frames in chunks |
+//! | [Processes](crate::guide::processes) | what a worker sees, what is shared, whom to trust |
+//! | [Sizes](crate::guide::sizes) | workers, chunks and queues |
+//! | [Observing](crate::guide::observing) | figures, metrics, spans and progress |
+//! | [Testing](crate::guide::testing) | tests, and debugging on one thread |
 
 macro_rules! chapters {
     ($($name:ident)*) => {
