@@ -44,7 +44,7 @@ where
             return finish_collect(results, bar.as_ref());
         }
         let run = BlockRun {
-            workers: MapWorkers::of(&map.core, map.options.own_worker),
+            workers: MapWorkers::begin(&map.core, map.options.own_worker),
             name: map.name,
             grain: map.grain,
             bar: bar.as_ref(),

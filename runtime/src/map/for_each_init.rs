@@ -65,7 +65,7 @@ where
             return;
         }
         let run = BlockRun {
-            workers: MapWorkers::of(&self.core, self.options.own_worker),
+            workers: MapWorkers::begin(&self.core, self.options.own_worker),
             name: self.name,
             grain: self.grain,
             bar: bar.as_ref(),
