@@ -1,6 +1,7 @@
 //! [`TimedMap`]: a map with a time limit for each item.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::function::BatchFn;
@@ -9,6 +10,7 @@ use super::source::Source;
 use super::{Collect, Detach, Map, MapFn, MapIter, MapStream};
 use crate::error::TaskError;
 use crate::pool::runtime_warning::warn_if_map_blocks;
+use crate::sys::drop_all::DropEach;
 use crate::task::send_proof::CallProof;
 
 /// A map with a time limit for each item, from the item's start on its worker.
@@ -182,9 +184,13 @@ where
     {
         let function = self.0.detach();
         std::sync::Arc::new(move |items, results: &mut Vec<Self::Out>| {
-            let mut plain = Vec::with_capacity(items.len());
-            function(items, &mut plain);
-            results.extend(plain.into_iter().map(Ok));
+            let mut plain = DropEach(Vec::with_capacity(items.len()));
+            // The results before a panic are kept.
+            let panic = catch_unwind(AssertUnwindSafe(|| function(items, &mut plain.0))).err();
+            results.extend(plain.into_vec().into_iter().map(Ok));
+            if let Some(payload) = panic {
+                resume_unwind(payload);
+            }
         })
     }
 
@@ -202,5 +208,21 @@ where
     /// [`chunk_size`](Self::chunk_size) changes nothing.
     pub fn timeout(self, limit: Duration) -> TimedMap<S, OkFn<F>, A> {
         TimedMap::new(self.with_function(OkFn), limit, Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::Closure;
+
+    #[test]
+    fn results_before_a_panic_are_kept() {
+        let function =
+            OkFn(Closure::new(|n: u32| if n == 3 { panic!("no {n}") } else { n }, CallProof::from_bounds())).detach();
+        let mut results = Vec::new();
+        let ended = catch_unwind(AssertUnwindSafe(|| function(vec![1, 2, 3, 4], &mut results)));
+        assert!(ended.is_err());
+        assert_eq!(results.into_iter().flatten().collect::<Vec<_>>(), [1, 2]);
     }
 }
