@@ -126,6 +126,9 @@ fn a_map_on_a_killed_pool_ends_with_the_panic_of_a_closed_one() {
     }
 }
 
+/// Ends the handle of a map.
+type End = fn(Task<Vec<u64>>);
+
 /// Starts a map as a task. The pool is dropped when it has ended.
 fn start(pool: &Pool, items: &Arc<Items>) -> Task<Vec<u64>> {
     let items = Arc::clone(items);
@@ -134,7 +137,7 @@ fn start(pool: &Pool, items: &Arc<Items>) -> Task<Vec<u64>> {
 
 #[test]
 fn collect_async_ends_with_its_handle() {
-    let ends: [(&str, fn(Task<Vec<u64>>)); 3] = [
+    let ends: [(&str, End); 3] = [
         ("cancel", |task| {
             assert!(!task.cancel());
             assert!(matches!(task.join(), Err(TaskError::Cancelled)));
