@@ -2,7 +2,6 @@
 //!
 //! Each block of items has a list of results, and the lists are joined at the end.
 
-#[cfg(feature = "process")]
 use super::block_run::{BlockLists, BlockRun, BlockWork};
 #[cfg(feature = "process")]
 use super::process::ProcessRun;

@@ -14,12 +14,15 @@ thread_local! {
     /// The state word of the task that this thread runs; null outside tasks.
     static CURRENT: Cell<*const AtomicU32> = const { Cell::new(std::ptr::null()) };
     /// Whether this thread runs a part of another thread's work, such as items of its map.
+    #[cfg(feature = "progress")]
     static IS_SHARE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sets the current task of this thread until it is dropped.
 pub(crate) struct CurrentTask {
-    before: (*const AtomicU32, bool),
+    before: *const AtomicU32,
+    #[cfg(feature = "progress")]
+    was_share: bool,
 }
 
 impl CurrentTask {
@@ -35,16 +38,22 @@ impl CurrentTask {
     }
 
     #[inline]
+    #[cfg_attr(not(feature = "progress"), allow(unused_variables, reason = "only bars ask for it"))]
     fn replace(state: *const AtomicU32, is_share: bool) -> Self {
-        Self { before: (CURRENT.replace(state), IS_SHARE.replace(is_share)) }
+        Self {
+            before: CURRENT.replace(state),
+            #[cfg(feature = "progress")]
+            was_share: IS_SHARE.replace(is_share),
+        }
     }
 }
 
 impl Drop for CurrentTask {
     #[inline]
     fn drop(&mut self) {
-        CURRENT.set(self.before.0);
-        IS_SHARE.set(self.before.1);
+        CURRENT.set(self.before);
+        #[cfg(feature = "progress")]
+        IS_SHARE.set(self.was_share);
     }
 }
 
