@@ -58,11 +58,9 @@ fn workers_of_a_killed_parent_end() {
         std::thread::yield_now();
     }
     let left = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    // Other processes may be about to remove a name, or have ended just then.
+    // Of these processes only: others may be about to remove a name.
     let own: Vec<String> = pids.iter().chain(&[parent.id()]).map(|pid| format!("fanfold-shm-{pid:x}-")).collect();
-    let is_left = |name: &str| {
-        name.contains("fanfold") && (!cfg!(fanfold_portable) || own.iter().any(|own| name.starts_with(own)))
-    };
+    let is_left = |name: &str| own.iter().any(|own| name.starts_with(own));
     assert_eq!(left.filter(|file| is_left(&file.file_name().to_string_lossy())).count(), 0);
 }
 
