@@ -188,6 +188,7 @@ fn an_iteration_of_results_ends_between_two() {
 }
 
 #[parallel(kind = "cpu", chunk_size = 1)]
+#[allow(clippy::needless_pass_by_value, reason = "each chunk gets a clone")]
 fn run_chunks(#[chunk] numbers: Vec<u64>, items: Arc<Items>) -> Vec<u64> {
     numbers.into_iter().map(|n| items.run(n)).collect()
 }

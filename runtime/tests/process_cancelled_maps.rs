@@ -11,8 +11,8 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("cancelled-maps").threads(2);
 
 /// Longer than any wait of these tests.
-const FOREVER: Duration = Duration::from_secs(600);
-const LIMIT: Duration = Duration::from_secs(60);
+const FOREVER: Duration = Duration::from_mins(10);
+const LIMIT: Duration = Duration::from_mins(1);
 
 #[parallel(kind = "process", pool = WORKERS)]
 fn forever(started: Counter) -> u64 {
@@ -27,6 +27,7 @@ fn double(n: u64) -> u64 {
 }
 
 #[parallel(kind = "process", pool = WORKERS, chunk_size = 1)]
+#[allow(clippy::needless_pass_by_value, reason = "each chunk gets a clone")]
 fn chunks_forever(#[chunk] numbers: Vec<u64>, started: Counter) -> Vec<u64> {
     started.add(1);
     thread::sleep(FOREVER);

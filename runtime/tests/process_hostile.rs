@@ -344,7 +344,11 @@ fn every_attack_ends_with_its_timeout_or_its_worker() {
         assert!(units(what).is_err(), "{what:?}");
         assert!(begun.elapsed() < CALL_LIMIT, "{what:?}");
         assert_eq!(untimed(Attack::None), "a text", "{what:?}: another worker runs it");
-        assert!(open_files() < before + 50, "{what:?}: open files stay");
+        // A thread of its own closes them.
+        while open_files() >= before + 50 {
+            assert!(begun.elapsed() < CALL_LIMIT, "{what:?}: open files stay");
+            std::thread::yield_now();
+        }
     }
 }
 

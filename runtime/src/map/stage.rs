@@ -25,6 +25,10 @@ pub trait Stage<R>: Sync {
         folded
     }
     /// Pushes what it makes of `result` to a list of a collection's values, until one is refused.
+    ///
+    /// # Errors
+    ///
+    /// The refused value, as the collection reports it.
     #[inline]
     fn collect<C: Collect<Self::Out>>(&self, result: R, values: &mut Vec<C::Value>) -> Result<(), C::Stop> {
         self.try_fold(result, (), &mut |(), result| {
