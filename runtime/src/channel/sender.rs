@@ -45,9 +45,9 @@ impl<T: Wire> Sender<T> {
     /// use fanfold::ChannelError;
     ///
     /// let (sender, receiver) = fanfold::channel_bounded(1);
-    /// sender.send("one")?;
-    /// let unsent = sender.send_timeout("two", Duration::from_millis(1)).unwrap_err();
-    /// assert_eq!((unsent.value, unsent.error), ("two", ChannelError::TimedOut));
+    /// sender.send(1)?;
+    /// let unsent = sender.send_timeout(2, Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!((unsent.value, unsent.error), (2, ChannelError::TimedOut));
     /// # drop(receiver);
     /// # Ok::<(), ChannelError>(())
     /// ```

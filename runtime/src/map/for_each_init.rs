@@ -35,7 +35,7 @@ where
     ///     sender.send(text.len()).expect("the receiver is open");
     /// });
     /// drop(sender);
-    /// assert_eq!(receiver.iter().sum::<usize>(), 357);
+    /// assert_eq!(receiver.iter().sum::<usize>(), 354);
     /// ```
     #[doc(alias = "map_init")]
     #[track_caller]
