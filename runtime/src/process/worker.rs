@@ -30,9 +30,6 @@ pub(super) fn run(parent: u32) -> ! {
         }
         eprintln!("a fanfold worker process cannot start: {error}");
     }
-    if let Ok(Some(stop)) = served {
-        unwind::contain(stop);
-    }
     let _ = io::stdout().flush();
     std::process::exit(i32::from(served.is_err()))
 }
@@ -47,8 +44,8 @@ struct WorkerProcess {
     scratch: Vec<u8>,
 }
 
-/// Runs requests until the parent closes the worker. Returns the hook to run last.
-fn serve(parent: u32) -> io::Result<Option<fn()>> {
+/// Runs requests until the parent closes the worker, and then the pool's hook.
+fn serve(parent: u32) -> io::Result<()> {
     Owner::this_process().become_worker();
     if !os::die_with_parent(parent) {
         exit_now();
@@ -62,7 +59,13 @@ fn serve(parent: u32) -> io::Result<Option<fn()>> {
     while let Some(frame) = worker.next() {
         worker.serve_request(&frame);
     }
-    Ok(stop)
+    if let Some(stop) = stop {
+        unwind::contain(stop);
+    }
+    // The connection stays open until the process has ended, and its parent waits for that: over the portable transport
+    // the end of the connection ends the process.
+    std::mem::forget(worker);
+    Ok(())
 }
 
 /// Opens the socket and the shared memory, and answers the handshake; or reports to the parent why that failed.
