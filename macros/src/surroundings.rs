@@ -33,13 +33,16 @@ pub(crate) fn misplaced(function: &Function, options: &Options) -> Option<&'stat
         // The check of process functions refuses methods itself.
         (_, Some(Kind::Process)) if has_method => None,
         (_, Some(Kind::Process)) => Some(
-            "a worker process finds functions by name, so they stand alone: move this one out of the `impl` block, and call it from there",
+            "a worker process finds functions by name, so they stand alone: move this one out of the \
+             `impl` block, and call it from there",
         ),
         (Block::Trait, _) => Some(
-            "the `impl` of a trait has no room for the other ways to call a function: say `companion = none` for the direct call alone",
+            "the `impl` of a trait has no room for the other ways to call a function: say \
+             `companion = none` for the direct call alone",
         ),
         (Block::Inherent, _) if !has_method => Some(
-            "an associated function that names neither `self` nor `Self` looks like one that stands alone: say `companion = Self`, and the other ways to call it stand beside it in its `impl` block",
+            "an associated function that names neither `self` nor `Self` looks like one that stands \
+             alone: say `companion = Self`, and the other ways to call it stand beside it in its `impl` block",
         ),
         (Block::Inherent, _) => None,
     }

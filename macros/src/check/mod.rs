@@ -31,7 +31,8 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(variadic, "arguments without types cannot be checked: give the function a fixed number of arguments");
     }
     for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("target_feature")) {
-        let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a function that this one calls";
+        let message = "`#[target_feature]` would not reach the body, which runs on another thread: put it on a \
+             function that this one calls";
         errors.at(attr, message);
     }
     track_caller(function, errors);
@@ -41,7 +42,9 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(&sig.inputs[MAX_ARGUMENTS], message);
     }
     if let (Some(_), Some(Companion::Named(name))) = (sig.receiver(), &options.companion) {
-        let message = "a method has no room for a type beside it: remove `companion`, and the other ways to call it stand beside it in its `impl` block\nor say `companion = none` for the direct call alone, as in an `impl` of a trait";
+        let message = "a method has no room for a type beside it: remove `companion`, and the other ways to call it \
+             stand beside it in its `impl` block\nor say `companion = none` for the direct call alone, \
+             as in an `impl` of a trait";
         errors.at(name, message);
     }
     if let Some(Kind::Process) = options.kind {
@@ -65,7 +68,8 @@ fn track_caller(function: &Function, errors: &mut Errors) {
     let names = function.names_in_body();
     let mut pairs = names.iter().zip(names.iter().skip(1));
     if let Some((_, caller)) = pairs.find(|(one, next)| *one == "Location" && *next == "caller") {
-        let message = "the body's caller is a worker, and `#[track_caller]` does not reach it: take the location as an argument, from a function that calls this one";
+        let message = "the body's caller is a worker, and `#[track_caller]` does not reach it: take the location as \
+             an argument, from a function that calls this one";
         errors.at(caller, message);
     }
 }
@@ -81,7 +85,8 @@ fn without_companion(function: &Function, options: &Options, errors: &mut Errors
     let again = named.into_iter().flatten().chain(&options.cut_name).chain(&options.retries_name);
     for name in again {
         let message = format!(
-            "`{name}` runs the body more than once, and with `companion = none` it is not a function of its own: annotate a function or a method of the type, and call it from here"
+            "`{name}` runs the body more than once, and with `companion = none` it is not a function of its own: \
+             annotate a function or a method of the type, and call it from here"
         );
         errors.at(name, message);
     }
@@ -94,10 +99,12 @@ fn without_companion(function: &Function, options: &Options, errors: &mut Errors
 /// An async function runs on an async runtime, not on a thread of a pool.
 fn async_function(token: syn::Token![async], function: &Function, options: &Options, errors: &mut Errors) {
     if let Some(Kind::Cpu) = options.kind {
-        let message = "an `async fn` only makes a future, and a worker thread would have nothing to run: remove `async`, or say `kind = \"io\"`";
+        let message = "an `async fn` only makes a future, and a worker thread would have nothing to run: remove \
+             `async`, or say `kind = \"io\"`";
         errors.at(token, message);
     } else if !cfg!(feature = "tokio") {
-        let message = "an `async fn` needs the feature `tokio` of fanfold\nin Cargo.toml: fanfold = { version = \"..\", features = [\"tokio\"] }";
+        let message = "an `async fn` needs the feature `tokio` of fanfold\nin Cargo.toml: fanfold = { version = \
+             \"..\", features = [\"tokio\"] }";
         errors.at(token, message);
     }
     if let Some(name) = &options.cut_name {
@@ -109,7 +116,8 @@ fn async_function(token: syn::Token![async], function: &Function, options: &Opti
     }
     for argument in function.sig.inputs.iter().filter_map(typed) {
         if let Some(attr) = argument.attrs.iter().find(|attr| attr.path().is_ident(WORKER)) {
-            let message = "a worker's state belongs to one thread, and a future moves between threads: put it behind a `static`, or pass an `Arc`";
+            let message = "a worker's state belongs to one thread, and a future moves between threads: put it behind \
+                 a `static`, or pass an `Arc`";
             errors.at(attr, message);
         }
     }
@@ -162,7 +170,9 @@ fn worker(function: &Function, options: &Options, errors: &mut Errors) {
         let names: Vec<_> = function.sig.inputs.iter().filter_map(typed).filter_map(simple_name).collect();
         for name in used.into_iter().filter(|name| names.contains(name)) {
             let message = format!(
-                "`init` makes a state once for each worker, for all its calls, so it cannot use the argument `{name}`: give it a constant or a `static`, or let the first call fill an `Option`, with `init = Option::default`"
+                "`init` makes a state once for each worker, for all its calls, so it cannot use the argument \
+                 `{name}`: give it a constant or a `static`, or let the first call fill an `Option`, \
+                 with `init = Option::default`"
             );
             errors.at(name, message);
         }
@@ -281,17 +291,20 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
         && mark_of_receiver.is_none()
         && is_mut_reference(&receiver::ty(receiver))
     {
-        let message = "chunks run at the same time and cannot share a `&mut self`: take `&self`, or write a function that takes what is to be cut";
+        let message = "chunks run at the same time and cannot share a `&mut self`: take `&self`, or write a function \
+             that takes what is to be cut";
         errors.at(receiver, message);
     }
     if arguments.is_empty() && receiver.is_some() && mark_of_receiver.is_none() {
         let message = format!(
-            "`{name}` cuts the first argument after `self`, and there is none: write `#[chunk] self` if `Self` is what is to be cut"
+            "`{name}` cuts the first argument after `self`, and there is none: write `#[chunk] self` if `Self` is \
+             what is to be cut"
         );
         errors.at(name, message);
     } else if arguments.is_empty() && receiver.is_none() {
         let message = format!(
-            "there is nothing to cut: `{name}` needs a function with an argument, such as a `Vec`, slice, range or `DataFrame`"
+            "there is nothing to cut: `{name}` needs a function with an argument, such as a `Vec`, slice, range or \
+             `DataFrame`"
         );
         errors.at(name, message);
     }
@@ -299,7 +312,8 @@ fn chunks(function: &Function, options: &Options, errors: &mut Errors) {
     for (index, argument) in arguments.iter().enumerate() {
         let chunked = if any_marked { marked(argument) } else { index == 0 };
         if !chunked && is_mut_reference(&argument.ty) {
-            let message = "chunks run at the same time and cannot share a `&mut`: mark it `#[chunk]` to cut it as well, or take it by value";
+            let message = "chunks run at the same time and cannot share a `&mut`: mark it `#[chunk]` to cut it as \
+                 well, or take it by value";
             errors.at(&argument.ty, message);
         }
         if chunked && contains_impl(&argument.ty) {
