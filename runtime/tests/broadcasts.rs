@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use fanfold::{Pending, Pool, worker_index};
@@ -149,11 +149,24 @@ fn a_closed_pool_refuses_it() {
 
 #[test]
 fn broadcasts_race_with_tasks_and_each_other() {
+    const BROADCASTS: usize = 50;
     let pool = Pool::cpu("races").threads(2).build().expect("threads start");
+    let seen: Arc<Mutex<HashSet<(usize, usize, Option<usize>)>>> = Arc::default();
     std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| (0..50).for_each(|n| assert_eq!(pool.broadcast(move || n), [n, n])));
-            scope.spawn(|| {
+        for caller in 0..3 {
+            let (pool, seen) = (&pool, &seen);
+            scope.spawn(move || {
+                for n in 0..BROADCASTS {
+                    let seen = Arc::clone(seen);
+                    let results = pool.broadcast(move || {
+                        let is_first = seen.lock().expect("no panic").insert((caller, n, worker_index()));
+                        (is_first, n)
+                    });
+                    // How many they are depends on the maps: a thread that waits in one is away.
+                    assert!(results.iter().all(|result| *result == (true, n)), "{results:?}, not {n}");
+                }
+            });
+            scope.spawn(move || {
                 for n in 0..200_u64 {
                     assert_eq!(pool.submit(move || n).join().ok(), Some(n));
                     assert_eq!(pool.map(0..n, |x| x).collect::<Vec<_>>().len() as u64, n);
@@ -161,4 +174,10 @@ fn broadcasts_race_with_tasks_and_each_other() {
             });
         }
     });
+    // Each of the two threads is back from the maps in the end, and has then run all that it had missed.
+    while pool.broadcast(worker_index).iter().filter(|index| matches!(index, Some(0 | 1))).count() < 2 {}
+    let seen = seen.lock().expect("no panic");
+    for index in 0..2 {
+        assert_eq!(seen.iter().filter(|(_, _, by)| *by == Some(index)).count(), 3 * BROADCASTS, "worker {index}");
+    }
 }

@@ -54,8 +54,8 @@ impl Pool {
     /// [`worker_index`]: to set up or to collect what threads keep in thread-locals.
     ///
     /// A thread runs it between two tasks, and the caller waits until all have, so for running tasks to end. A thread
-    /// that waits in the middle of a task, such as in [`Task::join`](crate::Task::join), or whose task has timed out, is
-    /// not waited for: it runs the closure after that task, and its result is not returned. So a worker may call this,
+    /// that waits in the middle of a task, such as in [`Task::join`](crate::Task::join) or for the rest of a map, or whose
+    /// task has timed out, is not waited for: it runs the closure before its next task, and its result is not returned. So a worker may call this,
     /// too, on its own pool and on others, and several threads may at once: no call waits for another one. On a worker
     /// of this pool the closure runs at once, in the middle of its task.
     ///
