@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::{Hook, Hooks};
-use super::{BuildError, Core, Kind, Limits, ProcessHooks, Spec};
+use super::{BuildError, Core, Kind, Limits, ProcessHooks, Spec, registry};
 use crate::sys::try_once::TryOnceLock;
 
 /// A pool of worker threads or worker processes.
@@ -347,6 +347,9 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if let Some(core) = self.core.get() {
             core.close_and_join(false);
+            #[cfg(feature = "polars")]
+            core.frame_pool.get().into_iter().for_each(registry::remove);
+            registry::remove(core);
         }
     }
 }

@@ -41,6 +41,15 @@ pub(super) fn add(core: &Arc<Core>) {
     reserve::lock_with_capacity(lock, |registry| &mut registry.pools, 1).pools.push(Arc::downgrade(core));
 }
 
+/// Removes a pool whose owner drops it. Its threads, or whoever looks at all pools now, may keep it for a moment longer.
+pub(super) fn remove(core: &Arc<Core>) {
+    let mut registry = lock();
+    let place = registry.pools.iter().position(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(core)));
+    let removed = place.map(|place| registry.pools.remove(place));
+    drop(registry);
+    drop(removed);
+}
+
 /// Every pool that has started and not ended.
 pub(super) fn all() -> Vec<Arc<Core>> {
     let mut pools = Vec::new();
