@@ -1,19 +1,21 @@
 //! [`scope`]: scoped tasks, which borrow from the caller as threads of `std::thread::scope` do.
 //!
-//! Why the borrows are sound: [`scope`] does not return or unwind before every task of the scope has ended and the
-//! task's closure and result are dropped. A task's closure has its lifetime erased. The slot drops the closure before
-//! it notifies the listeners of the task's end, and the scope's own listener counts the task down only then.
+//! Why the borrows are sound: [`scope`] does not return or unwind before the closure of every task is gone: it has run,
+//! or was dropped without running. The last field of a closure counts it down, so when nothing is left that borrows. A
+//! task's result is in a packet that the closure and the task's handle own. The closure gives up its part before it
+//! counts down, and the handle cannot outlive the scope.
 
 use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 use super::Task;
-use super::slot::{Handle, Outcome, TaskOptions};
+use super::send_proof::CallProof;
+use super::slot::{Handle, Slot, TaskOptions};
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool;
@@ -51,7 +53,7 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         state: Arc::new(ScopeState {
             pending: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-            not_run: AtomicIsize::new(0),
+            not_run: AtomicBool::new(false),
             caller: park::waker(),
             unstarted: pool::is_worker().then(Mutex::default),
         }),
@@ -83,7 +85,7 @@ pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>)
         Ok(_) if state.panicked.load(Ordering::Relaxed) => {
             panic!("a task of the scope panicked and was not joined: join it to get its panic as an error")
         }
-        Ok(_) if state.not_run.load(Ordering::Relaxed) > 0 => {
+        Ok(_) if state.not_run.load(Ordering::Relaxed) => {
             panic!("a task of the scope did not run and was not joined: its pool was closed")
         }
         Ok(result) => result,
@@ -101,12 +103,12 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 struct ScopeState {
-    /// Tasks that have not ended.
+    /// The closures that are not gone.
     pending: AtomicUsize,
     /// Whether a task panicked that was not joined.
     panicked: AtomicBool,
-    /// Tasks that did not run because their pool was closed, less those that were joined.
-    not_run: AtomicIsize,
+    /// Whether a task that was not joined did not run because its pool was closed.
+    not_run: AtomicBool,
     caller: Waker,
     /// Tasks that may not have started, for the caller to run; `None` if the caller is no worker.
     unstarted: Option<Mutex<UnstartedTasks>>,
@@ -221,29 +223,17 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
         F: FnOnce() -> T + Send + 'scope,
     {
-        let packet = Arc::new(ResultPacket { result: Mutex::new(None), state: Arc::clone(&self.state) });
-        let theirs = Arc::clone(&packet);
-        let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let result = panics::catch(function, work);
-            *mutex::lock(&theirs.result) = Some(result);
-            // Dropped before the task ends, because this may be the last owner of the result.
-            drop(theirs);
-        });
-        // SAFETY: only the lifetime changes. `scope` waits until `pending` is 0, and the task counts itself down when
-        // it has ended. The slot has dropped the closure by then: it ran, or the task was cancelled or its pool closed.
+        self.state.pending.fetch_add(1, Ordering::Relaxed);
+        let guard = PendingGuard(Arc::clone(&self.state));
+        let packet = Arc::new(ResultPacket { result: Mutex::default(), state: Arc::clone(&self.state) });
+        let scoped = ScopedWork { work, packet: Arc::clone(&packet), _guard: guard };
+        let run: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || scoped.run(function));
+        // SAFETY: only the lifetime changes. `scope` waits until `pending` is 0, which the closure's `PendingGuard`
+        // counts down when the closure is gone.
         let run = unsafe {
             std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(run)
         };
-        self.state.pending.fetch_add(1, Ordering::Relaxed);
-        let state = Arc::clone(&self.state);
-        let guard = PendingGuard(state);
-        let callback = move |outcome: &Outcome<'_>| {
-            if let Some(TaskError::PoolClosed) = outcome.error() {
-                guard.0.not_run.fetch_add(1, Ordering::Relaxed);
-            }
-            drop(guard);
-        };
-        let task = Task::start_with_callback(core, function, options, run, callback);
+        let task = Task::start(core, Slot::new(Arc::clone(core), function, options, run, CallProof::from_bounds()));
         if let Some(unstarted) = &self.state.unstarted {
             UnstartedTasks::add(unstarted, &task);
         }
@@ -257,7 +247,25 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
-/// Counts one task of the scope down when it is dropped, and wakes the caller after the last one.
+/// The closure of a task.
+struct ScopedWork<F, T> {
+    work: F,
+    packet: Arc<ResultPacket<T>>,
+    /// The last field, so that it is dropped when the others are.
+    _guard: PendingGuard,
+}
+
+impl<F: FnOnce() -> T, T> ScopedWork<F, T> {
+    fn run(self, function: &'static str) {
+        let Self { work, packet, _guard } = self;
+        let result = panics::catch(function, work);
+        *mutex::lock(&packet.result) = ScopedResult::Ended(result);
+        // This may be the last owner of the result. A destructor that panics unwinds past the guard.
+        drop(packet);
+    }
+}
+
+/// Counts one closure of the scope down when it is dropped, and wakes the caller after the last one.
 struct PendingGuard(Arc<ScopeState>);
 
 impl Drop for PendingGuard {
@@ -268,17 +276,39 @@ impl Drop for PendingGuard {
     }
 }
 
-/// The result of a scoped task, shared by the task and its handle.
+/// The result of a scoped task, shared by the task's closure and its handle.
 struct ResultPacket<T> {
-    result: Mutex<Option<Result<T, TaskError>>>,
+    result: Mutex<ScopedResult<T>>,
     state: Arc<ScopeState>,
+}
+
+#[derive(Default)]
+enum ScopedResult<T> {
+    /// The task has not run to its end.
+    #[default]
+    None,
+    Ended(Result<T, TaskError>),
+    /// It was joined, or cancelled before it ran.
+    Settled,
+}
+
+impl<T> ResultPacket<T> {
+    /// Notes that a task that has not run need not: if it runs nevertheless, its result replaces this.
+    fn settle_unrun(&self) {
+        let mut result = mutex::lock(&self.result);
+        if let ScopedResult::None = *result {
+            *result = ScopedResult::Settled;
+        }
+    }
 }
 
 impl<T> Drop for ResultPacket<T> {
     fn drop(&mut self) {
-        let unjoined = self.result.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if matches!(unjoined, Some(Err(_))) {
-            self.state.panicked.store(true, Ordering::Relaxed);
+        match self.result.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            // The pool has dropped the closure.
+            ScopedResult::None => self.state.not_run.store(true, Ordering::Relaxed),
+            ScopedResult::Ended(Err(_)) => self.state.panicked.store(true, Ordering::Relaxed),
+            ScopedResult::Ended(Ok(_)) | ScopedResult::Settled => {}
         }
     }
 }
@@ -299,12 +329,12 @@ impl<T> ScopedTask<'_, T> {
     pub fn join(self) -> Result<T, TaskError> {
         // `scope` has warned.
         let ended = self.task.join_in_silence();
-        if let Err(TaskError::PoolClosed) = ended {
-            self.packet.state.not_run.fetch_sub(1, Ordering::Relaxed);
-        }
+        let result = std::mem::replace(&mut *mutex::lock(&self.packet.result), ScopedResult::Settled);
         ended?;
-        let result = mutex::lock(&self.packet.result).take();
-        result.unwrap_or(Err(TaskError::Cancelled))
+        match result {
+            ScopedResult::Ended(result) => result,
+            ScopedResult::None | ScopedResult::Settled => Err(TaskError::Cancelled),
+        }
     }
 
     /// Whether the task has ended.
@@ -316,6 +346,7 @@ impl<T> ScopedTask<'_, T> {
     /// As [`Task::cancel`]. A task that has not started drops its closure before this returns.
     #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
     pub fn cancel(&self) -> bool {
+        self.packet.settle_unrun();
         self.task.cancel()
     }
 }

@@ -1,13 +1,9 @@
 //! [`Pool::submit`]: runs a closure as a task.
 
-use std::sync::Arc;
-
 use super::Task;
 use super::queueing::Queueing;
-use super::send_proof::CallProof;
-use super::slot::{Handle, Listener, Outcome, Slot, TaskOptions};
 use super::submitter;
-use crate::pool::{Core, Pool};
+use crate::pool::Pool;
 
 impl Pool {
     /// Runs a closure on this pool.
@@ -34,22 +30,5 @@ impl Pool {
     {
         let core = self.core().with_threads("closures");
         submitter::start(core, core.wait_for_place(None), Queueing::default(), work)
-    }
-}
-
-impl Task<()> {
-    /// Starts a task; calls `callback` when it has ended.
-    #[track_caller]
-    pub(crate) fn start_with_callback(
-        core: &Arc<Core>,
-        function: &'static str,
-        options: TaskOptions,
-        work: Box<dyn FnOnce() + Send>,
-        callback: impl FnOnce(&Outcome<'_>) + Send + 'static,
-    ) -> Self {
-        let slot = Slot::new(Arc::clone(core), function, options, work, CallProof::from_bounds());
-        // Registered before the task is queued, so it is called however the task ends.
-        let _ = slot.listen(Listener::Callback(Box::new(callback)));
-        Self::start(core, slot)
     }
 }
