@@ -26,7 +26,19 @@ use crate::task::{Task, TrySubmitError};
 ///
 /// With the function's own payload, and if the pool is closed.
 #[track_caller]
-pub fn call<A, R>(CheckedCall { site, .. }: CheckedCall<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
+#[inline]
+pub fn call<A, R>(call: CheckedCall<A, R>, args: A, function: impl Fn(A) -> R + Send) -> R {
+    // Inlined: a recursive function calls itself on workers, each time.
+    if call.site.is_on_worker() { function(args) } else { call_from_anywhere(call, args, function) }
+}
+
+#[track_caller]
+#[inline(never)]
+fn call_from_anywhere<A, R>(
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    args: A,
+    function: impl Fn(A) -> R + Send,
+) -> R {
     if site.runs_in_place() {
         return function(args);
     }

@@ -75,6 +75,12 @@ impl CallSite {
         self
     }
 
+    /// Whether this thread is a worker of the pool, and any will do.
+    #[inline]
+    pub(crate) fn is_on_worker(&self) -> bool {
+        !self.options.own_worker && self.pool.is_current()
+    }
+
     /// Whether a call runs on the calling thread: it is a worker of the pool, or runs a job of it, or all calls are
     /// serial.
     #[track_caller]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::{Hook, Hooks};
-use super::{BuildError, Core, Kind, Limits, ProcessHooks, Spec, registry};
+use super::{BuildError, Core, Kind, Limits, ProcessHooks, Spec, current_worker, registry};
 use crate::sys::try_once::TryOnceLock;
 
 /// A pool of worker threads or worker processes.
@@ -326,6 +326,12 @@ impl Pool {
             Some(core) => core,
             None => self.start(),
         }
+    }
+
+    /// Whether this thread is a worker of this pool, on a permit of its own or a borrowed one.
+    #[inline]
+    pub(crate) fn is_current(&self) -> bool {
+        self.core.get().is_some_and(|core| current_worker::is_worker_of(core))
     }
 
     #[track_caller]
