@@ -11,6 +11,7 @@ const WITH_CUT: &str = "fanfold, with a cutoff";
 const RAYON_CUT: &str = "rayon, with a cutoff";
 const JOINED: &str = "fanfold::join";
 const JOINED_CUT: &str = "fanfold::join, with a cutoff";
+const ANNOTATED: &str = "fanfold::join, annotated function";
 const SUBMITTED: &str = "fanfold, submit and join";
 
 pub(crate) fn run(report: &mut Report) {
@@ -22,6 +23,7 @@ pub(crate) fn run(report: &mut Report) {
             .with(LOOP, || sum_in_loop(&tree))
             .with(FANFOLD, || sum(&tree))
             .with(JOINED, || sum_by_join(&tree))
+            .with(ANNOTATED, || sum_annotated(&tree))
             .with(RAYON, || sum_by_rayon(&tree))
             .with(CHILI, || sum_by_chili(&tree, &mut chili::Scope::global()));
         compare(report, contest);
@@ -33,6 +35,7 @@ pub(crate) fn run(report: &mut Report) {
             .with(FANFOLD, || fib(n))
             .with(WITH_CUT, || fib_cut(n))
             .with(JOINED, || fib_by_join(n, 2))
+            .with(ANNOTATED, || fib_annotated(n))
             .with(JOINED_CUT, || fib_by_join(n, CUT))
             .with(SUBMITTED, || fib_submitted(n))
             .with(RAYON, || fib_by_rayon(n, 2))
@@ -53,6 +56,7 @@ pub(crate) fn run(report: &mut Report) {
             .with(FANFOLD, || copy(&|numbers| sort(numbers)))
             .with(WITH_CUT, || copy(&|numbers| sort_cut(numbers)))
             .with(JOINED, || copy(&|numbers| sort_by_join(numbers, SMALL)))
+            .with(ANNOTATED, || copy(&|numbers| sort_annotated(numbers)))
             .with(JOINED_CUT, || copy(&|numbers| sort_by_join(numbers, LONG)))
             .with(RAYON, || copy(&|numbers| sort_by_rayon(numbers, SMALL)))
             .with(RAYON_CUT, || copy(&|numbers| sort_by_rayon(numbers, LONG)))
@@ -66,6 +70,8 @@ fn compare(report: &mut Report, contest: Contest<'_>) {
         let best = outcome.best_peer();
         let figure = outcome.ratio(FANFOLD, &best);
         outcome.bar(format!("against {best}"), figure, 1.05);
+        outcome.bar(format!("{JOINED}: against rayon"), outcome.ratio(JOINED, RAYON), 1.1);
+        outcome.bar(format!("{ANNOTATED}: against rayon"), outcome.ratio(ANNOTATED, RAYON), 1.3);
     }
     println!();
 }
@@ -95,6 +101,13 @@ fn sum_in_loop(node: &Node) -> u64 {
 fn sum_by_join(node: &Node) -> u64 {
     let Some(children) = &node.children else { return node.value };
     let (left, right) = fanfold::join(|| sum_by_join(&children[0]), || sum_by_join(&children[1]));
+    node.value + left + right
+}
+
+#[parallel(kind = "cpu")]
+fn sum_annotated(node: &Node) -> u64 {
+    let Some(children) = &node.children else { return node.value };
+    let (left, right) = fanfold::join(|| sum_annotated(&children[0]), || sum_annotated(&children[1]));
     node.value + left + right
 }
 
@@ -132,6 +145,15 @@ fn fib_submitted(n: u64) -> u64 {
     let task = fib_submitted::submit(n - 1);
     let other = fib_submitted(n - 2);
     task.join().expect("no panic") + other
+}
+
+#[parallel(kind = "cpu")]
+fn fib_annotated(n: u64) -> u64 {
+    if n < 2 {
+        return n;
+    }
+    let (a, b) = fanfold::join(|| fib_annotated(n - 1), || fib_annotated(n - 2));
+    a + b
 }
 
 fn fib_in_loop(n: u64) -> u64 {
@@ -198,6 +220,16 @@ fn sort_by_join(numbers: &mut [u64], cut: usize) {
     }
     if let Some((left, right)) = partition(numbers) {
         fanfold::join(|| sort_by_join(left, cut), || sort_by_join(right, cut));
+    }
+}
+
+#[parallel(kind = "cpu")]
+fn sort_annotated(numbers: &mut [u64]) {
+    if numbers.len() <= SMALL {
+        return sort_in_loop(numbers);
+    }
+    if let Some((left, right)) = partition(numbers) {
+        fanfold::join(|| sort_annotated(left), || sort_annotated(right));
     }
 }
 
