@@ -23,7 +23,13 @@ use tokio::time::timeout;
 
 /// The pool of the handlers' work: one thread per core, as the default pool. At most 64 requests wait for a worker; a
 /// client behind them is told at once, and can try another server.
-static WORK: Pool = Pool::cpu("work").queue_limit(64);
+static WORK: Pool = Pool::cpu("work").queue_limit(64).on_start(step_back);
+
+/// Lowers the priority of this thread, on Linux: while all cores compute, the runtime's thread gets one at once.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(10); // if it is refused, the service works as well, only less evenly
+}
 
 /// The time that requests and work in progress have when the service ends.
 const GRACE: Duration = Duration::from_secs(10);
