@@ -15,7 +15,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use super::{TimedFuture, runtime};
 use crate::error::TaskError;
 use crate::map::progress::{Bar, ProgressFn};
-use crate::map::{Collect, Source};
+use crate::map::{Collect, Source, ValueList};
 
 /// The default bound of futures in flight.
 const BUFFER: usize = 256;
@@ -223,7 +223,7 @@ where
         };
         // A failure drops the futures in flight before it is returned.
         drop(results);
-        C::finish(kept)
+        C::finish(kept.map(C::Values::from_values))
     }
 
     /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in order

@@ -14,6 +14,7 @@ use super::process::ProcessRun;
 use super::progress::Bar;
 use super::schedule::{RunPlan, run_blocks};
 use super::source::{Source, WindowVisitor};
+use super::value_list::ValueList;
 use super::{Grain, Map, MapFn, MapWorkers, panic_pool_closed};
 use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::sys::clock::Moment;
@@ -147,10 +148,10 @@ where
             accept: Ok::<F::Out, Infallible>,
             can_stop: false,
         };
-        let mut results = CollectVisitor::new(&run);
+        let mut results = CollectVisitor::<_, _, DropEach<F::Out>, _>::new(&run);
         let flow = results.pull(&mut window.into_iter().chain(items), len);
         let Ok(results) = results.finish();
-        self.fold_window(self.workers, None, OwnedItems::new(results), None, |result| result)?;
+        self.fold_window(self.workers, None, OwnedItems::new(results.into_vec()), None, |result| result)?;
         flow
     }
 }
@@ -203,7 +204,7 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
         self.blocks += cuts.len() - 1;
         let merge = |left, right| fold.merge(left, right);
         let blocks = BlockedItems { cuts, items };
-        let output = MapOutput::new(if G::MERGED_ON_WORKERS { 0 } else { blocks.count() });
+        let output = MapOutput::<DropEach<T>>::new(if G::MERGED_ON_WORKERS { 0 } else { blocks.count() });
         // SAFETY: by the function's own proof items and results may cross threads, and so may the blocks' results by
         // the contract of `BlockFold`. Shared through `get`, each thread takes its own blocks, writes the elements of
         // its own blocks, and reaches the results of others under the lock of the tree.
@@ -248,7 +249,7 @@ impl<F, G, T> FoldVisitor<'_, F, G, T> {
         if !G::MERGED_ON_WORKERS {
             // SAFETY: `run_blocks` returned without a panic, and no block stopped, so all blocks have written their
             // elements.
-            self.results.0.append(&mut unsafe { output.into_vec() });
+            self.results.append(unsafe { output.into_list() });
         }
         ControlFlow::Continue(())
     }

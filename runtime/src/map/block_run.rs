@@ -23,12 +23,12 @@ pub(super) trait BlockWork<A> {
     type State;
     /// Why an item is refused.
     type Stop;
-    /// The state for a block.
-    fn begin(&self) -> Self::State;
+    /// The state for a block of so many items.
+    fn begin(&self, items: usize) -> Self::State;
     /// Runs one item.
     fn run(&self, state: &mut Self::State, item: A) -> Result<(), Self::Stop>;
-    /// Takes the state of a block, of which no item was refused. Earlier items have lower `start`s.
-    fn end(&self, start: usize, state: Self::State);
+    /// Takes the state of a block that has run these items, of which none was refused.
+    fn end(&self, items: Range<usize>, state: Self::State);
 }
 
 /// A map on threads, without its items.
@@ -165,16 +165,17 @@ fn run_block<A, W: BlockWork<A>>(
     block: Range<usize>,
     items: impl Iterator<Item = A>,
 ) -> ControlFlow<(), usize> {
-    let mut state = work.begin();
+    let start = first + block.start;
+    let mut state = work.begin(block.len());
     let mut count = 0;
-    for (_, item) in block.clone().zip(items) {
+    for (_, item) in block.zip(items) {
         if let Err(reason) = work.run(&mut state, item) {
-            stop.refuse(first + block.start, reason);
+            stop.refuse(start, reason);
             return ControlFlow::Break(());
         }
         count += 1;
     }
-    work.end(first + block.start, state);
+    work.end(start..start + count, state);
     if let Some(bar) = bar {
         bar.advance(count);
     }
@@ -182,27 +183,52 @@ fn run_block<A, W: BlockWork<A>>(
 }
 
 /// Results of blocks of items that give any number of them.
-pub(super) struct BlockLists<T>(Mutex<Vec<(usize, DropEach<T>)>>);
+pub(super) struct BlockLists<T>(Mutex<BlockListsState<T>>);
+
+struct BlockListsState<T> {
+    lists: Vec<(usize, DropEach<T>)>,
+    /// The number of items in all blocks that ended, and that of their results.
+    items: usize,
+    results: usize,
+}
 
 impl<T> BlockLists<T> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Mutex::new(BlockListsState { lists: Vec::new(), items: 0, results: 0 }))
+    }
+
+    /// A list for the results of a block of so many items, with room for as many as earlier items gave, and an eighth
+    /// more. Without it a list grows, and its results are copied to more memory each time.
+    pub(super) fn list(&self, items: usize) -> DropEach<T> {
+        let (before, results) = {
+            let state = self.lock();
+            (state.items, state.results)
+        };
+        let expected = (results as u128 * items as u128) / before.max(1) as u128;
+        let expected = usize::try_from(expected + expected / 8).unwrap_or(0);
+        let mut list = Vec::new();
+        let _ = list.try_reserve_exact(expected);
+        DropEach(list)
     }
 
     /// Adds the results of a block.
-    pub(super) fn add(&self, start: usize, results: DropEach<T>) {
+    pub(super) fn add(&self, items: Range<usize>, results: DropEach<T>) {
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| &mut state.lists, 1);
+        state.items += items.len();
+        state.results += results.0.len();
         if !results.0.is_empty() {
-            reserve::lock_with_capacity(|| self.lock(), |lists| lists, 1).push((start, results));
+            state.lists.push((items.start, results));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(usize, DropEach<T>)>> {
+    fn lock(&self) -> MutexGuard<'_, BlockListsState<T>> {
         mutex::lock(&self.0)
     }
 
     /// All results, in input order.
     pub(super) fn into_results(mut self) -> Vec<T> {
-        let mut lists = take(self.0.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = take(&mut state.lists);
         lists.sort_unstable_by_key(|(start, _)| *start);
         let len = lists.iter().map(|(_, results)| results.0.len()).sum::<usize>();
         let mut lists = lists.into_iter().map(|(_, results)| results.into_vec());
@@ -216,6 +242,6 @@ impl<T> BlockLists<T> {
 impl<T> Drop for BlockLists<T> {
     fn drop(&mut self) {
         // All of them even if destructors panic.
-        drop(DropEach(take(self.0.get_mut().unwrap_or_else(PoisonError::into_inner))));
+        drop(DropEach(take(&mut self.0.get_mut().unwrap_or_else(PoisonError::into_inner).lists)));
     }
 }

@@ -11,6 +11,7 @@ use super::output::MapOutput;
 use super::progress::Bar;
 use super::schedule::{Grain, MapWorkers, RunBlock, RunPlan, run_blocks, run_pulled};
 use super::source::{Source, WindowVisitor};
+use super::value_list::ValueList;
 use crate::pool::Core;
 use crate::pool::runtime_warning::warn_if_map_blocks;
 #[cfg(feature = "polars")]
@@ -30,6 +31,9 @@ pub trait Collect<R>: sealed::Sealed {
     /// What is stored of one result.
     #[doc(hidden)]
     type Value;
+    /// Where it is stored.
+    #[doc(hidden)]
+    type Values: ValueList<Value = Self::Value>;
     /// The failure that ends the map early.
     #[doc(hidden)]
     type Stop;
@@ -47,7 +51,7 @@ pub trait Collect<R>: sealed::Sealed {
     }
     /// Makes the collection of all values in input order, or of the first failure. Runs on the caller.
     #[doc(hidden)]
-    fn finish(results: Result<Vec<Self::Value>, Self::Stop>) -> Self;
+    fn finish(results: Result<Self::Values, Self::Stop>) -> Self;
 }
 
 /// Implemented in this crate only. `Value` is made on workers and read by the caller, so it may be built only of parts
@@ -58,11 +62,12 @@ pub trait Collect<R>: sealed::Sealed {
 ///
 /// impl fanfold::Collect<u64> for Mine {
 ///     type Value = std::rc::Rc<u64>; // not `Send`, and nothing checks it
+///     type Values = <Vec<Self::Value> as fanfold::Collect<Self::Value>>::Values;
 ///     type Stop = ();
 ///     fn accept(result: u64) -> Result<Self::Value, ()> {
 ///         Ok(result.into())
 ///     }
-///     fn finish(_: Result<Vec<Self::Value>, ()>) -> Self {
+///     fn finish(_: Result<Self::Values, ()>) -> Self {
 ///         Mine
 ///     }
 /// }
@@ -84,6 +89,7 @@ impl<C: sealed::Sealed> sealed::Sealed for Option<C> {
 
 impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
     type Value = C::Value;
+    type Values = C::Values;
     type Stop = Result<C::Stop, E>;
 
     #[inline]
@@ -94,7 +100,7 @@ impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
         }
     }
 
-    fn finish(results: Result<Vec<C::Value>, Self::Stop>) -> Self {
+    fn finish(results: Result<C::Values, Self::Stop>) -> Self {
         match results {
             Ok(values) => Ok(C::finish(Ok(values))),
             Err(Ok(inner)) => Ok(C::finish(Err(inner))),
@@ -105,6 +111,7 @@ impl<C: Collect<T>, T, E> Collect<Result<T, E>> for Result<C, E> {
 
 impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
     type Value = C::Value;
+    type Values = C::Values;
     type Stop = Option<C::Stop>;
 
     #[inline]
@@ -115,7 +122,7 @@ impl<C: Collect<T>, T> Collect<Option<T>> for Option<C> {
         }
     }
 
-    fn finish(results: Result<Vec<C::Value>, Self::Stop>) -> Self {
+    fn finish(results: Result<C::Values, Self::Stop>) -> Self {
         match results {
             Ok(values) => Some(C::finish(Ok(values))),
             Err(Some(inner)) => Some(C::finish(Err(inner))),
@@ -137,6 +144,7 @@ macro_rules! more_items {
     ([$($generics:tt)*] $item:ty => $type:ty) => {
         impl<$($generics)*> Collect<$item> for $type {
             type Value = $item;
+            type Values = DropEach<$item>;
             type Stop = Infallible;
 
             #[inline]
@@ -150,9 +158,9 @@ macro_rules! more_items {
                 Ok(())
             }
 
-            fn finish(results: Result<Vec<$item>, Infallible>) -> Self {
+            fn finish(results: Result<DropEach<$item>, Infallible>) -> Self {
                 let Ok(results) = results;
-                results.into_iter().collect()
+                results.into_vec().into_iter().collect()
             }
         }
     };
@@ -180,6 +188,7 @@ where
     D: Collect<U, Stop = Infallible>,
 {
     type Value = (C::Value, D::Value);
+    type Values = (C::Values, D::Values);
     type Stop = Infallible;
 
     #[inline]
@@ -187,9 +196,8 @@ where
         Ok((C::accept(first)?, D::accept(second)?))
     }
 
-    fn finish(results: Result<Vec<Self::Value>, Infallible>) -> Self {
-        let Ok(results) = results;
-        let (first, second) = results.into_iter().unzip();
+    fn finish(results: Result<Self::Values, Infallible>) -> Self {
+        let Ok((first, second)) = results;
         (C::finish(Ok(first)), D::finish(Ok(second)))
     }
 }
@@ -211,27 +219,27 @@ pub(crate) struct CollectRun<'a, F, K> {
 pub(super) const STOPPING_WINDOW: usize = 1 << 20;
 
 /// The results of the windows so far.
-pub(super) struct CollectVisitor<'r, 'a, F, K, T, E> {
+pub(super) struct CollectVisitor<'r, 'a, F, K, L, E> {
     run: &'r CollectRun<'a, F, K>,
-    values: Result<DropEach<T>, E>,
+    values: Result<L, E>,
     /// Whether the pool was closed before all items had run.
     is_abandoned: bool,
     /// When the first window of an iterator began.
     started: Option<Moment>,
 }
 
-impl<'r, 'a, F, K, T, E> CollectVisitor<'r, 'a, F, K, T, E> {
+impl<'r, 'a, F, K, L: ValueList, E> CollectVisitor<'r, 'a, F, K, L, E> {
     pub(super) fn new(run: &'r CollectRun<'a, F, K>) -> Self {
-        Self { run, values: Ok(DropEach(Vec::new())), is_abandoned: false, started: None }
+        Self { run, values: Ok(L::with_capacity(0)), is_abandoned: false, started: None }
     }
 
     /// Adds the results of a window.
-    fn append(&mut self, mut results: Vec<T>) {
+    fn append(&mut self, results: L) {
         if let Ok(values) = &mut self.values {
-            if values.0.is_empty() {
-                values.0 = results;
+            if values.is_empty() {
+                *values = results;
             } else {
-                values.0.append(&mut results);
+                values.append(results);
             }
         }
     }
@@ -242,11 +250,11 @@ impl<'r, 'a, F, K, T, E> CollectVisitor<'r, 'a, F, K, T, E> {
     ///
     /// If the pool was closed.
     #[track_caller]
-    pub(super) fn finish(self) -> Result<Vec<T>, E> {
+    pub(super) fn finish(self) -> Result<L, E> {
         if self.is_abandoned {
             panic_pool_closed(self.run.name, self.run.workers.core);
         }
-        self.values.map(DropEach::into_vec)
+        self.values
     }
 }
 
@@ -268,10 +276,28 @@ impl<F, K> CollectRun<'_, F, K> {
     ///
     /// With the payload of `call` or `accept`; and if the pool is closed.
     #[track_caller]
-    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, _: CallProof<A, R>) -> Result<Vec<T>, E>
+    pub(crate) fn collect<A, R, T, E>(&self, source: impl Source<Item = A>, proof: CallProof<A, R>) -> Result<Vec<T>, E>
     where
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
+    {
+        self.collect_list::<_, _, DropEach<T>, _>(source, proof).map(DropEach::into_vec)
+    }
+
+    /// As [`collect`](Self::collect), into any list.
+    ///
+    /// # Panics
+    ///
+    /// As `collect`.
+    #[track_caller]
+    pub(super) fn collect_list<A, R, L: ValueList, E>(
+        &self,
+        source: impl Source<Item = A>,
+        _: CallProof<A, R>,
+    ) -> Result<L, E>
+    where
+        F: Fn(A) -> R + Sync,
+        K: Fn(R) -> Result<L::Value, E> + Sync,
     {
         warn_if_map_blocks(self.name);
         let mut visitor = CollectVisitor::new(self);
@@ -290,16 +316,17 @@ impl<F, K> CollectRun<'_, F, K> {
         F: Fn(A) -> R + Sync,
         K: Fn(R) -> Result<T, E> + Sync,
     {
-        let mut visitor = CollectVisitor::new(self);
+        let mut visitor = CollectVisitor::<_, _, DropEach<T>, _>::new(self);
         source.visit(&mut visitor);
         if visitor.is_abandoned { Err(Abandoned) } else { Ok(visitor.values.map(DropEach::into_vec)) }
     }
 }
 
-impl<A, R, F, K, T, E> WindowVisitor<A> for CollectVisitor<'_, '_, F, K, T, E>
+impl<A, R, F, K, L, E> WindowVisitor<A> for CollectVisitor<'_, '_, F, K, L, E>
 where
     F: Fn(A) -> R + Sync,
-    K: Fn(R) -> Result<T, E> + Sync,
+    K: Fn(R) -> Result<L::Value, E> + Sync,
+    L: ValueList,
 {
     fn max_window(&self) -> usize {
         if self.run.can_stop { STOPPING_WINDOW } else { usize::MAX }
@@ -308,7 +335,7 @@ where
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
         let CollectRun { workers, name, grain, bar, ref call, ref accept, can_stop } = *self.run;
         let len = items.len();
-        let output = MapOutput::new(len);
+        let output = MapOutput::<L>::new(len);
         let stop = FirstRefused::new();
         // SAFETY: the caller of `collect` gave a `CallProof` that items and results may cross threads. Shared through
         // `get`, each block takes the items of its own indexes, writes the elements of its own indexes, and reaches
@@ -346,7 +373,7 @@ where
         }
         // SAFETY: `run_blocks` returned without a panic and no block stopped, so blocks that cover `0..len` ended, and
         // each has written its elements.
-        self.append(unsafe { output.into_vec() });
+        self.append(unsafe { output.into_list() });
         ControlFlow::Continue(())
     }
 
@@ -359,7 +386,7 @@ where
             return if is_last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         }
         let len = items.size_hint().1.map_or(len, |most| len.min(most.saturating_add(1)));
-        let output = MapOutput::new(len);
+        let output = MapOutput::<L>::new(len);
         let stop = FirstRefused::new();
         // SAFETY: as in `window`.
         let block = CollectBlock { shared: unsafe { AssertSend::new((&output, &stop)) }, call, accept, bar };
@@ -376,23 +403,24 @@ where
         }
         // SAFETY: `run_pulled` returned without a panic and no block stopped, so the blocks that ran have written the
         // elements below `window.len`.
-        self.append(unsafe { output.into_vec_of(window.len) });
+        self.append(unsafe { output.into_list_of(window.len) });
         if window.has_more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
 /// Runs the items of a block that were pulled from an iterator, and writes their results.
-struct CollectBlock<'a, F, K, T, E> {
-    shared: AssertSend<(&'a MapOutput<T>, &'a FirstRefused<E>)>,
+struct CollectBlock<'a, F, K, L: ValueList, E> {
+    shared: AssertSend<(&'a MapOutput<L>, &'a FirstRefused<E>)>,
     call: &'a F,
     accept: &'a K,
     bar: Option<&'a Bar<'a>>,
 }
 
-impl<A, R, F, K, T, E> RunBlock<A> for CollectBlock<'_, F, K, T, E>
+impl<A, R, F, K, L, E> RunBlock<A> for CollectBlock<'_, F, K, L, E>
 where
     F: Fn(A) -> R + Sync,
-    K: Fn(R) -> Result<T, E> + Sync,
+    K: Fn(R) -> Result<L::Value, E> + Sync,
+    L: ValueList,
 {
     #[inline]
     fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize> {

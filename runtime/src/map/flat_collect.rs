@@ -2,11 +2,14 @@
 //!
 //! Each block of items has a list of results, and the lists are joined at the end.
 
+use std::ops::Range;
+
 use super::block_run::{BlockLists, BlockRun, BlockWork};
 #[cfg(feature = "process")]
 use super::process::ProcessRun;
 use super::progress::Bar;
 use super::stage::Stage;
+use super::value_list::ValueList;
 use super::{Collect, FlatMap, MapFn, MapWorkers, Source, finish_collect};
 use crate::sys::drop_all::DropEach;
 
@@ -40,6 +43,7 @@ where
             };
             let run = ProcessRun { core: &map.core, function, grain: map.grain, bar: bar.as_ref(), accept };
             let results = run.collect(map.source).map(|lists| lists.into_iter().flatten().collect());
+            let results = results.map(C::Values::from_values);
             return finish_collect(results, bar.as_ref());
         }
         let run = BlockRun {
@@ -57,7 +61,7 @@ where
         // SAFETY: values and reasons are made of results of the stage, which are `Send`, as `Collect` promises. Lists
         // are reached under a lock; functions and stages are `Sync`.
         let done = unsafe { run.run(map.source, proof, &work) };
-        finish_collect(done.map(|()| work.lists.into_results()), bar.as_ref())
+        finish_collect(done.map(|()| C::Values::from_values(work.lists.into_results())), bar.as_ref())
     }
 }
 
@@ -72,8 +76,8 @@ impl<A, T, E, G: Fn(A, &mut Vec<T>) -> Result<(), E>> BlockWork<A> for Lists<G, 
     type Stop = E;
 
     #[inline]
-    fn begin(&self) -> DropEach<T> {
-        DropEach(Vec::new())
+    fn begin(&self, items: usize) -> DropEach<T> {
+        self.lists.list(items)
     }
 
     #[inline]
@@ -82,7 +86,7 @@ impl<A, T, E, G: Fn(A, &mut Vec<T>) -> Result<(), E>> BlockWork<A> for Lists<G, 
     }
 
     #[inline]
-    fn end(&self, start: usize, list: DropEach<T>) {
-        self.lists.add(start, list);
+    fn end(&self, items: Range<usize>, list: DropEach<T>) {
+        self.lists.add(items, list);
     }
 }

@@ -1,6 +1,7 @@
 //! `for_each_init` and `for_each_with`: each worker has state of its own while it runs a map's items.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use super::block_run::{BlockRun, BlockWork};
@@ -130,7 +131,7 @@ impl<A, T, I: Fn() -> T, O: Fn(&mut T, A)> BlockWork<A> for WorkWithState<I, O, 
     type State = T;
     type Stop = Infallible;
 
-    fn begin(&self) -> T {
+    fn begin(&self, _: usize) -> T {
         self.state()
     }
 
@@ -140,7 +141,7 @@ impl<A, T, I: Fn() -> T, O: Fn(&mut T, A)> BlockWork<A> for WorkWithState<I, O, 
         Ok(())
     }
 
-    fn end(&self, _: usize, state: T) {
+    fn end(&self, _: Range<usize>, state: T) {
         self.put_back(state);
     }
 }

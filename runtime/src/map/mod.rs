@@ -36,6 +36,7 @@ mod stage;
 mod stream;
 mod task_window;
 mod timeout;
+mod value_list;
 mod zipped;
 
 use std::fmt;
@@ -71,6 +72,8 @@ pub(crate) use collect::panic_pool_closed;
 #[cfg(feature = "process")]
 pub(crate) use schedule::end_cancelled_task;
 pub(crate) use schedule::{Grain, MapWorkers};
+#[cfg(any(feature = "process", feature = "tokio"))]
+pub(crate) use value_list::ValueList;
 
 use function::AnnotatedFn;
 #[cfg(feature = "process")]
@@ -293,7 +296,7 @@ where
         if let Some(function) = self.function.process_batches() {
             let run =
                 ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept: C::accept };
-            let results = run.collect(self.source);
+            let results = run.collect(self.source).map(C::Values::from_values);
             return finish_collect(results, bar.as_ref());
         }
         let run = CollectRun {
@@ -305,7 +308,7 @@ where
             accept: C::accept,
             can_stop: C::CAN_STOP,
         };
-        finish_collect(run.collect(self.source, proof), bar.as_ref())
+        finish_collect(run.collect_list(self.source, proof), bar.as_ref())
     }
 
     /// Runs the function on all items and `op` on each result, on the worker that has it, in no particular order.
@@ -356,7 +359,7 @@ where
 }
 
 /// The collection of all results, or of the first failure; ends the bar if there is none.
-fn finish_collect<R, C: Collect<R>>(results: Result<Vec<C::Value>, C::Stop>, bar: Option<&Bar<'_>>) -> C {
+fn finish_collect<R, C: Collect<R>>(results: Result<C::Values, C::Stop>, bar: Option<&Bar<'_>>) -> C {
     if let (Ok(_), Some(bar)) = (&results, bar) {
         bar.finish();
     }

@@ -1,30 +1,30 @@
 //! The output of a map: one uninitialised element for each item, written by the worker that runs the item.
 
-use std::mem::{MaybeUninit, forget, needs_drop};
+use std::mem::{forget, needs_drop};
 use std::ops::Range;
-use std::slice;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::value_list::ValueList;
 use crate::sys::drop_all::DropSequence;
 use crate::sys::mutex;
 use crate::sys::reserve;
 
-/// A vector under construction. Elements that were written and never returned by [`into_vec`](Self::into_vec) are
+/// A list under construction. Elements that were written and never returned by [`into_list`](Self::into_list) are
 /// dropped exactly once: those of a finished block here, those of an unfinished block by its [`WrittenPrefix`].
-pub(super) struct MapOutput<R> {
+pub(super) struct MapOutput<L: ValueList> {
     /// Owns the memory; its length stays 0.
-    elements: Vec<R>,
+    elements: L,
     /// The first element.
-    first: *mut MaybeUninit<R>,
+    first: L::First,
     len: usize,
-    /// The index ranges of finished blocks; recorded only if `R` needs a drop.
+    /// The index ranges of finished blocks; recorded only if values need a drop.
     written: Mutex<Vec<Range<usize>>>,
 }
 
-impl<R> MapOutput<R> {
+impl<L: ValueList> MapOutput<L> {
     pub(super) fn new(len: usize) -> Self {
-        let mut elements = Vec::with_capacity(len);
-        let first = elements.spare_capacity_mut().as_mut_ptr();
+        let mut elements = L::with_capacity(len);
+        let first = elements.first();
         Self { elements, first, len, written: Mutex::new(Vec::new()) }
     }
 
@@ -38,13 +38,13 @@ impl<R> MapOutput<R> {
         &self,
         block: Range<usize>,
         items: impl Iterator<Item = A>,
-        result: impl Fn(A) -> Result<R, E>,
+        result: impl Fn(A) -> Result<L::Value, E>,
     ) -> Result<(), RefusedResult<E>> {
         assert!(block.end <= self.len, "a block lies within the output");
         // SAFETY: the block is within the capacity (asserted), and by this function's contract no other reference to
         // these elements exists.
-        let elements = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
-        let count = fill(elements, items, result)?;
+        let elements = unsafe { L::slots(self.first, block.clone()) };
+        let count = fill::<L, _, _>(elements, block.len(), items, result)?;
         assert!(count == block.len(), "one result an item");
         self.mark_written(block);
         Ok(())
@@ -60,12 +60,12 @@ impl<R> MapOutput<R> {
         &self,
         block: Range<usize>,
         items: impl Iterator<Item = A>,
-        result: impl Fn(A) -> Result<R, E>,
+        result: impl Fn(A) -> Result<L::Value, E>,
     ) -> Result<usize, RefusedResult<E>> {
         assert!(block.end <= self.len, "a block lies within the output");
         // SAFETY: as in `fill`.
-        let elements = unsafe { slice::from_raw_parts_mut(self.first.add(block.start), block.len()) };
-        let count = fill(elements, items, result)?;
+        let elements = unsafe { L::slots(self.first, block.clone()) };
+        let count = fill::<L, _, _>(elements, block.len(), items, result)?;
         self.mark_written(block.start..block.start + count);
         Ok(count)
     }
@@ -76,16 +76,16 @@ impl<R> MapOutput<R> {
     ///
     /// As [`fill`](Self::fill).
     #[cfg(feature = "process")]
-    pub(super) unsafe fn block(&self, block: Range<usize>) -> OutputBlock<'_, R> {
+    pub(super) unsafe fn block(&self, block: Range<usize>) -> OutputBlock<'_, L> {
         assert!(block.end <= self.len, "a block lies within the output");
-        // SAFETY: the block is within the capacity (asserted).
-        let first = unsafe { self.first.add(block.start) };
+        // SAFETY: as in `fill`.
+        let first = L::first_of(&mut unsafe { L::slots(self.first, block.clone()) });
         OutputBlock { output: self, indexes: block, written: WrittenPrefix { first, count: 0 } }
     }
 
     /// Records a finished block.
     fn mark_written(&self, block: Range<usize>) {
-        if needs_drop::<R>() {
+        if needs_drop::<L::Value>() {
             let mut written = reserve::lock_with_capacity(|| self.written(), |written| written, 1);
             match written.last_mut() {
                 Some(last) if last.end == block.start => last.end = block.end,
@@ -103,10 +103,10 @@ impl<R> MapOutput<R> {
     /// # Safety
     ///
     /// Finished blocks cover every index.
-    pub(super) unsafe fn into_vec(self) -> Vec<R> {
+    pub(super) unsafe fn into_list(self) -> L {
         let len = self.len;
         // SAFETY: by this function's contract.
-        unsafe { self.into_vec_of(len) }
+        unsafe { self.into_list_of(len) }
     }
 
     /// The first `len` results.
@@ -114,26 +114,26 @@ impl<R> MapOutput<R> {
     /// # Safety
     ///
     /// Finished blocks cover every index below `len`, and no other.
-    pub(super) unsafe fn into_vec_of(mut self, len: usize) -> Vec<R> {
+    pub(super) unsafe fn into_list_of(mut self, len: usize) -> L {
         assert!(len <= self.len, "no more results than elements");
-        if needs_drop::<R>() {
+        if needs_drop::<L::Value>() {
             self.written.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        let mut elements = std::mem::take(&mut self.elements);
+        let mut elements = std::mem::replace(&mut self.elements, L::with_capacity(0));
         // SAFETY: by this function's contract the first `len` elements are initialised; the length is asserted above.
         unsafe { elements.set_len(len) };
         elements
     }
 }
 
-impl<R> Drop for MapOutput<R> {
+impl<L: ValueList> Drop for MapOutput<L> {
     fn drop(&mut self) {
-        if needs_drop::<R>() {
+        if needs_drop::<L::Value>() {
             let written = std::mem::take(self.written.get_mut().unwrap_or_else(PoisonError::into_inner));
             let mut drops = DropSequence::default();
             for index in written.into_iter().flatten() {
                 // SAFETY: `written` holds indexes of finished blocks only, each once, so the element is initialised.
-                drops.run(|| unsafe { (*self.first.add(index)).assume_init_drop() });
+                unsafe { L::drop_at(self.first, index, &mut drops) };
             }
             drops.finish();
         }
@@ -153,23 +153,24 @@ pub(super) struct RefusedResult<E> {
 /// not reload what the user's closure captured after each write. That holds as long as this is not inlined, and as long
 /// as the elements' address is stored elsewhere only where a drop guard is needed.
 #[inline(never)]
-fn fill<A, R, E>(
-    elements: &mut [MaybeUninit<R>],
+fn fill<L: ValueList, A, E>(
+    mut elements: L::Slots<'_>,
+    len: usize,
     items: impl Iterator<Item = A>,
-    result: impl Fn(A) -> Result<R, E>,
+    result: impl Fn(A) -> Result<L::Value, E>,
 ) -> Result<usize, RefusedResult<E>> {
     // One pointer for the writes and the guard: under Rust's aliasing rules the guard may not drop what was written
     // through another pointer after its own was made.
-    let (first, len) = (elements.as_mut_ptr(), elements.len());
-    let mut written = needs_drop::<R>().then(|| WrittenPrefix { first, count: 0 });
+    let first = L::first_of(&mut elements);
+    let mut written = needs_drop::<L::Value>().then(|| WrittenPrefix::<L> { first, count: 0 });
     let mut count = 0;
     let mut refused = None;
     let mut items = (0..len).zip(items);
     for (index, item) in items.by_ref() {
         match result(item) {
             Ok(result) => {
-                // SAFETY: `index` is below the length of the slice, which is borrowed mutably.
-                unsafe { (*first.add(index)).write(result) };
+                // SAFETY: `index` is below the number of the elements, which are borrowed mutably.
+                unsafe { L::write(first, index, result) };
                 count += 1;
                 if let Some(written) = &mut written {
                     written.count = count;
@@ -193,20 +194,20 @@ fn fill<A, R, E>(
 
 /// A block whose results are pushed one by one. Dropped before [`finish`](Self::finish), it drops them.
 #[cfg(feature = "process")]
-pub(super) struct OutputBlock<'a, R> {
-    output: &'a MapOutput<R>,
+pub(super) struct OutputBlock<'a, L: ValueList> {
+    output: &'a MapOutput<L>,
     indexes: Range<usize>,
-    written: WrittenPrefix<R>,
+    written: WrittenPrefix<L>,
 }
 
 #[cfg(feature = "process")]
-impl<R> OutputBlock<'_, R> {
+impl<L: ValueList> OutputBlock<'_, L> {
     /// Writes the next element.
-    pub(super) fn push(&mut self, result: R) {
+    pub(super) fn push(&mut self, result: L::Value) {
         assert!(self.written.count < self.indexes.len(), "one result an item");
         // SAFETY: the element is within the block (asserted), and by the contract of `MapOutput::block` no other block
         // has it.
-        unsafe { (*self.written.first.add(self.written.count)).write(result) };
+        unsafe { L::write(self.written.first, self.written.count, result) };
         self.written.count += 1;
     }
 
@@ -220,18 +221,18 @@ impl<R> OutputBlock<'_, R> {
 }
 
 /// The elements of an unfinished block that were written, from its front. Dropping this drops them.
-struct WrittenPrefix<R> {
-    first: *mut MaybeUninit<R>,
+struct WrittenPrefix<L: ValueList> {
+    first: L::First,
     count: usize,
 }
 
-impl<R> Drop for WrittenPrefix<R> {
+impl<L: ValueList> Drop for WrittenPrefix<L> {
     #[inline]
     fn drop(&mut self) {
         let mut drops = DropSequence::default();
         for index in 0..self.count {
             // SAFETY: the first `count` elements were written, and nothing reads them after this guard.
-            drops.run(|| unsafe { (*self.first.add(index)).assume_init_drop() });
+            unsafe { L::drop_at(self.first, index, &mut drops) };
         }
         drops.finish();
     }

@@ -18,6 +18,7 @@ use super::output::MapOutput;
 use super::progress::Bar;
 use super::schedule::{Grain, Interrupt, StopFlag};
 use super::source::{Source, WindowVisitor};
+use super::value_list::ValueList;
 use crate::error::TaskError;
 use crate::pool::Core;
 use crate::pool::runtime_warning::warn_if_map_blocks;
@@ -123,7 +124,7 @@ where
         let started = AtomicUsize::new(0);
         let blocks = BlockCounter { len, workers: core.threads(), grain, started: &started, stop: StopFlag::new() };
         let unstarted = DiscardUnstarted { items: &items, started: &started };
-        let output = MapOutput::new(len);
+        let output = MapOutput::<DropEach<T>>::new(len);
         let stop = FirstRefused::new();
         let interrupt = Interrupt::of(core);
         let is_interrupted = || interrupt.as_ref().is_some_and(Interrupt::is_raised);
@@ -202,11 +203,11 @@ where
             return ControlFlow::Break(());
         }
         // SAFETY: `lend` returned without a panic and no result was refused, so blocks that cover `0..len` finished.
-        let mut results = unsafe { output.into_vec() };
+        let results = unsafe { output.into_list() };
         match &mut self.values {
             // Most maps have one window: its results are not copied.
-            Ok(values) if values.0.is_empty() => values.0 = results,
-            Ok(values) => values.0.append(&mut results),
+            Ok(values) if values.0.is_empty() => *values = results,
+            Ok(values) => values.append(results),
             Err(_) => {}
         }
         ControlFlow::Continue(())

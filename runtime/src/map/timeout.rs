@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::function::BatchFn;
 use super::progress::{ProgressFn, WithProgress};
 use super::source::Source;
+use super::value_list::ValueList;
 use super::{Collect, Detach, Map, MapFn, MapIter, MapStream};
 use crate::error::TaskError;
 use crate::pool::runtime_warning::warn_if_map_blocks;
@@ -101,7 +102,7 @@ where
                 Err(stop) => return C::finish(Err(stop)),
             }
         }
-        C::finish(Ok(values))
+        C::finish(Ok(C::Values::from_values(values)))
     }
 
     /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in the

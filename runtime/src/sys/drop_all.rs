@@ -11,7 +11,7 @@ use super::unwind;
 
 /// Drops of several values, of which the first panic is kept.
 #[derive(Default)]
-pub(crate) struct DropSequence {
+pub struct DropSequence {
     first_panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -61,7 +61,7 @@ impl<I: Iterator> Drop for DropRest<I> {
 }
 
 /// A vector whose values are all dropped with it, even if destructors panic.
-pub(crate) struct DropEach<T>(pub(crate) Vec<T>);
+pub struct DropEach<T>(pub(crate) Vec<T>);
 
 impl<T> DropEach<T> {
     pub(crate) fn into_vec(mut self) -> Vec<T> {
