@@ -286,6 +286,20 @@ fn a_handle_that_cancels_on_drop_does_what_a_task_does() {
 }
 
 #[test]
+fn as_completed_cancels_what_cancels_on_drop_if_its_iterator_panics() {
+    let pool = io_pool(1);
+    let running = stoppable(&pool);
+    let queued: Task<&'static str> = pool.submit(|| unreachable!("it is cancelled"));
+    let handles = [running.abort_handle(), queued.abort_handle()];
+    let mut tasks = [running, queued].map(Task::cancel_on_drop).into_iter();
+    let tasks = std::iter::from_fn(move || Some(tasks.next().expect("no more tasks")));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| as_completed(tasks))).is_err());
+    while !handles.iter().all(fanfold::AbortHandle::is_finished) {
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn as_completed_cancels_what_cancels_on_drop() {
     let pool = io_pool(2);
     let tasks = [stoppable(&pool), stoppable(&pool)];

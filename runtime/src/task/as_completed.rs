@@ -46,6 +46,8 @@ where
     I: IntoIterator<Item: KeyedTask>,
 {
     let cancels_on_drop = I::Item::CANCELS_ON_DROP;
+    // Collected as they are: if the iterator panics, those that cancel on drop do.
+    let tasks: Vec<_> = tasks.into_iter().collect();
     let tasks: Vec<_> = tasks.into_iter().enumerate().map(|(index, task)| Some(task.with_key(index))).collect();
     let completions = Completions::new();
     for (index, entry) in tasks.iter().enumerate() {
