@@ -145,3 +145,15 @@ fn a_stream_can_be_sent_and_combined() {
     let all: Vec<u64> = std::thread::spawn(move || pollster::block_on(stream.collect())).join().unwrap();
     assert_eq!(all.last(), Some(&9_802));
 }
+
+#[test]
+fn a_timed_map_is_awaited_in_order_and_stops_at_its_first_failure() {
+    pollster::block_on(async {
+        let all: Result<Vec<u32>, TaskError> = slow::map([0, 2, 3]).unordered().collect_async().await;
+        assert_eq!(all.unwrap(), [0, 2, 3]);
+        let late: Result<Vec<u32>, TaskError> = slow::map([0, 1, 2]).collect_async().await;
+        assert!(matches!(late, Err(TaskError::TimedOut { .. })));
+        let each: Vec<Result<u32, TaskError>> = slow::map([0, 1, 2]).collect_async().await;
+        assert!(matches!(each[..], [Ok(0), Err(TaskError::TimedOut { .. }), Ok(2)]));
+    });
+}

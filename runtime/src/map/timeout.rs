@@ -105,6 +105,43 @@ where
         C::finish(Ok(C::Values::from_values(values)))
     }
 
+    /// As [`collect`](Self::collect), for async code: awaits all results, and blocks no thread. Dropping the future
+    /// cancels the items that have not started, and asks those that run to stop.
+    ///
+    /// # Panics
+    ///
+    /// As `collect`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # pollster::block_on(async {
+    /// let squares = fanfold::map([1, 2, 3], |n: u64| n * n).timeout(Duration::from_secs(20));
+    /// let squares: Result<Vec<u64>, _> = squares.collect_async().await;
+    /// assert_eq!(squares.unwrap(), [1, 4, 9]);
+    /// # });
+    /// ```
+    pub async fn collect_async<C: Collect<F::Out>>(mut self) -> C {
+        self.map.unordered = false;
+        let mut results = self.stream();
+        let mut values = Vec::new();
+        let stop = loop {
+            match results.next().await.map(C::accept) {
+                Some(Ok(value)) => values.push(value),
+                Some(Err(stop)) => break Some(stop),
+                None => break None,
+            }
+        };
+        // A failure cancels the items in flight before it is returned.
+        drop(results);
+        C::finish(match stop {
+            Some(stop) => Err(stop),
+            None => Ok(C::Values::from_values(values)),
+        })
+    }
+
     /// Runs `op` on each result, on the calling thread: in input order, or with [`unordered`](Self::unordered) in the
     /// order of completion.
     ///
