@@ -4,6 +4,9 @@
 //! a [channel](crate::channel()). The other process gets a handle of the same memory. A clone is another handle in this process. The memory is freed with
 //! the last handle, whichever process has it, however that ends.
 //!
+//! `new` panics if there is no shared memory for a single value, as at the limit of open files. [`Bytes::new`] returns
+//! that error, because the caller chooses how much it asks for.
+//!
 //! A process that has a handle may change what it shares at any time, so nobody relies on what they read: each read is
 //! a copy, and a [`Mutex`] checks the value that it reads. Waiting for a process that does not answer ends with the
 //! limit of [`Flag::wait_timeout`] and [`Mutex::lock_timeout`], and a lock whose holder has ended is
