@@ -8,7 +8,7 @@ use super::{Core, Kind, Pool, blocking, cpu, registry};
 use crate::sys::mutex;
 use crate::sys::unwind;
 
-/// What becomes of queued tasks when a pool is shut down with [`Pool::shutdown`](crate::Pool::shutdown).
+/// What becomes of queued tasks when pools are shut down with [`Pool::shutdown`](crate::Pool::shutdown) or [`shutdown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// They run.
@@ -17,13 +17,13 @@ pub enum Pending {
     Cancel,
 }
 
-/// Closes every pool that has started, and waits until their queued tasks have run, for `limit` at most. Returns
-/// whether all of them have run.
+/// Does to every pool that has started what [`Pool::shutdown`](crate::Pool::shutdown) does to one. With a [`Duration`]
+/// their queued tasks have that time, all together; what is left then is cancelled, and it returns whether all have ended
+/// in time. With [`Pending`] it waits until running tasks have ended.
 ///
 /// The threads of `static` pools end with the process, in the middle of what they run: call this at the end of `main`
-/// where that matters. Later calls find the pools closed, as after [`Pool::shutdown`](crate::Pool::shutdown). A pool
-/// that is first used after this call starts as usual. Nothing is cancelled, not even when `limit` is over:
-/// [`Pool::shutdown`](crate::Pool::shutdown) with [`Pending::Cancel`] does that.
+/// where that matters. Later calls find the pools closed. A pool that is first used after this call starts as usual.
+/// Spawned futures of `async fn`s have the time, too; nothing else ends them.
 ///
 /// It may be called in an exit handler, and on a worker: it does not wait for the task that calls it. In a forked child
 /// the parent's pools have no threads and are left alone.
@@ -40,27 +40,32 @@ pub enum Pending {
 /// assert!(Pool::io_default().submit(|| 2).join().is_err()); // closed
 /// ```
 #[allow(clippy::must_use_candidate, reason = "a program that ends has no use for the answer")]
-pub fn shutdown(limit: Duration) -> bool {
-    let deadline = Instant::now().checked_add(limit);
-    // Collected first: `all` stops at the first `false`, and every pool must be closed.
-    let drained: Vec<bool> = registry::all().iter().map(|core| core.drain(deadline)).collect();
-    #[cfg(feature = "tokio")]
-    let drained = drained.into_iter().chain([super::async_tasks::drain(deadline)]);
-    drained.into_iter().all(|done| done)
+pub fn shutdown<M: ShutdownMode>(mode: M) -> M::Output {
+    mode.shut_down_all()
 }
 
-/// How [`Pool::shutdown`] ends a pool: [`Pending`], or the time that its tasks have.
+/// How [`Pool::shutdown`] and [`shutdown`] end pools: [`Pending`], or the time that their tasks have.
 pub trait ShutdownMode: sealed::Sealed {
     /// What `shutdown` returns.
     type Output;
     #[doc(hidden)]
     fn shut_down(self, pool: &Pool) -> Self::Output;
+    #[doc(hidden)]
+    fn shut_down_all(self) -> Self::Output;
 }
 
 impl ShutdownMode for Pending {
     type Output = ();
     fn shut_down(self, pool: &Pool) {
         pool.core().close_and_join(self == Pending::Cancel);
+    }
+    fn shut_down_all(self) {
+        let all = registry::all();
+        // All are told before the first wait: a task may wait for one of another pool.
+        if self == Pending::Cancel {
+            all.iter().for_each(|core| core.kill());
+        }
+        all.iter().for_each(|core| core.close_and_join(self == Pending::Cancel));
     }
 }
 
@@ -77,6 +82,18 @@ impl ShutdownMode for Duration {
             core.kill();
         }
         drained
+    }
+    fn shut_down_all(self) -> bool {
+        let deadline = Instant::now().checked_add(self);
+        let all = registry::all();
+        // Not `any`, which stops at the first: every pool must be closed.
+        let late: Vec<_> = all.iter().filter(|core| !core.drain(deadline)).collect();
+        late.iter().for_each(|core| core.kill());
+        #[cfg(feature = "tokio")]
+        let futures_ended = super::async_tasks::drain(deadline);
+        #[cfg(not(feature = "tokio"))]
+        let futures_ended = true;
+        late.is_empty() && futures_ended
     }
 }
 
