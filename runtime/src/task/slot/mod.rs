@@ -170,11 +170,13 @@ impl<F, T> Slot<F, T> {
 impl<F: TaskWork<T>, T> Slot<F, T> {
     /// As [`end_unstarted_with`](Self::end_unstarted_with), and counts the entry that stays in the pool's queue.
     fn end_in_pool_queue(&self, why: impl FnOnce() -> TaskError) -> bool {
-        let ended = self.end_unstarted_with(why);
-        if ended && F::IN_POOL_QUEUE {
-            self.core.count_dead_task();
-        }
-        ended
+        self.end_unstarted_with(|| {
+            // Before the end is published: who has joined the task finds it gone from the queue.
+            if F::IN_POOL_QUEUE {
+                self.core.count_dead_task();
+            }
+            why()
+        })
     }
 
     /// Whether it runs or has ended.
