@@ -187,6 +187,24 @@ fn an_iteration_of_results_ends_between_two() {
     assert!(matches!(task.join(), Err(TaskError::Cancelled)));
 }
 
+#[test]
+fn results_that_are_consumed_in_order_end_between_two() {
+    for pool in pools() {
+        let kept = Arc::new(());
+        let (send, starts) = channel();
+        let mine = Arc::clone(&kept);
+        let task = Pool::io_default().submit(move || {
+            let results = pool.map(0_u64.., |_| Arc::clone(&mine)).filter(|_| true);
+            results.for_each_ordered(|result| _ = send.send(result));
+        });
+        drop(starts.recv_timeout(LIMIT).expect("a result comes"));
+        task.cancel();
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        drop(starts);
+        assert_eq!(Arc::strong_count(&kept), 1, "results in flight are dropped");
+    }
+}
+
 #[parallel(kind = "cpu", chunk_size = 1)]
 #[allow(clippy::needless_pass_by_value, reason = "each chunk gets a clone")]
 fn run_chunks(#[chunk] numbers: Vec<u64>, items: Arc<Items>) -> Vec<u64> {
