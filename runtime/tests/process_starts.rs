@@ -292,7 +292,13 @@ fn a_failed_start_leaves_neither_processes_nor_descriptors() {
                 }
                 Err(other) => panic!("{limit}: {other}"),
             }
-            assert_eq!((children(), open_files()), (0, before), "{limit}: {reasons:?}");
+            assert_eq!(children(), 0, "{limit}: {reasons:?}");
+            // Over the portable transport the threads of the connection close it a moment later.
+            let begun = Instant::now();
+            while open_files() != before {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{limit}, {}: {reasons:?}", open_files());
+                std::thread::yield_now();
+            }
         }
         assert!(failed > 2, "{reasons:?}");
         // A process that dies before the worker's own code runs cannot report a reason; everything else is reported.

@@ -477,5 +477,5 @@ pub(super) fn wait_until<'a, T>(
     if left.is_zero() {
         return None;
     }
-    Some(changed.wait_timeout(guard, left).unwrap_or_else(std::sync::PoisonError::into_inner).0)
+    Some(mutex::wait_timeout(changed, guard, left).0)
 }
