@@ -22,8 +22,10 @@ fn stop_file(test: &str, parent: u32) -> PathBuf {
     std::env::temp_dir().join(format!("fanfold-process-hooks-{test}-{parent}"))
 }
 
+/// The parent of a worker, whose id is the first word of the variable that starts workers.
 fn parent() -> u32 {
-    std::os::unix::process::parent_id()
+    let variable = std::env::var("FANFOLD_WORKER_OF").expect("this is a worker");
+    variable.split(' ').next().and_then(|id| id.parse().ok()).expect("a process id")
 }
 
 fn note(test: &str) {

@@ -12,14 +12,14 @@ use super::exit_report::{ExitReport, LossCause};
 use super::handshake::{self, Handshake, HandshakeError};
 use super::limits::WorkerLimits;
 use super::message::{Connection, ReceivedMessage};
-use super::os::{self, UnixStream, WaitResult};
+use super::os::{self, Socket, WaitResult};
 use super::running_tasks::RunningTask;
 use super::serve::ReplyHeader;
 use super::spawner;
 use super::start_error::StartError;
 use super::start_limit::{StartCaller, StartLimiter};
 use super::startup::WORKER_VARIABLE;
-use crate::process::os::pidfd::ChildProcess;
+use crate::process::os::ChildProcess;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::process::transport::doorbell::{CLOSE, RELEASE_MEMORY};
 use crate::process::transport::ring::{Corrupt, FrameWords, Rings};
@@ -76,7 +76,7 @@ impl Child {
     ) -> Result<Self, StartError> {
         let deadline = caller.deadline();
         let (mut rings, memory) = Rings::create().map_err(StartError::System)?;
-        let pair = UnixStream::pair().map_err(|error| RefusedOperation::error(Operation::Sockets, error));
+        let pair = Socket::pair().map_err(|error| RefusedOperation::error(Operation::Sockets, error));
         let (socket, worker_socket) = pair.map_err(StartError::System)?;
         let mut command = os::worker_command(worker_socket).map_err(StartError::System)?;
         command.env(WORKER_VARIABLE, std::process::id().to_string());

@@ -5,7 +5,7 @@ use std::io;
 
 use super::limits::WorkerLimits;
 use super::os;
-use super::os::pidfd::Exit;
+use super::os::Exit;
 use super::os::refusal::{Operation, RefusedOperation};
 
 /// Why a worker process was given up.

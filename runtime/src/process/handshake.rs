@@ -8,10 +8,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::os::{self, AsFd, OwnedFd, UnixStream, WaitResult};
+use super::os::{self, AsHandle, Handle, Socket, WaitResult};
 use super::registry;
 use super::worker_hooks::WorkerHooks;
-use crate::process::os::pidfd::ChildProcess;
+use crate::process::os::ChildProcess;
 
 /// The time that a worker may take to answer. A start takes milliseconds; this limit is for overloaded machines.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -80,7 +80,7 @@ impl fmt::Display for StartRefusal {
 impl std::error::Error for StartRefusal {}
 
 /// Worker: reports to the parent why this process cannot start. The parent may be gone, so errors are ignored.
-pub(super) fn refuse(socket: &mut UnixStream, why: &io::Error) {
+pub(super) fn refuse(socket: &mut Socket, why: &io::Error) {
     let message = [&Handshake::REFUSAL[..], why.to_string().as_bytes()].concat();
     let _ = socket.write_all(&message);
 }
@@ -100,13 +100,13 @@ pub(super) enum HandshakeError {
 
 /// Parent: sends the memory and `own`, and compares the answer with `own`.
 pub(super) fn with_worker(
-    socket: &UnixStream,
+    socket: &Socket,
     process: Option<&ChildProcess>,
-    memory: &OwnedFd,
+    memory: &Handle,
     own: Handshake,
     deadline: Option<Instant>,
 ) -> Result<(), HandshakeError> {
-    os::send(socket, b'm', &[memory.as_fd()], true).map_err(HandshakeError::Disconnected)?;
+    os::send(socket, b'm', &[memory.as_handle()], true).map_err(HandshakeError::Disconnected)?;
     (&mut &*socket).write_all(&own.to_bytes()).map_err(HandshakeError::Disconnected)?;
     let timeout = Instant::now().checked_add(HANDSHAKE_TIMEOUT);
     let deadline = deadline.into_iter().chain(timeout).min();
@@ -124,7 +124,7 @@ pub(super) fn with_worker(
 /// Reads from a worker's socket until a deadline for all reads together. The end of the worker is end of file: it
 /// closes the socket, or the pidfd reports it if a process that the worker forked holds the socket open.
 struct DeadlineReader<'a> {
-    socket: &'a UnixStream,
+    socket: &'a Socket,
     process: Option<&'a ChildProcess>,
     deadline: Option<Instant>,
 }
@@ -149,7 +149,7 @@ mod tests {
 
     /// The outcome of a handshake with a worker that sends `answer` and keeps running.
     fn answered(answer: &[u8]) -> Result<(), HandshakeError> {
-        let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
+        let (ours, mut theirs) = Socket::pair().expect("there are sockets");
         let memory = os::create_memory(1 << 12).expect("there is memory");
         theirs.write_all(answer).expect("there is room");
         theirs.shutdown(std::net::Shutdown::Write).expect("it is open");
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn half_a_handshake_times_out() {
-        let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
+        let (ours, mut theirs) = Socket::pair().expect("there are sockets");
         let memory = os::create_memory(1 << 12).expect("there is memory");
         theirs.write_all(&Handshake::new(0, WorkerHooks::default()).to_bytes()[..11]).expect("there is room");
         let deadline = Instant::now() + Duration::from_millis(30);

@@ -11,8 +11,8 @@ use super::codec::{
     Attachment, CodecError, Decoder, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, ReceivedAttachment,
     no_shared_memory,
 };
-use super::os::foreign_fd::{ForeignFd, PeerSocket};
-use super::os::{self, AsFd, OwnedFd, UnixStream};
+use super::os::{self, AsHandle, Handle, Socket};
+use super::os::{ForeignHandle, PeerSocket};
 use super::role::is_worker_process;
 use crate::process::transport::ring::MAX_PAYLOAD;
 use crate::process::transport::segments::{Inbox, Outbox, ReceivedBytes, SentSegment};
@@ -84,15 +84,15 @@ fn parse_attachment_table(attachment_word: u32, payload: &[u8]) -> Option<(Vec<O
 
 /// One side of the connection between a parent and a worker: the socket, and the segments of both sides.
 pub(crate) struct Connection {
-    pub(crate) socket: PeerSocket<UnixStream>,
+    pub(crate) socket: PeerSocket<Socket>,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     /// Received descriptors that are not claimed yet, in the order of the attachments that they belong to.
-    pub(super) descriptors: VecDeque<ForeignFd>,
+    pub(super) descriptors: VecDeque<ForeignHandle>,
 }
 
 impl Connection {
-    pub(super) fn new(socket: UnixStream) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         let socket = PeerSocket::new(socket);
         Self { socket, outbox: Outbox::default(), inbox: Inbox::default(), descriptors: VecDeque::new() }
     }
@@ -103,10 +103,10 @@ impl Connection {
             Attachment::Segment(sent) => self.outbox.take_descriptor(sent.segment),
             Attachment::Descriptor(_) => None,
         });
-        let new: Vec<Option<OwnedFd>> = new.collect();
+        let new: Vec<Option<Handle>> = new.collect();
         let descriptors = attachments.iter().zip(&new).filter_map(|(attachment, new)| match attachment {
-            Attachment::Segment(_) => new.as_ref().map(AsFd::as_fd),
-            Attachment::Descriptor(descriptor) => Some(descriptor.as_fd()),
+            Attachment::Segment(_) => new.as_ref().map(AsHandle::as_handle),
+            Attachment::Descriptor(descriptor) => Some(descriptor.as_handle()),
         });
         let descriptors: Vec<_> = descriptors.collect();
         // A parent does not wait for space in the socket. A sound worker has read the descriptors of all earlier
@@ -138,7 +138,7 @@ impl Connection {
     pub(super) fn drain_socket(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 64];
         for _ in 0..MAX_READS {
-            match os::receive(self.socket.as_fd(), &mut bytes, &mut self.descriptors, false) {
+            match os::receive(self.socket.as_handle(), &mut bytes, &mut self.descriptors, false) {
                 Ok(0) => return Ok(false),
                 Ok(_) if self.descriptors.len() > MAX_UNCLAIMED => {
                     return Err(io::Error::other("more open files came than were announced"));
@@ -184,7 +184,7 @@ impl Connection {
     }
 
     /// Claims the next descriptor. The other side sends descriptors before their frame.
-    fn descriptor(&mut self) -> io::Result<ForeignFd> {
+    fn descriptor(&mut self) -> io::Result<ForeignHandle> {
         if self.descriptors.is_empty() {
             os::wait_for_descriptor(&self.socket);
             self.drain_socket()?;

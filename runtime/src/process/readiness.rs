@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
-use super::os::{OwnedFd, Poller};
+use super::os::{Handle, Poller};
 use crate::sys::owner::PerProcess;
 use crate::sys::{fork, mutex, thread, unwind};
 
 /// A task's wait for a socket. Dropping it ends the wait.
 pub(crate) struct Readiness {
     reactor: &'static Reactor,
-    socket: OwnedFd,
+    socket: Handle,
     key: u64,
 }
 
@@ -30,7 +30,7 @@ struct Reactor {
 
 impl Readiness {
     /// Wakes the task once the socket is readable or writable, or is closed.
-    pub(super) fn watch(socket: &OwnedFd, write: bool, waker: Waker) -> io::Result<Self> {
+    pub(super) fn watch(socket: &Handle, write: bool, waker: Waker) -> io::Result<Self> {
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
         let this = Self {
             reactor: Reactor::get()?,

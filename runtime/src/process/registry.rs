@@ -75,14 +75,14 @@ mod tests {
     use super::*;
     use crate::process::codec::Decoder;
     use crate::process::message::Connection;
-    use crate::process::os::UnixStream;
+    use crate::process::os::Socket;
     use crate::process::serve::{ReplyHeader, ReplyWriter, status};
     use crate::process::transport::ring::Rings;
 
     #[test]
     fn an_unknown_function_is_refused_once_for_all_calls() {
         let (rings, _memory) = Rings::create().expect("there is memory");
-        let (socket, _other) = UnixStream::pair().expect("there are sockets");
+        let (socket, _other) = Socket::pair().expect("there are sockets");
         let (mut connection, mut scratch) = (Connection::new(socket), Vec::new());
         let begun = crate::sys::clock::Moment::now();
         let (connection, scratch) = (&mut connection, &mut scratch);

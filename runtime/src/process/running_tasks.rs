@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::os::pidfd::ChildProcess;
+use super::os::ChildProcess;
 use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 use crate::sys::reserve;

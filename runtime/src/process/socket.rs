@@ -11,8 +11,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::codec::{CodecError, Decoder, Direct, Encoder};
-use super::os::foreign_fd::{ForeignFd, PeerSocket};
-use super::os::{self, AsFd, Mapping, OwnedFd};
+use super::os::{self, AsHandle, Handle, Mapping};
+use super::os::{ForeignHandle, PeerSocket};
 use super::readiness::Readiness;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::owner::{exit_if_forked_worker, refuse_forked_worker};
@@ -21,12 +21,12 @@ use crate::sys::owner::{exit_if_forked_worker, refuse_forked_worker};
 const MAX_INLINE: usize = 1 << 16;
 
 /// One end of a channel. Clones are descriptors of the same end, which the kernel closes with the last of them.
-pub(crate) struct ChannelSocket(pub(super) PeerSocket<OwnedFd>);
+pub(crate) struct ChannelSocket(pub(super) PeerSocket<Handle>);
 
 /// A message that was received, and the file descriptors that its value has.
 pub(crate) struct ChannelMessage {
     pub(super) contents: MessageBytes,
-    pub(crate) descriptors: VecDeque<ForeignFd>,
+    pub(crate) descriptors: VecDeque<ForeignHandle>,
 }
 
 pub(super) enum MessageBytes {
@@ -51,7 +51,7 @@ impl ChannelMessage {
 }
 
 impl ChannelSocket {
-    fn new(socket: OwnedFd) -> Self {
+    fn new(socket: Handle) -> Self {
         Self(PeerSocket::new(socket))
     }
 
@@ -66,16 +66,16 @@ impl ChannelSocket {
     }
 
     /// Sends a message. If the channel is full, waits for space, or fails with `WouldBlock` if `wait` is false.
-    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[OwnedFd], wait: bool) -> io::Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[Handle], wait: bool) -> io::Result<()> {
         refuse_forked_worker();
-        let mut descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let mut descriptors: Vec<_> = descriptors.iter().map(AsHandle::as_handle).collect();
         if bytes.len() <= MAX_INLINE {
-            return os::send_bytes(self.0.as_fd(), &[&[0], bytes], &descriptors, wait);
+            return os::send_bytes(self.0.as_handle(), &[&[0], bytes], &descriptors, wait);
         }
         let fd = os::create_sealed_memory(bytes)?;
-        descriptors.insert(0, fd.as_fd());
+        descriptors.insert(0, fd.as_handle());
         let weight = vec![0; MAX_INLINE];
-        os::send_bytes(self.0.as_fd(), &[&[1], &weight], &descriptors, wait)
+        os::send_bytes(self.0.as_handle(), &[&[1], &weight], &descriptors, wait)
     }
 
     /// Receives a message; `None` if the other end is closed and no message is left.
@@ -83,7 +83,7 @@ impl ChannelSocket {
         refuse_forked_worker();
         let mut bytes = vec![0; MAX_INLINE + 1];
         let mut descriptors = VecDeque::new();
-        let len = os::receive(self.0.as_fd(), &mut bytes, &mut descriptors, wait)?;
+        let len = os::receive(self.0.as_handle(), &mut bytes, &mut descriptors, wait)?;
         if len == 0 {
             return Ok(None);
         }
@@ -106,24 +106,24 @@ impl ChannelSocket {
     pub(crate) fn send_token(&self) {
         // Without a word: an end that is dropped may send one.
         exit_if_forked_worker();
-        let _ = os::send_bytes(self.0.as_fd(), &[&[0]], &[], false);
+        let _ = os::send_bytes(self.0.as_handle(), &[&[0]], &[], false);
     }
 
     /// Receives a message of [`send_token`](Self::send_token); `false` if the other end is closed.
     pub(crate) fn receive_token(&self, wait: bool) -> io::Result<bool> {
         refuse_forked_worker();
-        Ok(os::receive(self.0.as_fd(), &mut [0], &mut VecDeque::new(), wait)? > 0)
+        Ok(os::receive(self.0.as_handle(), &mut [0], &mut VecDeque::new(), wait)? > 0)
     }
 
     /// Closes both ends for all who have them. What was sent can still be received.
     pub(crate) fn close(&self) {
         refuse_forked_worker();
-        os::shut_down(self.0.as_fd());
+        os::shut_down(self.0.as_handle());
     }
 
     /// Waits until there is a message, or space for one; `false` at the deadline.
     pub(crate) fn wait(&self, to_send: bool, deadline: Option<Instant>) -> io::Result<bool> {
-        os::wait_for_socket(self.0.as_fd(), to_send, deadline)
+        os::wait_for_socket(self.0.as_handle(), to_send, deadline)
     }
 }
 

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::os::pidfd::{ChildProcess, Reaper};
 use super::os::refusal::{Operation, RefusedOperation};
+use super::os::{ChildProcess, Reaper};
 use crate::sys::mutex;
 use crate::sys::owner::PerProcess;
 

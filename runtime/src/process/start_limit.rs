@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use crate::process::os::pidfd::ChildProcess;
+use crate::process::os::ChildProcess;
 use crate::sys::mutex;
 use crate::sys::reserve;
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::codec::Decoder;
 use super::handshake::{self, Handshake};
 use super::message::Connection;
-use super::os::{self, AsFd, UnixStream};
+use super::os::{self, AsHandle, Socket};
 use super::serve::{ReplyWriter, Serving, ring_doorbell};
 use super::worker_hooks::at_offset;
 use super::{registry, role};
@@ -85,9 +85,9 @@ fn connect() -> io::Result<WorkerProcess> {
 
 /// Prepares everything that the system may refuse. The answer to the handshake comes last, so a worker that answers has
 /// started.
-fn prepare(socket: &mut UnixStream) -> io::Result<(Rings, Hooks)> {
+fn prepare(socket: &mut Socket) -> io::Result<(Rings, Hooks)> {
     let mut descriptors = VecDeque::new();
-    os::receive(socket.as_fd(), &mut [0], &mut descriptors, true)?;
+    os::receive(socket.as_handle(), &mut [0], &mut descriptors, true)?;
     let memory = descriptors.pop_front().ok_or_else(|| {
         io::Error::other("its parent sent no memory, or it may open no more files (RLIMIT_NOFILE, `ulimit -n`)")
     })?;

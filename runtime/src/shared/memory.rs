@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use crate::process::os::{self, Mapping, OwnedFd};
+use crate::process::os::{self, Handle, Mapping};
 use crate::process::{CodecError, Decoder, Encoder};
 use crate::sys::owner::refuse_forked_worker;
 
@@ -11,7 +11,7 @@ use crate::sys::owner::refuse_forked_worker;
 pub(super) const HEADER: usize = 64;
 
 pub(super) struct Memory {
-    fd: OwnedFd,
+    fd: Handle,
     mapping: Mapping,
 }
 
@@ -44,7 +44,7 @@ impl Memory {
         Ok(Self { fd, mapping })
     }
 
-    pub(super) fn fd(&self) -> &OwnedFd {
+    pub(super) fn fd(&self) -> &Handle {
         &self.fd
     }
 

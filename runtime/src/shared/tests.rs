@@ -6,12 +6,12 @@ use super::memory::{HEADER, Memory};
 use super::{Bytes, Counter, Mutex};
 use crate::process::Direct;
 use crate::process::codec::{Attachment, Decoder, Encoder, ReceivedAttachment};
-use crate::process::os::foreign_fd::ForeignFd;
-use crate::process::os::{self, OwnedFd};
+use crate::process::os::ForeignHandle;
+use crate::process::os::{self, Handle};
 use crate::process::transport::segments::Outbox;
 
-fn received<T: Direct>(fd: OwnedFd) -> Result<T, crate::process::CodecError> {
-    T::read(&mut Decoder::new(&[], vec![ReceivedAttachment::Descriptor(ForeignFd::new(fd))]))
+fn received<T: Direct>(fd: Handle) -> Result<T, crate::process::CodecError> {
+    T::read(&mut Decoder::new(&[], vec![ReceivedAttachment::Descriptor(ForeignHandle::new(fd))]))
 }
 
 /// Sends a value to itself.
@@ -60,7 +60,7 @@ fn any_words_in_shared_memory_are_an_error_or_a_value() {
 fn memory_that_is_not_of_a_fixed_size_is_refused() {
     let small = os::create_memory(8).expect("there is memory");
     let sparse = os::create_memory(1 << 20).expect("there is memory");
-    let (socket, _) = os::UnixStream::pair().expect("there are sockets");
+    let (socket, _) = os::Socket::pair().expect("there are sockets");
     for fd in [small, sparse, socket.into()] {
         let copy = fd.try_clone().expect("it can be copied");
         assert!(received::<Counter>(fd).is_err());

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::encoder::REST;
 use super::{CodecError, strict};
-use crate::process::os::OwnedFd;
-use crate::process::os::foreign_fd::ForeignFd;
+use crate::process::os::ForeignHandle;
+use crate::process::os::Handle;
 use crate::process::transport::segments::ReceivedBytes;
 
 /// An attachment of a received message.
@@ -13,7 +13,7 @@ pub(crate) enum ReceivedAttachment {
     /// A block of bytes in a segment.
     Segment(ReceivedBytes),
     /// A file descriptor.
-    Descriptor(ForeignFd),
+    Descriptor(ForeignHandle),
 }
 
 /// Reads the values of one message.
@@ -76,7 +76,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes the channel end that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
-    pub(crate) fn descriptor(&mut self) -> Result<OwnedFd, CodecError> {
+    pub(crate) fn descriptor(&mut self) -> Result<Handle, CodecError> {
         match self.attachments.next() {
             Some(ReceivedAttachment::Descriptor(descriptor)) => {
                 descriptor.into_channel_socket().ok_or_else(|| CodecError::new("an open file is no end of a channel"))
@@ -86,7 +86,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes the shared memory that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
-    pub(crate) fn memory(&mut self) -> Result<OwnedFd, CodecError> {
+    pub(crate) fn memory(&mut self) -> Result<Handle, CodecError> {
         match self.attachments.next() {
             Some(ReceivedAttachment::Descriptor(descriptor)) => {
                 descriptor.into_memory().ok_or_else(|| CodecError::new("an open file is no shared memory"))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{CodecError, strict};
-use crate::process::os::OwnedFd;
+use crate::process::os::Handle;
 use crate::process::transport::ring::MAX_PAYLOAD;
 use crate::process::transport::segments::{Outbox, SentSegment};
 
@@ -24,7 +24,7 @@ pub(crate) enum Attachment {
     /// A block of bytes in a segment.
     Segment(SentSegment),
     /// A file descriptor.
-    Descriptor(OwnedFd),
+    Descriptor(Handle),
 }
 
 /// Writes the values of one message.
@@ -65,7 +65,7 @@ impl Encoder<'_> {
     }
 
     /// Attaches a file descriptor.
-    pub(crate) fn descriptor(&mut self, descriptor: OwnedFd) -> Result<(), CodecError> {
+    pub(crate) fn descriptor(&mut self, descriptor: Handle) -> Result<(), CodecError> {
         if self.max_descriptors == 0 {
             return Err(CodecError(TOO_LARGE.into()));
         }

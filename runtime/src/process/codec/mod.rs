@@ -27,8 +27,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::panics;
-use crate::process::os::foreign_fd::ForeignFd;
-use crate::process::os::{self, OwnedFd};
+use crate::process::os::ForeignHandle;
+use crate::process::os::{self, Handle};
 pub use code::Code;
 pub(crate) use code::{Sides, Whole};
 pub(crate) use decoder::Decoder;
@@ -144,7 +144,7 @@ pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(),
 }
 
 /// Writes a value that may have file descriptors, of which one more goes with a long message.
-pub(crate) fn write_message<T: Wire>(value: &T) -> Result<(Vec<u8>, Vec<OwnedFd>), CodecError> {
+pub(crate) fn write_message<T: Wire>(value: &T) -> Result<(Vec<u8>, Vec<Handle>), CodecError> {
     let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
     let max_descriptors = os::MAX_FDS_PER_MESSAGE - 1;
     value.write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None, max_descriptors })?;
@@ -158,7 +158,7 @@ pub(crate) fn write_message<T: Wire>(value: &T) -> Result<(Vec<u8>, Vec<OwnedFd>
 /// Reads a value that came with these file descriptors.
 pub(crate) fn read_message<T: Wire>(
     bytes: &[u8],
-    descriptors: impl IntoIterator<Item = ForeignFd>,
+    descriptors: impl IntoIterator<Item = ForeignHandle>,
 ) -> Result<T, CodecError> {
     let mut input = Decoder::new(bytes, descriptors.into_iter().map(ReceivedAttachment::Descriptor).collect());
     let value = T::read(&mut input)?;

@@ -31,13 +31,10 @@ pub(crate) enum Operation {
     Limit,
 }
 
-/// Whether shared memory is Linux's own kind.
-const IS_LINUX: bool = cfg!(all(target_os = "linux", not(fanfold_portable)));
-
 impl Operation {
     fn what(self) -> &'static str {
         match self {
-            Self::Memory if IS_LINUX => "shared memory (memfd_create)",
+            Self::Memory if cfg!(target_os = "linux") => "shared memory (memfd_create)",
             Self::Memory => "shared memory",
             Self::Map => "a mapping of shared memory (mmap)",
             Self::Sockets => "a pair of sockets (socketpair)",
@@ -105,7 +102,7 @@ impl std::error::Error for RefusedOperation {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn is_shortage(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -124,13 +121,15 @@ fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// What the user can do about a refusal; empty if nothing is known.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn advice(step: Operation, error: &io::Error) -> &'static str {
     match (error.raw_os_error().unwrap_or(0), step) {
         (libc::EMFILE | libc::ETOOMANYREFS, _) => {
             "this process has as many files open as it may: close some, or raise the limit (RLIMIT_NOFILE, `ulimit -n`)"
         }
-        (libc::ENFILE, _) => "the whole system has as many files open as it may: close some, or raise `fs.file-max`",
+        (libc::ENFILE, _) => {
+            "the whole system has as many files open as it may: close some, or raise its limit (`fs.file-max`)"
+        }
         (libc::ENOMEM, Operation::Map) => {
             "the address space of this process is used up, or its number of mappings: give memory back, or raise the \
              limit (RLIMIT_AS, `ulimit -v`; `vm.max_map_count`)"
@@ -144,7 +143,9 @@ fn advice(step: Operation, error: &io::Error) -> &'static str {
             "the user or the container has as many processes and threads as it may, or memory is short: end some, or \
              raise the limit (RLIMIT_NPROC, `ulimit -u`; `pids.max`)"
         }
-        (libc::ENOENT, Operation::Program) if std::fs::symlink_metadata("/proc/self/exe").is_err() => {
+        (libc::ENOENT, Operation::Program)
+            if cfg!(target_os = "linux") && std::fs::symlink_metadata("/proc/self/exe").is_err() =>
+        {
             "a worker is started from `/proc/self/exe`, and `/proc` is not mounted here: mount it in this container or \
              chroot (`mount -t proc proc /proc`)"
         }
@@ -164,12 +165,12 @@ fn advice(step: Operation, error: &io::Error) -> &'static str {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(unix))]
 fn is_shortage(_: &io::Error) -> bool {
     false
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(unix))]
 fn advice(_: Operation, _: &io::Error) -> &'static str {
     ""
 }

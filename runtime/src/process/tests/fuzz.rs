@@ -6,7 +6,7 @@ use crate::process::codec::direct::Bytes;
 use crate::process::codec::{Direct, Encoder, Wire};
 use crate::process::handshake::Handshake;
 use crate::process::message::{Connection, prepend_attachment_table};
-use crate::process::os::UnixStream;
+use crate::process::os::Socket;
 use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 
 /// Random numbers that depend on the seed alone.
@@ -137,7 +137,7 @@ fn an_overwritten_ring_is_refused_or_read_within_its_bounds() {
 
 /// Both sides of a connection, in one process.
 fn sides() -> (Connection, Connection) {
-    let (one, other) = UnixStream::pair().expect("there are sockets");
+    let (one, other) = Socket::pair().expect("there are sockets");
     (Connection::new(one), Connection::new(other))
 }
 

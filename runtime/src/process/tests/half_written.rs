@@ -4,7 +4,7 @@ use crate::error::TaskError;
 use crate::process::codec::direct::Bytes;
 use crate::process::codec::{CodecError, Decoder, Direct, Encoder};
 use crate::process::message::Connection;
-use crate::process::os::UnixStream;
+use crate::process::os::Socket;
 use crate::process::serve::{ReplyHeader, ReplyWriter, Serving, status};
 use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 use crate::sys::clock::Moment;
@@ -15,7 +15,7 @@ type Write<'a> = &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>;
 /// it died there, and returns true when the test is done. The child is killed then.
 fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Rings) -> bool) {
     let (rings, _memory) = Rings::create().expect("there is memory");
-    let (socket, _other) = UnixStream::pair().expect("there are sockets");
+    let (socket, _other) = Socket::pair().expect("there are sockets");
     let (mut connection, mut scratch) = (Connection::new(socket), Vec::with_capacity(1 << 10));
     let begun = Moment::now();
     let (connection, scratch) = (&mut connection, &mut scratch);

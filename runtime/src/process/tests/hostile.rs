@@ -12,13 +12,13 @@ use crate::process::codec::{
     Attachment, CodecError, Decoder, Direct, Encoder, Wire, read_message, read_value, wire, write_value,
 };
 use crate::process::message::{Connection, prepend_attachment_table};
-use crate::process::os::{self, Mapping, OwnedFd, UnixStream};
+use crate::process::os::{self, Handle, Mapping, Socket};
 use crate::process::socket::{ChannelSocket, MessageBytes};
 use crate::process::transport::ring::Rings;
 
 /// A worker's and a parent's side of a connection, in one process.
 pub(super) fn sides() -> (Connection, Connection) {
-    let (one, other) = UnixStream::pair().expect("there are sockets");
+    let (one, other) = Socket::pair().expect("there are sockets");
     (Connection::new(one), Connection::new(other))
 }
 
@@ -40,14 +40,14 @@ fn sent(from: &mut Connection, write: &Write<'_>) -> (u32, Vec<u8>) {
 }
 
 /// Creates memory of this size, with these flags and seals.
-fn memory(flags: libc::c_uint, size: i64, seals: libc::c_int) -> io::Result<OwnedFd> {
+fn memory(flags: libc::c_uint, size: i64, seals: libc::c_int) -> io::Result<Handle> {
     // SAFETY: the name is a static C string.
     let fd = unsafe { libc::memfd_create(c"hostile".as_ptr(), flags | libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: `memfd_create` succeeded, so `fd` is a new open descriptor that nothing else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = unsafe { Handle::from_raw_fd(fd) };
     // SAFETY: the calls take numbers; the descriptor is open.
     let done = unsafe {
         libc::ftruncate(fd.as_raw_fd(), size) == 0 && libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) == 0
@@ -56,7 +56,7 @@ fn memory(flags: libc::c_uint, size: i64, seals: libc::c_int) -> io::Result<Owne
 }
 
 /// The number of descriptors of this process that refer to the file of `of`.
-fn copies(of: &OwnedFd) -> usize {
+fn copies(of: &Handle) -> usize {
     let inode = |fd: RawFd| {
         // SAFETY: an all-zero `stat` is a valid value and a valid place for the answer.
         unsafe {
@@ -70,7 +70,7 @@ fn copies(of: &OwnedFd) -> usize {
 }
 
 /// Sends copies of one descriptor with a message; the kernel allows 253.
-pub(super) fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &OwnedFd, count: usize) -> bool {
+pub(super) fn send_copies(socket: &impl AsRawFd, bytes: &[u8], fd: &Handle, count: usize) -> bool {
     send_copies_with(0, socket, bytes, fd, count)
 }
 
@@ -79,7 +79,7 @@ pub(super) fn send_copies_with(
     flags: libc::c_int,
     socket: &impl AsRawFd,
     bytes: &[u8],
-    fd: &OwnedFd,
+    fd: &Handle,
     count: usize,
 ) -> bool {
     let numbers = vec![fd.as_raw_fd(); count];
@@ -115,9 +115,9 @@ fn memory_that_may_fault_is_not_mapped() {
         ("it is empty", memory(0, 0, FIXED)),
         ("more than was written", memory(0, 1 << 38, FIXED)),
         ("more than was written", memory(0, i64::MAX, FIXED)),
-        ("a file of a disk", tempfile::tempfile().map(OwnedFd::from)),
-        ("a device", File::open("/dev/zero").map(OwnedFd::from)),
-        ("a socket", UnixStream::pair().map(|(one, _)| one.into())),
+        ("a file of a disk", tempfile::tempfile().map(Handle::from)),
+        ("a device", File::open("/dev/zero").map(Handle::from)),
+        ("a socket", Socket::pair().map(|(one, _)| one.into())),
     ];
     for (why, fd) in refused {
         assert!(Mapping::received(&fd.expect("it can be made"), 1 << 20).is_err(), "{why}");
@@ -273,7 +273,7 @@ fn a_parent_does_not_wait_for_space_in_the_socket() {
 #[test]
 fn endless_bytes_do_not_keep_the_parent_reading() {
     let (worker, mut parent) = sides();
-    while os::send_bytes(os::AsFd::as_fd(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
+    while os::send_bytes(os::AsHandle::as_handle(&*worker.socket), &[&[0; 4_096]], &[], false).is_ok() {}
     assert!(parent.drain_socket().expect("they are only bytes"));
     let mut left: libc::c_int = 0;
     // SAFETY: the socket is open, and `left` is a valid place for the answer.
@@ -450,7 +450,7 @@ fn a_channel_refuses_memory_that_is_not_sealed() {
     let sealed = os::create_sealed_memory(&large).expect("memory");
     let writable = memory(0, 1 << 20, FIXED).expect("memory");
     let sparse = memory(0, 1 << 38, FIXED & !libc::F_SEAL_SEAL | libc::F_SEAL_WRITE).expect("memory");
-    let refused: [(&[u8], &OwnedFd, usize); 6] = [
+    let refused: [(&[u8], &Handle, usize); 6] = [
         (&[1], &writable, 1),
         (&[1], &sparse, 1),
         (&[1], &sealed, 2),
@@ -468,7 +468,7 @@ fn a_channel_refuses_memory_that_is_not_sealed() {
         assert!(read.is_err(), "{bytes:?} with {count}");
         assert_eq!(copies(fd), 1);
     }
-    os::send_bytes(os::AsFd::as_fd(&*socket.0), &[&[1]], &[], false).expect("there is room");
+    os::send_bytes(os::AsHandle::as_handle(&*socket.0), &[&[1]], &[], false).expect("there is room");
     assert!(to.receive(false).is_err(), "its memory did not come");
     from.send(&[1, 2], &[], false).expect("there is room");
     assert_eq!(to.receive(false).expect("the channel goes on").expect("it is open").bytes(), [1, 2]);

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::hostile::{send_copies, send_copies_with, sides};
-use crate::process::os::{OwnedFd, disable_linger};
+use crate::process::os::{Handle, disable_linger};
 use crate::process::socket::ChannelSocket;
 
 /// A socket with unsent data whose last `close` takes 1,000 s as long as its peer, the second value, is open.
-fn lingering() -> io::Result<(OwnedFd, TcpStream)> {
+fn lingering() -> io::Result<(Handle, TcpStream)> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let mut socket = TcpStream::connect(listener.local_addr()?)?;
     let (peer, _) = listener.accept()?;
@@ -33,7 +33,7 @@ fn lingering() -> io::Result<(OwnedFd, TcpStream)> {
 
 /// Runs the case with a lingering socket, and checks that it returns in time.
 #[track_caller]
-fn ends_in_time(case: impl FnOnce(OwnedFd) + Send + 'static) {
+fn ends_in_time(case: impl FnOnce(Handle) + Send + 'static) {
     let (socket, _peer) = lingering().expect("there are sockets");
     let (ended, end) = channel();
     thread::spawn(move || {

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use super::frame_ring::{CacheLine, Corrupt, FrameWords, MAX_PAYLOAD, RingFrame};
 use super::frame_ring::{FRAME_HEADER, FrameRing, RING_SIZE, RingPositions};
-use crate::process::os::{self, Bell, Mapping, OwnedFd, UnixStream};
+use crate::process::os::{self, Bell, Handle, Mapping, Socket};
 
 /// The offset of the first ring, behind the counters.
 const RINGS_OFFSET: usize = 4096;
@@ -60,13 +60,13 @@ pub(crate) struct Rings {
 
 impl Rings {
     /// Creates the memory; returns it with the descriptor by which a worker opens it.
-    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn create() -> io::Result<(Self, Handle)> {
         let fd = os::create_memory(RINGS_OFFSET + 2 * RING_SIZE as usize)?;
         Ok((Self { mapping: Mapping::new(&fd)?, bell: Bell::unconnected() }, fd))
     }
 
     /// Opens the memory that the parent created.
-    pub(crate) fn open(fd: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn open(fd: &Handle) -> io::Result<Self> {
         let mapping = Mapping::new(fd)?;
         if mapping.len() != RINGS_OFFSET + 2 * RING_SIZE as usize {
             return Err(io::Error::other("the shared memory is of another build"));
@@ -75,7 +75,7 @@ impl Rings {
     }
 
     /// Wakes the worker through this connection, where the system needs one.
-    pub(crate) fn connect(&mut self, socket: &UnixStream) {
+    pub(crate) fn connect(&mut self, socket: &Socket) {
         self.bell = Bell::of(socket);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
-use super::{UnixStream, timespec};
+use super::{Socket, timespec};
 
 /// Another process wakes the word, so the futex is not private.
 const FLAGS: futex::Flags = futex::Flags::empty();
@@ -43,7 +43,7 @@ impl Bell {
         Self
     }
 
-    pub(crate) fn of(_: &UnixStream) -> Self {
+    pub(crate) fn of(_: &Socket) -> Self {
         Self
     }
 

@@ -10,6 +10,7 @@ use memmap2::{Mmap, MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::process::os::refusal::{Operation, RefusedOperation};
+use crate::process::os::unix::check_file_limit;
 
 /// The seals of memory of a fixed size. Mapped memory must not shrink: access to the lost part would raise SIGBUS.
 const FIXED_SIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -77,16 +78,6 @@ pub(crate) fn create_sealed_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
 fn new_memory(len: usize) -> io::Result<OwnedFd> {
     check_file_limit(len)?;
     Ok(rustix::fs::memfd_create(c"fanfold", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
-}
-
-/// Checks `RLIMIT_FSIZE`. It counts for shared memory, and growing a file beyond it raises SIGXFSZ, which ends the
-/// process by default.
-fn check_file_limit(len: usize) -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // A sandbox may forbid `getrlimit`; then no limit is known.
-    // SAFETY: `limit` is a valid place for the answer.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
-    if known && len as u64 > limit.rlim_cur { Err(Error::from_raw_os_error(libc::EFBIG)) } else { Ok(()) }
 }
 
 /// Memory that is shared with another process. It stays mapped at one address until it is dropped.

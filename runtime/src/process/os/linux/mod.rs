@@ -1,37 +1,42 @@
-//! The system calls of worker processes on Linux, except those on child processes (`../pidfd.rs`).
+//! Worker processes on Linux, by system calls that Linux alone has.
 
+mod child_process;
 mod exit_watch;
+mod foreign_handle;
 mod futex;
-mod huge_pages;
 mod memory;
-mod module;
 mod poll;
 mod process;
-mod signals;
 mod socket;
-mod stack;
 mod stdin;
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-pub(crate) use std::os::fd::{AsFd, OwnedFd};
-pub(crate) use std::os::unix::net::UnixStream;
+pub(crate) use std::os::fd::OwnedFd as Handle;
+pub(crate) use std::os::unix::net::UnixStream as Socket;
 
+pub(crate) use child_process::*;
 pub(crate) use exit_watch::*;
+pub(crate) use foreign_handle::*;
 pub(crate) use futex::*;
-pub(crate) use huge_pages::*;
 pub(crate) use memory::*;
-pub(crate) use module::*;
 pub(crate) use poll::*;
 pub(crate) use process::*;
-pub(crate) use signals::*;
 pub(crate) use socket::*;
-pub(crate) use stack::*;
 pub(crate) use stdin::*;
 
-/// What an exit code means.
-pub(crate) fn describe_exit_code(_: i32) -> Option<&'static str> {
-    None
+pub(crate) use super::unix::take_standard_input as take_stdin;
+
+/// What has a descriptor.
+pub(crate) trait AsHandle {
+    fn as_handle(&self) -> BorrowedFd<'_>;
+}
+
+impl<T: AsFd> AsHandle for T {
+    fn as_handle(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
 }
 
 fn timespec(time: Duration) -> rustix::event::Timespec {

@@ -13,14 +13,14 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, sockopt,
 };
 
-use crate::process::os::foreign_fd::ForeignFd;
+use super::ForeignHandle;
 use crate::process::os::refusal::{Operation, RefusedOperation};
 
 /// The descriptors that Fanfold sends with one message at most.
 pub(crate) const MAX_FDS_PER_MESSAGE: usize = 16;
 
 /// The descriptors that the kernel lets a process send with one message (`SCM_MAX_FD`). The buffer has room for all of
-/// them: the kernel closes the others in `recvmsg`, and a `close` may block (see [`ForeignFd`]).
+/// them: the kernel closes the others in `recvmsg`, and a `close` may block (see [`ForeignHandle`]).
 const MAX_FDS_RECEIVED: usize = 253;
 
 /// Sends the bytes of `parts` as one message, with at most [`MAX_FDS_PER_MESSAGE`] descriptors.
@@ -56,7 +56,7 @@ pub(crate) fn send(socket: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
-    descriptors: &mut VecDeque<ForeignFd>,
+    descriptors: &mut VecDeque<ForeignHandle>,
     wait: bool,
 ) -> io::Result<usize> {
     let mut parts = [IoSliceMut::new(bytes)];
@@ -67,7 +67,7 @@ pub(crate) fn receive(
     let before = descriptors.len();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
-            descriptors.extend(received.map(ForeignFd::new));
+            descriptors.extend(received.map(ForeignHandle::new));
         }
     }
     let came = descriptors.len() - before;

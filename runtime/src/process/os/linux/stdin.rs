@@ -1,12 +1,9 @@
-//! Standard input of a worker process: the socket to its parent, and the empty input that replaces it.
+//! Standard input of a worker process, before it is taken: who made the socket.
 
-use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use super::Peer;
-use crate::process::os::refusal::{Operation, RefusedOperation};
 
 /// The process that made the socket that is standard input; `None` if standard input is no Unix socket. The kernel says
 /// it, whatever the claimed parent.
@@ -22,46 +19,10 @@ pub(crate) fn stdin_peer(_: u32) -> Option<Peer> {
     Some(Peer { process, user: peer.uid, group: peer.gid })
 }
 
-/// Takes the socket that is standard input, and replaces it by an empty input for the user's code.
-pub(crate) fn take_stdin() -> io::Result<UnixStream> {
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
-        .map_err(|error| RefusedOperation::error(Operation::Duplicate, error.into()))?;
-    rustix::stdio::dup2_stdin(empty_input(Path::new("/dev/null"))?)?;
-    Ok(UnixStream::from(socket))
-}
-
-/// An input that is empty: the file of this path, or the read end of a closed pipe if there is no such file, as in a
-/// chroot.
-fn empty_input(path: &Path) -> io::Result<OwnedFd> {
-    match std::fs::File::open(path) {
-        Ok(file) => Ok(file.into()),
-        Err(_) => {
-            io::pipe().map(|(end, _)| end.into()).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
-        }
-    }
-}
-
 /// Runs `work` with the socket that is standard input, where [`take_stdin`] failed.
 pub(crate) fn with_stdin(work: impl FnOnce(&mut UnixStream)) {
     // SAFETY: `startup::check_parent` found that descriptor 0 is a socket. `ManuallyDrop` leaves it open, so it is not
     // closed while something else uses it.
     let mut stdin = std::mem::ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) });
     work(&mut stdin);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-
-    use super::*;
-
-    #[test]
-    fn standard_input_is_empty_even_without_dev_null() {
-        for path in ["/dev/null", "/no/such/file"] {
-            let input = empty_input(Path::new(path)).expect("there are descriptors");
-            let mut bytes = Vec::new();
-            std::fs::File::from(input).read_to_end(&mut bytes).expect("it reads");
-            assert!(bytes.is_empty());
-        }
-    }
 }

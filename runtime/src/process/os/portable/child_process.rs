@@ -8,8 +8,8 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::process::os::process::{resume, signal_of};
-use crate::process::os::{self, UnixStream, WaitResult};
+use super::system::{remove_name_of, resume, signal_of};
+use super::{Socket, WaitResult, wait_for_socket_or_exit};
 use crate::sys::mutex;
 use crate::sys::owner::Owner;
 
@@ -143,11 +143,11 @@ impl ProcessHandle {
     }
 
     /// Waits for bytes on the connection to the process, its exit, or the deadline.
-    pub(crate) fn wait_for_socket(&self, socket: &UnixStream, deadline: Option<Instant>) -> io::Result<WaitResult> {
+    pub(crate) fn wait_for_socket(&self, socket: &Socket, deadline: Option<Instant>) -> io::Result<WaitResult> {
         loop {
             let glance = Instant::now() + POLL_INTERVAL;
             let until = deadline.map_or(glance, |deadline| deadline.min(glance));
-            match os::wait_for_socket_or_exit(socket, None, Some(until))? {
+            match wait_for_socket_or_exit(socket, None, Some(until))? {
                 WaitResult::TimedOut if self.exit().is_some() => return Ok(WaitResult::ProcessExited),
                 WaitResult::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => {}
                 waited => return Ok(waited),
@@ -163,6 +163,9 @@ fn reap(child: &mut Child, exit: &mut Option<Exit>) -> Option<Exit> {
             // The process is no child any more: other code of the program has waited for it.
             Err(_) => Some(Exit::Unknown),
         };
+        if exit.is_some() {
+            remove_name_of(child.id());
+        }
     }
     *exit
 }

@@ -1,4 +1,4 @@
-//! [`Socket`]: one side of the connection of a parent and a worker, and [`Handle`]s, which go through it.
+//! [`Socket`]: one side of the connection of a parent and a worker.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -6,67 +6,18 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use super::link::{Kind, Link, Role};
-use super::memory::MemoryHandle;
-use super::pipe::End;
+use super::frame::Kind;
+use super::link::{Link, Role};
 use super::system::{self, Duplex};
-use crate::process::os::foreign_fd::ForeignFd;
-use crate::process::os::pidfd::ChildProcess;
+use super::{ChildProcess, Handle};
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::sys::mutex;
-
-/// What one process can give to another: shared memory, or an end of a channel.
-pub(crate) enum Handle {
-    Memory(MemoryHandle),
-    End(End),
-    /// Memory that was sent, and that this process could not open.
-    Missing,
-}
-
-impl Handle {
-    #[allow(clippy::unnecessary_wraps, reason = "as on Linux, where the system may refuse a descriptor")]
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(self.duplicate())
-    }
-
-    /// Another handle of the same memory or end.
-    pub(super) fn duplicate(&self) -> Self {
-        match self {
-            Self::Memory(memory) => Self::Memory(memory.clone()),
-            Self::End(end) => Self::End(end.clone()),
-            Self::Missing => Self::Missing,
-        }
-    }
-}
 
 /// One side of a connection. Its threads start when it is used first.
 pub(crate) struct Socket {
     role: Role,
     stream: Mutex<Option<Duplex>>,
     link: OnceLock<Arc<Link>>,
-}
-
-/// A handle or a connection.
-#[derive(Clone, Copy)]
-pub(crate) enum BorrowedFd<'a> {
-    Handle(&'a Handle),
-    Socket(&'a Socket),
-}
-
-pub(crate) trait AsFd {
-    fn as_fd(&self) -> BorrowedFd<'_>;
-}
-
-impl AsFd for Handle {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        BorrowedFd::Handle(self)
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        BorrowedFd::Socket(self)
-    }
 }
 
 impl Socket {
@@ -104,7 +55,7 @@ impl Drop for Socket {
 
 impl Read for &Socket {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.link()?.take(bytes, &mut VecDeque::new(), true)
+        self.link()?.inbox.take(bytes, &mut VecDeque::new(), true)
     }
 }
 
@@ -153,119 +104,6 @@ pub(crate) fn attach(socket: &Socket, process: &ChildProcess) -> io::Result<()> 
     }
 }
 
-/// Sends one byte, with at most [`MAX_FDS_PER_MESSAGE`](super::MAX_FDS_PER_MESSAGE) handles.
-pub(crate) fn send(socket: &Socket, byte: u8, handles: &[BorrowedFd<'_>], wait: bool) -> io::Result<()> {
-    send_bytes(socket.as_fd(), &[&[byte]], handles, wait)
-}
-
-/// Sends the bytes of `parts` as one message, with at most [`MAX_FDS_PER_MESSAGE`](super::MAX_FDS_PER_MESSAGE) handles.
-pub(crate) fn send_bytes(
-    to: BorrowedFd<'_>,
-    parts: &[&[u8]],
-    handles: &[BorrowedFd<'_>],
-    wait: bool,
-) -> io::Result<()> {
-    let handles = handles.iter().filter_map(|handle| match handle {
-        BorrowedFd::Handle(handle) => Some(*handle),
-        BorrowedFd::Socket(_) => None,
-    });
-    let handles: Vec<&Handle> = handles.collect();
-    match to {
-        BorrowedFd::Socket(socket) => socket.link()?.send((Kind::MESSAGE, 0, 0), parts, &handles),
-        BorrowedFd::Handle(handle) => loop {
-            match end_of(handle)?.try_send(parts, &handles) {
-                Err(error) if wait && error.kind() == io::ErrorKind::WouldBlock => {
-                    end_of(handle)?.wait(None)?;
-                }
-                done => return done,
-            }
-        },
-    }
-}
-
-fn end_of(handle: &Handle) -> io::Result<&End> {
-    match handle {
-        Handle::End(end) => Ok(end),
-        Handle::Memory(_) | Handle::Missing => Err(io::Error::other("shared memory is no end of a channel")),
-    }
-}
-
-/// Receives bytes, and appends the handles that came with them; 0 if the other side is closed. A message of a channel
-/// is received whole.
-pub(crate) fn receive(
-    from: BorrowedFd<'_>,
-    bytes: &mut [u8],
-    handles: &mut VecDeque<ForeignFd>,
-    wait: bool,
-) -> io::Result<usize> {
-    match from {
-        BorrowedFd::Socket(socket) => {
-            let mut came = VecDeque::new();
-            let len = socket.link()?.take(bytes, &mut came, wait)?;
-            append(handles, came)?;
-            Ok(len)
-        }
-        BorrowedFd::Handle(handle) => loop {
-            match end_of(handle)?.try_receive() {
-                Err(error) if wait && error.kind() == io::ErrorKind::WouldBlock => {
-                    end_of(handle)?.wait(None)?;
-                }
-                Err(error) => return Err(error),
-                Ok(None) => return Ok(0),
-                Ok(Some(message)) => {
-                    let len = bytes.len().min(message.bytes.len());
-                    bytes[..len].copy_from_slice(&message.bytes[..len]);
-                    append(handles, message.handles)?;
-                    return Ok(len);
-                }
-            }
-        },
-    }
-}
-
-fn append(handles: &mut VecDeque<ForeignFd>, came: impl IntoIterator<Item = Handle>) -> io::Result<()> {
-    for handle in came {
-        if matches!(handle, Handle::Missing) {
-            return Err(io::Error::other(
-                "a message came without its open files, as this process may open no more: close others, or raise its \
-                 limit (RLIMIT_NOFILE, `ulimit -n`)",
-            ));
-        }
-        handles.push_back(ForeignFd::new(handle));
-    }
-    Ok(())
-}
-
-pub(crate) fn is_channel_socket(handle: &Handle) -> bool {
-    matches!(handle, Handle::End(_))
-}
-
-pub(crate) fn is_memory(handle: &Handle) -> bool {
-    matches!(handle, Handle::Memory(_))
-}
-
-/// Closes a channel for all of its ends. What was sent can still be received.
-pub(crate) fn shut_down(end: BorrowedFd<'_>) {
-    if let BorrowedFd::Handle(Handle::End(end)) = end {
-        end.close();
-    }
-}
-
-/// A channel: its sending and its receiving end.
-#[allow(clippy::unnecessary_wraps, reason = "as on Linux, where the system may refuse one")]
-pub(crate) fn channel_pair() -> io::Result<(Handle, Handle)> {
-    let (send, receive) = End::pair();
-    Ok((Handle::End(send), Handle::End(receive)))
-}
-
-/// Waits until an end has a message, or space for one; `false` at the deadline.
-pub(crate) fn wait_for_socket(end: BorrowedFd<'_>, _: bool, deadline: Option<Instant>) -> io::Result<bool> {
-    match end {
-        BorrowedFd::Handle(handle) => end_of(handle)?.wait(deadline),
-        BorrowedFd::Socket(socket) => Ok(socket.link()?.wait(deadline)),
-    }
-}
-
 /// Waits for a handle that was sent before a frame which is seen already: the thread that reads the connection may not
 /// have taken it yet.
 pub(crate) fn wait_for_descriptor(socket: &Socket) {
@@ -291,7 +129,7 @@ pub(crate) fn wait_for_socket_or_exit(
     _: Option<&Handle>,
     deadline: Option<Instant>,
 ) -> io::Result<WaitResult> {
-    Ok(if socket.link()?.wait(deadline) { WaitResult::SocketReady } else { WaitResult::TimedOut })
+    Ok(if socket.link()?.inbox.wait(deadline) { WaitResult::SocketReady } else { WaitResult::TimedOut })
 }
 
 /// Has this process exit when the parent has closed the connection, or has ended, also while a task runs.

@@ -1,35 +1,17 @@
-//! [`End`]: an end of a channel, a bounded queue of messages in the process that made it.
-//!
-//! An end that crosses to a worker is a number there, with which the worker asks its parent to send, receive or wait
-//! (`requests.rs`). A worker that passes on an end of a channel of its own gives the queue to its parent first. So all
-//! channels of several processes are at their parent, and outlive the workers.
+//! [`Pipe`]: a channel of several processes, a bounded queue of messages.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
 
 use super::Handle;
-use super::link::{Kind, Link, wait_until};
-use super::requests::RequestId;
+use super::end::Direction;
+use super::link::Link;
 use crate::sys::mutex;
 
 /// The messages that wait in a channel at most, as in a socket of Linux: 278 without contents.
 const MAX_MESSAGES: usize = 256;
 /// The bytes that wait in a channel before a sender waits. One more message of 64 KiB makes the 200 kB of Linux.
 const MAX_BYTES: usize = 140_000;
-
-/// What an end is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Send = 0,
-    Receive = 1,
-}
-
-impl Direction {
-    pub(super) const BOTH: [Self; 2] = [Self::Send, Self::Receive];
-}
 
 /// A message in a channel.
 #[derive(Default)]
@@ -38,26 +20,21 @@ pub(super) struct Message {
     pub(super) handles: Vec<Handle>,
 }
 
-/// One end of a channel. Clones are the same end.
-pub(crate) struct End {
-    pipe: Arc<Pipe>,
-    direction: Direction,
-}
-
-struct Pipe {
+/// A channel, or what a worker knows of a channel at its parent.
+pub(super) struct Pipe {
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
-struct State {
+pub(super) struct State {
     /// The ends of each direction in this process.
-    count: [usize; 2],
-    place: Place,
-    watches: Vec<Watch>,
+    pub(super) count: [usize; 2],
+    pub(super) place: Place,
+    pub(super) watches: Vec<Watch>,
 }
 
 /// Where the messages are.
-enum Place {
+pub(super) enum Place {
     Here(Queue),
     /// At the parent, under these numbers. While they are on their way there, nothing is sent or received.
     Parent {
@@ -68,28 +45,22 @@ enum Place {
 }
 
 #[derive(Default)]
-struct Queue {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    is_closed: bool,
+pub(super) struct Queue {
+    pub(super) messages: VecDeque<Message>,
+    pub(super) bytes: usize,
+    pub(super) is_closed: bool,
 }
 
 /// A call when an end is ready.
-struct Watch {
-    key: u64,
-    direction: Direction,
-    call: Box<dyn FnOnce() + Send>,
-}
-
-/// What identifies a watch.
-pub(super) enum WatchId {
-    Here(u64),
-    Parent(Arc<Link>, RequestId),
+pub(super) struct Watch {
+    pub(super) key: u64,
+    pub(super) direction: Direction,
+    pub(super) call: Box<dyn FnOnce() + Send>,
 }
 
 impl State {
     /// Whether an operation in this direction does not have to wait.
-    fn is_ready(&self, direction: Direction) -> bool {
+    pub(super) fn is_ready(&self, direction: Direction) -> bool {
         let Place::Here(queue) = &self.place else { return true };
         match direction {
             Direction::Send => queue.is_closed || self.count[1] == 0 || queue.has_room(),
@@ -100,215 +71,24 @@ impl State {
 
 impl Queue {
     /// Whether there is space for any message, so that who has waited for space gets it.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.messages.is_empty() || (self.messages.len() < MAX_MESSAGES && self.bytes < MAX_BYTES)
     }
 }
 
-/// Where an operation is carried out.
-enum Target<'a> {
-    Here(MutexGuard<'a, State>),
-    Parent(Arc<Link>, u32),
-}
-
-impl End {
-    /// Makes a channel; returns its sending and its receiving end.
-    pub(super) fn pair() -> (Self, Self) {
-        let pipe = Arc::new(Pipe {
-            state: Mutex::new(State { count: [1, 1], place: Place::Here(Queue::default()), watches: Vec::new() }),
-            changed: Condvar::new(),
-        });
-        (Self { pipe: Arc::clone(&pipe), direction: Direction::Send }, Self { pipe, direction: Direction::Receive })
-    }
-
-    /// An end whose channel is at the parent.
-    pub(super) fn at_parent(link: Arc<Link>, id: u32, direction: Direction) -> Self {
-        let mut ids = [None; 2];
-        let mut count = [0; 2];
-        ids[direction as usize] = Some(id);
-        count[direction as usize] = 1;
-        let place = Place::Parent { link, ids, is_moving: false };
-        let state = Mutex::new(State { count, place, watches: Vec::new() });
-        Self { pipe: Arc::new(Pipe { state, changed: Condvar::new() }), direction }
-    }
-
-    pub(super) fn direction(&self) -> Direction {
-        self.direction
-    }
-
-    fn target(&self) -> Target<'_> {
-        let mut state = mutex::lock(&self.pipe.state);
-        loop {
-            match &state.place {
-                Place::Here(_) => return Target::Here(state),
-                Place::Parent { is_moving: true, .. } => state = mutex::wait(&self.pipe.changed, state),
-                Place::Parent { link, ids, .. } => {
-                    let id = ids[self.direction as usize].expect("a channel at the parent has the ends that are here");
-                    return Target::Parent(Arc::clone(link), id);
-                }
-            }
-        }
-    }
-
-    /// Sends a message if there is space.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if there is none, and `BrokenPipe` if nobody can receive it.
-    pub(super) fn try_send(&self, parts: &[&[u8]], handles: &[&Handle]) -> io::Result<()> {
-        let mut state = match self.target() {
-            Target::Here(state) => state,
-            Target::Parent(link, id) => return link.request_send(id, parts, handles),
-        };
-        let has_receiver = state.count[1] > 0;
-        let Place::Here(queue) = &mut state.place else { unreachable!("`target` found it") };
-        if queue.is_closed || !has_receiver {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if !queue.has_room() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let handles = handles.iter().map(|handle| handle.duplicate()).collect();
-        let message = Message { bytes: parts.concat(), handles };
-        queue.bytes += message.bytes.len();
-        queue.messages.push_back(message);
-        self.pipe.announce(state);
-        Ok(())
-    }
-
-    /// Receives a message; `None` if there is none and nobody can send one.
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` if there is none yet.
-    pub(super) fn try_receive(&self) -> io::Result<Option<Message>> {
-        let mut state = match self.target() {
-            Target::Here(state) => state,
-            Target::Parent(link, id) => return link.request_receive(id),
-        };
-        let has_sender = state.count[0] > 0;
-        let Place::Here(queue) = &mut state.place else { unreachable!("`target` found it") };
-        let Some(message) = queue.messages.pop_front() else {
-            return if queue.is_closed || !has_sender { Ok(None) } else { Err(io::ErrorKind::WouldBlock.into()) };
-        };
-        queue.bytes -= message.bytes.len();
-        self.pipe.announce(state);
-        Ok(Some(message))
-    }
-
-    /// Puts back a message that was received and could not be passed on.
-    pub(super) fn put_back(&self, message: Message) {
-        if let Target::Here(mut state) = self.target()
-            && let Place::Here(queue) = &mut state.place
-        {
-            queue.bytes += message.bytes.len();
-            queue.messages.push_front(message);
-            self.pipe.announce(state);
-        }
-    }
-
-    /// Closes the channel for all of its ends. What was sent can still be received.
-    pub(super) fn close(&self) {
-        match self.target() {
-            Target::Here(mut state) => {
-                if let Place::Here(queue) = &mut state.place {
-                    queue.is_closed = true;
-                }
-                self.pipe.announce(state);
-            }
-            Target::Parent(link, id) => link.tell(Kind::CLOSE, id, 0),
-        }
-    }
-
-    /// Waits until an operation does not have to wait; `false` at the deadline.
-    pub(super) fn wait(&self, deadline: Option<Instant>) -> io::Result<bool> {
-        loop {
-            let mut state = match self.target() {
-                Target::Here(state) => state,
-                Target::Parent(link, id) => return link.request_wait(id, deadline),
-            };
-            while !state.is_ready(self.direction) {
-                let Some(next) = wait_until(&self.pipe.changed, state, deadline) else { return Ok(false) };
-                state = next;
-            }
-            if matches!(state.place, Place::Here(_)) {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Calls `call` once an operation does not have to wait, perhaps at once.
-    pub(super) fn watch(&self, call: Box<dyn FnOnce() + Send>) -> io::Result<WatchId> {
-        static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
-        let mut state = match self.target() {
-            Target::Here(state) => state,
-            Target::Parent(link, id) => {
-                let request = link.request_watch(id, call)?;
-                return Ok(WatchId::Parent(link, request));
-            }
-        };
-        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
-        if state.is_ready(self.direction) {
-            drop(state);
-            call();
-        } else {
-            state.watches.push(Watch { key, direction: self.direction, call });
-        }
-        Ok(WatchId::Here(key))
-    }
-
-    /// Ends a watch, if it has not been called.
-    pub(super) fn unwatch(&self, id: &WatchId) {
-        match id {
-            WatchId::Here(key) => {
-                let removed = {
-                    let mut state = mutex::lock(&self.pipe.state);
-                    let at = state.watches.iter().position(|watch| watch.key == *key);
-                    at.map(|at| state.watches.swap_remove(at))
-                };
-                drop(removed);
-            }
-            WatchId::Parent(link, request) => link.cancel(*request),
-        }
-    }
-
-    /// Worker: the number of this end at the parent. Gives a channel of this process to the parent.
-    pub(super) fn id_at_parent(&self, link: &Arc<Link>) -> io::Result<u32> {
-        let this = |ids: &[Option<u32>; 2]| ids[self.direction as usize].ok_or_else(super::link::invalid);
-        let mut state = mutex::lock(&self.pipe.state);
-        if let Place::Parent { ids, .. } = &state.place {
-            return this(ids);
-        }
-        let ids = link.new_ids();
-        let place = Place::Parent { link: Arc::clone(link), ids: ids.map(Some), is_moving: true };
-        let Place::Here(queue) = std::mem::replace(&mut state.place, place) else { unreachable!("it is here") };
-        drop(state);
-        // Handles in these messages may be ends of this channel, which have their numbers by now.
-        let mut sent = link.send((Kind::ADOPT, ids[0], 0), &[], &[]);
-        for message in &queue.messages {
-            let handles: Vec<&Handle> = message.handles.iter().collect();
-            sent = sent.and_then(|()| link.send((Kind::ADOPT, ids[0], 1), &[&message.bytes], &handles));
-        }
-        if queue.is_closed {
-            link.tell(Kind::CLOSE, ids[0], 0);
-        }
-        let mut state = mutex::lock(&self.pipe.state);
-        for direction in Direction::BOTH {
-            if state.count[direction as usize] == 0 {
-                link.tell(Kind::DROP, ids[direction as usize], 0);
-            }
-        }
-        if let Place::Parent { is_moving, .. } = &mut state.place {
-            *is_moving = false;
-        }
-        self.pipe.announce(state);
-        sent.map(|()| ids[self.direction as usize])
-    }
-}
-
 impl Pipe {
+    /// A pipe with so many ends of each direction.
+    pub(super) fn new(place: Place, count: [usize; 2]) -> Arc<Self> {
+        let state = Mutex::new(State { count, place, watches: Vec::new() });
+        Arc::new(Self { state, changed: Condvar::new() })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        mutex::lock(&self.state)
+    }
+
     /// Wakes those who wait, after a change. Their code runs without the lock.
-    fn announce(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn announce(&self, mut state: MutexGuard<'_, State>) {
         let mut ready = Vec::new();
         for direction in Direction::BOTH {
             if !state.watches.is_empty() && state.is_ready(direction) {
@@ -318,40 +98,5 @@ impl Pipe {
         drop(state);
         self.changed.notify_all();
         ready.into_iter().for_each(|watch| (watch.call)());
-    }
-}
-
-impl Clone for End {
-    fn clone(&self) -> Self {
-        mutex::lock(&self.pipe.state).count[self.direction as usize] += 1;
-        Self { pipe: Arc::clone(&self.pipe), direction: self.direction }
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let direction = self.direction as usize;
-        let mut state = mutex::lock(&self.pipe.state);
-        state.count[direction] -= 1;
-        if state.count[direction] > 0 {
-            return;
-        }
-        let no_receiver = state.count[1] == 0;
-        let unread = match &mut state.place {
-            // What nobody can receive is dropped, without the lock: it may have ends of this channel.
-            Place::Here(queue) if no_receiver => std::mem::take(&mut queue.messages),
-            Place::Here(_) => VecDeque::new(),
-            Place::Parent { is_moving: true, .. } => return,
-            Place::Parent { link, ids, .. } => {
-                let (link, id) = (Arc::clone(link), ids[direction]);
-                drop(state);
-                if let Some(id) = id {
-                    link.tell(Kind::DROP, id, 0);
-                }
-                return;
-            }
-        };
-        self.pipe.announce(state);
-        drop(unread);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::Handle;
-use super::pipe::WatchId;
+use super::end::WatchId;
 use crate::sys::mutex;
 
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! Channel ends in a worker, whose channel is at the parent: their requests, and how the parent answers them.
 //!
-//! The parent answers each request at once: one that would have to wait gets the answer so. A request to wait is
-//! answered when the end is ready, or closed. So the parent's thread that reads from one worker never waits for
-//! another one.
+//! The parent answers each request at once: one that would have to wait gets the answer so. A request to wait, or to
+//! receive the next message, is answered when the end is ready, or closed. So the parent's thread that reads from one
+//! worker never waits for another one.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,8 +11,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::Handle;
-use super::link::{Kind, Link, ReceivedFrame, invalid, wait_until};
-use super::pipe::{End, Message, WatchId};
+use super::end::{End, WatchId};
+use super::frame::{Kind, ReceivedFrame, invalid};
+use super::inbox::wait_until;
+use super::link::Link;
+use super::pipe::Message;
 use crate::sys::mutex;
 
 /// The number of a request of a worker.
@@ -168,8 +171,10 @@ impl Link {
         }
     }
 
-    pub(super) fn request_receive(self: &Arc<Self>, id: u32) -> io::Result<Option<Message>> {
-        match self.ask((Kind::RECEIVE, id), &[], &[], None)? {
+    /// Receives a message; waits for it, or fails with `WouldBlock` if `wait` is false.
+    pub(super) fn request_receive(self: &Arc<Self>, id: u32, wait: bool) -> io::Result<Option<Message>> {
+        let kind = if wait { Kind::RECEIVE_NEXT } else { Kind::RECEIVE };
+        match self.ask((kind, id), &[], &[], None)? {
             Some((status::DONE, message)) => Ok(Some(message)),
             Some((status::WOULD_BLOCK, _)) => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(None),
@@ -214,23 +219,11 @@ impl Link {
                 };
                 self.reply(request, status)
             }
-            Kind::RECEIVE => {
-                let end = self.end(id)?;
-                match end.try_receive() {
-                    Ok(Some(message)) => {
-                        let handles: Vec<&Handle> = message.handles.iter().collect();
-                        let parts: [&[u8]; 2] = [&[status::DONE], &message.bytes];
-                        let sent = self.send((Kind::REPLY, 0, request), &parts, &handles);
-                        if sent.is_err() {
-                            end.put_back(message);
-                        }
-                        sent
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.reply(request, status::WOULD_BLOCK),
-                    Ok(None) | Err(_) => self.reply(request, status::CLOSED),
-                }
-            }
-            Kind::WAIT => self.serve_wait(self.end(id)?, request),
+            Kind::RECEIVE | Kind::RECEIVE_NEXT => self.serve_receive(kind, id, request),
+            Kind::WAIT => self.serve_wait(self.end(id)?, request, move |link| {
+                // A worker that is gone needs no answer.
+                let _ = link.reply(request, status::DONE);
+            }),
             Kind::CANCEL => {
                 self.waits.cancel(request);
                 Ok(())
@@ -264,16 +257,38 @@ impl Link {
         }
     }
 
-    /// The end that the worker names.
-    fn end(&self, id: u32) -> io::Result<End> {
-        mutex::lock(&self.ends).get(&id).cloned().ok_or_else(invalid)
-    }
-
     fn reply(self: &Arc<Self>, request: RequestId, status: u8) -> io::Result<()> {
         self.send((Kind::REPLY, 0, request), &[&[status]], &[])
     }
 
-    fn serve_wait(self: &Arc<Self>, end: End, request: RequestId) -> io::Result<()> {
+    fn serve_receive(self: &Arc<Self>, kind: Kind, id: u32, request: RequestId) -> io::Result<()> {
+        let end = self.end(id)?;
+        match end.try_receive() {
+            Ok(Some(message)) => {
+                let handles: Vec<&Handle> = message.handles.iter().collect();
+                let parts: [&[u8]; 2] = [&[status::DONE], &message.bytes];
+                let sent = self.send((Kind::REPLY, 0, request), &parts, &handles);
+                if sent.is_err() {
+                    end.put_back(message);
+                }
+                sent
+            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.reply(request, status::CLOSED),
+            Ok(None) => self.reply(request, status::CLOSED),
+            Err(_) if kind == Kind::RECEIVE => self.reply(request, status::WOULD_BLOCK),
+            // Another receiver may be faster; then this one waits again. An end that the worker has dropped since, or
+            // a worker that is gone, needs no message.
+            Err(_) => self.serve_wait(end, request, move |link| _ = link.serve_receive(kind, id, request)),
+        }
+    }
+
+    /// Calls `then` when an end is ready, unless the request was cancelled before.
+    fn serve_wait(
+        self: &Arc<Self>,
+        end: End,
+        request: RequestId,
+        then: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> io::Result<()> {
         {
             let mut waits = mutex::lock(&self.waits.0);
             if waits.len() >= MAX_WAITS || waits.insert(request, None).is_some() {
@@ -285,12 +300,11 @@ impl Link {
             if let Some(link) = link.upgrade() {
                 let wait = mutex::lock(&link.waits.0).remove(&request);
                 drop(wait);
-                // A worker that is gone needs no answer.
-                let _ = link.reply(request, status::DONE);
+                then(&link);
             }
         }))?;
-        // The call may have been made already, and has removed its entry then.
-        if let Some(entry) = mutex::lock(&self.waits.0).get_mut(&request) {
+        // The call may have been made already. It has removed the entry then, or has replaced it, if it waits again.
+        if let Some(entry @ None) = mutex::lock(&self.waits.0).get_mut(&request) {
             *entry = Some((end, watch));
         }
         Ok(())

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Socket;
-use super::link::{Kind, Link};
+use super::frame::Kind;
+use super::link::Link;
 
 /// Whether a process can sleep on a word of shared memory.
 pub(crate) const HAS_FUTEX: bool = false;
@@ -85,7 +86,7 @@ impl Bell {
     /// Worker: sleeps until the parent rings. May return early.
     pub(crate) fn sleep(&self, word: &AtomicU32, seen: u32) {
         match &self.0 {
-            Some(link) => link.sleep(),
+            Some(link) => link.inbox.sleep(),
             None => futex_wait(word, seen, None),
         }
     }

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::link::Role;
 use super::*;
-use crate::process::os::foreign_fd::ForeignFd;
+use crate::process::os::ForeignHandle;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
 /// Sends a handle through a connection.
-fn sent(from: &Socket, to: &Socket, handle: &Handle) -> ForeignFd {
-    send(from, b's', &[handle.as_fd()], true).expect("the other side is there");
+fn sent(from: &Socket, to: &Socket, handle: &Handle) -> ForeignHandle {
+    send(from, b's', &[handle.as_handle()], true).expect("the other side is there");
     let mut handles = VecDeque::new();
-    assert_eq!(receive(to.as_fd(), &mut [0; 8], &mut handles, true).expect("it came"), 1);
+    assert_eq!(receive(to.as_handle(), &mut [0; 8], &mut handles, true).expect("it came"), 1);
     handles.pop_front().expect("it has a handle")
 }
 
@@ -29,12 +29,12 @@ fn ends() -> (Handle, Handle) {
 }
 
 fn send_one(end: &Handle, byte: u8) -> io::Result<()> {
-    send_bytes(end.as_fd(), &[&[byte]], &[], false)
+    send_bytes(end.as_handle(), &[&[byte]], &[], false)
 }
 
 fn receive_one(end: &Handle, wait: bool) -> io::Result<Option<u8>> {
     let mut byte = [0];
-    Ok((receive(end.as_fd(), &mut byte, &mut VecDeque::new(), wait)? > 0).then_some(byte[0]))
+    Ok((receive(end.as_handle(), &mut byte, &mut VecDeque::new(), wait)? > 0).then_some(byte[0]))
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_end_of_one_side_ends_the_waits_of_the_other() {
         drop(receive_end);
         let (dropped, left) = if is_parent { (parent, worker) } else { (worker, parent) };
         drop(dropped);
-        let read = receive(left.as_fd(), &mut [0], &mut VecDeque::new(), true).expect("it is no error");
+        let read = receive(left.as_handle(), &mut [0], &mut VecDeque::new(), true).expect("it is no error");
         assert_eq!(read, 0);
         // The worker's end is gone with its connection.
         let deadline = soon();
@@ -91,14 +91,14 @@ fn an_end_in_a_worker_sends_receives_waits_and_closes_as_one_in_its_parent() {
         };
         assert_eq!(receive_one(&receiver, false).expect_err("it is empty").kind(), io::ErrorKind::WouldBlock);
         let past = Some(Instant::now());
-        assert!(!wait_for_socket(receiver.as_fd(), false, past).expect("it is open"));
+        assert!(!wait_for_socket(receiver.as_handle(), false, past).expect("it is open"));
         let waits = thread::spawn({
             let receiver = receiver.try_clone().expect("a clone");
             move || (0..1_000_u32).map(|_| receive_one(&receiver, true)).collect::<Vec<_>>()
         });
         for n in 0..1_000_u32 {
             let n = n.to_le_bytes()[0];
-            send_bytes(sender.as_fd(), &[&[n]], &[], true).expect("it is open");
+            send_bytes(sender.as_handle(), &[&[n]], &[], true).expect("it is open");
         }
         let came = waits.join().expect("it does not panic");
         let expected = (0..1_000_u32).map(|n| Some(n.to_le_bytes()[0]));
@@ -192,14 +192,14 @@ fn what_no_sound_process_sends_ends_the_connection() {
     let (parent, worker) = Socket::pair().expect("a connection");
     assert_eq!(parent.link().expect("it is open").role, Role::Parent);
     // A request of an end that the worker does not have.
-    worker.link().expect("it is open").tell(super::link::Kind::CLOSE, 77, 0);
-    assert_eq!(receive(parent.as_fd(), &mut [0], &mut VecDeque::new(), true).expect("it is no error"), 0);
+    worker.link().expect("it is open").tell(super::frame::Kind::CLOSE, 77, 0);
+    assert_eq!(receive(parent.as_handle(), &mut [0], &mut VecDeque::new(), true).expect("it is no error"), 0);
     let (parent, worker) = Socket::pair().expect("a connection");
     let bytes = vec![1; 1 << 15];
     parent.link().expect("it is open");
     // What nobody takes is bounded.
     let deadline = soon();
-    while send_bytes(worker.as_fd(), &[&bytes], &[], true).is_ok() {
+    while send_bytes(worker.as_handle(), &[&bytes], &[], true).is_ok() {
         assert!(Instant::now() < deadline);
     }
     drop(parent);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::received::ReceivedBytes;
 use super::{HELD, LENT, MAX_HELD, MAX_SEGMENTS, SEGMENT_HEADER, SIZE_STEP, Segment, SentSegment};
-use crate::process::os::{Mapping, OwnedFd};
+use crate::process::os::{Handle, Mapping};
 use crate::sys::owner::Owner;
 
 /// The segments of the other side that this side has mapped, by their numbers.
@@ -26,7 +26,7 @@ impl Inbox {
     ///
     /// If the memory could fault when it is read, is larger than the other side has written, or is one segment too
     /// many.
-    pub(crate) fn add_segment(&mut self, number: u32, fd: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn add_segment(&mut self, number: u32, fd: &Handle) -> io::Result<()> {
         self.segments.retain(|_, segment| !segment.is_retired());
         if self.segments.len() >= MAX_SEGMENTS {
             return Err(io::Error::other("more segments than a side may make"));

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::{FREE, LENT, MAX_FREE, MAX_SEGMENTS, SEGMENT_HEADER, SIZE_STEP, Segment, SentSegment, WORKER_WAITS_AT};
-use crate::process::os::{self, Mapping, OwnedFd};
+use crate::process::os::{self, Handle, Mapping};
 use crate::sys::owner::Owner;
 
 /// The segments that this side made.
@@ -18,7 +18,7 @@ struct OwnSegment {
     number: u32,
     segment: Segment,
     /// The descriptor, until it is sent to the other side.
-    fd: Option<OwnedFd>,
+    fd: Option<Handle>,
 }
 
 impl Outbox {
@@ -67,7 +67,7 @@ impl Outbox {
     }
 
     /// Takes the descriptor of a segment that the other side does not know yet; the caller sends it.
-    pub(crate) fn take_descriptor(&mut self, number: u32) -> Option<OwnedFd> {
+    pub(crate) fn take_descriptor(&mut self, number: u32) -> Option<Handle> {
         self.segments.iter_mut().find(|own| own.number == number)?.fd.take()
     }
 

@@ -1,7 +1,6 @@
 //! How much of the current thread's stack nested values may use.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 
 /// The lowest address of this thread's stack that nested values may use: the end of the stack, and what other code
 /// needs above it. 0 if the stack is unknown, or if the thread runs on another stack now.
@@ -22,8 +21,9 @@ pub(crate) fn stack_limit() -> usize {
 }
 
 /// The lowest address of this thread's stack, and the address above it; both 0 if the system does not know.
+#[cfg(target_os = "linux")]
 fn stack() -> (usize, usize) {
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut start, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: `attributes` is read and destroyed only after `pthread_getattr_np` has initialized it, and `start` and
     // `size` are valid places for the answers.
@@ -35,4 +35,29 @@ fn stack() -> (usize, usize) {
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
     }
     (start.addr(), start.addr().saturating_add(size))
+}
+
+#[cfg(target_vendor = "apple")]
+fn stack() -> (usize, usize) {
+    // SAFETY: both calls read what the C library knows of this thread, which runs.
+    let (end, size) = unsafe {
+        (
+            libc::pthread_get_stackaddr_np(libc::pthread_self()).addr(),
+            libc::pthread_get_stacksize_np(libc::pthread_self()),
+        )
+    };
+    (end.saturating_sub(size), end)
+}
+
+#[cfg(windows)]
+fn stack() -> (usize, usize) {
+    let (mut start, mut end) = (0, 0);
+    // SAFETY: both are valid places for the answers.
+    unsafe { windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits(&raw mut start, &raw mut end) };
+    (start, end)
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple", windows)))]
+fn stack() -> (usize, usize) {
+    (0, 0)
 }

@@ -1,4 +1,4 @@
-//! [`ForeignFd`] and [`PeerSocket`]: descriptors whose `close` another process can delay.
+//! [`ForeignHandle`] and [`PeerSocket`]: descriptors whose `close` another process can delay.
 //!
 //! A compromised worker may send any open file. The last `close` of a TCP socket with `SO_LINGER` waits for its peer,
 //! that of a terminal for its output, and that of a file in a FUSE file system for the process behind it. The `close`
@@ -7,14 +7,14 @@
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
+use std::os::fd::{AsFd, OwnedFd};
 
-use super::{AsFd, OwnedFd};
 use crate::process::role::is_worker_process;
 
 /// A descriptor of unknown kind that another process sent.
-pub(crate) struct ForeignFd(ManuallyDrop<OwnedFd>);
+pub(crate) struct ForeignHandle(ManuallyDrop<OwnedFd>);
 
-impl ForeignFd {
+impl ForeignHandle {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(ManuallyDrop::new(fd))
     }
@@ -39,7 +39,7 @@ impl ForeignFd {
     }
 }
 
-impl Deref for ForeignFd {
+impl Deref for ForeignHandle {
     type Target = OwnedFd;
 
     fn deref(&self) -> &OwnedFd {
@@ -47,7 +47,7 @@ impl Deref for ForeignFd {
     }
 }
 
-impl Drop for ForeignFd {
+impl Drop for ForeignHandle {
     fn drop(&mut self) {
         // SAFETY: `drop` runs once, and nothing uses `self.0` after it.
         let fd = unsafe { ManuallyDrop::take(&mut self.0) };

@@ -1,33 +1,33 @@
-//! [`ForeignFd`] and [`PeerSocket`]: what another process sent, and the connection to it. Closing them never waits here,
+//! [`ForeignHandle`] and [`PeerSocket`]: what another process sent, and the connection to it. Closing them never waits here,
 //! as no files of other kinds come through a connection.
 
 use std::ops::Deref;
 
-use super::OwnedFd;
+use super::Handle;
 
 /// A handle that another process sent.
-pub(crate) struct ForeignFd(OwnedFd);
+pub(crate) struct ForeignHandle(Handle);
 
-impl ForeignFd {
-    pub(crate) fn new(handle: OwnedFd) -> Self {
+impl ForeignHandle {
+    pub(crate) fn new(handle: Handle) -> Self {
         Self(handle)
     }
 
     /// The handle, if it is a channel end.
-    pub(in crate::process) fn into_channel_socket(self) -> Option<OwnedFd> {
+    pub(in crate::process) fn into_channel_socket(self) -> Option<Handle> {
         super::is_channel_socket(&self.0).then_some(self.0)
     }
 
     /// The handle, if it is memory.
-    pub(in crate::process) fn into_memory(self) -> Option<OwnedFd> {
+    pub(in crate::process) fn into_memory(self) -> Option<Handle> {
         super::is_memory(&self.0).then_some(self.0)
     }
 }
 
-impl Deref for ForeignFd {
-    type Target = OwnedFd;
+impl Deref for ForeignHandle {
+    type Target = Handle;
 
-    fn deref(&self) -> &OwnedFd {
+    fn deref(&self) -> &Handle {
         &self.0
     }
 }
