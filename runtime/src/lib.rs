@@ -110,8 +110,6 @@ mod task;
 #[cfg(feature = "tokio")]
 pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 pub use attribute::on_pool::On;
-#[cfg(not(feature = "process"))]
-pub use channel::Wire;
 pub use channel::{
     ChannelError, Receiver, ReceiverIntoIter, ReceiverIter, SendError, Sender, channel, channel_bounded,
 };

@@ -40,9 +40,16 @@ fn a_channel_holds_no_more_values_than_its_capacity() {
     }
 }
 
+/// The end goes to a worker process and back.
+#[parallel(kind = "process", pool = TWO)]
+fn pass(values: Sender<Vec<u8>>) -> Sender<Vec<u8>> {
+    values
+}
+
 #[test]
 fn a_dropped_send_leaves_its_place() {
     let (sender, receiver) = channel_bounded::<Vec<u8>>(100);
+    let sender = pass(sender);
     // Large values fill the socket before all places are taken.
     let mut sent = 0;
     while poll(pin!(sender.send_async(vec![1; 100_000]))).is_ready() {

@@ -121,9 +121,10 @@ fn denied_sockets_are_named() {
     in_child("denied_sockets_are_named", || {
         deny(libc::SYS_socketpair, libc::ENOSYS);
         assert_fails_with(&["a pair of sockets (socketpair)", "not implemented", "seccomp"]);
-        let panic = std::panic::catch_unwind(channel::<u32>).expect_err("it is refused");
-        let message = panic.downcast_ref::<String>().expect("a message");
-        assert!(message.contains("socketpair") && message.contains("seccomp"), "{message}");
+        // Between threads a channel needs none.
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || sender.send(1)).join().expect("no panic").expect("there is a place");
+        assert_eq!(receiver.recv(), Ok(1));
     });
 }
 
@@ -373,6 +374,17 @@ fn limit_files(limit: u64) {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
+/// As [`limit_files`], and can be raised again.
+fn limit_open_files(limit: u64) {
+    // SAFETY: `now` is valid for the write and the read.
+    unsafe {
+        let mut now: libc::rlimit = std::mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut now), 0);
+        now.rlim_cur = limit;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now), 0);
+    }
+}
+
 /// A call with `count` channels among its arguments.
 fn call_with(count: u32) -> Result<usize, TaskError> {
     let (total, totals) = channel();
@@ -398,14 +410,50 @@ fn too_many_channels_in_a_call_are_an_error() {
             assert!(text.contains("more than 200 ends of channels") && text.contains("several calls"), "{text}");
         }
         limit_files(500);
-        // Enough descriptors for the channels, but not for the duplicates that go to the worker.
+        // Enough descriptors for the sockets, but not for the duplicates that go to the worker.
         let text = call_with(180).expect_err("there are not").to_string();
-        assert!(text.contains("(dup)") && text.contains("RLIMIT_NOFILE"), "{text}");
+        assert!(text.contains("RLIMIT_NOFILE"), "{text}");
         assert_eq!(double(4).expect("the pool works on"), 8);
     });
 }
 
 #[cfg(not(fanfold_portable))] // a channel has descriptors
+#[test]
+fn a_channel_that_cannot_cross_for_want_of_descriptors_works_on() {
+    in_child("a_channel_that_cannot_cross_for_want_of_descriptors_works_on", || {
+        assert_eq!(double(1).expect("its worker starts"), 2);
+        let (sender, receiver) = channel();
+        (0..200).for_each(|n| sender.send(n).expect("there is a place"));
+        let text = with_free_files(1, || {
+            // Clones and new channels need none.
+            let clones: Vec<_> = (0..1_000).map(|_| (sender.clone(), receiver.clone())).collect();
+            drop((clones, (0..1_000).map(|_| channel::<u32>()).collect::<Vec<_>>()));
+            let total = channel().0;
+            sum(vec![receiver.clone()], total).expect_err("it needs two").to_string()
+        });
+        assert!(text.contains("(socketpair)") && text.contains("RLIMIT_NOFILE"), "{text}");
+        sender.try_send(200).expect_err("it is full as before");
+        assert!((0..150).all(|n| receiver.recv() == Ok(n)));
+        // Once there are some again, it crosses, with the values that are left.
+        let (total, totals) = channel();
+        assert_eq!(sum(vec![receiver.clone()], total).expect("there are files enough"), 1);
+        assert_eq!(totals.recv(), Ok(150));
+        sender.send(200).expect("it is open");
+        assert!((151..=200).all(|n| receiver.recv() == Ok(n)));
+    });
+}
+
+/// Runs `run` while this process may open so many files more.
+fn with_free_files<T>(count: usize, run: impl FnOnce() -> T) -> T {
+    // The descriptors are the lowest free ones.
+    limit_open_files(64);
+    let mut files: Vec<_> = (0..64).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    files.truncate(files.len() - count);
+    let result = run();
+    limit_open_files(1_000);
+    result
+}
+
 #[test]
 fn more_channels_than_a_workers_descriptors_are_an_error() {
     static FEW: Pool = Pool::process("few").threads(1);
@@ -435,6 +483,11 @@ fn zeros(len: usize, argument: Vec<u8>) -> Result<Vec<u8>, TaskError> {
     Ok(vec![0; len + argument.len()])
 }
 
+#[parallel(kind = "process", pool = WORKERS)]
+fn measure(values: Receiver<Vec<u8>>) -> Result<usize, TaskError> {
+    Ok(values.iter().map(|value| value.len()).sum())
+}
+
 fn limit_file_size(limit: u64) {
     // SAFETY: `now` is valid for the write and the read.
     unsafe {
@@ -457,9 +510,11 @@ fn a_file_size_limit_is_named() {
             let text = zeros(len, argument).expect_err("it needs a block").to_string();
             assert!(text.contains("RLIMIT_FSIZE"), "{text}");
         }
-        let (sender, _receiver) = channel();
-        let text = sender.send(vec![0_u8; 700_000]).expect_err("it goes in memory of its own").to_string();
+        let (sender, receiver) = channel();
+        sender.send(vec![0_u8; 700_000]).expect("it stays in this process");
+        let text = measure(receiver.clone()).expect_err("it goes in memory of its own").to_string();
         assert!(text.contains("RLIMIT_FSIZE"), "{text}");
+        assert_eq!(receiver.recv().expect("it is still here").len(), 700_000);
         assert_eq!(double(2).expect("its worker lives"), 4);
     });
 }

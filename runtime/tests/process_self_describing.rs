@@ -209,12 +209,18 @@ macro_rules! arrives {
                 (value, after)
             }
 
+            #[parallel(kind = "process")]
+            fn pass(values: fanfold::Sender<$type>) -> fanfold::Sender<$type> {
+                values
+            }
+
             #[test]
             fn unchanged() {
                 fn check<T: Debug + PartialEq + Serialize + DeserializeOwned>(_: &T) {}
                 let values: Vec<$type> = $values;
                 values.iter().for_each(check);
                 let (sender, receiver) = fanfold::channel();
+                let sender = pass(sender);
                 for value in &values {
                     assert_eq!(echo(value.clone(), 5), (value.clone(), 5));
                     sender.send(value.clone()).expect("it can be sent");

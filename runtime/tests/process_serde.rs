@@ -50,6 +50,11 @@ macro_rules! refused {
                 Ok(after)
             }
 
+            #[parallel(kind = "process")]
+            fn pass(values: fanfold::Sender<$type>) -> fanfold::Sender<$type> {
+                values
+            }
+
             #[test]
             fn is_refused() {
                 let words: &str = $words;
@@ -73,6 +78,7 @@ macro_rules! refused {
                 let panic = catch_unwind(|| give::map(0..3).collect::<Vec<_>>()).expect_err("refused");
                 check(&message_of(&*panic));
                 let (sender, receiver) = fanfold::channel::<$type>();
+                let sender = pass(sender);
                 for value in values() {
                     let error = match sender.send(value) {
                         Err(unsent) => unsent.error,
@@ -289,9 +295,15 @@ fn results_that_cannot_be_read_fail_no_other_call_and_rerun_none() {
     assert!(message(back(LONG, dir.path().to_owned())).contains("expected u8"));
 }
 
+#[parallel(kind = "process")]
+fn pass_by_hand(values: fanfold::Sender<ByHand>) -> fanfold::Sender<ByHand> {
+    values
+}
+
 #[test]
 fn a_channel_continues_after_a_value_that_cannot_be_read() {
     let (sender, receiver) = fanfold::channel::<ByHand>();
+    let sender = pass_by_hand(sender);
     [LONG, FINE].into_iter().for_each(|value| sender.send(ByHand(value)).expect("it can be written"));
     assert!(receiver.recv().expect_err("it is too long").to_string().contains("expected u8"));
     assert_eq!(receiver.recv().expect("it agrees"), ByHand(FINE));
@@ -563,6 +575,13 @@ fn echo(value: All<'static, Option<i64>>, after: u8) -> (All<'static, Option<i64
     (value, after)
 }
 
+type AllSender = fanfold::Sender<All<'static, Option<i64>>>;
+
+#[parallel(kind = "process")]
+fn pass_all(values: AllSender) -> AllSender {
+    values
+}
+
 #[test]
 fn all_other_serde_attributes_round_trip() {
     let mut random = Random::new(11);
@@ -571,6 +590,7 @@ fn all_other_serde_attributes_round_trip() {
     let same: Vec<_> = echo::map(values.clone()).collect();
     assert_eq!(same, values);
     let (sender, receiver) = fanfold::channel();
+    let sender = pass_all(sender);
     for (value, n) in values.iter().take(40) {
         assert_eq!(echo::submit(value.clone(), *n).join().expect("it can be sent"), (value.clone(), *n));
         assert_eq!(echo(value.clone(), *n), (value.clone(), *n));

@@ -18,13 +18,14 @@ pub enum ChannelError {
     TimedOut,
     /// There is no place for a value now ([`Sender::try_send`](crate::Sender::try_send)).
     Full,
-    /// The value cannot be serialized, or the received bytes cannot be deserialized.
+    /// The value cannot be serialized, or the received bytes cannot be deserialized. Only where the channel has crossed
+    /// to another process.
     #[non_exhaustive]
     Wire {
         /// Why.
         message: String,
     },
-    /// A system call failed.
+    /// A system call failed. Only where the channel has crossed to another process.
     #[non_exhaustive]
     System {
         /// The operating system's message.

@@ -1,4 +1,7 @@
-//! Ends of channels between threads, which need nothing of the system.
+//! Ends of channels. Values wait in memory, between the threads of this process, until an end crosses to another process.
+//!
+//! An end that is sent to another process gives the channel sockets (`crossing.rs`). Senders use them from then on.
+//! Receivers take the values that are still in memory first, and then those in the sockets.
 
 use std::collections::VecDeque;
 use std::mem::take;
@@ -6,93 +9,183 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
+#[cfg(feature = "process")]
+use super::crossed as sockets;
 use super::error::{ChannelError, SendError};
+#[cfg(not(feature = "process"))]
+use super::never_crossed as sockets;
 use super::woken_thread::WokenThread;
-use crate::sys::drop_all::{DropEach, DropSequence};
-use crate::sys::{mutex, reserve};
+use crate::sys::drop_all::DropEach;
+use crate::sys::{mutex, reserve, unwind};
+use sockets::{Encoded, ReceiveSocket, Received, SendSocket, SocketWatch};
 
-/// The largest capacity, and that of a channel without one: about as many small values as a channel between processes
-/// holds.
-pub(super) const MAX_CAPACITY: usize = 200;
+/// The capacity of a channel without one.
+const DEFAULT_CAPACITY: usize = 200;
 
-/// What both sides share.
-struct Shared<T> {
+/// What the ends of a channel in this process share.
+pub(super) struct Shared<T> {
     state: Mutex<State<T>>,
-    capacity: usize,
+    /// The values in memory at most.
+    pub(super) capacity: usize,
+    /// Whether the capacity holds between processes as well, where any channel is bounded by the size of its values.
+    #[cfg(feature = "process")]
+    pub(super) counts_places: bool,
+    /// Held while an end crosses. Values are serialized meanwhile.
+    #[cfg(feature = "process")]
+    pub(super) crossing: Mutex<()>,
 }
 
-struct State<T> {
-    values: VecDeque<T>,
-    senders: usize,
-    receivers: usize,
-    is_closed: bool,
-    /// Those who wait for a place, and those who wait for a value. All are woken when one may go on.
-    to_send: Vec<(u64, Waker)>,
-    to_receive: Vec<(u64, Waker)>,
+pub(super) struct State<T> {
+    /// The values in memory.
+    pub(super) values: VecDeque<T>,
+    /// Whether the values are on their way to a socket. Nothing is sent or received meanwhile.
+    pub(super) is_moving: bool,
+    /// The ends in this process.
+    pub(super) senders: usize,
+    pub(super) receivers: usize,
+    pub(super) is_closed: bool,
+    /// The sockets, once an end has crossed.
+    pub(super) sockets: Option<Sockets<T>>,
+    /// Those who wait for a place, and those who wait for a value, with their keys.
+    to_send: VecDeque<(u64, Waker)>,
+    to_receive: VecDeque<(u64, Waker)>,
     next_key: u64,
 }
 
+/// The sockets of a channel in this process: each is closed with the last end here that uses it.
+pub(super) struct Sockets<T> {
+    pub(super) send: Option<Arc<SendSocket<T>>>,
+    pub(super) receive: Option<Arc<ReceiveSocket<T>>>,
+}
+
 impl<T> State<T> {
+    fn new(senders: usize, receivers: usize, sockets: Option<Sockets<T>>) -> Self {
+        Self {
+            values: VecDeque::new(),
+            is_moving: false,
+            senders,
+            receivers,
+            is_closed: false,
+            sockets,
+            to_send: VecDeque::new(),
+            to_receive: VecDeque::new(),
+            next_key: 0,
+        }
+    }
+
+    /// Whether sending to memory fails.
     fn cannot_send(&self) -> bool {
         self.is_closed || self.receivers == 0
     }
 
-    fn cannot_come(&self) -> bool {
-        self.is_closed || self.senders == 0
+    fn has_place(&self, capacity: usize) -> bool {
+        !self.is_moving && self.values.len() < capacity
+    }
+
+    /// Whether receiving from memory does not have to wait.
+    fn can_receive(&self) -> bool {
+        !self.is_moving && (!self.values.is_empty() || self.is_closed || self.senders == 0)
+    }
+
+    pub(super) fn send_socket(&self) -> Option<Arc<SendSocket<T>>> {
+        self.sockets.as_ref().and_then(|sockets| sockets.send.clone())
+    }
+
+    pub(super) fn receive_socket(&self) -> Option<Arc<ReceiveSocket<T>>> {
+        self.sockets.as_ref().and_then(|sockets| sockets.receive.clone())
     }
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn new(capacity: Option<usize>, state: State<T>) -> Self {
+        Self {
+            state: Mutex::new(state),
+            capacity: capacity.unwrap_or(DEFAULT_CAPACITY),
+            #[cfg(feature = "process")]
+            counts_places: capacity.is_some(),
+            #[cfg(feature = "process")]
+            crossing: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
         mutex::lock(&self.state)
+    }
+
+    /// Changes the state such that all who wait have to look again.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut State<T>) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let (to_send, to_receive) = (take(&mut state.to_send), take(&mut state.to_receive));
+        drop(state);
+        wake(to_send);
+        wake(to_receive);
+        result
     }
 }
 
-/// Wakes all of them, even if a waker panics. Wakers are foreign code, so the lock is released first.
-fn wake(wakers: Vec<(u64, Waker)>) {
-    let mut wakes = DropSequence::default();
-    wakers.into_iter().for_each(|(_, waker)| wakes.run(|| waker.wake()));
-    wakes.finish();
+/// Wakes tasks and threads. Wakers are foreign code, so no lock is held, and a panic concerns none of the others.
+fn wake(wakers: impl IntoIterator<Item = (u64, Waker)>) {
+    wakers.into_iter().for_each(|(_, waker)| unwind::contain(|| waker.wake()));
 }
 
 /// A sending end.
-pub(super) struct SendEnd<T>(Arc<Shared<T>>);
+pub(super) struct SendEnd<T>(pub(super) Arc<Shared<T>>);
 
 /// A receiving end.
-pub(super) struct ReceiveEnd<T>(Arc<Shared<T>>);
+pub(super) struct ReceiveEnd<T>(pub(super) Arc<Shared<T>>);
 
 /// Makes a channel, with at most `capacity` values in it.
 pub(super) fn ends<T: Send>(capacity: Option<usize>) -> (SendEnd<T>, ReceiveEnd<T>) {
-    let state = State {
-        values: VecDeque::new(),
-        senders: 1,
-        receivers: 1,
-        is_closed: false,
-        to_send: Vec::new(),
-        to_receive: Vec::new(),
-        next_key: 0,
-    };
-    let capacity = capacity.unwrap_or(MAX_CAPACITY).min(MAX_CAPACITY);
-    let shared = Arc::new(Shared { state: Mutex::new(state), capacity });
+    let shared = Arc::new(Shared::new(capacity, State::new(1, 1, None)));
     (SendEnd(Arc::clone(&shared)), ReceiveEnd(shared))
 }
 
-/// A value to send.
-pub(super) struct Message<T>(T);
-
-impl<T: Send> Message<T> {
-    #[allow(clippy::unnecessary_wraps, reason = "between processes a value must be serialized")]
-    pub(super) fn new(value: T) -> Result<Self, SendError<T>> {
-        Ok(Self(value))
-    }
-
-    pub(super) fn into_value(self) -> T {
-        self.0
+#[cfg(feature = "process")]
+impl<T> SendEnd<T> {
+    /// The end of a channel of another process.
+    pub(super) fn received(send: SendSocket<T>) -> Self {
+        let sockets = Sockets { send: Some(Arc::new(send)), receive: None };
+        Self(Arc::new(Shared::new(None, State::new(1, 0, Some(sockets)))))
     }
 }
 
-/// The channel was full.
-pub(super) struct Full;
+#[cfg(feature = "process")]
+impl<T> ReceiveEnd<T> {
+    /// The end of a channel of another process.
+    pub(super) fn received(receive: ReceiveSocket<T>) -> Self {
+        let sockets = Sockets { send: None, receive: Some(Arc::new(receive)) };
+        Self(Arc::new(Shared::new(None, State::new(0, 1, Some(sockets)))))
+    }
+}
+
+/// A value to send, and the bytes of it if it was to go through a socket before.
+pub(super) struct Message<T> {
+    pub(super) value: T,
+    pub(super) encoded: Option<Encoded>,
+}
+
+impl<T: Send> Message<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self { value, encoded: None }
+    }
+
+    pub(super) fn into_error(self, error: ChannelError) -> SendError<T> {
+        SendError { value: self.value, error }
+    }
+}
+
+/// What was full.
+pub(super) enum Full {
+    /// The queue in memory.
+    Memory,
+    /// The channel between processes, by its capacity.
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "channels between processes"))]
+    Places,
+    /// The socket.
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "channels between processes"))]
+    Socket,
+}
 
 /// Why a message was not sent.
 pub(super) enum Refused {
@@ -102,11 +195,19 @@ pub(super) enum Refused {
 
 /// A task that waits for an end, until this is dropped.
 #[allow(unreachable_pub, reason = "a sealed trait, which is not reachable either, names it")]
-pub struct Watch<'a>(Option<(&'a dyn Unwatch, u64)>);
+pub struct Watch<'a>(Watched<'a>);
+
+enum Watched<'a> {
+    Memory(&'a dyn Unwatch, u64),
+    #[allow(dead_code, reason = "it is dropped")]
+    Socket(SocketWatch),
+    /// It was ready.
+    Nothing,
+}
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        if let Some((shared, key)) = self.0 {
+        if let Watched::Memory(shared, key) = self.0 {
             shared.unwatch(key);
         }
     }
@@ -119,15 +220,25 @@ trait Unwatch: Sync {
 
 impl<T: Send> Unwatch for Shared<T> {
     fn unwatch(&self, key: u64) {
-        let mut state = self.lock();
-        let State { to_send, to_receive, .. } = &mut *state;
-        let remove = |wakers: &mut Vec<(u64, Waker)>| {
-            wakers.iter().position(|(other, _)| *other == key).map(|index| wakers.swap_remove(index))
+        let remove = |wakers: &mut VecDeque<(u64, Waker)>| {
+            wakers.iter().position(|(other, _)| *other == key).and_then(|index| wakers.remove(index))
         };
-        let removed = remove(to_send).or_else(|| remove(to_receive));
+        let mut state = self.lock();
+        let removed = remove(&mut state.to_send).or_else(|| remove(&mut state.to_receive));
+        // It was woken, and may not have taken what it was woken for: then another one does.
+        let mut next = [None, None];
+        if removed.is_none() {
+            if state.can_receive() {
+                next[0] = state.to_receive.pop_front();
+            }
+            if state.cannot_send() || state.has_place(self.capacity) {
+                next[1] = state.to_send.pop_front();
+            }
+        }
         drop(state);
+        wake(next.into_iter().flatten());
         // Dropping a waker is foreign code as well.
-        drop(removed);
+        unwind::discard(removed);
     }
 }
 
@@ -136,7 +247,7 @@ impl<T: Send> Shared<T> {
     fn watch(
         &self,
         waker: &Waker,
-        list: impl Fn(&mut State<T>) -> &mut Vec<(u64, Waker)>,
+        list: impl Fn(&mut State<T>) -> &mut VecDeque<(u64, Waker)>,
         is_ready: impl FnOnce(&State<T>) -> bool,
     ) -> Watch<'_> {
         let waker = waker.clone();
@@ -144,111 +255,204 @@ impl<T: Send> Shared<T> {
         if is_ready(&state) {
             drop(state);
             waker.wake();
-            return Watch(None);
+            return Watch(Watched::Nothing);
         }
         let key = state.next_key;
         state.next_key += 1;
-        list(&mut state).push((key, waker));
-        let shared: &dyn Unwatch = self;
-        Watch(Some((shared, key)))
+        list(&mut state).push_back((key, waker));
+        Watch(Watched::Memory(self, key))
+    }
+
+    fn watch_to_send(&self, waker: &Waker) -> Watch<'_> {
+        let can_send =
+            |state: &State<T>| state.cannot_send() || state.sockets.is_some() || state.has_place(self.capacity);
+        self.watch(waker, |state| &mut state.to_send, can_send)
+    }
+
+    fn watch_to_receive(&self, waker: &Waker) -> Watch<'_> {
+        let can_receive = |state: &State<T>| state.can_receive() || (state.sockets.is_some() && !state.is_moving);
+        self.watch(waker, |state| &mut state.to_receive, can_receive)
     }
 }
 
 impl<T: Send> SendEnd<T> {
     /// Sends a message if there is a place.
     pub(super) fn try_send(&self, message: Message<T>) -> Result<(), (Refused, Message<T>)> {
-        let Shared { capacity, .. } = *self.0;
         let mut state = reserve::lock_with_capacity(|| self.0.lock(), |state| &mut state.values, 1);
+        if let Some(socket) = state.send_socket() {
+            drop(state);
+            return socket.try_send(message);
+        }
         if state.cannot_send() {
             return Err((Refused::Failed(ChannelError::Closed), message));
         }
-        if state.values.len() >= capacity {
-            return Err((Refused::Full(Full), message));
+        if !state.has_place(self.0.capacity) {
+            return Err((Refused::Full(Full::Memory), message));
         }
-        state.values.push_back(message.0);
-        let wakers = take(&mut state.to_receive);
+        state.values.push_back(message.value);
+        let next = state.to_receive.pop_front();
         drop(state);
-        wake(wakers);
+        wake(next);
         Ok(())
     }
 
-    /// Waits until there may be a place; `false` at the deadline.
-    pub(super) fn wait(&self, full: &Full, deadline: Option<Instant>) -> Result<bool, ChannelError> {
+    /// Waits until there may be a place; `None` at the deadline. The watch lives until the place is taken, or is found
+    /// to be taken: others are woken for it otherwise.
+    pub(super) fn wait(&self, full: &Full, deadline: Option<Instant>) -> Result<Option<Watch<'_>>, ChannelError> {
+        let socket = self.0.lock().send_socket();
+        if let Some(socket) = socket {
+            return Ok(socket.wait(full, deadline)?.then_some(Watch(Watched::Nothing)));
+        }
         let thread = WokenThread::this();
-        let _watch = self.watch(full, &Waker::from(Arc::clone(&thread)))?;
-        Ok(thread.wait(deadline))
+        let watch = self.0.watch_to_send(&Waker::from(Arc::clone(&thread)));
+        Ok(thread.wait(deadline).then_some(watch))
     }
 
     /// Wakes a task once there may be a place.
-    #[allow(clippy::unnecessary_wraps, reason = "between processes the system may refuse")]
-    pub(super) fn watch(&self, _: &Full, waker: &Waker) -> Result<Watch<'_>, ChannelError> {
-        let Shared { capacity, .. } = *self.0;
-        let can_send = |state: &State<T>| state.cannot_send() || state.values.len() < capacity;
-        Ok(self.0.watch(waker, |state| &mut state.to_send, can_send))
+    pub(super) fn watch(&self, full: &Full, waker: &Waker) -> Result<Watch<'_>, ChannelError> {
+        let socket = self.0.lock().send_socket();
+        match socket {
+            Some(socket) => Ok(Watch(socket.watch(full, waker)?.map_or(Watched::Nothing, Watched::Socket))),
+            None => Ok(self.0.watch_to_send(waker)),
+        }
     }
 }
 
+/// Where the next value of a channel comes from.
+enum Source<T> {
+    Value(T),
+    /// It is on its way to a socket, or there is none.
+    None,
+    Socket(Arc<ReceiveSocket<T>>),
+}
+
 impl<T: Send> ReceiveEnd<T> {
-    pub(super) fn try_recv(&self) -> Result<Option<T>, ChannelError> {
+    /// Takes a value from memory, or the socket that comes after that.
+    fn take(&self) -> Result<Source<T>, ChannelError> {
         let mut state = self.0.lock();
+        if state.is_moving {
+            return Ok(Source::None);
+        }
+        let socket = state.receive_socket();
         let Some(value) = state.values.pop_front() else {
-            return if state.cannot_come() { Err(ChannelError::Closed) } else { Ok(None) };
+            return match socket {
+                Some(socket) => Ok(Source::Socket(socket)),
+                None if state.can_receive() => Err(ChannelError::Closed),
+                None => Ok(Source::None),
+            };
         };
-        let wakers = take(&mut state.to_send);
+        let next = state.to_send.pop_front();
         drop(state);
-        wake(wakers);
-        Ok(Some(value))
+        wake(next);
+        if let Some(socket) = socket {
+            socket.free_place();
+        }
+        Ok(Source::Value(value))
+    }
+
+    /// Receives from a socket; `None` if there is nothing now.
+    fn take_from(&self, socket: &Arc<ReceiveSocket<T>>, wait: bool) -> Result<Option<T>, ChannelError> {
+        match socket.receive(wait)? {
+            Received::Value(value) => Ok(Some(value)),
+            Received::Nothing => Ok(None),
+            Received::End => match socket.next() {
+                None => Err(ChannelError::Closed),
+                Some(next) => {
+                    self.0.skip(socket, &next);
+                    // No loop: there are two sockets at most.
+                    self.take_from(&next, wait)
+                }
+            },
+        }
+    }
+
+    pub(super) fn try_recv(&self) -> Result<Option<T>, ChannelError> {
+        match self.take()? {
+            Source::Value(value) => Ok(Some(value)),
+            Source::None => Ok(None),
+            Source::Socket(socket) => self.take_from(&socket, false),
+        }
     }
 
     /// Waits for a value.
     pub(super) fn recv(&self) -> Result<T, ChannelError> {
+        let thread = WokenThread::this();
+        let waker = Waker::from(Arc::clone(&thread));
+        let mut watch = None;
         loop {
-            if let Some(value) = self.try_recv()? {
-                return Ok(value);
+            match self.take()? {
+                Source::Value(value) => return Ok(value),
+                Source::Socket(socket) => {
+                    if let Some(value) = self.take_from(&socket, true)? {
+                        return Ok(value);
+                    }
+                }
+                Source::None => {
+                    // The watch before has done its part, and tells no other of the value that was taken meanwhile.
+                    drop(watch.take());
+                    watch = Some(self.0.watch_to_receive(&waker));
+                    thread.wait(None);
+                }
             }
-            self.wait(None)?;
         }
     }
 
-    /// Waits until a value can be received, or the channel is closed; `false` at the deadline.
-    pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<bool, ChannelError> {
+    /// Waits until a value can be received, or the channel is closed; `None` at the deadline. The watch lives until the
+    /// value is taken, as that of a sender.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<Option<Watch<'_>>, ChannelError> {
+        if let Some(socket) = self.socket() {
+            return Ok(socket.wait(deadline)?.then_some(Watch(Watched::Nothing)));
+        }
         let thread = WokenThread::this();
-        let _watch = self.watch(&Waker::from(Arc::clone(&thread)))?;
-        Ok(thread.wait(deadline))
+        let watch = self.0.watch_to_receive(&Waker::from(Arc::clone(&thread)));
+        Ok(thread.wait(deadline).then_some(watch))
     }
 
     /// Whether a value can be received, or the channel is closed.
     pub(super) fn is_ready(&self) -> bool {
-        let state = self.0.lock();
-        !state.values.is_empty() || state.cannot_come()
+        match self.socket() {
+            Some(socket) => socket.wait(Some(Instant::now())).unwrap_or(true),
+            None => self.0.lock().can_receive(),
+        }
     }
 
     /// Wakes a task once a value can be received, or the channel is closed.
-    #[allow(clippy::unnecessary_wraps, reason = "between processes the system may refuse")]
     pub(super) fn watch(&self, waker: &Waker) -> Result<Watch<'_>, ChannelError> {
-        let can_receive = |state: &State<T>| !state.values.is_empty() || state.cannot_come();
-        Ok(self.0.watch(waker, |state| &mut state.to_receive, can_receive))
+        match self.socket() {
+            Some(socket) => Ok(Watch(Watched::Socket(socket.watch(waker)?))),
+            None => Ok(self.0.watch_to_receive(waker)),
+        }
+    }
+
+    /// The socket, if the next value comes from there.
+    fn socket(&self) -> Option<Arc<ReceiveSocket<T>>> {
+        let state = self.0.lock();
+        if state.is_moving || !state.values.is_empty() { None } else { state.receive_socket() }
     }
 }
 
 impl<T> Shared<T> {
-    /// Changes the state such that those who wait may have to go on.
-    fn end(&self, change: impl FnOnce(&mut State<T>) -> VecDeque<T>) {
+    /// Goes on with the next socket after one that has ended.
+    fn skip(&self, ended: &Arc<ReceiveSocket<T>>, next: &Arc<ReceiveSocket<T>>) {
         let mut state = self.lock();
-        let values = change(&mut state);
-        let (to_send, to_receive) = (take(&mut state.to_send), take(&mut state.to_receive));
+        let current = state.sockets.as_mut().and_then(|sockets| sockets.receive.as_mut());
+        let before = current
+            .filter(|current| Arc::ptr_eq(current, ended))
+            .map(|current| std::mem::replace(current, Arc::clone(next)));
         drop(state);
-        let values = DropEach(Vec::from(values));
-        wake(to_send);
-        wake(to_receive);
-        drop(values);
+        drop(before);
     }
 
     fn close(&self) {
-        self.end(|state| {
+        let sockets = self.change(|state| {
             state.is_closed = true;
-            VecDeque::new()
+            (state.send_socket(), state.receive_socket())
         });
+        match sockets {
+            (Some(send), _) => send.close(),
+            (None, Some(receive)) => receive.close(),
+            (None, None) => {}
+        }
     }
 }
 
@@ -280,20 +484,31 @@ impl<T> Clone for ReceiveEnd<T> {
 
 impl<T> Drop for SendEnd<T> {
     fn drop(&mut self) {
-        self.0.end(|state| {
-            state.senders -= 1;
-            VecDeque::new()
-        });
+        let mut state = self.0.lock();
+        state.senders -= 1;
+        if state.senders > 0 {
+            return;
+        }
+        drop(state);
+        let socket = self.0.change(|state| state.sockets.as_mut().and_then(|sockets| sockets.send.take()));
+        drop(socket);
     }
 }
 
-/// The last receiver drops the values that nobody will receive.
+/// The last receiver drops the values in memory, which nobody will receive.
 impl<T> Drop for ReceiveEnd<T> {
     fn drop(&mut self) {
-        self.0.end(|state| {
-            state.receivers -= 1;
-            if state.receivers == 0 { take(&mut state.values) } else { VecDeque::new() }
+        let mut state = self.0.lock();
+        state.receivers -= 1;
+        if state.receivers > 0 {
+            return;
+        }
+        drop(state);
+        let (values, socket) = self.0.change(|state| {
+            (take(&mut state.values), state.sockets.as_mut().and_then(|sockets| sockets.receive.take()))
         });
+        drop(socket);
+        drop(DropEach(Vec::from(values)));
     }
 }
 
@@ -305,15 +520,15 @@ mod tests {
     use super::*;
 
     fn send<T: Send>(sender: &SendEnd<T>, value: T) -> Result<(), SendError<T>> {
-        let mut message = Message::new(value)?;
+        let mut message = Message::new(value);
         loop {
             message = match sender.try_send(message) {
                 Ok(()) => return Ok(()),
                 Err((Refused::Full(full), message)) => {
-                    assert!(sender.wait(&full, None).expect("no system call"));
+                    assert!(sender.wait(&full, None).expect("no system call").is_some());
                     message
                 }
-                Err((Refused::Failed(error), message)) => return Err(SendError { value: message.into_value(), error }),
+                Err((Refused::Failed(error), message)) => return Err(message.into_error(error)),
             };
         }
     }
@@ -348,7 +563,8 @@ mod tests {
         let alive = Arc::new(());
         let (sender, receiver) = ends(Some(1));
         send(&sender, Some(Arc::clone(&alive))).expect("there is a place");
-        assert!(!sender.wait(&Full, Some(Instant::now() + Duration::from_millis(1))).expect("no system call"));
+        let soon = Some(Instant::now() + Duration::from_millis(1));
+        assert!(sender.wait(&Full::Memory, soon).expect("no system call").is_none());
         thread::scope(|scope| {
             let waiting = scope.spawn(|| send(&sender, Some(Arc::clone(&alive))));
             drop(receiver);

@@ -1,27 +1,24 @@
 //! [`channel`]: a bounded channel between functions on threads and in processes.
 //!
-//! [`Sender`] and [`Receiver`] are the same with each kind of ends: sockets, which cross to other processes (feature
-//! `process`), and a queue in memory.
+//! A channel is a queue in memory (`memory.rs`). With the feature `process` an end can cross to another process, and the
+//! channel has sockets from then on (`crossing.rs`, `crossed.rs`).
 
+#[cfg(feature = "process")]
+mod crossed;
+#[cfg(feature = "process")]
+mod crossing;
 mod error;
-#[cfg(any(not(feature = "process"), test))]
-#[cfg_attr(feature = "process", allow(dead_code, reason = "tested only"))]
 mod memory;
+#[cfg(not(feature = "process"))]
+mod never_crossed;
 mod receiver;
 mod select;
 mod sender;
-#[cfg(feature = "process")]
-mod socket;
 mod woken_thread;
 
 use std::time::Instant;
 
 use crate::pool::{self, block_in_place};
-
-#[cfg(not(feature = "process"))]
-use memory as ends;
-#[cfg(feature = "process")]
-use socket as ends;
 
 pub use error::{ChannelError, SendError};
 pub use receiver::{Receiver, ReceiverIntoIter, ReceiverIter};
@@ -29,25 +26,23 @@ pub use select::{Selectable, select, select_async, select_timeout};
 pub use sender::Sender;
 
 #[cfg(feature = "process")]
-use crate::process::{Wire, refuse_local_state};
-
-/// A type whose values go through a [`channel`]: without the feature `process`, any that is `Send`.
-#[cfg(not(feature = "process"))]
-pub trait Wire: Send {}
-#[cfg(not(feature = "process"))]
-impl<T: Send> Wire for T {}
-/// Values stay in this process.
-#[cfg(not(feature = "process"))]
-fn refuse_local_state<T>() {}
+pub(crate) use crossing::wait_until_sent;
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///
-/// Both ends can be cloned, moved to threads, and passed to functions of any kind. With the feature `process` they cross
-/// to `kind = "process"` as well: values are sent as bytes, so their types implement serde's traits; ends of channels and
-/// shared values can be sent too. Without it the values stay in memory, and their types are `Send`.
+/// Both ends can be cloned, moved to threads, and passed to functions of any kind. Between threads values of any type
+/// that is `Send` go through memory, and nothing is asked of the system.
 ///
-/// The channel is bounded: it holds some hundred small values, and with the feature `process` about 200 kB; a sender
-/// waits while it is full. [`channel_bounded`] holds fewer. [`select`] waits for several receivers.
+/// With the feature `process` an end crosses to another process as an argument or result of a `kind = "process"`
+/// function, or inside a value that is sent there. From then on values go through sockets as bytes, so their types
+/// implement serde's traits; ends of channels and shared values can be sent too. Those that wait in memory cross first,
+/// in their order; if one cannot be serialized, or the system refuses a socket, the call that the end was an argument of
+/// fails, and the channel stays as it was. For that moment nothing is sent or received: [`Sender::try_send`] and
+/// [`Receiver::try_recv`] find a full and an empty channel.
+///
+/// The channel is bounded, and a sender waits while it is full: it holds 200 values in memory, and between processes
+/// what a socket does, which is about 200 kB and some hundred small values. [`channel_bounded`] chooses the number.
+/// [`select`] waits for several receivers.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
 /// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
@@ -59,13 +54,10 @@ fn refuse_local_state<T>() {}
 /// The channel is closed when the last sender, in any process, is dropped or its process has ended: receivers then get
 /// the remaining values, and [`ChannelError::Closed`] after them. Senders get that error once there is no receiver. An
 /// end that is passed to a process function belongs to that function alone once it runs; with `retries` the caller
-/// keeps a copy for the next try until the call is done. A call may have up to 200 ends among its arguments; each takes
-/// a file descriptor here and one in the worker.
-///
-/// # Panics
-///
-/// With the feature `process`, if no socket can be opened, such as at the limit of open files (`RLIMIT_NOFILE`), and if
-/// `T` is an `Arc` of a lock or an atomic (serde's feature `rc`), of which the receiver would get a copy.
+/// keeps a copy for the next try until the call is done. A call may have up to 200 ends among its arguments; a channel
+/// that has crossed takes a file descriptor in each process that has an end, and one or two more if it has a capacity or
+/// crossed with more values than a socket holds. A worker that exits has sent its values, if they are received within
+/// the time that it may take to exit; one that is killed takes those with it that did not fit into the socket.
 ///
 /// # Examples
 ///
@@ -95,21 +87,22 @@ fn refuse_local_state<T>() {}
 #[doc(alias = "Queue")]
 #[must_use]
 #[track_caller]
-pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
-    refuse_local_state::<T>();
-    let (send, receive) = ends::ends(None);
+pub fn channel<T: Send>() -> (Sender<T>, Receiver<T>) {
+    let (send, receive) = memory::ends(None);
     (Sender(send), Receiver(receive))
 }
 
 /// Makes a [`channel`] that holds up to `capacity` values, which were sent and are not received: a sender waits while
 /// there are so many.
 ///
-/// With the feature `process` it holds fewer large values, as any channel: about 200 kB. A capacity above 200 is one of 200. A sender
-/// whose process is killed within [`send`](Sender::send) may take a place with it.
+/// Between threads it holds so many, also 100,000. Between processes no channel holds more than a socket: once an end
+/// has crossed, a larger capacity is one of 200 small values, or about 200 kB, and the values that crossed from memory
+/// count as well until they are received. A sender whose process is killed within [`send`](Sender::send) may take a
+/// place with it.
 ///
 /// # Panics
 ///
-/// If `capacity` is 0: no value is handed over without a place for it. And as [`channel`].
+/// If `capacity` is 0: no value is handed over without a place for it.
 ///
 /// # Examples
 ///
@@ -126,10 +119,9 @@ pub fn channel<T: Wire>() -> (Sender<T>, Receiver<T>) {
 #[doc(alias = "sync_channel")]
 #[must_use]
 #[track_caller]
-pub fn channel_bounded<T: Wire>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    refuse_local_state::<T>();
+pub fn channel_bounded<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "the capacity of a channel must be at least 1");
-    let (send, receive) = ends::ends(Some(capacity));
+    let (send, receive) = memory::ends(Some(capacity));
     (Sender(send), Receiver(receive))
 }
 

@@ -6,21 +6,22 @@ use std::iter::FusedIterator;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::ends::ReceiveEnd;
 use super::error::ChannelError;
-use super::{Wire, waiting};
+use super::memory::ReceiveEnd;
+use super::waiting;
 
 /// The receiving side of a [`channel`](crate::channel).
 pub struct Receiver<T>(pub(super) ReceiveEnd<T>);
 
-impl<T: Wire> Receiver<T> {
+impl<T: Send> Receiver<T> {
     /// Receives the next value; waits until there is one. A worker thread lets another one run meanwhile; a worker
     /// process does not.
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if there is no value left and no sender, [`ChannelError::Wire`] if what came cannot be
-    /// deserialized as a `T`, and [`ChannelError::System`] if a system call fails.
+    /// [`ChannelError::Closed`] if there is no value left and no sender. If the channel has crossed to another process,
+    /// [`ChannelError::Wire`] if what came cannot be deserialized as a `T`, and [`ChannelError::System`] if a system call
+    /// fails, here or where the value came from.
     ///
     /// # Panics
     ///
@@ -87,12 +88,15 @@ impl<T: Wire> Receiver<T> {
     /// As [`recv`](Self::recv).
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, ChannelError> {
         let deadline = Instant::now().checked_add(limit);
+        let mut watched = None;
         loop {
             if let Some(value) = self.try_recv()? {
                 return Ok(value);
             }
-            if !waiting(deadline, || self.0.wait(deadline))? {
-                return Err(ChannelError::TimedOut);
+            drop(watched.take());
+            match waiting(deadline, || self.0.wait(deadline))? {
+                Some(watch) => watched = Some(watch),
+                None => return Err(ChannelError::TimedOut),
             }
         }
     }
@@ -129,7 +133,7 @@ pub struct ReceiverIter<'a, T>(&'a Receiver<T>);
 #[derive(Debug)]
 pub struct ReceiverIntoIter<T>(Receiver<T>);
 
-impl<T: Wire> Iterator for ReceiverIter<'_, T> {
+impl<T: Send> Iterator for ReceiverIter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -137,7 +141,7 @@ impl<T: Wire> Iterator for ReceiverIter<'_, T> {
     }
 }
 
-impl<T: Wire> Iterator for ReceiverIntoIter<T> {
+impl<T: Send> Iterator for ReceiverIntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -145,11 +149,11 @@ impl<T: Wire> Iterator for ReceiverIntoIter<T> {
     }
 }
 
-impl<T: Wire> FusedIterator for ReceiverIter<'_, T> {}
-impl<T: Wire> FusedIterator for ReceiverIntoIter<T> {}
+impl<T: Send> FusedIterator for ReceiverIter<'_, T> {}
+impl<T: Send> FusedIterator for ReceiverIntoIter<T> {}
 
 /// As [`Receiver::iter`].
-impl<'a, T: Wire> IntoIterator for &'a Receiver<T> {
+impl<'a, T: Send> IntoIterator for &'a Receiver<T> {
     type Item = T;
     type IntoIter = ReceiverIter<'a, T>;
 
@@ -159,7 +163,7 @@ impl<'a, T: Wire> IntoIterator for &'a Receiver<T> {
 }
 
 /// As [`Receiver::iter`].
-impl<T: Wire> IntoIterator for Receiver<T> {
+impl<T: Send> IntoIterator for Receiver<T> {
     type Item = T;
     type IntoIter = ReceiverIntoIter<T>;
 
@@ -170,10 +174,6 @@ impl<T: Wire> IntoIterator for Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     /// Another handle to the same end. A value goes to one of several receivers.
-    ///
-    /// # Panics
-    ///
-    /// With the feature `process`, at the limit of open files (`RLIMIT_NOFILE`).
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }

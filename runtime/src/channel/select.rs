@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ends::{ReceiveEnd, Watch};
 use super::error::ChannelError;
+use super::memory::{ReceiveEnd, Watch};
 use super::receiver::Receiver;
+use super::waiting;
 use super::woken_thread::WokenThread;
-use super::{Wire, waiting};
 
 /// A [`Receiver`] of any type, for [`select`].
 pub trait Selectable: sealed::Ready {}
-impl<T: Wire> Selectable for Receiver<T> {}
+impl<T: Send> Selectable for Receiver<T> {}
 
 mod sealed {
     use std::task::Waker;
@@ -28,7 +28,7 @@ mod sealed {
     }
 }
 
-impl<T: Wire> sealed::Ready for Receiver<T> {
+impl<T: Send> sealed::Ready for Receiver<T> {
     fn is_ready(&self) -> bool {
         ReceiveEnd::is_ready(&self.0)
     }

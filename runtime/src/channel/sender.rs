@@ -5,21 +5,22 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::ends::{Message, Refused, SendEnd};
 use super::error::{ChannelError, SendError};
-use super::{Wire, waiting};
+use super::memory::{Message, Refused, SendEnd};
+use super::waiting;
 
 /// The sending side of a [`channel`](crate::channel).
 pub struct Sender<T>(pub(super) SendEnd<T>);
 
-impl<T: Wire> Sender<T> {
+impl<T: Send> Sender<T> {
     /// Sends a value; waits while the channel is full. A worker thread lets another one run meanwhile; a worker process
     /// does not.
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Closed`] if there is no receiver left, [`ChannelError::Wire`] if the value cannot be serialized, and
-    /// [`ChannelError::System`] if a system call fails, such as for want of memory for a large value; with the value.
+    /// [`ChannelError::Closed`] if there is no receiver left. If the channel has crossed to another process,
+    /// [`ChannelError::Wire`] if the value cannot be serialized, and [`ChannelError::System`] if a system call fails, such
+    /// as for want of memory for a large value. With the value.
     ///
     /// # Panics
     ///
@@ -57,17 +58,19 @@ impl<T: Wire> Sender<T> {
     }
 
     fn send_until(&self, value: T, deadline: Option<Instant>) -> Result<(), SendError<T>> {
-        let mut message = Message::new(value)?;
+        let mut message = Message::new(value);
+        let mut watched = None;
         loop {
             let full;
             (full, message) = match self.0.try_send(message) {
                 Err((Refused::Full(full), message)) => (full, message),
                 done => return done.map_err(unsent),
             };
+            drop(watched.take());
             match waiting(deadline, || self.0.wait(&full, deadline)) {
-                Ok(true) => {}
-                Ok(false) => return Err(SendError { value: message.into_value(), error: ChannelError::TimedOut }),
-                Err(error) => return Err(SendError { value: message.into_value(), error }),
+                Ok(Some(watch)) => watched = Some(watch),
+                Ok(None) => return Err(message.into_error(ChannelError::TimedOut)),
+                Err(error) => return Err(message.into_error(error)),
             }
         }
     }
@@ -91,7 +94,7 @@ impl<T: Wire> Sender<T> {
     /// # Ok::<(), ChannelError>(())
     /// ```
     pub fn try_send(&self, value: T) -> Result<(), SendError<T>> {
-        self.0.try_send(Message::new(value)?).map_err(unsent)
+        self.0.try_send(Message::new(value)).map_err(unsent)
     }
 
     /// As [`send`](Self::send), for async code: no thread is blocked while the channel is full. Nothing is sent if it
@@ -113,7 +116,7 @@ impl<T: Wire> Sender<T> {
     pub fn send_async(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> + Send + use<'_, T> {
         let message = Message::new(value);
         async move {
-            let mut message = Some(message?);
+            let mut message = Some(message);
             let mut _watched = None;
             poll_fn(|context| {
                 let Some(unsent_message) = message.take() else { unreachable!("polled after it was ready") };
@@ -125,7 +128,7 @@ impl<T: Wire> Sender<T> {
                 _watched = None;
                 match self.0.watch(&full, context.waker()) {
                     Ok(watch) => _watched = Some(watch),
-                    Err(error) => return Poll::Ready(Err(SendError { value: message_left.into_value(), error })),
+                    Err(error) => return Poll::Ready(Err(message_left.into_error(error))),
                 }
                 message = Some(message_left);
                 Poll::Pending
@@ -157,20 +160,15 @@ impl<T: Wire> Sender<T> {
 }
 
 /// The error for a message that was not sent.
-fn unsent<T: Wire>((refused, message): (Refused, Message<T>)) -> SendError<T> {
-    let error = match refused {
+fn unsent<T: Send>((refused, message): (Refused, Message<T>)) -> SendError<T> {
+    message.into_error(match refused {
         Refused::Full(_) => ChannelError::Full,
         Refused::Failed(error) => error,
-    };
-    SendError { value: message.into_value(), error }
+    })
 }
 
 impl<T> Clone for Sender<T> {
     /// Another handle to the same end.
-    ///
-    /// # Panics
-    ///
-    /// With the feature `process`, at the limit of open files (`RLIMIT_NOFILE`).
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }

@@ -82,8 +82,8 @@ pub use serve::Serving;
 pub use startup::{Constructor, construct};
 
 pub(crate) use codec::{
-    CodecError, Decoder, Direct, Encoder, catch_codec_panic, read_message, read_value, refuse_local_state, wire,
-    write_message, write_value,
+    CodecError, Decoder, Direct, Encoder, catch_codec_panic, check_local_state, read_message, read_value,
+    refuse_local_state, wire, write_message, write_value,
 };
 pub(crate) use idle_slots::IdleSlots;
 pub(crate) use limits::WorkerLimits;

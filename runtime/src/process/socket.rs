@@ -61,6 +61,7 @@ impl ChannelSocket {
         Ok((Self::new(one), Self::new(other)))
     }
 
+    #[cfg(test)]
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self::new).map_err(|error| RefusedOperation::error(Operation::Duplicate, error))
     }
@@ -97,9 +98,16 @@ impl ChannelSocket {
                     descriptors.pop_front().ok_or_else(|| io::Error::other("a message came without its memory"))?;
                 MessageBytes::Sealed(SealedBytes(Mapping::sealed(&fd)?))
             }
+            2 => return Err(io::Error::other(String::from_utf8_lossy(&bytes[1..len]).into_owned())),
             _ => return Err(io::Error::other("a message that cannot be read")),
         };
         Ok(Some(ChannelMessage { contents, descriptors }))
+    }
+
+    /// Sends an error in place of a message, which its receiver gets. Waits for space.
+    pub(crate) fn send_failure(&self, error: &io::Error) {
+        let text = error.to_string();
+        let _ = os::send_bytes(self.0.as_fd(), &[&[2], &text.as_bytes()[..text.len().min(MAX_INLINE)]], &[], true);
     }
 
     /// Sends a message without contents. It is lost if the socket is full.

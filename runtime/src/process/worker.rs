@@ -10,6 +10,7 @@ use super::os::{self, AsHandle, Socket};
 use super::serve::{ReplyWriter, Serving, ring_doorbell};
 use super::worker_hooks::at_offset;
 use super::{registry, role};
+use crate::channel::wait_until_sent;
 use crate::process::transport::doorbell::{CLOSE, RELEASE_MEMORY};
 use crate::process::transport::ring::{RingFrame, Rings};
 use crate::sys::clock::Moment;
@@ -62,6 +63,7 @@ fn serve(parent: u32) -> io::Result<()> {
     if let Some(stop) = stop {
         unwind::contain(stop);
     }
+    wait_until_sent();
     // The connection stays open until the process has ended, and its parent waits for that: over the portable transport
     // the end of the connection ends the process.
     std::mem::forget(worker);

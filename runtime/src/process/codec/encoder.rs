@@ -64,11 +64,14 @@ impl Encoder<'_> {
         Ok(())
     }
 
+    /// Whether file descriptors can be attached at all.
+    pub(crate) fn check_descriptors(&self) -> Result<(), CodecError> {
+        if self.max_descriptors == 0 { Err(CodecError(TOO_LARGE.into())) } else { Ok(()) }
+    }
+
     /// Attaches a file descriptor.
     pub(crate) fn descriptor(&mut self, descriptor: Handle) -> Result<(), CodecError> {
-        if self.max_descriptors == 0 {
-            return Err(CodecError(TOO_LARGE.into()));
-        }
+        self.check_descriptors()?;
         let sent = self.attachments.iter().filter(|block| matches!(block, Attachment::Descriptor(_))).count();
         if sent >= self.max_descriptors {
             return Err(CodecError::new(format!(

@@ -12,7 +12,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use super::Wire;
+use super::{CodecError, Wire};
 use crate::channel::{Receiver, Sender};
 use crate::shared;
 
@@ -67,18 +67,25 @@ places!(; A B C D E F);
 places!(; A B C D E F G);
 places!(; A B C D E F G H);
 
-/// Panics if `T` is a pointer to state that is shared within one process. A generic function cannot refuse it at compile
+/// Fails if `T` is a pointer to state that is shared within one process. A generic function cannot refuse it at compile
 /// time: Rust has no bound for what a type does not implement. So this looks at the name of the type, and does not see
 /// what lies deeper in it.
+pub(crate) fn check_local_state<T>() -> Result<(), CodecError> {
+    if !is_pointer_to_state(type_name::<T>()) {
+        return Ok(());
+    }
+    Err(CodecError(format!(
+        "`{}` cannot go through a channel between processes or a `shared::Mutex`, where the value is copied as bytes: \
+         use `fanfold::shared::Mutex` for a value that processes change and `fanfold::shared::Counter` for a number, or \
+         pass the value itself",
+        type_name::<T>()
+    )))
+}
+
+/// As [`check_local_state`], and panics.
 #[track_caller]
 pub(crate) fn refuse_local_state<T>() {
-    assert!(
-        !is_pointer_to_state(type_name::<T>()),
-        "`{}` cannot go through a channel or a `shared::Mutex`, where the value is copied as bytes: use \
-         `fanfold::shared::Mutex` for a value that processes change and `fanfold::shared::Counter` for a number, or pass \
-         the value itself",
-        type_name::<T>()
-    );
+    check_local_state::<T>().unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn is_pointer_to_state(name: &str) -> bool {

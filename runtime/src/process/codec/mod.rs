@@ -37,7 +37,7 @@ pub(crate) use encoder::Encoder;
 pub(crate) use encoder::{
     Attachment, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, TOO_LARGE, begin_part, end_part, no_shared_memory,
 };
-pub(crate) use local_state::refuse_local_state;
+pub(crate) use local_state::{check_local_state, refuse_local_state};
 
 /// Why a value cannot be written or read.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) fn catch_codec_panic<T>(
 ///
 /// # Examples
 ///
-/// ```
+/// ```standalone_crate
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -90,17 +90,22 @@ pub(crate) fn catch_codec_panic<T>(
 ///     Several { #[serde(flatten)] others: serde_json::Value },
 /// }
 ///
-/// let (sender, receiver) = fanfold::channel();
-/// sender.send(Setting::Number(f64::INFINITY))?;
-/// assert_eq!(receiver.recv()?, Setting::Number(f64::INFINITY));
-/// # Ok::<(), fanfold::ChannelError>(())
+/// #[fanfold::parallel(kind = "process")]
+/// fn same(setting: Setting) -> Setting {
+///     setting
+/// }
+///
+/// #[fanfold::main]
+/// fn main() {
+///     assert_eq!(same(Setting::Number(f64::INFINITY)), Setting::Number(f64::INFINITY));
+/// }
 /// ```
 #[doc(alias = "pickle")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",
     note = "arguments and results of a `kind = \"process\"` function cross to another process as bytes, so they must be `Send` and implement serde's `Serialize` and `Deserialize`: `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "ends of channels, shared values and frames cross as whole arguments or results, in an `Option`, `Vec` or `Result`, or in a tuple of such; through a channel they cross as whole values only; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
+    note = "ends of channels whose values can be sent, shared values and frames cross as whole arguments or results, in an `Option`, `Vec` or `Result`, or in a tuple of such; through a channel they cross as whole values only; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
     note = "of channels only `fanfold::channel()` reaches another process, not those of the standard library or of Tokio"
 )]
 pub trait Wire: Sized + Send {
@@ -123,9 +128,9 @@ impl<T: Serialize + DeserializeOwned + Send> Wire for T {
 
 /// Implements [`Wire`] for a type with a codec of its own, so that it can be sent through a channel.
 macro_rules! wire {
-    ($type:ident $(<$of:ident>)?) => {
+    ($type:ident $(<$of:ident $(: $bound:path)?>)?) => {
         #[diagnostic::do_not_recommend]
-        impl$(<$of>)? crate::process::Wire for $type$(<$of>)? {
+        impl$(<$of $(: $bound)?>)? crate::process::Wire for $type$(<$of>)? {
             fn write(&self, out: &mut crate::process::Encoder<'_>) -> Result<(), crate::process::CodecError> {
                 crate::process::Direct::write(self, out)
             }

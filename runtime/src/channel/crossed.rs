@@ -1,0 +1,277 @@
+//! [`SendSocket`] and [`ReceiveSocket`]: the ends of a channel that has crossed to another process.
+//!
+//! Values go through a socket, which the kernel bounds by bytes. A capacity is a second socket: it holds a message for
+//! each free place, which a sender takes and a receiver gives back. So whoever waits for a place waits as for a value,
+//! and notices when the other side closes. As a socket holds some hundred messages, so does a channel between
+//! processes, whatever its capacity: places for which the second socket has no space are lost.
+//!
+//! The ends of a process share its sockets. The functions that serialize values are those of the crossing, which alone
+//! asks that there are such.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::error::ChannelError;
+use super::memory::{Full, Message, Refused};
+use crate::process::{
+    ChannelMessage, ChannelSocket, CodecError, Decoder, Direct, Encoder, OwnedFd, Readiness, Wire, read_message,
+    write_message,
+};
+
+/// The largest capacity: so many messages without contents fit a socket.
+const MAX_CAPACITY: usize = 200;
+
+/// A task that waits for a socket, until this is dropped.
+pub(super) type SocketWatch = Readiness;
+
+/// A value as bytes, and the file descriptors that go with them.
+pub(super) struct Encoded {
+    bytes: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+}
+
+impl Encoded {
+    pub(super) fn new<T: Wire>(value: &T) -> Result<Self, CodecError> {
+        let (bytes, descriptors) = write_message(value)?;
+        Ok(Self { bytes, descriptors })
+    }
+
+    /// Sends it if there is space, or waits for space.
+    pub(super) fn send(&self, socket: &ChannelSocket, wait: bool) -> io::Result<()> {
+        socket.send(&self.bytes, &self.descriptors, wait)
+    }
+}
+
+/// The sending side.
+pub(super) struct SendSocket<T> {
+    socket: ChannelSocket,
+    /// With a capacity: a message for each free place.
+    places: Option<ChannelSocket>,
+    /// The places that this process took and did not use, because the socket was full.
+    spare: AtomicUsize,
+    encode: fn(&T) -> Result<Encoded, CodecError>,
+}
+
+/// The receiving side, or the values that come before those of another one.
+pub(super) struct ReceiveSocket<T> {
+    socket: ChannelSocket,
+    decode: fn(ChannelMessage) -> Result<T, CodecError>,
+    after: After<T>,
+}
+
+/// What comes after the last message of a socket.
+enum After<T> {
+    /// Messages of the next one.
+    Next(Arc<ReceiveSocket<T>>),
+    /// Nothing. With a capacity: where a message goes for each place that gets free.
+    Closed(Option<ChannelSocket>),
+}
+
+/// What a socket had.
+pub(super) enum Received<T> {
+    Value(T),
+    Nothing,
+    /// Nothing, and nothing can be sent.
+    End,
+}
+
+/// The sides of a channel with this pair of sockets, and a second one for places if it has a capacity.
+pub(super) fn pair<T: Wire>(
+    send: ChannelSocket,
+    receive: ChannelSocket,
+    has_capacity: bool,
+) -> io::Result<(SendSocket<T>, ReceiveSocket<T>)> {
+    let (free, places) = if has_capacity {
+        ChannelSocket::pair().map(|(free, places)| (Some(free), Some(places)))?
+    } else {
+        (None, None)
+    };
+    Ok((SendSocket::new(send, places), ReceiveSocket::new(receive, After::Closed(free))))
+}
+
+/// Whether a value was not sent because nobody can receive it.
+pub(super) fn has_no_receiver(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+fn decode<T: Wire>(mut message: ChannelMessage) -> Result<T, CodecError> {
+    let descriptors = std::mem::take(&mut message.descriptors);
+    read_message(message.bytes(), descriptors)
+}
+
+impl<T: Wire> SendSocket<T> {
+    fn new(socket: ChannelSocket, places: Option<ChannelSocket>) -> Self {
+        Self { socket, places, spare: AtomicUsize::new(0), encode: Encoded::new }
+    }
+
+    pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        Ok(Self::new(Direct::read(input)?, Direct::read(input)?))
+    }
+}
+
+impl<T> SendSocket<T> {
+    pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        self.socket.write(out)?;
+        self.places.write(out)
+    }
+
+    /// Sends a message if there is a place.
+    pub(super) fn try_send(&self, mut message: Message<T>) -> Result<(), (Refused, Message<T>)> {
+        if message.encoded.is_none() {
+            match (self.encode)(&message.value) {
+                Ok(encoded) => message.encoded = Some(encoded),
+                Err(error) => return Err((Refused::Failed(error.into()), message)),
+            }
+        }
+        let refused = |error: io::Error, full| match error.kind() {
+            io::ErrorKind::WouldBlock => Refused::Full(full),
+            _ => Refused::Failed(error.into()),
+        };
+        if let Err(error) = self.take_place() {
+            return Err((refused(error, Full::Places), message));
+        }
+        let sent = message.encoded.as_ref().map_or(Ok(()), |encoded| encoded.send(&self.socket, false));
+        sent.map_err(|error| {
+            self.spare.fetch_add(1, Ordering::Relaxed);
+            (refused(error, Full::Socket), message)
+        })
+    }
+
+    /// Takes a place for a value. Without a capacity there always is one.
+    fn take_place(&self) -> io::Result<()> {
+        let Some(places) = &self.places else { return Ok(()) };
+        let spare = self.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1));
+        if spare.is_ok() || places.receive_token(false)? { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+
+    /// Waits until what was full may have a place; `false` at the deadline.
+    pub(super) fn wait(&self, full: &Full, deadline: Option<Instant>) -> Result<bool, ChannelError> {
+        match self.waits_for(full) {
+            Some((socket, to_send)) => Ok(socket.wait(to_send, deadline)?),
+            None => Ok(true),
+        }
+    }
+
+    /// Wakes a task once what was full may have a place; `None` if that is now.
+    pub(super) fn watch(&self, full: &Full, waker: &Waker) -> Result<Option<SocketWatch>, ChannelError> {
+        match self.waits_for(full) {
+            Some((socket, to_send)) => Ok(Some(socket.watch(to_send, waker)?)),
+            None => {
+                waker.wake_by_ref();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The socket to wait for, and whether for space in it; `None` if the channel has crossed since.
+    fn waits_for(&self, full: &Full) -> Option<(&ChannelSocket, bool)> {
+        match (full, &self.places) {
+            (Full::Memory, _) => None,
+            (Full::Places, Some(places)) => Some((places, false)),
+            (Full::Places, None) | (Full::Socket, _) => Some((&self.socket, true)),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.socket.close();
+        self.places.iter().for_each(ChannelSocket::close);
+    }
+}
+
+impl<T: Wire> ReceiveSocket<T> {
+    fn new(socket: ChannelSocket, after: After<T>) -> Self {
+        Self { socket, decode, after }
+    }
+
+    /// A socket whose messages come before those of `next`.
+    pub(super) fn before(socket: ChannelSocket, next: Arc<Self>) -> Self {
+        Self::new(socket, After::Next(next))
+    }
+
+    pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        let first = match input.value()? {
+            true => Some(Direct::read(input)?),
+            false => None,
+        };
+        let last = Self::new(Direct::read(input)?, After::Closed(Direct::read(input)?));
+        Ok(match first {
+            Some(first) => Self::before(first, Arc::new(last)),
+            None => last,
+        })
+    }
+}
+
+impl<T> ReceiveSocket<T> {
+    pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        out.value(&self.next().is_some())?;
+        self.socket.write(out)?;
+        match &self.after {
+            After::Next(next) => {
+                next.socket.write(out)?;
+                next.places().write(out)
+            }
+            After::Closed(places) => places.write(out),
+        }
+    }
+
+    /// Receives a value, or waits for one.
+    pub(super) fn receive(&self, wait: bool) -> Result<Received<T>, ChannelError> {
+        let message = match self.socket.receive(wait) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => return Ok(Received::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
+            Err(error) => Err(error),
+        };
+        // A message that cannot be read took a place as well.
+        self.free_place();
+        Ok(Received::Value((self.decode)(message?)?))
+    }
+
+    /// A value has left the channel.
+    pub(super) fn free_place(&self) {
+        self.places().iter().for_each(ChannelSocket::send_token);
+    }
+
+    /// Gives senders their first places.
+    pub(super) fn free_places(&self, count: usize) {
+        (0..count.min(MAX_CAPACITY)).for_each(|_| self.free_place());
+    }
+
+    fn places(&self) -> &Option<ChannelSocket> {
+        match &self.after {
+            After::Next(next) => next.places(),
+            After::Closed(places) => places,
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Arc<Self>> {
+        match &self.after {
+            After::Next(next) => Some(Arc::clone(next)),
+            After::Closed(_) => None,
+        }
+    }
+
+    /// Waits until a value can be received, or there is none left; `false` at the deadline.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<bool, ChannelError> {
+        Ok(self.socket.wait(false, deadline)?)
+    }
+
+    /// Wakes a task once a value can be received, or there is none left.
+    pub(super) fn watch(&self, waker: &Waker) -> Result<SocketWatch, ChannelError> {
+        Ok(self.socket.watch(false, waker)?)
+    }
+
+    /// Closes the channel. What was sent can still be received.
+    pub(super) fn close(&self) {
+        match &self.after {
+            After::Next(next) => next.close(),
+            After::Closed(places) => {
+                self.socket.close();
+                places.iter().for_each(ChannelSocket::close);
+            }
+        }
+    }
+}
