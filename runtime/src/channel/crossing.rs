@@ -76,18 +76,27 @@ impl<T: Wire> SendEnd<T> {
 impl<T: Wire> ReceiveEnd<T> {
     /// The channel's socket to receive from, with the values that were in memory.
     fn cross(&self) -> Result<Arc<ReceiveSocket<T>>, CodecError> {
+        let crossing = mutex::lock(&self.0.crossing);
+        let (socket, moved) = self.cross_with_values()?;
+        drop(crossing);
+        drop(DropEach(Vec::from(moved)));
+        Ok(socket)
+    }
+
+    /// As [`cross`](Self::cross); returns the values that have moved as well.
+    fn cross_with_values(&self) -> Result<(Arc<ReceiveSocket<T>>, VecDeque<T>), CodecError> {
         let shared = &*self.0;
-        let _crossing = mutex::lock(&shared.crossing);
         let (crossed, values) = {
             let mut state = shared.lock();
             state.is_moving = !state.values.is_empty();
             (state.receive_socket(), take(&mut state.values))
         };
         if values.is_empty() {
-            return match crossed {
-                Some(socket) => Ok(socket),
-                None => Ok(NewSockets::new(shared)?.install(shared, 0).1),
+            let socket = match crossed {
+                Some(socket) => socket,
+                None => NewSockets::new(shared)?.install(shared, 0).1,
             };
+            return Ok((socket, values));
         }
         let mut moving = Moving { shared, values };
         let (feed, first) = ChannelSocket::pair().map_err(CodecError::new)?;
@@ -113,8 +122,7 @@ impl<T: Wire> ReceiveEnd<T> {
                 receive
             }
         };
-        drop(DropEach(Vec::from(take(&mut moving.values))));
-        Ok(socket)
+        Ok((socket, take(&mut moving.values)))
     }
 }
 

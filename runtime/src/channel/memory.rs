@@ -87,6 +87,22 @@ impl<T> State<T> {
         !self.is_moving && (!self.values.is_empty() || self.is_closed || self.senders == 0)
     }
 
+    /// Those who wait on a side.
+    fn waiting(&mut self, side: Side) -> &mut VecDeque<(u64, Waker)> {
+        match side {
+            Side::Send => &mut self.to_send,
+            Side::Receive => &mut self.to_receive,
+        }
+    }
+
+    /// Whether those who wait on a side may go on, perhaps with a socket.
+    fn is_ready(&self, side: Side, capacity: usize) -> bool {
+        match side {
+            Side::Send => self.sockets.is_some() || self.cannot_send() || self.has_place(capacity),
+            Side::Receive => !self.is_moving && (self.sockets.is_some() || self.can_receive()),
+        }
+    }
+
     pub(super) fn send_socket(&self) -> Option<Arc<SendSocket<T>>> {
         self.sockets.as_ref().and_then(|sockets| sockets.send.clone())
     }
@@ -198,7 +214,7 @@ pub(super) enum Refused {
 pub struct Watch<'a>(Watched<'a>);
 
 enum Watched<'a> {
-    Memory(&'a dyn Unwatch, u64),
+    Memory(&'a dyn Unwatch, Side, u64),
     #[allow(dead_code, reason = "it is dropped")]
     Socket(SocketWatch),
     /// It was ready.
@@ -207,71 +223,56 @@ enum Watched<'a> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        if let Watched::Memory(shared, key) = self.0 {
-            shared.unwatch(key);
+        if let Watched::Memory(shared, side, key) = self.0 {
+            shared.unwatch(side, key);
         }
     }
 }
 
+/// What is waited for.
+#[derive(Clone, Copy)]
+enum Side {
+    Send,
+    Receive,
+}
+
 /// Removes a waker.
 trait Unwatch: Sync {
-    fn unwatch(&self, key: u64);
+    fn unwatch(&self, side: Side, key: u64);
 }
 
 impl<T: Send> Unwatch for Shared<T> {
-    fn unwatch(&self, key: u64) {
-        let remove = |wakers: &mut VecDeque<(u64, Waker)>| {
-            wakers.iter().position(|(other, _)| *other == key).and_then(|index| wakers.remove(index))
-        };
+    fn unwatch(&self, side: Side, key: u64) {
         let mut state = self.lock();
-        let removed = remove(&mut state.to_send).or_else(|| remove(&mut state.to_receive));
+        let waiting = state.waiting(side);
+        let removed = waiting.iter().position(|(other, _)| *other == key).and_then(|index| waiting.remove(index));
         // It was woken, and may not have taken what it was woken for: then another one does.
-        let mut next = [None, None];
-        if removed.is_none() {
-            if state.can_receive() {
-                next[0] = state.to_receive.pop_front();
-            }
-            if state.cannot_send() || state.has_place(self.capacity) {
-                next[1] = state.to_send.pop_front();
-            }
-        }
+        let next = if removed.is_none() && state.is_ready(side, self.capacity) {
+            state.waiting(side).pop_front()
+        } else {
+            None
+        };
         drop(state);
-        wake(next.into_iter().flatten());
+        wake(next);
         // Dropping a waker is foreign code as well.
         unwind::discard(removed);
     }
 }
 
 impl<T: Send> Shared<T> {
-    /// Adds a waker to a list, unless `is_ready` holds: then it is woken now.
-    fn watch(
-        &self,
-        waker: &Waker,
-        list: impl Fn(&mut State<T>) -> &mut VecDeque<(u64, Waker)>,
-        is_ready: impl FnOnce(&State<T>) -> bool,
-    ) -> Watch<'_> {
+    /// Wakes a task once it may go on, perhaps now.
+    fn watch(&self, side: Side, waker: &Waker) -> Watch<'_> {
         let waker = waker.clone();
-        let mut state = reserve::lock_with_capacity(|| self.lock(), &list, 1);
-        if is_ready(&state) {
+        let mut state = reserve::lock_with_capacity(|| self.lock(), |state| state.waiting(side), 1);
+        if state.is_ready(side, self.capacity) {
             drop(state);
             waker.wake();
             return Watch(Watched::Nothing);
         }
         let key = state.next_key;
         state.next_key += 1;
-        list(&mut state).push_back((key, waker));
-        Watch(Watched::Memory(self, key))
-    }
-
-    fn watch_to_send(&self, waker: &Waker) -> Watch<'_> {
-        let can_send =
-            |state: &State<T>| state.cannot_send() || state.sockets.is_some() || state.has_place(self.capacity);
-        self.watch(waker, |state| &mut state.to_send, can_send)
-    }
-
-    fn watch_to_receive(&self, waker: &Waker) -> Watch<'_> {
-        let can_receive = |state: &State<T>| state.can_receive() || (state.sockets.is_some() && !state.is_moving);
-        self.watch(waker, |state| &mut state.to_receive, can_receive)
+        state.waiting(side).push_back((key, waker));
+        Watch(Watched::Memory(self, side, key))
     }
 }
 
@@ -304,7 +305,7 @@ impl<T: Send> SendEnd<T> {
             return Ok(socket.wait(full, deadline)?.then_some(Watch(Watched::Nothing)));
         }
         let thread = WokenThread::this();
-        let watch = self.0.watch_to_send(&Waker::from(Arc::clone(&thread)));
+        let watch = self.0.watch(Side::Send, &Waker::from(Arc::clone(&thread)));
         Ok(thread.wait(deadline).then_some(watch))
     }
 
@@ -313,7 +314,7 @@ impl<T: Send> SendEnd<T> {
         let socket = self.0.lock().send_socket();
         match socket {
             Some(socket) => Ok(Watch(socket.watch(full, waker)?.map_or(Watched::Nothing, Watched::Socket))),
-            None => Ok(self.0.watch_to_send(waker)),
+            None => Ok(self.0.watch(Side::Send, waker)),
         }
     }
 }
@@ -390,7 +391,7 @@ impl<T: Send> ReceiveEnd<T> {
                 Source::None => {
                     // The watch before has done its part, and tells no other of the value that was taken meanwhile.
                     drop(watch.take());
-                    watch = Some(self.0.watch_to_receive(&waker));
+                    watch = Some(self.0.watch(Side::Receive, &waker));
                     thread.wait(None);
                 }
             }
@@ -404,7 +405,7 @@ impl<T: Send> ReceiveEnd<T> {
             return Ok(socket.wait(deadline)?.then_some(Watch(Watched::Nothing)));
         }
         let thread = WokenThread::this();
-        let watch = self.0.watch_to_receive(&Waker::from(Arc::clone(&thread)));
+        let watch = self.0.watch(Side::Receive, &Waker::from(Arc::clone(&thread)));
         Ok(thread.wait(deadline).then_some(watch))
     }
 
@@ -420,7 +421,7 @@ impl<T: Send> ReceiveEnd<T> {
     pub(super) fn watch(&self, waker: &Waker) -> Result<Watch<'_>, ChannelError> {
         match self.socket() {
             Some(socket) => Ok(Watch(Watched::Socket(socket.watch(waker)?))),
-            None => Ok(self.0.watch_to_receive(waker)),
+            None => Ok(self.0.watch(Side::Receive, waker)),
         }
     }
 
