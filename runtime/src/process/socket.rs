@@ -107,7 +107,7 @@ impl ChannelSocket {
     /// Sends an error in place of a message, which its receiver gets. Waits for space.
     pub(crate) fn send_failure(&self, error: &io::Error) {
         let text = error.to_string();
-        let _ = os::send_bytes(self.0.as_fd(), &[&[2], &text.as_bytes()[..text.len().min(MAX_INLINE)]], &[], true);
+        let _ = os::send_bytes(self.0.as_handle(), &[&[2], &text.as_bytes()[..text.len().min(MAX_INLINE)]], &[], true);
     }
 
     /// Sends a message without contents. It is lost if the socket is full.
