@@ -1,6 +1,7 @@
 //! Waits for several tasks in async code, without a runtime: `join_all_async`, `first_async`, `wait_async`.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
@@ -111,4 +112,25 @@ fn waiting_says_which_tasks_are_done() {
     let (done, pending) = pollster::block_on(wait_async(&failing, Until::FirstError, None));
     assert!(done.contains(&2) && pending.contains(&0), "{done:?} {pending:?}");
     drop(release);
+}
+
+#[test]
+fn what_was_awaited_panics_if_it_is_polled_again() {
+    let pool = io_pool(1);
+    let polled_again = |mut task: Task<u32>| {
+        assert!(matches!(pollster::block_on(&mut task), Ok(7)));
+        catch_unwind(AssertUnwindSafe(|| is_pending(&mut task))).is_err()
+    };
+    assert!(polled_again(pool.submit(|| 7)));
+    let mut map = pool.map([3, 4], |n: u32| n).collect_async::<Vec<u32>>();
+    assert!(matches!(pollster::block_on(&mut map), Ok(all) if all == [3, 4]));
+    assert!(catch_unwind(AssertUnwindSafe(|| is_pending(&mut map))).is_err());
+    let mut kept = pool.submit(|| 8).cancel_on_drop();
+    assert!(matches!(pollster::block_on(&mut kept), Ok(8)));
+    assert!(catch_unwind(AssertUnwindSafe(|| is_pending(&mut kept))).is_err());
+    let mut results = pool.map([1], |n: u32| n).stream();
+    pollster::block_on(async {
+        assert_eq!((results.next().await, results.next().await, results.next().await), (Some(1), None, None));
+    });
+    assert_eq!(pool.submit(|| 9).join().expect("the pool goes on"), 9);
 }
