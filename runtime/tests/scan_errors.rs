@@ -201,3 +201,29 @@ fn an_unreadable_file_is_named() {
         }
     }
 }
+
+/// These tests are built without Polars' cloud features. It reads `http://`, and tries for seconds before it fails.
+#[test]
+fn an_address_is_an_error_that_names_it_and_the_missing_feature() {
+    for format in FORMATS {
+        for scheme in ["s3", "gs", "az", "abfss"] {
+            let address = format!("{scheme}://127.0.0.1:1/bucket/x.{format}");
+            let error = scan(format, Path::new(&address)).par_rows(10).map(Ok).collect().expect_err(&address);
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("cannot read `{address}`: feature '")), "{address}: {text}");
+            assert!(text.contains("must be enabled"), "{address}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_address_of_a_local_file_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for format in FORMATS {
+        let path = folder.path().join("x").with_extension(format);
+        fs::write(&path, bytes(format, rows())).expect("written");
+        let address = format!("file://{}", path.display());
+        let read = scan(format, Path::new(&address)).par_rows(500).map(Ok).collect().expect(&address);
+        assert_eq!(read.height(), 2_000, "{address}");
+    }
+}
