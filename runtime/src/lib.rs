@@ -110,6 +110,8 @@ mod task;
 #[cfg(feature = "tokio")]
 pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 pub use attribute::on_pool::On;
+#[cfg(feature = "process")]
+pub use attribute::on_process_pool::OnProcesses;
 pub use channel::{
     ChannelError, Receiver, ReceiverIntoIter, ReceiverIter, SendError, Sender, channel, channel_bounded,
 };
@@ -197,6 +199,7 @@ pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::attribute::async_call::{
         call_async, call_async_timed, map_async, map_async_on, map_async_timed, map_async_timed_on, submit_async,
+        submit_async_within,
     };
     pub use crate::attribute::call::{
         call, call_timed, call_within, map, map_on, map_timed, map_timed_on, on_timeout, submit, submit_when_possible,
@@ -209,12 +212,15 @@ pub mod __private {
     pub use crate::attribute::cuttable::ChunkStorage;
     pub use crate::attribute::frame_options::{cutter_by, cutter_overlapping, gatherer_overlapping};
     pub use crate::attribute::on_pool::{
-        Chunked, Function, Plain, PoolRef, Timed, call_chunks_on, on, on_chunked, on_timed,
+        Chunked, Function, Plain, PoolRef, Timed, TimedChunked, call_chunks_on, on, on_chunked, on_timed,
+        on_timed_chunked,
     };
     #[cfg(feature = "process")]
+    pub use crate::attribute::on_process_pool::{on_processes, on_processes_chunked};
+    #[cfg(feature = "process")]
     pub use crate::attribute::process::{
-        call_chunks_process, call_process, map_process, submit_chunks_process, submit_process,
-        submit_process_when_possible, try_submit_process,
+        call_chunks_process, call_chunks_process_on, call_chunks_process_within, call_process, call_process_within,
+        map_process, submit_chunks_process, submit_process, submit_process_when_possible, try_submit_process,
     };
     #[cfg(feature = "process")]
     pub use crate::attribute::remote::Remote;

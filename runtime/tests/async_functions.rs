@@ -520,3 +520,29 @@ async fn a_map_is_awaited_in_the_only_thread_of_a_runtime() {
     assert_eq!(first, Err("1 is odd".to_owned()));
     assert_eq!(half::map(std::iter::empty()).collect_async::<Vec<_>>().await, []);
 }
+
+#[test]
+fn a_task_that_was_not_polled_by_its_deadline_never_starts() {
+    #[parallel(kind = "io", deadline = "20ms")]
+    async fn late(ran: Arc<AtomicUsize>) -> Result<usize, TaskError> {
+        Ok(ran.fetch_add(1, Ordering::Relaxed))
+    }
+    #[parallel(kind = "io", deadline = "1h")]
+    async fn in_time(n: u32) -> u32 {
+        tokio::task::yield_now().await;
+        n
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let ran = Arc::new(AtomicUsize::new(0));
+    runtime.block_on(async {
+        let task = late::submit(Arc::clone(&ran));
+        // This is the only thread that could poll it.
+        while !task.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(task.await, Err(TaskError::TimedOut { after }) if after == Duration::from_millis(20)));
+        assert_eq!(ran.load(Ordering::Relaxed), 0);
+        assert_eq!(late(Arc::clone(&ran)).await.expect("a direct call starts when it is polled"), 0);
+        assert_eq!(in_time::submit(7).await.expect("it is in time"), 7);
+    });
+}

@@ -111,6 +111,36 @@ fn a_task_that_runs_is_asked_to_stop_at_its_deadline() {
     }
 }
 
+#[parallel(kind = "io", chunks = 2, deadline = "20ms")]
+fn soon_in_chunks(numbers: Vec<u32>, ran: Sender<()>) -> Result<Vec<u32>, TaskError> {
+    ran.send(()).ok();
+    Ok(numbers)
+}
+
+#[parallel(kind = "cpu", chunks = 2, deadline = "1h")]
+fn someday_in_chunks(numbers: Vec<u32>, factor: u32) -> Result<Vec<u32>, TaskError> {
+    Ok(numbers.into_iter().map(|n| n * factor).collect())
+}
+
+#[test]
+fn chunked_calls_have_deadlines() {
+    let pool = Pool::io("chunks").threads(1).build().unwrap();
+    assert_eq!(someday_in_chunks(vec![1, 2, 3], 2).unwrap(), [2, 4, 6]);
+    assert_eq!(someday_in_chunks::submit(vec![1, 2], 3).join().unwrap().unwrap(), [3, 6]);
+    assert_eq!(someday_in_chunks::on(&pool).call(vec![1, 2], 4).unwrap(), [4, 8]);
+    let late = someday_in_chunks::on(&pool).deadline(Duration::ZERO).call(vec![1], 1);
+    assert!(matches!(late, Err(TaskError::TimedOut { .. })));
+
+    let (first, release) = occupy(&pool);
+    let (sender, ran) = channel();
+    assert!(matches!(soon_in_chunks::on(&pool).call(vec![1], sender.clone()), Err(TaskError::TimedOut { .. })));
+    let late = soon_in_chunks::on(&pool).submit(vec![1, 2], sender);
+    assert!(matches!(late.join(), Err(TaskError::TimedOut { .. })));
+    assert!(never_ran(&ran));
+    drop(release);
+    first.join().unwrap();
+}
+
 /// Runs tasks of these priorities on one thread, and returns their order.
 fn order(pool: &Pool, priorities: &[Priority]) -> Vec<Priority> {
     let (first, release) = occupy(pool);

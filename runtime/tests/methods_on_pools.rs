@@ -36,6 +36,16 @@ impl<T: Copy + Into<u64> + Send + Sync + 'static> Scale<T> {
         name()
     }
 
+    #[parallel(kind = "cpu", chunks = 3)]
+    fn scaled(&self, numbers: Vec<u64>) -> Vec<(String, u64)> {
+        numbers.into_iter().map(|n| (name(), self.0.into() * n)).collect()
+    }
+
+    #[parallel(kind = "io", chunks = 2, companion = Self)]
+    fn lengths(texts: Vec<String>) -> Vec<usize> {
+        texts.iter().map(String::len).collect()
+    }
+
     #[parallel(kind = "io", timeout = "20ms")]
     fn limited(self) -> Result<u64, TaskError> {
         while self.0.into() == 1 && !fanfold::cancelled() {
@@ -61,6 +71,17 @@ fn direct_calls_and_maps_run_on_the_pool() {
     assert_eq!(scale.0, 5);
     let products: Vec<(String, u64)> = Scale::times_on(&pool).map((0..100).map(|n| (&scale, n))).collect();
     assert!(products.iter().enumerate().all(|(n, (name, product))| is_chosen(name) && *product == 5 * n as u64));
+}
+
+#[test]
+fn chunks_of_methods_run_on_the_pool() {
+    static CHOSEN: Pool = Pool::io("chosen").threads(2);
+    let scale = Scale(3_u32);
+    let scaled = Scale::scaled_on(&pool()).call(&scale, vec![1, 2, 3, 4]);
+    assert!(scaled.iter().all(|(name, _)| name.starts_with("fanfold-chosen-")), "{scaled:?}");
+    assert_eq!(scaled.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [3, 6, 9, 12]);
+    let texts = vec!["a".to_owned(), "bb".to_owned(), String::new()];
+    assert_eq!(Scale::<u32>::lengths_on(&CHOSEN).submit(texts).join().expect("no panic"), [1, 2, 0]);
 }
 
 #[test]

@@ -205,18 +205,11 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
     }
 }
 
-/// A call that has not started by its deadline is a task, which owns what it is given.
+/// A call that has not started by its deadline is a task, which owns what it is given. The arguments of a process
+/// function are owned anyway.
 fn deadline(function: &Function, options: &Options, errors: &mut Errors) {
-    let Some((name, _)) = &options.deadline else { return };
-    if let Some(cut) = &options.cut_name {
-        let message =
-            format!("`deadline` and `{cut}` contradict each other: queue the call with `name::on(&pool).deadline(..)`");
-        errors.at(name, message);
-    } else if function.sig.asyncness.is_some() {
-        errors.at(name, "`deadline` counts the time in a pool's queue, and an `async fn` waits in none: say `timeout`");
-    } else if matches!(options.kind, Some(Kind::Process)) {
-        errors.at(name, "`deadline` is for functions on threads: say `timeout`, which kills the worker of a late call");
-    } else if options.timeout.is_none() {
+    let is_task = function.sig.asyncness.is_none() && !matches!(options.kind, Some(Kind::Process));
+    if options.deadline.is_some() && options.timeout.is_none() && is_task {
         owned_arguments(
             function,
             "deadline",

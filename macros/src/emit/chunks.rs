@@ -22,7 +22,12 @@ pub(super) fn call(plan: &Plan, cut: &Cut) -> TokenStream {
     call_here(plan, &cut_size(plan, cut), &Signature::of_call(plan))
 }
 
-/// The direct call inside of a task, which owns the arguments.
+/// The direct call as a task, which owns the arguments.
+pub(super) fn call_as_task(plan: &Plan, cut: &Cut) -> TokenStream {
+    call_here(plan, &cut_size(plan, cut), &Signature::of_task(plan))
+}
+
+/// The direct call inside of a submitted task.
 pub(super) fn call_in_task(plan: &Plan, cut: &Cut) -> TokenStream {
     call_here(plan, &unchecked_size(plan, cut), &Signature::of_task(plan))
 }
@@ -61,8 +66,13 @@ fn call_here(plan: &Plan, cut: &TokenStream, signature: &Signature) -> TokenStre
 
 /// The same call on the pool of this name.
 pub(super) fn call_on(plan: &Plan, cut: &Cut, pool: &Ident) -> TokenStream {
-    let (call, cut) = (checked_call(plan), unchecked_size(plan, cut));
-    let signature = Signature::of_call(plan);
+    let cut = unchecked_size(plan, cut);
+    let signature = Signature { value: |argument| argument.ident.to_token_stream(), ..Signature::of_call(plan) };
+    if plan.is_process() {
+        let call = process::site_and_remote(plan);
+        return call_entry(plan, &cut, &quote!(call_chunks_process_on), &quote!(#pool, #call), None, &signature);
+    }
+    let call = checked_call(plan);
     call_entry(plan, &cut, &quote!(call_chunks_on), &quote!(#pool, #call), Some(&run(plan)), &signature)
 }
 

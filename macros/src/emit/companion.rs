@@ -90,11 +90,11 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
                 let names = names(plan);
                 let chunks = chunks::call_in_task(plan, cut);
                 bounded = None;
-                quote!(#private::submit_chunks_process(#call, #values, |(#(#names,)*)| #chunks))
+                quote!(#private::submit_chunks_process(#call, #within, #values, |(#(#names,)*)| #chunks))
             }
             None => {
-                bounded = Some((bounded::PROCESS, quote!(#call, #values)));
-                quote!(#private::submit_process(#call, #values))
+                bounded = Some((bounded::PROCESS, quote!(#call, #within, #values)));
+                quote!(#private::submit_process(#call, #within, #values))
             }
         }
     } else {
@@ -106,7 +106,10 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
         };
         if plan.is_async() {
             bounded = None;
-            quote!(#private::submit_async(#call, #values, #run))
+            match within {
+                0 => quote!(#private::submit_async(#call, #values, #run)),
+                _ => quote!(#private::submit_async_within(#call, #within, #values, #run)),
+            }
         } else {
             bounded = Some((bounded::THREADS, quote!(#call, #within, #values, #run)));
             match within {

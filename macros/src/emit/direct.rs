@@ -5,7 +5,8 @@ use quote::quote;
 
 use super::body::run;
 use super::call_site::{checked_call, on_timeout};
-use super::{block, chunks, future, part_attribute, plain_signature, process, values};
+use super::{block, chunks, future, names, part_attribute, plain_signature, process, values};
+use crate::options::Cut;
 use crate::plan::Plan;
 use crate::types::may_hide_lifetimes;
 
@@ -27,9 +28,15 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
         _ if plan.is_async() => future::direct(plan),
         None if plan.is_process() => {
             let call = process::site_and_remote(plan);
-            quote!(#private::call_process(#call, (#(#values,)*)))
+            match &plan.options.deadline {
+                Some((_, nanoseconds)) => quote!(#private::call_process_within(#call, #nanoseconds, (#(#values,)*))),
+                None => quote!(#private::call_process(#call, (#(#values,)*))),
+            }
         }
-        Some(cut) => chunks::call(plan, cut),
+        Some(cut) => match &plan.options.deadline {
+            Some((_, nanoseconds)) => chunked_within(plan, cut, *nanoseconds),
+            None => chunks::call(plan, cut),
+        },
         None if plan.options.is_timed() => {
             let on_timeout = on_timeout(plan);
             match &plan.options.deadline {
@@ -45,6 +52,20 @@ pub(super) fn function(plan: &Plan) -> TokenStream {
     let hidden = hidden_lifetimes(plan);
     let caller = track_caller_in_debug(plan);
     quote!(#hidden #caller #(#attrs)* #vis #sig #body)
+}
+
+/// The direct call of a function with chunks and a deadline: a task that cuts its arguments when it starts.
+fn chunked_within(plan: &Plan, cut: &Cut, nanoseconds: u64) -> TokenStream {
+    let private = &plan.private;
+    let (values, names) = (values(plan), names(plan));
+    let chunks = chunks::call_as_task(plan, cut);
+    let run = quote!(|(#(#names,)*)| #chunks);
+    if plan.is_process() {
+        let call = process::site_and_remote(plan);
+        return quote!(#private::call_chunks_process_within(#call, #nanoseconds, (#(#values,)*), #run));
+    }
+    let (checked, on_timeout) = (checked_call(plan), on_timeout(plan));
+    quote!(#private::call_within(#checked, #nanoseconds, #on_timeout, (#(#values,)*), #run))
 }
 
 /// In debug builds the warning about blocked async runtimes names the place of the call.

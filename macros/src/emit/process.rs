@@ -24,12 +24,11 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
     let run = run(plan);
     let mention = mention(plan);
     let path = path(plan);
-    let on_error = match &plan.options.timeout {
-        Some(_) => {
-            let on_timeout = on_timeout(plan);
-            quote!(::core::option::Option::Some(#on_timeout))
-        }
-        None => quote!((&&#private::Dispatch::<#result>::new()).late()),
+    let on_error = if plan.options.is_timed() {
+        let on_timeout = on_timeout(plan);
+        quote!(::core::option::Option::Some(#on_timeout))
+    } else {
+        quote!((&&#private::Dispatch::<#result>::new()).late())
     };
     let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
     let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));

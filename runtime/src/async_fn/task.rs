@@ -20,7 +20,7 @@ use crate::pool::span::WorkSpan;
 use crate::sys::unwind;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
-use crate::task::{AbortHandle, Task};
+use crate::task::{AbortHandle, Deadline, Task};
 
 /// The work of an async task before its first poll.
 pub(crate) struct QueuedFuture<Fut>(Pin<Box<Fut>>);
@@ -34,11 +34,12 @@ impl<Fut, T> TaskWork<T> for QueuedFuture<Fut> {
     }
 }
 
-/// Spawns a future on the caller's runtime, or on Fanfold's own.
+/// Spawns a future on the caller's runtime, or on Fanfold's own. It must have been polled by the deadline.
 pub(crate) fn spawn<Fut>(
     core: &Arc<Core>,
     function: &'static str,
     options: TaskOptions,
+    deadline: Option<Deadline>,
     future: Fut,
 ) -> Task<Fut::Output>
 where
@@ -66,7 +67,9 @@ where
     }
     let runtime = runtime::current_runtime();
     let abort = runtime.spawn(running).abort_handle();
-    Task::from_handle(Arc::new(SpawnedHandle { slot, abort, runtime }))
+    let task = Task::from_handle(Arc::new(SpawnedHandle { slot, abort, runtime }));
+    task.start_by(deadline);
+    task
 }
 
 /// The handle of a spawned task.

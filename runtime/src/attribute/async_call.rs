@@ -1,14 +1,15 @@
 //! The entries for an `async fn` (feature `tokio`): the direct call, `submit` and `map`.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::call_site::CheckedCall;
 use crate::async_fn::{AsyncMap, MapFuture, TimedFuture, spawn, within};
 use crate::error::TaskError;
 use crate::map::Items;
 use crate::map::method::{Method, SharedReceiver};
-use crate::task::Task;
 use crate::task::send_proof::AssertSend;
+use crate::task::{Deadline, Task};
 
 /// The direct call: a future that is polled where it is awaited, inside the caller's Tokio runtime, or else inside
 /// Fanfold's own.
@@ -43,7 +44,24 @@ where
     F: Fn(A) -> Fut,
     Fut: Future<Output = R> + Send + 'static,
 {
-    spawn(site.core(), site.function, site.options, function(args))
+    spawn(site.core(), site.function, site.options, None, function(args))
+}
+
+/// `name::submit` of a function that must have started within this many nanoseconds (`deadline`).
+pub fn submit_async_within<A, R, F, Fut>(
+    CheckedCall { site, .. }: CheckedCall<A, R>,
+    nanoseconds: u64,
+    args: A,
+    function: F,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+    F: Fn(A) -> Fut,
+    Fut: Future<Output = R> + Send + 'static,
+{
+    let deadline = Some(Deadline::from(Duration::from_nanos(nanoseconds)));
+    spawn(site.core(), site.function, site.options, deadline, function(args))
 }
 
 /// `name::map`: a lazy map of the function.

@@ -326,7 +326,7 @@ where
     match submit_in(core, call, queueing, args, function).join_in_silence() {
         Ok(result) => result,
         Err(TaskError::Panicked { payload, .. }) => resume_unwind(payload.into_inner()),
-        Err(error) => on_timeout(error),
+        Err(error) => on_timeout(queueing.late_or(error)),
     }
 }
 

@@ -100,12 +100,6 @@ impl CallSite {
         Self { is_process: true, ..self }
     }
 
-    /// The same function on another pool.
-    #[cfg(feature = "process")]
-    pub(crate) fn on(self, pool: &'static Pool) -> Self {
-        Self { pool, ..self }
-    }
-
     /// The time limit of each call.
     pub(crate) fn timeout_or_max(self) -> Duration {
         self.options.timeout.unwrap_or(Duration::MAX)

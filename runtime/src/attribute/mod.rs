@@ -11,6 +11,8 @@ pub(crate) mod frame_options;
 pub(crate) mod frames;
 pub(crate) mod on_pool;
 #[cfg(feature = "process")]
+pub(crate) mod on_process_pool;
+#[cfg(feature = "process")]
 pub(crate) mod process;
 #[cfg(feature = "process")]
 mod process_task;

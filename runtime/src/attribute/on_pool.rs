@@ -14,7 +14,8 @@ use crate::task::queueing::Queueing;
 use crate::task::{Deadline, Priority, Task, TrySubmitError};
 
 /// An annotated function on a pool that is chosen at run time: `name::on(&pool)` makes one, for functions of
-/// `kind = "cpu"` and `"io"`. `Type::name_on(&pool)` makes one of a method, whose receiver is the first argument.
+/// `kind = "cpu"` and `"io"`. `Type::name_on(&pool)` makes one of a method, whose receiver is the first argument. Of a
+/// function of `kind = "process"`, `name::on(&pool)` makes the same for a pool of processes.
 ///
 /// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and `map`
 /// are those of the function. [`deadline`](Self::deadline) and [`priority`](Self::priority) say how a submitted call is
@@ -56,7 +57,7 @@ pub struct On<'p, A, R, F, K = Plain> {
 )]
 pub trait CallKind<A, R, F> {
     #[doc(hidden)]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R;
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R;
 }
 
 /// What a task runs.
@@ -72,14 +73,21 @@ impl<A, R, F: Fn(A) -> R + Send + Sync + Copy> Function<A, R> for F {}
 
 /// The pool that is to run a call.
 #[derive(Clone, Copy)]
-pub struct PoolRef<'a>(&'a Arc<Core>);
+pub struct PoolRef<'a>(pub(super) &'a Arc<Core>);
 
 /// A function without `timeout`, `deadline` and `chunks`.
 pub struct Plain(());
 
+#[cfg(feature = "process")]
+impl Plain {
+    pub(super) fn new() -> Self {
+        Self(())
+    }
+}
+
 impl<A, R, F: Function<A, R>> CallKind<A, R, F> for Plain {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, _: Queueing, args: A, function: F) -> R {
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, _: Queueing, args: A, function: F) -> R {
         call_in(pool.0, call, args, function)
     }
 }
@@ -95,7 +103,7 @@ pub struct Timed<R>(fn(TaskError) -> R);
 
 impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for Timed<R> {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
         call_timed_in(pool.0, call, queueing, self.0, args, function)
     }
 }
@@ -109,9 +117,25 @@ impl<A: 'static, R: 'static, F: Function<A, R> + 'static> TaskKind<A, R, F> for 
 /// A function with `chunks` or `chunk_size`. It holds the chunked call.
 pub struct Chunked<D>(D);
 
+#[cfg(feature = "process")]
+impl<D> Chunked<D> {
+    pub(super) fn new(chunked: D) -> Self {
+        Self(chunked)
+    }
+
+    /// Makes the chunked call on this pool.
+    #[track_caller]
+    pub(super) fn call<A, R>(&self, pool: PoolRef<'_>, args: A) -> R
+    where
+        D: Fn(PoolRef<'_>, A) -> R,
+    {
+        (self.0)(pool, args)
+    }
+}
+
 impl<A, R, F, D: Fn(PoolRef<'_>, A) -> R> CallKind<A, R, F> for Chunked<D> {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, _: CheckedCall<A, R>, _: Queueing, args: A, _: F) -> R {
+    fn call(self, pool: PoolRef<'_>, _: CheckedCall<A, R>, _: Queueing, args: A, _: F) -> R {
         (self.0)(pool, args)
     }
 }
@@ -123,12 +147,44 @@ impl<A: 'static, R: 'static, F, D: Fn(PoolRef<'_>, A) -> R + Send + 'static> Tas
     }
 }
 
+/// A function with `chunks` or `chunk_size`, and a deadline.
+pub struct TimedChunked<R, D> {
+    on_timeout: fn(TaskError) -> R,
+    chunked: Chunked<D>,
+}
+
+impl<A: 'static, R: 'static, F, D: Fn(PoolRef<'_>, A) -> R + Send + 'static> TaskKind<A, R, F> for TimedChunked<R, D> {
+    fn task(self, pool: PoolRef<'_>, function: F) -> impl Fn(A) -> R + Send + 'static + use<A, R, F, D> {
+        self.chunked.task(pool, function)
+    }
+}
+
+impl<A: 'static, R: 'static, F, D: Fn(PoolRef<'_>, A) -> R + Send + 'static> CallKind<A, R, F> for TimedChunked<R, D> {
+    #[track_caller]
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+        let on_timeout = self.on_timeout;
+        call_timed_in(pool.0, call, queueing, on_timeout, args, self.task(pool, function))
+    }
+}
+
 /// A function that is to be queued with a deadline or a priority.
 pub struct Queued<K>(K);
 
+#[diagnostic::do_not_recommend]
+impl<A: 'static, R: 'static, F, D> CallKind<A, R, F> for Queued<TimedChunked<R, D>>
+where
+    D: Fn(PoolRef<'_>, A) -> R + Send + 'static,
+{
+    #[track_caller]
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+        self.0.call(pool, call, queueing, args, function)
+    }
+}
+
+#[diagnostic::do_not_recommend]
 impl<A: 'static, R: 'static, F: Function<A, R> + 'static> CallKind<A, R, F> for Queued<Timed<R>> {
     #[track_caller]
-    fn call(&self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
+    fn call(self, pool: PoolRef<'_>, call: CheckedCall<A, R>, queueing: Queueing, args: A, function: F) -> R {
         self.0.call(pool, call, queueing, args, function)
     }
 }
@@ -148,8 +204,8 @@ pub trait Queueable {
 }
 
 macro_rules! queueable {
-    ($([$($param:ident)?] $kind:ty => $queued:ty, $this:ident => $value:expr;)*) => {$(
-        impl$(<$param>)? Queueable for $kind {
+    ($([$($param:ident),*] $kind:ty => $queued:ty, $this:ident => $value:expr;)*) => {$(
+        impl<$($param),*> Queueable for $kind {
             type Queued = $queued;
 
             fn queued(self) -> $queued {
@@ -164,6 +220,7 @@ queueable! {
     [] Plain => Queued<Self>, this => Queued(this);
     [R] Timed<R> => Queued<Self>, this => Queued(this);
     [D] Chunked<D> => Queued<Self>, this => Queued(this);
+    [R, D] TimedChunked<R, D> => Queued<Self>, this => Queued(this);
     [K] Queued<K> => Self, this => this;
 }
 
@@ -192,6 +249,18 @@ pub fn on_chunked<A, R, F: Function<A, R>, D: Fn(PoolRef<'_>, A) -> R>(
     On { pool, call, function, kind: Chunked(chunked), queueing: Queueing::default() }
 }
 
+/// `name::on` of a function with chunks and a deadline.
+pub fn on_timed_chunked<A, R, F: Function<A, R>, D: Fn(PoolRef<'_>, A) -> R + Send>(
+    call: CheckedCall<A, R>,
+    pool: &Pool,
+    function: F,
+    on_timeout: fn(TaskError) -> R,
+    chunked: D,
+) -> On<'_, A, R, F, TimedChunked<R, D>> {
+    let kind = TimedChunked { on_timeout, chunked: Chunked(chunked) };
+    On { pool, call, function, kind, queueing: Queueing::default() }
+}
+
 /// The direct call of a function with chunks, on this pool.
 ///
 /// # Panics
@@ -216,11 +285,12 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
     }
 
     #[track_caller]
-    fn direct(&self, args: A) -> R
+    fn direct(self, args: A) -> R
     where
         K: CallKind<A, R, F>,
     {
-        self.kind.call(PoolRef(self.core()), self.call, self.queueing, args, self.function)
+        let core = self.core();
+        self.kind.call(PoolRef(core), self.call, self.queueing, args, self.function)
     }
 
     #[track_caller]
@@ -402,6 +472,10 @@ macro_rules! methods {
         }
 
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, Chunked<D>> {
+            methods!(map $item, $pattern => $args, $call; $($ty)*);
+        }
+
+        impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, TimedChunked<R, D>> {
             methods!(map $item, $pattern => $args, $call; $($ty)*);
         }
 

@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::call_site::{CallSite, CheckedCall};
-use super::chunks::{Chunking, CutAll, call_chunks};
+use super::chunks::{Chunking, CutAll, call_chunks_in};
+use super::on_pool::PoolRef;
 use super::process_task::RemoteWork;
 use super::remote::Remote;
 use crate::error::TaskError;
@@ -19,9 +20,10 @@ use crate::pool::config;
 use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped::{self, Abandoned};
-use crate::pool::{Core, Job};
+use crate::pool::{Core, CoreRef};
 use crate::process::{Code, is_worker_process};
 use crate::task::cancel::CurrentTask;
+use crate::task::queueing::Queueing;
 use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::{Slot, TaskOptions};
 use crate::task::{Task, TrySubmitError};
@@ -40,6 +42,13 @@ fn core(site: CallSite) -> &'static Arc<Core> {
     site.in_processes().core()
 }
 
+/// As [`core`], for a pool that was chosen at run time.
+#[track_caller]
+pub(super) fn core_of<'p>(pool: &'p Pool, function: &str) -> &'p Arc<Core> {
+    let core = pool.core().with_processes(function);
+    if runs_in_this_process() { Pool::cpu_default().core() } else { core }
+}
+
 /// The direct call: a worker process runs the function; this thread waits.
 ///
 /// # Panics
@@ -51,9 +60,22 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote
     if runs_in_this_process() {
         return remote.run_local(args);
     }
+    call_process_in(core(site), site, remote, args)
+}
+
+/// The direct call in a worker process of this pool.
+#[track_caller]
+pub(super) fn call_process_in<A, R, C: Code<A>, D: Code<R>>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    args: A,
+) -> R {
+    if runs_in_this_process() {
+        return remote.run_local(args);
+    }
     warn_if_blocking(site.function);
     let remote = remote.with_timeout(site.options.timeout);
-    let core = core(site);
     let args = RefCell::new(Some(args));
     let call = || {
         // A direct call is not the task that this thread runs, so cancelling that task does not stop it.
@@ -77,22 +99,78 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote
     })
 }
 
-/// `name::submit`.
+/// The direct call of a function that must have started within this many nanoseconds (`deadline`).
+///
+/// # Panics
+///
+/// As [`call_process`].
+#[track_caller]
+pub fn call_process_within<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
+    args: A,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    call_queued(core(site), site, remote, Queueing::within(nanoseconds), args)
+}
+
+/// The direct call as a task that is queued with a deadline or a priority.
+#[track_caller]
+pub(super) fn call_queued<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    if is_worker_process() {
+        // It starts now, as the task that it is a part of did.
+        return remote.run_local(args);
+    }
+    warn_if_blocking(site.function);
+    remote.settle(submit_process_in(core, site, remote, queueing, args).join_in_silence())
+}
+
+/// `name::submit`, with the deadline if that is not 0.
 #[track_caller]
 pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
     args: A,
 ) -> Task<R>
 where
     A: 'static,
     R: 'static,
 {
-    let core = core(site);
-    queue(core, site, remote, core.wait_for_place(None), args)
+    submit_process_in(core(site), site, remote, Queueing::within(nanoseconds), args)
 }
 
-/// `name::try_submit`.
+/// Queues the call on this pool.
+#[track_caller]
+pub(super) fn submit_process_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
+    queue(core, site, remote, core.wait_for_place(queueing.until()), queueing, args)
+}
+
+/// `name::try_submit`, with the deadline if that is not 0.
 ///
 /// # Errors
 ///
@@ -101,38 +179,70 @@ where
 pub fn try_submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
     args: A,
 ) -> Result<Task<R>, TrySubmitError<A>>
 where
     A: 'static,
     R: 'static,
 {
-    let core = core(site);
+    try_submit_process_in(core(site), site, remote, Queueing::within(nanoseconds), args)
+}
+
+/// As [`submit_process_in`], unless the queue is full.
+#[track_caller]
+pub(super) fn try_submit_process_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+) -> Result<Task<R>, TrySubmitError<A>>
+where
+    A: 'static,
+    R: 'static,
+{
     match core.try_place() {
-        Ok(place) => Ok(queue(core, site, remote, place, args)),
+        Ok(place) => Ok(queue(core, site, remote, place, queueing, args)),
         Err(_) => Err(TrySubmitError::new(core, args)),
     }
 }
 
-/// `name::submit_async`.
+/// `name::submit_async`, with the deadline if that is not 0.
 #[track_caller]
 #[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
 pub fn submit_process_when_possible<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
     args: A,
 ) -> impl Future<Output = Task<R>>
 where
     A: 'static,
     R: 'static,
 {
-    let core = core(site);
+    submit_process_async_in(Arc::clone(core(site)), site, remote, Queueing::within(nanoseconds), args)
+}
+
+/// As [`submit_process_in`], without blocking the thread.
+#[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
+pub(super) fn submit_process_async_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+    core: Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+) -> impl Future<Output = Task<R>> + use<A, R, C, D>
+where
+    A: 'static,
+    R: 'static,
+{
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
     let carried = unsafe { AssertSend::new((remote, args)) };
     async move {
-        let place = core.place(None).await;
+        let place = core.place(queueing.until()).await;
         let (remote, args) = carried.into_inner();
-        queue(core, site, remote, place, args)
+        queue(&core, site, remote, place, queueing, args)
     }
 }
 
@@ -142,6 +252,7 @@ fn queue<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     place: Option<QueuePlace>,
+    queueing: Queueing,
     args: A,
 ) -> Task<R>
 where
@@ -156,18 +267,19 @@ where
             drop(place);
             remote.run_local(args)
         };
-        return Task::start(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof));
+        return Task::queue(core, Slot::new(Arc::clone(core), site.function, site.options, work, proof), queueing);
     }
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
     let proof = unsafe { CallProof::new_unchecked() };
     // Only the pool's own threads run it. They have no time limit of their own: `Remote` has, and kills the worker.
     let options = TaskOptions { own_worker: true, ..TaskOptions::default() };
+    let remote = remote.with_deadline(queueing.deadline);
     let slot = Slot::new(Arc::clone(core), site.function, options, RemoteWork { remote, args, place }, proof);
-    core.push(Arc::clone(&slot) as Arc<dyn Job>);
-    Task::from_handle(slot)
+    Task::queue_job(core, slot, queueing)
 }
 
-/// `name::submit` of a function with `chunks`: `function` is the direct call, which a thread of the default io pool makes.
+/// `name::submit` of a function with `chunks`, with the deadline if that is not 0: `function` is the direct call, which a
+/// thread of the default io pool makes.
 ///
 /// # Panics
 ///
@@ -175,7 +287,8 @@ where
 #[track_caller]
 pub fn submit_chunks_process<A, R, C: Code<A>, D: Code<R>>(
     site: CallSite,
-    _: Remote<A, R, C, D>,
+    remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
 ) -> Task<R>
@@ -184,11 +297,69 @@ where
     R: 'static,
 {
     core(site);
+    submit_chunks_process_in(site, &remote, Queueing::within(nanoseconds), args, function)
+}
+
+/// The direct call of a function with `chunks` that must have started within this many nanoseconds (`deadline`).
+///
+/// # Panics
+///
+/// As [`call_chunks_process`].
+#[track_caller]
+pub fn call_chunks_process_within<A, R, C: Code<A>, D: Code<R>>(
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    nanoseconds: u64,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    core(site);
+    call_chunks_queued(site, remote, Queueing::within(nanoseconds), args, function)
+}
+
+/// The direct call of a function with chunks as a task that is queued with a deadline or a priority.
+#[track_caller]
+pub(super) fn call_chunks_queued<A, R, C: Code<A>, D: Code<R>>(
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> R
+where
+    A: 'static,
+    R: 'static,
+{
+    if is_worker_process() {
+        return function(args);
+    }
+    warn_if_blocking(site.function);
+    let outcome = submit_chunks_process_in(site, &remote, queueing, args, function).join_in_silence();
+    remote.settle(outcome.map_err(|error| queueing.late_or(error)))
+}
+
+/// Queues the direct call of a function with chunks.
+#[track_caller]
+pub(super) fn submit_chunks_process_in<A, R, C: Code<A>, D: Code<R>>(
+    site: CallSite,
+    _: &Remote<A, R, C, D>,
+    queueing: Queueing,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R>
+where
+    A: 'static,
+    R: 'static,
+{
     let core = Pool::io_default().core();
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the closure is `Send`.
     let proof = unsafe { CallProof::new_unchecked() };
     let work = move || function(args);
-    Task::start(core, Slot::new(Arc::clone(core), site.function, TaskOptions::default(), work, proof))
+    Task::queue(core, Slot::new(Arc::clone(core), site.function, TaskOptions::default(), work, proof), queueing)
 }
 
 /// `name::map`; `wrap` turns an item into the function's arguments.
@@ -206,9 +377,27 @@ where
     C: Code<T> + 'static,
     D: Code<R> + 'static,
 {
+    map_process_in(core(site).into(), site, remote, wrap, items)
+}
+
+/// A map in worker processes of this pool.
+pub(super) fn map_process_in<I, M, A, T, R, C, D>(
+    core: CoreRef,
+    site: CallSite,
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    items: I,
+) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+where
+    I: Items<A, M>,
+    T: 'static,
+    R: 'static,
+    C: Code<T> + 'static,
+    D: Code<R> + 'static,
+{
     let function =
         ProcessMapFn { remote: remote.with_timeout(site.options.timeout), wrap, is_local: runs_in_this_process() };
-    let map = Map::new(core(site), site.function, items.into_source(), function).stateful();
+    let map = Map::new(core, site.function, items.into_source(), function).stateful();
     match site.progress {
         Some(label) => map.progress(label),
         None => map,
@@ -219,7 +408,7 @@ where
 ///
 /// # Panics
 ///
-/// As [`call_process`], and as [`call_chunks`].
+/// As [`call_process`], and as [`call_chunks`](super::chunks::call_chunks).
 #[track_caller]
 pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     site: CallSite,
@@ -228,7 +417,35 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     whole: S,
     with: impl FnMut(S) -> A,
 ) -> R {
-    core(site);
+    call_chunks_process_in(core(site), site, remote, chunking, whole, with)
+}
+
+/// The direct call of a function with `chunks`, on a pool that was chosen at run time.
+///
+/// # Panics
+///
+/// As [`call_chunks_process`].
+#[track_caller]
+pub fn call_chunks_process_on<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
+    PoolRef(core): PoolRef<'_>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    chunking: Chunking<'_, X, R>,
+    whole: S,
+    with: impl FnMut(S) -> A,
+) -> R {
+    call_chunks_process_in(core, site, remote, chunking, whole, with)
+}
+
+#[track_caller]
+fn call_chunks_process_in<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
+    core: &Arc<Core>,
+    site: CallSite,
+    remote: Remote<A, R, C, D>,
+    chunking: Chunking<'_, X, R>,
+    whole: S,
+    with: impl FnMut(S) -> A,
+) -> R {
     let is_local = runs_in_this_process();
     let remote = remote.with_timeout(site.options.timeout);
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only.
@@ -239,8 +456,7 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
         let remote = remote.get();
         if is_local { remote.run_local(args) } else { remote.settle(remote.call(&RefCell::new(Some(args)))) }
     };
-    let site = if is_local { site.on(Pool::cpu_default()) } else { site.in_processes() };
-    call_chunks(CheckedCall { site, proof }, chunking, whole, with, function)
+    call_chunks_in(core, CheckedCall { site, proof }, chunking, whole, with, function)
 }
 
 /// A process function as the function of a map.

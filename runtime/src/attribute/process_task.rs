@@ -23,6 +23,8 @@ pub(super) struct RemoteWork<A, R, C, D> {
 type RemoteSlot<A, R, C, D> = Slot<RemoteWork<A, R, C, D>, R>;
 
 impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
+    const STOPS_ON_REQUEST: bool = false;
+
     fn run_if_queued(slot: &RemoteSlot<A, R, C, D>) -> bool {
         let Some(RemoteWork { remote, args, place }) = slot.claim_work() else { return false };
         drop(place);
@@ -70,9 +72,14 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
                 PreparedJob::Ready(Box::new(InFlightTask { slot: self, work, bytes, outcome: None }))
             }
             Ok(None) => {
+                let late = work.remote.missed_deadline();
                 // SAFETY: this thread's `begin` above took the work, and nothing has ended the task since.
                 unsafe { self.put_back(work) };
-                PreparedJob::TooLarge
+                // The timer finds no queued task meanwhile.
+                match late {
+                    Some(after) if self.end_unstarted(TaskError::TimedOut { after }) => PreparedJob::Ended,
+                    _ => PreparedJob::TooLarge,
+                }
             }
             Ok(Some(Err(error))) | Err(error) => {
                 unwind::discard(work);

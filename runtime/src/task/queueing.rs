@@ -6,7 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::Task;
 use super::slot::Slot;
+#[cfg(feature = "process")]
+use super::slot::TaskWork;
+use crate::error::TaskError;
 use crate::pool::Core;
+#[cfg(feature = "process")]
+use crate::pool::Job;
 use crate::pool::config;
 use crate::pool::timer::{self, Expire};
 
@@ -58,6 +63,19 @@ pub struct Deadline {
     after: Duration,
 }
 
+impl Deadline {
+    /// How long the task had, if the deadline is over.
+    pub(crate) fn missed(self) -> Option<Duration> {
+        self.at.filter(|at| *at <= Instant::now()).map(|_| self.after)
+    }
+
+    /// When it is over, and how long the task had; `None` if it is later than the clock can count.
+    #[cfg(feature = "process")]
+    pub(crate) fn end(self) -> Option<(Instant, Duration)> {
+        self.at.map(|at| (at, self.after))
+    }
+}
+
 impl From<Duration> for Deadline {
     fn from(after: Duration) -> Self {
         Self { at: Instant::now().checked_add(after), after }
@@ -83,6 +101,14 @@ impl Queueing {
     pub(crate) fn within(nanoseconds: u64) -> Self {
         let deadline = (nanoseconds > 0).then(|| Deadline::from(Duration::from_nanos(nanoseconds)));
         Self { deadline, priority: Priority::Normal }
+    }
+
+    /// The error of a direct call that this error ended. Nobody else can cancel it, so it was its deadline.
+    pub(crate) fn late_or(&self, error: TaskError) -> TaskError {
+        match (&error, self.deadline.and_then(Deadline::missed)) {
+            (TaskError::Cancelled, Some(after)) => TaskError::TimedOut { after },
+            _ => error,
+        }
     }
 
     /// When a wait for a place in the queue must end.
@@ -112,9 +138,7 @@ impl<T> Task<T> {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
-        if let Some(Deadline { at: Some(at), after }) = deadline
-            && at <= Instant::now()
-        {
+        if let Some(after) = deadline.and_then(Deadline::missed) {
             slot.end_late(after);
             return Self::from_handle(slot);
         }
@@ -124,11 +148,41 @@ impl<T> Task<T> {
             core.push_prioritized(slot.clone(), priority);
             Self::from_handle(slot)
         };
-        if let Some(Deadline { at: Some(at), after }) = deadline
-            && !task.is_finished()
-        {
-            timer::after_until(after, at, task.abort_handle().into_task() as Weak<dyn Expire>);
-        }
+        task.start_by(deadline);
         task
+    }
+
+    /// Queues a task that only the pool's own threads run, as they send it to a worker process.
+    #[cfg(feature = "process")]
+    pub(crate) fn queue_job<F>(
+        core: &Arc<Core>,
+        slot: Arc<Slot<F, T>>,
+        Queueing { deadline, priority }: Queueing,
+    ) -> Self
+    where
+        F: TaskWork<T> + 'static,
+        T: 'static,
+        Slot<F, T>: Job,
+    {
+        if let Some(after) = deadline.and_then(Deadline::missed) {
+            slot.end_late(after);
+            return Self::from_handle(slot);
+        }
+        match priority {
+            Priority::Normal => core.push(slot.clone()),
+            _ => core.push_prioritized(slot.clone(), priority),
+        }
+        let task = Self::from_handle(slot);
+        task.start_by(deadline);
+        task
+    }
+
+    /// Ends the task at its deadline if it has not started by then.
+    pub(crate) fn start_by(&self, deadline: Option<Deadline>) {
+        if let Some(Deadline { at: Some(at), after }) = deadline
+            && !self.is_finished()
+        {
+            timer::after_until(after, at, self.abort_handle().into_task() as Weak<dyn Expire>);
+        }
     }
 }

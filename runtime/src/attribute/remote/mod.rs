@@ -16,6 +16,7 @@ use crate::process::registry::Entry;
 use crate::process::start_limit;
 use crate::process::worker_slot::CallRequest;
 use crate::sys::unwind;
+use crate::task::Deadline;
 use crate::task::cancel::{cancelled, current_task_key};
 use batch::BATCH_BYTES;
 
@@ -33,6 +34,8 @@ pub struct Remote<A, R, C, D> {
     /// Makes a result of an error, if the result type can hold a `TaskError`.
     on_error: Option<fn(TaskError) -> R>,
     limit: Option<Duration>,
+    /// When the call must have ended, in addition.
+    deadline: Option<Deadline>,
     /// The value of [`series`](crate::process::start_limit::series) at the call.
     start_series: u32,
     /// How often a call is retried after its worker died, and the first pause before that.
@@ -66,6 +69,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             local,
             on_error,
             limit: None,
+            deadline: None,
             start_series: 0,
             retries: 0,
             backoff: Duration::ZERO,
@@ -89,6 +93,16 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
+    /// The function at a call that must have started by then. If it runs by then its worker is killed.
+    pub(crate) fn with_deadline(self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// How long the call had, if its deadline is over.
+    pub(crate) fn missed_deadline(&self) -> Option<Duration> {
+        self.deadline.and_then(Deadline::missed)
+    }
+
     /// The value of [`series`](crate::process::start_limit::series) at the call.
     pub(crate) fn start_series(&self) -> u32 {
         self.start_series
@@ -96,7 +110,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
 
     /// Whether a call may be sent to a worker that still runs others.
     pub(crate) fn can_be_pipelined(&self) -> bool {
-        self.limit.is_none() && self.retries == 0
+        self.limit.is_none() && self.deadline.is_none() && self.retries == 0
     }
 
     /// The function's index in the program's table of functions.
@@ -143,11 +157,14 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
     /// ends in them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
-        let end = self.limit.map(|limit| (limit, Instant::now()));
+        let limit = self.limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+        let deadline = self.deadline.and_then(Deadline::end);
+        // The earlier of the two, with the time that it gave the call.
+        let end = limit.into_iter().chain(deadline).min();
         let left = || match end {
             None => Ok(None),
-            Some((after, begun)) => match after.checked_sub(begun.elapsed()) {
-                Some(left) if !left.is_zero() => Ok(Some(left)),
+            Some((at, after)) => match at.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => Ok(Some((left, after))),
                 _ => Err(TaskError::TimedOut { after }),
             },
         };
@@ -158,7 +175,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                     if current_slot::last_start_failed() {
                         backoff.at_least(START_PAUSE);
                     }
-                    backoff.sleep(left()?);
+                    backoff.sleep(left()?.map(|(left, _)| left));
                 }
                 outcome => return outcome,
             }
@@ -169,7 +186,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self.call_once(args, left()?)
     }
 
-    fn call_once(&self, args: &RefCell<Option<A>>, limit: Option<Duration>) -> Result<R, TaskError> {
+    /// One try, which has this time of all that the call had.
+    fn call_once(&self, args: &RefCell<Option<A>>, limit: Option<(Duration, Duration)>) -> Result<R, TaskError> {
         let mut outcome = None;
         let write = |out: &mut Encoder<'_>| match &*args.borrow() {
             Some(args) => self.write(args, out),
@@ -184,7 +202,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             function: self.function,
             entry: self.entry,
             count: 1,
-            limit,
+            limit: limit.map(|(left, _)| left),
             task: current_task_key(),
             cancelled,
             start_series: self.start_series,
@@ -198,8 +216,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             });
             Ok(())
         });
-        match (ended, self.limit) {
-            (Err(TaskError::TimedOut { .. }), Some(after)) => return Err(TaskError::TimedOut { after }),
+        match (ended, limit) {
+            (Err(TaskError::TimedOut { .. }), Some((_, after))) => return Err(TaskError::TimedOut { after }),
             (ended, _) => ended?,
         }
         outcome.unwrap_or_else(|| Err(TaskError::wire(self.function, "its worker gave no result".into())))
@@ -225,10 +243,14 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         match (error, self.on_error) {
             (TaskError::Panicked { payload, .. }, _) => std::panic::resume_unwind(payload.into_inner()),
             (error, Some(on_error)) => on_error(error),
-            // Without the panic hook's message: the cancel was asked for.
             (TaskError::Cancelled, None) => {
+                // Inside a cancelled task this ends the task, without the panic hook's message.
                 end_cancelled_task();
-                std::panic::resume_unwind(Box::new(TaskError::Cancelled.to_string()))
+                panic!(
+                    "`{}` was stopped: its pool was closed by `kill` or `shutdown` while it ran: close the pool after \
+                     the call, or return `Result<_, E>` with `E: From<fanfold::TaskError>` to get an error",
+                    self.function
+                )
             }
             (TaskError::PoolClosed, None) => {
                 panic!(

@@ -67,6 +67,8 @@ pub(crate) trait Handle<T>: Send + Sync {
 pub(crate) trait TaskWork<T>: Sized {
     /// Whether it waits in its pool's queue, not with an async runtime.
     const IN_POOL_QUEUE: bool = true;
+    /// Whether it sees that it is asked to stop. A call in a worker process ends with the process at its deadline.
+    const STOPS_ON_REQUEST: bool = true;
 
     /// Runs the slot's work on this thread if it is queued; whether it did.
     fn run_if_queued(slot: &Slot<Self, T>) -> bool;

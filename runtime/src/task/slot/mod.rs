@@ -264,7 +264,7 @@ impl<F, T> Slot<F, T> {
     #[cfg(feature = "process")]
     pub(crate) unsafe fn put_back(&self, work: F) {
         // SAFETY: `claim_work` claimed the cell, and by this function's contract nothing has sealed it since: only
-        // `finish` does, as a task that is put back has no timer.
+        // `finish` does, as a task that is put back has no timer but that of its deadline, which ends queued tasks only.
         unsafe { self.cell.put_back(work) };
     }
 
@@ -339,7 +339,7 @@ where
 /// The end of a task that must have started by now: it is not queued any more, or is asked to stop.
 impl<F: TaskWork<T>, T> Expire for Slot<F, T> {
     fn expire(&self, after: Duration) {
-        if !self.end_in_pool_queue(|| TaskError::TimedOut { after }) {
+        if !self.end_in_pool_queue(|| TaskError::TimedOut { after }) && F::STOPS_ON_REQUEST {
             self.cell.request_stop();
         }
     }

@@ -11,19 +11,12 @@ fn borrows(path: &str) -> Result<usize, fanfold::TaskError> {
 }
 
 #[fanfold::parallel(kind = "io", deadline = "1s", chunks = 4)]
-fn both(numbers: Vec<u32>) -> Result<Vec<u32>, fanfold::TaskError> {
-    Ok(numbers)
-}
-
-#[fanfold::parallel(kind = "io", deadline = "1s")]
-async fn future() -> Result<(), fanfold::TaskError> {
-    Ok(())
+fn both(numbers: &[u32]) -> Result<Vec<u32>, fanfold::TaskError> {
+    Ok(numbers.to_vec())
 }
 
 #[fanfold::parallel(kind = "process", deadline = "1s")]
-fn process() -> Result<(), fanfold::TaskError> {
-    Ok(())
-}
+fn process() {}
 
 #[fanfold::parallel(kind = "io", deadline = "1s")]
 fn no_place(n: u32) -> u32 {
