@@ -227,6 +227,7 @@ fn handles_and_ends_of_channels_go_through_channels() {
     assert_eq!(received.recv().expect("it was sent").len(), 3);
 }
 
+#[cfg(unix)]
 #[parallel(kind = "process", pool = TWO)]
 fn copies_use(
     counter: Counter,
@@ -247,6 +248,7 @@ fn copies_use(
 }
 
 /// The exit code of a forked copy that runs `work`, and what it wrote on stderr.
+#[cfg(unix)]
 fn in_copy(work: &dyn Fn()) -> (i32, String) {
     use std::io::Read;
     use std::os::fd::AsRawFd;
@@ -268,6 +270,7 @@ fn in_copy(work: &dyn Fn()) -> (i32, String) {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_forked_copy_of_a_worker_says_why_it_ends() {
     let (counter, flag, list, bytes) = (Counter::new(0), Flag::new(), Mutex::new(vec![1]), Bytes::new(1).unwrap());
