@@ -12,8 +12,8 @@ use super::link::Link;
 /// Whether a process can sleep on a word of shared memory.
 pub(crate) const HAS_FUTEX: bool = false;
 
-/// The time that a side looks again and again before it sleeps. A wake-up through the connection takes 40 us more than
-/// one by a futex, and a short call takes 5 us.
+/// The time that a side looks again and again before it sleeps. A wake-up through the connection takes 20 to 30 us
+/// more than one by a futex, and a short call takes 5 us.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The naps of a process that waits for a word which another process changes: short at first.
