@@ -451,6 +451,37 @@ fn values_outlive_the_worker_that_sent_them() {
     assert!(next.join().expect("no panic").iter().eq(0..10));
 }
 
+static KILLED: Pool = Pool::process("killed_with_values").threads(1);
+
+#[parallel(kind = "process", pool = KILLED)]
+fn leave_with_it(count: u64) -> Receiver<u64> {
+    filled(count).1
+}
+
+#[parallel(kind = "process", pool = KILLED)]
+fn abort() -> Result<(), TaskError> {
+    std::process::abort()
+}
+
+#[test]
+fn values_that_are_lost_with_their_process_are_an_error() {
+    let receiver = leave_with_it(5_000);
+    let there = receiver.clone();
+    assert!(abort().is_err());
+    let mut received = 0;
+    let error = loop {
+        match receiver.recv() {
+            Ok(n) => assert_eq!(n, received),
+            Err(error) => break error,
+        }
+        received += 1;
+    };
+    assert!((1..5_000).contains(&received), "{received}");
+    assert!(matches!(error, ChannelError::System { .. }) && error.to_string().contains("has ended before"), "{error}");
+    assert_eq!(receiver.recv(), Err(ChannelError::Closed));
+    assert_eq!(there.recv(), Err(ChannelError::Closed));
+}
+
 #[parallel(kind = "process", pool = FOUR)]
 fn sum_here_and_in_threads(values: Receiver<u64>) -> u64 {
     // In a worker the end is cloned as anywhere.

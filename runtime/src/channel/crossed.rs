@@ -20,6 +20,7 @@ use crate::process::{
     ChannelMessage, ChannelSocket, CodecError, Decoder, Direct, Encoder, OwnedFd, Readiness, Wire, read_message,
     write_message,
 };
+use crate::shared::Flag;
 
 /// The largest capacity: so many messages without contents fit a socket.
 const MAX_CAPACITY: usize = 200;
@@ -64,8 +65,9 @@ pub(super) struct ReceiveSocket<T> {
 
 /// What comes after the last message of a socket.
 enum After<T> {
-    /// Messages of the next one.
-    Next(Arc<ReceiveSocket<T>>),
+    /// Messages of the next one. The flag is set once all messages of this one were sent, if they were not from the
+    /// beginning: it is not if their process has ended before.
+    Next(Arc<ReceiveSocket<T>>, Option<Flag>),
     /// Nothing. With a capacity: where a message goes for each place that gets free.
     Closed(Option<ChannelSocket>),
 }
@@ -187,18 +189,16 @@ impl<T: Wire> ReceiveSocket<T> {
     }
 
     /// A socket whose messages come before those of `next`.
-    pub(super) fn before(socket: ChannelSocket, next: Arc<Self>) -> Self {
-        Self::new(socket, After::Next(next))
+    pub(super) fn before(socket: ChannelSocket, all_sent: Option<Flag>, next: Arc<Self>) -> Self {
+        Self::new(socket, After::Next(next, all_sent))
     }
 
     pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
-        let first = match input.value()? {
-            true => Some(Direct::read(input)?),
-            false => None,
-        };
+        let has_first: bool = input.value()?;
+        let first = if has_first { Some((Direct::read(input)?, Direct::read(input)?)) } else { None };
         let last = Self::new(Direct::read(input)?, After::Closed(Direct::read(input)?));
         Ok(match first {
-            Some(first) => Self::before(first, Arc::new(last)),
+            Some((first, all_sent)) => Self::before(first, all_sent, Arc::new(last)),
             None => last,
         })
     }
@@ -206,14 +206,21 @@ impl<T: Wire> ReceiveSocket<T> {
 
 impl<T> ReceiveSocket<T> {
     pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        out.value(&self.next().is_some())?;
+        let After::Next(next, all_sent) = &self.after else {
+            out.value(&false)?;
+            return self.write_last(out);
+        };
+        out.value(&true)?;
+        self.socket.write(out)?;
+        all_sent.write(out)?;
+        next.write_last(out)
+    }
+
+    fn write_last(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         self.socket.write(out)?;
         match &self.after {
-            After::Next(next) => {
-                next.socket.write(out)?;
-                next.places().write(out)
-            }
             After::Closed(places) => places.write(out),
+            After::Next(..) => unreachable!("there are two sockets at most"),
         }
     }
 
@@ -232,7 +239,7 @@ impl<T> ReceiveSocket<T> {
 
     /// A value has left the channel.
     pub(super) fn free_place(&self) {
-        self.places().iter().for_each(ChannelSocket::send_token);
+        self.places().into_iter().for_each(ChannelSocket::send_token);
     }
 
     /// Gives senders their first places.
@@ -240,17 +247,29 @@ impl<T> ReceiveSocket<T> {
         (0..count.min(MAX_CAPACITY)).for_each(|_| self.free_place());
     }
 
-    fn places(&self) -> &Option<ChannelSocket> {
+    fn places(&self) -> Option<&ChannelSocket> {
         match &self.after {
-            After::Next(next) => next.places(),
-            After::Closed(places) => places,
+            After::Next(next, _) => next.places(),
+            After::Closed(places) => places.as_ref(),
         }
     }
 
     pub(super) fn next(&self) -> Option<Arc<Self>> {
         match &self.after {
-            After::Next(next) => Some(Arc::clone(next)),
+            After::Next(next, _) => Some(Arc::clone(next)),
             After::Closed(_) => None,
+        }
+    }
+
+    /// At the end of a socket before the last one: whether all of its messages came.
+    pub(super) fn check_end(&self) -> Result<(), ChannelError> {
+        match &self.after {
+            After::Next(_, Some(all_sent)) if !all_sent.is_set() => Err(ChannelError::System {
+                message: "a process has ended before all values that were in it were received: have it run until \
+                          they are, or receive them sooner"
+                    .into(),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -267,7 +286,7 @@ impl<T> ReceiveSocket<T> {
     /// Closes the channel. What was sent can still be received.
     pub(super) fn close(&self) {
         match &self.after {
-            After::Next(next) => next.close(),
+            After::Next(next, _) => next.close(),
             After::Closed(places) => {
                 self.socket.close();
                 places.iter().for_each(ChannelSocket::close);

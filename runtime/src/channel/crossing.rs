@@ -9,12 +9,13 @@
 //! them before those in the socket. If a receiver crosses, they move into the new socket, before any other value. If
 //! they do not fit, or the socket is older, they move into a socket of their own, which ends after them: receivers
 //! everywhere read it to its end and then go on with the other one. A thread sends what does not fit at once, as no
-//! sender may ever send again; a worker process waits for it before it exits.
+//! sender may ever send again; a worker process waits for it before it exits. If the process ends before the thread is
+//! done, a flag in shared memory is not set, and receivers get an error where the values are missing.
 //!
 //! While values move, nothing is sent or received here, so that none overtakes them. They are kept until all are in the
 //! socket or with the thread. If one cannot be serialized or the system refuses, the crossing is undone: all are in
-//! memory again, and the error is that of the call which the end was an argument of. Another crossing of an end, as with
-//! `retries`, only duplicates the descriptors of the sockets.
+//! memory again, and the error is that of the call which the end was an argument of. Another crossing of an end, as
+//! with `retries`, only duplicates the descriptors of the sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,11 +23,13 @@ use std::mem::take;
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::crossed::{Encoded, ReceiveSocket, SendSocket, has_no_receiver, pair};
-use super::memory::{ReceiveEnd, SendEnd, Shared, Sockets};
+use super::memory::{ReceiveEnd, SendEnd};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use super::state::{Shared, Sockets};
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::process::{ChannelSocket, CodecError, Decoder, Direct, Encoder, Wire, check_local_state, wire};
+use crate::shared::Flag;
 use crate::sys::drop_all::DropEach;
 use crate::sys::owner::PerProcess;
 use crate::sys::{mutex, thread};
@@ -100,19 +103,19 @@ impl<T: Wire> ReceiveEnd<T> {
         }
         let mut moving = Moving { shared, values };
         let (feed, first) = ChannelSocket::pair().map_err(CodecError::new)?;
-        let feed = send_all(&moving.values, feed)?;
-        let socket = match (crossed, feed) {
-            (None, Some(feed)) => {
+        let sent = send_all(&moving.values, feed)?;
+        let socket = match (crossed, sent) {
+            (None, Sent::All(feed)) => {
                 let new = NewSockets::of(feed, first, shared)?;
                 new.install(shared, moving.values.len()).1
             }
-            (None, None) => {
+            (None, Sent::ByThread(all_sent)) => {
                 let mut new = NewSockets::new(shared)?;
-                new.receive = Arc::new(ReceiveSocket::before(first, new.receive));
+                new.receive = Arc::new(ReceiveSocket::before(first, Some(all_sent), new.receive));
                 new.install(shared, moving.values.len()).1
             }
-            (Some(last), _) => {
-                let receive = Arc::new(ReceiveSocket::before(first, last));
+            (Some(last), sent) => {
+                let receive = Arc::new(ReceiveSocket::before(first, sent.into_flag(), last));
                 shared.change(|state| {
                     state.is_moving = false;
                     if let Some(sockets) = &mut state.sockets {
@@ -184,8 +187,26 @@ impl<T: Wire> NewSockets<T> {
     }
 }
 
-/// Sends values through a new socket. Returns it if there was space for all, else a thread has it.
-fn send_all<T: Wire>(values: &VecDeque<T>, socket: ChannelSocket) -> Result<Option<ChannelSocket>, CodecError> {
+/// How values are sent through a new socket.
+enum Sent {
+    /// There was space for all.
+    All(ChannelSocket),
+    /// A thread has the socket, and sets the flag when all are sent.
+    ByThread(Flag),
+}
+
+impl Sent {
+    /// Closes the socket when all are sent; returns the flag.
+    fn into_flag(self) -> Option<Flag> {
+        match self {
+            Self::All(_) => None,
+            Self::ByThread(all_sent) => Some(all_sent),
+        }
+    }
+}
+
+/// Sends values through a new socket.
+fn send_all<T: Wire>(values: &VecDeque<T>, socket: ChannelSocket) -> Result<Sent, CodecError> {
     let mut rest = Vec::new();
     for value in values {
         let encoded = Encoded::new(value)?;
@@ -200,9 +221,10 @@ fn send_all<T: Wire>(values: &VecDeque<T>, socket: ChannelSocket) -> Result<Opti
         }
     }
     if rest.is_empty() {
-        return Ok(Some(socket));
+        return Ok(Sent::All(socket));
     }
-    let sending = Sending::begin();
+    let all_sent = Flag::try_new().map_err(CodecError::new)?;
+    let (sending, sets) = (Sending::begin(), all_sent.clone());
     let send = move || {
         let _sending = sending;
         for encoded in rest {
@@ -213,10 +235,11 @@ fn send_all<T: Wire>(values: &VecDeque<T>, socket: ChannelSocket) -> Result<Opti
                 Err(error) => socket.send_failure(&error),
             }
         }
+        sets.set();
     };
     // It needs no more stack than a system call.
     match thread::spawn("fanfold-channel".to_owned(), Some(1 << 16), send) {
-        Ok(_) => Ok(None),
+        Ok(_) => Ok(Sent::ByThread(all_sent)),
         Err(error) => Err(CodecError::new(RefusedOperation::error(Operation::Thread, error))),
     }
 }

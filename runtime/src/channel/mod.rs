@@ -1,7 +1,7 @@
 //! [`channel`]: a bounded channel between functions on threads and in processes.
 //!
-//! A channel is a queue in memory (`memory.rs`). With the feature `process` an end can cross to another process, and the
-//! channel has sockets from then on (`crossing.rs`, `crossed.rs`).
+//! A channel is a queue in memory (`memory.rs`, `state.rs`). With the feature `process` an end can cross to another
+//! process, and the channel has sockets from then on (`crossing.rs`, `crossed.rs`).
 
 #[cfg(feature = "process")]
 mod crossed;
@@ -14,6 +14,7 @@ mod never_crossed;
 mod receiver;
 mod select;
 mod sender;
+mod state;
 mod woken_thread;
 
 use std::time::Instant;
@@ -36,8 +37,8 @@ pub(crate) use crossing::wait_until_sent;
 /// With the feature `process` an end crosses to another process as an argument or result of a `kind = "process"`
 /// function, or inside a value that is sent there. From then on values go through sockets as bytes, so their types
 /// implement serde's traits; ends of channels and shared values can be sent too. Those that wait in memory cross first,
-/// in their order; if one cannot be serialized, or the system refuses a socket, the call that the end was an argument of
-/// fails, and the channel stays as it was. For that moment nothing is sent or received: [`Sender::try_send`] and
+/// in their order; if one cannot be serialized, or the system refuses a socket, the call that the end was an argument
+/// of fails, and the channel stays as it was. For that moment nothing is sent or received: [`Sender::try_send`] and
 /// [`Receiver::try_recv`] find a full and an empty channel.
 ///
 /// The channel is bounded, and a sender waits while it is full: it holds 200 values in memory, and between processes
@@ -55,9 +56,10 @@ pub(crate) use crossing::wait_until_sent;
 /// the remaining values, and [`ChannelError::Closed`] after them. Senders get that error once there is no receiver. An
 /// end that is passed to a process function belongs to that function alone once it runs; with `retries` the caller
 /// keeps a copy for the next try until the call is done. A call may have up to 200 ends among its arguments; a channel
-/// that has crossed takes a file descriptor in each process that has an end, and one or two more if it has a capacity or
-/// crossed with more values than a socket holds. A worker that exits has sent its values, if they are received within
-/// the time that it may take to exit; one that is killed takes those with it that did not fit into the socket.
+/// that has crossed takes a file descriptor in each process that has an end, and one or two more if it has a capacity
+/// or crossed with more values than a socket holds. A worker that exits has sent its values, if they are received
+/// within the time that it may take to exit. One that is killed takes those with it that did not fit into the socket;
+/// receivers get [`ChannelError::System`] in their place.
 ///
 /// # Examples
 ///

@@ -49,6 +49,10 @@ impl<T> ReceiveSocket<T> {
         match self.0 {}
     }
 
+    pub(super) fn check_end(&self) -> Result<(), ChannelError> {
+        match self.0 {}
+    }
+
     pub(super) fn free_place(&self) {
         match self.0 {}
     }

@@ -20,8 +20,8 @@ impl<T: Send> Receiver<T> {
     /// # Errors
     ///
     /// [`ChannelError::Closed`] if there is no value left and no sender. If the channel has crossed to another process,
-    /// [`ChannelError::Wire`] if what came cannot be deserialized as a `T`, and [`ChannelError::System`] if a system call
-    /// fails, here or where the value came from.
+    /// [`ChannelError::Wire`] if what came cannot be deserialized as a `T`, and [`ChannelError::System`] if a system
+    /// call fails, here or where the value came from.
     ///
     /// # Panics
     ///

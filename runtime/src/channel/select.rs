@@ -6,8 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::error::ChannelError;
-use super::memory::{ReceiveEnd, Watch};
+use super::memory::ReceiveEnd;
 use super::receiver::Receiver;
+use super::state::Watch;
 use super::waiting;
 use super::woken_thread::WokenThread;
 

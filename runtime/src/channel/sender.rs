@@ -19,8 +19,8 @@ impl<T: Send> Sender<T> {
     /// # Errors
     ///
     /// [`ChannelError::Closed`] if there is no receiver left. If the channel has crossed to another process,
-    /// [`ChannelError::Wire`] if the value cannot be serialized, and [`ChannelError::System`] if a system call fails, such
-    /// as for want of memory for a large value. With the value.
+    /// [`ChannelError::Wire`] if the value cannot be serialized, and [`ChannelError::System`] if a system call fails,
+    /// such as for want of memory for a large value. With the value.
     ///
     /// # Panics
     ///

@@ -1,6 +1,7 @@
 //! [`Flag`]: an event that processes set and wait for.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -46,6 +47,11 @@ impl Flag {
     #[allow(clippy::new_without_default, reason = "making one may fail")]
     pub fn new() -> Self {
         Self(Arc::new(Memory::expect_new(0)))
+    }
+
+    /// As [`new`](Self::new), where the lack of memory is an error.
+    pub(crate) fn try_new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Memory::new(0)?)))
     }
 
     /// Sets the flag, and wakes all who wait for it.
