@@ -17,7 +17,7 @@ use std::time::Instant;
 use super::error::ChannelError;
 use super::memory::{Full, Message, Refused};
 use crate::process::{
-    ChannelMessage, ChannelSocket, CodecError, Decoder, Direct, Encoder, OwnedFd, Readiness, Wire, read_message,
+    ChannelMessage, ChannelSocket, CodecError, Decoder, Direct, Encoder, Handle, Readiness, Wire, read_message,
     write_message,
 };
 use crate::shared::Flag;
@@ -31,7 +31,7 @@ pub(super) type SocketWatch = Readiness;
 /// A value as bytes, and the file descriptors that go with them.
 pub(super) struct Encoded {
     bytes: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<Handle>,
 }
 
 impl Encoded {

@@ -87,7 +87,7 @@ pub(crate) use codec::{
 };
 pub(crate) use idle_slots::IdleSlots;
 pub(crate) use limits::WorkerLimits;
-pub(crate) use os::Handle as OwnedFd;
+pub(crate) use os::Handle;
 pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
 pub(crate) use readiness::Readiness;
 pub(crate) use role::is_worker_process;
