@@ -147,11 +147,14 @@ fn a_closed_pool_refuses_it() {
     assert!(text.contains("its pool was closed"), "{text}");
 }
 
+/// A caller, its broadcast, and the worker that ran it.
+type Run = (usize, usize, Option<usize>);
+
 #[test]
 fn broadcasts_race_with_tasks_and_each_other() {
     const BROADCASTS: usize = 50;
     let pool = Pool::cpu("races").threads(2).build().expect("threads start");
-    let seen: Arc<Mutex<HashSet<(usize, usize, Option<usize>)>>> = Arc::default();
+    let seen: Arc<Mutex<HashSet<Run>>> = Arc::default();
     std::thread::scope(|scope| {
         for caller in 0..3 {
             let (pool, seen) = (&pool, &seen);
