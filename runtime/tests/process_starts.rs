@@ -295,7 +295,7 @@ fn a_failed_start_leaves_neither_processes_nor_descriptors() {
             assert_eq!(children(), 0, "{limit}: {reasons:?}");
             // Over the portable transport the threads of the connection close it a moment later.
             let begun = Instant::now();
-            while open_files() != before {
+            while open_files() > before {
                 assert!(begun.elapsed() < Duration::from_secs(20), "{limit}, {}: {reasons:?}", open_files());
                 std::thread::yield_now();
             }
