@@ -340,7 +340,7 @@ fn crash_unless(path: String) -> Result<u32, TaskError> {
 #[test]
 fn failures_and_crashes_are_retried() {
     assert_eq!(third_time(), Ok(3));
-    let path = format!("{}/tries", env!("CARGO_TARGET_TMPDIR"));
+    let path = format!("{}/tries-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let _ = std::fs::remove_file(&path);
     assert_eq!(crash_unless(path).expect("the third time"), 1);
 }
