@@ -1,6 +1,6 @@
 //! Values nested deeper than any stack: writing or reading one is an error, not a stack overflow.
 
-use fanfold::{Pool, TaskError, parallel};
+use fanfold::{Pool, Receiver, Sender, TaskError, parallel};
 use serde::{Deserialize, Serialize};
 
 fanfold::process_tests!();
@@ -71,9 +71,23 @@ fn a_result_that_is_too_deep_is_an_error() {
     assert!(make(10).expect("a worker").0.is_some());
 }
 
+#[parallel(kind = "process", pool = WORKERS)]
+fn take_sender(_: Sender<List>) {}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn take_receiver(_: Receiver<List>) -> Result<(), TaskError> {
+    Ok(())
+}
+
 #[test]
 fn a_message_that_is_too_deep_is_an_error() {
-    let (sender, _receiver) = fanfold::channel::<List>();
-    let error = sender.send(List::new(DEEP)).expect_err("it is too deep");
-    assert!(error.to_string().contains("nested too deep for the stack of the thread that writes it"), "{error}");
+    let (sender, receiver) = fanfold::channel::<List>();
+    // Within the process it is not written.
+    sender.send(List::new(DEEP)).expect("there is a place");
+    assert_reports(take_receiver(receiver.clone()), "take_receiver", "its arguments could not be sent");
+    assert!(receiver.recv().expect("it was sent").0.is_some());
+    take_sender(sender.clone());
+    let unsent = sender.send(List::new(DEEP)).expect_err("it is too deep");
+    assert!(unsent.value.0.is_some());
+    assert!(unsent.to_string().contains("nested too deep for the stack of the thread that writes it"), "{unsent}");
 }
