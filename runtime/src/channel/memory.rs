@@ -57,6 +57,7 @@ impl<T> ReceiveEnd<T> {
 /// A value to send, and the bytes of it if it was to go through a socket before.
 pub(super) struct Message<T> {
     pub(super) value: T,
+    #[cfg_attr(not(feature = "process"), allow(dead_code, reason = "channels between processes"))]
     pub(super) encoded: Option<Encoded>,
 }
 
