@@ -71,8 +71,7 @@ impl<F: FnOnce() -> T + Send, T: Send> BorrowedWork for SingleCall<F, T> {
 /// when no thread runs it any more.
 ///
 /// Each thread calls `work` once, inside of the caller's task: it takes shares of the work until none is left, and
-/// returns. Without
-/// `caller_computes` at least one worker has done so, unless the pool is closed.
+/// returns. Without `caller_computes` at least one worker has done so, unless the pool is closed.
 ///
 /// # Errors
 ///
@@ -144,8 +143,8 @@ impl Beside<'_> {
     }
 }
 
-/// Runs `work` on a worker of the pool, outside of any task, and returns its result. With `may_run_on_caller`, a worker that waits runs it
-/// itself if the operating system refuses the pool a thread.
+/// Runs `work` on a worker of the pool, outside of any task, and returns its result. With `may_run_on_caller`, a worker
+/// that waits runs it itself if the operating system refuses the pool a thread.
 ///
 /// # Errors
 ///
