@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 use std::time::{Duration, Instant};
 
-use fanfold::{Bytes, Pool, Sender, TaskError, channel, parallel};
+use fanfold::{Bytes, Pool, Receiver, Sender, TaskError, channel, parallel};
 use serde::{Deserialize, Serialize};
 
 fanfold::process_tests!();
@@ -205,6 +205,62 @@ fn a_copy_sends_nothing_on_a_channel() {
         let copy = send_pid_in_both(call, sender);
         wait_until("the copy ends", || !runs(copy));
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [square_third(1).1]);
+    }
+}
+
+/// Keeps both ends, so that the channel is one of two processes while the test uses it.
+#[parallel(kind = "process", pool = THIRD)]
+fn keeps_ends(sender: Sender<u32>, receiver: Receiver<u32>, until: PathBuf) -> bool {
+    sender.send(1).expect("there is a receiver");
+    wait_until("the file is there", || until.exists());
+    drop((sender, receiver));
+    true
+}
+
+/// Runs `in_copy` in a forked copy of this process, and gives what it returns.
+fn in_forked_copy(call: Call, in_copy: impl FnOnce() -> bool) -> bool {
+    let copy = fork(call);
+    if copy == 0 {
+        let code = i32::from(!catch_unwind(AssertUnwindSafe(in_copy)).unwrap_or(false));
+        // SAFETY: ends the copy without running this process's destructors.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for the write.
+    assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+    assert!(libc::WIFEXITED(status), "status {status}");
+    libc::WEXITSTATUS(status) == 0
+}
+
+#[test]
+fn a_copy_of_the_parent_loses_nothing_that_it_sends() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    for &call in CALLS {
+        let (sender, receiver) = channel();
+        let until = folder.path().join(format!("{call:?}"));
+        let keeps = keeps_ends::submit(sender.clone(), receiver.clone(), until.clone());
+        assert_eq!(receiver.recv(), Ok(1));
+        let was_sent = in_forked_copy(call, || sender.send(2).is_ok());
+        assert_eq!(was_sent, !cfg!(fanfold_portable), "without a socket of the system it is an error");
+        let (async_send, async_receive) =
+            (|| pollster::block_on(sender.send_async(2)), || pollster::block_on(receiver.recv_async()));
+        if was_sent {
+            assert_eq!(receiver.recv(), Ok(2));
+        } else {
+            // Nothing waits, and nothing the copy does reaches this process.
+            assert!(in_forked_copy(call, || {
+                let is_refused = sender.try_send(2).is_err() && async_send().is_err() && async_receive().is_err();
+                let waits = receiver.recv().is_err() && receiver.recv_timeout(Duration::from_secs(60)).is_err();
+                let words = sender.send(2).err().is_some_and(|unsent| unsent.to_string().contains("forked"));
+                receiver.close();
+                drop((sender.clone(), receiver.clone()));
+                is_refused && waits && words
+            }));
+        }
+        sender.send(3).expect("the copy closed nothing");
+        assert_eq!(receiver.recv(), Ok(3));
+        std::fs::write(until, "").expect("it can be written");
+        assert!(keeps.join().expect("it ends"));
     }
 }
 

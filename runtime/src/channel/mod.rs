@@ -42,8 +42,11 @@ pub(crate) use crossing::wait_until_sent;
 /// [`Receiver::try_recv`] find a full and an empty channel.
 ///
 /// The channel is bounded, and a sender waits while it is full: it holds 200 values in memory, and between processes
-/// what a socket does, which is about 200 kB and some hundred small values. [`channel_bounded`] chooses the number.
-/// [`select`] waits for several receivers.
+/// what a socket does, which is 100 to 200 kB as serialized and some hundred small values. [`channel_bounded`] chooses
+/// the number. [`select`] waits for several receivers.
+///
+/// A copy of the process that `fork` made has a copy of each channel in memory, whose values no other process gets. One
+/// that has crossed is the same channel in the copy on Linux, and an error on other systems.
 ///
 /// In async code `.await` [`Sender::send_async`] and [`Receiver::recv_async`], in any executor. `send` and `recv` block
 /// their thread there. With the feature `tokio`, another thread takes its place meanwhile on a multi-thread Tokio
@@ -98,9 +101,9 @@ pub fn channel<T: Send>() -> (Sender<T>, Receiver<T>) {
 /// there are so many.
 ///
 /// Between threads it holds so many, also 100,000. Between processes no channel holds more than a socket: once an end
-/// has crossed, a larger capacity is one of 200 small values, or about 200 kB, and the values that crossed from memory
-/// count as well until they are received. A sender whose process is killed within [`send`](Sender::send) may take a
-/// place with it.
+/// has crossed, a larger capacity is one of 200 small values, or 100 to 200 kB as serialized, and the values that
+/// crossed from memory count as well until they are received. A sender whose process is killed within
+/// [`send`](Sender::send) may take a place with it.
 ///
 /// # Panics
 ///

@@ -29,7 +29,7 @@ impl Direction {
     pub(super) const BOTH: [Self; 2] = [Self::Send, Self::Receive];
 }
 
-/// One end of a channel. Clones are the same end.
+/// One end of a channel. Clones are the same end. A forked copy of the process cannot use it.
 pub(crate) struct End {
     pipe: Arc<Pipe>,
     direction: Direction,
@@ -67,15 +67,16 @@ impl End {
         self.direction
     }
 
-    fn target(&self) -> Target<'_> {
+    fn target(&self) -> io::Result<Target<'_>> {
+        self.pipe.check_owner()?;
         let mut state = self.pipe.lock();
         loop {
             match &state.place {
-                Place::Here(_) => return Target::Here(state),
+                Place::Here(_) => return Ok(Target::Here(state)),
                 Place::Parent { is_moving: true, .. } => state = mutex::wait(&self.pipe.changed, state),
                 Place::Parent { link, ids, .. } => {
                     let id = ids[self.direction as usize].expect("a channel at the parent has the ends that are here");
-                    return Target::Parent(Arc::clone(link), id);
+                    return Ok(Target::Parent(Arc::clone(link), id));
                 }
             }
         }
@@ -87,7 +88,7 @@ impl End {
     ///
     /// `WouldBlock` if there is none, and `BrokenPipe` if nobody can receive it.
     pub(super) fn try_send(&self, parts: &[&[u8]], handles: &[&Handle]) -> io::Result<()> {
-        let mut state = match self.target() {
+        let mut state = match self.target()? {
             Target::Here(state) => state,
             Target::Parent(link, id) => return link.request_send(id, parts, handles),
         };
@@ -110,7 +111,7 @@ impl End {
     /// Waits for a message; `None` if there is none and nobody can send one.
     pub(super) fn receive(&self) -> io::Result<Option<Message>> {
         loop {
-            if let Target::Parent(link, id) = self.target() {
+            if let Target::Parent(link, id) = self.target()? {
                 return link.request_receive(id, true);
             }
             match self.try_receive() {
@@ -126,7 +127,7 @@ impl End {
     ///
     /// `WouldBlock` if there is none yet.
     pub(super) fn try_receive(&self) -> io::Result<Option<Message>> {
-        let mut state = match self.target() {
+        let mut state = match self.target()? {
             Target::Here(state) => state,
             Target::Parent(link, id) => return link.request_receive(id, false),
         };
@@ -142,7 +143,7 @@ impl End {
 
     /// Puts back a message that was received and could not be passed on.
     pub(super) fn put_back(&self, message: Message) {
-        if let Target::Here(mut state) = self.target()
+        if let Ok(Target::Here(mut state)) = self.target()
             && let Place::Here(queue) = &mut state.place
         {
             queue.bytes += message.bytes.len();
@@ -154,20 +155,21 @@ impl End {
     /// Closes the channel for all of its ends. What was sent can still be received.
     pub(super) fn close(&self) {
         match self.target() {
-            Target::Here(mut state) => {
+            Err(_) => {}
+            Ok(Target::Here(mut state)) => {
                 if let Place::Here(queue) = &mut state.place {
                     queue.is_closed = true;
                 }
                 self.pipe.announce(state);
             }
-            Target::Parent(link, id) => link.tell(Kind::CLOSE, id, 0),
+            Ok(Target::Parent(link, id)) => link.tell(Kind::CLOSE, id, 0),
         }
     }
 
     /// Waits until an operation does not have to wait; `false` at the deadline.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> io::Result<bool> {
         loop {
-            let mut state = match self.target() {
+            let mut state = match self.target()? {
                 Target::Here(state) => state,
                 Target::Parent(link, id) => return link.request_wait(id, deadline),
             };
@@ -184,7 +186,7 @@ impl End {
     /// Calls `call` once an operation does not have to wait, perhaps at once.
     pub(super) fn watch(&self, call: Box<dyn FnOnce() + Send>) -> io::Result<WatchId> {
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
-        let mut state = match self.target() {
+        let mut state = match self.target()? {
             Target::Here(state) => state,
             Target::Parent(link, id) => {
                 let request = link.request_watch(id, call)?;
@@ -203,6 +205,9 @@ impl End {
 
     /// Ends a watch, if it has not been called.
     pub(super) fn unwatch(&self, id: &WatchId) {
+        if self.pipe.check_owner().is_err() {
+            return;
+        }
         match id {
             WatchId::Here(key) => {
                 let removed = {
@@ -218,6 +223,7 @@ impl End {
 
     /// Worker: the number of this end at the parent. Gives a channel of this process to the parent.
     pub(super) fn id_at_parent(&self, link: &Arc<Link>) -> io::Result<u32> {
+        self.pipe.check_owner()?;
         let this = |ids: &[Option<u32>; 2]| ids[self.direction as usize].ok_or_else(invalid);
         let mut state = self.pipe.lock();
         if let Place::Parent { ids, .. } = &state.place {
@@ -252,13 +258,18 @@ impl End {
 
 impl Clone for End {
     fn clone(&self) -> Self {
-        self.pipe.lock().count[self.direction as usize] += 1;
+        if self.pipe.check_owner().is_ok() {
+            self.pipe.lock().count[self.direction as usize] += 1;
+        }
         Self { pipe: Arc::clone(&self.pipe), direction: self.direction }
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
+        if self.pipe.check_owner().is_err() {
+            return;
+        }
         let direction = self.direction as usize;
         let mut state = self.pipe.lock();
         state.count[direction] -= 1;

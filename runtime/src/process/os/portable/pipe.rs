@@ -1,16 +1,19 @@
 //! [`Pipe`]: a channel of several processes, a bounded queue of messages.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::Handle;
 use super::end::Direction;
 use super::link::Link;
 use crate::sys::mutex;
+use crate::sys::owner::Owner;
 
 /// The messages that wait in a channel at most, as in a socket of Linux: 278 without contents.
 const MAX_MESSAGES: usize = 256;
-/// The bytes that wait in a channel before a sender waits. One more message of 64 KiB makes the 200 kB of Linux.
+/// The bytes that wait in a channel before a sender waits. One more message of 64 KiB makes 200 kB, as
+/// on Linux.
 const MAX_BYTES: usize = 140_000;
 
 /// A message in a channel.
@@ -22,6 +25,8 @@ pub(super) struct Message {
 
 /// A channel, or what a worker knows of a channel at its parent.
 pub(super) struct Pipe {
+    /// The process that has the queue, or the connection to it.
+    owner: Owner,
     state: Mutex<State>,
     pub(super) changed: Condvar,
 }
@@ -80,7 +85,23 @@ impl Pipe {
     /// A pipe with so many ends of each direction.
     pub(super) fn new(place: Place, count: [usize; 2]) -> Arc<Self> {
         let state = Mutex::new(State { count, place, watches: Vec::new() });
-        Arc::new(Self { state, changed: Condvar::new() })
+        Arc::new(Self { owner: Owner::this_process(), state, changed: Condvar::new() })
+    }
+
+    /// A forked copy of the process has a copy of the queue, whose lock another thread may have held: what is sent there
+    /// would be lost.
+    ///
+    /// # Errors
+    ///
+    /// In a forked copy.
+    pub(super) fn check_owner(&self) -> io::Result<()> {
+        if self.owner.is_this_process() {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "this process was forked from the one that has the channel, and cannot use it on this system: use the \
+             channel in the process itself, or in a process function",
+        ))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
