@@ -46,6 +46,7 @@
 //! - [`pools`] lists all pools with their [`Stats`], and with the feature `metrics` a recorder gets them.
 //! - With the feature `tracing`, tasks and maps run inside the span that they were called in. With
 //!   [`configure`]`().task_spans(true)` each task and chunk has a span of its own, with the times that it waited and ran.
+//! - With the feature `trace`, `report` says which worker ran what and when.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
 //!   and stacks the results; or maps it row by row, as values of your own type. With `polars-lazy`, `scan_parquet` and
 //!   its like do so with files larger than memory.
@@ -70,6 +71,7 @@
 //! | `tracing` | tasks inside the span of their caller, and spans of their own on demand |
 //! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |
+//! | `trace` | `report`: which worker ran what and when, as a table, a picture or a trace |
 //! | `full` | all features |
 //!
 //! # How it works
@@ -94,7 +96,7 @@ mod default_pool;
 mod error;
 #[cfg(feature = "polars")]
 mod frame;
-#[cfg(all(feature = "polars-lazy", feature = "process", feature = "tokio"))]
+#[cfg(all(feature = "polars-lazy", feature = "process", feature = "tokio", feature = "trace"))]
 pub mod guide;
 mod map;
 #[cfg(feature = "metrics")]
@@ -102,6 +104,8 @@ pub mod metrics;
 mod pool;
 #[cfg(feature = "process")]
 mod process;
+#[cfg(feature = "trace")]
+mod report;
 #[cfg(feature = "process")]
 pub mod shared;
 mod sys;
@@ -159,6 +163,8 @@ pub use pool::shutdown::shutdown;
 pub use pool::{BuildError, Histogram, Kind as PoolKind, Pending, Pool, ShutdownMode, Stats};
 #[cfg(feature = "process")]
 pub use process::{Bytes, Wire, init};
+#[cfg(feature = "trace")]
+pub use report::{FunctionReport, Report, WorkerReport, report};
 pub use task::cancel::cancelled;
 pub use task::scope::{Scope, ScopedTask, scope};
 pub use task::slot::{Outcome, TaskId};

@@ -1,4 +1,4 @@
-//! The spans that tasks and chunks get where a subscriber asks for them. One test: a program has one subscriber.
+//! The spans that tasks, chunks and blocks of maps get where a subscriber asks for them. One test: a program has one subscriber.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -66,10 +66,10 @@ fn count(n: u64) -> u64 {
 }
 
 #[test]
-fn tasks_and_chunks_have_spans_where_a_subscriber_wants_them() {
+fn tasks_chunks_and_blocks_have_spans_where_a_subscriber_wants_them() {
     let ended = Ended::default();
     let keeper = Keeper(Arc::clone(&ended));
-    let filter = Only(&["fanfold::task", "fanfold::chunk", "app"]);
+    let filter = Only(&["fanfold::task", "fanfold::chunk", "fanfold::block", "app"]);
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(keeper.with_filter(filter)))
         .expect("the first subscriber");
     let take = || std::mem::take(&mut *ended.lock().expect("no panic"));
@@ -100,5 +100,14 @@ fn tasks_and_chunks_have_spans_where_a_subscriber_wants_them() {
     for (_, _, fields) in chunks {
         assert_eq!((fields["function"].as_str(), fields["kind"].as_str()), ("task_spans::doubled", "cpu"));
         assert!(fields.contains_key("queue_time") && fields.contains_key("run_time"), "{fields:?}");
+    }
+
+    assert_eq!(count::map(0..10).chunk_size(5).collect::<Vec<_>>().len(), 10);
+    let spans = take();
+    assert_eq!(spans.len(), 2, "one for each block, and none for each item");
+    for (target, _, fields) in spans {
+        assert_eq!((target.as_str(), fields["function"].as_str()), ("fanfold::block", "task_spans::count"));
+        assert_eq!(fields["items"], "5");
+        assert!(fields.contains_key("run_time"), "{fields:?}");
     }
 }

@@ -15,8 +15,7 @@ use crate::pool::Core;
 use crate::pool::async_tasks::LiveFuture;
 use crate::pool::config;
 use crate::pool::runtime_wait::BlockedRuntime;
-#[cfg(feature = "tracing")]
-use crate::pool::span::WorkSpan;
+use crate::pool::work_span::{WorkKind, WorkSpan, is_observed};
 use crate::sys::unwind;
 use crate::task::send_proof::CallProof;
 use crate::task::slot::{CompletionSink, Handle, Listener, Slot, TaskId, TaskOptions, TaskWork};
@@ -52,13 +51,7 @@ where
     // covers.
     let proof = unsafe { CallProof::new_unchecked() };
     let slot = Slot::new(Arc::clone(core), function, options, work, proof);
-    let running = RunningFuture {
-        slot: Arc::clone(&slot),
-        future: None,
-        #[cfg(feature = "tracing")]
-        span: None,
-        _alive: LiveFuture::new(),
-    };
+    let running = RunningFuture { slot: Arc::clone(&slot), future: None, span: None, _alive: LiveFuture::new() };
     if core.is_closed() {
         slot.end_unstarted(TaskError::PoolClosed);
     } else if config::serial() && !runtime::is_inside() {
@@ -159,7 +152,6 @@ struct RunningFuture<Fut: Future> {
     /// Set from the first poll until the future has ended.
     future: Option<TaskFuture<Fut>>,
     /// The span of the task, from its first poll on.
-    #[cfg(feature = "tracing")]
     span: Option<WorkSpan>,
     _alive: LiveFuture,
 }
@@ -197,13 +189,13 @@ impl<Fut: Future<Output: 'static> + 'static> Future for RunningFuture<Fut> {
             this.future = Some(TaskFuture::new(future, this.slot.options().timeout));
             queued = this.slot.start_clock();
         }
-        #[cfg(not(feature = "tracing"))]
-        let _ = queued;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let current = this.slot.enter();
         let polled = panics::catch(this.slot.function(), || {
-            #[cfg(feature = "tracing")]
-            let _entered = this.span.get_or_insert_with(|| this.slot.work_span(queued)).enter();
+            if this.span.is_none() && is_observed() {
+                this.span = Some(WorkSpan::start(this.slot.work(WorkKind::Future), queued));
+            }
+            let _entered = this.span.as_ref().map(WorkSpan::enter);
             future.poll(context)
         });
         drop(current);
@@ -214,7 +206,6 @@ impl<Fut: Future<Output: 'static> + 'static> Future for RunningFuture<Fut> {
         };
         // Drops the future, with its borrows and locks, before the task is seen as done.
         unwind::discard(this.future.take());
-        #[cfg(feature = "tracing")]
         unwind::discard(this.span.take());
         this.slot.finish(outcome);
         Poll::Ready(())

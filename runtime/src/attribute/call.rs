@@ -15,6 +15,7 @@ use crate::pool::Core;
 use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped;
+use crate::pool::work_span::{Work, observed};
 use crate::task::queueing::Queueing;
 use crate::task::send_proof::{AssertSend, CallProof};
 use crate::task::slot::Slot;
@@ -48,8 +49,9 @@ fn call_from_anywhere<A, R>(
     let carried = unsafe { AssertSend::new((args, function)) };
     let done = scoped::run_on(core, !site.options.own_worker, move || {
         let (args, function) = carried.into_inner();
+        let result = observed(Work::call(site.function, core), None, || function(args));
         // SAFETY: the `CheckedCall` covers the result.
-        unsafe { AssertSend::new(function(args)) }
+        unsafe { AssertSend::new(result) }
     });
     match done {
         Ok(result) => result.into_inner(),
@@ -76,8 +78,9 @@ pub(super) fn call_in<A, R>(
     let carried = unsafe { AssertSend::new((args, function)) };
     let done = scoped::run_on(core, !site.options.own_worker, move || {
         let (args, function) = carried.into_inner();
+        let result = observed(Work::call(site.function, core), None, || function(args));
         // SAFETY: the `CheckedCall` covers the result.
-        unsafe { AssertSend::new(function(args)) }
+        unsafe { AssertSend::new(result) }
     });
     match done {
         Ok(result) => result.into_inner(),

@@ -18,7 +18,7 @@ use crate::pool::config;
 #[cfg(feature = "polars")]
 use crate::pool::polars_threads::serial_polars;
 use crate::pool::runtime_warning::warn_if_blocking;
-use crate::pool::span::{ChunkClock, in_chunk_span};
+use crate::pool::work_span::ChunkClock;
 use crate::task::send_proof::CallProof;
 
 /// How one chunked argument is cut: the functions of its [`Split`](crate::Split) implementation.
@@ -251,7 +251,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
     warn_if_blocking(site.function);
     let Chunking { cut, cutter, gatherer } = chunking;
     let core = chunk_core(own, cutter.polars());
-    let workers = MapWorkers::begin(core, site.options.own_worker);
+    let workers = MapWorkers::begin(core, site.options.own_worker).for_chunks();
     let pieces = match cutter.pieces(whole, cut, workers.count(), site.function) {
         Ok(pieces) => pieces,
         Err(error) => return (gatherer.refuse)(error).unwrap_or_else(|error| panic!("`{}`: {error}", site.function)),
@@ -268,7 +268,7 @@ pub(super) fn call_chunks_in<S, C: CutAll<S>, A, R>(
         bar: None,
         call: |(items, args)| {
             let _guard = serial_frames.then(serial_polars);
-            let result = in_chunk_span(site.function, core, clock, || function(args));
+            let result = clock.observed(site.function, core, items, || function(args));
             // The bar counts items, not pieces.
             if let Some(bar) = bar.as_ref().filter(|_| !(gatherer.is_failure)(&result)) {
                 bar.advance(items);

@@ -20,6 +20,7 @@ use crate::pool::config;
 use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped::{self, Abandoned};
+use crate::pool::work_span::{Work, observed};
 use crate::pool::{Core, CoreRef};
 use crate::process::{Code, is_worker_process};
 use crate::task::cancel::CurrentTask;
@@ -80,7 +81,7 @@ pub(super) fn call_process_in<A, R, C: Code<A>, D: Code<R>>(
     let call = || {
         // A direct call is not the task that this thread runs, so cancelling that task does not stop it.
         let _no_task = CurrentTask::none();
-        remote.call(&args)
+        observed(Work::call(site.function, core), None, || remote.call(&args))
     };
     if let Some(outcome) = core.try_directly(call) {
         return remote.settle(outcome);
@@ -90,8 +91,9 @@ pub(super) fn call_process_in<A, R, C: Code<A>, D: Code<R>>(
     let carried = unsafe { AssertSend::new((remote, args)) };
     let done = scoped::run_on(core, false, move || {
         let (remote, args) = carried.into_inner();
+        let outcome = observed(Work::call(site.function, core), None, || remote.call(&args));
         // SAFETY: `Code<R>` is implemented for `Send` types only, and a `TaskError` is `Send`.
-        unsafe { AssertSend::new(remote.call(&args)) }
+        unsafe { AssertSend::new(outcome) }
     });
     remote.settle(match done {
         Ok(outcome) => outcome.into_inner(),

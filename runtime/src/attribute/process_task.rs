@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::remote::Remote;
 use crate::error::{TaskError, panics};
 use crate::pool::queue_limit::QueuePlace;
+use crate::pool::work_span::is_observed;
 use crate::pool::{Job, JobEnd, PreparedJob};
 use crate::process::{Code, CodecError, Decoder, PipelinedTask, catch_codec_panic};
 use crate::sys::unwind;
@@ -32,7 +33,7 @@ impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // The user's serialization of the arguments may panic as well.
-        let outcome = panics::catch(remote.function(), || slot.in_work_span(queued, || remote.call(&args))).flatten();
+        let outcome = panics::catch(remote.function(), || slot.observed(queued, || remote.call(&args))).flatten();
         drop(inside);
         unwind::discard(args);
         slot.finish(outcome);
@@ -61,7 +62,8 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Job for
             return PreparedJob::Ended;
         };
         drop(work.place.take());
-        let encoded = if work.remote.can_be_pipelined() {
+        // An observed task has a worker to itself, so that it has a begin.
+        let encoded = if work.remote.can_be_pipelined() && !is_observed() {
             panics::catch(work.remote.function(), || work.remote.encode(&work.args))
         } else {
             Ok(None)

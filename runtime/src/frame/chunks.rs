@@ -20,7 +20,7 @@ use crate::pool::Core;
 use crate::pool::Pool;
 use crate::pool::config;
 use crate::pool::polars_threads::serial_polars;
-use crate::pool::span::{ChunkClock, in_chunk_span};
+use crate::pool::work_span::ChunkClock;
 use crate::task::send_proof::CallProof;
 
 /// A frame to be mapped in chunks. [`ParallelFrame`](crate::ParallelFrame) and
@@ -380,12 +380,12 @@ impl<S: Rows, P: ChunkStrategy<S>> FrameChunks<'_, S, P> {
         let bar = Bar::new(self.label, self.report.clone(), Some(rows));
         let (core, clock) = (self.core(), ChunkClock::start());
         let run = CollectRun {
-            workers: MapWorkers::begin(core, false),
+            workers: MapWorkers::begin(core, false).for_chunks(),
             name,
             grain: Grain::Size(1),
             bar: None,
             call: |chunk: usize| {
-                let result = call_chunk_fn(name, || in_chunk_span(name, core, clock, || f(chunk)));
+                let result = call_chunk_fn(name, || clock.observed(name, core, plan.height(chunk), || f(chunk)));
                 if let Some(bar) = bar.as_ref().filter(|_| result.is_ok() || on_error == OnError::Skip) {
                     bar.advance(plan.height(chunk));
                 }

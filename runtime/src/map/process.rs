@@ -23,6 +23,7 @@ use crate::error::TaskError;
 use crate::pool::Core;
 use crate::pool::runtime_warning::warn_if_map_blocks;
 use crate::pool::scoped::{self, Abandoned};
+use crate::pool::work_span::{Work, WorkKind, observed};
 use crate::sys::drop_all::DropEach;
 use crate::sys::unwind;
 use crate::task::send_proof::AssertSend;
@@ -165,7 +166,10 @@ where
                     ControlFlow::Continue(())
                 };
                 // The calls of workers that an interrupt kills fail, which is no panic of the map.
-                let run = AssertUnwindSafe(|| function.run(&mut || input.next(), &mut give));
+                let run = AssertUnwindSafe(|| {
+                    let work = Work { kind: WorkKind::Block, function: function.name(), core, items: count };
+                    observed(work, None, || function.run(&mut || input.next(), &mut give));
+                });
                 match catch_unwind(run) {
                     Ok(()) => {}
                     Err(payload) if is_interrupted() => {

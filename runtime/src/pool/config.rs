@@ -211,13 +211,15 @@ impl Configure {
         self
     }
 
-    /// Whether tasks and chunks have `tracing` spans of their own, inside the span of their caller. Unless set, they do
-    /// not.
+    /// Whether tasks, chunks and blocks have `tracing` spans of their own, inside the span of their caller. Unless set,
+    /// they do not.
     ///
-    /// Each submitted task has a span with the target `fanfold::task`, and each chunk of a call with `chunks` or of a
-    /// frame one with the target `fanfold::chunk`, both at level `TRACE`. Their fields are `function`, `kind`, `pool`,
-    /// `queue_time`, `worker` (the [`worker_index`](crate::worker_index), on workers) and, once it has ended,
-    /// `run_time`. A subscriber may filter them by target and level as all spans.
+    /// Each submitted task has a span with the target `fanfold::task`; each chunk of a call with `chunks`, a frame or a
+    /// scan one with the target `fanfold::chunk`; and each block of items that one thread runs of a map one with the
+    /// target `fanfold::block`; all at level `TRACE`. Their fields are `function`, `kind`, `pool`, `queue_time` (not of
+    /// blocks and scans), `items` (of blocks), `worker` (the [`worker_index`](crate::worker_index), on workers) and, once
+    /// it has ended, `run_time`. A subscriber may filter them by target and level as all spans. While spans are on, a
+    /// task for a worker process is sent only when its worker is idle.
     ///
     /// Unlike the sizes it can be set at any time, and holds for what is submitted from then on.
     #[cfg(feature = "tracing")]

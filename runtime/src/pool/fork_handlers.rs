@@ -60,6 +60,9 @@ extern "C" fn release() {
 extern "C" fn in_child() {
     release();
     current_worker::forget_parent();
+    // The lists of a report belong to threads that are not here.
+    #[cfg(feature = "trace")]
+    super::recorder::forget_parent();
 }
 
 /// Registers the handlers; from then on they run at every fork.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::current_worker::{self, StolenWork};
 use super::span::CallerSpan;
+use super::work_span::{Work, observed};
 use super::{Core, Pool, computing, config, scoped};
 use crate::sys::{fork, mutex, unwind};
 use crate::task::cancel::{CallerTask, CurrentTask};
@@ -180,7 +181,7 @@ where
         let (a, b) = halves.take()?;
         // SAFETY: the caller is inside of the task, and waits until this closure has ended.
         let _inside = unsafe { task.enter() };
-        Some(join(a, b))
+        Some(observed(Work::half_of_join(core), None, || join(a, b)))
     });
     match (ran, halves) {
         (Ok(Some(results)), _) => results,

@@ -4,6 +4,7 @@ use std::any::type_name;
 
 use super::runtime_warning::warn_if_waiting;
 use super::scoped::{self, Abandoned};
+use super::work_span::{Work, observed};
 use super::{Pool, config};
 
 impl Pool {
@@ -38,7 +39,7 @@ impl Pool {
             return work();
         }
         warn_if_waiting("install", "await a task of `submit(..)`, or call it in `spawn_blocking`");
-        match scoped::run_on(core, true, work) {
+        match scoped::run_on(core, true, || observed(Work::call(type_name::<F>(), core), None, work)) {
             Ok(result) => result,
             Err(Abandoned) => panic!(
                 "`{}` cannot run: its pool was closed: call it before the {core:?} is shut down, or on another pool",

@@ -26,7 +26,8 @@
 //! | `broadcast.rs` | `Pool::broadcast`: a closure on each worker thread |
 //! | `scoped.rs`, `lease.rs` | running a closure that borrows from the caller's stack |
 //! | `frame_pool.rs`, `polars_threads.rs` | the threads for DataFrame chunks, on which Polars' own are off |
-//! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); `tracing` spans |
+//! | `worker_state.rs`, `span.rs` | per-worker state (`init = path`); the `tracing` span of a caller |
+//! | `work_span.rs`, `recorder.rs` | pieces of work as `tracing` spans, and as the entries of a report |
 //! | `timer.rs`, `async_tasks.rs` | the timer thread; the count of submitted futures |
 //! | `registry.rs`, `shutdown.rs`, `fork_handlers.rs` | all pools; their end; `fork` |
 
@@ -65,6 +66,8 @@ mod process_job;
 mod process_pool;
 mod queue;
 pub(crate) mod queue_limit;
+#[cfg(feature = "trace")]
+pub(crate) mod recorder;
 mod registry;
 mod resize;
 pub(crate) mod runtime_wait;
@@ -79,6 +82,7 @@ mod spec;
 mod stats;
 pub(crate) mod task_clock;
 pub(crate) mod timer;
+pub(crate) mod work_span;
 pub(crate) mod worker_state;
 
 pub use handle::Pool;

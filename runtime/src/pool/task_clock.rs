@@ -6,14 +6,16 @@ use std::time::Duration;
 use super::Core;
 use crate::sys::clock::Moment;
 
-/// What times are measured for: [`HISTOGRAMS`], [`SPANS`], or both. One word, so that a task reads one.
+/// What times are measured for: a set of [`HISTOGRAMS`], [`SPANS`] and [`REPORTS`]. One word, so that a task reads one.
 static MEASURED_FOR: AtomicU8 = AtomicU8::new(0);
 /// The histograms of all pools.
 pub(super) const HISTOGRAMS: u8 = 1;
 /// The spans of tasks and chunks.
 pub(super) const SPANS: u8 = 2;
+/// The reports that are being made.
+pub(super) const REPORTS: u8 = 4;
 
-/// Switches measuring for [`HISTOGRAMS`] or [`SPANS`] on or off.
+/// Switches measuring for one of these on or off.
 pub(super) fn measure_for(what: u8, on: bool) {
     if on {
         MEASURED_FOR.fetch_or(what, Ordering::Relaxed);
@@ -36,7 +38,7 @@ impl TaskClock {
     /// The clock of a task that is queued now.
     #[inline]
     pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(if is_measured_for(HISTOGRAMS | SPANS) { now() } else { 0 }))
+        Self(AtomicU64::new(if is_measured_for(HISTOGRAMS | SPANS | REPORTS) { now() } else { 0 }))
     }
 
     /// The task starts. Returns how long it was queued, if that was measured.

@@ -29,7 +29,8 @@ use crate::frame::on_error::OnError;
 use crate::map::progress::Bar;
 use crate::map::{CollectRun, Grain, Items, MapWorkers};
 use crate::pool;
-use crate::pool::Pool;
+use crate::pool::work_span::{Work, WorkKind, WorkSpan, is_observed};
+use crate::pool::{Core, Pool};
 use crate::sys::mutex;
 use crate::task::send_proof::CallProof;
 
@@ -76,6 +77,7 @@ impl<P> PipelineState<P> {
 struct Pipeline<'a, F, C, P> {
     f: &'a F,
     consumer: &'a C,
+    core: &'a Core,
     on_error: OnError,
     bar: Option<Bar<'static>>,
     state: Mutex<PipelineState<P>>,
@@ -121,7 +123,7 @@ where
     })?;
     check_cut(&overlap, groups.as_deref(), C::TAKES_ROWS)?;
     let core = core.unwrap_or_else(|| Arc::clone(Pool::frames().core()));
-    let workers = MapWorkers::begin(&core, false);
+    let workers = MapWorkers::begin(&core, false).for_chunks();
     if path.as_deref().is_some_and(is_unmatched_pattern) {
         return Err(read_error(polars_err!(ComputeError: "no file matches the pattern")));
     }
@@ -155,6 +157,7 @@ where
     let pipeline = Pipeline {
         f,
         consumer: &consumer,
+        core: &core,
         on_error,
         bar: Bar::new(label, report, total_rows),
         state: Mutex::new(PipelineState {
@@ -226,13 +229,17 @@ impl<F, C, P: Send> Pipeline<'_, F, C, P> {
         while let Some((position, chunk)) = self.take_chunk(read_error) {
             let (height, own) = (chunk.height(), chunk.own_rows());
             let mut position = position;
+            let work = Work { kind: WorkKind::Chunk, function: F::name(), core: self.core, items: height };
+            let span = is_observed().then(|| WorkSpan::start(work, None));
             let prepared = call_chunk_fn(F::name(), || {
+                let _entered = span.as_ref().map(WorkSpan::enter);
                 let rows = chunk.rows().map_err(|error| ChunkFailure::Scan(read_error(error)))?;
                 position.overlap = own.map(|own| (own, rows.height()));
                 let result = self.f.call(position.chunk, position.rows.clone(), rows);
                 let result = result.map_err(ChunkFailure::Function)?;
                 self.consumer.prepare(&position, result).map_err(ChunkFailure::Scan)
             });
+            drop(span);
             let mut state = self.state();
             let prepared = match prepared {
                 Ok(prepared) => Some(Some(prepared)),

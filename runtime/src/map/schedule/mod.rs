@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 
 use crate::pool::config;
 use crate::pool::scoped::{self, Abandoned};
+use crate::pool::work_span::{Work, WorkKind, WorkSpan, is_observed};
 use crate::pool::{ComputingGuard, Core, Kind, mark_cpu_work};
 use crate::task::cancel::CallerTask;
 use cost_history::CostHistory;
@@ -57,6 +58,8 @@ pub(crate) struct MapWorkers<'a> {
     helpers: usize,
     /// Whether the calling thread runs items too.
     caller_works: bool,
+    /// Whether blocks of items are observed. Chunks are observed one by one, by what runs them.
+    observes_blocks: bool,
 }
 
 impl<'a> MapWorkers<'a> {
@@ -67,7 +70,7 @@ impl<'a> MapWorkers<'a> {
     /// pool's own threads, not if it merely does the pool's work.
     pub(crate) fn of(core: &'a Arc<Core>, own_workers: bool) -> Self {
         if config::serial() {
-            return Self { core, helpers: 0, caller_works: true };
+            return Self { core, helpers: 0, caller_works: true, observes_blocks: true };
         }
         let (n, current) = (core.threads(), core.is_current());
         let caller_works = match core.kind() {
@@ -80,13 +83,18 @@ impl<'a> MapWorkers<'a> {
             Kind::Frame if core.is_default_frames() && crate::pool::polars_threads::is_serial_polars() => true,
             Kind::Io | Kind::Frame | Kind::Process => current,
         };
-        Self { core, helpers: if caller_works { n - 1 } else { n }, caller_works }
+        Self { core, helpers: if caller_works { n - 1 } else { n }, caller_works, observes_blocks: true }
     }
 
     /// As [`of`](Self::of), for a map that runs now: it is counted.
     pub(crate) fn begin(core: &'a Arc<Core>, own_workers: bool) -> Self {
         core.counts().maps.fetch_add(1, Ordering::Relaxed);
         Self::of(core, own_workers)
+    }
+
+    /// The threads of a map whose items are chunks.
+    pub(crate) fn for_chunks(self) -> Self {
+        Self { observes_blocks: false, ..self }
     }
 
     /// The calling thread alone.
@@ -122,6 +130,42 @@ pub(crate) struct RunPlan<'a> {
     pub(crate) name: &'static str,
 }
 
+impl<'a> RunPlan<'a> {
+    /// `body`, whose runs are observed if that is wanted now.
+    fn observed(
+        self,
+        body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
+    ) -> impl Fn(Range<usize>) -> ControlFlow<()> + Sync {
+        let observer = self.observer();
+        move |indexes: Range<usize>| {
+            let span = observer.map(|observer| observer.start(indexes.len()));
+            let _entered = span.as_ref().map(WorkSpan::enter);
+            body(indexes)
+        }
+    }
+
+    /// What observes the blocks of this window, if that is wanted now.
+    fn observer(self) -> Option<BlockObserver<'a>> {
+        let is_wanted = self.workers.observes_blocks && is_observed();
+        is_wanted.then_some(BlockObserver { function: self.name, core: self.workers.core })
+    }
+}
+
+/// Observes the blocks of a window.
+#[derive(Clone, Copy)]
+struct BlockObserver<'a> {
+    function: &'static str,
+    core: &'a Core,
+}
+
+impl BlockObserver<'_> {
+    /// A block of so many items starts.
+    fn start(self, items: usize) -> WorkSpan {
+        let Self { function, core } = self;
+        WorkSpan::start(Work { kind: WorkKind::Block, function, core, items }, None)
+    }
+}
+
 /// Runs `body` on blocks that cover `0..len`, on several threads at once, and `discard` on the indexes for which no
 /// block is started.
 ///
@@ -141,7 +185,8 @@ pub(crate) fn run_blocks<D>(
 where
     D: Fn(Range<usize>) + Sync,
 {
-    let Some(interrupt) = Interrupt::of(plan.workers.core) else { return run_uninterrupted(plan, len, body, discard) };
+    let body = plan.observed(body);
+    let Some(interrupt) = Interrupt::of(plan.workers.core) else { return run_uninterrupted(plan, len, &body, discard) };
     let body = |indexes| {
         if interrupt.is_raised() {
             discard(indexes);

@@ -17,8 +17,9 @@ use super::interrupt::{Interrupt, Interruptible};
 use super::placement::Placement;
 use super::signal::Signal;
 use super::stop::StopFlag;
-use super::{CHUNK_NS, Grain, MapWorkers, RunPlan};
+use super::{BlockObserver, CHUNK_NS, Grain, MapWorkers, RunPlan};
 use crate::pool::scoped::{self, Abandoned, Beside};
+use crate::pool::work_span::WorkSpan;
 use crate::pool::{Core, Kind, mark_cpu_work};
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropSequence;
@@ -145,6 +146,21 @@ pub(crate) trait RunBlock<A>: Sync {
     fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize>;
 }
 
+/// A block whose runs are observed if that is wanted.
+struct ObservedBlock<'a, B> {
+    block: &'a B,
+    observer: Option<BlockObserver<'a>>,
+}
+
+impl<A, B: RunBlock<A>> RunBlock<A> for ObservedBlock<'_, B> {
+    #[inline]
+    fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize> {
+        let span = self.observer.map(|observer| observer.start(block.len()));
+        let _entered = span.as_ref().map(WorkSpan::enter);
+        self.block.run(block, items)
+    }
+}
+
 /// How the window of an iterator ended.
 pub(crate) struct PulledWindow {
     /// The number of items that ran.
@@ -171,6 +187,7 @@ pub(crate) unsafe fn run_pulled<A>(
     items: &mut impl Iterator<Item = A>,
     block: &impl RunBlock<A>,
 ) -> Result<PulledWindow, Abandoned> {
+    let block = &ObservedBlock { block, observer: plan.observer() };
     let Some(interrupt) = Interrupt::of(plan.workers.core) else {
         // SAFETY: this function has the contract of `run_uninterrupted`.
         return unsafe { run_uninterrupted(plan, started, len, items, block) };

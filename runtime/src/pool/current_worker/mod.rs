@@ -14,6 +14,8 @@ use super::block_in_place;
 use super::broadcast::Member;
 use super::computing::{self, ComputingGuard};
 use super::queue::permit::{self, Overdraw, Permit, PermitState};
+#[cfg(feature = "trace")]
+use super::recorder::{self, Recording};
 use super::{Core, JobEnd, Kind};
 use crate::error::panics;
 use crate::sys::park;
@@ -262,6 +264,9 @@ struct BlockingSection {
     released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
     overdraw: Overdraw,
     _blocked: ComputingGuard<'static>,
+    /// The wait in the report that is being made.
+    #[cfg(feature = "trace")]
+    _wait: Option<Recording>,
 }
 
 impl BlockingSection {
@@ -269,11 +274,25 @@ impl BlockingSection {
     fn enter(overdraw: Overdraw) -> Self {
         let blocked = computing::mark_blocked();
         if JOB.get() != JobState::Running {
-            return Self { released: None, overdraw, _blocked: blocked };
+            return Self::new(None, overdraw, blocked);
         }
         let (core, permit) = (CORE.with(|core| core.borrow().clone()), PERMIT.with(|permit| permit.borrow().clone()));
         let released = core.filter(|core| core.begin_blocking(permit.as_deref())).map(|core| (core, permit));
-        Self { released, overdraw, _blocked: blocked }
+        Self::new(released, overdraw, blocked)
+    }
+
+    fn new(
+        released: Option<(Arc<Core>, Option<Arc<Permit>>)>,
+        overdraw: Overdraw,
+        blocked: ComputingGuard<'static>,
+    ) -> Self {
+        Self {
+            released,
+            overdraw,
+            _blocked: blocked,
+            #[cfg(feature = "trace")]
+            _wait: recorder::start_wait(),
+        }
     }
 }
 

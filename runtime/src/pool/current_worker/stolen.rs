@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{BlockingSection, CORE, JOB, JobState};
 use crate::pool::Core;
 use crate::pool::queue::permit::Overdraw;
+use crate::pool::work_span::{Work, is_observed, observed};
 
 /// Makes this thread a worker inside of a job, with a permit, until it is dropped. So it gives the permit to another
 /// thread where it blocks, and can run tasks that it waits for.
@@ -22,7 +23,11 @@ impl StolenWork {
     #[cold]
     pub(crate) fn run<T>(work: impl FnOnce() -> T) -> T {
         let _work = Self::enter();
-        work()
+        let core = is_observed().then(|| CORE.with(|core| core.borrow().clone())).flatten();
+        match &core {
+            Some(core) => observed(Work::half_of_join(core), None, work),
+            None => work(),
+        }
     }
 
     fn enter() -> Self {

@@ -17,11 +17,10 @@ use super::send_proof::CallProof;
 use crate::error::TaskError;
 use crate::error::panics;
 use crate::pool::config;
-#[cfg(feature = "tracing")]
-use crate::pool::span::WorkSpan;
 use crate::pool::span::{CallerSpan, EnteredSpan};
 use crate::pool::task_clock::TaskClock;
 use crate::pool::timer::{self, Expire};
+use crate::pool::work_span::{self, Work, WorkKind};
 use crate::pool::{self, Core, Job, JobEnd, Permit};
 use crate::sys::fork;
 use crate::sys::unwind;
@@ -136,24 +135,15 @@ impl<F, T> Slot<F, T> {
         (self.caller_span.enter(), CurrentTask::enter(self.cell.state_word()))
     }
 
-    /// Runs `work` inside the span of this task, which was queued for this long, if a subscriber wants one.
+    /// Runs the task, which was queued for this long, and observes it if that is wanted.
     #[inline]
-    #[cfg_attr(
-        not(feature = "tracing"),
-        allow(clippy::unused_self, unused_variables, reason = "spans need the feature")
-    )]
-    pub(crate) fn in_work_span<R>(&self, queued: Option<Duration>, work: impl FnOnce() -> R) -> R {
-        #[cfg(feature = "tracing")]
-        let span = self.work_span(queued);
-        #[cfg(feature = "tracing")]
-        let _entered = span.enter();
-        work()
+    pub(crate) fn observed<R>(&self, queued: Option<Duration>, run: impl FnOnce() -> R) -> R {
+        work_span::observed(self.work(WorkKind::Task), queued, run)
     }
 
-    /// The span of this task, which starts now and was queued for this long.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn work_span(&self, queued: Option<Duration>) -> WorkSpan {
-        WorkSpan::task(self.function, &self.core, queued)
+    /// This task as a piece of work.
+    pub(crate) fn work(&self, kind: WorkKind) -> Work<'_> {
+        Work { kind, function: self.function, core: &self.core, items: 1 }
     }
 
     /// Ends a task that has not started; `false` if it has.
@@ -205,7 +195,7 @@ where
             let queued = self.clock.start(&self.core);
             started();
             let _inside = self.enter();
-            self.in_work_span(queued, work)
+            self.observed(queued, work)
         });
         if self.core.is_from_parent() && !config::serial() {
             fork::exit_child();
