@@ -33,10 +33,10 @@ impl<A, R, C: Code<A>, D: Code<R>> TaskWork<R> for RemoteWork<A, R, C, D> {
         let inside = slot.enter();
         let args = RefCell::new(Some(args));
         // The user's serialization of the arguments may panic as well.
-        let outcome = panics::catch(remote.function(), || slot.observed(queued, || remote.call(&args))).flatten();
+        let outcome = panics::catch(remote.function(), || slot.observed(queued, || remote.call(&args)));
         drop(inside);
         unwind::discard(args);
-        slot.finish(outcome);
+        slot.finish(outcome.and_then(|outcome| outcome));
         true
     }
 }

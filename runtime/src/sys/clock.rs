@@ -96,7 +96,10 @@ fn has_counter() -> bool {
     use std::arch::x86_64::__cpuid;
     const POWER: u32 = 0x8000_0007;
     // The leaf 0x8000_0000, which tells the highest extended leaf, exists on every x86-64 processor.
-    __cpuid(0x8000_0000).eax >= POWER && __cpuid(POWER).edx & (1 << 8) != 0
+    #[allow(unused_unsafe, reason = "a safe function from Rust 1.94 on")]
+    // SAFETY: every x86-64 processor has the instruction.
+    let leaf = |leaf| unsafe { __cpuid(leaf) };
+    leaf(0x8000_0000).eax >= POWER && leaf(POWER).edx & (1 << 8) != 0
 }
 
 #[cfg(any(not(target_arch = "x86_64"), miri, fanfold_portable))]

@@ -145,7 +145,10 @@ impl Deques {
         // The deque does not grow here, under the queue's lock.
         for _ in 0..REFILL.min(own.jobs.capacity() - own.jobs.len()) {
             // A map takes the copies of its share back from the queue.
-            let Some(task) = queue.pop_front_if(|job| job.is_task()) else { break };
+            if !queue.front().is_some_and(|job| job.is_task()) {
+                break;
+            }
+            let Some(task) = queue.pop_front() else { break };
             own.jobs.push_back(task);
         }
         deque.publish_len(&own);
