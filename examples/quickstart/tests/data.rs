@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fanfold_examples::data;
+use fanfold_quickstart::data;
 use polars::prelude::*;
 
 const HEADER: &str = "date,delay,distance,origin,destination\n";

@@ -15,7 +15,7 @@ use crate::route::{Point, Route};
 /// The path of a file that comes with the examples; `data/README.md` lists them.
 #[must_use]
 pub fn bundled(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").join(file)
 }
 
 /// The positions of airports, by IATA code.

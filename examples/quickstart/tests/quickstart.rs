@@ -1,22 +1,29 @@
 //! Runs the quickstart and checks its output.
 
-mod program;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 use assert_cmd::Command;
-use fanfold_examples::data;
+use fanfold_quickstart::data;
 
+/// The program, without the variables that Fanfold reads. It is killed if it takes longer than two minutes.
 fn quickstart(arguments: &[&str]) -> Command {
-    let mut command = program::command("quickstart");
-    command.args(arguments);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
+    for variable in ["FANFOLD_CPU_THREADS", "FANFOLD_IO_THREADS", "FANFOLD_SERIAL"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).timeout(Duration::from_mins(2));
     command
 }
 
 fn run(arguments: &[&str]) -> Output {
-    program::run(&mut quickstart(arguments))
+    output(&mut quickstart(arguments))
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("it runs to its end")
 }
 
 fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -27,7 +34,16 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 
 #[track_caller]
 fn prints(arguments: &[&str]) -> String {
-    program::prints(&mut quickstart(arguments))
+    prints_of(&mut quickstart(arguments))
+}
+
+/// The program's standard output. It must succeed, and write nothing to standard error.
+#[track_caller]
+fn prints_of(command: &mut Command) -> String {
+    let run = output(command);
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert_eq!((run.status.code(), &*errors), (Some(0), ""));
+    String::from_utf8(run.stdout).expect("it prints UTF-8")
 }
 
 /// The one-line error of the program.
@@ -121,4 +137,21 @@ fn invalid_files_are_errors_of_one_line() {
     let said = refuses_file(&file("no-column.csv", "date,delay,distance,origin\n2001-01-01 08:00:00,1,2,JFK\n"));
     assert_eq!(said, "has no column `destination`: it must have date, delay, distance, origin, destination");
     assert_eq!(refuses_file(&file("flights.txt", "")), "is neither .parquet nor .csv: give one of these");
+}
+
+#[test]
+fn a_report_is_a_picture_or_a_trace() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let (picture, trace) = (folder.path().join("report.svg"), folder.path().join("report.json"));
+    let path = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
+    let out = prints(&["--report", &path(&picture)]);
+    assert!(out.contains("worker") && out.contains("enrich_quietly"), "{out}");
+    let picture = fs::read_to_string(picture).expect("it was written");
+    assert!(picture.starts_with("<svg") && picture.contains("enrich_quietly: chunk of "), "{picture}");
+    prints(&["--report", &path(&trace)]);
+    assert!(fs::read_to_string(trace).expect("it was written").contains("\"ph\":\"X\""));
+    assert_eq!(refuses(&["--report", "report.png"]), "--report writes .svg or .json, and not `report.png`");
+    assert_eq!(refuses(&["--report"]), "--report needs a file: --report FILE.svg");
+    let run = run(&["--report", &path(&folder.path().join("none/report.svg"))]);
+    assert!(String::from_utf8_lossy(&run.stderr).contains("report.svg` cannot be written: "));
 }

@@ -1,9 +1,10 @@
 //! Fanfold in five minutes: the same calls, serially and on all cores.
 //!
-//! `cargo run --release -p fanfold-examples --example quickstart`; see `--help` for your own flights.
+//! `cargo run --profile quickstart -p fanfold-quickstart`; see `--help` for your own flights, and for a picture of the workers.
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -13,20 +14,22 @@ use std::process::ExitCode;
 use std::thread;
 
 use fanfold::parallel;
-use fanfold_examples::data::{self, Airports};
-use fanfold_examples::delay;
-use fanfold_examples::timing::{Times, compare};
+use fanfold_quickstart::data::{self, Airports};
+use fanfold_quickstart::delay;
+use fanfold_quickstart::timing::{Times, compare};
 use polars::prelude::*;
 
 const HELP: &str = "\
 Fanfold in five minutes: primes, a sum and a DataFrame, each serially and in parallel.
 
-Usage: quickstart [--data FILE]
+Usage: quickstart [--data FILE] [--report FILE]
 
 Options:
-  --data FILE  flights to read instead of those that come with the example: a .parquet or .csv file
-               with the columns date, delay (minutes), distance (miles), origin and destination
-  --help       print this text";
+  --data FILE    flights to read instead of those that come with the example: a .parquet or .csv file
+                 with the columns date, delay (minutes), distance (miles), origin and destination
+  --report FILE  run the three calls once more, print what each worker did, and write it to FILE: a
+                 picture if it ends in .svg, a trace for ui.perfetto.dev if it ends in .json
+  --help         print this text";
 
 /// All but the last are prime.
 static NUMBERS: [u64; 6] = [
@@ -112,7 +115,7 @@ fn main() -> ExitCode {
 }
 
 fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let Some(path) = arguments()? else {
+    let Some(Arguments { path, report }) = arguments()? else {
         return Ok(writeln!(out, "{HELP}")?);
     };
     let (flights, airports) = read(&path)?;
@@ -150,16 +153,50 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     if cfg!(debug_assertions) {
         writeln!(out, "   This is a debug build: add --release for times that mean something.")?;
     }
+    if let Some(file) = report {
+        write_report(out, &file, flights, &airports)?;
+    }
     Ok(())
 }
 
-/// The file of flights to read; `None` if help is requested.
-fn arguments() -> Result<Option<PathBuf>, Box<dyn Error>> {
-    let mut path = data::bundled("flights-200k.parquet");
+/// Runs the three calls once more, and says which worker ran what.
+fn write_report(
+    out: &mut impl Write,
+    file: &Path,
+    flights: DataFrame,
+    airports: &Airports,
+) -> Result<(), Box<dyn Error>> {
+    let report = fanfold::report(|| {
+        let primes = is_prime::map(&NUMBERS).collect::<Vec<bool>>();
+        (primes, digit_sum(0..10_000_000), enrich_quietly(flights, airports))
+    });
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let content = if is_json { report.chrome_trace() } else { report.svg() };
+    fs::write(file, content).map_err(|error| format!("`{}` cannot be written: {error}", file.display()))?;
+    writeln!(out, "\nThe report in {}:\n\n{report}", file.display())?;
+    Ok(())
+}
+
+/// The file of flights to read, and that of the report to write.
+struct Arguments {
+    path: PathBuf,
+    report: Option<PathBuf>,
+}
+
+/// `None` if help is requested.
+fn arguments() -> Result<Option<Arguments>, Box<dyn Error>> {
+    let (mut path, mut report) = (data::bundled("flights-200k.parquet"), None);
     let mut given = env::args_os().skip(1);
     while let Some(argument) = given.next() {
         match argument.to_str() {
             Some("--help" | "-h") => return Ok(None),
+            Some("--report") => {
+                let file: PathBuf = given.next().ok_or("--report needs a file: --report FILE.svg")?.into();
+                if !file.extension().is_some_and(|extension| extension == "svg" || extension == "json") {
+                    return Err(format!("--report writes .svg or .json, and not `{}`", file.display()).into());
+                }
+                report = Some(file);
+            }
             Some("--data") => path = given.next().ok_or("--data needs a file: --data FILE")?.into(),
             _ => {
                 let argument = argument.to_string_lossy();
@@ -167,7 +204,7 @@ fn arguments() -> Result<Option<PathBuf>, Box<dyn Error>> {
             }
         }
     }
-    Ok(Some(path))
+    Ok(Some(Arguments { path, report }))
 }
 
 fn read(path: &Path) -> Result<(DataFrame, Airports), data::DataError> {

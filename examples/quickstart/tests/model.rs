@@ -1,8 +1,8 @@
 //! Checks the model against known values.
 
-use fanfold_examples::data;
-use fanfold_examples::delay::{cost, hour};
-use fanfold_examples::route::{Haul, Point, Route, block_minutes};
+use fanfold_quickstart::data;
+use fanfold_quickstart::delay::{cost, hour};
+use fanfold_quickstart::route::{Haul, Point, Route, block_minutes};
 
 const JFK: Point = Point { latitude: 40.63975, longitude: -73.77893 };
 const LAX: Point = Point { latitude: 33.94254, longitude: -118.40807 };
