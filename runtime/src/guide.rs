@@ -13,6 +13,8 @@
 //! | [Sizes](crate::guide::sizes) | workers, chunks and queues |
 //! | [Observing](crate::guide::observing) | figures, metrics, spans and progress |
 //! | [Testing](crate::guide::testing) | tests, and debugging on one thread |
+//! | [Compiler messages](crate::guide::messages) | what the compiler says, and what to do |
+//! | [Platforms](crate::guide::platforms) | systems, limits, versions |
 
 macro_rules! chapters {
     ($($name:ident)*) => {
@@ -23,4 +25,4 @@ macro_rules! chapters {
     };
 }
 
-chapters!(start kinds python rayon tokio polars errors borrowing frames processes services sizes observing testing);
+chapters!(start kinds python rayon tokio polars errors borrowing frames processes services sizes observing testing messages platforms);
