@@ -58,7 +58,7 @@
 //!
 //! ```toml
 //! [dependencies]
-//! fanfold = { path = "../fanfold/runtime", features = ["polars"] } # the folder `runtime` of a checkout
+//! fanfold = { version = "0.1", features = ["polars"] }
 //! polars = "0.55.2"
 //! ```
 //!
@@ -252,5 +252,5 @@ pub mod __private {
 
 /// Runs the README's examples as tests.
 #[cfg(all(doctest, feature = "polars"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -68,7 +68,7 @@ impl<'a> Picture<'a> {
         let futures = future_lanes(&timeline.futures);
         let all = (lanes + futures.len()) as f64;
         let rows = self.names.len().min(COLOURS.len());
-        let height = HEAD + LANE * all + LINE * (rows as f64 + 2.0) + 14.0;
+        let height = HEAD + LANE * all + LINE * (rows as f64 + 1.0);
         let wall = Time(timeline.wall);
         write!(
             self.out,
@@ -88,7 +88,7 @@ impl<'a> Picture<'a> {
             self.lane(if number == 0 { "futures" } else { "" }, top, pieces, &[])?;
             top += LANE;
         }
-        self.legend(top + LINE + 6.0, functions)?;
+        self.legend(top + LINE, functions)?;
         if timeline.lanes.len() > lanes {
             let more = timeline.lanes.len() - lanes;
             write!(
