@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -362,6 +362,150 @@ fn a_crossing_that_fails_leaves_all_values_here() {
         drop(sender);
         assert_eq!(counted.join().expect("no panic").expect("it crossed"), 2);
     }
+}
+
+/// Sends an end of its own channel to a process while it is written. Crosses as a number.
+struct Held {
+    number: u64,
+    ends: Option<(Sender<Held>, Option<(Receiver<Held>, Sender<u64>)>)>,
+}
+
+impl Held {
+    fn new(number: u64) -> Self {
+        Self { number, ends: None }
+    }
+}
+
+impl Serialize for Held {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if let Some((sender, receiver)) = &self.ends {
+            send_held(sender.clone(), 10).map_err(serde::ser::Error::custom)?;
+            if let Some((receiver, results)) = receiver {
+                sum_held(receiver.clone(), results.clone());
+            }
+        }
+        self.number.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        u64::deserialize(from).map(Self::new)
+    }
+}
+
+#[parallel(kind = "process", pool = FOUR)]
+fn send_held(values: Sender<Held>, number: u64) -> Result<(), TaskError> {
+    values.send(Held::new(number)).expect("it is open");
+    Ok(())
+}
+
+#[parallel(kind = "process", pool = FOUR)]
+fn take_held(values: Receiver<Held>, count: usize) -> Result<Vec<u64>, TaskError> {
+    Ok(values.iter().take(count).map(|held| held.number).collect())
+}
+
+#[test]
+fn a_value_may_send_its_channel_to_a_process_while_it_moves() {
+    let (sender, receiver) = channel();
+    for number in 0..2 {
+        let held = Held { number, ends: Some((sender.clone(), None)) };
+        assert!(sender.send(held).is_ok());
+    }
+    // What the processes sent meanwhile comes after what was in memory.
+    assert_eq!(take_held(receiver.clone(), 4).expect("it crosses"), [0, 1, 10, 10]);
+    assert!(sender.send(Held::new(2)).is_ok());
+    assert_eq!(receiver.recv().map(|held| held.number), Ok(2));
+}
+
+/// Reads on when the caller is told.
+#[parallel(kind = "process", pool = FOUR)]
+fn sum_held(values: Receiver<Held>, results: Sender<u64>) {
+    thread::spawn(move || results.send(values.iter().take(1).map(|held| held.number).sum()));
+}
+
+#[test]
+fn a_value_may_send_its_own_receiver_to_a_process_while_it_moves() {
+    let ((sender, receiver), (results, sums)) = (channel(), channel());
+    assert!(sender.send(Held::new(0)).is_ok());
+    let held = Held { number: 1, ends: Some((sender.clone(), Some((receiver.clone(), results)))) };
+    assert!(sender.send(held).is_ok());
+    // One of the three values goes to each receiver.
+    let taken = take_held(receiver.clone(), 1).expect("it crosses");
+    let sum = sums.recv().expect("the other process has one");
+    let left = receiver.recv().map(|held| held.number).expect("one is left");
+    assert_eq!(taken[0] + sum + left, 11);
+}
+
+/// Waits to be written until it is told to go on.
+struct Slow(u64, Option<mpsc::Sender<()>>, Option<Mutex<mpsc::Receiver<()>>>);
+
+impl Serialize for Slow {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.1.iter().for_each(|begins| begins.send(()).expect("the test waits"));
+        self.2.iter().for_each(|go_on| go_on.lock().expect("no panic").recv().expect("the test goes on"));
+        if self.0 == 0 { Err(serde::ser::Error::custom("it is nothing")) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        u64::deserialize(from).map(|n| Self(n, None, None))
+    }
+}
+
+#[parallel(kind = "process", pool = FOUR)]
+fn take_slow(values: Receiver<Slow>) -> Result<u64, TaskError> {
+    Ok(values.recv().expect("there is one for each").0)
+}
+
+#[parallel(kind = "process", pool = FOUR)]
+fn pass_slow(values: Receiver<Slow>) -> Receiver<Slow> {
+    values
+}
+
+#[parallel(kind = "process", pool = FOUR)]
+fn send_slow(values: Sender<Slow>, number: u64) {
+    values.send(Slow(number, None, None)).expect("it is open");
+}
+
+#[test]
+fn other_ends_cross_while_values_move() {
+    let ((begins, begun), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+    let (sender, receiver) = channel();
+    assert!(sender.send(Slow(1, Some(begins), Some(Mutex::new(wait)))).is_ok());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| take_slow(receiver.clone()));
+        begun.recv().expect("it is written");
+        // A sender waits for nothing, and another receiver for the values.
+        send_slow(sender.clone(), 2);
+        let second = scope.spawn(|| take_slow(receiver.clone()));
+        go_on.send(()).expect("it is written");
+        let mut taken = [first, second].map(|taken| taken.join().expect("no panic").expect("it crosses"));
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2]);
+    });
+}
+
+#[test]
+fn a_receiver_that_crosses_with_values_that_stay_reads_on_behind_them() {
+    let ((begins, begun), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+    let (sender, receiver) = channel();
+    assert!(sender.send(Slow(0, Some(begins), Some(Mutex::new(wait)))).is_ok());
+    let there = thread::scope(|scope| {
+        let first = scope.spawn(|| take_slow(receiver.clone()));
+        begun.recv().expect("it is written");
+        let there = pass_slow(receiver.clone());
+        go_on.send(()).expect("it is written");
+        let error = first.join().expect("no panic").expect_err("it cannot be written").to_string();
+        assert!(error.contains("it is nothing"), "{error}");
+        there
+    });
+    send_slow(sender.clone(), 2);
+    assert_eq!(there.recv().map(|slow| slow.0), Ok(2));
+    assert_eq!(receiver.recv().map(|slow| slow.0), Ok(0));
+    drop(sender);
+    assert_eq!(there.recv().map(|slow| slow.0), Err(ChannelError::Closed));
 }
 
 #[parallel(kind = "process", pool = FOUR)]

@@ -144,7 +144,7 @@ impl<T: Send> ReceiveEnd<T> {
     /// Takes a value from memory, or the socket that comes after that.
     fn take(&self) -> Result<Source<T>, ChannelError> {
         let mut state = self.0.lock();
-        if state.is_moving {
+        if state.is_moving() {
             return Ok(Source::None);
         }
         let socket = state.receive_socket();
@@ -243,7 +243,7 @@ impl<T: Send> ReceiveEnd<T> {
     /// The socket, if the next value comes from there.
     fn socket(&self) -> Option<Arc<ReceiveSocket<T>>> {
         let state = self.0.lock();
-        if state.is_moving || !state.values.is_empty() { None } else { state.receive_socket() }
+        if state.is_moving() || !state.values.is_empty() { None } else { state.receive_socket() }
     }
 }
 

@@ -9,6 +9,8 @@ mod crossed;
 mod crossing;
 mod error;
 mod memory;
+#[cfg(feature = "process")]
+mod moving;
 #[cfg(not(feature = "process"))]
 mod never_crossed;
 mod receiver;
@@ -27,7 +29,7 @@ pub use select::{Selectable, select, select_async, select_timeout};
 pub use sender::Sender;
 
 #[cfg(feature = "process")]
-pub(crate) use crossing::wait_until_sent;
+pub(crate) use moving::wait_until_sent;
 
 /// Makes a channel: [`Receiver`]s receive the values that [`Sender`]s send, each value once and in order.
 ///

@@ -11,6 +11,10 @@ use std::task::Waker;
 use super::crossed as sockets;
 #[cfg(not(feature = "process"))]
 use super::never_crossed as sockets;
+#[cfg(feature = "process")]
+use crate::process::ChannelSocket;
+#[cfg(feature = "process")]
+use crate::shared::Flag;
 use crate::sys::{mutex, reserve, unwind};
 use sockets::{ReceiveSocket, SendSocket, SocketWatch};
 
@@ -25,7 +29,7 @@ pub(super) struct Shared<T> {
     /// Whether the capacity holds between processes as well, where any channel is bounded by the size of its values.
     #[cfg(feature = "process")]
     pub(super) counts_places: bool,
-    /// Held while an end crosses. Values are serialized meanwhile.
+    /// Held while sockets are made, filled and given to the channel: system calls alone, no code of values or wakers.
     #[cfg(feature = "process")]
     pub(super) crossing: Mutex<()>,
 }
@@ -33,8 +37,12 @@ pub(super) struct Shared<T> {
 pub(super) struct State<T> {
     /// The values in memory.
     pub(super) values: VecDeque<T>,
-    /// Whether the values are on their way to a socket. Nothing is sent or received meanwhile.
-    pub(super) is_moving: bool,
+    /// The number of values on their way to a socket, while a receiver crosses. Until it has, nothing is sent to memory,
+    /// and nothing is received.
+    pub(super) moving: Option<usize>,
+    /// How they reach receivers that crossed meanwhile.
+    #[cfg(feature = "process")]
+    pub(super) promise: Option<Promise<T>>,
     /// The ends in this process.
     pub(super) senders: usize,
     pub(super) receivers: usize,
@@ -53,11 +61,31 @@ pub(super) struct Sockets<T> {
     pub(super) receive: Option<Arc<ReceiveSocket<T>>>,
 }
 
+/// The way of values that are still being serialized.
+#[cfg(feature = "process")]
+pub(super) struct Promise<T> {
+    /// Where they will be sent to. `None` once that has begun.
+    pub(super) feed: Option<ChannelSocket>,
+    pub(super) all_sent: Flag,
+    /// Where receivers find them, before all others.
+    pub(super) receive: Arc<ReceiveSocket<T>>,
+}
+
+#[cfg(feature = "process")]
+impl<T> Promise<T> {
+    /// What sending the values needs, once.
+    pub(super) fn begin(&mut self) -> Option<(ChannelSocket, Flag, Arc<ReceiveSocket<T>>)> {
+        self.feed.take().map(|feed| (feed, self.all_sent.clone(), Arc::clone(&self.receive)))
+    }
+}
+
 impl<T> State<T> {
     pub(super) fn new(senders: usize, receivers: usize, sockets: Option<Sockets<T>>) -> Self {
         Self {
             values: VecDeque::new(),
-            is_moving: false,
+            moving: None,
+            #[cfg(feature = "process")]
+            promise: None,
             senders,
             receivers,
             is_closed: false,
@@ -68,18 +96,22 @@ impl<T> State<T> {
         }
     }
 
+    pub(super) fn is_moving(&self) -> bool {
+        self.moving.is_some()
+    }
+
     /// Whether sending to memory fails.
     pub(super) fn cannot_send(&self) -> bool {
         self.is_closed || self.receivers == 0
     }
 
     pub(super) fn has_place(&self, capacity: usize) -> bool {
-        !self.is_moving && self.values.len() < capacity
+        !self.is_moving() && self.values.len() < capacity
     }
 
     /// Whether receiving from memory does not have to wait.
     pub(super) fn can_receive(&self) -> bool {
-        !self.is_moving && (!self.values.is_empty() || self.is_closed || self.senders == 0)
+        !self.is_moving() && (!self.values.is_empty() || self.is_closed || self.senders == 0)
     }
 
     /// Those who wait on a side.
@@ -94,7 +126,7 @@ impl<T> State<T> {
     fn is_ready(&self, side: Side, capacity: usize) -> bool {
         match side {
             Side::Send => self.sockets.is_some() || self.cannot_send() || self.has_place(capacity),
-            Side::Receive => !self.is_moving && (self.sockets.is_some() || self.can_receive()),
+            Side::Receive => !self.is_moving() && (self.sockets.is_some() || self.can_receive()),
         }
     }
 
@@ -125,13 +157,31 @@ impl<T> Shared<T> {
 
     /// Changes the state such that all who wait have to look again.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut State<T>) -> R) -> R {
+        let (result, waiting) = self.change_and_wake_later(change);
+        waiting.wake();
+        result
+    }
+
+    /// As [`change`](Self::change), for a caller that holds a lock: it wakes those who wait when it has let go of it.
+    pub(super) fn change_and_wake_later<R>(&self, change: impl FnOnce(&mut State<T>) -> R) -> (R, Waiting) {
         let mut state = self.lock();
         let result = change(&mut state);
-        let (to_send, to_receive) = (take(&mut state.to_send), take(&mut state.to_receive));
-        drop(state);
-        wake(to_send);
-        wake(to_receive);
-        result
+        (result, Waiting { to_send: take(&mut state.to_send), to_receive: take(&mut state.to_receive) })
+    }
+}
+
+/// Those who waited for a state that has changed.
+#[derive(Default)]
+#[must_use = "they sleep on if nothing wakes them"]
+pub(super) struct Waiting {
+    to_send: VecDeque<(u64, Waker)>,
+    to_receive: VecDeque<(u64, Waker)>,
+}
+
+impl Waiting {
+    pub(super) fn wake(self) {
+        wake(self.to_send);
+        wake(self.to_receive);
     }
 }
 
