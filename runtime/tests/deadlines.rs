@@ -141,6 +141,73 @@ fn chunked_calls_have_deadlines() {
     first.join().unwrap();
 }
 
+/// Each chunk runs until it is asked to stop.
+#[parallel(kind = "io", chunks = 2)]
+fn until_stopped(numbers: Vec<u32>, ran: Sender<()>) -> Vec<u32> {
+    ran.send(()).ok();
+    while !fanfold::cancelled() {
+        thread::yield_now();
+    }
+    numbers
+}
+
+#[parallel(kind = "io", chunks = 2, deadline = "300ms")]
+fn late_in_chunks(numbers: Vec<u32>, ran: Sender<()>) -> Result<Vec<u32>, TaskError> {
+    Ok(until_stopped::serial(numbers, ran))
+}
+
+#[test]
+fn a_late_task_whose_chunks_or_items_are_not_all_started_has_timed_out() {
+    let pool = Pool::io("late").threads(1).build().unwrap();
+    let limit = Duration::from_millis(300);
+    let (sender, ran) = channel();
+    let tasks = [
+        until_stopped::on(&pool).deadline(limit).submit(vec![1, 2], sender.clone()),
+        until_stopped::on(&pool).deadline(Instant::now() + limit).submit(vec![1, 2], sender.clone()),
+    ];
+    for task in tasks {
+        let error = task.join().unwrap_err();
+        assert!(matches!(error, TaskError::TimedOut { after } if after <= limit), "{error}");
+    }
+    let error = late_in_chunks::on(&pool).submit(vec![1, 2], sender.clone()).join().unwrap_err();
+    assert!(matches!(error, TaskError::TimedOut { after } if after == limit), "{error}");
+    assert!(matches!(late_in_chunks::on(&pool).call(vec![1, 2], sender), Err(TaskError::TimedOut { .. })));
+    // Of each call one chunk at most has started: the first one sees the deadline, and the second one never starts.
+    assert!(ran.iter().count() <= 4);
+    assert_eq!((pool.stats().failed, pool.stats().cancelled), (4, 0));
+
+    // A task that is cancelled before its deadline was cancelled.
+    let (sender, ran) = channel();
+    let task = until_stopped::on(&pool).deadline(LONG).submit(vec![1, 2], sender);
+    ran.recv().expect("it starts");
+    task.cancel();
+    assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn a_deadline_ends_what_the_task_waits_for_and_no_task_around_it() {
+    let (outer, inner) = (Pool::io("outer"), Pool::io("inner").threads(1));
+    let (outer, inner) = (Arc::new(outer.threads(1).build().unwrap()), Arc::new(inner.build().unwrap()));
+    let (sender, ran) = channel();
+    let (pool, started) = (Arc::clone(&inner), sender.clone());
+    // The chunks are parts of the late task, though they run elsewhere.
+    let late = outer.with_deadline(Duration::from_millis(300)).submit(move || {
+        until_stopped::on(&pool).call(vec![1, 2], started);
+        unreachable!("the task has ended in the call");
+    });
+    assert!(matches!(late.join(), Err::<(), _>(TaskError::TimedOut { .. })));
+
+    // The error of a late inner call is a value of the outer task, which is in time.
+    let pool = Arc::clone(&inner);
+    let in_time = outer.with_deadline(LONG).submit(move || {
+        let late = until_stopped::on(&pool).deadline(Duration::from_millis(300)).submit(vec![1, 2], sender).join();
+        (late, fanfold::cancelled())
+    });
+    let (late, was_cancelled) = in_time.join().unwrap();
+    assert!(matches!(late, Err(TaskError::TimedOut { .. })) && !was_cancelled);
+    assert!(ran.iter().count() <= 2);
+}
+
 /// Runs tasks of these priorities on one thread, and returns their order.
 fn order(pool: &Pool, priorities: &[Priority]) -> Vec<Priority> {
     let (first, release) = occupy(pool);

@@ -55,7 +55,7 @@ pub enum Priority {
 ///
 /// A task that has not started by then ends with [`TaskError::TimedOut`](crate::TaskError::TimedOut), and its function
 /// never runs. One that runs by then is asked to stop: it sees [`cancelled()`](crate::cancelled), and its result is what
-/// it returns.
+/// it returns. If it waits for a map or the chunks of a call, of which no more start, it ends with that error as well.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     /// `None` if it is later than the clock can count.

@@ -92,6 +92,10 @@ impl<F, R, L> TaskCell<F, R, L> {
         self.state.fetch_or(STOP_REQUESTED, Ordering::Relaxed);
     }
 
+    pub(super) fn is_stop_requested(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & STOP_REQUESTED != 0
+    }
+
     /// Whether the task has seen that flag.
     pub(super) fn has_seen_stop(&self) -> bool {
         self.state.load(Ordering::Relaxed) & STOP_SEEN != 0
@@ -244,12 +248,9 @@ impl<F, R, L> TaskCell<F, R, L> {
         None
     }
 
-    /// Removes the first listener for which `is` holds.
-    pub(super) fn remove_listener(&self, is: impl Fn(&L) -> bool) {
-        let mut listeners = self.lock_listeners();
-        let found = listeners.remove(is);
-        drop(listeners);
-        drop(found);
+    /// Removes the first listener for which `is` holds, and returns it.
+    pub(super) fn remove_listener(&self, is: impl Fn(&L) -> bool) -> Option<L> {
+        self.lock_listeners().remove(is)
     }
 
     fn lock_listeners(&self) -> MutexGuard<'_, SmallVec<L>> {

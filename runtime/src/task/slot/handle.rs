@@ -126,9 +126,9 @@ impl<F: TaskWork<T> + 'static, T: 'static> Handle<T> for Slot<F, T> {
     }
 
     fn remove_sink(&self, sink: &Arc<dyn CompletionSink>, key: usize) {
-        self.cell.remove_listener(
+        drop(self.cell.remove_listener(
             |known| matches!(known, Listener::Sink(known, known_key) if *known_key == key && Arc::ptr_eq(known, sink)),
-        );
+        ));
     }
 
     fn notify_now(&self, listener: Listener) {

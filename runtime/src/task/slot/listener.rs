@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::TaskError;
 use crate::sys::unwind;
@@ -37,6 +38,8 @@ pub(crate) enum Listener {
     /// time.
     Poller(Waker),
     Callback(Box<dyn FnOnce(&Outcome<'_>) + Send>),
+    /// Notifies nobody: notes that the task was asked to stop at its deadline, and how long it had.
+    Late(Duration),
 }
 
 /// A receiver of the ends of several tasks.
@@ -52,7 +55,7 @@ impl Listener {
         unwind::contain(|| match self {
             Self::Thread(waker) | Self::Poller(waker) => waker.wake(),
             Self::Sink(sink, key) => sink.complete(key, failed),
-            Self::Callback(_) => {}
+            Self::Callback(_) | Self::Late(_) => {}
         });
     }
 }
@@ -67,5 +70,6 @@ pub(super) fn run_callback<T>(outcome: &Result<T, Box<TaskError>>, listener: Lis
             unwind::contain(|| call(&Outcome { error: outcome.as_ref().err().map(Box::as_ref) }));
             None
         }
+        Listener::Late(_) => None,
     }
 }

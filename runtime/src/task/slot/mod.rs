@@ -126,8 +126,22 @@ impl<F, T> Slot<F, T> {
     /// As [`publish`](Self::publish).
     unsafe fn publish_run(&self, outcome: Result<T, Box<TaskError>>) {
         self.clock.end(&self.core);
+        let late = match &outcome {
+            Err(error) if matches!(**error, TaskError::Cancelled) => self.late_after(),
+            _ => None,
+        };
+        let outcome = late.map_or(outcome, |after| Err(Box::new(TaskError::TimedOut { after })));
         // SAFETY: this function has the contract of `publish`.
         unsafe { self.publish(outcome) };
+    }
+
+    /// How long the task had, if it was asked to stop at its deadline.
+    #[cold]
+    fn late_after(&self) -> Option<Duration> {
+        match self.cell.remove_listener(|listener| matches!(listener, Listener::Late(_))) {
+            Some(Listener::Late(after)) => Some(after),
+            _ => None,
+        }
     }
 
     /// Makes this the current task and span of this thread, until the guards are dropped.
@@ -261,7 +275,7 @@ impl<F, T> Slot<F, T> {
     /// Whether the task was asked to stop.
     #[cfg(feature = "process")]
     pub(crate) fn is_stop_requested(&self) -> bool {
-        self.cell.state_word().load(Ordering::Relaxed) & crate::task::cancel::STOP_REQUESTED != 0
+        self.cell.is_stop_requested()
     }
 
     /// The key that [`current_task_key`](crate::task::cancel::current_task_key) returns inside the task.
@@ -329,9 +343,14 @@ where
 /// The end of a task that must have started by now: it is not queued any more, or is asked to stop.
 impl<F: TaskWork<T>, T> Expire for Slot<F, T> {
     fn expire(&self, after: Duration) {
-        if !self.end_in_pool_queue(|| TaskError::TimedOut { after }) && F::STOPS_ON_REQUEST {
-            self.cell.request_stop();
+        if self.end_in_pool_queue(|| TaskError::TimedOut { after }) || !F::STOPS_ON_REQUEST {
+            return;
         }
+        // Before the request: who ends because of it finds the reason.
+        if !self.cell.is_stop_requested() {
+            self.cell.add_listener(Listener::Late(after));
+        }
+        self.cell.request_stop();
     }
 }
 
