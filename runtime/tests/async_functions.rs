@@ -546,3 +546,14 @@ fn a_task_that_was_not_polled_by_its_deadline_never_starts() {
         assert_eq!(in_time::submit(7).await.expect("it is in time"), 7);
     });
 }
+
+#[test]
+fn an_async_map_has_the_adaptors_of_its_iterator() {
+    let map = || double::map(0..100);
+    assert!(map().filter(|n| n % 3 == 0).eq((0..100).map(|n| n * 2).filter(|n| n % 3 == 0)));
+    assert!(map().filter_map(|n| (n > 50).then_some(n)).eq((26..100).map(|n| n * 2)));
+    assert!(map().enumerate().all(|(number, n)| n as usize == 2 * number));
+    assert_eq!((map().count(), map().find_first(|n| *n > 10)), (100, Some(12)));
+    assert!(map().any(|n| n == 198) && !map().all(|n| n < 198));
+    assert_eq!(map().then(|n| n / 2).sum::<u32>(), (0..100).sum());
+}

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use fanfold::{Pool, chunks, parallel, windows, zip};
+use fanfold::{Pool, TaskError, chunks, parallel, windows, zip};
 
 static IO: Pool = Pool::io("flat-io").threads(3);
 static CPU: Pool = Pool::cpu("flat-cpu").threads(2);
@@ -275,4 +276,73 @@ fn a_panic_anywhere_ends_the_map_and_drops_every_value() {
         assert_eq!(failed.err(), Some(1_200));
         assert_eq!(alive.load(Ordering::Relaxed), 0);
     }
+}
+
+#[test]
+fn ends_are_those_of_an_iterator() {
+    for pool in pools() {
+        for count in [0, 1, 7, 3_000] {
+            // Many are equal, so the first or the last of them has to be found.
+            let items = || (0..count).map(|n| (n % 13, n));
+            let map = || pool.map(0..count, |n: u32| (n % 13, n));
+            let kept = || items().filter(|(_, n)| n % 3 == 1);
+            let filtered = || map().filter(|(_, n)| n % 3 == 1);
+            assert_eq!((map().min(), map().max()), (items().min(), items().max()));
+            assert_eq!((filtered().min(), filtered().max()), (kept().min(), kept().max()));
+            assert_eq!(map().min_by_key(|pair| pair.0), items().min_by_key(|pair| pair.0));
+            assert_eq!(map().max_by_key(|pair| pair.0), items().max_by_key(|pair| pair.0));
+            assert_eq!(filtered().min_by_key(|pair| pair.0), kept().min_by_key(|pair| pair.0));
+            assert_eq!(filtered().max_by_key(|pair| pair.0), kept().max_by_key(|pair| pair.0));
+            assert_eq!(map().max_by(|a, b| a.0.cmp(&b.0)), items().max_by(|a, b| a.0.cmp(&b.0)));
+            let add = |a: (u32, u32), b: (u32, u32)| (a.0 + b.0, a.1 + b.1);
+            assert_eq!(
+                (map().reduce_with(add), filtered().reduce_with(add)),
+                (items().reduce(add), kept().reduce(add))
+            );
+            let odd = |pair: (u32, u32)| u64::from(pair.1 % 2 + 1) % 7;
+            assert_eq!(
+                map().then(|pair| odd(pair).min(1)).product::<u64>(),
+                items().map(|pair| odd(pair).min(1)).product()
+            );
+            let (left, right): (Vec<_>, HashSet<_>) = map().partition(|pair| pair.0 < 5);
+            assert!(left.into_iter().eq(items().filter(|pair| pair.0 < 5)));
+            assert_eq!(right, items().filter(|pair| pair.0 >= 5).collect());
+            let late = |pair: (u32, u32)| (pair.1 > 100).then_some(pair.1);
+            assert_eq!(map().find_map_first(late), items().find_map(late));
+            assert_eq!(filtered().find_map_first(late), kept().find_map(late));
+            let check = |pair: (u32, u32)| if pair.1 < 50 { Ok(()) } else { Err(pair.1) };
+            assert_eq!(map().try_for_each(check), items().try_for_each(check));
+            assert_eq!(filtered().try_for_each(check), kept().try_for_each(check));
+        }
+    }
+}
+
+#[test]
+fn each_item_that_panics_has_one_outcome() {
+    for pool in pools() {
+        let divide = |n: u32| 100 / (n % 5);
+        let stage = |n: u32| (0..n % 4).inspect(|part| assert_ne!(*part, 2, "stop"));
+        let expected = (0..200_u32).flat_map(|n| match n % 5 {
+            0 => vec![None],
+            m if 100 / m % 4 == 3 => vec![None],
+            m => (0..100 / m % 4).map(Some).collect(),
+        });
+        let outcomes = pool.map(0..200, divide).flat_map(stage).outcomes();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(_) | Err(TaskError::Panicked { .. }))));
+        assert!(outcomes.into_iter().map(Result::ok).eq(expected));
+    }
+}
+
+#[test]
+fn maps_with_a_time_limit_have_the_adaptors_of_their_iterator() {
+    let map = || IO.map(0..100, |n: u32| n * n).timeout(Duration::from_hours(1)).then(Result::unwrap);
+    assert!(map().filter(|n| n % 2 == 0).eq((0..100).map(|n| n * n).filter(|n| n % 2 == 0)));
+    let timed = || IO.map(0..100, |n: u32| n).timeout(Duration::from_hours(1));
+    assert!(timed().filter_map(Result::ok).eq(0..100));
+    assert!(timed().flat_map(|n| n).enumerate().all(|(number, n)| number == n as usize));
+    assert!(timed().enumerate().all(|(number, n)| n.is_ok_and(|n| n as usize == number)));
+    assert_eq!(timed().count(), 100);
+    assert!(timed().all(|n| n.is_ok()) && timed().any(|n| n.is_ok_and(|n| n == 99)));
+    assert!(timed().filter(|n| n.as_ref().is_ok_and(|n| *n > 90)).count() == 9);
+    assert!(matches!(timed().find_first(|n| n.as_ref().is_ok_and(|n| *n > 50)), Some(Ok(51))));
 }

@@ -89,3 +89,14 @@ fn results_are_filtered_numbered_and_counted_in_this_process() {
     let message = refused.expect_err("it is refused").downcast::<String>().expect("a message");
     assert!(message.contains("::half`") && message.contains("then"), "{message}");
 }
+
+#[test]
+fn each_item_of_a_map_with_any_number_of_results_has_its_outcome() {
+    let stage = |n: u32| (0..n % 3).inspect(|part| assert_ne!(*part, 1, "in this process"));
+    let expected = (10..20).flat_map(|n| match n {
+        13 | 17 => vec![None],
+        n if n / 2 % 3 == 2 => vec![None],
+        n => vec![Some(0); n as usize / 2 % 3],
+    });
+    assert!(half::map(10..20).flat_map(stage).outcomes().into_iter().map(Result::ok).eq(expected));
+}

@@ -14,6 +14,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 
 use super::{TimedFuture, runtime};
 use crate::error::TaskError;
+use crate::map::iterated_ends::iterated_ends;
 use crate::map::progress::{Bar, ProgressFn};
 use crate::map::{Collect, Source, ValueList};
 
@@ -70,6 +71,7 @@ where
 ///
 /// let pages: Vec<String> = fetch::map(0..200).buffer(50).collect();
 /// assert_eq!(pages[199], "page 199");
+/// assert_eq!(fetch::map(0..200).find_first(|page| page.ends_with('7')).as_deref(), Some("page 7"));
 /// ```
 #[must_use = "a map is lazy: end it with `collect`, `for_each` or `stream`, or iterate it"]
 pub struct AsyncMap<S, F, A> {
@@ -259,6 +261,8 @@ where
         AsyncIter(self.stream())
     }
 }
+
+iterated_ends!(AsyncMap<S, F, A>, F::Out, S: Source<Item = A>, F: MapFuture<A>);
 
 impl<S, F, A> fmt::Debug for AsyncMap<S, F, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,5 @@
 //! Maps whose results go on to another function on the workers, and ends that look for one result or keep failures.
 
-use std::cmp::Ordering;
 #[cfg(feature = "process")]
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -208,8 +207,13 @@ where
     #[doc(alias = "try_collect")]
     #[track_caller]
     pub fn outcomes(self) -> Vec<Result<F::Out, TaskError>> {
+        self.caught().collect()
+    }
+
+    /// This map with the panics of its function as results.
+    pub(super) fn caught(self) -> Map<S, impl MapFn<A, Out = Result<F::Out, TaskError>>, A> {
         let name = self.name;
-        self.with_function(|function| Caught { function, name }).collect()
+        self.with_function(|function| Caught { function, name })
     }
 
     /// The first result, in the order of the items, for which `is_match` holds. Items behind it may have run: at most
@@ -256,48 +260,6 @@ where
         self.then(stop).collect::<Result<(), ()>>().is_err()
     }
 
-    /// Whether `is_match` holds for all results, as it does if there are none. It stops at the first for which it does
-    /// not, as [`find_first`](Self::find_first) does.
-    ///
-    /// # Panics
-    ///
-    /// As `find_first`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(fanfold::map(0..100, |n: i32| n * n).all(|square| square >= 0));
-    /// ```
-    #[track_caller]
-    pub fn all<P>(self, is_match: P) -> bool
-    where
-        P: Fn(F::Out) -> bool + Sync,
-    {
-        !self.any(|result| !is_match(result))
-    }
-
-    /// A result for which `is_match` holds, whichever is found; it stops as [`find_first`](Self::find_first) does.
-    ///
-    /// # Panics
-    ///
-    /// As `find_first`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let divisor = fanfold::map(2..91, |n: u32| n).find_any(|n| 91 % n == 0);
-    /// assert!(matches!(divisor, Some(7 | 13)));
-    /// ```
-    #[track_caller]
-    pub fn find_any<P>(self, is_match: P) -> Option<F::Out>
-    where
-        P: Fn(&F::Out) -> bool + Sync,
-        F::Out: Send,
-    {
-        // Blocks start in the order of the items, and the first match ends them all: none is known sooner.
-        self.find_first(is_match)
-    }
-
     /// Runs the function on all items and returns their number. After [`filter`](Self::filter) it is that of the
     /// results which were kept.
     ///
@@ -335,60 +297,5 @@ where
         (C, D): Collect<(T, U)>,
     {
         self.collect()
-    }
-
-    /// The least result by `compare`, and the first of those that are equal; `None` if there are no items.
-    ///
-    /// # Panics
-    ///
-    /// As [`count`](Self::count).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let shortest = fanfold::map(["ccc", "a", "b"], str::to_owned).min_by(|a, b| a.len().cmp(&b.len()));
-    /// assert_eq!(shortest.as_deref(), Some("a"));
-    /// ```
-    #[track_caller]
-    pub fn min_by<C>(self, compare: C) -> Option<F::Out>
-    where
-        C: Fn(&F::Out, &F::Out) -> Ordering + Sync,
-        F::Out: Send,
-    {
-        let least = |a: Option<F::Out>, b| match (a, b) {
-            (Some(a), Some(b)) => Some(if compare(&a, &b).is_le() { a } else { b }),
-            (a, b) => a.or(b),
-        };
-        self.then(Some).reduce(|| None, least)
-    }
-
-    /// The greatest result by `compare`, and the last of those that are equal, as `Iterator::max_by`; `None` if there
-    /// are no items.
-    ///
-    /// # Panics
-    ///
-    /// As [`count`](Self::count).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let largest = fanfold::map([1.5, 0.5], |x: f64| x * 2.0).max_by(f64::total_cmp);
-    /// assert_eq!(largest, Some(3.0));
-    /// ```
-    #[track_caller]
-    pub fn max_by<C>(self, compare: C) -> Option<F::Out>
-    where
-        C: Fn(&F::Out, &F::Out) -> Ordering + Sync,
-        F::Out: Send,
-    {
-        self.min_by(reversed(compare))
-    }
-}
-
-/// An order by which the least result is the greatest by `compare`, and the last of those that are equal.
-pub(super) fn reversed<R>(compare: impl Fn(&R, &R) -> Ordering + Sync) -> impl Fn(&R, &R) -> Ordering + Sync {
-    move |a, b| match compare(b, a) {
-        Ordering::Equal => Ordering::Greater,
-        order => order,
     }
 }

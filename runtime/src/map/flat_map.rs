@@ -1,14 +1,15 @@
 //! [`FlatMap`]: a map whose items give any number of results each, made by `filter`, `filter_map` and `flat_map`.
 //!
 //! All ends but `collect` (in `flat_collect.rs`) are those of a [`Map`] whose results are what a stage makes of each.
+//! `ends.rs` has those that are the same for both.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::iter::{Flatten as FlattenIter, Sum, once};
 
 use super::collect_async::start_map;
 use super::stage::{Chain, Filter, Flatten, Stage};
 use super::{Collect, Detach, Map, MapFn, MapFold, MapIter, Source};
+use crate::error::{TaskError, panics};
 use crate::pool::Pool;
 use crate::task::Task;
 
@@ -16,7 +17,8 @@ use crate::task::Task;
 /// make one.
 ///
 /// Everything runs on the worker that has the item, in one pass. Results come in input order. Options such as
-/// [`Map::chunk_size`] and [`Map::progress`] are set before, and count items, not results.
+/// [`Map::chunk_size`] and [`Map::progress`] are set before, and count items, not results. So do [`Map::enumerate`] and
+/// [`Map::zip`]: the number of a result is known only when those before it are, so number what is collected or iterated.
 ///
 /// # Examples
 ///
@@ -343,20 +345,6 @@ where
         map.then(|result| stage.try_fold(result, (), &mut { stop })).collect::<Result<(), _>>().err()
     }
 
-    /// As [`Map::find_any`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Map::find_any`].
-    #[track_caller]
-    pub fn find_any<Q>(self, is_match: Q) -> Option<P::Out>
-    where
-        Q: Fn(&P::Out) -> bool + Sync,
-        P::Out: Send,
-    {
-        self.find_first(is_match)
-    }
-
     /// As [`Map::any`].
     ///
     /// # Panics
@@ -372,49 +360,38 @@ where
         map.then(|result| stage.try_fold(result, (), &mut { stop })).collect::<Result<(), ()>>().is_err()
     }
 
-    /// As [`Map::all`].
+    /// As [`Map::outcomes`], of all results: an item whose function or adaptors panic has one error in place of its
+    /// results.
     ///
     /// # Panics
     ///
-    /// As [`Map::all`].
-    #[track_caller]
-    pub fn all<Q>(self, is_match: Q) -> bool
-    where
-        Q: Fn(P::Out) -> bool + Sync,
-    {
-        !self.any(|result| !is_match(result))
-    }
-
-    /// As [`Map::min_by`].
+    /// As [`Map::outcomes`].
     ///
-    /// # Panics
+    /// # Examples
     ///
-    /// As [`Map::min_by`].
+    /// ```
+    /// let outcomes = fanfold::map([8, 0, 3], |n: i32| 16 / n).filter(|n| n % 2 == 0).outcomes();
+    /// assert!(matches!(outcomes[..], [Ok(2), Err(fanfold::TaskError::Panicked { .. })]));
+    /// ```
     #[track_caller]
-    pub fn min_by<C>(self, compare: C) -> Option<P::Out>
+    pub fn outcomes(self) -> Vec<Result<P::Out, TaskError>>
     where
-        C: Fn(&P::Out, &P::Out) -> Ordering + Sync,
         P::Out: Send,
     {
-        let least = |a: Option<P::Out>, b| match (a, b) {
-            (Some(a), Some(b)) => Some(if compare(&a, &b).is_le() { a } else { b }),
-            (a, b) => a.or(b),
+        let Self { map, stage } = self;
+        let name = map.name;
+        let of_item = |outcome: Result<F::Out, TaskError>| {
+            outcome.and_then(|result| panics::catch(name, || list(&stage, result)))
         };
-        self.fold(|| None, |a, b| least(a, Some(b))).reduce(least)
-    }
-
-    /// As [`Map::max_by`].
-    ///
-    /// # Panics
-    ///
-    /// As [`Map::max_by`].
-    #[track_caller]
-    pub fn max_by<C>(self, compare: C) -> Option<P::Out>
-    where
-        C: Fn(&P::Out, &P::Out) -> Ordering + Sync,
-        P::Out: Send,
-    {
-        self.min_by(super::compose::reversed(compare))
+        let lists: Vec<Result<Vec<P::Out>, TaskError>> = map.caught().then(of_item).collect();
+        let mut outcomes = Vec::with_capacity(lists.len());
+        for list in lists {
+            match list {
+                Ok(list) => outcomes.extend(list.into_iter().map(Ok)),
+                Err(error) => outcomes.push(Err(error)),
+            }
+        }
+        outcomes
     }
 
     /// As [`Map::collect_async`].

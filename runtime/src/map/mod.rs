@@ -8,6 +8,7 @@ mod block_run;
 mod collect;
 mod collect_async;
 mod compose;
+mod ends;
 mod first_error;
 mod flat_collect;
 mod flat_map;
@@ -17,6 +18,7 @@ mod function;
 mod indexed;
 mod integers;
 mod iter;
+pub(crate) mod iterated_ends;
 mod map_source;
 mod merge_tree;
 pub(crate) mod method;
@@ -122,8 +124,8 @@ use process::ProcessRun;
 /// [`filter`](Self::filter), [`filter_map`](Self::filter_map) and [`flat_map`](Self::flat_map) run on the workers, in
 /// the same pass; so do [`zip`](Self::zip) and [`enumerate`](Self::enumerate). They make a map that
 /// [`collect`](Self::collect)s into any collection, and ends as `Iterator` does: `count`, `any`, `all`, `find_first`,
-/// `min_by`, `unzip`. A map with a [`timeout`](Self::timeout), or of an `async fn`, is iterated or streamed first: its
-/// results arrive on the calling thread, where the adaptors of `Iterator` and `Stream` apply.
+/// `min_by_key`, `partition`, `unzip`. The results of a map with a [`timeout`](Self::timeout), or of an `async fn`,
+/// arrive on the calling thread: there its adaptors run, which are those of its iterator, or those of `Stream`.
 ///
 /// # Cancelling
 ///

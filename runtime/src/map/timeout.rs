@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::function::BatchFn;
+use super::iterated_ends::iterated_ends;
 use super::progress::{ProgressFn, WithProgress};
 use super::source::Source;
 use super::value_list::ValueList;
@@ -36,6 +37,10 @@ use crate::task::send_proof::CallProof;
 ///     .timeout(Duration::from_millis(20))
 ///     .collect();
 /// assert!(matches!(answers[..], [Ok(10), Err(TaskError::TimedOut { .. }), Ok(30)]));
+///
+/// // Its adaptors and ends are those of its iterator, on the calling thread.
+/// let squares = fanfold::map(0..10, |n: u32| n * n).timeout(Duration::from_secs(60));
+/// assert_eq!(squares.filter_map(Result::ok).filter(|n| n % 2 == 1).count(), 5);
 /// ```
 #[must_use = "a map is lazy: end it with `collect` or `for_each`, or iterate it"]
 pub struct TimedMap<S, F: MapFn<A>, A> {
@@ -184,6 +189,8 @@ where
         MapStream::new(self.into_iter())
     }
 }
+
+iterated_ends!(TimedMap<S, F, A>, F::Out, S: Source<Item = A>, F: Detach<A>, A: 'static, F::Out: 'static);
 
 impl<S, F: MapFn<A>, A> fmt::Debug for TimedMap<S, F, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
