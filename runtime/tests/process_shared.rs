@@ -1,6 +1,9 @@
 //! What threads and worker processes share: counters, flags, locked values and bytes.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use fanfold::shared::{Bytes, Counter, Flag, LockError, Mutex};
@@ -109,6 +112,63 @@ fn a_holder_that_ends_poisons_the_lock_and_leaves_the_value_before() {
         list.clear_poison().expect("nobody holds it");
         assert_eq!(*list.lock().expect("it was cleared"), [1, 2]);
     }
+}
+
+#[test]
+fn an_async_wait_leaves_its_thread_to_others() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
+    let (asked, answered) = (Flag::new(), Flag::new());
+    let task = answer::submit(asked.clone(), answered.clone());
+    // The only thread asks while it waits for the answer.
+    let waits = async { answered.wait_async().await };
+    let asks = async { asked.set() };
+    runtime.block_on(async { tokio::join!(waits, asks) });
+    assert!(task.join().expect("it waits") && answered.is_set());
+
+    let list = Mutex::new(Vec::new());
+    let pushes = push::submit(list.clone(), 0, 200);
+    runtime.block_on(async {
+        let push = async |from: u32| {
+            for n in from..from + 50 {
+                let mut guard = list.lock_async().await.expect("it is released");
+                // The guard is kept while other tasks run.
+                tokio::task::yield_now().await;
+                guard.push(n);
+            }
+        };
+        tokio::join!(push(200), push(250))
+    });
+    assert_eq!(pushes.join().expect("it ends"), Ok(()));
+    let mut all = list.lock().expect("it is released").clone();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..300));
+}
+
+#[test]
+fn an_async_wait_that_is_dropped_leaves_the_lock_to_others() {
+    let (list, flag) = (Mutex::new(vec![1]), Flag::new());
+    let held = list.lock().expect("nobody holds it");
+    let mut context = Context::from_waker(Waker::noop());
+    {
+        let (mut locks, mut waits) = (pin!(list.lock_async()), pin!(flag.wait_async()));
+        for _ in 0..3 {
+            assert!(locks.as_mut().poll(&mut context).is_pending() && waits.as_mut().poll(&mut context).is_pending());
+        }
+    }
+    drop(held);
+    assert_eq!(list.try_lock().expect("it is released").as_deref(), Some(&vec![1]));
+    flag.set();
+    pollster::block_on(flag.wait_async());
+    // A guard may go to another thread.
+    let guard = pollster::block_on(list.lock_async()).expect("it is released");
+    std::thread::scope(|scope| scope.spawn(move || drop(guard)).join()).expect("no panic");
+    assert!(list.try_lock().expect("it is released").is_some());
+
+    let held = Flag::new();
+    let task = hold::submit(list.clone(), held.clone(), true);
+    pollster::block_on(held.wait_async());
+    assert_eq!(pollster::block_on(list.lock_async()).map(drop), Err(LockError::Poisoned));
+    assert!(task.join().and_then(|result| result).is_err());
 }
 
 #[test]

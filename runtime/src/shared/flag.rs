@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::handle;
 use super::memory::Memory;
+use super::poll::poll_until;
 use crate::channel::waiting;
 use crate::process::{CodecError, os};
 
@@ -91,6 +92,34 @@ impl Flag {
     #[must_use]
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         self.wait_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`wait`](Self::wait), for async code: it blocks no thread, and any executor can poll it. It looks at the flag
+    /// again and again, after 50 us first and every 10 ms at last, so a flag that is set and cleared at once may be missed.
+    /// Dropping it ends the wait.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system refuses the timer thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::shared::Flag;
+    ///
+    /// let ready = Flag::new();
+    /// let sets = std::thread::spawn({
+    ///     let ready = ready.clone();
+    ///     move || ready.set()
+    /// });
+    /// # pollster::block_on(async {
+    /// ready.wait_async().await;
+    /// # });
+    /// assert!(ready.is_set());
+    /// # sets.join().unwrap();
+    /// ```
+    pub async fn wait_async(&self) {
+        poll_until(|| self.is_set().then_some(())).await;
     }
 
     #[track_caller]

@@ -12,6 +12,8 @@
 //! limit of [`Flag::wait_timeout`] and [`Mutex::lock_timeout`], and a lock whose holder has ended is
 //! [`Poisoned`](LockError::Poisoned).
 //!
+//! Async code waits with [`Flag::wait_async`] and [`Mutex::lock_async`], which block no thread.
+//!
 //! | Python's `multiprocessing` | here |
 //! |---|---|
 //! | `Value("q", 0)` | [`Counter`] |
@@ -53,6 +55,7 @@ mod counter;
 mod flag;
 mod memory;
 mod mutex;
+mod poll;
 #[cfg(all(test, target_os = "linux", not(fanfold_portable)))]
 mod tests;
 

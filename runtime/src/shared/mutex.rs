@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::handle;
 use super::memory::{HEADER, Memory};
+use super::poll::poll_until;
 use crate::channel::waiting;
 use crate::process::os::{self, MemoryLock};
 use crate::process::{CodecError, Decoder, Direct, Encoder, Wire, read_value, refuse_local_state, write_value};
@@ -182,6 +183,34 @@ impl<T: Wire> Mutex<T> {
     #[track_caller]
     pub fn lock_timeout(&self, limit: Duration) -> Result<MutexGuard<'_, T>, LockError> {
         self.lock_until(Instant::now().checked_add(limit))
+    }
+
+    /// As [`lock`](Self::lock), for async code: it blocks no thread, and any executor can poll it. It tries again and
+    /// again, after 50 us first and every 10 ms at last, in no order with others that wait. Dropping it ends the wait,
+    /// and leaves the lock to others. The guard may be kept across an `.await`.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Panics
+    ///
+    /// If the operating system refuses the timer thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use fanfold::shared::Mutex;
+    ///
+    /// let names = Mutex::new(Vec::new());
+    /// # pollster::block_on(async {
+    /// names.lock_async().await?.push("a".to_owned());
+    /// assert_eq!(*names.lock_async().await?, ["a"]);
+    /// # Ok::<(), fanfold::shared::LockError>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn lock_async(&self) -> Result<MutexGuard<'_, T>, LockError> {
+        poll_until(|| self.try_lock().transpose()).await
     }
 
     /// Locks the value if no other holds it; `None` if another does.
