@@ -46,6 +46,29 @@ impl<T: Copy + Into<u64> + Send + Sync + 'static> Scale<T> {
         texts.iter().map(String::len).collect()
     }
 
+    #[parallel(kind = "io", chunks = 2)]
+    #[allow(clippy::too_many_arguments, reason = "eleven beside the receiver")]
+    fn sums<U, const N: u64>(
+        &self,
+        numbers: Vec<U>,
+        b: u64,
+        c: u64,
+        d: u64,
+        e: u64,
+        f: u64,
+        g: u64,
+        h: u64,
+        i: u64,
+        j: u64,
+        k: u64,
+    ) -> Vec<(String, u64)>
+    where
+        U: Copy + Into<u64> + Send + 'static,
+    {
+        let rest: u64 = [b, c, d, e, f, g, h, i, j, k].iter().sum();
+        numbers.iter().map(|n| (name(), self.0.into() * (*n).into() + rest + N)).collect()
+    }
+
     #[parallel(kind = "io", timeout = "20ms")]
     fn limited(self) -> Result<u64, TaskError> {
         while self.0.into() == 1 && !fanfold::cancelled() {
@@ -80,6 +103,9 @@ fn chunks_of_methods_run_on_the_pool() {
     let scaled = Scale::scaled_on(&pool()).call(&scale, vec![1, 2, 3, 4]);
     assert!(scaled.iter().all(|(name, _)| name.starts_with("fanfold-chosen-")), "{scaled:?}");
     assert_eq!(scaled.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [3, 6, 9, 12]);
+    let sums = Scale::sums_on::<u8, 1_000>(&pool()).call(&scale, vec![1, 2, 3], 1, 2, 3, 4, 5, 6, 7, 8, 9, 10);
+    assert!(sums.iter().all(|(name, _)| name.starts_with("fanfold-chosen-")), "{sums:?}");
+    assert_eq!(sums.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1_058, 1_061, 1_064]);
     let texts = vec!["a".to_owned(), "bb".to_owned(), String::new()];
     assert_eq!(Scale::<u32>::lengths_on(&CHOSEN).submit(texts).join().expect("no panic"), [1, 2, 0]);
 }

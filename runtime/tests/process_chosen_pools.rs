@@ -91,6 +91,35 @@ fn all_ways_to_call_run_in_the_processes_of_the_pool() {
     assert_eq!(pids::on(&pool).submit(vec![0; 4]).join().unwrap(), [worker; 4]);
 }
 
+#[parallel(kind = "process")]
+#[allow(clippy::too_many_arguments, reason = "as many as `on` takes")]
+fn twelve(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: String) -> (u32, String) {
+    (id(), format!("{}{l}", [a, b, c, d, e, f, g, h, i, j, k].map(u32::from).iter().sum::<u32>()))
+}
+
+#[parallel(kind = "process", chunks = 2)]
+#[allow(clippy::too_many_arguments, reason = "as many as `on` takes")]
+fn cut(a: Vec<u8>, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: String) -> Vec<String> {
+    a.iter().map(|a| format!("{}{l}", [*a, b, c, d, e, f, g, h, i, j, k].map(u32::from).iter().sum::<u32>())).collect()
+}
+
+#[test]
+fn functions_have_up_to_twelve_arguments() {
+    let (pool, l) = (pool(), || "!".to_owned());
+    let (worker, text) = twelve::on(&pool).call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, l());
+    assert_eq!((worker, &*text), (pid::on(&pool).call(), "66!"));
+    let task = twelve::on(&pool).submit(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, l());
+    assert_eq!(task.join().unwrap(), (worker, "66!".to_owned()));
+    let task = twelve::on(&pool).try_submit(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, l()).unwrap();
+    assert_eq!(task.join().unwrap(), (worker, "66!".to_owned()));
+    let items = (0..5).map(|n| (n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, l()));
+    let all: Vec<(u32, String)> = twelve::on(&pool).map(items).collect();
+    assert!(all.iter().enumerate().all(|(n, (id, text))| *id == worker && *text == format!("{n}!")), "{all:?}");
+    let sums = ["1!", "2!", "3!"];
+    assert_eq!(cut::on(&pool).call(vec![1, 2, 3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, l()), sums);
+    assert_eq!(cut::on(&pool).submit(vec![1, 2, 3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, l()).join().unwrap(), sums);
+}
+
 #[test]
 fn a_pool_of_threads_is_refused_with_the_remedy() {
     let threads = Pool::io("threads").threads(1).build().unwrap();

@@ -84,6 +84,29 @@ fn hooks_run_once_in_each_worker_process() {
 }
 
 #[test]
+fn a_shutdown_with_a_limit_waits_for_hooks() {
+    static LIMITED: Pool = Pool::process("limited").threads(2).on_process_stop(|| {
+        // Others could go on meanwhile.
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        note("limited");
+    });
+    #[parallel(kind = "process", pool = LIMITED)]
+    fn pid() -> u32 {
+        process::id()
+    }
+    let mut ids: Vec<u32> = fanfold::join_all((0..20).map(|_| pid::submit())).expect("all return");
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(LIMITED.shutdown(LONG));
+    let notes = fs::read_to_string(stop_file("limited", process::id())).expect("the hooks have run");
+    let mut noted = stopped("limited", ids.len());
+    noted.sort_unstable();
+    // A worker that had no call may have started, too.
+    assert!(ids.iter().all(|id| noted.contains(id)));
+    assert_eq!(notes.lines().count(), noted.len(), "all had run when the pool was shut down");
+}
+
+#[test]
 fn a_killed_worker_does_not_run_its_stop_hook() {
     static KILLED: Pool = Pool::process("killed").threads(1).on_process_stop(|| note("killed"));
     #[parallel(kind = "process", pool = KILLED, timeout = "200ms")]

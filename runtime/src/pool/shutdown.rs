@@ -81,6 +81,7 @@ impl ShutdownMode for Duration {
         if !drained {
             core.kill();
         }
+        core.wait_for_exits(deadline);
         drained
     }
     fn shut_down_all(self) -> bool {
@@ -89,6 +90,7 @@ impl ShutdownMode for Duration {
         // Not `any`, which stops at the first: every pool must be closed.
         let late: Vec<_> = all.iter().filter(|core| !core.drain(deadline)).collect();
         late.iter().for_each(|core| core.kill());
+        all.iter().for_each(|core| core.wait_for_exits(deadline));
         #[cfg(feature = "tokio")]
         let futures_ended = super::async_tasks::drain(deadline);
         #[cfg(not(feature = "tokio"))]
@@ -113,7 +115,9 @@ impl Pool {
     /// that have not exited after 5 s, counted once for all, are killed.
     ///
     /// With a [`Duration`] the pool runs its queued tasks for that time at most, then cancels what is left, as
-    /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time.
+    /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time. What is left
+    /// of the time is for worker processes to exit, so that their [`on_process_stop`](Self::on_process_stop) hooks have
+    /// run; those that take longer end by themselves, or with the program.
     ///
     /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
     /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map
@@ -252,6 +256,18 @@ impl Core {
         match deadline {
             Some(limit) => blocking_section_until(limit, || self.wait_until_done(own, deadline)),
             None => blocking_section(|| self.wait_until_done(own, deadline)),
+        }
+    }
+
+    /// Of a closed pool of processes: waits until its workers have run their hooks and exited, until the deadline at most.
+    /// Each thread of the pool ends after its worker. Does nothing on such a thread.
+    fn wait_for_exits(&self, deadline: Option<Instant>) {
+        let must_wait = self.kind == Kind::Process && !self.is_from_parent() && !current_worker::is_worker_of(self);
+        if must_wait {
+            match deadline {
+                Some(limit) => blocking_section_until(limit, || self.queue.wait_for_threads(deadline)),
+                None => blocking_section(|| self.queue.wait_for_threads(deadline)),
+            }
         }
     }
 

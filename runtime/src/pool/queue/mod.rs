@@ -19,6 +19,7 @@ mod sweep;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::current_worker;
 use super::job::Job;
@@ -278,12 +279,23 @@ impl Queue {
         }
     }
 
-    /// Waits until all threads have ended, except those that are written off, and joins the plain ones.
-    pub(super) fn join(&self) {
+    /// Waits until all threads have ended, except those that are written off, until the deadline at most.
+    pub(super) fn wait_for_threads(&self, deadline: Option<Instant>) {
         let mut state = self.lock();
         while state.threads > state.written_off || state.overflow_threads > 0 {
-            state = mutex::wait(&self.drain_progress, state);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return,
+                Some(left) => mutex::wait_timeout(&self.drain_progress, state, left).0,
+                None => mutex::wait(&self.drain_progress, state),
+            };
         }
+    }
+
+    /// Waits until all threads have ended, except those that are written off, and joins the plain ones.
+    pub(super) fn join(&self) {
+        self.wait_for_threads(None);
+        let mut state = self.lock();
         let (written_off, handles) = (state.written_off, std::mem::take(&mut state.handles));
         drop(state);
         for handle in handles {
