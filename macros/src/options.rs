@@ -28,7 +28,7 @@ const ALL: [&str; 15] = [
     KIND, CHUNKS, CHUNK_SIZE, BY, OVERLAP, REDUCE, TIMEOUT, DEADLINE, RETRIES, BACKOFF, INIT, POOL, PROGRESS,
     COMPANION, CRATE,
 ];
-const KINDS: [&str; 3] = ["cpu", "io", "process"];
+const KINDS: [&str; 4] = ["cpu", "io", "process", "cluster"];
 /// The names that other libraries give the number of threads.
 const SIZES: [&str; 5] = ["max_workers", "num_threads", "processes", "threads", "workers"];
 
@@ -49,6 +49,15 @@ pub(crate) enum Kind {
     Cpu,
     Io,
     Process,
+    /// A process function that runs on a cluster where one is set.
+    Cluster,
+}
+
+impl Kind {
+    /// Whether other processes run the functions.
+    pub(crate) fn is_process(self) -> bool {
+        matches!(self, Self::Process | Self::Cluster)
+    }
 }
 
 /// How the chunked arguments are cut.
@@ -266,9 +275,10 @@ fn kind(value: &Expr) -> syn::Result<Kind> {
         "cpu" => Ok(Kind::Cpu),
         "io" => Ok(Kind::Io),
         "process" => Ok(Kind::Process),
+        "cluster" => Ok(Kind::Cluster),
         other => {
             let message = format!("unknown kind `{other}`{}", hint(&other.to_lowercase(), &KINDS));
-            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own)";
+            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own), \"cluster\" (on other machines where `FANFOLD_CLUSTER` is set)";
             Err(Error::new_spanned(word, format!("{message}\n{known}")))
         }
     }

@@ -188,7 +188,7 @@ impl Plan {
 
     /// Whether another process runs the function.
     pub(crate) fn is_process(&self) -> bool {
-        matches!(self.options.kind, Some(Kind::Process))
+        self.options.kind.is_some_and(Kind::is_process)
     }
 
     /// Whether calls are futures.

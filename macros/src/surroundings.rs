@@ -11,7 +11,7 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::Visibility;
 
 use crate::function::Function;
-use crate::options::{Kind, Options};
+use crate::options::Options;
 use crate::receiver;
 
 /// The kind of an `impl` block.
@@ -31,8 +31,8 @@ pub(crate) fn misplaced(function: &Function, options: &Options) -> Option<&'stat
     }
     match (block_around(Span::call_site())?, options.kind) {
         // The check of process functions refuses methods itself.
-        (_, Some(Kind::Process)) if has_method => None,
-        (_, Some(Kind::Process)) => Some(
+        (_, Some(kind)) if kind.is_process() && has_method => None,
+        (_, Some(kind)) if kind.is_process() => Some(
             "a worker process finds functions by name, so they stand alone: move this one out of the \
              `impl` block, and call it from there",
         ),

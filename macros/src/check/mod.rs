@@ -20,7 +20,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(token, "a `const fn` cannot run on a worker: the compiler may have to call it. Remove `const`");
     }
     if let Some(token) = sig.asyncness
-        && !matches!(options.kind, Some(Kind::Process))
+        && !options.kind.is_some_and(Kind::is_process)
     {
         async_function(token, function, options, errors);
     }
@@ -47,7 +47,7 @@ pub(crate) fn check(function: &Function, options: &Options, errors: &mut Errors)
              as in an `impl` of a trait";
         errors.at(name, message);
     }
-    if let Some(Kind::Process) = options.kind {
+    if options.kind.is_some_and(Kind::is_process) {
         process::check(function, options, errors);
     }
     without_companion(function, options, errors);
@@ -77,7 +77,7 @@ fn track_caller(function: &Function, errors: &mut Errors) {
 /// With `companion = none` the body is a closure inside the function, which is called once.
 fn without_companion(function: &Function, options: &Options, errors: &mut Errors) {
     // `process::check` refuses `companion = none` itself.
-    if !matches!(options.companion, Some(Companion::None(_))) || matches!(options.kind, Some(Kind::Process)) {
+    if !matches!(options.companion, Some(Companion::None(_))) || options.kind.is_some_and(Kind::is_process) {
         return;
     }
     let init = options.init.as_ref().map(|(name, _)| name);
@@ -208,7 +208,7 @@ fn timeout(function: &Function, options: &Options, errors: &mut Errors) {
 /// A call that has not started by its deadline is a task, which owns what it is given. The arguments of a process
 /// function are owned anyway.
 fn deadline(function: &Function, options: &Options, errors: &mut Errors) {
-    let is_task = function.sig.asyncness.is_none() && !matches!(options.kind, Some(Kind::Process));
+    let is_task = function.sig.asyncness.is_none() && !options.kind.is_some_and(Kind::is_process);
     if options.deadline.is_some() && options.timeout.is_none() && is_task {
         owned_arguments(
             function,

@@ -1,5 +1,6 @@
 //! Refuses functions of `kind = "process"` that a worker process cannot find or whose values cannot cross.
 
+use quote::ToTokens;
 use syn::visit::Visit;
 use syn::{GenericArgument, Ident, PathArguments, ReturnType, Type};
 
@@ -14,8 +15,14 @@ pub(super) fn check(function: &Function, options: &Options, errors: &mut Errors)
     if !cfg!(feature = "process")
         && let Some(kind) = &options.kind_token
     {
-        let message = "`kind = \"process\"` needs the feature `process` of fanfold\nin Cargo.toml: fanfold = { version = \"..\", features = [\"process\"] }";
-        errors.at(kind, message);
+        let word = kind.to_token_stream();
+        errors.at(
+            kind,
+            format_args!(
+                "`kind = {word}` needs the feature `process` of fanfold\nin Cargo.toml: fanfold = {{ version = \"..\", \
+                 features = [\"process\"] }}"
+            ),
+        );
     }
     if let Some(token) = sig.asyncness {
         let message = "an `async fn` only makes a future, and no future can go to another process: remove `async`";

@@ -22,7 +22,7 @@ pub(super) fn call_site(plan: &Plan) -> TokenStream {
             quote!(new(#path, #pool))
         }
         (None, Some(Kind::Io)) => quote!(io(#path)),
-        (None, Some(Kind::Process)) if cfg!(feature = "process") => quote!(process(#path)),
+        (None, Some(Kind::Process | Kind::Cluster)) if cfg!(feature = "process") => quote!(process(#path)),
         (None, _) => quote!(cpu(#path)),
     };
     let progress = plan.options.progress.as_ref().map(|label| {

@@ -37,6 +37,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         if stub { future::submit_stub(plan) } else { submit(plan, valid) },
         if stub { None } else { Some(map(plan, valid)) },
         if valid { on_pool::on_pool(plan) } else { None },
+        runs_in_process(plan, valid).then(|| process::task(plan)),
     ];
     let items = items.iter().flatten();
     match &plan.companions {

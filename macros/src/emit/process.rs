@@ -6,9 +6,10 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned;
 
-use super::body::run;
+use super::body::{link, run};
 use super::call_site::{call_site, mention, on_timeout, path};
 use super::shorten;
+use crate::options::Kind;
 use crate::plan::Plan;
 
 // fn __remote() -> Remote<(u32, u32), u32, impl Code<(u32, u32)>, impl Code<u32>> { .. }
@@ -32,6 +33,7 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
     };
     let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
     let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));
+    let cluster = matches!(plan.options.kind, Some(Kind::Cluster)).then(|| quote!(.on_cluster()));
     let body = quote! {
         #[allow(unused_imports)]
         use #private::{
@@ -39,7 +41,7 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
             MustBeSerde as _,
         };
         #mention
-        #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries
+        #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries #cluster
     };
     let body = shorten(plan, body);
     quote! {
@@ -68,6 +70,26 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
         #[doc(hidden)]
         fn __serve(serving: &mut #private::Serving<'_>) {
             #remote().serve(serving);
+        }
+    }
+}
+
+/// `task`: the function as a value that names it in other processes.
+pub(super) fn task(plan: &Plan) -> TokenStream {
+    let Plan { krate, private, vis, .. } = plan;
+    let (types, result) = (&plan.named.inputs, &plan.named.output);
+    let about = format!("[`{}()`] as a value that names it in other processes.", link(plan));
+    let remote = plan.path("__remote");
+    let timeout = plan.options.timeout.as_ref().map(|(_, nanoseconds)| quote!(.timeout(#nanoseconds)));
+    quote! {
+        #[doc = #about]
+        #vis fn task() -> #krate::RemoteTask<
+            (#(#types,)*),
+            #result,
+            impl #private::Code<(#(#types,)*)>,
+            impl #private::Code<#result>,
+        > {
+            #krate::RemoteTask::new(#remote()) #timeout
         }
     }
 }
