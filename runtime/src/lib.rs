@@ -101,6 +101,7 @@ pub mod guide;
 mod map;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod place;
 mod pool;
 #[cfg(feature = "process")]
 mod process;
@@ -116,6 +117,8 @@ pub use async_fn::{AsyncIter, AsyncMap, AsyncStream};
 pub use attribute::on_pool::On;
 #[cfg(feature = "process")]
 pub use attribute::on_process_pool::OnProcesses;
+#[cfg(feature = "process")]
+pub use attribute::remote::RemoteTask;
 pub use channel::{
     ChannelError, Receiver, ReceiverIntoIter, ReceiverIter, SendError, Sender, channel, channel_bounded,
 };
@@ -135,6 +138,7 @@ pub use frame::{
 };
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
 pub use map::{Collect, FlatMap, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
+pub use place::Place;
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.
 ///
 /// It has the features that Fanfold needs. To enable more of them, name the same version in `Cargo.toml` too.
@@ -186,6 +190,26 @@ pub mod progress {
     pub use crate::map::progress::{bars, println, set_style};
     /// The crate that draws the bars, for its types.
     pub use indicatif;
+}
+
+/// What an engine that runs functions on other machines needs (feature `process`). `fanfold-cluster` is one.
+///
+/// A [`Backend`](backend::Backend) gets encoded calls of functions of `kind = "process"` and `kind = "cluster"`, and
+/// [`answer`](backend::answer) runs such a call on the other machine, in a process of the same program.
+#[cfg(feature = "process")]
+pub mod backend {
+    #[cfg(feature = "polars")]
+    #[doc(hidden)]
+    pub use crate::frame::plan::ChunkStrategy;
+    #[doc(hidden)]
+    pub use crate::map::{MapFn, Source};
+    pub use crate::process::Code;
+    pub use crate::process::backend::{
+        Answer, Backend, BackendId, CallFailure, Calls, Connect, answer, register, set_connect, unregister,
+        waiting_pool,
+    };
+    #[cfg(feature = "polars")]
+    pub use crate::process::backend::{frame_arguments, frame_of_result};
 }
 
 /// The names that most programs need: `use fanfold::prelude::*`.

@@ -22,7 +22,8 @@ use crate::pool::runtime_warning::warn_if_blocking;
 use crate::pool::scoped::{self, Abandoned};
 use crate::pool::work_span::{Work, observed};
 use crate::pool::{Core, CoreRef};
-use crate::process::{Code, is_worker_process};
+use crate::process::backend::BackendId;
+use crate::process::{Code, backend, is_worker_process};
 use crate::task::cancel::CurrentTask;
 use crate::task::queueing::Queueing;
 use crate::task::send_proof::{AssertSend, CallProof};
@@ -34,13 +35,17 @@ fn runs_in_this_process() -> bool {
     config::serial() || is_worker_process()
 }
 
-/// The pool of the function's worker processes; where they run in this process, its pool of threads.
+/// The pool of the function's worker processes; where they run in this process, its pool of threads; where a backend
+/// runs them, the threads that wait for it.
 #[track_caller]
-fn core(site: CallSite) -> &'static Arc<Core> {
+fn core<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: &Remote<A, R, C, D>) -> &'static Arc<Core> {
     if runs_in_this_process() {
-        return Pool::cpu_default().core();
+        Pool::cpu_default().core()
+    } else if remote.has_backend() {
+        backend::waiting_pool().core()
+    } else {
+        site.in_processes().core()
     }
-    site.in_processes().core()
 }
 
 /// As [`core`], for a pool that was chosen at run time.
@@ -61,7 +66,8 @@ pub fn call_process<A, R, C: Code<A>, D: Code<R>>(site: CallSite, remote: Remote
     if runs_in_this_process() {
         return remote.run_local(args);
     }
-    call_process_in(core(site), site, remote, args)
+    let remote = remote.placed();
+    call_process_in(core(site, &remote), site, remote, args)
 }
 
 /// The direct call in a worker process of this pool.
@@ -78,6 +84,9 @@ pub(super) fn call_process_in<A, R, C: Code<A>, D: Code<R>>(
     warn_if_blocking(site.function);
     let remote = remote.with_timeout(site.options.timeout);
     let args = RefCell::new(Some(args));
+    if remote.has_backend() {
+        return remote.settle(remote.call(&args));
+    }
     let call = || {
         // A direct call is not the task that this thread runs, so cancelling that task does not stop it.
         let _no_task = CurrentTask::none();
@@ -117,7 +126,8 @@ where
     A: 'static,
     R: 'static,
 {
-    call_queued(core(site), site, remote, Queueing::within(nanoseconds), args)
+    let remote = remote.placed();
+    call_queued(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// The direct call as a task that is queued with a deadline or a priority.
@@ -153,7 +163,8 @@ where
     A: 'static,
     R: 'static,
 {
-    submit_process_in(core(site), site, remote, Queueing::within(nanoseconds), args)
+    let remote = remote.placed();
+    submit_process_in(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// Queues the call on this pool.
@@ -188,7 +199,8 @@ where
     A: 'static,
     R: 'static,
 {
-    try_submit_process_in(core(site), site, remote, Queueing::within(nanoseconds), args)
+    let remote = remote.placed();
+    try_submit_process_in(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// As [`submit_process_in`], unless the queue is full.
@@ -223,7 +235,8 @@ where
     A: 'static,
     R: 'static,
 {
-    submit_process_async_in(Arc::clone(core(site)), site, remote, Queueing::within(nanoseconds), args)
+    let remote = remote.placed();
+    submit_process_async_in(Arc::clone(core(site, &remote)), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// As [`submit_process_in`], without blocking the thread.
@@ -298,7 +311,7 @@ where
     A: 'static,
     R: 'static,
 {
-    core(site);
+    core(site, &remote.placed());
     submit_chunks_process_in(site, &remote, Queueing::within(nanoseconds), args, function)
 }
 
@@ -319,7 +332,7 @@ where
     A: 'static,
     R: 'static,
 {
-    core(site);
+    core(site, &remote.placed());
     call_chunks_queued(site, remote, Queueing::within(nanoseconds), args, function)
 }
 
@@ -379,7 +392,8 @@ where
     C: Code<T> + 'static,
     D: Code<R> + 'static,
 {
-    map_process_in(core(site).into(), site, remote, wrap, items)
+    let remote = remote.placed();
+    map_process_in(core(site, &remote).into(), site, remote, wrap, items)
 }
 
 /// A map in worker processes of this pool.
@@ -419,7 +433,8 @@ pub fn call_chunks_process<S, X: CutAll<S>, A, R, C: Code<A>, D: Code<R>>(
     whole: S,
     with: impl FnMut(S) -> A,
 ) -> R {
-    call_chunks_process_in(core(site), site, remote, chunking, whole, with)
+    let remote = remote.placed();
+    call_chunks_process_in(core(site, &remote), site, remote, chunking, whole, with)
 }
 
 /// The direct call of a function with `chunks`, on a pool that was chosen at run time.
@@ -495,13 +510,22 @@ impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for ProcessMapFn<A, T, R, C, D> {
     }
 
     fn runs_in_processes(&self) -> Option<bool> {
-        (!self.is_local).then_some(true)
+        (!self.is_local).then_some(!self.remote.has_backend())
+    }
+
+    fn use_backend(&mut self, backend: BackendId) -> bool {
+        self.remote = self.remote.on_backend(backend);
+        true
     }
 }
 
 impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for ProcessMapFn<A, T, R, C, D> {
     fn name(&self) -> &'static str {
         self.remote.function()
+    }
+
+    fn fixed_block(&self, items: usize, workers: usize) -> Option<usize> {
+        self.remote.has_backend().then(|| items.div_ceil(workers.max(1)).max(1))
     }
 
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {

@@ -8,6 +8,7 @@ use super::chunks::FrameChunks;
 use super::overlap_time::TimeOverlap;
 use super::plan::ByRows;
 use super::rows::Rows;
+use crate::place::Place;
 use crate::pool::Pool;
 
 impl<'a, S, P> FrameChunks<'a, S, P> {
@@ -91,7 +92,8 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
         self
     }
 
-    /// Maps the chunks on this pool, as many at once as it has threads. The default is one chunk per core.
+    /// Maps the chunks on this pool, as many at once as it has threads; or on another [`Place`], such as a cluster. The
+    /// default is one chunk per core.
     ///
     /// Chunks run on threads of their own, not on the pool's other threads: where Polars' threads are switched off on a
     /// thread, Polars makes that thread a rayon pool of one thread, permanently. So a pool of any kind starts plain
@@ -117,9 +119,18 @@ impl<'a, S, P> FrameChunks<'a, S, P> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn on(mut self, pool: &Pool) -> Self {
-        self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
-        self
+    pub fn on<L: Place<Self> + ?Sized>(self, place: &L) -> L::Placed {
+        place.place(self)
+    }
+}
+
+impl<'a, S, P> Place<FrameChunks<'a, S, P>> for Pool {
+    type Placed = FrameChunks<'a, S, P>;
+
+    #[track_caller]
+    fn place(&self, mut chunks: FrameChunks<'a, S, P>) -> FrameChunks<'a, S, P> {
+        chunks.core = Some(Arc::clone(self.core().with_threads("closures").frames()));
+        chunks
     }
 }
 

@@ -1,5 +1,7 @@
 //! [`MapFn`], the function of a map; and [`Detach`], its conversion for tasks that outlive the map's call.
 
+#[cfg(feature = "process")]
+use crate::process::backend::BackendId;
 use std::sync::Arc;
 
 use super::method::{Method, SharedReceiver};
@@ -22,6 +24,12 @@ pub trait MapFn<A>: Sync {
     #[doc(hidden)]
     fn runs_in_processes(&self) -> Option<bool> {
         Some(false)
+    }
+    /// Runs it on this backend from now on; `false` if it is no process function.
+    #[cfg(feature = "process")]
+    #[doc(hidden)]
+    fn use_backend(&mut self, _: BackendId) -> bool {
+        false
     }
     /// The function on several items at once, if they are sent to a worker process.
     #[cfg(feature = "process")]

@@ -4,7 +4,14 @@ use std::any::type_name;
 use std::sync::Arc;
 
 use super::{Closure, Map, MapFn, PoolItems, Source};
+use crate::place::Place;
+#[cfg(feature = "process")]
+use crate::pool::config;
 use crate::pool::{CoreRef, Pool};
+#[cfg(feature = "process")]
+use crate::process::backend::{BackendId, waiting_pool};
+#[cfg(feature = "process")]
+use crate::process::is_worker_process;
 use crate::task::send_proof::CallProof;
 
 impl Pool {
@@ -45,7 +52,7 @@ where
     S: Source<Item = A>,
     F: MapFn<A>,
 {
-    /// Runs the map on `pool` instead of the function's own pool.
+    /// Runs the map on this pool, or on another [`Place`], instead of the function's own pool.
     ///
     /// # Examples
     ///
@@ -67,7 +74,41 @@ where
     ///
     /// As [`Pool::submit`]; and if the function is of `kind = "process"` and the pool has threads, or the other way
     /// round.
-    pub fn on(self, pool: &Pool) -> Self {
-        self.with_core(pool.core())
+    pub fn on<P: Place<Self> + ?Sized>(self, place: &P) -> P::Placed {
+        place.place(self)
+    }
+
+    /// Runs the map on a backend, which must have been registered.
+    ///
+    /// # Panics
+    ///
+    /// If the function is not of `kind = "process"` or `kind = "cluster"`.
+    #[cfg(feature = "process")]
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn on_backend(mut self, backend: BackendId) -> Self {
+        if is_worker_process() || config::serial() {
+            return self;
+        }
+        assert!(
+            self.function.use_backend(backend),
+            "`{}` cannot run on a cluster, where functions are found by name: annotate it with `kind = \"cluster\"` or \
+             `kind = \"process\"`",
+            self.name
+        );
+        self.with_core(waiting_pool().core())
+    }
+}
+
+impl<S, F, A> Place<Map<S, F, A>> for Pool
+where
+    S: Source<Item = A>,
+    F: MapFn<A>,
+{
+    type Placed = Map<S, F, A>;
+
+    #[track_caller]
+    fn place(&self, map: Map<S, F, A>) -> Map<S, F, A> {
+        map.with_core(self.core())
     }
 }

@@ -41,6 +41,10 @@ const LARGEST_WINDOW: usize = 1 << 20;
 pub trait ProcessBatches<A, R>: Sync {
     /// The function's name.
     fn name(&self) -> &'static str;
+    /// The number of items in a block, if it does not depend on the time that they take.
+    fn fixed_block(&self, _items: usize, _workers: usize) -> Option<usize> {
+        None
+    }
     /// Takes items until there are none, or until `give` breaks; gives each result in order.
     fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>);
     /// As [`run`](Self::run), with the error of each call that failed.
@@ -122,6 +126,10 @@ where
     fn window<S: Indexed<Item = A>>(&mut self, items: S) -> ControlFlow<()> {
         let ProcessRun { core, function, grain, bar, ref accept } = *self.run;
         let len = items.len();
+        let grain = match (grain, function.fixed_block(len, core.threads())) {
+            (Grain::Adaptive, Some(size)) => Grain::Size(size),
+            (grain, _) => grain,
+        };
         let started = AtomicUsize::new(0);
         let blocks = BlockCounter { len, workers: core.threads(), grain, started: &started, stop: StopFlag::new() };
         let unstarted = DiscardUnstarted { items: &items, started: &started };

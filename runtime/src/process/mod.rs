@@ -42,6 +42,7 @@
 //! that the same tests run over both: `runtime/portable/run`. It is a `cfg` and no feature, because features of one crate
 //! are on for all crates of a build.
 
+pub(crate) mod backend;
 mod child;
 pub(crate) mod codec;
 pub(crate) mod current_slot;

@@ -30,6 +30,11 @@ impl Entry {
         Self { name, serve }
     }
 
+    /// The name in the table.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The index of this entry in the table.
     pub(crate) fn number(&self) -> u32 {
         let place = ENTRIES.iter().position(|entry| std::ptr::eq(entry, self));
@@ -37,14 +42,21 @@ impl Entry {
     }
 }
 
+/// Runs a call of this function.
+pub(crate) fn serve_entry(entry: &Entry, serving: &mut Serving<'_>) {
+    (entry.serve)(serving);
+}
+
 /// Answers a request for the function with this index.
 pub(crate) fn serve(number: u32, serving: &mut Serving<'_>) {
-    match ENTRIES.get(number as usize) {
-        Some(entry) => (entry.serve)(serving),
-        None => serving.refuse(&format!(
+    match (ENTRIES.get(number as usize), serving) {
+        (Some(entry), serving) => serve_entry(entry, serving),
+        (None, Serving::Worker(request)) => request.refuse(&format!(
             "this worker knows no function of the number {number}, only {}: parent and worker are different programs",
             ENTRIES.len()
         )),
+        // Calls of other machines name their functions.
+        (None, Serving::Encoded(_)) => {}
     }
 }
 
@@ -76,7 +88,7 @@ mod tests {
     use crate::process::codec::Decoder;
     use crate::process::message::Connection;
     use crate::process::os::Socket;
-    use crate::process::serve::{ReplyHeader, ReplyWriter, status};
+    use crate::process::serve::{ReplyHeader, ReplyWriter, WorkerRequest, status};
     use crate::process::transport::ring::Rings;
 
     #[test]
@@ -87,9 +99,11 @@ mod tests {
         let begun = crate::sys::clock::Moment::now();
         let (connection, scratch) = (&mut connection, &mut scratch);
         let replies = ReplyWriter { rings: &rings, connection, scratch, open: None, left: 3, request: 9, begun };
-        let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
+        let request = WorkerRequest { input: Decoder::new(&[], Vec::new()), replies };
+        let mut serving = Serving::Worker(request);
         super::serve(u32::MAX, &mut serving);
-        assert_eq!(serving.replies.left, 0);
+        let Serving::Worker(request) = serving else { unreachable!("it was a request") };
+        assert_eq!(request.replies.left, 0);
         let mut payload = Vec::new();
         let words = rings.take_reply(&mut payload).expect("the memory is sound").expect("a reply");
         let said: (String, String) = Decoder::new(&payload, Vec::new()).value().expect("two texts");

@@ -1,7 +1,9 @@
-//! [`Serving`]: a request in the worker process, with its arguments to read and its results to write.
+//! [`Serving`]: what an entry of the table of functions answers: a request in the worker process, with its arguments to
+//! read and its results to write, or a call of another machine.
 
 use std::time::Duration;
 
+use super::backend::Answer;
 use super::codec::{CodecError, Decoder, Encoder, begin_part, end_part};
 use super::message::{Connection, prepend_attachment_table};
 use crate::error::TaskError;
@@ -50,13 +52,28 @@ impl ReplyHeader {
     }
 }
 
+/// What an entry of the table of functions answers.
+pub enum Serving<'a> {
+    /// In a worker process: a request of the parent.
+    Worker(WorkerRequest<'a>),
+    /// In the process that starts workers: a call of another machine.
+    Encoded(EncodedCall<'a>),
+}
+
+/// A call of another machine, which a worker process of this one runs.
+pub struct EncodedCall<'a> {
+    pub(crate) call: &'a Answer<'a>,
+    /// The encoded result.
+    pub(crate) outcome: Option<Result<Vec<u8>, TaskError>>,
+}
+
 /// A request that the worker is answering.
-pub struct Serving<'a> {
+pub struct WorkerRequest<'a> {
     pub(crate) input: Decoder<'a>,
     pub(crate) replies: ReplyWriter<'a>,
 }
 
-impl Serving<'_> {
+impl WorkerRequest<'_> {
     /// Reads the arguments of the next call.
     #[inline]
     pub(crate) fn arguments<A>(

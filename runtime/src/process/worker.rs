@@ -7,7 +7,7 @@ use super::codec::Decoder;
 use super::handshake::{self, Handshake};
 use super::message::Connection;
 use super::os::{self, AsHandle, Socket};
-use super::serve::{ReplyWriter, Serving, ring_doorbell};
+use super::serve::{ReplyWriter, Serving, WorkerRequest, ring_doorbell};
 use super::worker_hooks::at_offset;
 use super::{registry, role};
 use crate::channel::wait_until_sent;
@@ -143,7 +143,7 @@ impl WorkerProcess {
         let (rings, connection, scratch) = (&self.rings, &mut self.connection, &mut self.scratch);
         let replies =
             ReplyWriter { rings, connection, scratch, open: None, left, request: frame.number, begun: Moment::now() };
-        let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
+        let mut serving = WorkerRequest { input: Decoder::new(&[], Vec::new()), replies };
         serving.refuse(&format!("the worker process could not receive its arguments: {error}"));
         serving.replies.flush();
         ring_doorbell(&self.rings, &self.connection);
@@ -172,9 +172,11 @@ impl WorkerProcess {
             request: frame.number,
             begun,
         };
-        let mut serving = Serving { input: message.decoder(), replies };
+        let mut serving = Serving::Worker(WorkerRequest { input: message.decoder(), replies });
         registry::serve(number, &mut serving);
-        serving.replies.flush();
+        if let Serving::Worker(request) = &mut serving {
+            request.replies.flush();
+        }
         // The output of a task is visible even if the next task ends the process.
         let _ = io::stdout().flush();
         drop(serving);

@@ -46,6 +46,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        if let Some(backend) = self.backend {
+            return self.call_all_on(backend, next, give);
+        }
         let mut batch = CallBatch::default();
         loop {
             let alone = self.fill_batch(next, &mut batch);

@@ -1,6 +1,7 @@
 //! [`Remote`]: a function of `kind = "process"`, with its call in the parent and its run in the worker process.
 
 mod batch;
+mod on_backend;
 mod serve;
 
 use std::cell::RefCell;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::retry::Backoff;
 use crate::error::TaskError;
 use crate::map::end_cancelled_task;
+use crate::process::backend::BackendId;
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic};
 use crate::process::current_slot;
 use crate::process::registry::Entry;
@@ -41,6 +43,10 @@ pub struct Remote<A, R, C, D> {
     /// How often a call is retried after its worker died, and the first pause before that.
     retries: u32,
     backoff: Duration,
+    /// Whether calls go to the cluster that the environment names.
+    is_for_cluster: bool,
+    /// The backend that runs the calls instead of a worker process of this machine.
+    backend: Option<BackendId>,
     _types: PhantomData<fn(A) -> R>,
 }
 
@@ -73,6 +79,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             start_series: 0,
             retries: 0,
             backoff: Duration::ZERO,
+            is_for_cluster: false,
+            backend: None,
             _types: PhantomData,
         }
     }
@@ -157,6 +165,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
     /// ends in them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
+        if let Some(backend) = self.backend {
+            return self.call_on(backend, args);
+        }
         let limit = self.limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
         let deadline = self.deadline.and_then(Deadline::end);
         // The earlier of the two, with the time that it gave the call.
@@ -260,5 +271,82 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             }
             (error, None) => panic!("{error}"),
         }
+    }
+}
+
+/// A process function as a value: `name::task()`. It names the function for other processes and machines, and knows its
+/// types.
+///
+/// Chunks of a frame, and scans, take it on a cluster: `df.par_chunks(8).on(&cluster).map(enrich::task())`.
+///
+/// # Examples
+///
+/// ```
+/// #[fanfold::parallel(kind = "process")]
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// assert!(square::task().function().ends_with("::square"));
+/// ```
+pub struct RemoteTask<A, R, C, D>(Remote<A, R, C, D>);
+
+impl<A, R, C: Copy, D: Copy> Clone for RemoteTask<A, R, C, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<A, R, C: Copy, D: Copy> Copy for RemoteTask<A, R, C, D> {}
+
+impl<A, R, C: Code<A>, D: Code<R>> RemoteTask<A, R, C, D> {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(remote: Remote<A, R, C, D>) -> Self {
+        Self(remote)
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn timeout(self, nanoseconds: u64) -> Self {
+        Self(self.0.with_timeout(Some(Duration::from_nanos(nanoseconds))))
+    }
+
+    /// The path of the function, as `module::name`.
+    pub fn function(&self) -> &'static str {
+        self.0.function
+    }
+
+    /// The name of the function's entry in the program's table, for [`backend::answer`](crate::backend::answer).
+    pub fn entry(&self) -> &'static str {
+        self.0.entry.name()
+    }
+
+    /// The time limit of a call.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.0.limit
+    }
+
+    /// Runs the function on a backend and waits.
+    ///
+    /// # Errors
+    ///
+    /// Why the call has no result, as of a task.
+    pub fn call_on(&self, backend: BackendId, args: A) -> Result<R, TaskError> {
+        self.0.on_backend(backend).call(&RefCell::new(Some(args)))
+    }
+
+    /// Reads a result that [`backend::answer`](crate::backend::answer) has encoded.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no result of this function.
+    pub fn decode(&self, bytes: Vec<u8>) -> Result<R, TaskError> {
+        self.0.decode_across(Some(Ok(bytes)))
+    }
+}
+
+impl<A, R, C, D> std::fmt::Debug for RemoteTask<A, R, C, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RemoteTask").field(&self.0.function).finish()
     }
 }

@@ -3,12 +3,22 @@
 use super::Remote;
 use crate::error::panics;
 use crate::process::codec::Code;
-use crate::process::serve::Serving;
+use crate::process::serve::{Serving, WorkerRequest};
 use crate::sys::unwind;
+
+impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Remote<A, R, C, D> {
+    /// Answers a request in the worker process, or a call of another machine.
+    pub fn serve(self, serving: &mut Serving<'_>) {
+        match serving {
+            Serving::Worker(request) => self.serve_request(request),
+            Serving::Encoded(call) => call.outcome = Some(self.answer(call.call)),
+        }
+    }
+}
 
 impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// In the worker process: runs the calls of a request.
-    pub fn serve(self, serving: &mut Serving<'_>) {
+    fn serve_request(self, serving: &mut WorkerRequest<'_>) {
         let mut step = CallStep::Read;
         while serving.replies.left > 0 {
             // One `catch` for all calls, as in `fill_batch`. After a panic the loop goes on with the next call.
@@ -25,7 +35,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     }
 
     /// Runs calls until all are answered, or one cannot be.
-    fn serve_all(&self, serving: &mut Serving<'_>, step: &mut CallStep) {
+    fn serve_all(&self, serving: &mut WorkerRequest<'_>, step: &mut CallStep) {
         while serving.replies.left > 0 {
             *step = CallStep::Read;
             let args = match serving.arguments(|input| self.arguments.read(input)) {

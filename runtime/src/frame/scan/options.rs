@@ -1,12 +1,15 @@
 //! The options of a [`Scan`]: how it is cut, what is read, its schema, progress and pool.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use polars::prelude::*;
 
 use super::Scan;
 use super::group_scan::GroupedScan;
+use super::input::Format;
 use crate::frame::overlap_time::TimeSpan;
+use crate::place::Place;
 use crate::pool::Pool;
 
 impl Scan {
@@ -231,8 +234,34 @@ impl Scan {
     /// As [`Pool::submit`]. The method that runs the scan panics, with the pool's name, if the pool is shut down by
     /// then.
     #[track_caller]
-    pub fn on(mut self, pool: &Pool) -> Self {
-        self.core = Some(Arc::clone(pool.core().with_threads("closures").frames()));
-        self
+    pub fn on<L: Place<Self> + ?Sized>(self, place: &L) -> L::Placed {
+        place.place(self)
+    }
+
+    /// The path or pattern of a scan of Parquet files that reads all rows and columns, and the rows per chunk, if they
+    /// were set: what a cluster needs to read the files itself.
+    ///
+    /// # Errors
+    ///
+    /// What the scan has besides.
+    #[doc(hidden)]
+    pub fn whole_parquet_files(&self) -> Result<(PathBuf, Option<usize>), &'static str> {
+        match (&self.path, self.format) {
+            _ if self.groups.is_some() => Err("groups"),
+            _ if self.overlap.is_some() => Err("an overlap"),
+            _ if !self.steps.is_empty() => Err("a selection of rows or columns"),
+            (Some(path), Some(Format::Parquet)) => Ok((path.clone(), self.chunk_rows)),
+            _ => Err("an input other than Parquet files"),
+        }
+    }
+}
+
+impl Place<Scan> for Pool {
+    type Placed = Scan;
+
+    #[track_caller]
+    fn place(&self, mut scan: Scan) -> Scan {
+        scan.core = Some(Arc::clone(self.core().with_threads("closures").frames()));
+        scan
     }
 }

@@ -16,6 +16,9 @@ pub(crate) const MAX_SEGMENT_ATTACHMENTS: usize = 64;
 /// The file descriptors of one message. Descriptors in flight count against `RLIMIT_NOFILE` of the sending process.
 pub(crate) const MAX_DESCRIPTOR_ATTACHMENTS: usize = 200;
 
+/// The value of [`Encoder::max_descriptors`] in a message that leaves the machine: it has no attachments of any kind.
+const ACROSS_MACHINES: usize = usize::MAX;
+
 /// The error of a value that needs attachments where none are possible, as in a batch of calls.
 pub(crate) const TOO_LARGE: &str = "it is too large";
 
@@ -37,6 +40,13 @@ pub struct Encoder<'a> {
     pub(crate) max_descriptors: usize,
 }
 
+impl<'a> Encoder<'a> {
+    /// Writes a message for another machine, with all bytes in the message itself.
+    pub(crate) fn across_machines(bytes: &'a mut Vec<u8>, attachments: &'a mut Vec<Attachment>) -> Self {
+        Self { bytes, attachments, outbox: None, max_descriptors: ACROSS_MACHINES }
+    }
+}
+
 impl Encoder<'_> {
     /// Writes a value by serde.
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
@@ -52,7 +62,9 @@ impl Encoder<'_> {
     /// Writes the bytes of all parts, one after the other; long ones as a segment.
     pub(crate) fn bytes(&mut self, parts: &[&[u8]]) -> Result<(), CodecError> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let large = len >= SEGMENT_THRESHOLD && self.attachments.len() < MAX_SEGMENT_ATTACHMENTS;
+        let large = len >= SEGMENT_THRESHOLD
+            && self.attachments.len() < MAX_SEGMENT_ATTACHMENTS
+            && self.max_descriptors != ACROSS_MACHINES;
         self.value(&(len << 1 | usize::from(large)))?;
         if large {
             let outbox = self.outbox.as_mut().ok_or_else(|| CodecError(TOO_LARGE.into()))?;
@@ -66,7 +78,14 @@ impl Encoder<'_> {
 
     /// Whether file descriptors can be attached at all.
     pub(crate) fn check_descriptors(&self) -> Result<(), CodecError> {
-        if self.max_descriptors == 0 { Err(CodecError(TOO_LARGE.into())) } else { Ok(()) }
+        match self.max_descriptors {
+            0 => Err(CodecError(TOO_LARGE.into())),
+            ACROSS_MACHINES => Err(CodecError::new(
+                "ends of channels and shared values reach the processes of one machine alone: pass the data itself to \
+                 a function that runs on a cluster",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Attaches a file descriptor.

@@ -5,7 +5,7 @@ use crate::process::codec::direct::Bytes;
 use crate::process::codec::{CodecError, Decoder, Direct, Encoder};
 use crate::process::message::Connection;
 use crate::process::os::Socket;
-use crate::process::serve::{ReplyHeader, ReplyWriter, Serving, status};
+use crate::process::serve::{ReplyHeader, ReplyWriter, WorkerRequest, status};
 use crate::process::transport::ring::{MAX_PAYLOAD, Rings};
 use crate::sys::clock::Moment;
 
@@ -13,14 +13,14 @@ type Write<'a> = &'a dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError>;
 
 /// Runs `answer` in a child process, one instruction at a time. After each, `look` sees what the child would leave if
 /// it died there, and returns true when the test is done. The child is killed then.
-fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Rings) -> bool) {
+fn step_through(answer: impl FnOnce(&mut WorkerRequest<'_>), mut look: impl FnMut(&Rings) -> bool) {
     let (rings, _memory) = Rings::create().expect("there is memory");
     let (socket, _other) = Socket::pair().expect("there are sockets");
     let (mut connection, mut scratch) = (Connection::new(socket), Vec::with_capacity(1 << 10));
     let begun = Moment::now();
     let (connection, scratch) = (&mut connection, &mut scratch);
     let replies = ReplyWriter { rings: &rings, connection, scratch, open: None, left: 3, request: 0, begun };
-    let mut serving = Serving { input: Decoder::new(&[], Vec::new()), replies };
+    let mut serving = WorkerRequest { input: Decoder::new(&[], Vec::new()), replies };
     // SAFETY: the child runs nothing but `answer`, which only allocates and writes to memory. The C library supports
     // allocation after a fork.
     let child = unsafe { libc::fork() };
@@ -57,7 +57,7 @@ fn step_through(answer: impl FnOnce(&mut Serving<'_>), mut look: impl FnMut(&Rin
 }
 
 /// Checks that a reply counts when it is complete, and not before.
-fn counts_only_when_complete(answer: impl FnOnce(&mut Serving<'_>), expected: u32) {
+fn counts_only_when_complete(answer: impl FnOnce(&mut WorkerRequest<'_>), expected: u32) {
     let mut payload = Vec::new();
     step_through(answer, |rings| {
         if let Some(words) = rings.take_reply(&mut payload).expect("the memory is sound") {
@@ -110,7 +110,7 @@ fn the_complete_results_of_an_open_reply_count() {
     let mut payload = Vec::new();
     let (mut seen, mut published) = (0, false);
     let write = |n: u64| move |out: &mut Encoder<'_>| out.value(&(n, [n; 5]));
-    let answer = |serving: &mut Serving<'_>| {
+    let answer = |serving: &mut WorkerRequest<'_>| {
         for n in 1 << 40..(1 << 40) + 3_u64 {
             serving.replies.result(write(n)).expect("it can be written");
         }
