@@ -1,0 +1,198 @@
+//! The executor's part of a chunk: reads the arguments, runs the calls in worker processes, and stores large results.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fanfold::backend::{self, Answer, CallFailure};
+use polars::prelude::*;
+use prost::Message;
+use tokio::runtime::Handle;
+
+use crate::build_id::{build_id, shown};
+use crate::message::{Arguments, FileRows, Outcome, Reply, Request, Sink};
+use crate::storage::{Storage, watch};
+
+/// The most bytes of a reply that goes through the engine, 1 MiB, if there is a store for larger ones.
+const INLINE_REPLY: usize = 1 << 20;
+/// The most bytes of a reply where there is no store, 8 MiB: the engine's limit is 16 MiB for a message.
+const LARGEST_REPLY: usize = 8 << 20;
+
+/// The name of this executor in messages.
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// Sets the name of this executor.
+pub(crate) fn set_name(name: String) {
+    let _ = NAME.set(name);
+}
+
+fn name() -> &'static str {
+    NAME.get().map_or("?", String::as_str)
+}
+
+/// Sets the flag when the engine drops the task: the job was cancelled.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs an encoded request, and returns the encoded reply. Errors of functions are part of the reply, as an error of
+/// the plan would end the job for all chunks.
+pub(crate) async fn answer_request(request: Vec<u8>) -> Vec<u8> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let guard = CancelOnDrop(Arc::clone(&cancelled));
+    let runtime = Handle::current();
+    let work = tokio::task::spawn_blocking(move || answer(&request, &cancelled, &runtime));
+    let reply = work.await.unwrap_or_else(|error| refuse(format!("the executor {} failed: {error}", name())));
+    drop(guard);
+    reply.encode_to_vec()
+}
+
+fn refuse(why: String) -> Reply {
+    Reply { refused: Some(why), ..Reply::default() }
+}
+
+fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
+    let request = match Request::decode(request) {
+        Ok(request) => request,
+        Err(error) => return refuse(format!("the executor {} cannot read the request: {error}", name())),
+    };
+    if request.build != build_id() {
+        return refuse(format!(
+            "the executor {} is another build ({}) than the caller ({}): start scheduler, executors and program from the \
+             same file",
+            name(),
+            shown(build_id()),
+            shown(request.build)
+        ));
+    }
+    if let Some(folder) = &request.folder {
+        watch(folder);
+    }
+    match run(&request, cancelled, runtime) {
+        Ok(reply) => reply,
+        Err(why) => refuse(format!("{why} (executor {})", name())),
+    }
+}
+
+fn run(request: &Request, cancelled: &AtomicBool, runtime: &Handle) -> Result<Reply, String> {
+    let folder = request.folder.as_deref().map(Storage::open).transpose().map_err(|error| error.to_string())?;
+    let stored;
+    let read;
+    let arguments = match (&request.stored_arguments, &folder) {
+        (Some(object), Some(folder)) => {
+            let bytes = runtime.block_on(folder.read(object)).map_err(|error| error.to_string())?;
+            stored =
+                Arguments::decode(&*bytes).map_err(|error| format!("the object `{object}` is damaged: {error}"))?;
+            &stored.calls
+        }
+        (Some(_), None) => return Err("the request names an object, and no store".into()),
+        (None, _) if !request.rows.is_empty() => {
+            let frame = read_rows(&request.rows)?;
+            read = vec![backend::frame_arguments(&frame)?];
+            &read
+        }
+        (None, _) => &request.arguments,
+    };
+    let is_cancelled = || cancelled.load(Ordering::Relaxed);
+    let outcomes = arguments.iter().map(|arguments| {
+        let call = Answer {
+            entry: &request.entry,
+            arguments,
+            timeout: request.timeout.map(Duration::from_nanos),
+            attempts: request.attempts,
+            cancelled: &is_cancelled,
+        };
+        let outcome = backend::answer(&call).map_err(|failure| located(failure));
+        match (&request.sink, outcome) {
+            (Some(sink), Ok(result)) => write_result(sink, result),
+            (_, outcome) => outcome.into(),
+        }
+    });
+    let reply = Reply { outcomes: outcomes.collect(), ..Reply::default() };
+    let bytes = reply.encoded_len();
+    match folder {
+        Some(folder) if bytes > INLINE_REPLY => {
+            let object = &request.result_name;
+            let written = runtime.block_on(folder.write(object, reply.encode_to_vec()));
+            written.map_err(|error| error.to_string())?;
+            Ok(Reply { stored: Some(object.clone()), ..Reply::default() })
+        }
+        None if bytes > LARGEST_REPLY => Err(format!(
+            "the result has {} MiB, and more than {} MiB need a storage that all machines see: set \
+             `FANFOLD_CLUSTER_STORAGE`, or sink the result",
+            bytes >> 20,
+            LARGEST_REPLY >> 20
+        )),
+        _ => Ok(reply),
+    }
+}
+
+/// The failure with the executor's name in its message.
+fn located(failure: CallFailure) -> CallFailure {
+    match failure {
+        CallFailure::Lost { message, signal, code } => {
+            CallFailure::Lost { message: format!("{message} (executor {})", name()), signal, code }
+        }
+        CallFailure::Panicked { message, location } => {
+            CallFailure::Panicked { message: format!("{message} (executor {})", name()), location }
+        }
+        CallFailure::Init { message } => CallFailure::Init { message: format!("{message} (executor {})", name()) },
+        CallFailure::Codec { message } => CallFailure::Codec { message: format!("{message} (executor {})", name()) },
+        other => other,
+    }
+}
+
+/// Reads the rows of a chunk, which may lie in several files.
+fn read_rows(pieces: &[FileRows]) -> Result<DataFrame, String> {
+    let mut whole: Option<DataFrame> = None;
+    for FileRows { path, first, count } in pieces {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("cannot read `{path}`: {error}: executors read the files themselves, under the same paths")
+        };
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        let (first, count) = (usize::try_from(*first), usize::try_from(*count));
+        let rows = first.ok().zip(count.ok());
+        let frame = ParquetReader::new(file).with_slice(rows).finish().map_err(|error| failed(&error))?;
+        match &mut whole {
+            None => whole = Some(frame),
+            Some(whole) => drop(whole.vstack_mut(&frame).map_err(|error| failed(&error))?),
+        }
+    }
+    whole.ok_or_else(|| "the request has no rows".into())
+}
+
+/// Writes the frame of a result to its file, under another name first, so that a file of that name is complete. The
+/// outcome is the number of rows as eight bytes, or the function's own error.
+fn write_result(sink: &Sink, result: Vec<u8>) -> Outcome {
+    let written = match backend::frame_of_result(&result, sink.fallible) {
+        Ok(None) => return Ok(result).into(),
+        Ok(Some(mut frame)) => write_frame(Path::new(&sink.path), &mut frame).map(|()| frame.height()),
+        Err(why) => Err(why),
+    };
+    match written {
+        Ok(rows) => Outcome { result: Some((rows as u64).to_le_bytes().to_vec()), failure: None },
+        Err(why) => {
+            let message = format!("cannot write `{}`: {why} (executor {})", sink.path, name());
+            Err(CallFailure::Codec { message }).into()
+        }
+    }
+}
+
+fn write_frame(path: &Path, frame: &mut DataFrame) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Two executors may write the same chunk, if the first one is believed dead. Scans leave out these names.
+    let mut file = tempfile::Builder::new()
+        .prefix(".fanfold-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(|error| error.to_string())?;
+    ParquetWriter::new(file.as_file_mut()).finish(frame).map_err(|error| error.to_string())?;
+    file.as_file().sync_all().map_err(|error| error.to_string())?;
+    file.persist(path).map(drop).map_err(|error| error.to_string())
+}

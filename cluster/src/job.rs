@@ -1,0 +1,184 @@
+//! One job of the engine: submits the requests of several chunks, waits, and fetches the replies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballista_core::client::BallistaClient;
+use ballista_core::serde::protobuf::execute_query_params::Query;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, KeyValuePair, PartitionLocation, job_status,
+};
+use ballista_core::utils::create_grpc_client_endpoint;
+use ballista_core::version::insert_version_header;
+use datafusion_proto::physical_plan::AsExecutionPlan;
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use futures_util::{StreamExt, TryStreamExt};
+use prost::Message;
+use tonic::transport::Channel;
+
+use crate::message::{Reply, Request};
+use crate::plan::{self, Codec};
+
+/// The most bytes of a message between the parts of the engine.
+const MESSAGE_BYTES: usize = 16 << 20;
+/// The time limit to connect to the scheduler or an executor.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The time limit for the next part of a result from an executor. One that is stopped never answers.
+const FETCH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a job has no result. Its chunks may be submitted again.
+pub(crate) struct JobError(pub(crate) String);
+
+/// The scheduler of a cluster.
+pub(crate) struct Scheduler {
+    /// Such as `http://host:50050`.
+    pub(crate) url: String,
+    /// The address as the user gave it.
+    pub(crate) address: String,
+    pub(crate) session: String,
+}
+
+impl Scheduler {
+    async fn client(&self) -> Result<SchedulerGrpcClient<Channel>, JobError> {
+        let lost = |why: &dyn std::fmt::Display| {
+            JobError(format!("the scheduler at `{}` cannot be reached: {why}: is it running?", self.address))
+        };
+        let endpoint = create_grpc_client_endpoint(self.url.clone(), None).map_err(|error| lost(&error))?;
+        let connected = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect()).await;
+        let channel = connected.map_err(|_| lost(&"no answer"))?.map_err(|error| lost(&error))?;
+        let client = SchedulerGrpcClient::new(channel);
+        Ok(client.max_encoding_message_size(MESSAGE_BYTES).max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// Runs the requests as one job. The replies are in the order of the requests.
+    pub(crate) async fn run(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
+        let failed = |error: &dyn std::fmt::Display| JobError(format!("the job cannot be made: {error}"));
+        let requests: Vec<Vec<u8>> = requests.iter().map(Message::encode_to_vec).collect();
+        let plan = plan::job(&requests).map_err(|error| failed(&error))?;
+        let node = PhysicalPlanNode::try_from_physical_plan(plan, &Codec::default()).map_err(|error| failed(&error))?;
+        let mut bytes = Vec::new();
+        node.try_encode(&mut bytes).map_err(|error| failed(&error))?;
+        let setting = |key: &str, value: &str| KeyValuePair { key: key.into(), value: Some(value.into()) };
+        let query = ExecuteQueryParams {
+            query: Some(Query::PhysicalPlan(bytes)),
+            settings: vec![
+                // A task for each chunk, so that a lost executor costs single chunks.
+                setting("ballista.scheduler.max_partitions_per_task", "1"),
+                setting("ballista.job.name", "fanfold"),
+            ],
+            session_id: self.session.clone(),
+            operation_id: crate::random_name(),
+        };
+        let mut query = tonic::Request::new(query);
+        insert_version_header(query.metadata_mut());
+        let mut client = self.client().await?;
+        let lost = |error: tonic::Status| {
+            JobError(format!("the scheduler at `{}` has failed: {}", self.address, error.message()))
+        };
+        let mut updates = client.execute_query_push(query).await.map_err(lost)?.into_inner();
+        let mut running = RunningJob { scheduler: self, id: String::new(), is_done: false };
+        while let Some(update) = updates.next().await {
+            let Some(status) = update.map_err(lost)?.status else { continue };
+            running.id = status.job_id;
+            match status.status {
+                Some(job_status::Status::Failed(failure)) => {
+                    running.is_done = true;
+                    return Err(JobError(failure.error));
+                }
+                Some(job_status::Status::Successful(done)) => {
+                    running.is_done = true;
+                    let replies = fetch(done.partition_location, requests.len()).await;
+                    running.clean();
+                    return replies;
+                }
+                _ => {}
+            }
+        }
+        running.is_done = true;
+        Err(JobError(format!("the scheduler at `{}` is gone: start it again, and run the job again", self.address)))
+    }
+}
+
+/// Cancels the job if it is dropped before its end.
+struct RunningJob<'a> {
+    scheduler: &'a Scheduler,
+    id: String,
+    is_done: bool,
+}
+
+impl RunningJob<'_> {
+    fn own_scheduler(&self) -> Scheduler {
+        let Scheduler { url, address, session } = self.scheduler;
+        Scheduler { url: url.clone(), address: address.clone(), session: session.clone() }
+    }
+
+    /// Deletes the job's data on the executors, in the background.
+    fn clean(&self) {
+        let (scheduler, job_id) = (self.own_scheduler(), self.id.clone());
+        tokio::spawn(async move {
+            if let Ok(mut client) = scheduler.client().await {
+                // The scheduler cleans up what is left later.
+                let _ = client.clean_job_data(CleanJobDataParams { job_id, ..CleanJobDataParams::default() }).await;
+            }
+        });
+    }
+}
+
+impl Drop for RunningJob<'_> {
+    fn drop(&mut self) {
+        if self.is_done || self.id.is_empty() {
+            return;
+        }
+        let (scheduler, job_id) = (self.own_scheduler(), std::mem::take(&mut self.id));
+        tokio::spawn(async move {
+            if let Ok(mut client) = scheduler.client().await {
+                // A job that cannot be cancelled runs to its end.
+                let _ = client.cancel_job(CancelJobParams { job_id }).await;
+            }
+        });
+    }
+}
+
+/// Fetches the replies from the executors that hold them.
+async fn fetch(locations: Vec<PartitionLocation>, count: usize) -> Result<Vec<Reply>, JobError> {
+    let mut replies: Vec<Option<Reply>> = (0..count).map(|_| None).collect();
+    for location in locations {
+        let (Some(executor), Some(partition)) = (&location.executor_meta, &location.partition_id) else {
+            return Err(JobError("a result has no place".into()));
+        };
+        let place = format!("{}:{}", executor.host, executor.port);
+        let lost =
+            |why: &dyn std::fmt::Display| JobError(format!("the executor {place} did not give its result: {why}"));
+        let port = u16::try_from(executor.port).map_err(|error| lost(&error))?;
+        let fetched = async {
+            let client = BallistaClient::try_new(&executor.host, port, MESSAGE_BYTES, false, None, 2, 100, 0, 0);
+            let mut client = client.await.map_err(|error| lost(&error))?;
+            let (partition, layout) = (partition.clone().into(), location.layout());
+            let stream = client.fetch_partition(&executor.id, &partition, location.file_id, layout, true);
+            stream.await.map_err(|error| lost(&error))
+        };
+        let late = |_| lost(&"no answer");
+        let mut batches = tokio::time::timeout(FETCH_LIMIT, fetched).await.map_err(late)??;
+        loop {
+            let batch = tokio::time::timeout(FETCH_LIMIT, batches.try_next()).await.map_err(late)?;
+            let Some(batch) = batch.map_err(|error| lost(&error))? else { break };
+            for (chunk, payload) in plan::rows(&batch).map_err(|error| lost(&error))? {
+                let reply = Reply::decode(payload).map_err(|error| lost(&error))?;
+                let slot = usize::try_from(chunk).ok().and_then(|chunk| replies.get_mut(chunk));
+                match slot {
+                    Some(slot @ None) => *slot = Some(reply),
+                    _ => return Err(lost(&format_args!("chunk {chunk} came twice, or was never sent"))),
+                }
+            }
+        }
+    }
+    let missing = replies.iter().filter(|reply| reply.is_none()).count();
+    match replies.into_iter().collect() {
+        Some(replies) => Ok(replies),
+        None => Err(JobError(format!("{missing} of {count} chunks have no result"))),
+    }
+}
+
+/// Keeps the scheduler shared between jobs.
+pub(crate) type SharedScheduler = Arc<Scheduler>;
