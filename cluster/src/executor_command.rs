@@ -24,8 +24,7 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
     let (flight, grpc) = free_ports(settings.bind, settings.port)?;
     let host = settings.host.clone().unwrap_or_else(|| settings.bind.to_string());
     let name = format!("{host}:{flight}");
-    let default = if settings.parent.is_some() { log::LevelFilter::Error } else { log::LevelFilter::Info };
-    logging::start(format!("executor {name}"), default);
+    logging::start(format!("executor {name}"), settings.parent.is_some());
     if settings.bind.is_unspecified() && settings.host.is_none() {
         return Err(ClusterError::new(format!(
             "an executor that listens at {} needs a name under which others reach it: add --host NAME",
@@ -71,6 +70,7 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| ClusterError::new(format!("the executor cannot have threads: {error}")))?;
     let ended = runtime.block_on(async {
+        parent::survive_broken_pipes();
         tokio::spawn(storage::watch_leases());
         start_executor_process(Arc::new(config)).await
     });

@@ -11,14 +11,14 @@ const LEVEL_VARIABLE: &str = "FANFOLD_CLUSTER_LOG";
 /// Writes the engine's warnings, and this crate's records from the chosen level on.
 struct StandardError {
     part: String,
-    /// Whether the level was chosen, and so holds for the engine too.
-    chosen: bool,
+    /// The most detailed level of the engine's records.
+    engine: LevelFilter,
 }
 
 impl Log for StandardError {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let is_ours = metadata.target().starts_with("fanfold");
-        metadata.level() <= log::max_level() && (is_ours || self.chosen || metadata.level() <= LevelFilter::Error)
+        metadata.level() <= if is_ours { log::max_level() } else { self.engine }
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -35,12 +35,18 @@ impl Log for StandardError {
     fn flush(&self) {}
 }
 
-/// Starts the log of this part of a cluster, such as `scheduler`. A program that has a logger keeps it.
-pub(crate) fn start(part: String, default: LevelFilter) {
+/// Starts the log of this part of a cluster, such as `scheduler`. Unless the environment chooses a level, a part of a local
+/// cluster is quiet: its program reports what goes wrong. A program that has a logger keeps it.
+pub(crate) fn start(part: String, is_local: bool) {
     let chosen = std::env::var(LEVEL_VARIABLE).ok().and_then(|level| level.parse().ok());
+    let (ours, engine) = match (chosen, is_local) {
+        (Some(level), _) => (level, level),
+        (None, true) => (LevelFilter::Error, LevelFilter::Off),
+        (None, false) => (LevelFilter::Info, LevelFilter::Error),
+    };
     // The logger lives as long as the process.
-    let logger = Box::leak(Box::new(StandardError { part, chosen: chosen.is_some() }));
+    let logger = Box::leak(Box::new(StandardError { part, engine }));
     if log::set_logger(logger).is_ok() {
-        log::set_max_level(chosen.unwrap_or(default));
+        log::set_max_level(ours);
     }
 }

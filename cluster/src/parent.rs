@@ -9,6 +9,7 @@ pub(crate) fn end_with_parent(folder: PathBuf) {
     let wait = move || {
         let mut byte = [0];
         while std::io::stdin().read(&mut byte).is_ok_and(|count| count > 0) {}
+        log::debug!("the program that has started this process has ended, and so does this one");
         // Of several processes one is the first to delete it.
         let _ = std::fs::remove_dir_all(folder);
         std::process::exit(0);
@@ -33,4 +34,13 @@ pub(crate) async fn interrupted() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Keeps a write to a closed connection from ending this process. In `main` Rust has seen to that; a test program runs
+/// before its `main`. Called inside of a runtime.
+pub(crate) fn survive_broken_pipes() {
+    #[cfg(unix)]
+    if let Err(error) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::pipe()) {
+        log::warn!("a lost connection may end this process, as it cannot handle SIGPIPE: {error}");
+    }
 }

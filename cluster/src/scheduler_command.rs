@@ -28,14 +28,14 @@ pub(crate) const PORT_LINE: &str = "fanfold-cluster-port ";
 
 /// Runs a scheduler until it is interrupted.
 pub(crate) fn run(settings: SchedulerSettings) -> Result<(), ClusterError> {
-    let default = if settings.parent.is_some() { log::LevelFilter::Warn } else { log::LevelFilter::Info };
-    logging::start("scheduler".into(), default);
+    logging::start("scheduler".into(), settings.parent.is_some());
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| ClusterError::new(format!("the scheduler cannot have threads: {error}")))?;
     runtime.block_on(serve(settings))
 }
 
 async fn serve(settings: SchedulerSettings) -> Result<(), ClusterError> {
+    parent::survive_broken_pipes();
     let address = SocketAddr::new(settings.bind, settings.port);
     let failed = |error: &dyn std::fmt::Display| {
         ClusterError::new(format!(
