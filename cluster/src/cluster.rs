@@ -126,7 +126,7 @@ impl ClusterOptions {
     /// under the same path, or with the feature `s3` an address such as `s3://bucket/folder`.
     ///
     /// The default is `FANFOLD_CLUSTER_STORAGE`; else, for a scheduler on this machine, the folder for temporary files;
-    /// else there is none, and larger data is an error that says so.
+    /// else there is none, and larger data is an error that says so. An empty text means none.
     pub fn storage(mut self, address: impl Into<String>) -> Self {
         self.storage = Some(address.into());
         self
@@ -172,18 +172,25 @@ impl ClusterOptions {
             }
             std::thread::sleep(readiness::POLL_INTERVAL);
         }
-        let storage = self.storage.or_else(|| std::env::var(STORAGE_VARIABLE).ok().filter(|value| !value.is_empty()));
-        let storage = storage.or_else(|| {
-            let folder = std::env::temp_dir().join("fanfold-cluster");
-            is_this_machine(&host).then(|| folder.to_string_lossy().into_owned())
-        });
+        let storage = match self.storage {
+            Some(address) => Some(address).filter(|address| !address.is_empty()),
+            None => default_storage(&host),
+        };
         let storage = storage.map(|storage| Storage::open(&storage)).transpose()?;
-        let url = format!("http://{host}:{port}");
-        let scheduler = Scheduler { url, address: address.to_owned(), session: crate::random_name() };
+        let scheduler = Scheduler { host, port, address: address.to_owned(), session: crate::random_name() };
         let connection = Connection::open(scheduler, storage.as_ref(), self.attempts)?;
         let backend = backend::register(Arc::clone(&connection) as Arc<dyn backend::Backend>);
         Ok(Cluster { inner: Arc::new(Inner { address: address.to_owned(), connection, backend }) })
     }
+}
+
+/// The storage that the environment names, or the folder for temporary files for a cluster of this machine.
+fn default_storage(host: &str) -> Option<String> {
+    let named = std::env::var(STORAGE_VARIABLE).ok().filter(|value| !value.is_empty());
+    named.or_else(|| {
+        let folder = std::env::temp_dir().join("fanfold-cluster");
+        is_this_machine(host).then(|| folder.to_string_lossy().into_owned())
+    })
 }
 
 fn is_this_machine(host: &str) -> bool {

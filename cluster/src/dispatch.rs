@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
 use crate::build_id::build_id;
-use crate::job::{Scheduler, SharedScheduler};
+use crate::job::{JobError, Scheduler};
 use crate::message::{Arguments, FileRows, Reply, Request, Sink};
 use crate::storage::{LEASE_INTERVAL, Storage};
 use crate::{ClusterError, background};
@@ -200,7 +200,7 @@ async fn keep_lease(folder: Storage, connection: Weak<Connection>) {
 }
 
 /// Gathers requests into jobs, until the connection is dropped.
-async fn dispatch(mut requests: UnboundedReceiver<Pending>, scheduler: SharedScheduler, attempts: u32) {
+async fn dispatch(mut requests: UnboundedReceiver<Pending>, scheduler: Arc<Scheduler>, attempts: u32) {
     // A request that did not fit the job before.
     let mut left = None;
     loop {
@@ -231,7 +231,7 @@ async fn dispatch(mut requests: UnboundedReceiver<Pending>, scheduler: SharedSch
 }
 
 /// Runs a job, again if it is lost, and gives each caller its reply.
-async fn run_job(scheduler: SharedScheduler, chunks: Vec<Pending>, attempts: u32) {
+async fn run_job(scheduler: Arc<Scheduler>, chunks: Vec<Pending>, attempts: u32) {
     let requests: Vec<Request> = chunks.iter().map(|chunk| chunk.request.clone()).collect();
     let flags: Vec<Arc<AtomicBool>> = chunks.iter().map(|chunk| Arc::clone(&chunk.cancelled)).collect();
     let all_cancelled = async {
@@ -245,8 +245,11 @@ async fn run_job(scheduler: SharedScheduler, chunks: Vec<Pending>, attempts: u32
         loop {
             match scheduler.run(&requests).await {
                 Ok(replies) => return Ok(replies),
-                Err(error) if attempt >= attempts.max(1) => return Err(error.0),
-                Err(error) => log::warn!("a job of {} chunks is run again: {}", requests.len(), error.0),
+                Err(JobError { why, is_final: true }) => return Err(why),
+                Err(JobError { why, .. }) if attempt >= attempts => {
+                    return Err(format!("{why} (after {attempts} attempts)"));
+                }
+                Err(error) => log::warn!("a job of {} chunks is run again: {}", requests.len(), error.why),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -266,7 +269,7 @@ async fn run_job(scheduler: SharedScheduler, chunks: Vec<Pending>, attempts: u32
             }
         }
         Err(why) => {
-            let failure = CallFailure::lost(format!("{why} (after {attempts} attempts)"));
+            let failure = CallFailure::lost(why);
             for chunk in chunks {
                 let _ = chunk.give.send(Err(failure.clone()));
             }

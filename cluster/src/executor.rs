@@ -15,8 +15,8 @@ use crate::build_id::{build_id, shown};
 use crate::message::{Arguments, FileRows, Outcome, Reply, Request, Sink};
 use crate::storage::{Storage, watch};
 
-/// The most bytes of a reply that goes through the engine, 1 MiB, if there is a store for larger ones.
-const INLINE_REPLY: usize = 1 << 20;
+/// The most bytes of a reply that goes through the engine, 256 KiB, if there is a store for larger ones.
+const INLINE_REPLY: usize = 256 << 10;
 /// The most bytes of a reply where there is no store, 8 MiB: the engine's limit is 16 MiB for a message.
 const LARGEST_REPLY: usize = 8 << 20;
 

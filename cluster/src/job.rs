@@ -1,7 +1,6 @@
 //! One job of the engine: submits the requests of several chunks, waits, and fetches the replies.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ballista_core::client::BallistaClient;
 use ballista_core::serde::protobuf::execute_query_params::Query;
@@ -19,6 +18,7 @@ use tonic::transport::Channel;
 
 use crate::message::{Reply, Request};
 use crate::plan::{self, Codec};
+use crate::readiness;
 
 /// The most bytes of a message between the parts of the engine.
 const MESSAGE_BYTES: usize = 16 << 20;
@@ -27,13 +27,29 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The time limit for the next part of a result from an executor. One that is stopped never answers.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a job has no result. Its chunks may be submitted again.
-pub(crate) struct JobError(pub(crate) String);
+/// The interval at which a job looks whether the cluster still has executors.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// A job fails if the cluster has had no executors for this time, or its scheduler does not answer.
+const NO_EXECUTORS_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why a job has no result.
+pub(crate) struct JobError {
+    pub(crate) why: String,
+    /// Whether it makes no sense to submit its chunks again.
+    pub(crate) is_final: bool,
+}
+
+impl JobError {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_final: false }
+    }
+}
 
 /// The scheduler of a cluster.
+#[derive(Clone)]
 pub(crate) struct Scheduler {
-    /// Such as `http://host:50050`.
-    pub(crate) url: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// The address as the user gave it.
     pub(crate) address: String,
     pub(crate) session: String,
@@ -42,9 +58,10 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     async fn client(&self) -> Result<SchedulerGrpcClient<Channel>, JobError> {
         let lost = |why: &dyn std::fmt::Display| {
-            JobError(format!("the scheduler at `{}` cannot be reached: {why}: is it running?", self.address))
+            JobError::new(format!("the scheduler at `{}` cannot be reached: {why}: is it running?", self.address))
         };
-        let endpoint = create_grpc_client_endpoint(self.url.clone(), None).map_err(|error| lost(&error))?;
+        let endpoint = create_grpc_client_endpoint(format!("http://{}:{}", self.host, self.port), None)
+            .map_err(|error| lost(&error))?;
         let connected = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect()).await;
         let channel = connected.map_err(|_| lost(&"no answer"))?.map_err(|error| lost(&error))?;
         let client = SchedulerGrpcClient::new(channel);
@@ -53,7 +70,41 @@ impl Scheduler {
 
     /// Runs the requests as one job. The replies are in the order of the requests.
     pub(crate) async fn run(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
-        let failed = |error: &dyn std::fmt::Display| JobError(format!("the job cannot be made: {error}"));
+        tokio::select! {
+            outcome = self.submit(requests) => outcome,
+            why = self.without_executors() => Err(JobError { why, is_final: true }),
+        }
+    }
+
+    /// Returns when the cluster has had no executors for a while, with the reason. The scheduler itself notices only
+    /// the loss of the last one, not that a job comes later.
+    async fn without_executors(&self) -> String {
+        let (host, port) = (self.host.clone(), self.port);
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let host = host.clone();
+            let executors = tokio::task::spawn_blocking(move || readiness::executors(&host, port)).await;
+            let why = match executors {
+                Ok(Ok(0)) => format!(
+                    "the cluster at `{}` has no executors: they were lost, or cannot reach the scheduler: start some",
+                    self.address
+                ),
+                Ok(Ok(_)) => {
+                    since = Instant::now();
+                    continue;
+                }
+                Ok(Err(error)) => format!("the scheduler at `{}` does not answer: {error}", self.address),
+                Err(error) => format!("the scheduler at `{}` cannot be watched: {error}", self.address),
+            };
+            if since.elapsed() >= NO_EXECUTORS_LIMIT {
+                return why;
+            }
+        }
+    }
+
+    async fn submit(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
+        let failed = |error: &dyn std::fmt::Display| JobError::new(format!("the job cannot be made: {error}"));
         let requests: Vec<Vec<u8>> = requests.iter().map(Message::encode_to_vec).collect();
         let plan = plan::job(&requests).map_err(|error| failed(&error))?;
         let node = PhysicalPlanNode::try_from_physical_plan(plan, &Codec::default()).map_err(|error| failed(&error))?;
@@ -65,6 +116,8 @@ impl Scheduler {
             settings: vec![
                 // A task for each chunk, so that a lost executor costs single chunks.
                 setting("ballista.scheduler.max_partitions_per_task", "1"),
+                // A message between executors holds a batch: with one reply each, none is longer than the longest reply.
+                setting("datafusion.execution.batch_size", "1"),
                 setting("ballista.job.name", "fanfold"),
             ],
             session_id: self.session.clone(),
@@ -74,7 +127,7 @@ impl Scheduler {
         insert_version_header(query.metadata_mut());
         let mut client = self.client().await?;
         let lost = |error: tonic::Status| {
-            JobError(format!("the scheduler at `{}` has failed: {}", self.address, error.message()))
+            JobError::new(format!("the scheduler at `{}` has failed: {}", self.address, error.message()))
         };
         let mut updates = client.execute_query_push(query).await.map_err(lost)?.into_inner();
         let mut running = RunningJob { scheduler: self, id: String::new(), is_done: false };
@@ -84,7 +137,7 @@ impl Scheduler {
             match status.status {
                 Some(job_status::Status::Failed(failure)) => {
                     running.is_done = true;
-                    return Err(JobError(failure.error));
+                    return Err(JobError::new(failure.error));
                 }
                 Some(job_status::Status::Successful(done)) => {
                     running.is_done = true;
@@ -96,7 +149,10 @@ impl Scheduler {
             }
         }
         running.is_done = true;
-        Err(JobError(format!("the scheduler at `{}` is gone: start it again, and run the job again", self.address)))
+        Err(JobError::new(format!(
+            "the scheduler at `{}` is gone: start it again, and run the job again",
+            self.address
+        )))
     }
 }
 
@@ -109,8 +165,7 @@ struct RunningJob<'a> {
 
 impl RunningJob<'_> {
     fn own_scheduler(&self) -> Scheduler {
-        let Scheduler { url, address, session } = self.scheduler;
-        Scheduler { url: url.clone(), address: address.clone(), session: session.clone() }
+        self.scheduler.clone()
     }
 
     /// Deletes the job's data on the executors, in the background.
@@ -145,11 +200,11 @@ async fn fetch(locations: Vec<PartitionLocation>, count: usize) -> Result<Vec<Re
     let mut replies: Vec<Option<Reply>> = (0..count).map(|_| None).collect();
     for location in locations {
         let (Some(executor), Some(partition)) = (&location.executor_meta, &location.partition_id) else {
-            return Err(JobError("a result has no place".into()));
+            return Err(JobError::new("a result has no place"));
         };
         let place = format!("{}:{}", executor.host, executor.port);
         let lost =
-            |why: &dyn std::fmt::Display| JobError(format!("the executor {place} did not give its result: {why}"));
+            |why: &dyn std::fmt::Display| JobError::new(format!("the executor {place} did not give its result: {why}"));
         let port = u16::try_from(executor.port).map_err(|error| lost(&error))?;
         let fetched = async {
             let client = BallistaClient::try_new(&executor.host, port, MESSAGE_BYTES, false, None, 2, 100, 0, 0);
@@ -176,9 +231,6 @@ async fn fetch(locations: Vec<PartitionLocation>, count: usize) -> Result<Vec<Re
     let missing = replies.iter().filter(|reply| reply.is_none()).count();
     match replies.into_iter().collect() {
         Some(replies) => Ok(replies),
-        None => Err(JobError(format!("{missing} of {count} chunks have no result"))),
+        None => Err(JobError::new(format!("{missing} of {count} chunks have no result"))),
     }
 }
-
-/// Keeps the scheduler shared between jobs.
-pub(crate) type SharedScheduler = Arc<Scheduler>;

@@ -36,6 +36,11 @@ fn fails_behind_1000(chunk: DataFrame) -> PolarsResult<DataFrame> {
 }
 
 #[parallel(kind = "cluster")]
+fn twice(chunk: DataFrame) -> PolarsResult<DataFrame> {
+    chunk.vstack(&chunk)
+}
+
+#[parallel(kind = "cluster")]
 fn length(bytes: Vec<u8>) -> usize {
     bytes.len()
 }
@@ -74,9 +79,12 @@ fn large_arguments_and_results_go_through_the_storage_and_leave_nothing() {
 #[test]
 fn executors_read_the_files_in_the_chunks_of_a_local_scan() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut whole = frame(10_000);
-    for (part, rows) in [(0, 0..3_500), (1, 3_500..3_600), (2, 3_600..10_000)] {
-        write(&folder.path().join(format!("{part}.parquet")), &mut whole.slice(rows.start, rows.len()));
+    let whole = frame(10_000);
+    for (part, rows) in [(0, 0..3_500_i64), (1, 3_500..3_600), (2, 3_600..10_000)] {
+        write(
+            &folder.path().join(format!("{part}.parquet")),
+            &mut whole.slice(rows.start, (rows.end - rows.start) as usize),
+        );
     }
     let pattern = folder.path().join("*.parquet");
     let cluster = LocalCluster::start_with_slots(2, 2).expect("a cluster");
@@ -116,4 +124,20 @@ fn a_scan_that_fails_names_its_chunk_and_removes_its_files() {
     assert!(missing.to_string().contains("no.parquet"), "{missing}");
     let selected = scan_parquet(&path).select(["x"]).on(&cluster).map(same::task()).collect().unwrap_err();
     assert!(selected.to_string().contains("a selection"), "{selected}");
+}
+
+#[test]
+fn without_a_storage_what_fits_is_sent_and_more_is_a_clear_error() {
+    let local = LocalCluster::start_with_slots(2, 1).expect("a cluster");
+    let cluster = fanfold_cluster::Cluster::options().storage("").connect(local.cluster().address()).expect("it runs");
+    let large: Vec<Vec<u8>> = zeros::map(vec![3 << 20; 12]).on(&cluster).chunk_size(1).collect();
+    assert!(large.iter().all(|bytes| bytes.len() == 3 << 20));
+    let lengths: Vec<usize> = length::map(vec![vec![1; 3 << 20]; 12]).on(&cluster).chunk_size(1).collect();
+    assert_eq!(lengths, [3 << 20; 12]);
+    let text = |outcome: Result<DataFrame, fanfold::ChunkError>| outcome.expect_err("it is too large").to_string();
+    let df = frame(1_000_000);
+    let too_long = text(df.par_chunks(1).on(&cluster).map(same::task()));
+    assert!(too_long.contains("FANFOLD_CLUSTER_STORAGE") && too_long.contains("arguments"), "{too_long}");
+    let grown = text(df.head(Some(400_000)).par_chunks(1).on(&cluster).map(twice::task()));
+    assert!(grown.contains("FANFOLD_CLUSTER_STORAGE") && grown.contains("result"), "{grown}");
 }

@@ -49,6 +49,15 @@ macro_rules! pointers {
 }
 pointers!(Arc Box);
 
+impl<W, P: Place<W> + ?Sized> Place<W> for &P {
+    type Placed = P::Placed;
+
+    #[track_caller]
+    fn place(&self, work: W) -> P::Placed {
+        (**self).place(work)
+    }
+}
+
 impl<W, P: Place<W>, F: FnOnce() -> P> Place<W> for LazyLock<P, F> {
     type Placed = P::Placed;
 
