@@ -12,6 +12,7 @@
 //! | [Processes](crate::guide::processes) | what a worker sees, what is shared, whom to trust |
 //! | [Sizes](crate::guide::sizes) | workers, chunks and queues |
 //! | [Observing](crate::guide::observing) | figures, metrics, spans and progress |
+//! | [Many machines](crate::guide::machines) | the same functions on a cluster |
 //! | [Testing](crate::guide::testing) | tests, and debugging on one thread |
 //! | [Compiler messages](crate::guide::messages) | what the compiler says, and what to do |
 //! | [Platforms](crate::guide::platforms) | systems, limits, versions |
@@ -25,4 +26,4 @@ macro_rules! chapters {
     };
 }
 
-chapters!(start kinds python rayon tokio polars errors borrowing frames processes services sizes observing testing messages platforms);
+chapters!(start kinds python rayon tokio polars errors borrowing frames processes services sizes observing machines testing messages platforms);
