@@ -248,9 +248,13 @@ pub mod __private {
     #[cfg(feature = "process")]
     pub use crate::attribute::on_process_pool::{on_processes, on_processes_chunked};
     #[cfg(feature = "process")]
-    pub use crate::attribute::process::{
-        call_chunks_process, call_chunks_process_on, call_chunks_process_within, call_process, call_process_within,
-        map_process, submit_chunks_process, submit_process, submit_process_when_possible, try_submit_process,
+    pub use crate::attribute::process::{call_chunks_process, call_chunks_process_on, call_process};
+    #[cfg(feature = "process")]
+    pub use crate::attribute::process_map::map_process;
+    #[cfg(feature = "process")]
+    pub use crate::attribute::process_queue::{
+        call_chunks_process_within, call_process_within, submit_chunks_process, submit_process,
+        submit_process_when_possible, try_submit_process,
     };
     #[cfg(feature = "process")]
     pub use crate::attribute::remote::Remote;

@@ -15,6 +15,10 @@ pub(crate) mod on_process_pool;
 #[cfg(feature = "process")]
 pub(crate) mod process;
 #[cfg(feature = "process")]
+pub(crate) mod process_map;
+#[cfg(feature = "process")]
+pub(crate) mod process_queue;
+#[cfg(feature = "process")]
 mod process_task;
 #[cfg(feature = "process")]
 pub(crate) mod remote;

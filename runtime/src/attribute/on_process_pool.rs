@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::call_site::CallSite;
 use super::on_pool::{Chunked, Plain, PoolRef};
-use super::process::{
-    call_chunks_queued, call_process_in, call_queued, core_of, map_process_in, submit_chunks_process_in,
-    submit_process_async_in, submit_process_in, try_submit_process_in,
+use super::process::{call_process_in, core_of};
+use super::process_map::map_process_in;
+use super::process_queue::{
+    call_chunks_queued, call_queued, submit_chunks_process_in, submit_process_async_in, submit_process_in,
+    try_submit_process_in,
 };
 use super::remote::Remote;
 use crate::map::{Detach, Items, Map};

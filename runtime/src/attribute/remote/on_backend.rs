@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Remote;
 use crate::attribute::call_site::CallSite;
-use crate::attribute::process::submit_process_in;
+use crate::attribute::process_queue::submit_process_in;
 use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::process::backend::{self, Answer, BackendId, Calls};

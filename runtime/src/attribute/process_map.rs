@@ -1,0 +1,142 @@
+//! Maps of functions of `kind = "process"`.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::call_site::CallSite;
+use super::process::{core, runs_in_this_process};
+use super::remote::Remote;
+use crate::error::TaskError;
+use crate::map::{BatchFn, Detach, Items, Map, MapFn, ProcessBatches};
+use crate::pool::CoreRef;
+use crate::process::Code;
+use crate::process::backend::BackendId;
+use crate::task::send_proof::CallProof;
+
+/// `name::map`; `wrap` turns an item into the function's arguments.
+#[track_caller]
+pub fn map_process<I, M, A, T, R, C, D>(
+    site: CallSite,
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    items: I,
+) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+where
+    I: Items<A, M>,
+    T: 'static,
+    R: 'static,
+    C: Code<T> + 'static,
+    D: Code<R> + 'static,
+{
+    let remote = remote.placed();
+    map_process_in(core(site, &remote).into(), site, remote, wrap, items)
+}
+
+/// A map in worker processes of this pool.
+pub(super) fn map_process_in<I, M, A, T, R, C, D>(
+    core: CoreRef,
+    site: CallSite,
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    items: I,
+) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+where
+    I: Items<A, M>,
+    T: 'static,
+    R: 'static,
+    C: Code<T> + 'static,
+    D: Code<R> + 'static,
+{
+    let function =
+        ProcessMapFn { remote: remote.with_timeout(site.options.timeout), wrap, is_local: runs_in_this_process() };
+    let map = Map::new(core, site.function, items.into_source(), function).stateful();
+    match site.progress {
+        Some(label) => map.progress(label),
+        None => map,
+    }
+}
+
+/// A process function as the function of a map.
+struct ProcessMapFn<A, T, R, C, D> {
+    remote: Remote<T, R, C, D>,
+    wrap: fn(A) -> T,
+    is_local: bool,
+}
+
+// SAFETY: function pointers, a flag, and a `Remote`, which is plain data and function pointers.
+unsafe impl<A, T, R, C, D> Send for ProcessMapFn<A, T, R, C, D> {}
+// SAFETY: function pointers, a flag, and a `Remote`, which is plain data and function pointers.
+unsafe impl<A, T, R, C, D> Sync for ProcessMapFn<A, T, R, C, D> {}
+
+impl<A, T, R, C: Code<T>, D: Code<R>> MapFn<A> for ProcessMapFn<A, T, R, C, D> {
+    type Out = R;
+
+    fn call(&self, item: A) -> R {
+        let args = (self.wrap)(item);
+        if self.is_local {
+            self.remote.run_local(args)
+        } else {
+            self.remote.settle(self.remote.call(&RefCell::new(Some(args))))
+        }
+    }
+
+    fn call_proof(&self) -> CallProof<A, R> {
+        // SAFETY: `Code<T>`, made of `A`, and `Code<R>` are implemented for `Send` types only.
+        unsafe { CallProof::new_unchecked() }
+    }
+
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, R>> {
+        if self.is_local { None } else { Some(self) }
+    }
+
+    fn runs_in_processes(&self) -> Option<bool> {
+        (!self.is_local).then_some(!self.remote.has_backend())
+    }
+
+    fn use_backend(&mut self, backend: BackendId) -> bool {
+        self.remote = self.remote.on_backend(backend);
+        true
+    }
+}
+
+impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for ProcessMapFn<A, T, R, C, D> {
+    fn name(&self) -> &'static str {
+        self.remote.function()
+    }
+
+    fn fixed_block(&self, items: usize, workers: usize) -> Option<usize> {
+        self.remote.has_backend().then(|| items.div_ceil(workers.max(1)).max(1))
+    }
+
+    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+        let next = &mut || next().map(self.wrap);
+        let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));
+    }
+
+    fn outcomes(
+        &self,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
+    ) {
+        let _ = self.remote.call_all(&mut || next().map(self.wrap), give);
+    }
+}
+
+impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Detach<A> for ProcessMapFn<A, T, R, C, D> {
+    fn detach(self) -> BatchFn<A, R>
+    where
+        A: 'static,
+    {
+        Arc::new(move |items: Vec<A>, results: &mut Vec<R>| {
+            let mut items = items.into_iter();
+            if self.is_local {
+                return results.extend(items.map(|item| self.call(item)));
+            }
+            self.run(&mut || items.next(), &mut |result| {
+                results.push(result);
+                ControlFlow::Continue(())
+            });
+        })
+    }
+}
