@@ -12,7 +12,8 @@
 use std::sync::Arc;
 
 use super::crossed::{ReceiveSocket, SendSocket, pair};
-use super::memory::{ReceiveEnd, SendEnd};
+use super::memory::SendEnd;
+use super::receive_end::ReceiveEnd;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::state::{Shared, Sockets, Waiting};

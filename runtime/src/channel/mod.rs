@@ -13,6 +13,7 @@ mod memory;
 mod moving;
 #[cfg(not(feature = "process"))]
 mod never_crossed;
+mod receive_end;
 mod receiver;
 mod select;
 mod sender;

@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::crossed::{Encoded, ReceiveSocket, has_no_receiver};
 use super::crossing::NewSockets;
-use super::memory::ReceiveEnd;
+use super::receive_end::ReceiveEnd;
 use super::state::{Promise, Shared, State, Waiting};
 use crate::process::os::refusal::{Operation, RefusedOperation};
 use crate::process::{ChannelSocket, CodecError, Wire};

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::error::ChannelError;
-use super::memory::ReceiveEnd;
+use super::receive_end::ReceiveEnd;
 use super::waiting;
 
 /// The receiving side of a [`channel`](crate::channel).

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::error::ChannelError;
-use super::memory::ReceiveEnd;
+use super::receive_end::ReceiveEnd;
 use super::receiver::Receiver;
 use super::state::Watch;
 use super::waiting;
