@@ -85,7 +85,8 @@ impl<T: Wire> NewSockets<T> {
         Ok(Self { send: Arc::new(send), receive: Arc::new(receive) })
     }
 
-    /// Gives them to the channel; `ends_move` if the values that were in memory are in them. The lock of crossings is held.
+    /// Gives them to the channel; `ends_move` if the values that were in memory are in them. The lock of crossings is
+    /// held.
     pub(super) fn install(self, shared: &Shared<T>, ends_move: bool) -> (Sides<T>, Waiting) {
         let Self { send, receive } = self;
         let ((is_closed, left), waiting) = shared.change_and_wake_later(|state| {

@@ -1,10 +1,10 @@
 //! How values move from memory to a socket when a receiver crosses to another process.
 //!
-//! If no end has crossed before they move into the new socket, before any other value. If they do not fit, or the socket
-//! is older, they move into a socket of their own, which ends after them: receivers everywhere read it to its end and
-//! then go on with the other one. A thread sends what does not fit at once, as no sender may ever send again; a worker
-//! process waits for it before it exits. If the process ends before the thread is done, a flag in shared memory is not
-//! set, and receivers get an error where the values are missing.
+//! If no end has crossed before, they move into the new socket, before any other value. If they do not fit, or the
+//! socket is older, they move into a socket of their own, which ends after them: receivers everywhere read it to its
+//! end and then go on with the other one. A thread sends what does not fit at once, as no sender may ever send again;
+//! a worker process waits for it before it exits. If the process ends before the thread is done, a flag in shared
+//! memory is not set, and receivers get an error where the values are missing.
 //!
 //! While values move, nothing is sent to memory and nothing received here, so that none overtakes them. They are kept
 //! until all are in the socket or with the thread. If one cannot be serialized or the system refuses, the crossing is

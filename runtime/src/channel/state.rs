@@ -37,8 +37,8 @@ pub(super) struct Shared<T> {
 pub(super) struct State<T> {
     /// The values in memory.
     pub(super) values: VecDeque<T>,
-    /// The number of values on their way to a socket, while a receiver crosses. Until it has, nothing is sent to memory,
-    /// and nothing is received.
+    /// The number of values on their way to a socket, while a receiver crosses. Until it has, nothing is sent to
+    /// memory, and nothing is received.
     pub(super) moving: Option<usize>,
     /// How they reach receivers that crossed meanwhile.
     #[cfg(feature = "process")]

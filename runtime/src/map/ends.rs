@@ -280,8 +280,8 @@ macro_rules! ends {
                 greatest.map(|(_, result)| result)
             }
 
-            /// Collects the results for which `is_left` holds, and the others, each in the order of the items. `is_left`
-            /// is called on the workers.
+            /// Collects the results for which `is_left` holds, and the others, each in the order of the items.
+            /// `is_left` is called on the workers.
             ///
             /// # Panics
             ///

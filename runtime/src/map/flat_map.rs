@@ -18,7 +18,8 @@ use crate::task::Task;
 ///
 /// Everything runs on the worker that has the item, in one pass. Results come in input order. Options such as
 /// [`Map::chunk_size`] and [`Map::progress`] are set before, and count items, not results. So do [`Map::enumerate`] and
-/// [`Map::zip`]: the number of a result is known only when those before it are, so number what is collected or iterated.
+/// [`Map::zip`]: the number of a result is known only when those before it are, so number what is collected or
+/// iterated.
 ///
 /// # Examples
 ///

@@ -115,9 +115,9 @@ impl Pool {
     /// that have not exited after 5 s, counted once for all, are killed.
     ///
     /// With a [`Duration`] the pool runs its queued tasks for that time at most, then cancels what is left, as
-    /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time. What is left
-    /// of the time is for worker processes to exit, so that their [`on_process_stop`](Self::on_process_stop) hooks have
-    /// run; those that take longer end by themselves, or with the program.
+    /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time. What is
+    /// left of the time is for worker processes to exit, so that their [`on_process_stop`](Self::on_process_stop)
+    /// hooks have run; those that take longer end by themselves, or with the program.
     ///
     /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
     /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map
@@ -259,8 +259,8 @@ impl Core {
         }
     }
 
-    /// Of a closed pool of processes: waits until its workers have run their hooks and exited, until the deadline at most.
-    /// Each thread of the pool ends after its worker. Does nothing on such a thread.
+    /// Of a closed pool of processes: waits until its workers have run their hooks and exited, until the deadline at
+    /// most. Each thread of the pool ends after its worker. Does nothing on such a thread.
     fn wait_for_exits(&self, deadline: Option<Instant>) {
         let must_wait = self.kind == Kind::Process && !self.is_from_parent() && !current_worker::is_worker_of(self);
         if must_wait {

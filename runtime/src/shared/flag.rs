@@ -95,8 +95,8 @@ impl Flag {
     }
 
     /// As [`wait`](Self::wait), for async code: it blocks no thread, and any executor can poll it. It looks at the flag
-    /// again and again, after 50 us first and every 10 ms at last, so a flag that is set and cleared at once may be missed.
-    /// Dropping it ends the wait.
+    /// again and again, after 50 us first and every 10 ms at last, so a flag that is set and cleared at once may be
+    /// missed. Dropping it ends the wait.
     ///
     /// # Panics
     ///

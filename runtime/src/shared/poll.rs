@@ -1,7 +1,7 @@
 //! How async code waits for shared memory: it looks again and again, without a thread.
 //!
-//! No system can wake a task of another process by a word in memory. A thread that sleeps on the word would be needed for
-//! each wait, and would outlive a wait that is dropped.
+//! No system can wake a task of another process by a word in memory. A thread that sleeps on the word would be needed
+//! for each wait, and would outlive a wait that is dropped.
 
 use std::future::poll_fn;
 use std::task::Poll;
