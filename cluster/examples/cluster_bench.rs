@@ -36,7 +36,7 @@ fn work(micros: u64) -> u64 {
 fn part(seed: usize) -> PolarsResult<DataFrame> {
     let column = |salt: u64| -> Vec<f64> {
         let mix = |n: usize| ((n + seed) as u64 ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (0..PART_ROWS).map(|n| (mix(n) >> 11) as f64 / 1e9).collect()
+        (0..PART_ROWS).map(|n| f64::from((mix(n) >> 32) as u32) / 1e3).collect()
     };
     df!("a" => column(1), "b" => column(2), "c" => column(3), "d" => column(4))
 }

@@ -32,7 +32,8 @@ fn of_program() -> Option<u64> {
     }
 }
 
-/// The hash of the whole file that the linker has put into a note near its beginning, as the linkers of most systems do.
+/// The hash of the whole file that the linker has put into a note near its beginning, as the linkers of most systems
+/// do.
 fn note(head: &[u8]) -> Option<&[u8]> {
     /// The length of the name, that of the hash, the type `NT_GNU_BUILD_ID`, and the name.
     const HEADER: [u8; 16] = [4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, b'G', b'N', b'U', 0];

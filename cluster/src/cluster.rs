@@ -77,7 +77,6 @@ impl Cluster {
     }
 
     /// Options for a connection.
-    #[must_use]
     pub fn options() -> ClusterOptions {
         ClusterOptions::new()
     }

@@ -1,7 +1,7 @@
 //! The driver's side of calls: a caller waits for its request, and one dispatcher gathers requests into jobs.
 //!
-//! A job of the engine takes some milliseconds, whatever it holds. So requests that come at nearly the same time, such as
-//! those of the chunks of one frame, become one job.
+//! A job of the engine takes some milliseconds, whatever it holds. So requests that come at nearly the same time, such
+//! as those of the chunks of one frame, become one job.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};

@@ -64,8 +64,8 @@ fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
     };
     if request.build != build_id() {
         return refuse(format!(
-            "the executor {} is another build ({}) than the caller ({}): start scheduler, executors and program from the \
-             same file",
+            "the executor {} is another build ({}) than the caller ({}): start scheduler, executors and program \
+             from the same file",
             name(),
             shown(build_id()),
             shown(request.build)
@@ -108,7 +108,7 @@ fn run(request: &Request, cancelled: &AtomicBool, runtime: &Handle) -> Result<Re
             attempts: request.attempts,
             cancelled: &is_cancelled,
         };
-        let outcome = backend::answer(&call).map_err(|failure| located(failure));
+        let outcome = backend::answer(&call).map_err(located);
         match (&request.sink, outcome) {
             (Some(sink), Ok(result)) => write_result(sink, result),
             (_, outcome) => outcome.into(),

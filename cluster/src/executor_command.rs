@@ -87,8 +87,8 @@ fn wait_for_scheduler(host: &str, port: u16) -> Result<(), ClusterError> {
             Ok(_) => return Ok(()),
             Err(error) if std::time::Instant::now() >= deadline => {
                 return Err(ClusterError::new(format!(
-                    "no scheduler answers at `df://{host}:{port}` within {CONNECT_LIMIT} s: {error}: start it by `PROGRAM \
-                     cluster scheduler`, or name another one by --scheduler"
+                    "no scheduler answers at `df://{host}:{port}` within {CONNECT_LIMIT} s: {error}: start it by \
+                     `PROGRAM cluster scheduler`, or name another one by --scheduler"
                 )));
             }
             Err(_) => std::thread::sleep(readiness::POLL_INTERVAL),

@@ -116,7 +116,8 @@ impl Scheduler {
             settings: vec![
                 // A task for each chunk, so that a lost executor costs single chunks.
                 setting("ballista.scheduler.max_partitions_per_task", "1"),
-                // A message between executors holds a batch: with one reply each, none is longer than the longest reply.
+                // A message between executors holds a batch: with one reply each, none is longer than the longest
+                // reply.
                 setting("datafusion.execution.batch_size", "1"),
                 setting("ballista.job.name", "fanfold"),
             ],

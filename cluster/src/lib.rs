@@ -120,8 +120,8 @@ macro_rules! cluster_tests {
     };
 }
 
-/// As [`init`], before `main`. In a worker process it does nothing: the other constructor of [`cluster_tests`] serves the
-/// parent, and may run after this one.
+/// As [`init`], before `main`. In a worker process it does nothing: the other constructor of [`cluster_tests`] serves
+/// the parent, and may run after this one.
 #[doc(hidden)]
 pub fn init_in_tests() {
     let is_worker = std::env::var_os("FANFOLD_WORKER_OF");

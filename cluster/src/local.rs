@@ -11,7 +11,7 @@ use fanfold::Place;
 use crate::{Cluster, ClusterError, readiness, scheduler_command};
 
 /// The time limit for all parts to be ready.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A scheduler and executors on this machine, for laptops and tests. They are this program, started again, and end with
 /// it, however it ends.
@@ -76,8 +76,8 @@ impl LocalCluster {
     ///
     /// # Errors
     ///
-    /// [`ClusterError`] if a process cannot be started or is not ready within 60 s, and if [`init`](crate::init) was not
-    /// called first in `main`.
+    /// [`ClusterError`] if a process cannot be started or is not ready within 60 s, and if [`init`](crate::init) was
+    /// not called first in `main`.
     pub fn start(executors: usize) -> Result<Self, ClusterError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::start_with_slots(executors, (cores / executors.max(1)).max(1))
@@ -94,8 +94,8 @@ impl LocalCluster {
         }
         if !crate::is_initialised() {
             return Err(ClusterError::new(
-                "this program cannot start itself as a part of a cluster: call `fanfold_cluster::init()` first in `main`; \
-                 in a test, `fanfold_cluster::cluster_tests!();` at the top of the file",
+                "this program cannot start itself as a part of a cluster: call `fanfold_cluster::init()` first in \
+                 `main`; in a test, `fanfold_cluster::cluster_tests!();` at the top of the file",
             ));
         }
         let failed =

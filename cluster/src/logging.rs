@@ -35,8 +35,8 @@ impl Log for StandardError {
     fn flush(&self) {}
 }
 
-/// Starts the log of this part of a cluster, such as `scheduler`. Unless the environment chooses a level, a part of a local
-/// cluster is quiet: its program reports what goes wrong. A program that has a logger keeps it.
+/// Starts the log of this part of a cluster, such as `scheduler`. Unless the environment chooses a level, a part of a
+/// local cluster is quiet: its program reports what goes wrong. A program that has a logger keeps it.
 pub(crate) fn start(part: String, is_local: bool) {
     let chosen = std::env::var(LEVEL_VARIABLE).ok().and_then(|level| level.parse().ok());
     let (ours, engine) = match (chosen, is_local) {

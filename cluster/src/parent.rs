@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-/// Ends this process when the parent has ended: standard input is a pipe that the parent never writes to, and the system
-/// closes it however the parent ends. The folder of the local cluster is deleted then.
+/// Ends this process when the parent has ended: standard input is a pipe that the parent never writes to, and the
+/// system closes it however the parent ends. The folder of the local cluster is deleted then.
 pub(crate) fn end_with_parent(folder: PathBuf) {
     let wait = move || {
         let mut byte = [0];

@@ -82,7 +82,7 @@ pub struct ClusterScanMap<R, C, D> {
 
 impl<R, C, D> fmt::Debug for ClusterScanMap<R, C, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterScanMap").field("scan", &self.scan).field("task", &self.task).finish()
+        f.debug_struct("ClusterScanMap").field("scan", &self.scan).field("task", &self.task).finish_non_exhaustive()
     }
 }
 
@@ -103,8 +103,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`ChunkError`] if the files cannot be read, and if the function or `op` returns an error: the first failing chunk
-    /// in input order, with its number, its rows and the cause.
+    /// [`ChunkError`] if the files cannot be read, and if the function or `op` returns an error: the first failing
+    /// chunk in input order, with its number, its rows and the cause.
     #[track_caller]
     pub fn for_each(self, mut op: impl FnMut(R::Value) -> PolarsResult<()>) -> Result<(), ChunkError> {
         let Self { scan, cluster, task } = self;
@@ -168,7 +168,8 @@ where
     }
 
     /// Writes the result of each chunk to a Parquet file of its own in a folder: `part-000000.parquet` and so on, in
-    /// input order. The executors write the files, so no result passes through this program. Returns the number of rows.
+    /// input order. The executors write the files, so no result passes through this program. Returns the number of
+    /// rows.
     ///
     /// The folder is made if it is not there. A file is written under another name and then renamed, so each is
     /// complete, and one that is written twice (its executor was lost) is there once. After a failure the files are
@@ -208,7 +209,7 @@ where
             Ok(()) => Ok(rows),
             Err(error) => {
                 // Chunks behind the failed one may have been written too.
-                for number in 0..parts + IN_FLIGHT + 1 {
+                for number in 0..=parts + IN_FLIGHT {
                     let _ = std::fs::remove_file(path(number));
                 }
                 Err(error)
@@ -253,8 +254,8 @@ fn chunks_of(scan: &Scan) -> PolarsResult<Vec<ScanChunk>> {
     let parts = scan.whole_parquet_files();
     let (path, rows) = parts.map_err(|what| {
         polars_err!(
-            InvalidOperation: "a scan on a cluster has no place for {what}: scan whole Parquet files, and do the rest in \
-             the function"
+            InvalidOperation: "a scan on a cluster has no place for {what}: scan whole Parquet files, and do the \
+             rest in the function"
         )
     })?;
     let rows = rows.unwrap_or(DEFAULT_ROWS);

@@ -38,8 +38,8 @@ impl Storage {
     pub(crate) fn open(address: &str) -> Result<Self, ClusterError> {
         let failed = |why: &dyn std::fmt::Display| {
             ClusterError::new(format!(
-                "storage `{address}` cannot be used: {why}: give a folder that all machines see, or `s3://bucket/folder` \
-                 with the feature `s3`"
+                "storage `{address}` cannot be used: {why}: give a folder that all machines see, or \
+                 `s3://bucket/folder` with the feature `s3`"
             ))
         };
         let url = if address.contains("://") {
@@ -111,8 +111,8 @@ impl Storage {
     fn failed(&self, what: &str, name: &str, error: &dyn std::fmt::Display) -> ClusterError {
         let address = self.address();
         ClusterError::new(format!(
-            "cannot {what} `{name}` in the storage `{address}`: {error}: all machines must see the same storage, and may \
-             write to it"
+            "cannot {what} `{name}` in the storage `{address}`: {error}: all machines must see the same storage, \
+             and may write to it"
         ))
     }
 }

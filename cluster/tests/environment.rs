@@ -1,5 +1,5 @@
-//! Functions of `kind = "cluster"` where `FANFOLD_CLUSTER` is set and where it is not, and drivers that are killed. Each
-//! driver is this program, which runs one of the ignored tests.
+//! Functions of `kind = "cluster"` where `FANFOLD_CLUSTER` is set and where it is not, and drivers that are killed.
+//! Each driver is this program, which runs one of the ignored tests.
 
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -100,7 +100,8 @@ fn the_data_of_a_killed_driver_is_deleted() {
     let has_workers = |executor: u32| {
         let threads = std::fs::read_dir(format!("/proc/{executor}/task")).expect("it runs").flatten();
         let mut children = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")));
-        workers(executor) != "" || children.any(|children| children.is_ok_and(|children| !children.trim().is_empty()))
+        !workers(executor).is_empty()
+            || children.any(|children| children.is_ok_and(|children| !children.trim().is_empty()))
     };
     let executor = cluster.executor_ids()[0];
     wait_until("the call begins", || has_workers(executor) && entries(storage.path()) == 1);

@@ -39,7 +39,7 @@ struct Hosts;
 impl Hosts {
     fn make() -> Result<Self, String> {
         let hosts = Self;
-        hosts.remove();
+        Self::remove();
         ip("link add ff-bridge type bridge")?;
         ip("address add 10.231.77.1/24 dev ff-bridge")?;
         ip("link set ff-bridge up")?;
@@ -56,7 +56,7 @@ impl Hosts {
         Ok(hosts)
     }
 
-    fn remove(&self) {
+    fn remove() {
         for what in ["netns del ff-a", "netns del ff-b", "link del ff-a0", "link del ff-b0", "link del ff-bridge"] {
             // What is not there need not be removed.
             let _ = ip(what);
@@ -66,7 +66,7 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        self.remove();
+        Self::remove();
     }
 }
 

@@ -21,7 +21,7 @@ fn slow_square(n: u64, folder: PathBuf) -> Result<u64, TaskError> {
 
 /// Waits until this many items have begun.
 fn wait_for_begun(folder: &std::path::Path, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while std::fs::read_dir(folder).expect("the folder is there").count() < count {
         assert!(Instant::now() < deadline, "no items begin");
         std::thread::yield_now();
@@ -75,18 +75,14 @@ fn an_executor_that_joins_is_used() {
 
 #[test]
 fn without_executors_the_job_ends_with_an_error() {
-    let begun = Instant::now();
     let outcomes = run_with(|cluster| cluster.executor_ids().into_iter().for_each(|id| signal(id, "KILL")));
     let error = outcomes.into_iter().find_map(Result::err).expect("items have no result").to_string();
     assert!(error.contains("slow_square") && error.contains("xecutor"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(100), "{:?}", begun.elapsed());
 }
 
 #[test]
 fn without_a_scheduler_the_job_ends_with_an_error() {
-    let begun = Instant::now();
     let outcomes = run_with(|cluster| signal(cluster.scheduler_id(), "KILL"));
     let error = outcomes.into_iter().find_map(Result::err).expect("items have no result").to_string();
     assert!(error.contains("the scheduler at `df://127.0.0.1:"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
