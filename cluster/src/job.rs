@@ -6,7 +6,8 @@ use ballista_core::client::BallistaClient;
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, KeyValuePair, PartitionLocation, job_status,
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair, PartitionLocation,
+    job_status,
 };
 use ballista_core::utils::create_grpc_client_endpoint;
 use ballista_core::version::insert_version_header;
@@ -132,8 +133,19 @@ impl Scheduler {
         };
         let mut updates = client.execute_query_push(query).await.map_err(lost)?.into_inner();
         let mut running = RunningJob { scheduler: self, id: String::new(), is_done: false };
-        while let Some(update) = updates.next().await {
-            let Some(status) = update.map_err(lost)?.status else { continue };
+        loop {
+            // An update may be lost when stages are run again, so the scheduler is asked as well.
+            let status = tokio::select! {
+                update = updates.next() => match update {
+                    Some(update) => update.map_err(lost)?.status,
+                    None => break,
+                },
+                () = tokio::time::sleep(WATCH_INTERVAL), if !running.id.is_empty() => {
+                    let job_id = running.id.clone();
+                    client.get_job_status(GetJobStatusParams { job_id }).await.map_err(lost)?.into_inner().status
+                }
+            };
+            let Some(status) = status else { continue };
             running.id = status.job_id;
             match status.status {
                 Some(job_status::Status::Failed(failure)) => {

@@ -56,7 +56,7 @@ fn poison(n: u64) -> Result<u64, TaskError> {
 #[parallel(kind = "cluster", timeout = "300ms")]
 fn slow_at_3(n: u64) -> Result<u64, TaskError> {
     if n == 3 {
-        std::thread::sleep(Duration::from_secs(600));
+        std::thread::sleep(Duration::from_mins(10));
     }
     Ok(n)
 }
