@@ -555,5 +555,5 @@ fn an_async_map_has_the_adaptors_of_its_iterator() {
     assert!(map().enumerate().all(|(number, n)| n as usize == 2 * number));
     assert_eq!((map().count(), map().find_first(|n| *n > 10)), (100, Some(12)));
     assert!(map().any(|n| n == 198) && !map().all(|n| n < 198));
-    assert_eq!(map().then(|n| n / 2).sum::<u32>(), (0..100).sum());
+    assert_eq!(map().then(|n| n / 2).sum::<u32>(), (0..100).sum::<u32>());
 }

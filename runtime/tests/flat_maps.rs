@@ -302,7 +302,7 @@ fn ends_are_those_of_an_iterator() {
             let odd = |pair: (u32, u32)| u64::from(pair.1 % 2 + 1) % 7;
             assert_eq!(
                 map().then(|pair| odd(pair).min(1)).product::<u64>(),
-                items().map(|pair| odd(pair).min(1)).product()
+                items().map(|pair| odd(pair).min(1)).product::<u64>()
             );
             let (left, right): (Vec<_>, HashSet<_>) = map().partition(|pair| pair.0 < 5);
             assert!(left.into_iter().eq(items().filter(|pair| pair.0 < 5)));
