@@ -160,6 +160,9 @@ impl Parts {
         let mut command = part("executor", self.folder.path())?;
         command.arg("--scheduler").arg(format!("df://127.0.0.1:{}", self.port));
         command.arg("--slots").arg(self.slots.to_string());
+        // Killed executors delete nothing, so their folders are in the cluster's own.
+        let work = self.folder.path().join(format!("executor-{}", self.executors.len()));
+        command.arg("--work-dir").arg(work);
         // A part of a cluster uses no other cluster.
         command.env_remove("FANFOLD_CLUSTER");
         let child = command.spawn().map_err(|error| not_started("executor", &error))?;
