@@ -129,7 +129,7 @@ fn many_threads_wait_for_one_task_and_one_thread_for_many() {
             let tasks: Vec<_> = (0..100_usize).map(|n| POOL.submit(move || n)).collect();
             std::thread::scope(|scope| {
                 for _ in 0..6 {
-                    scope.spawn(|| wait(&tasks, Until::All, Some(Duration::from_mins(1))));
+                    scope.spawn(|| wait(&tasks, Until::All, Some(Duration::from_secs(60))));
                 }
             });
             let called = std::sync::Arc::new(AtomicUsize::new(0));
@@ -183,7 +183,7 @@ fn pools_start_and_end() {
             let pool = pool.threads(1 + n % 4).build().expect("threads start");
             let tasks: Vec<_> = (0..30).map(|n| pool.submit(move || n)).collect();
             pool.shutdown(if n % 3 == 0 { Pending::Cancel } else { Pending::Run });
-            let ended = tasks.into_iter().filter(|task| task.wait(Duration::from_mins(1))).count();
+            let ended = tasks.into_iter().filter(|task| task.wait(Duration::from_secs(60))).count();
             assert_eq!(ended, 30);
         }
     });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fanfold::{ChannelError, Receiver, SendError, channel, channel_bounded, select, select_async, select_timeout};
 
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_value_that_is_not_sent_comes_back() {

@@ -38,9 +38,9 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("an iteration", |pool| for _ in pool.map(0..9, |n: u64| n) {}),
     ("next", |pool| _ = pool.map(0..9, |n: u64| n).into_iter().next()),
     ("collect with a time limit", |pool| {
-        drop(pool.map(0..9, |n: u64| n).timeout(Duration::from_mins(1)).collect::<Vec<_>>());
+        drop(pool.map(0..9, |n: u64| n).timeout(Duration::from_secs(60)).collect::<Vec<_>>());
     }),
-    ("for_each with a time limit", |pool| pool.map(0..9, |n: u64| n).timeout(Duration::from_mins(1)).for_each(drop)),
+    ("for_each with a time limit", |pool| pool.map(0..9, |n: u64| n).timeout(Duration::from_secs(60)).for_each(drop)),
     ("install", |pool| pool.install(|| ())),
     ("a direct call", |_| _ = double(1)),
     ("a map of a function", |_| drop(double::map(0..9).collect::<Vec<u64>>())),

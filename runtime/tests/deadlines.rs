@@ -22,7 +22,7 @@ fn occupy(pool: &Pool) -> (Task<()>, Sender<()>) {
 static SINGLE: Pool = Pool::io("single").threads(1);
 static OTHER: Pool = Pool::io("other").threads(1);
 
-const LONG: Duration = Duration::from_hours(1);
+const LONG: Duration = Duration::from_secs(3_600);
 
 #[parallel(kind = "io", pool = SINGLE, deadline = "5ms")]
 fn soon(ran: Sender<()>) -> Result<u32, TaskError> {
@@ -142,6 +142,7 @@ fn chunked_calls_have_deadlines() {
 }
 
 /// Each chunk runs until it is asked to stop.
+#[allow(clippy::needless_pass_by_value, reason = "each chunk has a sender of its own")]
 #[parallel(kind = "io", chunks = 2)]
 fn until_stopped(numbers: Vec<u32>, ran: Sender<()>) -> Vec<u32> {
     ran.send(()).ok();

@@ -14,7 +14,7 @@ fn panics_of(work: impl FnOnce()) -> Option<(String, String)> {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if std::thread::current().id() == here {
-            let text = info.payload_as_str().unwrap_or_default().to_owned();
+            let text = info.payload().downcast_ref::<String>().cloned().unwrap_or_default();
             *hooked.lock().expect("no panic") =
                 Some((text, info.location().map(Location::file).unwrap_or_default().into()));
         }

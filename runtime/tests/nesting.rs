@@ -93,7 +93,7 @@ fn a_task_may_join_a_task_queued_behind_it() {
 fn every_wait_works_on_the_only_worker_of_a_pool() {
     let completed = IO.submit(|| as_completed((0..5).map(|n| IO.submit(move || n))).map(|(_, r)| r.expect("ok")).sum());
     assert_eq!(completed.join().unwrap_or(0), 10);
-    let timed = IO.submit(|| IO.submit(|| 3).join_timeout(Duration::from_mins(1)).expect("another thread runs it"));
+    let timed = IO.submit(|| IO.submit(|| 3).join_timeout(Duration::from_secs(60)).expect("another thread runs it"));
     assert_eq!(timed.join().expect("no panic"), 3);
     let winner = IO.submit(|| first((0..3).map(|_| IO.submit(|| 4))).expect("one returns"));
     assert_eq!(winner.join().expect("no panic"), 4);

@@ -11,8 +11,8 @@ fanfold::process_tests!();
 static WORKERS: Pool = Pool::process("cancelled-maps").threads(2);
 
 /// Longer than any wait of these tests.
-const FOREVER: Duration = Duration::from_mins(10);
-const LIMIT: Duration = Duration::from_mins(1);
+const FOREVER: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[parallel(kind = "process", pool = WORKERS)]
 fn forever(started: Counter) -> u64 {

@@ -13,7 +13,7 @@ fanfold::process_tests!();
 
 static TWO: Pool = Pool::process("bounded").threads(2);
 
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Polls a future once.
 fn poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {

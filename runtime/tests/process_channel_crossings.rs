@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 fanfold::process_tests!();
 
 /// Longer than any slow machine needs; reaching it means that the test hangs.
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 
 static FOUR: Pool = Pool::process("crossings").threads(4);
 
@@ -364,10 +364,13 @@ fn a_crossing_that_fails_leaves_all_values_here() {
     }
 }
 
+/// The receiver of a channel, and where to send what it got.
+type HeldReceiver = Option<(Receiver<Held>, Sender<u64>)>;
+
 /// Sends an end of its own channel to a process while it is written. Crosses as a number.
 struct Held {
     number: u64,
-    ends: Option<(Sender<Held>, Option<(Receiver<Held>, Sender<u64>)>)>,
+    ends: Option<(Sender<Held>, HeldReceiver)>,
 }
 
 impl Held {

@@ -9,7 +9,7 @@ use fanfold::{Pool, Priority, TaskError, parallel};
 
 fanfold::process_tests!();
 
-const LONG: Duration = Duration::from_hours(1);
+const LONG: Duration = Duration::from_secs(3_600);
 
 #[parallel(kind = "process")]
 fn pid() -> u32 {
@@ -97,6 +97,7 @@ fn twelve(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, 
     (id(), format!("{}{l}", [a, b, c, d, e, f, g, h, i, j, k].map(u32::from).iter().sum::<u32>()))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it crosses to another process")]
 #[parallel(kind = "process", chunks = 2)]
 #[allow(clippy::too_many_arguments, reason = "as many as `on` takes")]
 fn cut(a: Vec<u8>, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: String) -> Vec<String> {
@@ -177,7 +178,7 @@ fn a_call_on_a_pool_that_is_killed_meanwhile_says_so() {
 
 #[parallel(kind = "process")]
 fn square_slowly(n: u64) -> u64 {
-    thread::sleep(Duration::from_hours(1));
+    thread::sleep(Duration::from_secs(3_600));
     n * n
 }
 

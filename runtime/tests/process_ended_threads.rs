@@ -26,7 +26,7 @@ fn end_thread() -> ! {
 #[parallel(kind = "process", pool = WORKERS)]
 fn end_main_thread(with_others: bool) -> u32 {
     if with_others {
-        thread::spawn(|| thread::sleep(Duration::from_hours(1)));
+        thread::spawn(|| thread::sleep(Duration::from_secs(3_600)));
     }
     end_thread()
 }
@@ -54,7 +54,7 @@ fn end_another_thread() -> u32 {
 fn outcome(call: impl FnOnce() -> Result<u32, TaskError> + Send + 'static) -> Result<u32, TaskError> {
     let (sender, outcome) = channel();
     thread::spawn(move || sender.send(call()));
-    outcome.recv_timeout(Duration::from_mins(1)).expect("the call does not hang")
+    outcome.recv_timeout(Duration::from_secs(60)).expect("the call does not hang")
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn each_item_of_a_map_with_any_number_of_results_has_its_outcome() {
     let expected = (10..20).flat_map(|n| match n {
         13 | 17 => vec![None],
         n if n / 2 % 3 == 2 => vec![None],
-        n => vec![Some(0); n as usize / 2 % 3],
+        n => vec![Some(0); usize::try_from(n).unwrap_or(0) / 2 % 3],
     });
     assert!(half::map(10..20).flat_map(stage).outcomes().into_iter().map(Result::ok).eq(expected));
 }

@@ -12,7 +12,7 @@ use fanfold::{ChannelError, Pool, Receiver, Sender, TaskError, channel, channel_
 fanfold::process_tests!();
 
 /// Long enough for anything that should happen.
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 
 static TWO: Pool = Pool::process("shared").threads(2);
 

@@ -68,7 +68,7 @@ fn an_iterated_map_reports_the_results_taken() {
     assert_eq!(DONE.load(Ordering::Relaxed), 10);
     assert_eq!(results.count(), 90);
     assert_eq!(DONE.load(Ordering::Relaxed), 100);
-    let limit = std::time::Duration::from_mins(1);
+    let limit = std::time::Duration::from_secs(60);
     let timed =
         Pool::io_default().map(0..100_u32, |n| n).on_progress(|done, _| DONE.store(done + 1, Ordering::Relaxed));
     let timed: Vec<Result<u32, TaskError>> = timed.timeout(limit).collect();

@@ -9,7 +9,7 @@ use fanfold::prelude::*;
 use polars::prelude::*;
 use tempfile::TempDir;
 
-const TIME_LIMIT: Duration = Duration::from_mins(1);
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const ROWS: i64 = 2_500;
 
 /// Rows of many types; `id` is the row number.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfold::{Pool, Task, TaskError, TaskSet, as_completed, cancelled, parallel};
 
 /// Long enough for anything that should happen.
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 
 fn io_pool(threads: usize) -> Pool {
     Pool::io("handles").threads(threads).build().expect("threads start")

@@ -11,7 +11,7 @@ use fanfold::{JoinTimeout, Pool, TaskError, Until};
 use fanfold::{as_completed, cancelled, first, join_all, parallel, scope, wait};
 
 /// Longer than any machine needs; no test waits this long.
-const LONG: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_secs(60);
 /// Shorter than any task that waits for the test.
 const SHORT: Duration = Duration::from_millis(1);
 

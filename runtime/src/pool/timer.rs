@@ -262,7 +262,7 @@ mod tests {
             let lock = || mutex::lock(&queue);
             with_room(lock(), lock).entries.push(Reverse(entry));
         };
-        let (limit, live) = (Duration::from_hours(1), Arc::new(Target));
+        let (limit, live) = (Duration::from_secs(3_600), Arc::new(Target));
         let at = Instant::now() + limit;
         add(TimerEntry { at, limit, target: Arc::downgrade(&live) as Weak<dyn Expire> });
         for _ in 0..100_000 {

@@ -270,7 +270,7 @@ mod tests {
         for n in 0..MAX_ATTEMPTS {
             limiter.worker_failed_start(n, &n.to_string());
         }
-        limiter.lock().next = Instant::now().checked_add(Duration::from_hours(1));
+        limiter.lock().next = Instant::now().checked_add(Duration::from_secs(3_600));
         let (stopped, goes_on) = (|| true, || false);
         let mut caller = StartCaller::new(None, series(), None, &stopped);
         assert!(matches!(limiter.wait_for_turn(&mut caller), Err(NoWorker::Cancelled)));

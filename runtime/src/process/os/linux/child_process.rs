@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn far() -> Instant {
-        Instant::now() + Duration::from_mins(1)
+        Instant::now() + Duration::from_secs(60)
     }
 
     #[test]
