@@ -4,7 +4,7 @@
 
 use std::env;
 use std::error::Error;
-use std::fs;
+use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -118,6 +118,8 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let Some(Arguments { path, report }) = arguments()? else {
         return Ok(writeln!(out, "{HELP}")?);
     };
+    // Created first: what cannot be written is told before the work.
+    let report = report.map(|path| create(&path).map(|file| (path, file))).transpose()?;
     let (flights, airports) = read(&path)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     writeln!(out, "Fanfold quickstart: serial against parallel on {threads} threads\n")?;
@@ -153,8 +155,8 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     if cfg!(debug_assertions) {
         writeln!(out, "   This is a debug build: add --release for times that mean something.")?;
     }
-    if let Some(file) = report {
-        write_report(out, &file, flights, &airports)?;
+    if let Some((path, file)) = report {
+        write_report(out, &path, file, flights, &airports)?;
     }
     Ok(())
 }
@@ -162,7 +164,8 @@ fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
 /// Runs the three calls once more, and says which worker ran what.
 fn write_report(
     out: &mut impl Write,
-    file: &Path,
+    path: &Path,
+    mut file: File,
     flights: DataFrame,
     airports: &Airports,
 ) -> Result<(), Box<dyn Error>> {
@@ -170,11 +173,19 @@ fn write_report(
         let primes = is_prime::map(&NUMBERS).collect::<Vec<bool>>();
         (primes, digit_sum(0..10_000_000), enrich_quietly(flights, airports))
     });
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
     let content = if is_json { report.chrome_trace() } else { report.svg() };
-    fs::write(file, content).map_err(|error| format!("`{}` cannot be written: {error}", file.display()))?;
-    writeln!(out, "\nThe report in {}:\n\n{report}", file.display())?;
+    file.write_all(content.as_bytes()).map_err(|error| unwritable(path, &error))?;
+    writeln!(out, "\nThe report in {}:\n\n{report}", path.display())?;
     Ok(())
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("`{}` cannot be written: {error}", path.display())
 }
 
 /// The file of flights to read, and that of the report to write.

@@ -140,16 +140,14 @@ fn invalid_files_are_errors_of_one_line() {
 }
 
 #[test]
-fn a_report_is_a_picture_or_a_trace() {
+fn a_report_is_written() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
-    let (picture, trace) = (folder.path().join("report.svg"), folder.path().join("report.json"));
+    let picture = folder.path().join("report.svg");
     let path = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
     let out = prints(&["--report", &path(&picture)]);
     assert!(out.contains("worker") && out.contains("enrich_quietly"), "{out}");
     let picture = fs::read_to_string(picture).expect("it was written");
     assert!(picture.starts_with("<svg") && picture.contains("enrich_quietly: chunk of "), "{picture}");
-    prints(&["--report", &path(&trace)]);
-    assert!(fs::read_to_string(trace).expect("it was written").contains("\"ph\":\"X\""));
     assert_eq!(refuses(&["--report", "report.png"]), "--report writes .svg or .json, and not `report.png`");
     assert_eq!(refuses(&["--report"]), "--report needs a file: --report FILE.svg");
     let run = run(&["--report", &path(&folder.path().join("none/report.svg"))]);
