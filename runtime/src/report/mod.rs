@@ -45,7 +45,7 @@ use timeline::Timeline;
 /// # Examples
 ///
 /// ```
-/// let report = fanfold::report(|| fanfold::map(0..1_000_u64, |n| (1..=n).product::<u64>()).collect::<Vec<_>>());
+/// let report = fanfold::report(|| fanfold::map(0..1_000_u64, |n| (1..=n).sum::<u64>()).collect::<Vec<_>>());
 /// println!("{report}");
 /// assert!(report.speedup() > 0.0);
 /// std::fs::write(std::env::temp_dir().join("fanfold-report.svg"), report.svg())?;
