@@ -25,6 +25,8 @@ use crate::readiness;
 const MESSAGE_BYTES: usize = 16 << 20;
 /// The time limit to connect to the scheduler or an executor.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The time limit for the scheduler to name a job that it was sent.
+const BEGIN_LIMIT: Duration = Duration::from_mins(1);
 /// The time limit for the next part of a result from an executor. One that is stopped never answers.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -127,26 +129,44 @@ impl Scheduler {
         };
         let mut query = tonic::Request::new(query);
         insert_version_header(query.metadata_mut());
-        let mut client = self.client().await?;
-        let lost = |error: tonic::Status| {
-            JobError::new(format!("the scheduler at `{}` has failed: {}", self.address, error.message()))
-        };
-        let mut updates = client.execute_query_push(query).await.map_err(lost)?.into_inner();
-        let mut running = RunningJob { scheduler: self, id: String::new(), is_done: false };
+        let lost = |error: tonic::Status| self.failed(&error);
+        // In a task of its own, which is not dropped with its caller: a job that is cancelled before its id has come is
+        // cancelled once it has, as the job is dropped then.
+        let scheduler = self.clone();
+        let begun = tokio::spawn(tokio::time::timeout(BEGIN_LIMIT, async move {
+            let mut client = scheduler.client().await?;
+            let sent = client.execute_query_push(query).await;
+            let mut updates = sent.map_err(|error| scheduler.failed(&error))?.into_inner();
+            let mut running = RunningJob { scheduler, id: String::new(), is_done: false };
+            while let Some(update) = updates.next().await {
+                let update = update.map_err(|error| running.scheduler.failed(&error))?;
+                if let Some(status) = update.status {
+                    running.id.clone_from(&status.job_id);
+                    return Ok((client, updates, running, status));
+                }
+            }
+            Err(running.scheduler.gone())
+        }));
+        let no_answer = |_| self.gone();
+        let (mut client, mut updates, mut running, first) =
+            begun.await.map_err(|_| self.gone())?.map_err(no_answer)??;
+        let mut first = Some(first);
         loop {
             // An update may be lost when stages are run again, so the scheduler is asked as well.
             let status = tokio::select! {
+                // Polled first, and at once.
+                biased;
+                status = std::future::ready(first.take()), if first.is_some() => status,
                 update = updates.next() => match update {
                     Some(update) => update.map_err(lost)?.status,
                     None => break,
                 },
-                () = tokio::time::sleep(WATCH_INTERVAL), if !running.id.is_empty() => {
+                () = tokio::time::sleep(WATCH_INTERVAL) => {
                     let job_id = running.id.clone();
                     client.get_job_status(GetJobStatusParams { job_id }).await.map_err(lost)?.into_inner().status
                 }
             };
             let Some(status) = status else { continue };
-            running.id = status.job_id;
             match status.status {
                 Some(job_status::Status::Failed(failure)) => {
                     running.is_done = true;
@@ -162,21 +182,26 @@ impl Scheduler {
             }
         }
         running.is_done = true;
-        Err(JobError::new(format!(
-            "the scheduler at `{}` is gone: start it again, and run the job again",
-            self.address
-        )))
+        Err(self.gone())
+    }
+
+    fn failed(&self, error: &tonic::Status) -> JobError {
+        JobError::new(format!("the scheduler at `{}` has failed: {}", self.address, error.message()))
+    }
+
+    fn gone(&self) -> JobError {
+        JobError::new(format!("the scheduler at `{}` is gone: start it again, and run the job again", self.address))
     }
 }
 
 /// Cancels the job if it is dropped before its end.
-struct RunningJob<'a> {
-    scheduler: &'a Scheduler,
+struct RunningJob {
+    scheduler: Scheduler,
     id: String,
     is_done: bool,
 }
 
-impl RunningJob<'_> {
+impl RunningJob {
     fn own_scheduler(&self) -> Scheduler {
         self.scheduler.clone()
     }
@@ -193,7 +218,7 @@ impl RunningJob<'_> {
     }
 }
 
-impl Drop for RunningJob<'_> {
+impl Drop for RunningJob {
     fn drop(&mut self) {
         if self.is_done || self.id.is_empty() {
             return;
