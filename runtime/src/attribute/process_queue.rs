@@ -21,7 +21,7 @@ use crate::task::{Task, TrySubmitError};
 ///
 /// # Panics
 ///
-/// As [`call_process`].
+/// As [`call_process`](super::process::call_process).
 #[track_caller]
 pub fn call_process_within<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
@@ -226,7 +226,7 @@ where
 ///
 /// # Panics
 ///
-/// As [`call_chunks_process`].
+/// As [`call_chunks_process`](super::process::call_chunks_process).
 #[track_caller]
 pub fn call_chunks_process_within<A, R, C: Code<A>, D: Code<R>>(
     site: CallSite,
