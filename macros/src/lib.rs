@@ -96,7 +96,8 @@ use quote::quote;
 /// with other columns) unless the function's error is a `PolarsError`, `GatherError` or boxed error.
 ///
 /// Direct calls and maps also panic, with the reason, if the pool is closed, if `init` fails, or if a worker process
-/// dies. A direct call with `timeout` or `deadline`, and a process function, returns the last two as its `Err`, as above.
+/// dies. A direct call with `timeout` or `deadline`, and a process function, returns the last two as its `Err`, as
+/// above.
 ///
 /// # Stack
 ///

@@ -278,7 +278,8 @@ fn kind(value: &Expr) -> syn::Result<Kind> {
         "cluster" => Ok(Kind::Cluster),
         other => {
             let message = format!("unknown kind `{other}`{}", hint(&other.to_lowercase(), &KINDS));
-            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own), \"cluster\" (on other machines where `FANFOLD_CLUSTER` is set)";
+            let known = "the kinds are: \"cpu\" (computes), \"io\" (waits), \"process\" (has memory of its own), \
+                         \"cluster\" (on other machines where `FANFOLD_CLUSTER` is set)";
             Err(Error::new_spanned(word, format!("{message}\n{known}")))
         }
     }

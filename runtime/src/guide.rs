@@ -26,4 +26,7 @@ macro_rules! chapters {
     };
 }
 
-chapters!(start kinds python rayon tokio polars errors borrowing frames processes services sizes observing machines testing messages platforms);
+chapters! {
+    start kinds python rayon tokio polars errors borrowing frames processes services sizes observing machines testing
+    messages platforms
+}

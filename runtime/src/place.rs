@@ -4,10 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 /// Where a map, the chunks of a frame or a scan can run: the argument of their `on`.
 ///
-/// A [`Pool`](crate::Pool) is one, and so are an `Arc`, a `Box` and a `LazyLock` of a place. A crate that runs functions
-/// on other machines implements it for its connection, as `fanfold-cluster` does: `W` is the work (a
-/// [`Map`](crate::Map), or with frames a `FrameChunks` or a `Scan`), and `Placed` is the same work with the methods that
-/// run it there.
+/// A [`Pool`](crate::Pool) is one, and so are an `Arc`, a `Box` and a `LazyLock` of a place. A crate that runs
+/// functions on other machines implements it for its connection, as `fanfold-cluster` does: `W` is the work (a
+/// [`Map`](crate::Map), or with frames a `FrameChunks` or a `Scan`), and `Placed` is the same work with the methods
+/// that run it there.
 ///
 /// # Examples
 ///

@@ -1,4 +1,5 @@
-//! The spans that tasks, chunks and blocks of maps get where a subscriber asks for them. One test: a program has one subscriber.
+//! The spans that tasks, chunks and blocks of maps get where a subscriber asks for them. One test: a program has one
+//! subscriber.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

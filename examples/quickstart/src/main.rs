@@ -1,6 +1,7 @@
 //! Fanfold in five minutes: the same calls, serially and on all cores.
 //!
-//! `cargo run --profile quickstart -p fanfold-quickstart`; see `--help` for your own flights, and for a picture of the workers.
+//! `cargo run --profile quickstart -p fanfold-quickstart`; see `--help` for your own flights, and for a picture of the
+//! workers.
 
 use std::env;
 use std::error::Error;

@@ -29,7 +29,8 @@ pub(super) fn check(function: &Function, options: &Options, errors: &mut Errors)
         errors.at(token, message);
     }
     for param in sig.generics.params.iter().filter(|param| !matches!(param, syn::GenericParam::Lifetime(_))) {
-        let message = "a worker process finds functions by name, and a generic one is many functions: write one for each type that you need, which calls the generic one";
+        let message = "a worker process finds functions by name, and a generic one is many functions: write one for \
+                       each type that you need, which calls the generic one";
         errors.at(param, message);
     }
     for argument in sig.inputs.iter().filter_map(typed).filter(|argument| !has(argument, WORKER)) {
@@ -42,14 +43,16 @@ pub(super) fn check(function: &Function, options: &Options, errors: &mut Errors)
                 "nothing can be lent to another process: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
             errors.at(&argument.ty, message);
         } else if let Some(reference) = reference_in(&argument.ty) {
-            let message = "another process cannot see what lies in this one: take it by value, as `String`, `Vec<T>` or `fanfold::Bytes`";
+            let message = "another process cannot see what lies in this one: take it by value, as `String`, `Vec<T>` \
+                           or `fanfold::Bytes`";
             errors.at(reference, message);
         }
     }
     not_a_method(function, options, errors);
     let result = result(function);
     if let Some(ty) = result.filter(|ty| contains_impl(ty)) {
-        let message = "what comes from another process is read as the type that was written here: name it, as in `Vec<T>` for an iterator";
+        let message = "what comes from another process is read as the type that was written here: name it, as in \
+                       `Vec<T>` for an iterator";
         errors.at(ty, message);
     } else if let Some(ty) = result.filter(|ty| borrows(ty)) {
         errors.at(ty, "another process has nothing to lend: return it by value");

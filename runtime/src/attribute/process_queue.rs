@@ -200,8 +200,8 @@ where
     Task::queue_job(core, slot, queueing)
 }
 
-/// `name::submit` of a function with `chunks`, with the deadline if that is not 0: `function` is the direct call, which a
-/// thread of the default io pool makes.
+/// `name::submit` of a function with `chunks`, with the deadline if that is not 0: `function` is the direct call, which
+/// a thread of the default io pool makes.
 ///
 /// # Panics
 ///

@@ -111,8 +111,8 @@ impl std::error::Error for BadVariable {}
 /// `FANFOLD_CPU_THREADS`, `FANFOLD_IO_THREADS` and `FANFOLD_PROCESSES`.
 ///
 /// There is one more environment variable, which is no size: with `FANFOLD_SERIAL=1` or `true` everything runs on the
-/// caller's thread, as in [`serial`](crate::serial()). With `0`, `false`, an empty value or without the variable it does
-/// not. The first call panics on any other value.
+/// caller's thread, as in [`serial`](crate::serial()). With `0`, `false`, an empty value or without the variable it
+/// does not. The first call panics on any other value.
 ///
 /// # Examples
 ///
@@ -184,8 +184,8 @@ impl Configure {
     /// columns, [`Task::join`](crate::Task::join), [`join_all`](crate::join_all), [`first`](crate::first),
     /// [`Pool::install`](crate::Pool::install) and [`scope`](crate::scope()). It does not check waits with a limit of
     /// their own, iterators over results ([`as_completed`](crate::as_completed), loops over a map,
-    /// [`TaskSet::join_next`](crate::TaskSet::join_next)), [`join`](crate::join()), whose caller computes itself, scans of
-    /// files, channels and shared values.
+    /// [`TaskSet::join_next`](crate::TaskSet::join_next)), [`join`](crate::join()), whose caller computes itself, scans
+    /// of files, channels and shared values.
     ///
     /// # Examples
     ///
@@ -202,8 +202,8 @@ impl Configure {
     }
 
     /// Whether the pools measure how long their tasks wait and run, for
-    /// [`Stats::queue_wait`](crate::Stats::queue_wait) and [`Stats::run_time`](crate::Stats::run_time). Unless set, they
-    /// do not, which saves each task three readings of the clock.
+    /// [`Stats::queue_wait`](crate::Stats::queue_wait) and [`Stats::run_time`](crate::Stats::run_time). Unless set,
+    /// they do not, which saves each task three readings of the clock.
     ///
     /// Unlike the sizes it can be set at any time, and holds for tasks that are submitted from then on.
     pub fn task_times(mut self, task_times: bool) -> Self {
@@ -217,9 +217,9 @@ impl Configure {
     /// Each submitted task has a span with the target `fanfold::task`; each chunk of a call with `chunks`, a frame or a
     /// scan one with the target `fanfold::chunk`; and each block of items that one thread runs of a map one with the
     /// target `fanfold::block`; all at level `TRACE`. Their fields are `function`, `kind`, `pool`, `queue_time` (not of
-    /// blocks and scans), `items` (of blocks), `worker` (the [`worker_index`](crate::worker_index), on workers) and, once
-    /// it has ended, `run_time`. A subscriber may filter them by target and level as all spans. While spans are on, a
-    /// task for a worker process is sent only when its worker is idle.
+    /// blocks and scans), `items` (of blocks), `worker` (the [`worker_index`](crate::worker_index), on workers) and,
+    /// once it has ended, `run_time`. A subscriber may filter them by target and level as all spans. While spans are
+    /// on, a task for a worker process is sent only when its worker is idle.
     ///
     /// Unlike the sizes it can be set at any time, and holds for what is submitted from then on.
     #[cfg(feature = "tracing")]

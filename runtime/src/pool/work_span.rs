@@ -1,5 +1,6 @@
-//! [`WorkSpan`]: one piece of a program's work while it runs. It is a span of the crate `tracing` (feature of that name),
-//! if [`task_spans`](crate::Configure::task_spans) is on, and an entry of a report (feature `trace`) that is being made.
+//! [`WorkSpan`]: one piece of a program's work while it runs. It is a span of the crate `tracing` (feature of that
+//! name), if [`task_spans`](crate::Configure::task_spans) is on, and an entry of a report (feature `trace`) that is
+//! being made.
 
 use std::time::Duration;
 

@@ -24,7 +24,8 @@ fn write_events(out: &mut String, timeline: &Timeline) -> fmt::Result {
         // A viewer sorts threads by this number, and not by their names.
         write!(
             out,
-            ",{{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":{thread},\"args\":{{\"sort_index\":{thread}}}}}"
+            ",{{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":{thread},\
+             \"args\":{{\"sort_index\":{thread}}}}}"
         )?;
         for piece in lane.pieces.iter().chain(&lane.waits) {
             let (name, took) = (Json(name_of(piece)), microseconds(piece.end - piece.start));

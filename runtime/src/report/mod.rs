@@ -29,14 +29,14 @@ use timeline::Timeline;
 /// they were queued. [`svg`](Report::svg) is the same as a picture with a lane for each worker, and
 /// [`chrome_trace`](Report::chrome_trace) as a file that [Perfetto](https://ui.perfetto.dev) opens.
 ///
-/// The pieces are tasks, chunks, blocks of items of a map, direct calls on a worker and halves of [`join`](crate::join());
-/// calls that run in place are parts of what called them. A worker process appears as the thread that drives it. Pieces
-/// that have not ended when the closure returns are left out: join them in the closure. In a program that serves
-/// requests, `report(|| thread::sleep(..))` shows what goes on.
+/// The pieces are tasks, chunks, blocks of items of a map, direct calls on a worker and halves of
+/// [`join`](crate::join()); calls that run in place are parts of what called them. A worker process appears as the
+/// thread that drives it. Pieces that have not ended when the closure returns are left out: join them in the closure.
+/// In a program that serves requests, `report(|| thread::sleep(..))` shows what goes on.
 ///
 /// A piece costs some 100 ns and 64 bytes while a report is being made, and a task for a worker process is then sent
-/// only when its worker is idle. Of a million pieces the later ones are only counted. Several reports may be made at the
-/// same time; each shows the work of all.
+/// only when its worker is idle. Of a million pieces the later ones are only counted. Several reports may be made at
+/// the same time; each shows the work of all.
 ///
 /// # Panics
 ///
@@ -120,8 +120,8 @@ impl<T> Report<T> {
         self.timeline.lost
     }
 
-    /// The report as a picture: a lane for each thread and a rectangle for each piece, with its figures where the pointer
-    /// rests. The SVG needs no other file and runs no script; it is dark where the reader's system is.
+    /// The report as a picture: a lane for each thread and a rectangle for each piece, with its figures where the
+    /// pointer rests. The SVG needs no other file and runs no script; it is dark where the reader's system is.
     ///
     /// Pieces that are too short to be seen are drawn as one.
     ///

@@ -88,8 +88,8 @@ impl Pipe {
         Arc::new(Self { owner: Owner::this_process(), state, changed: Condvar::new() })
     }
 
-    /// A forked copy of the process has a copy of the queue, whose lock another thread may have held: what is sent there
-    /// would be lost.
+    /// A forked copy of the process has a copy of the queue, whose lock another thread may have held: what is sent
+    /// there would be lost.
     ///
     /// # Errors
     ///
