@@ -250,7 +250,7 @@ pub mod __private {
     #[cfg(feature = "process")]
     pub use crate::attribute::process::{call_chunks_process, call_chunks_process_on, call_process};
     #[cfg(feature = "process")]
-    pub use crate::attribute::process_map::map_process;
+    pub use crate::attribute::process_map::{ProcessFn, map_process};
     #[cfg(feature = "process")]
     pub use crate::attribute::process_queue::{
         call_chunks_process_within, call_process_within, submit_chunks_process, submit_process,
@@ -262,7 +262,7 @@ pub mod __private {
     pub use crate::chunks::split::Cut;
     pub use crate::map::progress::WithProgress;
     pub use crate::map::progress::label;
-    pub use crate::map::{Closure, Detach, MapFn, MethodFn, Source, Stage, Then};
+    pub use crate::map::{Closure, Companion, Detach, MapFn, MethodFn, Named, NamedFn, Source, Stage, Then};
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{

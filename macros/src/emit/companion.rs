@@ -1,17 +1,16 @@
-//! The companions `serial`, `submit` and `map`: on a type beside the function, or beside it in its `impl` block.
+//! The companions: on a type beside the function, or beside it in its `impl` block. Those that are not written here
+//! have files of their own.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
-use syn::visit_mut::VisitMut;
-use syn::{Attribute, parse_quote};
+use quote::quote;
+use syn::Attribute;
 
 use super::body::{call, link, run, serial};
-use super::call_site::{call_function, checked_call, failed_function, on_timeout};
+use super::call_site::{call_function, checked_call, failed_function};
 use super::signature::{input, submit_signature};
-use super::{bounded, chunks, future, names, on_pool, part_attribute, parts, process, shorten, unsafety};
+use super::{bounded, chunks, future, map, names, on_pool, part_attribute, parts, process, shorten, unsafety};
 use crate::plan::{Companions, Plan};
 use crate::receiver::Receiver;
-use crate::types::CaptureAlso;
 
 // enum add {}
 //
@@ -35,7 +34,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         Some(serial(plan, valid)),
         plan.is_async().then(|| future::future(plan, valid)),
         if stub { future::submit_stub(plan) } else { submit(plan, valid) },
-        if stub { None } else { Some(map(plan, valid)) },
+        if stub { None } else { Some(map::map(plan, valid)) },
         if valid { on_pool::on_pool(plan) } else { None },
         runs_in_process(plan, valid).then(|| process::task(plan)),
     ];
@@ -47,6 +46,8 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
         Companions::Type(name) => {
             let vis = &plan.vis;
             let about = format!("The other ways to call [`{}()`]: `serial`, `submit`, `map` and `on`.", link(plan));
+            let named = map::is_named(plan, valid).then(|| map::named(plan, name));
+            let named = named.map(|named| quote!(#attributes #named));
             quote! {
                 #attributes
                 #[doc = #about]
@@ -57,6 +58,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
                 impl #name {
                     #(#items)*
                 }
+                #named
             }
         }
     }
@@ -64,7 +66,7 @@ pub(super) fn companion(plan: &Plan, valid: bool) -> TokenStream {
 
 /// Whether the emitted calls go to another process. With mistakes no call is made, and those to threads ask for fewer
 /// traits.
-fn runs_in_process(plan: &Plan, valid: bool) -> bool {
+pub(super) fn runs_in_process(plan: &Plan, valid: bool) -> bool {
     plan.is_process() && valid
 }
 
@@ -153,70 +155,6 @@ fn run_with_arc(plan: &Plan, valid: bool) -> TokenStream {
         quote!(|(#(#names,)*)| async move { let #this = &*#this; #call.await })
     } else {
         quote!(|(#(#names,)*)| { let #this = &*#this; #call })
-    }
-}
-
-fn map(plan: &Plan, valid: bool) -> TokenStream {
-    let Plan { krate, private, function, .. } = plan;
-    // Each item gets the same receiver, unless the items are the receivers.
-    let receiver = match (&plan.receiver, &*plan.arguments) {
-        (Some(receiver), [this, _, ..]) if receiver.serves_many() => Some((receiver, this)),
-        _ => None,
-    };
-    let types = &plan.named.inputs[usize::from(receiver.is_some())..];
-    let (vis, unsafety) = (&plan.vis, unsafety(&function.sig));
-    let ident = plan.name("map");
-    let about = format!("Runs [`{}()`] on many items; lazy until it is ended.", link(plan));
-    let mut generics = plan.named.generics.clone();
-    let (items, marker) = (format_ident!("__Items"), format_ident!("__Marker"));
-    let item = if let [ty] = types { ty } else { &parse_quote!((#(#types,)*)) };
-    generics.params.push(parse_quote!(#items: #krate::Items<#item, #marker>));
-    generics.params.push(parse_quote!(#marker));
-    if let Some((Receiver::Counted, _)) = receiver {
-        generics.make_where_clause().predicates.push(parse_quote!(Self: 'static));
-    }
-    let mut result = plan.named.output.clone();
-    CaptureAlso(vec![items.clone(), marker.clone()]).visit_type_mut(&mut result);
-    let names = names(plan);
-    let call = call(plan);
-    let checked = checked_call(plan);
-    let (input, this, checked, pattern, suffix) = match (receiver, names.as_slice()) {
-        (Some((_, this)), _) => {
-            let (value, ty) = (input(this), &plan.named.inputs[0]);
-            (quote!(#value: #ty,), quote!(#value,), checked, quote!((#(#names,)*)), "_on")
-        }
-        (None, [name]) => (quote!(), quote!(), quote!(#checked.single_argument()), quote!(#name), ""),
-        (None, _) => (quote!(), quote!(), checked, quote!((#(#names,)*)), ""),
-    };
-    let on_timeout = plan.options.timeout.as_ref().filter(|_| valid).map(|_| on_timeout(plan));
-    let on_timeout = on_timeout.map(|on_timeout| quote!(#on_timeout,));
-    let (map, function, into) = match (plan.is_async(), &on_timeout, receiver) {
-        _ if runs_in_process(plan, valid) => ("Map", "Detach", "map"),
-        // An iterator is `'static`, so it cannot hold a map that borrows the receiver.
-        (false, None, Some((Receiver::Shared, _))) => ("Map", "MapFn", "map"),
-        (false, None, _) => ("Map", "Detach", "map"),
-        (false, Some(_), _) => ("TimedMap", "Detach", "map_timed"),
-        (true, None, _) => ("AsyncMap", "MapFuture", "map_async"),
-        (true, Some(_), _) => ("AsyncMap", "MapFuture", "map_async_timed"),
-    };
-    let (map, function, into) = (format_ident!("{map}"), format_ident!("{function}"), format_ident!("{into}{suffix}"));
-    let end = if runs_in_process(plan, valid) {
-        let arguments = process::map_arguments(plan);
-        quote!(#private::map_process(#arguments, items))
-    } else {
-        quote!(#private::#into(#checked, #on_timeout #this items, |#pattern| #call))
-    };
-    let end = shorten(plan, end);
-    let (params, clause) = parts(&generics);
-    quote! {
-        #[doc = #about]
-        #vis #unsafety fn #ident #params(#input items: #items) -> #krate::#map<
-            #items::Source,
-            impl #private::#function<#item, Out = #result>,
-            #item,
-        > #clause {
-            #end
-        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `body.rs` | the user's body, and its calls |
 //! | `without_companion.rs` | a function with `companion = none` |
 //! | `future.rs` | the calls of an `async fn` |
+//! | `map.rs` | `map` |
 //! | `on_pool.rs` | the function on a pool that is chosen at run time |
 //! | `process.rs` | the table entry and the codecs of a function of `kind = "process"` |
 
@@ -20,6 +21,7 @@ mod chunks;
 mod companion;
 mod direct;
 mod future;
+mod map;
 mod on_pool;
 mod process;
 mod signature;

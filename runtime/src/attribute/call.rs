@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::call_site::{CallSite, CheckedCall};
 use crate::error::TaskError;
 use crate::map::method::{Method, SharedReceiver};
-use crate::map::{self, Detach, Items, Map, MapFn, MethodFn, Source, TimedMap};
+use crate::map::{self, AnnotatedFn, ItemFn, Items, Map, MapFn, MethodFn, Source, TimedMap};
 use crate::pool::Core;
 use crate::pool::queue_limit::QueuePlace;
 use crate::pool::runtime_warning::warn_if_blocking;
@@ -339,24 +339,20 @@ pub fn map_timed<I, M, A, R, F>(
     on_timeout: fn(TaskError) -> R,
     items: I,
     function: F,
-) -> TimedMap<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
+) -> TimedMap<I::Source, AnnotatedFn<F, A, R>, A>
 where
     I: Items<A, M>,
-    F: Fn(A) -> R + Send + Sync,
+    F: ItemFn<A, R>,
 {
     TimedMap::new(map(call, items, function), call.site.timeout_or_max(), on_timeout)
 }
 
 /// `name::map`: a lazy map of the function.
 #[track_caller]
-pub fn map<I, M, A, R, F>(
-    call: CheckedCall<A, R>,
-    items: I,
-    function: F,
-) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, R, F>, A>
+pub fn map<I, M, A, R, F>(call: CheckedCall<A, R>, items: I, function: F) -> Map<I::Source, AnnotatedFn<F, A, R>, A>
 where
     I: Items<A, M>,
-    F: Fn(A) -> R + Send + Sync,
+    F: ItemFn<A, R>,
 {
     let CheckedCall { site, proof } = call;
     with_options(site, map::of_function(site.core().into(), site.function, proof, items.into_source(), function))

@@ -8,7 +8,7 @@ use super::call::{call_in, call_timed_in, submit_async_in, submit_in, try_submit
 use super::call_site::CheckedCall;
 use super::chunks::{Chunking, CutAll, call_chunks_in};
 use crate::error::TaskError;
-use crate::map::{self, Detach, Items, Map, TimedMap};
+use crate::map::{self, AnnotatedFn, ItemFn, Items, Map, Single, TimedMap, Tuple};
 use crate::pool::{Core, Pool};
 use crate::task::queueing::Queueing;
 use crate::task::{Deadline, Priority, Task, TrySubmitError};
@@ -377,17 +377,17 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
         On { pool, call, function, kind: kind.queued(), queueing }
     }
 
-    /// The map of the function, whose arguments `wrap` makes of an item.
+    /// The map of the function.
     #[track_caller]
     fn map_items<I, M, T, G>(
         &self,
         items: I,
         call: CheckedCall<T, R>,
         function: G,
-    ) -> Map<I::Source, impl Detach<T, Out = R> + use<'p, A, R, F, K, I, M, T, G>, T>
+    ) -> Map<I::Source, AnnotatedFn<G, T, R>, T>
     where
         I: Items<T, M>,
-        G: Fn(T) -> R + Send + Sync,
+        G: ItemFn<T, R>,
     {
         let CheckedCall { site, proof } = call;
         let core = Arc::clone(self.core());
@@ -395,9 +395,10 @@ impl<'p, A, R, F: Function<A, R>, K> On<'p, A, R, F, K> {
     }
 }
 
-/// Writes the methods for functions of these arguments. `$item` and `$call` are an item of a map, and the call of it.
+/// Writes the methods for functions of these arguments. `$item`, `$function` and `$call` are an item of a map, and the
+/// function and the call of it.
 macro_rules! methods {
-    ($([$($name:ident: $ty:ident),*] $item:ty, $pattern:pat => $args:expr, $call:ident;)*) => {$(
+    ($([$($name:ident: $ty:ident),*] $item:ty, $function:ident, $call:ident;)*) => {$(
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, K> On<'_, ($($ty,)*), R, F, K> {
             /// Runs the function on a worker of the pool and waits, as the direct call does.
             ///
@@ -468,15 +469,15 @@ macro_rules! methods {
         }
 
         impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Plain> {
-            methods!(map $item, $pattern => $args, $call; $($ty)*);
+            methods!(map $item, $function, $call);
         }
 
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, Chunked<D>> {
-            methods!(map $item, $pattern => $args, $call; $($ty)*);
+            methods!(map $item, $function, $call);
         }
 
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, TimedChunked<R, D>> {
-            methods!(map $item, $pattern => $args, $call; $($ty)*);
+            methods!(map $item, $function, $call);
         }
 
         impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Timed<R>> {
@@ -489,44 +490,46 @@ macro_rules! methods {
             pub fn map<I: Items<$item, M>, M>(
                 self,
                 items: I,
-            ) -> TimedMap<I::Source, impl Detach<$item, Out = R>, $item> {
-                let (limit, function) = (self.call.site.timeout_or_max(), self.function);
-                TimedMap::new(self.map_items(items, self.call.$call(), move |$pattern| function($args)), limit, self.kind.0)
+            ) -> TimedMap<I::Source, AnnotatedFn<$function<F>, $item, R>, $item> {
+                let map = self.map_items(items, self.call.$call(), $function(self.function));
+                TimedMap::new(map, self.call.site.timeout_or_max(), self.kind.0)
             }
         }
     )*};
-    (map $item:ty, $pattern:pat => $args:expr, $call:ident; $($ty:ident)*) => {
+    (map $item:ty, $function:ident, $call:ident) => {
         /// Runs the function on many items on the pool; lazy until it is ended.
         ///
         /// # Panics
         ///
         /// If the pool has processes for threads.
         #[track_caller]
-        pub fn map<I: Items<$item, M>, M>(self, items: I) -> Map<I::Source, impl Detach<$item, Out = R>, $item> {
-            let function = self.function;
-            self.map_items(items, self.call.$call(), move |$pattern| function($args))
+        pub fn map<I: Items<$item, M>, M>(
+            self,
+            items: I,
+        ) -> Map<I::Source, AnnotatedFn<$function<F>, $item, R>, $item> {
+            self.map_items(items, self.call.$call(), $function(self.function))
         }
     };
 }
 
 methods! {
-    [] (), arguments => arguments, tuple;
-    [a1: A1] A1, argument => (argument,), single_argument;
-    [a1: A1, a2: A2] (A1, A2), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3] (A1, A2, A3), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4] (A1, A2, A3, A4), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5] (A1, A2, A3, A4, A5), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6] (A1, A2, A3, A4, A5, A6), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7] (A1, A2, A3, A4, A5, A6, A7), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8] (A1, A2, A3, A4, A5, A6, A7, A8), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9] (A1, A2, A3, A4, A5, A6, A7, A8, A9), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15), arguments => arguments, tuple;
-    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15, a16: A16] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16), arguments => arguments, tuple;
+    [] (), Tuple, tuple;
+    [a1: A1] A1, Single, single_argument;
+    [a1: A1, a2: A2] (A1, A2), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3] (A1, A2, A3), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4] (A1, A2, A3, A4), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5] (A1, A2, A3, A4, A5), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6] (A1, A2, A3, A4, A5, A6), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7] (A1, A2, A3, A4, A5, A6, A7), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8] (A1, A2, A3, A4, A5, A6, A7, A8), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9] (A1, A2, A3, A4, A5, A6, A7, A8, A9), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15), Tuple, tuple;
+    [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15, a16: A16] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16), Tuple, tuple;
 }
 
 impl<A, R> CheckedCall<A, R> {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::call_site::CallSite;
 use super::on_pool::{Chunked, Plain, PoolRef};
 use super::process::{call_process_in, core_of};
-use super::process_map::map_process_in;
+use super::process_map::{ProcessFn, map_process_in};
 use super::process_queue::{
     call_chunks_queued, call_queued, submit_chunks_process_in, submit_process_async_in, submit_process_in,
     try_submit_process_in,
 };
 use super::remote::Remote;
-use crate::map::{Detach, Items, Map};
+use crate::map::{Items, Map};
 use crate::pool::{Core, Pool};
 use crate::process::Code;
 use crate::task::queueing::Queueing;
@@ -207,7 +207,7 @@ macro_rules! methods {
             ///
             /// If the pool has threads for processes.
             #[track_caller]
-            pub fn map<I: Items<$item, M>, M>(self, items: I) -> Map<I::Source, impl Detach<$item, Out = R>, $item> {
+            pub fn map<I: Items<$item, M>, M>(self, items: I) -> Map<I::Source, ProcessFn<$item, R>, $item> {
                 let core = Arc::clone(self.core());
                 map_process_in(core.into(), self.site, self.remote, $wrap, items)
             }

@@ -1,4 +1,7 @@
 //! Maps of functions of `kind = "process"`.
+//!
+//! Their function is boxed: its type holds the codecs, which have no name, and an opaque type in the signature of
+//! `name::map` would report each mistake in the items three times (see [`Named`](crate::map::Named)).
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -21,9 +24,10 @@ pub fn map_process<I, M, A, T, R, C, D>(
     remote: Remote<T, R, C, D>,
     wrap: fn(A) -> T,
     items: I,
-) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+) -> Map<I::Source, ProcessFn<A, R>, A>
 where
     I: Items<A, M>,
+    A: 'static,
     T: 'static,
     R: 'static,
     C: Code<T> + 'static,
@@ -40,20 +44,66 @@ pub(super) fn map_process_in<I, M, A, T, R, C, D>(
     remote: Remote<T, R, C, D>,
     wrap: fn(A) -> T,
     items: I,
-) -> Map<I::Source, impl Detach<A, Out = R> + use<I, M, A, T, R, C, D>, A>
+) -> Map<I::Source, ProcessFn<A, R>, A>
 where
     I: Items<A, M>,
+    A: 'static,
     T: 'static,
     R: 'static,
     C: Code<T> + 'static,
     D: Code<R> + 'static,
 {
-    let function =
-        ProcessMapFn { remote: remote.with_timeout(site.options.timeout), wrap, is_local: runs_in_this_process() };
-    let map = Map::new(core, site.function, items.into_source(), function).stateful();
+    let remote = remote.with_timeout(site.options.timeout);
+    let function = ProcessMapFn { remote, wrap, is_local: runs_in_this_process() };
+    let map = Map::new(core, site.function, items.into_source(), ProcessFn(Box::new(function))).stateful();
     match site.progress {
         Some(label) => map.progress(label),
         None => map,
+    }
+}
+
+/// A process function as the function of a map, without the types of its codecs.
+pub struct ProcessFn<A, R>(Box<dyn BoxedFn<A, R>>);
+
+/// A boxed function of a map that tasks may own.
+trait BoxedFn<A, R>: MapFn<A, Out = R> + Send {
+    /// As [`Detach::detach`].
+    fn detach_boxed(self: Box<Self>) -> BatchFn<A, R>;
+}
+
+impl<A: 'static, R: 'static, F: Detach<A, Out = R> + Send> BoxedFn<A, R> for F {
+    fn detach_boxed(self: Box<Self>) -> BatchFn<A, R> {
+        self.detach()
+    }
+}
+
+impl<A: 'static, R: 'static> MapFn<A> for ProcessFn<A, R> {
+    type Out = R;
+
+    fn call(&self, item: A) -> R {
+        self.0.call(item)
+    }
+
+    fn call_proof(&self) -> CallProof<A, R> {
+        self.0.call_proof()
+    }
+
+    fn process_batches(&self) -> Option<&dyn ProcessBatches<A, R>> {
+        self.0.process_batches()
+    }
+
+    fn runs_in_processes(&self) -> Option<bool> {
+        self.0.runs_in_processes()
+    }
+
+    fn use_backend(&mut self, backend: BackendId) -> bool {
+        self.0.use_backend(backend)
+    }
+}
+
+impl<A: 'static, R: 'static> Detach<A> for ProcessFn<A, R> {
+    fn detach(self) -> BatchFn<A, R> {
+        self.0.detach_boxed()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "process")]
 use crate::process::backend::BackendId;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::method::{Method, SharedReceiver};
@@ -115,30 +116,97 @@ impl<F: Fn(A) -> R + Send + Sync + 'static, A, R> Detach<A> for Closure<F, A, R>
     }
 }
 
-/// An annotated function, as the function of a map: a closure that captures nothing.
-pub(super) struct AnnotatedFn<F, A, R>(Closure<F, A, R>);
+/// An annotated function as a type, which its companion is. It gives a map of the function a type that can be named.
+///
+/// An opaque type in a signature repeats the signature's bounds: with one as the type of the function, a mistake in the
+/// items of a map is reported at the items, at the call of `map`, and at each method behind it.
+pub trait Named<A, R> {
+    /// Calls the function with an item of a map.
+    fn run(item: A) -> R;
+}
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> AnnotatedFn<F, A, R> {
-    pub(super) fn new(function: F, proof: CallProof<A, R>) -> Self {
-        const { assert!(size_of::<F>() == 0, "an annotated function captures nothing") };
-        Self(Closure::new(function, proof))
+/// A function on items that captures nothing.
+pub trait ItemFn<A, R>: Send + Sync {
+    /// Calls it.
+    fn call_item(&self, item: A) -> R;
+}
+
+impl<F: Fn(A) -> R + Send + Sync, A, R> ItemFn<A, R> for F {
+    #[inline]
+    fn call_item(&self, item: A) -> R {
+        self(item)
     }
 }
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> MapFn<A> for AnnotatedFn<F, A, R> {
+/// The function that a companion names.
+pub struct Companion<N>(PhantomData<fn() -> N>);
+
+impl<N> Companion<N> {
+    /// A value for it.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "only emitted code makes one")]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<N: Named<A, R>, A, R> ItemFn<A, R> for Companion<N> {
+    #[inline]
+    fn call_item(&self, item: A) -> R {
+        N::run(item)
+    }
+}
+
+/// A function that takes its only argument as a tuple.
+pub struct Single<F>(pub(crate) F);
+
+impl<F: Fn((A,)) -> R + Send + Sync, A, R> ItemFn<A, R> for Single<F> {
+    #[inline]
+    fn call_item(&self, item: A) -> R {
+        (self.0)((item,))
+    }
+}
+
+/// A function that takes its arguments as an item has them.
+pub struct Tuple<F>(pub(crate) F);
+
+impl<F: Fn(A) -> R + Send + Sync, A, R> ItemFn<A, R> for Tuple<F> {
+    #[inline]
+    fn call_item(&self, item: A) -> R {
+        (self.0)(item)
+    }
+}
+
+/// An annotated function, as the function of a map.
+pub struct AnnotatedFn<F, A, R> {
+    function: F,
+    proof: CallProof<A, R>,
+}
+
+/// The annotated function of this companion, as the function of a map.
+pub type NamedFn<N, A, R> = AnnotatedFn<Companion<N>, A, R>;
+
+impl<F: ItemFn<A, R>, A, R> AnnotatedFn<F, A, R> {
+    pub(super) fn new(function: F, proof: CallProof<A, R>) -> Self {
+        const { assert!(size_of::<F>() == 0, "an annotated function captures nothing") };
+        Self { function, proof }
+    }
+}
+
+impl<F: ItemFn<A, R>, A, R> MapFn<A> for AnnotatedFn<F, A, R> {
     type Out = R;
 
     #[inline]
     fn call(&self, item: A) -> R {
-        self.0.call(item)
+        self.function.call_item(item)
     }
 
     fn call_proof(&self) -> CallProof<A, R> {
-        self.0.proof
+        self.proof
     }
 }
 
-impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for AnnotatedFn<F, A, R> {
+impl<F: ItemFn<A, R>, A, R> Detach<A> for AnnotatedFn<F, A, R> {
     fn detach(self) -> BatchFn<A, R>
     where
         A: 'static,
@@ -146,10 +214,10 @@ impl<F: Fn(A) -> R + Send + Sync, A, R> Detach<A> for AnnotatedFn<F, A, R> {
     {
         /// A [`BatchFn`] that may borrow.
         type BorrowingBatchFn<'a, A, R> = Arc<dyn Fn(Vec<A>, &mut Vec<R>) + Send + Sync + 'a>;
-        let function = self.0.function;
+        let function = self.function;
         let batched: BorrowingBatchFn<'_, A, R> =
-            Arc::new(move |items, results| results.extend(items.into_iter().map(&function)));
-        // SAFETY: only the lifetime changes. The closure has size 0 (asserted in `new`), so it captures no reference;
+            Arc::new(move |items, results| results.extend(items.into_iter().map(|item| function.call_item(item))));
+        // SAFETY: only the lifetime changes. The function has size 0 (asserted in `new`), so it captures no reference;
         // the lifetime comes from its type, which names the type of the map's source.
         unsafe { std::mem::transmute::<BorrowingBatchFn<'_, A, R>, BatchFn<A, R>>(batched) }
     }

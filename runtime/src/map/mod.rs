@@ -58,7 +58,8 @@ pub use flat_map::FlatMap;
 pub use fold::MapFold;
 #[cfg(feature = "process")]
 pub(crate) use function::BatchFn;
-pub use function::{Closure, Detach, MapFn, MethodFn};
+pub(crate) use function::{AnnotatedFn, ItemFn, Single, Tuple};
+pub use function::{Closure, Companion, Detach, MapFn, MethodFn, Named, NamedFn};
 pub use iter::MapIter;
 #[cfg(feature = "process")]
 pub(crate) use process::ProcessBatches;
@@ -77,7 +78,6 @@ pub(crate) use schedule::{Grain, MapWorkers};
 #[cfg(any(feature = "process", feature = "tokio"))]
 pub(crate) use value_list::ValueList;
 
-use function::AnnotatedFn;
 #[cfg(feature = "process")]
 use process::ProcessRun;
 
@@ -187,10 +187,10 @@ pub(crate) fn of_function<S, F, A, R>(
     proof: CallProof<A, R>,
     source: S,
     function: F,
-) -> Map<S, impl Detach<A, Out = R> + use<S, F, A, R>, A>
+) -> Map<S, AnnotatedFn<F, A, R>, A>
 where
     S: Source<Item = A>,
-    F: Fn(A) -> R + Send + Sync,
+    F: ItemFn<A, R>,
 {
     Map::new(core, name, source, AnnotatedFn::new(function, proof))
 }

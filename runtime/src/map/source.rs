@@ -21,8 +21,8 @@ use super::slices::MutItems;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not give items of type `{A}`",
     label = "does not give items of type `{A}`",
-    note = "`map` takes an iterator, a `Vec`, an array, a slice or a range of what the function takes, and tuples for several arguments, `()` for none",
-    note = "for a function of `&str` give `names.iter().map(String::as_str)` (and the like for `&Path` and slices), for a set or a map `.into_iter()`"
+    note = "give an iterator, `Vec`, array, slice or range of `{A}`; `std::iter::repeat_n((), 10)` calls a function without arguments 10 times",
+    note = "convert other items first: `names.iter().map(String::as_str)` gives `&str`, and `.into_iter()` the items of a set or a map"
 )]
 pub trait Items<A, M> {
     #[doc(hidden)]
