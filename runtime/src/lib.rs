@@ -137,7 +137,7 @@ pub use frame::{
     ChunkFn, GroupedScan, ListingScan, ParallelScan, Scan, ScanError, ScanMap, scan_csv, scan_ipc, scan_parquet,
 };
 pub use map::{Chunks, ChunksMut, Windows, chunks, chunks_mut, enumerate, windows};
-pub use map::{Collect, FlatMap, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
+pub use map::{Collect, FlatMap, FlatMapStream, Items, Map, MapFold, MapIter, MapStream, PoolItems, TimedMap};
 pub use place::Place;
 /// The Polars that Fanfold is built with, so that frames cannot be of another version.
 ///

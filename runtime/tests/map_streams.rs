@@ -157,3 +157,74 @@ fn a_timed_map_is_awaited_in_order_and_stops_at_its_first_failure() {
         assert!(matches!(each[..], [Ok(0), Err(TaskError::TimedOut { .. }), Ok(2)]));
     });
 }
+
+#[test]
+fn filtered_and_flattened_results_are_streamed_in_order() {
+    pollster::block_on(async {
+        let words = fanfold::map(["a b", "", "c", "d e f"], |line: &str| line.to_owned())
+            .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|word| word != "e");
+        let mut words = words.stream();
+        for expected in ["a", "b", "c", "d", "f"] {
+            assert_eq!(words.next().await.as_deref(), Some(expected));
+        }
+        for _ in 0..3 {
+            assert_eq!(words.next().await, None);
+        }
+        let odd = square::map(0..1_000).filter(|n| n % 2 == 1).stream();
+        let collected: Vec<u64> = futures_util::StreamExt::collect(odd).await;
+        assert!(collected.into_iter().eq((0..1_000).map(|n| n * n).filter(|n| n % 2 == 1)));
+    });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_poll_ends_where_no_result_is_kept() {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut context = Context::from_waker(&waker);
+    let woken = || wakes.0.swap(0, Ordering::SeqCst) > 0;
+    // One task, so all results are there once it is done.
+    let mut none = square::map(0..5_000).chunk_size(5_000).buffer(5_000).filter(|_| false).stream();
+    if pin!(none.next()).poll(&mut context).is_pending() {
+        while !woken() {
+            std::thread::yield_now();
+        }
+    }
+    let mut polls = 0;
+    while pin!(none.next()).poll(&mut context).is_pending() {
+        assert!(woken(), "no executor would poll again");
+        polls += 1;
+    }
+    assert!(polls > 1);
+}
+
+#[test]
+fn a_future_of_a_flat_stream_loses_no_result_when_it_is_dropped() {
+    pollster::block_on(async {
+        let (release, released) = channel::<()>();
+        let released = std::sync::Mutex::new(released);
+        let pool = Pool::io("flat").threads(1).build().unwrap();
+        let wait = move |n: u32| {
+            released.lock().unwrap().recv().unwrap();
+            n
+        };
+        let mut twice = pool.map(0..2, wait).flat_map(|n| [n, n + 10]).stream();
+        assert!(is_pending(twice.next()));
+        release.send(()).unwrap();
+        assert_eq!(twice.next().await, Some(0));
+        assert_eq!(twice.next().await, Some(10));
+        assert!(is_pending(twice.next()));
+        release.send(()).unwrap();
+        assert_eq!((twice.next().await, twice.next().await, twice.next().await), (Some(1), Some(11), None));
+    });
+}

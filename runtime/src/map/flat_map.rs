@@ -420,7 +420,7 @@ where
 }
 
 /// What a stage makes of a result.
-fn list<R, P: Stage<R>>(stage: &P, result: R) -> Vec<P::Out> {
+pub(super) fn list<R, P: Stage<R>>(stage: &P, result: R) -> Vec<P::Out> {
     stage.fold(result, Vec::new(), |mut list, result| {
         list.push(result);
         list

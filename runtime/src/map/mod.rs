@@ -66,7 +66,7 @@ pub(crate) use process::ProcessBatches;
 pub use slices::{Chunks, ChunksMut, Windows, chunks, chunks_mut, windows};
 pub use source::{Items, PoolItems, Source};
 pub use stage::Stage;
-pub use stream::MapStream;
+pub use stream::{FlatMapStream, MapStream};
 pub use timeout::TimedMap;
 pub use zipped::enumerate;
 
