@@ -212,7 +212,7 @@ impl<T> ReceiveSocket<T> {
         };
         out.value(&true)?;
         self.socket.write(out)?;
-        all_sent.write(out)?;
+        Direct::write(all_sent, out)?;
         next.write_last(out)
     }
 

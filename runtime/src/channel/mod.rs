@@ -38,8 +38,10 @@ pub(crate) use moving::wait_until_sent;
 /// that is `Send` go through memory, and nothing is asked of the system.
 ///
 /// With the feature `process` an end crosses to another process as an argument or result of a `kind = "process"`
-/// function, or inside a value that is sent there. From then on values go through sockets as bytes, so their types
-/// implement serde's traits; ends of channels and shared values can be sent too. Those that wait in memory cross first,
+/// function, or as a part of one: the ends implement serde's traits, so a struct that derives them may have ends as
+/// fields (generic structs with `#[serde(bound = "T: fanfold::Wire")]`). serde can write an end for another process alone,
+/// and gives an error elsewhere. From then on values go through sockets as bytes, so their types implement serde's
+/// traits; ends of channels and shared values, and structs of them, can be sent too. Those that wait in memory cross first,
 /// in their order; if one cannot be serialized, or the system refuses a socket, the call that the end was an argument
 /// of fails, and the channel stays as it was. For that moment nothing is sent or received: [`Sender::try_send`] and
 /// [`Receiver::try_recv`] find a full and an empty channel.
@@ -89,6 +91,33 @@ pub(crate) use moving::wait_until_sent;
 ///     produced.join()?;
 ///     assert_eq!(consumed.join()?, 5050);
 ///     Ok(())
+/// }
+/// ```
+///
+/// Ends as fields of a struct:
+///
+/// ```standalone_crate
+/// use fanfold::{Sender, parallel};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Job {
+///     name: String,
+///     lengths: Option<Sender<usize>>,
+/// }
+///
+/// #[parallel(kind = "process")]
+/// fn run(job: Job) {
+///     if let Some(lengths) = job.lengths {
+///         lengths.send(job.name.len()).expect("the receiver is open");
+///     }
+/// }
+///
+/// #[fanfold::main]
+/// fn main() {
+///     let (sender, receiver) = fanfold::channel();
+///     run(Job { name: "first".to_owned(), lengths: Some(sender) });
+///     assert_eq!(receiver.recv(), Ok(5));
 /// }
 /// ```
 #[doc(alias = "mpsc")]

@@ -1,8 +1,9 @@
 //! What processes and threads share: [`Counter`], [`Flag`], [`Mutex`] and [`Bytes`], in shared memory.
 //!
 //! Each is made in one process and passed to functions of any kind as an argument, also `kind = "process"`, or through
-//! a [channel](crate::channel()). The other process gets a handle of the same memory. A clone is another handle in this process. The memory is freed with
-//! the last handle, whichever process has it, however that ends.
+//! a [channel](crate::channel()), as a whole value or as the field of a struct that derives serde's traits. The other
+//! process gets a handle of the same memory. A clone is another handle in this process. The memory is freed with the last
+//! handle, whichever process has it, however that ends.
 //!
 //! `new` panics if there is no shared memory for a single value, as at the limit of open files. [`Bytes::new`] returns
 //! that error, because the caller chooses how much it asks for.

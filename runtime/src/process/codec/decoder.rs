@@ -19,7 +19,7 @@ pub(crate) enum ReceivedAttachment {
 /// Reads the values of one message.
 pub struct Decoder<'a> {
     bytes: &'a [u8],
-    attachments: std::vec::IntoIter<ReceivedAttachment>,
+    pub(super) attachments: std::vec::IntoIter<ReceivedAttachment>,
 }
 
 /// Bytes of a message: short ones lie in the message itself, long ones in a segment.

@@ -8,8 +8,11 @@
 //! The arguments of each call and each result are a [part](Decoder::part) of their message with a length, so a type
 //! that reads too much cannot read into another call.
 //!
+//! Ends of channels and shared values have attachments also inside values that serde writes (`attached.rs`).
+//!
 //! [`Dispatch`](dispatch::Dispatch) chooses the codec of a type where the user wrote the type.
 
+mod attached;
 mod code;
 mod decoder;
 pub(crate) mod direct;
@@ -29,6 +32,7 @@ use serde::de::DeserializeOwned;
 use crate::error::panics;
 use crate::process::os::ForeignHandle;
 use crate::process::os::{self, Handle};
+pub(crate) use attached::{deserialize, serialize};
 pub use code::Code;
 pub(crate) use code::{Sides, Whole};
 pub(crate) use decoder::Decoder;
@@ -105,7 +109,7 @@ pub(crate) fn catch_codec_panic<T>(
     message = "`{Self}` cannot be sent to a worker process",
     label = "cannot be sent to a worker process",
     note = "arguments and results of a `kind = \"process\"` function cross to another process as bytes, so they must be `Send` and implement serde's `Serialize` and `Deserialize`: `#[derive(serde::Serialize, serde::Deserialize)]`",
-    note = "ends of channels whose values can be sent, shared values and frames cross as whole arguments or results, in an `Option`, `Vec` or `Result`, or in a tuple of such; through a channel they cross as whole values only; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
+    note = "ends of channels whose values can be sent and shared values cross as parts of such types too; frames cross as whole arguments or results, in an `Option`, `Vec` or `Result`, or in a tuple of such; an error crosses as `Box<dyn Error + Send + Sync>`; `Arc` needs serde's feature `rc`",
     note = "of channels only `fanfold::channel()` reaches another process, not those of the standard library or of Tokio"
 )]
 pub trait Wire: Sized + Send {
@@ -118,25 +122,27 @@ pub trait Wire: Sized + Send {
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send> Wire for T {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        out.value(self)
+        attached::write(self, out)
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
-        input.value()
+        attached::read(input)
     }
 }
 
-/// Implements [`Wire`] for a type with a codec of its own, so that it can be sent through a channel.
+/// Implements serde's traits, and so [`Wire`], for a type with a codec of its own: as a part of other types it is
+/// written with its attachments.
 macro_rules! wire {
     ($type:ident $(<$of:ident $(: $bound:path)?>)?) => {
-        #[diagnostic::do_not_recommend]
-        impl$(<$of $(: $bound)?>)? crate::process::Wire for $type$(<$of>)? {
-            fn write(&self, out: &mut crate::process::Encoder<'_>) -> Result<(), crate::process::CodecError> {
-                crate::process::Direct::write(self, out)
+        impl$(<$of $(: $bound)?>)? serde::Serialize for $type$(<$of>)? {
+            fn serialize<Ser: serde::Serializer>(&self, serializer: Ser) -> Result<Ser::Ok, Ser::Error> {
+                crate::process::codec::serialize(self, serializer)
             }
+        }
 
-            fn read(input: &mut crate::process::Decoder<'_>) -> Result<Self, crate::process::CodecError> {
-                crate::process::Direct::read(input)
+        impl<'de $(, $of $(: $bound)?)?> serde::Deserialize<'de> for $type$(<$of>)? {
+            fn deserialize<De: serde::Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
+                crate::process::codec::deserialize(deserializer)
             }
         }
     };

@@ -2,12 +2,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use fanfold::{Sender, parallel};
-
-#[parallel(kind = "process")]
-fn count(counted: (u32, Sender<u32>)) -> u32 {
-    counted.0
-}
+use fanfold::parallel;
 
 #[parallel(kind = "process")]
 fn parse(text: String) -> Result<u32, Box<dyn Error>> {
