@@ -92,26 +92,22 @@ pub(super) fn call_in<A, R>(
 
 /// `name::submit`: queues the call and returns its task.
 #[track_caller]
-pub fn submit<A, R>(call: CheckedCall<A, R>, args: A, function: impl Fn(A) -> R + Send + 'static) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+pub fn submit<A: 'static, R: 'static>(
+    call: CheckedCall<A, R>,
+    args: A,
+    function: impl Fn(A) -> R + Send + 'static,
+) -> Task<R> {
     submit_in(call.site.core(), call, Queueing::default(), args, function)
 }
 
 /// `name::submit` of a function that must have started within this many nanoseconds (`deadline`).
 #[track_caller]
-pub fn submit_within<A, R>(
+pub fn submit_within<A: 'static, R: 'static>(
     call: CheckedCall<A, R>,
     nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     submit_in(call.site.core(), call, Queueing::within(nanoseconds), args, function)
 }
 
@@ -121,48 +117,36 @@ where
 ///
 /// The arguments, if the pool's queue is full.
 #[track_caller]
-pub fn try_submit<A, R>(
+pub fn try_submit<A: 'static, R: 'static>(
     call: CheckedCall<A, R>,
     nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Result<Task<R>, TrySubmitError<A>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Result<Task<R>, TrySubmitError<A>> {
     try_submit_in(call.site.core(), call, Queueing::within(nanoseconds), args, function)
 }
 
 /// `name::submit_async`, with the deadline if that is not 0.
 #[track_caller]
-pub fn submit_when_possible<A, R>(
+pub fn submit_when_possible<A: 'static, R: 'static>(
     call: CheckedCall<A, R>,
     nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> impl Future<Output = Task<R>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> impl Future<Output = Task<R>> {
     let (core, queueing) = (Arc::clone(call.site.core()), Queueing::within(nanoseconds));
     submit_async_in(core, call, queueing, args, function)
 }
 
 /// Queues the call on this pool.
 #[inline]
-pub(super) fn submit_in<A, R>(
+pub(super) fn submit_in<A: 'static, R: 'static>(
     core: &Arc<Core>,
     call: CheckedCall<A, R>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     if core.queue_limit().is_none() {
         return queue(core, call.site, queueing, args, function);
     }
@@ -170,17 +154,13 @@ where
 }
 
 /// As [`submit_in`], unless the queue is full.
-pub(super) fn try_submit_in<A, R>(
+pub(super) fn try_submit_in<A: 'static, R: 'static>(
     core: &Arc<Core>,
     call: CheckedCall<A, R>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Result<Task<R>, TrySubmitError<A>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Result<Task<R>, TrySubmitError<A>> {
     match core.try_place() {
         Ok(place) => Ok(queue_at(core, call.site, place, queueing, args, function)),
         Err(_) => Err(TrySubmitError::new(core, args)),
@@ -188,34 +168,26 @@ where
 }
 
 /// As [`submit_in`], without blocking the thread.
-pub(super) async fn submit_async_in<A, R>(
+pub(super) async fn submit_async_in<A: 'static, R: 'static>(
     core: Arc<Core>,
     call: CheckedCall<A, R>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let place = core.place(queueing.until()).await;
     queue_at(&core, call.site, place, queueing, args, function)
 }
 
 /// Queues the call.
 #[inline]
-fn queue<A, R>(
+fn queue<A: 'static, R: 'static>(
     core: &Arc<Core>,
     site: CallSite,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let work = move || function(args);
     // SAFETY: the callers have a `CheckedCall`, which covers the arguments and the result; the closure is `Send`.
     let proof = unsafe { CallProof::new_unchecked() };
@@ -225,18 +197,14 @@ where
 /// As [`queue`], at a place in a limited queue, which the task gives back when it starts. Apart from it, so that the
 /// tasks of other pools hold no place.
 #[cold]
-fn queue_at<A, R>(
+fn queue_at<A: 'static, R: 'static>(
     core: &Arc<Core>,
     site: CallSite,
     place: Option<QueuePlace>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let work = move || {
         drop(place);
         function(args)
@@ -277,16 +245,12 @@ pub fn on_timeout<R: FromTaskError>() -> fn(TaskError) -> R {
 ///
 /// With the function's own payload.
 #[track_caller]
-pub fn call_timed<A, R>(
+pub fn call_timed<A: 'static, R: 'static>(
     call: CheckedCall<A, R>,
     on_timeout: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     call_timed_in(call.site.core(), call, Queueing::default(), on_timeout, args, function)
 }
 
@@ -296,35 +260,27 @@ where
 ///
 /// As [`call_timed`].
 #[track_caller]
-pub fn call_within<A, R>(
+pub fn call_within<A: 'static, R: 'static>(
     call: CheckedCall<A, R>,
     nanoseconds: u64,
     on_timeout: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     call_timed_in(call.site.core(), call, Queueing::within(nanoseconds), on_timeout, args, function)
 }
 
 /// The direct call of a function with `timeout`, on this pool.
 #[track_caller]
 #[inline]
-pub(super) fn call_timed_in<A, R>(
+pub(super) fn call_timed_in<A: 'static, R: 'static>(
     core: &Arc<Core>,
     call: CheckedCall<A, R>,
     queueing: Queueing,
     on_timeout: fn(TaskError) -> R,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     warn_if_blocking(call.site.function);
     match submit_in(core, call, queueing, args, function).join_in_silence() {
         Ok(result) => result,

@@ -23,33 +23,25 @@ use crate::task::{Task, TrySubmitError};
 ///
 /// As [`call_process`](super::process::call_process).
 #[track_caller]
-pub fn call_process_within<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub fn call_process_within<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     let remote = remote.placed();
     call_queued(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// The direct call as a task that is queued with a deadline or a priority.
 #[track_caller]
-pub(super) fn call_queued<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub(super) fn call_queued<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     core: &Arc<Core>,
     site: CallSite,
     remote: Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     if is_worker_process() {
         // It starts now, as the task that it is a part of did.
         return remote.run_local(args);
@@ -60,33 +52,25 @@ where
 
 /// `name::submit`, with the deadline if that is not 0.
 #[track_caller]
-pub fn submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub fn submit_process<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let remote = remote.placed();
     submit_process_in(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// Queues the call on this pool.
 #[track_caller]
-pub(super) fn submit_process_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub(super) fn submit_process_in<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     core: &Arc<Core>,
     site: CallSite,
     remote: Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     queue(core, site, remote, core.wait_for_place(queueing.until()), queueing, args)
 }
 
@@ -96,33 +80,25 @@ where
 ///
 /// The arguments, if the pool's queue is full.
 #[track_caller]
-pub fn try_submit_process<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub fn try_submit_process<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
-) -> Result<Task<R>, TrySubmitError<A>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Result<Task<R>, TrySubmitError<A>> {
     let remote = remote.placed();
     try_submit_process_in(core(site, &remote), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// As [`submit_process_in`], unless the queue is full.
 #[track_caller]
-pub(super) fn try_submit_process_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub(super) fn try_submit_process_in<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     core: &Arc<Core>,
     site: CallSite,
     remote: Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
-) -> Result<Task<R>, TrySubmitError<A>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Result<Task<R>, TrySubmitError<A>> {
     match core.try_place() {
         Ok(place) => Ok(queue(core, site, remote, place, queueing, args)),
         Err(_) => Err(TrySubmitError::new(core, args)),
@@ -132,33 +108,25 @@ where
 /// `name::submit_async`, with the deadline if that is not 0.
 #[track_caller]
 #[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
-pub fn submit_process_when_possible<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub fn submit_process_when_possible<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
-) -> impl Future<Output = Task<R>>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> impl Future<Output = Task<R>> {
     let remote = remote.placed();
     submit_process_async_in(Arc::clone(core(site, &remote)), site, remote, Queueing::within(nanoseconds), args)
 }
 
 /// As [`submit_process_in`], without blocking the thread.
 #[allow(clippy::async_yields_async, reason = "the task is awaited on its own")]
-pub(super) fn submit_process_async_in<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+pub(super) fn submit_process_async_in<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     core: Arc<Core>,
     site: CallSite,
     remote: Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
-) -> impl Future<Output = Task<R>> + use<A, R, C, D>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> impl Future<Output = Task<R>> + use<A, R, C, D> {
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
     let carried = unsafe { AssertSend::new((remote, args)) };
     async move {
@@ -169,18 +137,14 @@ where
 }
 
 /// Queues the call at its place in the queue, if that is limited.
-fn queue<A, R, C: Code<A> + 'static, D: Code<R> + 'static>(
+fn queue<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static>(
     core: &Arc<Core>,
     site: CallSite,
     remote: Remote<A, R, C, D>,
     place: Option<QueuePlace>,
     queueing: Queueing,
     args: A,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let remote = remote.with_timeout(site.options.timeout);
     if runs_in_this_process() {
         // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; a `Remote` is plain data.
@@ -207,17 +171,13 @@ where
 ///
 /// If a pool cannot be started.
 #[track_caller]
-pub fn submit_chunks_process<A, R, C: Code<A>, D: Code<R>>(
+pub fn submit_chunks_process<A: 'static, R: 'static, C: Code<A>, D: Code<R>>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     core(site, &remote.placed());
     submit_chunks_process_in(site, &remote, Queueing::within(nanoseconds), args, function)
 }
@@ -228,34 +188,26 @@ where
 ///
 /// As [`call_chunks_process`](super::process::call_chunks_process).
 #[track_caller]
-pub fn call_chunks_process_within<A, R, C: Code<A>, D: Code<R>>(
+pub fn call_chunks_process_within<A: 'static, R: 'static, C: Code<A>, D: Code<R>>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     nanoseconds: u64,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     core(site, &remote.placed());
     call_chunks_queued(site, remote, Queueing::within(nanoseconds), args, function)
 }
 
 /// The direct call of a function with chunks as a task that is queued with a deadline or a priority.
 #[track_caller]
-pub(super) fn call_chunks_queued<A, R, C: Code<A>, D: Code<R>>(
+pub(super) fn call_chunks_queued<A: 'static, R: 'static, C: Code<A>, D: Code<R>>(
     site: CallSite,
     remote: Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> R
-where
-    A: 'static,
-    R: 'static,
-{
+) -> R {
     if is_worker_process() {
         return function(args);
     }
@@ -266,17 +218,13 @@ where
 
 /// Queues the direct call of a function with chunks.
 #[track_caller]
-pub(super) fn submit_chunks_process_in<A, R, C: Code<A>, D: Code<R>>(
+pub(super) fn submit_chunks_process_in<A: 'static, R: 'static, C: Code<A>, D: Code<R>>(
     site: CallSite,
     _: &Remote<A, R, C, D>,
     queueing: Queueing,
     args: A,
     function: impl Fn(A) -> R + Send + 'static,
-) -> Task<R>
-where
-    A: 'static,
-    R: 'static,
-{
+) -> Task<R> {
     let core = Pool::io_default().core();
     // SAFETY: `Code<A>` and `Code<R>` are implemented for `Send` types only; the closure is `Send`.
     let proof = unsafe { CallProof::new_unchecked() };
