@@ -95,8 +95,9 @@ impl Flag {
     }
 
     /// As [`wait`](Self::wait), for async code: it blocks no thread, and any executor can poll it. It looks at the flag
-    /// again and again, after 50 us first and every 10 ms at last, so a flag that is set and cleared at once may be
-    /// missed. Dropping it ends the wait.
+    /// again and again, after 50 us first and every 10 ms at last: so it ends up to 10 ms after the flag is set, and may
+    /// miss a flag that is set and cleared at once. Where that is too late, call [`wait`](Self::wait) on a thread that may
+    /// block, or send a value through a [channel](crate::channel()). Dropping it ends the wait.
     ///
     /// # Panics
     ///

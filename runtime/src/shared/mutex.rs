@@ -186,8 +186,9 @@ impl<T: Wire> Mutex<T> {
     }
 
     /// As [`lock`](Self::lock), for async code: it blocks no thread, and any executor can poll it. It tries again and
-    /// again, after 50 us first and every 10 ms at last, in no order with others that wait. Dropping it ends the wait,
-    /// and leaves the lock to others. The guard may be kept across an `.await`.
+    /// again, after 50 us first and every 10 ms at last: so it may get the lock up to 10 ms after it is free, in no order
+    /// with others that wait. Dropping it ends the wait, and leaves the lock to others. The guard may be kept across an
+    /// `.await`.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
 //! How async code waits for shared memory: it looks again and again, without a thread.
 //!
 //! No system can wake a task of another process by a word in memory. A thread that sleeps on the word would be needed
-//! for each wait, and would outlive a wait that is dropped.
+//! for each wait, and would outlive a wait that is dropped. One thread for all waits would need `futex_waitv`, which
+//! takes 128 words, needs Linux 5.16 and has no counterpart on other systems; and a `Mutex` waits for a lock of the
+//! system, which is no such word.
 
 use std::future::poll_fn;
 use std::task::Poll;
