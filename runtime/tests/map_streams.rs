@@ -193,19 +193,17 @@ fn a_poll_ends_where_no_result_is_kept() {
     let waker = Waker::from(Arc::clone(&wakes));
     let mut context = Context::from_waker(&waker);
     let woken = || wakes.0.swap(0, Ordering::SeqCst) > 0;
-    // One task, so all results are there once it is done.
     let mut none = square::map(0..5_000).chunk_size(5_000).buffer(5_000).filter(|_| false).stream();
-    if pin!(none.next()).poll(&mut context).is_pending() {
+    let mut polls = 0;
+    while pin!(none.next()).poll(&mut context).is_pending() {
+        polls += 1;
+        // Each such poll wakes its task: at once, or when more results are there.
         while !woken() {
             std::thread::yield_now();
         }
     }
-    let mut polls = 0;
-    while pin!(none.next()).poll(&mut context).is_pending() {
-        assert!(woken(), "no executor would poll again");
-        polls += 1;
-    }
-    assert!(polls > 1);
+    // A poll takes 1,024 items at most.
+    assert!(polls >= 4, "{polls}");
 }
 
 #[test]
