@@ -282,3 +282,8 @@ pub mod __private {
 #[cfg(all(doctest, feature = "polars"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Runs the examples of the attribute's options for frames, which need Polars.
+#[cfg(all(doctest, feature = "polars"))]
+#[doc = include_str!("../../macros/src/frame_options.md")]
+struct FrameOptions;
