@@ -21,6 +21,8 @@ use crate::task::Task;
 /// fanfold::map(&mut numbers, |n: &mut i32| *n *= 2).for_each(drop); // in place
 /// assert_eq!(numbers, [2, 4, 6]);
 /// ```
+#[doc(alias = "par_iter")]
+#[doc(alias = "into_par_iter")]
 #[track_caller]
 pub fn map<S, A, M, R, F>(items: S, function: F) -> Map<S::Source, Closure<F, A, R>, A>
 where
@@ -45,6 +47,10 @@ where
 /// assert_eq!(task.join()?, 3_628_800);
 /// # Ok::<(), fanfold::TaskError>(())
 /// ```
+#[doc(alias = "spawn")]
+#[doc(alias = "spawn_blocking")]
+#[doc(alias = "to_thread")]
+#[doc(alias = "run_in_executor")]
 #[track_caller]
 pub fn submit<T, F>(work: F) -> Task<T>
 where

@@ -18,8 +18,17 @@
 //! # }
 //! ```
 //!
-//! The `guide` of the documentation of all features starts with ten minutes, and has chapters for those who come from
-//! Python, rayon, Tokio and Polars.
+#![cfg_attr(
+    all(feature = "polars-lazy", feature = "process", feature = "tokio", feature = "trace"),
+    doc = "The [guide] starts with [ten minutes](guide::start). It has chapters on [web services](guide::services), and \
+    for those who come from [Python](guide::python), [rayon](guide::rayon), [Tokio](guide::tokio) and \
+    [Polars](guide::polars)."
+)]
+#![cfg_attr(
+    not(all(feature = "polars-lazy", feature = "process", feature = "tokio", feature = "trace")),
+    doc = "The `guide`, in the documentation of all features, starts with ten minutes. It has chapters on web services, \
+    and for those who come from Python, rayon, Tokio and Polars."
+)]
 //!
 //! # A tour
 //!
@@ -67,7 +76,7 @@
 //! | `polars` | frames, series and columns in chunks |
 //! | `polars-lazy` | files larger than memory, and `LazyFrame`s in chunks |
 //! | `tokio` | `async fn` with `kind = "io"` |
-//! | `process` | `kind = "process"`, channels that cross to processes, and [`shared`] values |
+//! | `process` | `kind = "process"`, channels that cross to processes, and `shared` values |
 //! | `tracing` | tasks inside the span of their caller, and spans of their own on demand |
 //! | `metrics` | metrics of all pools for the crate of that name |
 //! | `progress` | progress bars |

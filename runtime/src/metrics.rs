@@ -1,22 +1,23 @@
 //! Metrics of all pools for the crate `metrics` (feature of that name), and so for Prometheus and others.
 //!
-//! [`publish`] passes what the pools have counted since the last call to the program's recorder. The pools count anyway,
-//! so a task costs nothing more. Call it where metrics are scraped, or have [`publish_every`] do so.
+//! [`publish`] passes what the pools have counted since the last call to the program's recorder. The pools count
+//! anyway, so a task costs nothing more. Call it where metrics are scraped, or have [`publish_every`] do so.
 //!
-//! | metric | kind | labels | meaning |
-//! |---|---|---|---|
-//! | `fanfold_pool_limit` | gauge | `pool`, `kind` | tasks that may run at once |
-//! | `fanfold_pool_threads` | gauge | `pool`, `kind` | threads that exist |
-//! | `fanfold_pool_busy` | gauge | `pool`, `kind` | workers that run a task or a share of a map |
-//! | `fanfold_pool_queued` | gauge | `pool`, `kind` | tasks that wait for a worker |
-//! | `fanfold_tasks_total` | counter | `pool`, `kind`, `outcome` | tasks that have ended; `outcome` is `done`, `failed` or `cancelled` |
-//! | `fanfold_maps_total` | counter | `pool`, `kind` | maps and calls with `chunks` that have begun |
-//! | `fanfold_task_queue_seconds` | histogram | `pool`, `kind` | how long tasks were queued |
-//! | `fanfold_task_run_seconds` | histogram | `pool`, `kind` | how long tasks ran |
+//! | metric | of each pool |
+//! |---|---|
+//! | `fanfold_pool_limit` | gauge: tasks that may run at once |
+//! | `fanfold_pool_threads` | gauge: threads that exist |
+//! | `fanfold_pool_busy` | gauge: workers that run a task or a share of a map |
+//! | `fanfold_pool_queued` | gauge: tasks that wait for a worker |
+//! | `fanfold_tasks_total` | counter: tasks that have ended; the label `outcome` is `done`, `failed` or `cancelled` |
+//! | `fanfold_maps_total` | counter: maps and calls with `chunks` that have begun |
+//! | `fanfold_task_queue_seconds` | histogram: how long tasks were queued |
+//! | `fanfold_task_run_seconds` | histogram: how long tasks ran |
 //!
-//! `pool` is [`Pool::name`](crate::Pool::name), and `kind` is `cpu`, `io`, `frame` or `process`. Pools of one name and
-//! kind are added up. The histograms are empty unless [`task_times`](crate::Configure::task_times) is on. They are
-//! recorded from [`Histogram`] buckets, each time as the middle of its bucket.
+//! All have the label `pool`, which is [`Pool::name`](crate::Pool::name), and the label `kind`, which is `cpu`, `io`,
+//! `frame` or `process`. Pools of one name and kind are added up. The histograms are empty unless
+//! [`task_times`](crate::Configure::task_times) is on. They are recorded from [`Histogram`] buckets, each time as the
+//! middle of its bucket.
 //!
 //! # Examples
 //!

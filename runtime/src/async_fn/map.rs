@@ -55,8 +55,12 @@ where
 ///
 /// Its futures are polled where it is ended, by the thread or task that ends it, [`buffer`](Self::buffer) of them at
 /// once: so items may borrow, and waiting costs no threads. Heavy computation belongs in a function of `kind = "cpu"`,
-/// whose task an async function can await. In async code end it with [`collect_async`](Self::collect_async)
-/// or [`stream`](Self::stream); elsewhere with [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating it.
+/// whose task an async function can await. In async code end it with [`collect_async`](Self::collect_async) or
+/// [`stream`](Self::stream); elsewhere with [`collect`](Self::collect), [`for_each`](Self::for_each), or by iterating
+/// it.
+///
+/// In the signatures below `S` stands for the items, `F` for the function, `A` for its argument and `F::Out` for the
+/// output of its futures. `Source` and `MapFuture` are internal traits, which the items and function of every map have.
 ///
 /// # Examples
 ///
@@ -98,6 +102,9 @@ where
     /// # Panics
     ///
     /// If `futures` is 0.
+    #[doc(alias = "Semaphore")]
+    #[doc(alias = "buffered")]
+    #[doc(alias = "for_each_concurrent")]
     #[doc(alias = "buffer_unordered")]
     #[doc(alias = "max_concurrency")]
     pub fn buffer(mut self, futures: usize) -> Self {
@@ -299,7 +306,7 @@ impl<Fut: Future> FuturesInFlight<Fut> {
     }
 }
 
-/// The results of an async map, as a stream; [`AsyncMap::stream`] makes one.
+/// The results of an async map, as a stream; [`AsyncMap::stream`] makes one. See [`AsyncMap`] for the bounds.
 #[must_use = "it is a stream: poll it"]
 pub struct AsyncStream<I: Iterator, F: MapFuture<I::Item>> {
     source: Fuse<I>,
@@ -371,7 +378,8 @@ impl<I: Iterator, F: MapFuture<I::Item>> fmt::Debug for AsyncStream<I, F> {
     }
 }
 
-/// The results of an async map, as an iterator; made by iterating an [`AsyncMap`].
+/// The results of an async map, as an iterator; made by iterating an [`AsyncMap`], whose documentation explains the
+/// bounds.
 pub struct AsyncIter<I: Iterator, F: MapFuture<I::Item>>(AsyncStream<I, F>);
 
 impl<I: Iterator, F: MapFuture<I::Item>> Iterator for AsyncIter<I, F> {

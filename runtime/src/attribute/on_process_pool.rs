@@ -24,6 +24,10 @@ use crate::task::{Deadline, Priority, Task, TrySubmitError};
 /// It has the function's ways to call it, with the function's options, as [`On`](crate::On) has those of functions on
 /// threads.
 ///
+/// The methods below stand here for functions without arguments, with one and with two; there are those for up to 12.
+/// `A` are the arguments and `R` is the result; `C`, `D` and `K` are internal: how these are encoded, and which options
+/// the function has.
+///
 /// # Examples
 ///
 /// ```standalone_crate
@@ -81,8 +85,8 @@ impl<'p, A, R, C: Code<A>, D: Code<R>, K> OnProcesses<'p, A, R, C, D, K> {
     }
 
     /// Sets the time by which the call must have started: a [`Duration`](std::time::Duration) from now on, which counts
-    /// the time in the queue, or an [`Instant`](std::time::Instant). See [`Deadline`]. The worker process of a call that
-    /// runs by then is killed.
+    /// the time in the queue, or an [`Instant`](std::time::Instant). See [`Deadline`]. The worker process of a call
+    /// that runs by then is killed.
     pub fn deadline(self, deadline: impl Into<Deadline>) -> Self {
         Self { queueing: Queueing { deadline: Some(deadline.into()), ..self.queueing }, ..self }
     }
@@ -95,7 +99,8 @@ impl<'p, A, R, C: Code<A>, D: Code<R>, K> OnProcesses<'p, A, R, C, D, K> {
 
 /// Writes the methods for functions of these arguments. `$item` is an item of a map, which `$wrap` makes the arguments.
 macro_rules! methods {
-    ($([$($name:ident: $ty:ident),*] $item:ty, $wrap:expr;)*) => {$(
+    ($($(#[$attr:meta])* [$($name:ident: $ty:ident),*] $item:ty, $wrap:expr;)*) => {$(
+        $(#[$attr])*
         impl<$($ty: 'static,)* R: 'static, C: Code<($($ty,)*)> + 'static, D: Code<R> + 'static>
             OnProcesses<'_, ($($ty,)*), R, C, D>
         {
@@ -156,6 +161,7 @@ macro_rules! methods {
             }
         }
 
+        $(#[$attr])*
         impl<$($ty: 'static,)* R: 'static, C: Code<($($ty,)*)> + 'static, D: Code<R> + 'static, F>
             OnProcesses<'_, ($($ty,)*), R, C, D, Chunked<F>>
         where
@@ -198,6 +204,7 @@ macro_rules! methods {
             }
         }
 
+        $(#[$attr])*
         impl<$($ty: 'static,)* R: 'static, C: Code<($($ty,)*)> + 'static, D: Code<R> + 'static, K>
             OnProcesses<'_, ($($ty,)*), R, C, D, K>
         {
@@ -219,15 +226,26 @@ methods! {
     [] (), |arguments| arguments;
     [a1: A1] A1, |argument| (argument,);
     [a1: A1, a2: A2] (A1, A2), |arguments| arguments;
+    // The documentation shows those of up to two arguments.
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3] (A1, A2, A3), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4] (A1, A2, A3, A4), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5] (A1, A2, A3, A4, A5), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6] (A1, A2, A3, A4, A5, A6), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7] (A1, A2, A3, A4, A5, A6, A7), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8] (A1, A2, A3, A4, A5, A6, A7, A8), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9] (A1, A2, A3, A4, A5, A6, A7, A8, A9), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11), |arguments| arguments;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12), |arguments| arguments;
 }
 

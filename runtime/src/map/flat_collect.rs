@@ -8,9 +8,10 @@ use super::block_run::{BlockLists, BlockRun, BlockWork};
 #[cfg(feature = "process")]
 use super::process::ProcessRun;
 use super::progress::Bar;
+use super::run::finish_collect;
 use super::stage::Stage;
 use super::value_list::ValueList;
-use super::{Collect, FlatMap, MapFn, MapWorkers, Source, finish_collect};
+use super::{Collect, FlatMap, MapFn, MapWorkers, Source};
 use crate::sys::drop_all::DropEach;
 
 impl<S, F, A, P> FlatMap<S, F, A, P>

@@ -21,6 +21,8 @@ use crate::task::Task;
 /// [`Map::zip`]: the number of a result is known only when those before it are, so number what is collected or
 /// iterated.
 ///
+/// `P` is what makes the results of an item, a `Stage`, and `P::Out` a result; [`Map`] explains the other bounds.
+///
 /// # Examples
 ///
 /// ```

@@ -1,19 +1,34 @@
 //! [`Map`], the parallel map behind `f::map(items)`: a lazy builder, ended by `collect`, `for_each`, `reduce`, `sum`
 //! or `fold`, or iterated. `README.md` describes how one runs.
 
+// The documentation of `Map` shows the methods in the order of the modules that they are in.
+mod run;
+
+mod ordered;
+
+mod reduce;
+
+mod compose;
+mod flat_map;
+mod fold;
+mod for_each_init;
+mod paired;
+
+mod on_pool;
+mod options;
+mod timeout;
+
+mod collect_async;
+mod stream;
+
 mod accumulator_blocks;
 mod batches;
 mod block_fold;
 mod block_run;
 mod collect;
-mod collect_async;
-mod compose;
 mod ends;
 mod first_error;
 mod flat_collect;
-mod flat_map;
-mod fold;
-mod for_each_init;
 mod function;
 mod indexed;
 mod integers;
@@ -22,22 +37,15 @@ pub(crate) mod iterated_ends;
 mod map_source;
 mod merge_tree;
 pub(crate) mod method;
-mod on_pool;
-mod options;
-mod ordered;
 mod output;
-mod paired;
 #[cfg(feature = "process")]
 mod process;
 pub(crate) mod progress;
-mod reduce;
 mod schedule;
 mod slices;
 mod source;
 mod stage;
-mod stream;
 mod task_window;
-mod timeout;
 mod value_list;
 mod zipped;
 
@@ -50,7 +58,6 @@ use crate::pool::{Core, CoreRef};
 use crate::task::send_proof::CallProof;
 use crate::task::slot::TaskOptions;
 use method::{Method, SharedReceiver};
-use progress::Bar;
 
 pub use collect::Collect;
 pub use compose::Then;
@@ -75,11 +82,8 @@ pub(crate) use collect::panic_pool_closed;
 #[cfg(feature = "process")]
 pub(crate) use schedule::end_cancelled_task;
 pub(crate) use schedule::{Grain, MapWorkers};
-#[cfg(any(feature = "process", feature = "tokio"))]
+#[cfg(feature = "tokio")]
 pub(crate) use value_list::ValueList;
-
-#[cfg(feature = "process")]
-use process::ProcessRun;
 
 /// A parallel map: a function to run on many items. `name::map(items)` of an annotated function returns one, and so
 /// does [`Pool::map`](crate::Pool::map).
@@ -90,6 +94,54 @@ use process::ProcessRun;
 ///
 /// Without options the number of items that a worker takes at once is found at run time. The calling thread starts at
 /// once and calls workers only when the items left are worth sharing, so a short map costs what a loop costs.
+///
+/// # Examples
+///
+/// ```
+/// use fanfold::parallel;
+///
+/// #[parallel(kind = "cpu")]
+/// fn is_prime(n: u64) -> bool {
+///     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+/// }
+///
+/// #[parallel(kind = "cpu")]
+/// fn parse(text: &str) -> Result<i64, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// let primes: Vec<bool> = is_prime::map(0..10).collect();
+/// assert_eq!(primes.iter().filter(|p| **p).count(), 4);
+///
+/// let good: Result<Vec<i64>, _> = parse::map(["1", "2"]).collect();
+/// assert_eq!(good, Ok(vec![1, 2]));
+/// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
+/// assert!(bad.is_err());
+/// ```
+#[doc(alias = "into_par_iter")]
+#[doc(alias = "par_bridge")]
+#[doc(alias = "starmap")]
+///
+/// # Methods by use
+///
+/// - All results: [`collect`](Self::collect); with an error for each panic [`outcomes`](Self::outcomes); in several
+///   collections [`unzip`](Self::unzip), [`partition`](Self::partition).
+/// - One by one, in order: [`for_each_ordered`](Self::for_each_ordered), or iterate the map; as they come:
+///   [`unordered`](Self::unordered), and iterate.
+/// - On the workers: [`for_each`](Self::for_each), [`try_for_each`](Self::try_for_each), and
+///   [`for_each_init`](Self::for_each_init) with a state for each.
+/// - One value: [`sum`](Self::sum), [`product`](Self::product), [`count`](Self::count), [`min`](Self::min),
+///   [`max`](Self::max), [`reduce`](Self::reduce), [`fold`](Self::fold), [`any`](Self::any), [`all`](Self::all),
+///   [`find_first`](Self::find_first) and [`find_any`](Self::find_any).
+/// - More in the same pass: [`then`](Self::then), [`filter`](Self::filter), [`filter_map`](Self::filter_map),
+///   [`flat_map`](Self::flat_map), [`zip`](Self::zip), [`enumerate`](Self::enumerate).
+/// - Options: [`on`](Self::on) another pool, [`timeout`](Self::timeout) of an item, [`progress`](Self::progress),
+///   [`chunk_size`](Self::chunk_size), and [`buffer`](Self::buffer), the items in flight.
+/// - Async code: [`collect_async`](Self::collect_async), [`stream`](Self::stream).
+///
+/// In the signatures below `S` stands for the items, `F` for the function, `A` for its argument and `F::Out` for its
+/// result. `Source`, `MapFn`, `Detach` and `Stage` are internal traits, which the items and function of every map have;
+/// a function is `Detach` if it owns what it captures.
 ///
 /// # Which items workers take by index
 ///
@@ -129,34 +181,10 @@ use process::ProcessRun;
 ///
 /// # Cancelling
 ///
-/// A map inside a task is a part of it. When the task is [cancelled](crate::Task::cancel), no further item starts, items
-/// that run see [`cancelled()`](crate::cancelled), and the task ends as
-/// [`TaskError::Cancelled`](crate::TaskError::Cancelled). When the map's pool is [killed](crate::Pool::kill), no further
-/// item starts, and the map panics as on a closed pool.
-///
-/// # Examples
-///
-/// ```
-/// use fanfold::parallel;
-///
-/// #[parallel(kind = "cpu")]
-/// fn is_prime(n: u64) -> bool {
-///     n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
-/// }
-///
-/// #[parallel(kind = "cpu")]
-/// fn parse(text: &str) -> Result<i64, std::num::ParseIntError> {
-///     text.parse()
-/// }
-///
-/// let primes: Vec<bool> = is_prime::map(0..10).collect();
-/// assert_eq!(primes.iter().filter(|p| **p).count(), 4);
-///
-/// let good: Result<Vec<i64>, _> = parse::map(["1", "2"]).collect();
-/// assert_eq!(good, Ok(vec![1, 2]));
-/// let bad = parse::map(["1", "two", "3"]).collect::<Result<Vec<_>, _>>();
-/// assert!(bad.is_err());
-/// ```
+/// A map inside a task is a part of it. When the task is [cancelled](crate::Task::cancel), no further item starts,
+/// items that run see [`cancelled()`](crate::cancelled), and the task ends as
+/// [`TaskError::Cancelled`](crate::TaskError::Cancelled). When the map's pool is [killed](crate::Pool::kill), no
+/// further item starts, and the map panics as on a closed pool.
 #[doc(alias = "par_iter")]
 #[doc(alias = "imap")]
 #[must_use = "a map is lazy: end it with `collect`, `for_each`, `reduce` or `sum`, or iterate it"]
@@ -279,91 +307,4 @@ where
         self.core = Arc::clone(core).into();
         self
     }
-
-    /// Runs the function on all items and collects the results, in input order.
-    ///
-    /// Into a `Result` or `Option`, returns the first failure in input order. Items behind it may have run: at most one
-    /// block a worker.
-    ///
-    /// # Panics
-    ///
-    /// With the function's own payload if it panics: no further item starts, and the results so far are dropped. Into a
-    /// `Result` or `Option`, also if it panics on an item behind the first failure which a worker had started already.
-    /// And if the pool is closed before all items have run.
-    #[track_caller]
-    pub fn collect<C: Collect<F::Out>>(self) -> C {
-        let proof = self.function.call_proof();
-        let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
-        #[cfg(feature = "process")]
-        if let Some(function) = self.function.process_batches() {
-            let run =
-                ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept: C::accept };
-            let results = run.collect(self.source).map(C::Values::from_values);
-            return finish_collect(results, bar.as_ref());
-        }
-        let run = CollectRun {
-            workers: MapWorkers::begin(&self.core, self.options.own_worker),
-            name: self.name,
-            grain: self.grain,
-            bar: bar.as_ref(),
-            call: |item| self.function.call(item),
-            accept: C::accept,
-            can_stop: C::CAN_STOP,
-        };
-        finish_collect(run.collect_list(self.source, proof), bar.as_ref())
-    }
-
-    /// Runs the function on all items and `op` on each result, on the worker that has it, in no particular order.
-    ///
-    /// # Panics
-    ///
-    /// As [`collect`](Self::collect), and with the payload of `op`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::atomic::{AtomicUsize, Ordering};
-    /// use fanfold::Pool;
-    ///
-    /// let letters = AtomicUsize::new(0);
-    /// Pool::cpu_default().map(["one", "three"], str::len).for_each(|length| {
-    ///     letters.fetch_add(length, Ordering::Relaxed);
-    /// });
-    /// assert_eq!(letters.into_inner(), 8);
-    /// ```
-    #[track_caller]
-    pub fn for_each(self, op: impl Fn(F::Out) + Sync) {
-        let proof = self.function.call_proof();
-        let bar = Bar::new(self.label, self.function.on_progress(), self.source.count());
-        let accept = |result| {
-            op(result);
-            Ok::<(), std::convert::Infallible>(())
-        };
-        #[cfg(feature = "process")]
-        if let Some(function) = self.function.process_batches() {
-            let run = ProcessRun { core: &self.core, function, grain: self.grain, bar: bar.as_ref(), accept };
-            let Ok(_) = run.collect(self.source);
-            bar.iter().for_each(Bar::finish);
-            return;
-        }
-        let run = CollectRun {
-            workers: MapWorkers::begin(&self.core, self.options.own_worker),
-            name: self.name,
-            grain: self.grain,
-            bar: bar.as_ref(),
-            call: |item| self.function.call(item),
-            accept,
-            can_stop: false,
-        };
-        let Ok(_) = run.collect(self.source, proof);
-        bar.iter().for_each(Bar::finish);
-    }
-}
-
-/// The collection of all results, or of the first failure; ends the bar if there is none.
-fn finish_collect<R, C: Collect<R>>(results: Result<C::Values, C::Stop>, bar: Option<&Bar<'_>>) -> C {
-    if let (Ok(_), Some(bar)) = (&results, bar) {
-        bar.finish();
-    }
-    C::finish(results)
 }

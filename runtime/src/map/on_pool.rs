@@ -15,7 +15,8 @@ use crate::process::is_worker_process;
 use crate::task::send_proof::CallProof;
 
 impl Pool {
-    /// Maps a closure over items on this pool. Lazy, as `name::map` of an annotated function is: see [`Map`].
+    /// Maps a closure over items on this pool. Lazy, as `name::map` of an annotated function is: see [`Map`], whose
+    /// function is an internal type around the closure.
     ///
     /// # Examples
     ///

@@ -28,6 +28,8 @@ where
     /// # Panics
     ///
     /// If `items` is 0.
+    #[doc(alias = "with_min_len")]
+    #[doc(alias = "with_max_len")]
     pub fn chunk_size(mut self, items: usize) -> Self {
         assert!(items > 0, "a chunk of 0 items would never end: give `chunk_size` at least 1");
         self.grain = Grain::Size(items);

@@ -19,7 +19,7 @@ use crate::task::send_proof::CallProof;
 ///
 /// `name::map` of a function with `timeout = ".."` returns one, and so does [`Map::timeout`]. An item that takes longer
 /// gives [`TaskError::TimedOut`] as its result. Its function sees [`cancelled()`](crate::cancelled) become `true`; its
-/// thread leaves the pool, which starts another. So items and results must be owned.
+/// thread leaves the pool, which starts another. So items and results must be owned. [`Map`] explains the bounds.
 ///
 /// # Examples
 ///

@@ -18,16 +18,6 @@ use crate::sys::try_once::TryOnceLock;
 /// The attribute runs functions on [`Pool::cpu_default`] and [`Pool::io_default`]. A pool of your own limits one kind
 /// of work apart from all other work, such as the calls to one database.
 ///
-/// Threads have 2 MiB of stack, as Rust's own; [`stack_size`](Self::stack_size), or the environment variable
-/// `RUST_MIN_STACK`, both in bytes, give them more. A worker process runs functions on its main thread, whose stack the system sizes: 8 MiB on most.
-///
-/// A global allocator may use pools that have started: Fanfold allocates and frees memory while it holds none of its
-/// locks, except the lock under which it starts a pool. If the allocator waits for tasks, they must be tasks of a pool
-/// that starts no more threads, such as a pool of one thread: the standard library allocates while it starts a thread.
-///
-/// A fork leaves the pools of the parent without threads in the child. There, using one of them panics, and new pools
-/// work.
-///
 /// # Examples
 ///
 /// ```
@@ -42,6 +32,32 @@ use crate::sys::try_once::TryOnceLock;
 ///
 /// assert!(load(7).starts_with("row 7 by fanfold-db-"));
 /// ```
+///
+/// # Methods by use
+///
+/// - Make a pool: [`cpu`](Self::cpu), [`io`](Self::io), or `process` (feature `process`), as a `static` or followed by
+///   [`build`](Self::build). Before that its options: [`threads`](Self::threads), [`stack_size`](Self::stack_size),
+///   [`queue_limit`](Self::queue_limit), [`idle_timeout`](Self::idle_timeout), [`on_start`](Self::on_start) and
+///   [`on_stop`](Self::on_stop).
+/// - Run: annotated functions by `pool = PATH` or `name::on(&pool)`; closures by [`submit`](Self::submit),
+///   [`map`](Self::map) and [`install`](Self::install), and by [`broadcast`](Self::broadcast) on each thread.
+/// - Where the queue has a limit: [`try_submit`](Self::try_submit) and [`submit_async`](Self::submit_async). Before
+///   these and `submit`: [`with_deadline`](Self::with_deadline), [`with_priority`](Self::with_priority).
+/// - Look and change: [`stats`](Self::stats), [`name`](Self::name), [`resize`](Self::resize).
+/// - End: [`shutdown`](Self::shutdown), [`kill`](Self::kill), or drop the pool, which runs what is queued.
+///
+/// # Stack, allocators and forks
+///
+/// Threads have 2 MiB of stack, as Rust's own; [`stack_size`](Self::stack_size), or the environment variable
+/// `RUST_MIN_STACK`, both in bytes, give them more. A worker process runs functions on its main thread, whose stack the
+/// system sizes: 8 MiB on most.
+///
+/// A global allocator may use pools that have started: Fanfold allocates and frees memory while it holds none of its
+/// locks, except the lock under which it starts a pool. If the allocator waits for tasks, they must be tasks of a pool
+/// that starts no more threads, such as a pool of one thread: the standard library allocates while it starts a thread.
+///
+/// A fork leaves the pools of the parent without threads in the child. There, using one of them panics, and new pools
+/// work.
 #[doc(alias = "ThreadPool")]
 #[doc(alias = "ThreadPoolBuilder")]
 #[doc(alias = "ThreadPoolExecutor")]
@@ -96,15 +112,16 @@ impl Pool {
     /// [`BuildError::TooManyThreads`](crate::BuildError::TooManyThreads).
     ///
     /// A worker that waits for another task lets a spare thread run in its place. There are up to as many spare threads
-    /// as this limit, and up to 4 where the limit is lower, so the pool has at most twice the threads of its limit while
-    /// its tasks make progress. Beyond that one more starts after each 100 ms in which none of the pool's tasks has
-    /// ended; if no other pool runs a task either, their number doubles every 10 ms. So waits may nest to any depth, and
-    /// thousands of tasks that wait for a busy pool share a few threads.
+    /// as this limit, and up to 4 where the limit is lower, so the pool has at most twice the threads of its limit
+    /// while its tasks make progress. Beyond that one more starts after each 100 ms in which none of the pool's tasks
+    /// has ended; if no other pool runs a task either, their number doubles every 10 ms. So waits may nest to any
+    /// depth, and thousands of tasks that wait for a busy pool share a few threads.
     ///
     /// While the operating system refuses a thread, the pool goes on with the threads that it has, and tries again
     /// until it gets one. A worker that waits for a task which no other thread can run then runs it itself. A pool
     /// whose *first* thread is refused does not start: [`build`](Self::build) returns the error, and a static pool
     /// panics at its first use.
+    #[doc(alias = "Semaphore")]
     #[doc(alias = "max_workers")]
     #[doc(alias = "num_threads")]
     #[must_use]
@@ -176,8 +193,8 @@ impl Pool {
     /// Limits the tasks that wait in the pool's queue: those that were submitted and have not started. Without it there
     /// is no limit.
     ///
-    /// While the queue is full, `submit` of closures and of functions blocks the calling thread until a task has started
-    /// or was cancelled; the submission that has waited longest is the next. In async code use
+    /// While the queue is full, `submit` of closures and of functions blocks the calling thread until a task has
+    /// started or was cancelled; the submission that has waited longest is the next. In async code use
     /// [`submit_async`](Self::submit_async), which waits without blocking a thread, and `try_submit` to refuse work
     /// instead: it gives the closure or the arguments back. Functions whose attribute names a pool have these two as
     /// well, and `name::on(&pool)` has them for each function.

@@ -31,6 +31,9 @@
 //! | `timer.rs`, `async_tasks.rs` | the timer thread; the count of submitted futures |
 //! | `registry.rs`, `shutdown.rs`, `fork_handlers.rs` | all pools; their end; `fork` |
 
+// The documentation of `Pool` shows the constructors and options first.
+pub(crate) mod handle;
+
 #[cfg(feature = "tokio")]
 pub(crate) mod async_tasks;
 pub(crate) mod block_in_place;
@@ -47,7 +50,6 @@ mod fork_handlers;
 pub(crate) mod fork_join;
 #[cfg(feature = "polars")]
 mod frame_pool;
-pub(crate) mod handle;
 mod histogram;
 mod hooks;
 mod idle;

@@ -116,8 +116,8 @@ impl Pool {
     ///
     /// With a [`Duration`] the pool runs its queued tasks for that time at most, then cancels what is left, as
     /// [`kill`](Self::kill) does, and returns without waiting for it: `true` if all tasks have ended in time. What is
-    /// left of the time is for worker processes to exit, so that their [`on_process_stop`](Self::on_process_stop)
-    /// hooks have run; those that take longer end by themselves, or with the program.
+    /// left of the time is for worker processes to exit, so that their `on_process_stop` hooks have run; those that take
+    /// longer end by themselves, or with the program.
     ///
     /// Direct calls and maps on a closed pool panic. A direct call with `timeout` or of a process function returns the
     /// error instead, where its return type has a place for it. Callers of the default cpu pool compute along: a map

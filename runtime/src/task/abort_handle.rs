@@ -20,6 +20,7 @@ pub(crate) trait Abort: Expire {
 /// Cancels a task from elsewhere; [`Task::abort_handle`] makes one.
 ///
 /// It keeps neither the task's arguments nor its result alive, and may be cloned and sent to any thread.
+#[doc(alias = "CancellationToken")]
 #[derive(Clone)]
 pub struct AbortHandle {
     /// The task's slot. It is gone when the task has ended and its [`Task`] is dropped.
@@ -51,8 +52,8 @@ impl AbortHandle {
     }
 
     /// Cancels the task if it has not started, and asks it to stop if it runs, as [`Task::cancel`] does. Returns `true`
-    /// if the function has not run and never will. Once the task has ended and its [`Task`] is dropped, it may be `false`
-    /// in that case, too.
+    /// if the function has not run and never will. Once the task has ended and its [`Task`] is dropped, it may be
+    /// `false` in that case, too.
     #[doc(alias = "cancel")]
     #[allow(clippy::must_use_candidate, reason = "most callers only want to cancel")]
     pub fn abort(&self) -> bool {

@@ -41,6 +41,7 @@ use crate::sys::drop_all::drop_all;
 /// }
 /// assert_eq!(pages, ["page 0", "page 1", "page 2"]);
 /// ```
+#[doc(alias = "select_all")]
 pub fn as_completed<I>(tasks: I) -> AsCompleted<<I::Item as KeyedTask>::Output, <I::Item as KeyedTask>::Key>
 where
     I: IntoIterator<Item: KeyedTask>,

@@ -144,6 +144,7 @@ pub(crate) fn current_task_key() -> Option<usize> {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "CancellationToken")]
 #[doc(alias = "is_cancelled")]
 #[must_use]
 pub fn cancelled() -> bool {

@@ -75,6 +75,15 @@ pub use wait::{Until, wait, wait_async};
 /// # }
 /// ```
 ///
+/// # Methods by use
+///
+/// - Wait: [`join`](Self::join), [`join_timeout`](Self::join_timeout), [`wait`](Self::wait), or `.await` the task;
+///   [`flatten`](Self::flatten) before it, for a function that returns a `Result`.
+/// - Look: [`is_finished`](Self::is_finished), [`is_running`](Self::is_running), [`id`](Self::id), and
+///   [`on_done`](Self::on_done) to be told.
+/// - Stop: [`cancel`](Self::cancel), [`cancel_on_drop`](Self::cancel_on_drop), and
+///   [`abort_handle`](Self::abort_handle) for other owners.
+///
 /// # Waiting on a worker
 ///
 /// While a worker joins a task, another thread of its pool may run in its place. A worker that joins a task which has
@@ -87,6 +96,7 @@ pub use wait::{Until, wait, wait_async};
 ///
 /// Three things still deadlock: a lock held across a wait, two tasks that wait for each other, and a worker that waits
 /// by other means, such as `block_on(task)`, which keeps its place in the pool. On a worker, use [`join`](Self::join).
+#[doc(alias = "Future")]
 #[doc(alias = "JoinHandle")]
 #[doc(alias = "AsyncResult")]
 #[must_use = "dropping a task detaches it: join or await it to see its result"]
@@ -133,13 +143,15 @@ impl<T> Task<T> {
     ///
     /// # Panics
     ///
-    /// If the result was already taken by awaiting this very task; and inside of this very task, which waits for itself.
+    /// If the result was already taken by awaiting this very task; and inside of this very task, which waits for
+    /// itself.
     ///
     /// For an `async fn` that is polled by the runtime of the calling thread: a runtime of several threads polls it on
     /// another thread meanwhile; on a runtime of a single thread the wait would never end, so it panics. It panics at
     /// once inside the runtime's `block_on`. Where the runtime was only entered, or its `block_on` has ended, it panics
     /// if the runtime polls no task for 3 s: no thread drives it then, or the one that does computes all the time. The
     /// same holds for all other waits for such a task that have no shorter limit.
+    #[doc(alias = "result")]
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> Result<T, TaskError> {
         self.warn_if_join_blocks();
@@ -180,6 +192,7 @@ impl<T> Task<T> {
     /// release.send(()).ok();
     /// assert!(task.join().unwrap());
     /// ```
+    #[doc(alias = "wait_for")]
     pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<T>> {
         if self.wait(limit) {
             self.into_outcome().map_err(JoinTimeout::Failed)
@@ -230,9 +243,10 @@ impl<T> Task<T> {
     /// A function that runs on a thread sees [`cancelled()`](crate::cancelled) become `true`, and joining gives what it
     /// returns; a pause between its retries ends. A [`Map`](crate::Map) or chunked call that it runs starts no further
     /// item, items that run see `cancelled()` too, or have their worker process killed, and then the function unwinds
-    /// without a message: joining gives [`TaskError::Cancelled`]. A map that is iterated ends between two results. An `async fn` that runs is dropped at its next `.await`. The worker
-    /// of a function of `kind = "process"` is killed, if the call has reached the worker or the worker starts for the
-    /// call. Joining either of these gives [`TaskError::Cancelled`], unless the result was there first.
+    /// without a message: joining gives [`TaskError::Cancelled`]. A map that is iterated ends between two results. An
+    /// `async fn` that runs is dropped at its next `.await`. The worker of a function of `kind = "process"` is killed,
+    /// if the call has reached the worker or the worker starts for the call. Joining either of these gives
+    /// [`TaskError::Cancelled`], unless the result was there first.
     ///
     /// # Examples
     ///

@@ -46,6 +46,7 @@ use crate::sys::{fork, mutex, park, reserve};
 /// });
 /// assert_eq!((numbers, count), (vec![1, 2, 3], 2));
 /// ```
+#[doc(alias = "TaskGroup")]
 #[cfg_attr(debug_assertions, track_caller)]
 pub fn scope<'env, T>(work: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T) -> T {
     warn_if_waiting("scope", "await tasks of `submit(..)`, or call it in `spawn_blocking`");

@@ -23,9 +23,13 @@ pub use kinds::{Chunked, Function, Plain, PoolRef, Timed, TimedChunked};
 /// `kind = "cpu"` and `"io"`. `Type::name_on(&pool)` makes one of a method, whose receiver is the first argument. Of a
 /// function of `kind = "process"`, `name::on(&pool)` makes the same for a pool of processes.
 ///
-/// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and `map`
-/// are those of the function. [`deadline`](Self::deadline) and [`priority`](Self::priority) say how a submitted call is
-/// queued.
+/// It has the function's ways to call it, with the function's options: `call` is the direct call, and `submit` and
+/// `map` are those of the function. [`deadline`](Self::deadline) and [`priority`](Self::priority) say how a submitted
+/// call is queued.
+///
+/// The methods below stand here for functions without arguments, with one and with two; there are those for up to 16.
+/// `A` are the arguments and `R` is the result; `F`, `K` and the traits in the bounds are internal, and say which
+/// options the function has.
 ///
 /// # Examples
 ///
@@ -58,7 +62,8 @@ pub struct On<'p, A, R, F, K = Plain> {
 /// Writes the methods for functions of these arguments. `$item`, `$function` and `$call` are an item of a map, and the
 /// function and the call of it.
 macro_rules! methods {
-    ($([$($name:ident: $ty:ident),*] $item:ty, $function:ident, $call:ident;)*) => {$(
+    ($($(#[$attr:meta])* [$($name:ident: $ty:ident),*] $item:ty, $function:ident, $call:ident;)*) => {$(
+        $(#[$attr])*
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, K> On<'_, ($($ty,)*), R, F, K> {
             /// Runs the function on a worker of the pool and waits, as the direct call does.
             ///
@@ -128,18 +133,22 @@ macro_rules! methods {
             }
         }
 
+        $(#[$attr])*
         impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Plain> {
             methods!(map $item, $function, $call);
         }
 
+        $(#[$attr])*
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, Chunked<D>> {
             methods!(map $item, $function, $call);
         }
 
+        $(#[$attr])*
         impl<$($ty,)* R, F: Function<($($ty,)*), R>, D> On<'_, ($($ty,)*), R, F, TimedChunked<R, D>> {
             methods!(map $item, $function, $call);
         }
 
+        $(#[$attr])*
         impl<$($ty,)* R, F: Function<($($ty,)*), R>> On<'_, ($($ty,)*), R, F, Timed<R>> {
             /// Runs the function on many items on the pool; lazy until it is ended.
             ///
@@ -176,19 +185,34 @@ methods! {
     [] (), Tuple, tuple;
     [a1: A1] A1, Single, single_argument;
     [a1: A1, a2: A2] (A1, A2), Tuple, tuple;
+    // The documentation shows those of up to two arguments.
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3] (A1, A2, A3), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4] (A1, A2, A3, A4), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5] (A1, A2, A3, A4, A5), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6] (A1, A2, A3, A4, A5, A6), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7] (A1, A2, A3, A4, A5, A6, A7), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8] (A1, A2, A3, A4, A5, A6, A7, A8), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9] (A1, A2, A3, A4, A5, A6, A7, A8, A9), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15), Tuple, tuple;
+    #[doc(hidden)]
     [a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8, a9: A9, a10: A10, a11: A11, a12: A12, a13: A13, a14: A14, a15: A15, a16: A16] (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16), Tuple, tuple;
 }
 
