@@ -53,6 +53,12 @@ fn poison(n: u64) -> Result<u64, TaskError> {
     Ok(n)
 }
 
+#[parallel(kind = "cluster")]
+fn odd(n: u64) -> u64 {
+    assert_ne!(n, 107, "no primes");
+    n
+}
+
 #[parallel(kind = "cluster", timeout = "300ms")]
 fn slow_at_3(n: u64) -> Result<u64, TaskError> {
     if n == 3 {
@@ -98,6 +104,18 @@ fn errors_name_the_chunk_its_rows_the_function_and_the_executor() {
 }
 
 #[test]
+fn errors_of_a_map_name_the_item_the_function_and_the_executor() {
+    let cluster = LocalCluster::start_with_slots(1, 2).expect("a cluster");
+    let outcomes: Vec<Result<u64, TaskError>> = odd::map(100..120).on(&cluster).chunk_size(3).outcomes();
+    let mut failed = outcomes.into_iter().enumerate().filter_map(|(n, outcome)| Some((n, outcome.err()?)));
+    let (Some((7, error)), None) = (failed.next(), failed.next()) else { panic!("item 7 alone panics") };
+    assert!(matches!(error, TaskError::Panicked { .. }), "{error:?}");
+    for part in ["::odd` panicked at", "item 7: ", "no primes", "executor 127.0.0.1:"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
 fn a_crash_and_a_time_out_cost_their_own_items() {
     let cluster = LocalCluster::start_with_slots(2, 2).expect("a cluster");
     let outcomes: Vec<Result<u64, TaskError>> = poison::map(0..12).on(&cluster).collect();
@@ -107,6 +125,7 @@ fn a_crash_and_a_time_out_cost_their_own_items() {
             Err(error) => {
                 assert_eq!(n, 5, "{error}");
                 assert!(error.to_string().contains("in each of 3 attempts"), "{error}");
+                assert!(error.to_string().contains("item 5: "), "{error}");
                 assert!(matches!(error, TaskError::WorkerDied { signal: Some(6), .. }), "{error:?}");
             }
         }

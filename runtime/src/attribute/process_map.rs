@@ -159,17 +159,23 @@ impl<A, T, R, C: Code<T>, D: Code<R>> ProcessBatches<A, R> for ProcessMapFn<A, T
         self.remote.has_backend().then(|| items.div_ceil(workers.max(1)).max(1))
     }
 
-    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+    fn run(
+        &self,
+        start: Option<usize>,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) {
         let next = &mut || next().map(self.wrap);
-        let _ = self.remote.call_all(next, &mut |outcome| give(self.remote.settle(outcome)));
+        let _ = self.remote.call_all(start, next, &mut |outcome| give(self.remote.settle(outcome)));
     }
 
     fn outcomes(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) {
-        let _ = self.remote.call_all(&mut || next().map(self.wrap), give);
+        let _ = self.remote.call_all(start, &mut || next().map(self.wrap), give);
     }
 }
 
@@ -183,7 +189,7 @@ impl<A, T: 'static, R: 'static, C: Code<T> + 'static, D: Code<R> + 'static> Deta
             if self.is_local {
                 return results.extend(items.map(|item| self.call(item)));
             }
-            self.run(&mut || items.next(), &mut |result| {
+            self.run(None, &mut || items.next(), &mut |result| {
                 results.push(result);
                 ControlFlow::Continue(())
             });

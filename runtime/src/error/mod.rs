@@ -98,6 +98,22 @@ impl TaskError {
         Self::Wire { function, message }
     }
 
+    /// The error with the index of the item of a map in its message, if it has a message.
+    #[cfg(feature = "process")]
+    pub(crate) fn of_item(mut self, index: usize) -> Self {
+        match &mut self {
+            Self::Panicked { message, payload, .. } => {
+                message.insert_str(0, &format!("item {index}: "));
+                *payload = Payload::new(Box::new(message.clone()));
+            }
+            Self::Init { message } | Self::WorkerDied { message, .. } | Self::Wire { message, .. } => {
+                message.insert_str(0, &format!("item {index}: "));
+            }
+            Self::Cancelled | Self::TimedOut { .. } | Self::PoolClosed => {}
+        }
+        self
+    }
+
     /// Resumes the panic of a task on this thread. Returns any other error.
     ///
     /// # Panics

@@ -56,21 +56,27 @@ impl<A, F: MapFn<A>, G: Fn(F::Out) -> R + Sync, R: Send> ProcessBatches<A, R> fo
         self.first.process_batches().map_or("", ProcessBatches::name)
     }
 
-    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>) {
+    fn run(
+        &self,
+        start: Option<usize>,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) {
         if let Some(first) = self.first.process_batches() {
-            first.run(next, &mut |result| give((self.next)(result)));
+            first.run(start, next, &mut |result| give((self.next)(result)));
         }
     }
 
     fn outcomes(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) {
         if let Some(first) = self.first.process_batches() {
             let name = first.name();
             let second = |result| panics::catch(name, || (self.next)(result));
-            first.outcomes(next, &mut |outcome| give(outcome.and_then(second)));
+            first.outcomes(start, next, &mut |outcome| give(outcome.and_then(second)));
         }
     }
 }
@@ -146,20 +152,22 @@ impl<A, F: MapFn<A>> ProcessBatches<A, Result<F::Out, TaskError>> for Caught<F> 
 
     fn run(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<F::Out, TaskError>) -> ControlFlow<()>,
     ) {
         if let Some(function) = self.function.process_batches() {
-            function.outcomes(next, give);
+            function.outcomes(start, next, give);
         }
     }
 
     fn outcomes(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<Result<F::Out, TaskError>, TaskError>) -> ControlFlow<()>,
     ) {
-        self.run(next, &mut |outcome| give(Ok(outcome)));
+        self.run(start, next, &mut |outcome| give(Ok(outcome)));
     }
 }
 

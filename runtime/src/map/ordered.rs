@@ -172,7 +172,7 @@ fn run_batch<A, F: MapFn<A>>(function: &F, items: Vec<A>, results: &mut Vec<F::O
     #[cfg(feature = "process")]
     if let Some(function) = function.process_batches() {
         let mut items = items.into_iter();
-        function.run(&mut || items.next(), &mut |result| {
+        function.run(None, &mut || items.next(), &mut |result| {
             results.push(result);
             ControlFlow::Continue(())
         });

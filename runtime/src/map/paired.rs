@@ -96,10 +96,15 @@ impl<A, B: Send, F: MapFn<A>> ProcessBatches<(A, B), (F::Out, B)> for Beside<F> 
         self.0.process_batches().map_or("", ProcessBatches::name)
     }
 
-    fn run(&self, next: &mut dyn FnMut() -> Option<(A, B)>, give: &mut dyn FnMut((F::Out, B)) -> ControlFlow<()>) {
+    fn run(
+        &self,
+        start: Option<usize>,
+        next: &mut dyn FnMut() -> Option<(A, B)>,
+        give: &mut dyn FnMut((F::Out, B)) -> ControlFlow<()>,
+    ) {
         let Some(first) = self.0.process_batches() else { return };
         let others = RefCell::new(VecDeque::new());
-        first.run(&mut || keep_other(next, &others), &mut |result| match others.borrow_mut().pop_front() {
+        first.run(start, &mut || keep_other(next, &others), &mut |result| match others.borrow_mut().pop_front() {
             Some(other) => give((result, other)),
             None => ControlFlow::Break(()),
         });
@@ -107,15 +112,20 @@ impl<A, B: Send, F: MapFn<A>> ProcessBatches<(A, B), (F::Out, B)> for Beside<F> 
 
     fn outcomes(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<(A, B)>,
         give: &mut dyn FnMut(Result<(F::Out, B), TaskError>) -> ControlFlow<()>,
     ) {
         let Some(first) = self.0.process_batches() else { return };
         let others = RefCell::new(VecDeque::new());
-        first.outcomes(&mut || keep_other(next, &others), &mut |outcome| match others.borrow_mut().pop_front() {
-            Some(other) => give(outcome.map(|result| (result, other))),
-            None => ControlFlow::Break(()),
-        });
+        first.outcomes(
+            start,
+            &mut || keep_other(next, &others),
+            &mut |outcome| match others.borrow_mut().pop_front() {
+                Some(other) => give(outcome.map(|result| (result, other))),
+                None => ControlFlow::Break(()),
+            },
+        );
     }
 }
 

@@ -45,11 +45,18 @@ pub trait ProcessBatches<A, R>: Sync {
     fn fixed_block(&self, _items: usize, _workers: usize) -> Option<usize> {
         None
     }
-    /// Takes items until there are none, or until `give` breaks; gives each result in order.
-    fn run(&self, next: &mut dyn FnMut() -> Option<A>, give: &mut dyn FnMut(R) -> ControlFlow<()>);
+    /// Takes items until there are none, or until `give` breaks; gives each result in order. `start` is the index of the
+    /// first item in the map, where that is known, for messages.
+    fn run(
+        &self,
+        start: Option<usize>,
+        next: &mut dyn FnMut() -> Option<A>,
+        give: &mut dyn FnMut(R) -> ControlFlow<()>,
+    );
     /// As [`run`](Self::run), with the error of each call that failed.
     fn outcomes(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     );
@@ -130,6 +137,8 @@ where
             (Grain::Adaptive, Some(size)) => Grain::Size(size),
             (grain, _) => grain,
         };
+        // The items of earlier windows.
+        let earlier = self.values.as_ref().map_or(0, |values| values.0.len());
         let started = AtomicUsize::new(0);
         let blocks = BlockCounter { len, workers: core.threads(), grain, started: &started, stop: StopFlag::new() };
         let unstarted = DiscardUnstarted { items: &items, started: &started };
@@ -176,7 +185,7 @@ where
                 // The calls of workers that an interrupt kills fail, which is no panic of the map.
                 let run = AssertUnwindSafe(|| {
                     let work = Work { kind: WorkKind::Block, function: function.name(), core, items: count };
-                    observed(work, None, || function.run(&mut || input.next(), &mut give));
+                    observed(work, None, || function.run(Some(earlier + block.start), &mut || input.next(), &mut give));
                 });
                 match catch_unwind(run) {
                     Ok(()) => {}

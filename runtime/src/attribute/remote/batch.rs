@@ -40,14 +40,15 @@ enum CallBatchEnd<A> {
 
 impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// Runs the function for each of `next` on this thread's worker process, in batches. Passes each outcome to `give`
-    /// in order, until that breaks; a panic ends the run.
+    /// in order, until that breaks; a panic ends the run. `start` is the index of the first call in its map, if known.
     pub(crate) fn call_all(
         &self,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         if let Some(backend) = self.backend {
-            return self.call_all_on(backend, next, give);
+            return self.call_all_on(backend, start, next, give);
         }
         let mut batch = CallBatch::default();
         loop {

@@ -67,12 +67,23 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     }
 
     /// Runs the function for each of `next` on a backend. Passes each outcome to `give` in order, until that breaks.
+    /// Errors name the item, if the index of the first one is known.
     pub(super) fn call_all_on(
         &self,
         backend: BackendId,
+        start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        let mut item = start;
+        let mut give = |outcome: Result<R, TaskError>| {
+            let index = item;
+            item = index.map(|index| index + 1);
+            give(match index {
+                Some(index) => outcome.map_err(|error| error.of_item(index)),
+                None => outcome,
+            })
+        };
         loop {
             let (mut arguments, mut bytes, mut refused) = (Vec::new(), 0, None);
             while bytes < REQUEST_BYTES {
