@@ -245,11 +245,8 @@ async fn run_job(scheduler: Arc<Scheduler>, chunks: Vec<Pending>, attempts: u32)
         loop {
             match scheduler.run(&requests).await {
                 Ok(replies) => return Ok(replies),
-                Err(JobError { why, is_final: true }) => return Err(why),
-                Err(JobError { why, .. }) if attempt >= attempts => {
-                    return Err(format!("{why} (after {attempts} attempts)"));
-                }
-                Err(error) => log::warn!("a job of {} chunks is run again: {}", requests.len(), error.why),
+                Err(JobError(why)) if attempt >= attempts => return Err(format!("{why} (after {attempts} attempts)")),
+                Err(JobError(why)) => log::warn!("a job of {} chunks is run again: {why}", requests.len()),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -258,6 +255,8 @@ async fn run_job(scheduler: Arc<Scheduler>, chunks: Vec<Pending>, attempts: u32)
     };
     let outcome = tokio::select! {
         outcome = run => outcome,
+        // The attempts share this limit: another attempt needs an executor too.
+        why = scheduler.without_executors() => Err(why),
         // The job is cancelled as its future is dropped.
         () = all_cancelled => return,
     };

@@ -32,19 +32,15 @@ const FETCH_LIMIT: Duration = Duration::from_secs(10);
 
 /// The interval at which a job looks whether the cluster still has executors.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
-/// A job fails if the cluster has had no executors for this time, or its scheduler does not answer.
-const NO_EXECUTORS_LIMIT: Duration = Duration::from_secs(15);
+/// Chunks fail if the cluster has had no executors for this time, or its scheduler does not answer.
+const NO_EXECUTORS_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a job has no result.
-pub(crate) struct JobError {
-    pub(crate) why: String,
-    /// Whether it makes no sense to submit its chunks again.
-    pub(crate) is_final: bool,
-}
+/// Why a job has no result. Its chunks may be submitted again.
+pub(crate) struct JobError(pub(crate) String);
 
 impl JobError {
     fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_final: false }
+        Self(why.into())
     }
 }
 
@@ -71,17 +67,9 @@ impl Scheduler {
         Ok(client.max_encoding_message_size(MESSAGE_BYTES).max_decoding_message_size(MESSAGE_BYTES))
     }
 
-    /// Runs the requests as one job. The replies are in the order of the requests.
-    pub(crate) async fn run(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
-        tokio::select! {
-            outcome = self.submit(requests) => outcome,
-            why = self.without_executors() => Err(JobError { why, is_final: true }),
-        }
-    }
-
     /// Returns when the cluster has had no executors for a while, with the reason. The scheduler itself notices only
     /// the loss of the last one, not that a job comes later.
-    async fn without_executors(&self) -> String {
+    pub(crate) async fn without_executors(&self) -> String {
         let (host, port) = (self.host.clone(), self.port);
         let mut since = Instant::now();
         loop {
@@ -106,7 +94,8 @@ impl Scheduler {
         }
     }
 
-    async fn submit(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
+    /// Runs the requests as one job. The replies are in the order of the requests.
+    pub(crate) async fn run(&self, requests: &[Request]) -> Result<Vec<Reply>, JobError> {
         let failed = |error: &dyn std::fmt::Display| JobError::new(format!("the job cannot be made: {error}"));
         let requests: Vec<Vec<u8>> = requests.iter().map(Message::encode_to_vec).collect();
         let plan = plan::job(&requests).map_err(|error| failed(&error))?;
