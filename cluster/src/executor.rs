@@ -1,7 +1,5 @@
 //! The executor's part of a chunk: reads the arguments, runs the calls in worker processes, and stores large results.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,8 +10,9 @@ use prost::Message;
 use tokio::runtime::Handle;
 
 use crate::build_id::{build_id, shown};
+use crate::files;
 use crate::message::{Arguments, FileRows, Outcome, Reply, Request, Sink};
-use crate::storage::{Storage, watch};
+use crate::storage::watched;
 
 /// The most bytes of a reply that goes through the engine, 256 KiB, if there is a store for larger ones.
 const INLINE_REPLY: usize = 256 << 10;
@@ -71,9 +70,6 @@ fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
             shown(request.build)
         ));
     }
-    if let Some(folder) = &request.folder {
-        watch(folder);
-    }
     match run(&request, cancelled, runtime) {
         Ok(reply) => reply,
         Err(why) => refuse(format!("{why} (executor {})", name())),
@@ -81,7 +77,7 @@ fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
 }
 
 fn run(request: &Request, cancelled: &AtomicBool, runtime: &Handle) -> Result<Reply, String> {
-    let folder = request.folder.as_deref().map(Storage::open).transpose().map_err(|error| error.to_string())?;
+    let folder = request.folder.as_deref().map(watched).transpose().map_err(|error| error.to_string())?;
     let stored;
     let read;
     let arguments = match (&request.stored_arguments, &folder) {
@@ -155,10 +151,9 @@ fn read_rows(pieces: &[FileRows]) -> Result<DataFrame, String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("cannot read `{path}`: {error}: executors read the files themselves, under the same paths")
         };
-        let file = File::open(path).map_err(|error| failed(&error))?;
-        let (first, count) = (usize::try_from(*first), usize::try_from(*count));
-        let rows = first.ok().zip(count.ok());
-        let frame = ParquetReader::new(file).with_slice(rows).finish().map_err(|error| failed(&error))?;
+        let first = usize::try_from(*first).map_err(|error| failed(&error))?;
+        let count = usize::try_from(*count).map_err(|error| failed(&error))?;
+        let frame = files::read(path, first, count).map_err(|why| failed(&why))?;
         match &mut whole {
             None => whole = Some(frame),
             Some(whole) => drop(whole.vstack_mut(&frame).map_err(|error| failed(&error))?),
@@ -167,12 +162,11 @@ fn read_rows(pieces: &[FileRows]) -> Result<DataFrame, String> {
     whole.ok_or_else(|| "the request has no rows".into())
 }
 
-/// Writes the frame of a result to its file, under another name first, so that a file of that name is complete. The
-/// outcome is the number of rows as eight bytes, or the function's own error.
+/// Writes the frame of a result to its file. The outcome is the number of rows as eight bytes, or the function's own error.
 fn write_result(sink: &Sink, result: Vec<u8>) -> Outcome {
     let written = match backend::frame_of_result(&result, sink.fallible) {
         Ok(None) => return Ok(result).into(),
-        Ok(Some(mut frame)) => write_frame(Path::new(&sink.path), &mut frame).map(|()| frame.height()),
+        Ok(Some(mut frame)) => files::write(&sink.path, &mut frame).map(|()| frame.height()),
         Err(why) => Err(why),
     };
     match written {
@@ -182,17 +176,4 @@ fn write_result(sink: &Sink, result: Vec<u8>) -> Outcome {
             Err(CallFailure::Codec { message }).into()
         }
     }
-}
-
-fn write_frame(path: &Path, frame: &mut DataFrame) -> Result<(), String> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Two executors may write the same chunk, if the first one is believed dead. Scans leave out these names.
-    let mut file = tempfile::Builder::new()
-        .prefix(".fanfold-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(|error| error.to_string())?;
-    ParquetWriter::new(file.as_file_mut()).finish(frame).map_err(|error| error.to_string())?;
-    file.as_file().sync_all().map_err(|error| error.to_string())?;
-    file.persist(path).map(drop).map_err(|error| error.to_string())
 }

@@ -1,9 +1,8 @@
 //! [`ClusterScan`]: Parquet files that the executors read by themselves.
 
 use std::fmt;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use fanfold::backend::{self, Code};
@@ -13,6 +12,7 @@ use polars::prelude::*;
 use crate::Cluster;
 use crate::chunks::{ChunkResult, value_of};
 use crate::dispatch::Connection;
+use crate::files::{self, SinkFolder};
 use crate::message::{FileRows, Sink};
 
 /// Rows in a chunk, unless `par_rows` says otherwise.
@@ -23,7 +23,13 @@ const IN_FLIGHT: usize = 32;
 /// A scan of Parquet files on a cluster: `scan_parquet("data/*.parquet").par_rows(n).on(&cluster)`.
 ///
 /// The executors read the rows; this program reads only the number of rows from each file's footer. Executors must see
-/// the files under the same paths. Chunks have the same rows as without a cluster.
+/// the files under the same paths, or with the feature `s3` as `s3://bucket/flights/*.parquet`. Chunks have the same rows
+/// as without a cluster.
+///
+/// Other scans are errors. The rows of a chunk of a CSV or IPC file are found by reading the file from its start, which
+/// each executor would do again: write such files as Parquet once, by `scan_csv(..).map(Ok).sink_parquet(..)` on one
+/// machine. Groups and overlaps need rows of neighbouring chunks, which only the program that reads all of them has. For
+/// `select` and `filter` the function has a place.
 #[must_use = "a scan is lazy: give it a function by `map`"]
 pub struct ClusterScan {
     scan: Scan,
@@ -171,7 +177,7 @@ where
     /// input order. The executors write the files, so no result passes through this program. Returns the number of
     /// rows.
     ///
-    /// The folder is made if it is not there. A file is written under another name and then renamed, so each is
+    /// The folder is made if it is not there; with the feature `s3` it may be `s3://bucket/folder`. A file is written under another name and then renamed, so each is
     /// complete, and one that is written twice (its executor was lost) is there once. After a failure the files are
     /// removed.
     ///
@@ -181,16 +187,14 @@ where
     #[track_caller]
     pub fn sink_parquet(self, folder: impl AsRef<Path>) -> Result<usize, ChunkError> {
         let Self { scan, cluster, task } = self;
-        let folder = empty_folder(folder.as_ref()).map_err(whole)?;
-        let path = |number: usize| folder.join(format!("part-{number:06}.parquet"));
+        let folder = Arc::new(SinkFolder::make(folder.as_ref()).map_err(whole)?);
         let (mut rows, mut parts) = (0, 0);
-        let target = folder.clone();
+        let target = Arc::clone(&folder);
         let ended = run(
             &scan,
             &cluster,
             move |connection, pieces, number| {
-                let path = target.join(format!("part-{number:06}.parquet"));
-                let sink = Sink { path: path.to_string_lossy().into_owned(), fallible: R::FALLIBLE };
+                let sink = Sink { path: target.part(number), fallible: R::FALLIBLE };
                 let written = connection.run_rows(task.entry(), task.time_limit(), pieces, Some(sink));
                 let bytes = written.map_err(|failure| failure.of_function(task.function()))?;
                 match <[u8; 8]>::try_from(&*bytes) {
@@ -209,9 +213,7 @@ where
             Ok(()) => Ok(rows),
             Err(error) => {
                 // Chunks behind the failed one may have been written too.
-                for number in 0..=parts + IN_FLIGHT {
-                    let _ = std::fs::remove_file(path(number));
-                }
+                folder.remove_parts(parts + IN_FLIGHT + 1);
                 Err(error)
             }
         }
@@ -255,19 +257,16 @@ fn chunks_of(scan: &Scan) -> PolarsResult<Vec<ScanChunk>> {
     let (path, rows) = parts.map_err(|what| {
         polars_err!(
             InvalidOperation: "a scan on a cluster has no place for {what}: scan whole Parquet files, and do the \
-             rest in the function"
+             rest in the function; `sink_parquet` of a scan without a cluster makes Parquet files of others"
         )
     })?;
     let rows = rows.unwrap_or(DEFAULT_ROWS);
     polars_ensure!(rows > 0, InvalidOperation: "a scan cannot be cut into chunks of 0 rows: ask for at least 1");
-    let files = files(&path)?;
+    let files = files::input(&path)?;
     let mut chunks: Vec<ScanChunk> = Vec::new();
     let mut start = 0;
     for file in &files {
-        let failed = |error: &dyn fmt::Display| polars_err!(ComputeError: "cannot read `{}`: {error}", file.display());
-        let height = ParquetReader::new(File::open(file).map_err(|error| failed(&error))?).num_rows();
-        let height = height.map_err(|error| failed(&error))?;
-        let name = file.to_str().ok_or_else(|| failed(&"its path is not UTF-8"))?;
+        let height = files::height(file)?;
         let mut first = 0;
         while first < height {
             let has_room = chunks.last().is_some_and(|chunk| chunk.rows.len() < rows);
@@ -276,45 +275,15 @@ fn chunks_of(scan: &Scan) -> PolarsResult<Vec<ScanChunk>> {
             }
             let Some(chunk) = chunks.last_mut() else { continue };
             let count = (height - first).min(rows - chunk.rows.len());
-            chunk.pieces.push(FileRows { path: name.to_owned(), first: first as u64, count: count as u64 });
+            chunk.pieces.push(FileRows { path: file.clone(), first: first as u64, count: count as u64 });
             chunk.rows.end += count;
             (first, start) = (first + count, start + count);
         }
     }
     // The function runs once on an input without rows.
     if let (true, Some(file)) = (chunks.is_empty(), files.first()) {
-        let piece = FileRows { path: file.to_string_lossy().into_owned(), first: 0, count: 0 };
+        let piece = FileRows { path: file.clone(), first: 0, count: 0 };
         chunks.push(ScanChunk { number: 0, rows: 0..0, pieces: vec![piece] });
     }
     Ok(chunks)
-}
-
-/// The files of a path, a pattern or a folder, as absolute paths in the order of their names.
-fn files(path: &Path) -> PolarsResult<Vec<PathBuf>> {
-    let path = std::path::absolute(path)?;
-    if path.is_file() {
-        return Ok(vec![path]);
-    }
-    let pattern = if path.is_dir() { path.join("**/*.parquet") } else { path.clone() };
-    let text = pattern.to_str().ok_or_else(|| polars_err!(ComputeError: "the path is not UTF-8"))?;
-    let found = glob::glob(text).map_err(|error| polars_err!(ComputeError: "`{text}` is no pattern: {error}"))?;
-    let mut files = found.collect::<Result<Vec<_>, _>>().map_err(|error| polars_err!(ComputeError: "{error}"))?;
-    // Files that a sink is still writing.
-    let is_whole = |file: &PathBuf| {
-        file.is_file() && file.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(".fanfold-"))
-    };
-    files.retain(is_whole);
-    files.sort();
-    polars_ensure!(!files.is_empty(), ComputeError: "no file matches `{}`", path.display());
-    Ok(files)
-}
-
-/// Makes the folder of a sink, which must be empty. Returns its absolute path.
-fn empty_folder(folder: &Path) -> PolarsResult<PathBuf> {
-    let folder = std::path::absolute(folder)?;
-    let failed = |error: std::io::Error| polars_err!(ComputeError: "cannot write to `{}`: {error}", folder.display());
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let is_empty = std::fs::read_dir(&folder).map_err(failed)?.next().is_none();
-    polars_ensure!(is_empty, ComputeError: "the folder `{}` is not empty: name a new one", folder.display());
-    Ok(folder)
 }

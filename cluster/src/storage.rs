@@ -2,7 +2,7 @@
 //!
 //! A driver's connection has a folder of its own, with an object `lease` that the driver writes again and again. It
 //! deletes the folder at its end. A driver that is killed does not, so every executor that has run its chunks watches
-//! the lease ([`watch`]), and deletes the folder once the lease stays unchanged: executors need no clock in common with
+//! the lease ([`watched`]), and deletes the folder once the lease stays unchanged: executors need no clock in common with
 //! the driver or the store.
 
 use std::collections::HashMap;
@@ -68,6 +68,14 @@ impl Storage {
         self.folder(&format!("{PREFIX}{}", crate::random_name()))
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
     pub(crate) fn address(&self) -> &str {
         self.url.as_str()
     }
@@ -117,28 +125,38 @@ impl Storage {
     }
 }
 
-/// The last seen contents of a lease, and since when.
-type Seen = (Vec<u8>, Instant);
+/// A folder whose lease this executor watches.
+struct Watched {
+    folder: Storage,
+    /// The last seen contents of the lease, and since when.
+    seen: (Vec<u8>, Instant),
+}
 
-/// The folders whose leases this executor watches.
-static WATCHED: Mutex<Option<HashMap<String, Seen>>> = Mutex::new(None);
+/// The folders whose leases this executor watches, by their addresses.
+static WATCHED: Mutex<Option<HashMap<String, Watched>>> = Mutex::new(None);
 
-/// Watches the lease of a driver's folder from now on, and deletes the folder after the driver's death.
-pub(crate) fn watch(address: &str) {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    watched.get_or_insert_default().entry(address.to_owned()).or_insert_with(|| (Vec::new(), Instant::now()));
+/// The folder of a driver's connection. Its lease is watched from now on, and it is deleted after the driver's death.
+pub(crate) fn watched(address: &str) -> Result<Storage, ClusterError> {
+    let known = |all: &Option<HashMap<String, Watched>>| Some(all.as_ref()?.get(address)?.folder.clone());
+    if let Some(folder) = known(&WATCHED.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return Ok(folder);
+    }
+    // It takes some milliseconds to open a bucket, which no other chunk has to wait for.
+    let folder = Storage::open(address)?;
+    let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let new = Watched { folder, seen: (Vec::new(), Instant::now()) };
+    Ok(all.get_or_insert_default().entry(address.to_owned()).or_insert(new).folder.clone())
 }
 
 /// Looks at all watched leases, for as long as the executor runs.
 pub(crate) async fn watch_leases() {
     loop {
         tokio::time::sleep(LEASE_INTERVAL).await;
-        let folders: Vec<String> = {
+        let folders: Vec<(String, Storage)> = {
             let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.iter().flatten().map(|(address, _)| address.clone()).collect()
+            watched.iter().flatten().map(|(address, watched)| (address.clone(), watched.folder.clone())).collect()
         };
-        for address in folders {
-            let Ok(folder) = Storage::open(&address) else { continue };
+        for (address, folder) in folders {
             let is_dead = match folder.read(LEASE).await {
                 Ok(lease) => has_stalled(&address, lease),
                 // The driver has ended in order, or never wrote it.
@@ -147,7 +165,10 @@ pub(crate) async fn watch_leases() {
             if is_dead {
                 log::info!("the driver of `{address}` is gone: its data is deleted");
                 folder.delete_all().await;
-                WATCHED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&address);
+                let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+                let removed = watched.get_or_insert_default().remove(&address);
+                drop(watched);
+                drop(removed);
             }
         }
     }
@@ -156,7 +177,7 @@ pub(crate) async fn watch_leases() {
 /// Notes what the lease holds. Returns whether it has not changed for too long.
 fn has_stalled(address: &str, lease: Vec<u8>) -> bool {
     let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(seen) = watched.get_or_insert_default().get_mut(address) else { return false };
+    let Some(Watched { seen, .. }) = watched.get_or_insert_default().get_mut(address) else { return false };
     if seen.0 != lease {
         *seen = (lease, Instant::now());
     }
