@@ -162,7 +162,8 @@ fn read_rows(pieces: &[FileRows]) -> Result<DataFrame, String> {
     whole.ok_or_else(|| "the request has no rows".into())
 }
 
-/// Writes the frame of a result to its file. The outcome is the number of rows as eight bytes, or the function's own error.
+/// Writes the frame of a result to its file. The outcome is the number of rows as eight bytes, or the function's own
+/// error.
 fn write_result(sink: &Sink, result: Vec<u8>) -> Outcome {
     let written = match backend::frame_of_result(&result, sink.fallible) {
         Ok(None) => return Ok(result).into(),

@@ -23,13 +23,13 @@ const IN_FLIGHT: usize = 32;
 /// A scan of Parquet files on a cluster: `scan_parquet("data/*.parquet").par_rows(n).on(&cluster)`.
 ///
 /// The executors read the rows; this program reads only the number of rows from each file's footer. Executors must see
-/// the files under the same paths, or with the feature `s3` as `s3://bucket/flights/*.parquet`. Chunks have the same rows
-/// as without a cluster.
+/// the files under the same paths, or with the feature `s3` as `s3://bucket/flights/*.parquet`. Chunks have the same
+/// rows as without a cluster.
 ///
 /// Other scans are errors. The rows of a chunk of a CSV or IPC file are found by reading the file from its start, which
 /// each executor would do again: write such files as Parquet once, by `scan_csv(..).map(Ok).sink_parquet(..)` on one
-/// machine. Groups and overlaps need rows of neighbouring chunks, which only the program that reads all of them has. For
-/// `select` and `filter` the function has a place.
+/// machine. Groups and overlaps need rows of neighbouring chunks, which only the program that reads all of them has.
+/// `select` and `filter` can be done in the function.
 #[must_use = "a scan is lazy: give it a function by `map`"]
 pub struct ClusterScan {
     scan: Scan,
@@ -177,9 +177,9 @@ where
     /// input order. The executors write the files, so no result passes through this program. Returns the number of
     /// rows.
     ///
-    /// The folder is made if it is not there; with the feature `s3` it may be `s3://bucket/folder`. A file is written under another name and then renamed, so each is
-    /// complete, and one that is written twice (its executor was lost) is there once. After a failure the files are
-    /// removed.
+    /// The folder is made if it is not there; with the feature `s3` it may be `s3://bucket/folder`. A file is written
+    /// under another name and then renamed, so each is complete, and one that is written twice (its executor was lost)
+    /// is there once. After a failure the files are removed.
     ///
     /// # Errors
     ///

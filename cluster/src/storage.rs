@@ -2,8 +2,8 @@
 //!
 //! A driver's connection has a folder of its own, with an object `lease` that the driver writes again and again. It
 //! deletes the folder at its end. A driver that is killed does not, so every executor that has run its chunks watches
-//! the lease ([`watched`]), and deletes the folder once the lease stays unchanged: executors need no clock in common with
-//! the driver or the store.
+//! the lease ([`watched`]), and deletes the folder once the lease stays unchanged: executors need no clock in common
+//! with the driver or the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
