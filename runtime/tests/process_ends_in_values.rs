@@ -19,6 +19,7 @@ struct Job {
 }
 
 /// Sends the name of a job with each of its numbers; returns their sum.
+#[allow(clippy::needless_pass_by_value, reason = "the job's ends close when it returns")]
 fn work(job: Job) -> u64 {
     let send = |n| {
         job.results.iter().for_each(|results| results.send((job.name.clone(), n)).expect("it is open"));
@@ -155,6 +156,7 @@ enum Tagged {
 
 #[derive(Serialize, Deserialize)]
 struct Inner {
+    #[allow(clippy::option_option, reason = "not every format can tell the three apart")]
     deep: Option<Option<Sender<u64>>>,
 }
 
@@ -236,6 +238,7 @@ struct Refused {
     last: u64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that `serialize_with` requires")]
 fn refuse<S: serde::Serializer>(_: &u64, _: S) -> Result<S::Ok, S::Error> {
     Err(serde::ser::Error::custom("this one stays"))
 }
