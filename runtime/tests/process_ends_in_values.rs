@@ -296,3 +296,32 @@ fn generic_and_recursive_types_have_ends() {
     let [Generic { values, next: None }] = &passed[..] else { panic!("one was passed on") };
     assert!(values.iter().eq(0..3));
 }
+
+/// A value whose writing panics.
+#[derive(Deserialize)]
+struct Panics(String);
+
+impl Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("{} cannot be written", self.0)
+    }
+}
+
+static ONE: Pool = Pool::process("one").threads(1);
+
+#[parallel(kind = "process", pool = ONE)]
+fn length(bytes: Bytes, _: Vec<Panics>) -> (usize, u32) {
+    (bytes.len(), process::id())
+}
+
+/// A parent makes 1,024 segments at most for a worker, which it replaces then.
+#[test]
+fn a_panic_while_a_value_is_written_frees_the_segments_before_it() {
+    let bytes = Bytes::from(vec![1; 100_000]);
+    let before = length(bytes.clone(), vec![]);
+    for _ in 0..2 * 1_024 {
+        let error = length::submit(bytes.clone(), vec![Panics("it".to_owned())]).join().unwrap_err();
+        assert!(matches!(&error, TaskError::Wire { .. }), "{error}");
+    }
+    assert_eq!(length(bytes, vec![]), before, "the same worker");
+}

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::mem::{needs_drop, take};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::LocalKey;
 use std::vec;
 
@@ -99,10 +100,15 @@ pub(super) fn write<T: Serialize>(value: &T, out: &mut Encoder<'_>) -> Result<()
             return out.value(value);
         }
     };
-    let written = out.value(value);
-    let Some(writing) = installed.take() else { return written };
-    *out.attachments = writing.attachments;
-    writing.error.map_or(written, Err)
+    // The segments among the attachments are lent. Whoever catches the panic frees them.
+    let written = catch_unwind(AssertUnwindSafe(|| out.value(value)));
+    let writing = installed.take();
+    let error = writing.and_then(|writing| {
+        *out.attachments = writing.attachments;
+        writing.error
+    });
+    let written = written.unwrap_or_else(|payload| resume_unwind(payload));
+    error.map_or(written, Err)
 }
 
 /// Reads a value by serde, with the ends inside of it.
@@ -150,7 +156,15 @@ pub(crate) fn serialize<T: Direct, S: Serializer>(value: &T, serializer: S) -> R
         outbox: None,
         max_descriptors: writing.max_descriptors,
     };
-    let written = value.write(&mut out);
+    // The values that wait in a channel are written here, by code of the user.
+    let written = catch_unwind(AssertUnwindSafe(|| value.write(&mut out)));
+    let written = match written {
+        Ok(written) => written,
+        Err(payload) => {
+            WRITING.set(Some(writing));
+            resume_unwind(payload)
+        }
+    };
     let (place, count) = (before - writing.first, writing.attachments.len() - before);
     let text = written.as_ref().err().map(ser::Error::custom);
     writing.error = writing.error.or(written.err());
