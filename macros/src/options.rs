@@ -230,7 +230,8 @@ impl Options {
             PROGRESS => self.progress = Some(text(name, value, "the bar's label")?),
             COMPANION => {
                 let ident = single_name(value).ok_or_else(|| {
-                    let message = "`companion` takes a single name without quotes, such as `companion = Parse`, or `Self`, or `none`";
+                    let message = "`companion` takes a single name without quotes, such as \
+                                   `companion = Parse`, or `Self`, or `none`";
                     Error::new_spanned(value, message)
                 })?;
                 self.companion = Some(match ident.to_string().as_str() {

@@ -68,13 +68,17 @@ pub(super) fn check(function: &Function, options: &Options, errors: &mut Errors)
 fn not_a_method(function: &Function, options: &Options, errors: &mut Errors) {
     let sig = &function.sig;
     if let Some(receiver) = sig.receiver() {
-        let message = "a worker process finds functions by name, so they stand alone: write a function that takes the value as an argument";
+        let message = "a worker process finds functions by name, so they stand alone: write a \
+                       function that takes the value as an argument";
         errors.at(receiver, message);
     } else if let Some(Companion::None(name)) = &options.companion {
-        let message = "a worker process finds the function through the type beside it: remove `companion = none`\nin an `impl` block, move the function out of it and call it from there";
+        let message = "a worker process finds the function through the type beside it: remove \
+                       `companion = none`\nin an `impl` block, move the function out of it and \
+                       call it from there";
         errors.at(name, message);
     } else if let Some(Companion::Own(name)) = &options.companion {
-        let message = "a worker process finds functions by name, so they stand alone: move this one out of the `impl` block, and call it from there";
+        let message = "a worker process finds functions by name, so they stand alone: move this one \
+                       out of the `impl` block, and call it from there";
         errors.at(name, message);
     }
     let inputs = sig.inputs.iter().filter_map(typed).map(|argument| &*argument.ty);
@@ -83,7 +87,8 @@ fn not_a_method(function: &Function, options: &Options, errors: &mut Errors) {
         found.extend(function.names_in_body().into_iter().find(|name| name == "Self"));
     }
     for name in found {
-        let message = "a worker process finds functions by name, so they stand alone: move this one out of the `impl` block, and write the type's own name";
+        let message = "a worker process finds functions by name, so they stand alone: move this one \
+                       out of the `impl` block, and write the type's own name";
         errors.at(name, message);
     }
 }
