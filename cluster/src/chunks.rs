@@ -111,8 +111,8 @@ impl<'a, P: ChunkStrategy<DataFrame>> ClusterChunks<'a, P> {
         C: Code<(DataFrame,)> + Sync,
         D: Code<R> + Sync,
     {
-        let backend = self.cluster.backend();
-        self.chunks.try_map(|chunk| value_of(task.call_on(backend, (chunk,))))
+        let task = task.on_backend(self.cluster.backend());
+        self.chunks.try_map(|chunk| value_of(task.call((chunk,))))
     }
 
     /// Maps each chunk to a `Series` and appends the results in row order.
@@ -127,8 +127,8 @@ impl<'a, P: ChunkStrategy<DataFrame>> ClusterChunks<'a, P> {
         C: Code<(DataFrame,)> + Sync,
         D: Code<R> + Sync,
     {
-        let backend = self.cluster.backend();
-        self.chunks.map_series(|chunk| value_of(task.call_on(backend, (chunk,))).map_err(into_polars))
+        let task = task.on_backend(self.cluster.backend());
+        self.chunks.map_series(|chunk| value_of(task.call((chunk,))).map_err(into_polars))
     }
 
     /// Maps each chunk to a value, and folds the values in row order.
@@ -147,8 +147,8 @@ impl<'a, P: ChunkStrategy<DataFrame>> ClusterChunks<'a, P> {
         C: Code<(DataFrame,)> + Sync,
         D: Code<R> + Sync,
     {
-        let backend = self.cluster.backend();
-        self.chunks.map_reduce(|chunk| value_of(task.call_on(backend, (chunk,))).map_err(into_polars), fold)
+        let task = task.on_backend(self.cluster.backend());
+        self.chunks.map_reduce(|chunk| value_of(task.call((chunk,))).map_err(into_polars), fold)
     }
 
     /// Runs the function on each chunk, in no fixed order.
@@ -163,8 +163,8 @@ impl<'a, P: ChunkStrategy<DataFrame>> ClusterChunks<'a, P> {
         C: Code<(DataFrame,)> + Sync,
         D: Code<R> + Sync,
     {
-        let backend = self.cluster.backend();
-        self.chunks.for_each(|chunk| value_of(task.call_on(backend, (chunk,))).map_err(into_polars))
+        let task = task.on_backend(self.cluster.backend());
+        self.chunks.for_each(|chunk| value_of(task.call((chunk,))).map_err(into_polars))
     }
 
     /// As [`FrameChunks::progress`].

@@ -1,7 +1,7 @@
 //! The driver's side of calls: a caller waits for its request, and one dispatcher gathers requests into jobs.
 //!
-//! A job of the engine takes some milliseconds, whatever it holds. So requests that come at nearly the same time, such
-//! as those of the chunks of one frame, become one job.
+//! A job of the engine takes some milliseconds, whatever it holds. So requests of one map or one frame that come at
+//! nearly the same time become one job. The results of a job come together, so others have jobs of their own.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -37,6 +37,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// A request whose caller waits.
 struct Pending {
     request: Request,
+    /// The map, chunked call or single call that the request is a part of.
+    group: u64,
     give: SyncSender<Result<Reply, CallFailure>>,
     cancelled: Arc<AtomicBool>,
 }
@@ -87,23 +89,24 @@ impl Connection {
     /// as eight bytes, or the encoded error of the function.
     pub(crate) fn run_rows(
         &self,
+        group: u64,
         entry: &str,
         timeout: Option<Duration>,
         rows: Vec<FileRows>,
         sink: Option<Sink>,
     ) -> Result<Vec<u8>, CallFailure> {
         let request = Request { rows, sink, ..self.request(entry, timeout) };
-        let reply = self.wait_for(request)?;
+        let reply = self.wait_for(group, request)?;
         let outcome = reply.outcomes.into_iter().next();
         outcome.map_or_else(|| Err(CallFailure::lost("an executor gave no result")), Into::into)
     }
 
     /// Submits the request, and waits for its reply.
-    fn wait_for(&self, request: Request) -> Result<Reply, CallFailure> {
+    fn wait_for(&self, group: u64, request: Request) -> Result<Reply, CallFailure> {
         let (give, take) = sync_channel(1);
         let cancelled = Arc::new(AtomicBool::new(false));
         let gone = || CallFailure::lost("the connection to the cluster has ended");
-        let pending = Pending { request, give, cancelled: Arc::clone(&cancelled) };
+        let pending = Pending { request, group, give, cancelled: Arc::clone(&cancelled) };
         self.requests.send(pending).map_err(|_| gone())?;
         loop {
             match take.recv_timeout(CANCEL_INTERVAL) {
@@ -173,7 +176,7 @@ impl Backend for Connection {
         let count = calls.arguments.len();
         let mut request = Request { arguments: calls.arguments, ..self.request(calls.entry, calls.timeout) };
         let outcome = self.store_arguments(&mut request).and_then(|object| {
-            let reply = self.wait_for(request);
+            let reply = self.wait_for(calls.group, request);
             if let (Some(object), Some(folder)) = (object, self.folder.clone()) {
                 let _ = background::spawn(async move { folder.delete(&object).await });
             }
@@ -201,33 +204,39 @@ async fn keep_lease(folder: Storage, connection: Weak<Connection>) {
 
 /// Gathers requests into jobs, until the connection is dropped.
 async fn dispatch(mut requests: UnboundedReceiver<Pending>, scheduler: Arc<Scheduler>, attempts: u32) {
-    // A request that did not fit the job before.
-    let mut left = None;
-    loop {
-        let first = match left.take() {
-            Some(first) => first,
-            None => match requests.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
+    while let Some(first) = requests.recv().await {
         let begun = Instant::now();
-        let mut bytes = first.request.encoded_len();
-        let mut chunks = vec![first];
-        while chunks.len() < JOB_CHUNKS
+        let mut gathered = vec![first];
+        while gathered.len() < JOB_CHUNKS
             && begun.elapsed() < LONGEST_WAIT
             && let Ok(Some(next)) = timeout(QUIET, requests.recv()).await
         {
-            let more = next.request.encoded_len();
-            if bytes + more > JOB_BYTES {
-                left = Some(next);
-                break;
-            }
-            bytes += more;
-            chunks.push(next);
+            gathered.push(next);
         }
-        tokio::spawn(run_job(Arc::clone(&scheduler), chunks, attempts));
+        for chunks in jobs(gathered) {
+            tokio::spawn(run_job(Arc::clone(&scheduler), chunks, attempts));
+        }
     }
+}
+
+/// Cuts requests into jobs. Those of a job are of one group: its results come together, and it is cancelled as a whole.
+fn jobs(mut requests: Vec<Pending>) -> Vec<Vec<Pending>> {
+    requests.sort_by_key(|pending| pending.group);
+    let (mut jobs, mut bytes) = (Vec::<Vec<Pending>>::new(), 0);
+    for pending in requests {
+        let more = pending.request.encoded_len();
+        match jobs.last_mut() {
+            Some(job) if job[0].group == pending.group && bytes + more <= JOB_BYTES => {
+                bytes += more;
+                job.push(pending);
+            }
+            _ => {
+                bytes = more;
+                jobs.push(vec![pending]);
+            }
+        }
+    }
+    jobs
 }
 
 /// Runs a job, again if it is lost, and gives each caller its reply.

@@ -1,7 +1,6 @@
 //! The executor's part of a chunk: reads the arguments, runs the calls in worker processes, and stores large results.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use fanfold::backend::{self, Answer, CallFailure};
@@ -10,6 +9,7 @@ use prost::Message;
 use tokio::runtime::Handle;
 
 use crate::build_id::{build_id, shown};
+use crate::engine::Cancelled;
 use crate::files;
 use crate::message::{Arguments, FileRows, Outcome, Reply, Request, Sink};
 use crate::storage::watched;
@@ -31,24 +31,12 @@ fn name() -> &'static str {
     NAME.get().map_or("?", String::as_str)
 }
 
-/// Sets the flag when the engine drops the task: the job was cancelled.
-struct CancelOnDrop(Arc<AtomicBool>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Runs an encoded request, and returns the encoded reply. Errors of functions are part of the reply, as an error of
 /// the plan would end the job for all chunks.
-pub(crate) async fn answer_request(request: Vec<u8>) -> Vec<u8> {
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let guard = CancelOnDrop(Arc::clone(&cancelled));
+pub(crate) async fn answer_request(request: Vec<u8>, cancelled: Cancelled) -> Vec<u8> {
     let runtime = Handle::current();
     let work = tokio::task::spawn_blocking(move || answer(&request, &cancelled, &runtime));
     let reply = work.await.unwrap_or_else(|error| refuse(format!("the executor {} failed: {error}", name())));
-    drop(guard);
     reply.encode_to_vec()
 }
 
@@ -56,7 +44,7 @@ fn refuse(why: String) -> Reply {
     Reply { refused: Some(why), ..Reply::default() }
 }
 
-fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
+fn answer(request: &[u8], cancelled: &Cancelled, runtime: &Handle) -> Reply {
     let request = match Request::decode(request) {
         Ok(request) => request,
         Err(error) => return refuse(format!("the executor {} cannot read the request: {error}", name())),
@@ -76,7 +64,7 @@ fn answer(request: &[u8], cancelled: &AtomicBool, runtime: &Handle) -> Reply {
     }
 }
 
-fn run(request: &Request, cancelled: &AtomicBool, runtime: &Handle) -> Result<Reply, String> {
+fn run(request: &Request, cancelled: &Cancelled, runtime: &Handle) -> Result<Reply, String> {
     let folder = request.folder.as_deref().map(watched).transpose().map_err(|error| error.to_string())?;
     let stored;
     let read;
@@ -95,7 +83,7 @@ fn run(request: &Request, cancelled: &AtomicBool, runtime: &Handle) -> Result<Re
         }
         (None, _) => &request.arguments,
     };
-    let is_cancelled = || cancelled.load(Ordering::Relaxed);
+    let is_cancelled = || cancelled.get();
     let outcomes = arguments.iter().map(|arguments| {
         let call = Answer {
             entry: &request.entry,

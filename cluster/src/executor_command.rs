@@ -9,6 +9,8 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 
 use crate::build_id::{build_id, shown};
 use crate::command::ExecutorSettings;
+use crate::engine::Engine;
+use crate::job::Scheduler;
 use crate::plan::Codec;
 use crate::{ClusterError, executor, logging, parent, readiness, storage};
 
@@ -48,6 +50,12 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
     if let Some(folder) = settings.parent {
         parent::end_with_parent(folder);
     }
+    let scheduler = Scheduler {
+        address: format!("df://{scheduler_host}:{scheduler_port}"),
+        host: scheduler_host.clone(),
+        port: scheduler_port,
+        session: String::new(),
+    };
     let config = ExecutorProcessConfig {
         bind_host: settings.bind.to_string(),
         external_host: Some(host),
@@ -65,6 +73,7 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
         // Fanfold's chunks do not take memory of the engine's pool.
         memory_pool_size: Some(0),
         override_physical_codec: Some(Arc::new(Codec::default())),
+        override_execution_engine: Some(Arc::new(Engine::new(scheduler))),
         ..ExecutorProcessConfig::default()
     };
     let runtime = tokio::runtime::Runtime::new()

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ballista_core::client::BallistaClient;
 use ballista_core::serde::protobuf::execute_query_params::Query;
+use ballista_core::serde::protobuf::execute_query_result;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair, PartitionLocation,
@@ -13,7 +14,7 @@ use ballista_core::utils::create_grpc_client_endpoint;
 use ballista_core::version::insert_version_header;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use prost::Message;
 use tonic::transport::Channel;
 
@@ -25,8 +26,17 @@ use crate::readiness;
 const MESSAGE_BYTES: usize = 16 << 20;
 /// The time limit to connect to the scheduler or an executor.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// The time limit for the scheduler to name a job that it was sent.
+/// The time limit for the scheduler to name a job that it was sent, and then to list it.
 const BEGIN_LIMIT: Duration = Duration::from_mins(1);
+/// The pause before a job's state is asked for again is an eighth of the job's time so far, but at least this,
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// and at most this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// A job may be cancelled before the scheduler has planned it, which has no effect. So it is cancelled again after this
+/// pause,
+const CANCEL_PAUSE: Duration = Duration::from_millis(100);
+/// at most this often.
+const CANCEL_ATTEMPTS: u32 = 100;
 /// The time limit for the next part of a result from an executor. One that is stopped never answers.
 const FETCH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -45,7 +55,7 @@ impl JobError {
 }
 
 /// The scheduler of a cluster.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scheduler {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -116,47 +126,12 @@ impl Scheduler {
             session_id: self.session.clone(),
             operation_id: crate::random_name(),
         };
-        let mut query = tonic::Request::new(query);
-        insert_version_header(query.metadata_mut());
-        let lost = |error: tonic::Status| self.failed(&error);
-        // In a task of its own, which is not dropped with its caller: a job that is cancelled before its id has come is
-        // cancelled once it has, as the job is dropped then.
-        let scheduler = self.clone();
-        let begun = tokio::spawn(tokio::time::timeout(BEGIN_LIMIT, async move {
-            let mut client = scheduler.client().await?;
-            let sent = client.execute_query_push(query).await;
-            let mut updates = sent.map_err(|error| scheduler.failed(&error))?.into_inner();
-            let mut running = RunningJob { scheduler, id: String::new(), is_done: false };
-            while let Some(update) = updates.next().await {
-                let update = update.map_err(|error| running.scheduler.failed(&error))?;
-                if let Some(status) = update.status {
-                    running.id.clone_from(&status.job_id);
-                    return Ok((client, updates, running, status));
-                }
-            }
-            Err(running.scheduler.gone())
-        }));
-        let no_answer = |_| self.gone();
-        let (mut client, mut updates, mut running, first) =
-            begun.await.map_err(|_| self.gone())?.map_err(no_answer)??;
-        let mut first = Some(first);
+        let (mut client, mut running) = self.submit(query).await?;
+        let submitted = Instant::now();
         loop {
-            // An update may be lost when stages are run again, so the scheduler is asked as well.
-            let status = tokio::select! {
-                // Polled first, and at once.
-                biased;
-                status = std::future::ready(first.take()), if first.is_some() => status,
-                update = updates.next() => match update {
-                    Some(update) => update.map_err(lost)?.status,
-                    None => break,
-                },
-                () = tokio::time::sleep(WATCH_INTERVAL) => {
-                    let job_id = running.id.clone();
-                    client.get_job_status(GetJobStatusParams { job_id }).await.map_err(lost)?.into_inner().status
-                }
-            };
-            let Some(status) = status else { continue };
-            match status.status {
+            tokio::time::sleep((submitted.elapsed() / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
+            let asked = client.get_job_status(GetJobStatusParams { job_id: running.id.clone() }).await;
+            match asked.map_err(|error| self.failed(&error))?.into_inner().status.and_then(|status| status.status) {
                 Some(job_status::Status::Failed(failure)) => {
                     running.is_done = true;
                     return Err(JobError::new(failure.error));
@@ -167,11 +142,49 @@ impl Scheduler {
                     running.clean();
                     return replies;
                 }
+                // The scheduler lists a job a moment after it has named it.
+                None if submitted.elapsed() > BEGIN_LIMIT => return Err(self.gone()),
                 _ => {}
             }
         }
-        running.is_done = true;
-        Err(self.gone())
+    }
+
+    /// Whether a job has ended, in whatever way. Asks until the scheduler answers.
+    pub(crate) async fn has_ended(&self, job: &str) -> bool {
+        loop {
+            if let Ok(mut client) = self.client().await
+                && let Ok(answer) = client.get_job_status(GetJobStatusParams { job_id: job.into() }).await
+            {
+                let state = answer.into_inner().status.and_then(|status| status.status);
+                return !matches!(state, Some(job_status::Status::Queued(_) | job_status::Status::Running(_)));
+            }
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+    }
+
+    /// Submits a job. The scheduler can also send the changes of a job's state, but the first of them, with the job's
+    /// id, comes when a stage is done: until then the job could not be cancelled. So it is asked.
+    async fn submit(&self, query: ExecuteQueryParams) -> Result<(SchedulerGrpcClient<Channel>, RunningJob), JobError> {
+        let mut query = tonic::Request::new(query);
+        insert_version_header(query.metadata_mut());
+        // In a task of its own, which is not dropped with its caller: a job that is cancelled before its id has come is
+        // cancelled once it has, as the job is dropped then.
+        let scheduler = self.clone();
+        let submitted = tokio::spawn(async move {
+            let mut client = scheduler.client().await?;
+            let answer = tokio::time::timeout(BEGIN_LIMIT, client.execute_query(query)).await;
+            let answer = answer.map_err(|_| scheduler.gone())?.map_err(|error| scheduler.failed(&error))?;
+            match answer.into_inner().result {
+                Some(execute_query_result::Result::Success(job)) => {
+                    Ok((client, RunningJob { scheduler, id: job.job_id, is_done: false }))
+                }
+                Some(execute_query_result::Result::Failure(failure)) => {
+                    Err(JobError::new(format!("the scheduler cannot read the job: {:?}", failure.failure)))
+                }
+                None => Err(scheduler.gone()),
+            }
+        });
+        submitted.await.map_err(|_| self.gone())?
     }
 
     fn failed(&self, error: &tonic::Status) -> JobError {
@@ -214,9 +227,17 @@ impl Drop for RunningJob {
         }
         let (scheduler, job_id) = (self.own_scheduler(), std::mem::take(&mut self.id));
         tokio::spawn(async move {
-            if let Ok(mut client) = scheduler.client().await {
-                // A job that cannot be cancelled runs to its end.
-                let _ = client.cancel_job(CancelJobParams { job_id }).await;
+            // A job that cannot be cancelled runs to its end.
+            let Ok(mut client) = scheduler.client().await else { return };
+            for _ in 0..CANCEL_ATTEMPTS {
+                let _ = client.cancel_job(CancelJobParams { job_id: job_id.clone() }).await;
+                let asked = client.get_job_status(GetJobStatusParams { job_id: job_id.clone() }).await;
+                let Ok(state) = asked else { return };
+                let state = state.into_inner().status.and_then(|status| status.status);
+                if matches!(state, Some(job_status::Status::Failed(_) | job_status::Status::Successful(_))) {
+                    return;
+                }
+                tokio::time::sleep(CANCEL_PAUSE).await;
             }
         });
     }

@@ -36,6 +36,7 @@ use datafusion::physical_plan::{
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use futures_util::{StreamExt, TryStreamExt};
 
+use crate::engine::Cancelled;
 use crate::executor::answer_request;
 
 /// The tag of Ballista's own nodes in an encoded plan.
@@ -135,6 +136,7 @@ impl ExecutionPlan for MapPartitionsExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let cancelled = Cancelled::of(&context);
         let input = self.input.execute(partition, context)?;
         let replies = input
             .map(|requests| {
@@ -144,7 +146,10 @@ impl ExecutionPlan for MapPartitionsExec {
             })
             .map_ok(futures_util::stream::iter)
             .try_flatten()
-            .and_then(|(chunk, request): (i32, Vec<u8>)| async move { batch(chunk, &answer_request(request).await) });
+            .and_then(move |(chunk, request): (i32, Vec<u8>)| {
+                let cancelled = cancelled.clone();
+                async move { batch(chunk, &answer_request(request, cancelled).await) }
+            });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema(), replies)))
     }
 }

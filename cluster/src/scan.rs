@@ -117,8 +117,8 @@ where
         run(
             &scan,
             &cluster,
-            move |connection, pieces, _| {
-                let encoded = connection.run_rows(task.entry(), task.time_limit(), pieces, None);
+            move |connection, group, ScanChunk { pieces, .. }| {
+                let encoded = connection.run_rows(group, task.entry(), task.time_limit(), pieces, None);
                 value_of(
                     encoded
                         .map_err(|failure| failure.of_function(task.function()))
@@ -193,9 +193,9 @@ where
         let ended = run(
             &scan,
             &cluster,
-            move |connection, pieces, number| {
+            move |connection, group, ScanChunk { number, pieces, .. }| {
                 let sink = Sink { path: target.part(number), fallible: R::FALLIBLE };
-                let written = connection.run_rows(task.entry(), task.time_limit(), pieces, Some(sink));
+                let written = connection.run_rows(group, task.entry(), task.time_limit(), pieces, Some(sink));
                 let bytes = written.map_err(|failure| failure.of_function(task.function()))?;
                 match <[u8; 8]>::try_from(&*bytes) {
                     Ok(rows) => Ok(u64::from_le_bytes(rows)),
@@ -220,25 +220,21 @@ where
     }
 }
 
-/// Runs `call` on each chunk, several at once, and `op` on their results in input order.
+/// Runs `call` on each chunk, several at once and as one group, and `op` on their results in input order.
 #[track_caller]
 fn run<T: Send + 'static>(
     scan: &Scan,
     cluster: &Cluster,
-    call: impl Fn(&Connection, Vec<FileRows>, usize) -> Result<T, Box<dyn std::error::Error + Send + Sync>>
+    call: impl Fn(&Connection, u64, ScanChunk) -> Result<T, Box<dyn std::error::Error + Send + Sync>>
     + Send
     + Sync
     + 'static,
     mut op: impl FnMut(T) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<(), ChunkError> {
     let chunks = chunks_of(scan).map_err(whole)?;
-    let connection = Arc::clone(cluster.connection());
+    let (connection, group) = (Arc::clone(cluster.connection()), backend::next_group());
     let results = backend::waiting_pool()
-        .map(chunks, move |chunk: ScanChunk| {
-            let ScanChunk { number, rows, pieces } = chunk;
-            let outcome = call(&connection, pieces, number);
-            (number, rows, outcome)
-        })
+        .map(chunks, move |chunk: ScanChunk| (chunk.number, chunk.rows.clone(), call(&connection, group, chunk)))
         .buffer(IN_FLIGHT);
     for (chunk, rows, outcome) in results {
         outcome.and_then(&mut op).map_err(|source| ChunkError { chunk, rows, source })?;

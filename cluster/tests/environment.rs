@@ -2,7 +2,7 @@
 //! Each driver is this program, which runs one of the ignored tests.
 
 use std::os::unix::process::parent_id;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,21 @@ fn parents(numbers: Vec<u64>) -> Vec<(u64, u32)> {
 fn endless(_: Vec<u8>) {
     loop {
         std::thread::park();
+    }
+}
+
+#[parallel(kind = "cluster")]
+fn begins_and_never_ends(file: PathBuf) {
+    std::fs::write(file, "").expect("it can be written");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[parallel(kind = "cluster")]
+fn wait_for_file(path: PathBuf) {
+    while !path.exists() {
+        std::thread::yield_now();
     }
 }
 
@@ -123,21 +138,35 @@ fn runs_forever() {
 #[test]
 fn a_cancelled_call_ends_its_worker() {
     let cluster = LocalCluster::start_with_slots(1, 1).expect("a cluster");
-    let (started, starts) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let cluster = &cluster;
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..4 {
+        let file = folder.path().join(round.to_string());
         let task = fanfold::Pool::io_default().submit({
-            let cluster = cluster.cluster().clone();
-            move || {
-                started.send(()).ok();
-                endless::map([Vec::new()]).on(&cluster).for_each(drop);
-            }
+            let (cluster, file) = (cluster.cluster().clone(), file.clone());
+            move || begins_and_never_ends::map([file]).on(&cluster).for_each(drop)
         });
-        starts.recv().expect("it begins");
+        // In every other round it is cancelled at some time before.
+        if round % 2 == 0 {
+            wait_until("the call begins", || file.exists());
+        }
         task.cancel();
         // The only slot is free again.
-        let other = scope.spawn(move || parent_of_call::map([1]).on(cluster).collect::<Vec<u32>>());
-        assert_eq!(other.join().expect("it does not panic"), cluster.executor_ids());
-        drop(task);
-    });
+        assert_eq!(parent_of_call::map([round]).on(&cluster).collect::<Vec<u32>>(), cluster.executor_ids());
+    }
+}
+
+#[test]
+fn calls_that_come_at_the_same_time_do_not_wait_for_each_other() {
+    let cluster = LocalCluster::start_with_slots(1, 2).expect("a cluster");
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..10 {
+        let file = folder.path().join(round.to_string());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| wait_for_file::map([file.clone()]).on(&cluster).for_each(drop));
+            let parents: Vec<u32> = parent_of_call::map([round]).on(&cluster).collect();
+            assert_eq!(parents, cluster.executor_ids());
+            std::fs::write(&file, "").expect("it can be written");
+            waits.join().expect("it does not panic");
+        });
+    }
 }

@@ -214,7 +214,7 @@ pub mod backend {
     pub use crate::map::{MapFn, Source};
     pub use crate::process::Code;
     pub use crate::process::backend::{
-        Answer, Backend, BackendId, CallFailure, Calls, Connect, answer, register, set_connect, unregister,
+        Answer, Backend, BackendId, CallFailure, Calls, Connect, answer, next_group, register, set_connect, unregister,
         waiting_pool,
     };
     #[cfg(feature = "polars")]

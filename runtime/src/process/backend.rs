@@ -4,6 +4,7 @@
 //! process. `fanfold-cluster` implements it; Fanfold itself knows no engine and no network.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -33,14 +34,31 @@ pub struct Calls {
     pub arguments: Vec<Vec<u8>>,
     /// The time limit of each call, counted from its start on its worker.
     pub timeout: Option<Duration>,
+    /// The map, chunked call or single call that these calls are a part of. The calls of a group are needed and
+    /// cancelled together, so a backend may hold the result of one until all are there. Other groups wait for none.
+    pub group: u64,
 }
 
 impl Calls {
-    /// Calls of the function with this entry and path. They have no time limit.
+    /// Calls of the function with this entry and path, as a group of their own. They have no time limit.
     #[must_use]
     pub fn new(entry: &'static str, function: &'static str, arguments: Vec<Vec<u8>>) -> Self {
-        Self { entry, function, arguments, timeout: None }
+        Self { entry, function, arguments, timeout: None, group: next_group() }
     }
+}
+
+/// The number of a new group, as [`Calls`] has it.
+#[must_use]
+pub fn next_group() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Where the calls of a function run: a backend, and the group that they make there.
+#[derive(Clone, Copy)]
+pub(crate) struct Placement {
+    pub(crate) backend: BackendId,
+    pub(crate) group: u64,
 }
 
 impl fmt::Debug for Calls {

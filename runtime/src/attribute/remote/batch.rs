@@ -47,8 +47,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if let Some(backend) = self.backend {
-            return self.call_all_on(backend, start, next, give);
+        if let Some(placement) = self.placement {
+            return self.call_all_on(placement, start, next, give);
         }
         let mut batch = CallBatch::default();
         loop {

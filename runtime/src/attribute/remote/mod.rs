@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::retry::Backoff;
 use crate::error::TaskError;
 use crate::map::end_cancelled_task;
-use crate::process::backend::BackendId;
+use crate::process::backend::{BackendId, Placement};
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, TOO_LARGE, begin_part, catch_codec_panic};
 use crate::process::current_slot;
 use crate::process::registry::Entry;
@@ -46,7 +46,7 @@ pub struct Remote<A, R, C, D> {
     /// Whether calls go to the cluster that the environment names.
     is_for_cluster: bool,
     /// The backend that runs the calls instead of a worker process of this machine.
-    backend: Option<BackendId>,
+    placement: Option<Placement>,
     _types: PhantomData<fn(A) -> R>,
 }
 
@@ -80,7 +80,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             retries: 0,
             backoff: Duration::ZERO,
             is_for_cluster: false,
-            backend: None,
+            placement: None,
             _types: PhantomData,
         }
     }
@@ -165,8 +165,8 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// tries together. A try takes the arguments out if they are not needed again, as the worker then owns the channel
     /// ends in them.
     pub(crate) fn call(&self, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
-        if let Some(backend) = self.backend {
-            return self.call_on(backend, args);
+        if let Some(placement) = self.placement {
+            return self.call_on(placement, args);
         }
         let limit = self.limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
         let deadline = self.deadline.and_then(Deadline::end);
@@ -326,13 +326,19 @@ impl<A, R, C: Code<A>, D: Code<R>> RemoteTask<A, R, C, D> {
         self.0.limit
     }
 
-    /// Runs the function on a backend and waits.
+    /// The function on a backend, where its calls make one group.
+    #[must_use]
+    pub fn on_backend(self, backend: BackendId) -> Self {
+        Self(self.0.on_backend(backend))
+    }
+
+    /// Runs the function where it was placed, else in a worker process of this machine, and waits.
     ///
     /// # Errors
     ///
     /// Why the call has no result, as of a task.
-    pub fn call_on(&self, backend: BackendId, args: A) -> Result<R, TaskError> {
-        self.0.on_backend(backend).call(&RefCell::new(Some(args)))
+    pub fn call(&self, args: A) -> Result<R, TaskError> {
+        self.0.call(&RefCell::new(Some(args)))
     }
 
     /// Reads a result that [`backend::answer`](crate::backend::answer) has encoded.

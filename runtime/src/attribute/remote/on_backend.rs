@@ -9,7 +9,7 @@ use crate::attribute::call_site::CallSite;
 use crate::attribute::process_queue::submit_process_in;
 use crate::error::TaskError;
 use crate::pool::Pool;
-use crate::process::backend::{self, Answer, BackendId, Calls};
+use crate::process::backend::{self, Answer, BackendId, Calls, Placement, next_group};
 use crate::process::codec::{Code, CodecError, Decoder, Encoder, catch_codec_panic};
 use crate::task::Task;
 use crate::task::cancel::cancelled;
@@ -28,15 +28,15 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         self
     }
 
-    /// The function on this backend.
+    /// The function on this backend, where its calls make one group.
     pub(crate) fn on_backend(mut self, backend: BackendId) -> Self {
-        self.backend = Some(backend);
+        self.placement = Some(Placement { backend, group: next_group() });
         self
     }
 
     /// Whether a backend runs the calls.
     pub(crate) fn has_backend(&self) -> bool {
-        self.backend.is_some()
+        self.placement.is_some()
     }
 
     /// The function at a call, on the cluster that the environment names if it is of `kind = "cluster"`.
@@ -46,7 +46,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// If the environment names a cluster that cannot be reached.
     #[track_caller]
     pub(crate) fn placed(self) -> Self {
-        if !self.is_for_cluster || self.backend.is_some() {
+        if !self.is_for_cluster || self.placement.is_some() {
             return self;
         }
         match backend::of_environment() {
@@ -57,12 +57,12 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     }
 
     /// One call on a backend.
-    pub(super) fn call_on(&self, backend: BackendId, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
+    pub(super) fn call_on(&self, placement: Placement, args: &RefCell<Option<A>>) -> Result<R, TaskError> {
         let encoded = match &*args.borrow() {
             Some(args) => self.encode_across(args)?,
             None => return Err(self.not_sent(&CodecError::new("they were given away before"))),
         };
-        let outcome = self.run_on(backend, vec![encoded]).pop();
+        let outcome = self.run_on(placement, vec![encoded]).pop();
         self.decode_across(outcome)
     }
 
@@ -70,7 +70,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// Errors name the item, if the index of the first one is known.
     pub(super) fn call_all_on(
         &self,
-        backend: BackendId,
+        placement: Placement,
         start: Option<usize>,
         next: &mut dyn FnMut() -> Option<A>,
         give: &mut dyn FnMut(Result<R, TaskError>) -> ControlFlow<()>,
@@ -102,7 +102,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             if arguments.is_empty() && refused.is_none() {
                 return ControlFlow::Continue(());
             }
-            for outcome in self.run_on(backend, arguments) {
+            for outcome in self.run_on(placement, arguments) {
                 give(self.decode_across(Some(outcome)))?;
             }
             if let Some(error) = refused {
@@ -111,12 +111,13 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         }
     }
 
-    fn run_on(&self, backend: BackendId, arguments: Vec<Vec<u8>>) -> Vec<Result<Vec<u8>, TaskError>> {
+    fn run_on(&self, placement: Placement, arguments: Vec<Vec<u8>>) -> Vec<Result<Vec<u8>, TaskError>> {
         if arguments.is_empty() {
             return Vec::new();
         }
-        let calls = Calls { timeout: self.limit, ..Calls::new(self.entry.name(), self.function, arguments) };
-        backend::run(backend, calls)
+        let Placement { backend, group } = placement;
+        let (entry, function, timeout) = (self.entry.name(), self.function, self.limit);
+        backend::run(backend, Calls { entry, function, arguments, timeout, group })
     }
 
     fn encode_across(&self, args: &A) -> Result<Vec<u8>, TaskError> {
@@ -143,7 +144,7 @@ impl<A: 'static, R: 'static, C: Code<A> + 'static, D: Code<R> + 'static> Remote<
     /// Runs a call of another machine in a worker process of this one.
     pub(super) fn answer(mut self, call: &Answer<'_>) -> Result<Vec<u8>, TaskError> {
         // It runs here, whatever the environment of this process names.
-        (self.backend, self.is_for_cluster) = (None, false);
+        (self.placement, self.is_for_cluster) = (None, false);
         let site = CallSite::process(self.function);
         let site = match call.timeout {
             Some(limit) => site.timeout(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
