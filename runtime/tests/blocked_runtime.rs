@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fanfold::{OnBlockedRuntime, Task, TaskError, configure, first, install, join_all, parallel, scope, submit};
+use fanfold::{OnBlockedRuntime, Pool, Task, TaskError, configure, first, install, join_all, parallel, scope, submit};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
@@ -88,13 +88,45 @@ fn in_task<T: Send + 'static>(runtime: &tokio::runtime::Runtime, work: impl FnOn
 /// The warnings so far.
 static WARNINGS: AtomicUsize = AtomicUsize::new(0);
 
-/// A task that has not ended when the wait for it begins: it ends after the next warning.
-fn slow<T: Send + 'static>(value: T) -> Task<T> {
+/// Works until the next warning.
+fn until_warned() -> impl FnOnce() + Send + 'static {
     let (before, began) = (WARNINGS.load(Ordering::SeqCst), Instant::now());
-    submit(move || {
+    move || {
         while WARNINGS.load(Ordering::SeqCst) == before && began.elapsed() < Duration::from_secs(20) {
             std::thread::yield_now();
         }
+    }
+}
+
+static LIMITED: Pool = Pool::io("limited").threads(1).queue_limit(1);
+
+#[parallel(kind = "io", pool = LIMITED)]
+fn queued(n: u64) -> u64 {
+    n
+}
+
+/// Submits to a pool whose queue is full until the next warning.
+fn submit_to_full_queue<T>(submit: impl FnOnce() -> Task<T>) {
+    let (started, starts) = std::sync::mpsc::channel();
+    let work = until_warned();
+    let running = LIMITED.submit(move || {
+        started.send(()).ok();
+        work();
+    });
+    starts.recv().expect("it starts");
+    let waiting = LIMITED.submit(|| ());
+    let task = submit();
+    while !task.is_finished() {
+        std::thread::yield_now();
+    }
+    drop((running, waiting));
+}
+
+/// A task that has not ended when the wait for it begins: it ends after the next warning.
+fn slow<T: Send + 'static>(value: T) -> Task<T> {
+    let work = until_warned();
+    submit(move || {
+        work();
         value
     })
 }
@@ -118,6 +150,8 @@ fn waits() -> Vec<(&'static str, fn())> {
         ("cancel_on_drop", || drop(slow(5).cancel_on_drop().join())),
         ("join_all", || drop(join_all([slow(5)]))),
         ("first", || drop(first([slow(5)]))),
+        ("submit of a closure", || submit_to_full_queue(|| LIMITED.submit(|| ()))),
+        ("submit of a function", || submit_to_full_queue(|| queued::submit(1))),
     ]
 }
 

@@ -23,7 +23,7 @@ type Numbers = MapIter<std::vec::IntoIter<u32>, u32>;
 #[test]
 fn every_type_can_be_printed() {
     all!(debug: AbortHandle, AsCompleted<Opaque, Opaque>, CancelOnDrop<Opaque>, Completed<Opaque, Opaque>);
-    all!(debug: FlatTask<Opaque, Opaque>, JoinTimeout<Opaque>, Outcome<'_>, Payload, Scope<'_, '_>);
+    all!(debug: FlatTask<Opaque, Opaque>, JoinTimeout<Task<Opaque>>, Outcome<'_>, Payload, Scope<'_, '_>);
     all!(debug: ScopedTask<'_, Opaque>, Task<Opaque>, TaskError, TaskId, TaskSet<Opaque>, Until);
     all!(debug: BadVariable, BuildError, Configure, ConfigureError, On<'_, Opaque, Opaque, Opaque>, OnBlockedRuntime, Pending, Pool, Stats);
     all!(debug: Chunks<'_, u8>, ChunksMut<'_, u8>, Windows<'_, u8>, GatherError, Zip<Vec<u8>, Vec<u8>>);
@@ -48,7 +48,7 @@ fn every_type_can_be_printed() {
 #[test]
 fn handles_may_cross_threads_and_panics() {
     all!(send: AbortHandle, AsCompleted<u8, u8>, CancelOnDrop<u8>, Completed<u8, u8>, FlatTask<u8, u8>, Task<u8>);
-    all!(send: JoinTimeout<u8>, Numbers, Pool, TaskError, TaskSet<u8>, Outcome<'_>, Payload);
+    all!(send: JoinTimeout<CancelOnDrop<u8>>, Numbers, Pool, TaskError, TaskSet<u8>, Outcome<'_>, Payload);
     all!(sync: AbortHandle, CancelOnDrop<u8>, FlatTask<u8, u8>, Pool, Task<u8>, TaskError);
     all!(unwind_safe: AbortHandle, CancelOnDrop<Opaque>, FlatTask<Opaque, Opaque>, Pool, Task<Opaque>, TaskError);
 }

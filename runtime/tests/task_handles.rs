@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use fanfold::{Pool, Task, TaskError, TaskSet, as_completed, cancelled, parallel};
+use fanfold::{JoinTimeout, Pool, Task, TaskError, TaskSet, as_completed, cancelled, parallel};
 
 /// Long enough for anything that should happen.
 const LONG: Duration = Duration::from_secs(60);
@@ -278,11 +278,12 @@ fn a_handle_that_cancels_on_drop_does_what_a_task_does() {
     assert!(running.is_running() && !running.is_finished());
     assert_eq!(running.abort_handle().id(), running.id());
     let running = running.join_timeout(Duration::from_millis(1)).expect_err("it runs until it is cancelled");
+    let running = running.into_task().expect("its time was over");
     let queued = pool.submit(|| 1).cancel_on_drop();
     assert!(queued.cancel() && queued.is_finished());
-    assert!(matches!(queued.join_timeout(LONG), Ok(Err(TaskError::Cancelled))));
+    assert!(matches!(queued.join_timeout(LONG), Err(JoinTimeout::Failed(TaskError::Cancelled))));
     assert!(!running.cancel());
-    assert_eq!(running.join_timeout(LONG).expect("in time").expect("it returns"), "stopped");
+    assert_eq!(running.join_timeout(LONG).expect("it returns"), "stopped");
 }
 
 #[test]

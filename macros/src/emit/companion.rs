@@ -7,6 +7,7 @@ use syn::Attribute;
 
 use super::body::{call, link, run, serial};
 use super::call_site::{call_function, checked_call, failed_function};
+use super::direct::track_caller_in_debug;
 use super::signature::{input, submit_signature};
 use super::{bounded, chunks, future, map, names, on_pool, part_attribute, parts, process, shorten, unsafety};
 use crate::plan::{Companions, Plan};
@@ -122,10 +123,13 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
         }
     };
     let call = shorten(plan, call);
+    // It blocks while the queue of its pool is full.
+    let caller = track_caller_in_debug(plan).filter(|_| bounded.is_some());
     let bounded =
         bounded.filter(|_| valid).and_then(|(entries, arguments)| bounded::bounded(plan, entries, &arguments));
     Some(quote! {
         #[doc = #about]
+        #caller
         #[inline]
         #vis #unsafety fn #ident #params(#(#inputs),*) -> #krate::Task<#result> #clause {
             #call

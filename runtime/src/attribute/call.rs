@@ -139,6 +139,7 @@ pub fn submit_when_possible<A: 'static, R: 'static>(
 }
 
 /// Queues the call on this pool.
+#[cfg_attr(debug_assertions, track_caller)]
 #[inline]
 pub(super) fn submit_in<A: 'static, R: 'static>(
     core: &Arc<Core>,

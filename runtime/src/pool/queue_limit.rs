@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use super::runtime_warning::warn_if_waiting;
 use super::{Core, current_worker};
 use crate::sys::{mutex, park, reserve, unwind};
 use crate::task::alarm::Alarm;
@@ -143,12 +144,17 @@ impl Core {
     /// A place in the queue, for which this thread waits until `deadline` at most; `None` if the queue has no limit, if
     /// none was given back in time, and on a worker of any pool while none is free. What the tasks in the queue need
     /// may be the end of the worker's own job, so a worker never waits.
+    #[cfg_attr(debug_assertions, track_caller)]
     #[inline]
     pub(crate) fn wait_for_place(&self, deadline: Option<Instant>) -> Option<QueuePlace> {
-        self.queue_limit.as_ref().and_then(|limit| self.wait_for_place_of(limit, deadline))
+        match &self.queue_limit {
+            None => None,
+            Some(limit) => self.wait_for_place_of(limit, deadline),
+        }
     }
 
     #[cold]
+    #[cfg_attr(debug_assertions, track_caller)]
     fn wait_for_place_of(&self, limit: &Arc<QueueLimit>, deadline: Option<Instant>) -> Option<QueuePlace> {
         // Before the lock, which a thread of the parent may have held at the fork.
         self.check_fork();
@@ -158,6 +164,7 @@ impl Core {
         if current_worker::is_worker() {
             return None;
         }
+        warn_if_waiting("submit", "await `submit_async`, or use `try_submit`, while the queue may be full");
         let (mut wait, waker) = (PlaceWait::new(limit), park::waker());
         wait.poll(&waker).or_else(|| {
             match deadline {

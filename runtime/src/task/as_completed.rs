@@ -75,7 +75,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "`as_completed` cannot wait for `{Self}`",
     label = "neither a `Task` nor a pair `(key, Task)`",
-    note = "give it tasks, as `name::submit(..)` returns them, or pairs `(key, name::submit(..))`"
+    note = "give it tasks, as `name::submit(..)` returns them, or pairs `(key, name::submit(..))`",
+    note = "a task that was flattened goes in as it was before: without `.flatten()`, or by `.into_task()`"
 )]
 pub trait KeyedTask: sealed::Sealed {
     /// What comes with the result.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::slot::TaskId;
-use super::{AbortHandle, Task};
+use super::{AbortHandle, JoinTimeout, Task};
 use crate::error::TaskError;
 
 impl<T> Task<T> {
@@ -69,8 +69,8 @@ impl<T> CancelOnDrop<T> {
     ///
     /// # Errors
     ///
-    /// This handle if the time was over: join it again, or drop it to cancel the task. The inner error is that of the
-    /// task: see [`Task::join`].
+    /// [`JoinTimeout::TimedOut`] with this handle if the time was over: join it again, or drop it to cancel the task.
+    /// [`JoinTimeout::Failed`] if the task has no result: see [`Task::join`].
     ///
     /// # Panics
     ///
@@ -80,16 +80,22 @@ impl<T> CancelOnDrop<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use fanfold::{Pool, cancelled};
+    /// use fanfold::{JoinTimeout, Pool, cancelled};
     ///
     /// let task = Pool::io_default().submit(|| while !cancelled() { std::thread::yield_now() }).cancel_on_drop();
-    /// let Err(task) = task.join_timeout(Duration::from_millis(1)) else { panic!("it runs until it is cancelled") };
+    /// let Err(JoinTimeout::TimedOut(task)) = task.join_timeout(Duration::from_millis(1)) else {
+    ///     panic!("it runs until it is cancelled")
+    /// };
     /// assert!(!task.cancel(), "it runs, and is asked to stop");
     /// task.join()?;
     /// # Ok::<(), fanfold::TaskError>(())
     /// ```
-    pub fn join_timeout(self, limit: Duration) -> Result<Result<T, TaskError>, Self> {
-        if self.task().wait(limit) { Ok(self.into_task().into_outcome()) } else { Err(self) }
+    pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<Self>> {
+        if self.task().wait(limit) {
+            self.into_task().into_outcome().map_err(JoinTimeout::Failed)
+        } else {
+            Err(JoinTimeout::TimedOut(self))
+        }
     }
 
     /// Whether the task is done: its result is there, or will never be.
@@ -123,7 +129,7 @@ impl<T> CancelOnDrop<T> {
         self.task().id()
     }
 
-    fn task(&self) -> &Task<T> {
+    pub(super) fn task(&self) -> &Task<T> {
         self.task.as_ref().expect("only `into_task`, which consumes the handle, takes the task")
     }
 

@@ -11,15 +11,19 @@ use crate::error::TaskError;
 /// The result of a function whose task can be [flattened](Task::flatten): a `Result` whose error type is made from a
 /// [`TaskError`].
 #[diagnostic::on_unimplemented(
-    message = "`flatten` needs a task of a function that returns `Result`, and this one returns `{Self}`",
-    label = "no `Result`",
-    note = "`flatten` makes one error of the task's and the function's; the task's alone comes from `join()` or `.await`"
+    message = "`flatten` needs a function that returns a `Result` whose error is made from `fanfold::TaskError`, and \
+               this one returns `{Self}`",
+    label = "no `Result<_, E>` with `E: From<fanfold::TaskError>`",
+    note = "for an error type of your own, write `impl From<fanfold::TaskError>`; `std::io::Error`, \
+            `Box<dyn Error + Send + Sync>` and `anyhow::Error` have it",
+    note = "without `flatten`, `join()?` or `.await?` takes the task's error and leaves the function's own result"
 )]
 pub trait FlattenResult<T, E>: sealed::Sealed + Sized {
     #[doc(hidden)]
     fn flatten(task: Task<Self>) -> FlatTask<T, E>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: From<TaskError>> FlattenResult<T, E> for Result<T, E> {
     fn flatten(task: Task<Self>) -> FlatTask<T, E> {
         FlatTask(task)
@@ -83,7 +87,8 @@ impl<T, E: From<TaskError>> FlatTask<T, E> {
 }
 
 impl<T, E> FlatTask<T, E> {
-    /// The task, with its two results.
+    /// The task, with its two results: for [`as_completed`](crate::as_completed), [`join_all`](crate::join_all) and
+    /// others that take tasks.
     pub fn into_task(self) -> Task<Result<T, E>> {
         self.0
     }

@@ -1,11 +1,11 @@
-//! [`JoinTimeout`]: the error of [`Task::join_timeout`].
+//! [`JoinTimeout`]: the error of [`Task::join_timeout`] and [`CancelOnDrop::join_timeout`].
 
 use std::fmt;
 
-use super::Task;
+use super::{CancelOnDrop, Task};
 use crate::error::TaskError;
 
-/// Why [`Task::join_timeout`] has no result.
+/// Why [`Task::join_timeout`] or [`CancelOnDrop::join_timeout`] has no result. `H` is the handle that was joined.
 ///
 /// # Examples
 ///
@@ -24,17 +24,18 @@ use crate::error::TaskError;
 ///     }
 /// }
 /// ```
-pub enum JoinTimeout<T> {
-    /// The time was over first. The task goes on: join it again, cancel it, or drop it to detach it.
-    TimedOut(Task<T>),
+pub enum JoinTimeout<H> {
+    /// The time was over first. The task goes on: join it again, cancel it, or drop the handle, which detaches a
+    /// [`Task`] and cancels a [`CancelOnDrop`].
+    TimedOut(H),
     /// The task ended without a result.
     Failed(TaskError),
 }
 
-impl<T> JoinTimeout<T> {
-    /// The task, if it was not done in time.
+impl<H> JoinTimeout<H> {
+    /// The handle, if the task was not done in time.
     #[must_use]
-    pub fn into_task(self) -> Option<Task<T>> {
+    pub fn into_task(self) -> Option<H> {
         match self {
             Self::TimedOut(task) => Some(task),
             Self::Failed(_) => None,
@@ -42,7 +43,7 @@ impl<T> JoinTimeout<T> {
     }
 }
 
-impl<T> fmt::Debug for JoinTimeout<T> {
+impl<H: fmt::Debug> fmt::Debug for JoinTimeout<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut(task) => f.debug_tuple("TimedOut").field(task).finish(),
@@ -51,13 +52,32 @@ impl<T> fmt::Debug for JoinTimeout<T> {
     }
 }
 
-impl<T> fmt::Display for JoinTimeout<T> {
+/// The function of a handle's task, for the message.
+trait NamesFunction {
+    fn function(&self) -> &str;
+}
+
+impl<T> NamesFunction for Task<T> {
+    fn function(&self) -> &str {
+        self.slot.function()
+    }
+}
+
+impl<T> NamesFunction for CancelOnDrop<T> {
+    fn function(&self) -> &str {
+        self.task().function()
+    }
+}
+
+#[allow(private_bounds, reason = "only the two handles are joined")]
+impl<H: NamesFunction> fmt::Display for JoinTimeout<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(task) => write!(f, "`{}` was not done in time, and goes on", task.slot.function()),
+            Self::TimedOut(task) => write!(f, "`{}` was not done in time, and goes on", task.function()),
             Self::Failed(error) => error.fmt(f),
         }
     }
 }
 
-impl<T> std::error::Error for JoinTimeout<T> {}
+#[allow(private_bounds, reason = "only the two handles are joined")]
+impl<H: NamesFunction + fmt::Debug> std::error::Error for JoinTimeout<H> {}

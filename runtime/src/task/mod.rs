@@ -193,7 +193,7 @@ impl<T> Task<T> {
     /// assert!(task.join().unwrap());
     /// ```
     #[doc(alias = "wait_for")]
-    pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<T>> {
+    pub fn join_timeout(self, limit: Duration) -> Result<T, JoinTimeout<Self>> {
         if self.wait(limit) {
             self.into_outcome().map_err(JoinTimeout::Failed)
         } else {
