@@ -4,12 +4,12 @@
 //! Blocks start in index order. So when one fails, all earlier blocks have started, and the first failure in input
 //! order is found. Without a chunk size blocks shrink with the number of items left (Polychronopoulos and Kuck, 1987).
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::chunk_len;
 use super::placement::Placement;
 use super::stop::StopFlag;
+use super::{Body, Discard, chunk_len};
 use crate::sys::clock::Moment;
 
 /// How long the next block is.
@@ -25,7 +25,7 @@ pub(crate) enum BlockSize {
 }
 
 /// The counter from which workers take blocks. Items of blocks that no worker started are discarded on drop.
-pub(crate) struct GuidedBlocks<'a, D: Fn(Range<usize>)> {
+pub(crate) struct GuidedBlocks<'a> {
     items: Range<usize>,
     size: BlockSize,
     /// The end of the last block that a worker took.
@@ -33,11 +33,11 @@ pub(crate) struct GuidedBlocks<'a, D: Fn(Range<usize>)> {
     /// For guided blocks, the cost of an item in the last block that ended, in nanoseconds.
     per_item_ns: AtomicU64,
     stop: StopFlag,
-    discard: &'a D,
+    discard: &'a Discard<'a>,
 }
 
-impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
-    pub(crate) fn new(items: Range<usize>, size: BlockSize, discard: &'a D) -> Self {
+impl<'a> GuidedBlocks<'a> {
+    pub(crate) fn new(items: Range<usize>, size: BlockSize, discard: &'a Discard<'a>) -> Self {
         let started = AtomicUsize::new(items.start);
         let per_item_ns = AtomicU64::new(match size {
             BlockSize::Guided { per_item_ns, .. } => per_item_ns,
@@ -48,11 +48,7 @@ impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
 
     /// One worker's share: runs `body` on blocks until none is left, or one breaks. `placement` is given where the
     /// caller runs a share too. Returns the cost of an item in the last guided block that ended, in nanoseconds.
-    pub(crate) fn work(
-        &self,
-        placement: Option<&Placement>,
-        body: &impl Fn(Range<usize>) -> ControlFlow<()>,
-    ) -> Option<u64> {
+    pub(crate) fn work(&self, placement: Option<&Placement>, body: &Body<'_>) -> Option<u64> {
         let stop_on_unwind = self.stop.set_on_unwind();
         let mut worker = match placement.map(|placement| placement.arrive(|| self.left_ns())) {
             Some(None) => {
@@ -127,7 +123,7 @@ impl<'a, D: Fn(Range<usize>)> GuidedBlocks<'a, D> {
     }
 }
 
-impl<D: Fn(Range<usize>)> Drop for GuidedBlocks<'_, D> {
+impl Drop for GuidedBlocks<'_> {
     fn drop(&mut self) {
         // `&mut self`: every worker has returned from `work`, so the items behind the counter were not started.
         let left = *self.started.get_mut()..self.items.end;

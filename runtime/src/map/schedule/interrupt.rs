@@ -1,11 +1,9 @@
 //! [`Interrupt`]: what ends a map from outside. The task that runs the map was cancelled, or the map's pool was.
 
-use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::read_ahead::RunBlock;
 use crate::error::panics;
 use crate::pool::scoped::Abandoned;
 use crate::pool::{self, Core};
@@ -90,18 +88,5 @@ pub(crate) fn end_cancelled_task() {
     let is_cancelled = || unsafe { task.is_stop_requested() } || pool::is_cancelled_here();
     if !task.is_none() && is_cancelled() && !thread::panicking() {
         panics::end_cancelled_task();
-    }
-}
-
-/// Runs blocks of pulled items until the map is interrupted.
-pub(super) struct Interruptible<'a, B> {
-    pub(super) block: &'a B,
-    pub(super) interrupt: &'a Interrupt<'a>,
-}
-
-impl<A, B: RunBlock<A>> RunBlock<A> for Interruptible<'_, B> {
-    #[inline]
-    fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize> {
-        if self.interrupt.is_raised() { ControlFlow::Break(()) } else { self.block.run(block, items) }
     }
 }

@@ -131,19 +131,6 @@ pub(crate) struct RunPlan<'a> {
 }
 
 impl<'a> RunPlan<'a> {
-    /// `body`, whose runs are observed if that is wanted now.
-    fn observed(
-        self,
-        body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
-    ) -> impl Fn(Range<usize>) -> ControlFlow<()> + Sync {
-        let observer = self.observer();
-        move |indexes: Range<usize>| {
-            let span = observer.map(|observer| observer.start(indexes.len()));
-            let _entered = span.as_ref().map(WorkSpan::enter);
-            body(indexes)
-        }
-    }
-
     /// What observes the blocks of this window, if that is wanted now.
     fn observer(self) -> Option<BlockObserver<'a>> {
         let is_wanted = self.workers.observes_blocks && is_observed();
@@ -166,6 +153,14 @@ impl BlockObserver<'_> {
     }
 }
 
+/// What runs a block of items: `Break` if no further block shall start.
+///
+/// The scheduler calls it through a pointer, once for a block and not for an item, so that it is compiled once and not
+/// for each map of a program. Otherwise it would be two thirds of the code of a program with many maps.
+type Body<'a> = dyn Fn(Range<usize>) -> ControlFlow<()> + Sync + 'a;
+/// What drops the items of a block that is not started.
+type Discard<'a> = dyn Fn(Range<usize>) + Sync + 'a;
+
 /// Runs `body` on blocks that cover `0..len`, on several threads at once, and `discard` on the indexes for which no
 /// block is started.
 ///
@@ -176,37 +171,34 @@ impl BlockObserver<'_> {
 ///
 /// With the payload of the first `body` that panics. No further block starts then, and all that started end before. If
 /// the caller's task is cancelled before all blocks have started: the task ends, as cancelled.
-pub(crate) fn run_blocks<D>(
+pub(crate) fn run_blocks(
     plan: RunPlan<'_>,
     len: usize,
-    body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
-    discard: &D,
-) -> Result<(), Abandoned>
-where
-    D: Fn(Range<usize>) + Sync,
-{
-    let body = plan.observed(body);
-    let Some(interrupt) = Interrupt::of(plan.workers.core) else { return run_uninterrupted(plan, len, &body, discard) };
-    let body = |indexes| {
-        if interrupt.is_raised() {
+    body: &Body<'_>,
+    discard: &Discard<'_>,
+) -> Result<(), Abandoned> {
+    let (observer, interrupt) = (plan.observer(), Interrupt::of(plan.workers.core));
+    if observer.is_none() && interrupt.is_none() {
+        return run_uninterrupted(plan, len, body, discard);
+    }
+    let body = |indexes: Range<usize>| {
+        if interrupt.as_ref().is_some_and(Interrupt::is_raised) {
             discard(indexes);
             return ControlFlow::Break(());
         }
+        let span = observer.map(|observer| observer.start(indexes.len()));
+        let _entered = span.as_ref().map(WorkSpan::enter);
         body(indexes)
     };
-    interrupt.end(run_uninterrupted(plan, len, &body, discard))
+    let done = run_uninterrupted(plan, len, &body, discard);
+    match &interrupt {
+        Some(interrupt) => interrupt.end(done),
+        None => done,
+    }
 }
 
 /// As [`run_blocks`], for a `body` that breaks when the map is interrupted.
-fn run_uninterrupted<D>(
-    plan: RunPlan<'_>,
-    len: usize,
-    body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
-    discard: &D,
-) -> Result<(), Abandoned>
-where
-    D: Fn(Range<usize>) + Sync,
-{
+fn run_uninterrupted(plan: RunPlan<'_>, len: usize, body: &Body<'_>, discard: &Discard<'_>) -> Result<(), Abandoned> {
     let RunPlan { workers, grain, .. } = plan;
     let mut unstarted = UnstartedItems::new(len, discard);
     if len == 0 {
@@ -245,15 +237,12 @@ where
 }
 
 /// As [`run_blocks`] with [`Grain::Adaptive`]: the calling thread starts, and calls helpers once that is worth it.
-fn run_adaptive<D>(
+fn run_adaptive(
     plan: RunPlan<'_>,
-    unstarted: &mut UnstartedItems<'_, D>,
-    body: &(impl Fn(Range<usize>) -> ControlFlow<()> + Sync),
-    discard: &D,
-) -> Result<(), Abandoned>
-where
-    D: Fn(Range<usize>) + Sync,
-{
+    unstarted: &mut UnstartedItems<'_>,
+    body: &Body<'_>,
+    discard: &Discard<'_>,
+) -> Result<(), Abandoned> {
     let MapWorkers { core, helpers, .. } = plan.workers;
     let _seat = plan.workers.does_cpu_work().then(mark_cpu_work);
     let history = CostHistory::for_function(plan.name);
@@ -262,7 +251,7 @@ where
     };
     let items = unstarted.take_all();
     let placement = Placement::here(helpers + 1);
-    if plan.can_stop || items.end > StealableRanges::<D>::MAX_ITEMS {
+    if plan.can_stop || items.end > StealableRanges::MAX_ITEMS {
         let size = BlockSize::Guided { per_item_ns: rate, workers: helpers + 1 };
         let blocks = GuidedBlocks::new(items, size, discard);
         let share = || {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use super::cost_history::CostHistory;
-use super::interrupt::{Interrupt, Interruptible};
+use super::interrupt::Interrupt;
 use super::placement::Placement;
 use super::signal::Signal;
 use super::stop::StopFlag;
@@ -146,15 +146,19 @@ pub(crate) trait RunBlock<A>: Sync {
     fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize>;
 }
 
-/// A block whose runs are observed if that is wanted.
-struct ObservedBlock<'a, B> {
+/// Blocks that run until the map is interrupted, and that are observed if that is wanted.
+struct WatchedBlock<'a, B> {
     block: &'a B,
+    interrupt: Option<Interrupt<'a>>,
     observer: Option<BlockObserver<'a>>,
 }
 
-impl<A, B: RunBlock<A>> RunBlock<A> for ObservedBlock<'_, B> {
+impl<A, B: RunBlock<A>> RunBlock<A> for WatchedBlock<'_, B> {
     #[inline]
     fn run(&self, block: Range<usize>, items: impl Iterator<Item = A>) -> ControlFlow<(), usize> {
+        if self.interrupt.as_ref().is_some_and(Interrupt::is_raised) {
+            return ControlFlow::Break(());
+        }
         let span = self.observer.map(|observer| observer.start(block.len()));
         let _entered = span.as_ref().map(WorkSpan::enter);
         self.block.run(block, items)
@@ -187,14 +191,13 @@ pub(crate) unsafe fn run_pulled<A>(
     items: &mut impl Iterator<Item = A>,
     block: &impl RunBlock<A>,
 ) -> Result<PulledWindow, Abandoned> {
-    let block = &ObservedBlock { block, observer: plan.observer() };
-    let Some(interrupt) = Interrupt::of(plan.workers.core) else {
-        // SAFETY: this function has the contract of `run_uninterrupted`.
-        return unsafe { run_uninterrupted(plan, started, len, items, block) };
-    };
-    let block = Interruptible { block, interrupt: &interrupt };
+    let block = WatchedBlock { block, interrupt: Interrupt::of(plan.workers.core), observer: plan.observer() };
     // SAFETY: this function has the contract of `run_uninterrupted`.
-    interrupt.end(unsafe { run_uninterrupted(plan, started, len, items, &block) })
+    let done = unsafe { run_uninterrupted(plan, started, len, items, &block) };
+    match &block.interrupt {
+        Some(interrupt) => interrupt.end(done),
+        None => done,
+    }
 }
 
 /// As [`run_pulled`], for a `block` that breaks when the map is interrupted.

@@ -4,12 +4,12 @@
 //! Workers that took turns over one counter would write neighbouring elements of the output, and contend for its pages.
 //! Stealing halves keeps the number of steals logarithmic (Blumofe and Leiserson, 1999).
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::chunk_len;
 use super::placement::Placement;
 use super::stop::StopFlag;
+use super::{Body, Discard, chunk_len};
 use crate::sys::clock::Moment;
 use crate::sys::drop_all::DropSequence;
 
@@ -30,19 +30,19 @@ fn unpack(word: u64) -> Range<usize> {
 }
 
 /// The ranges of all workers of one map. Items that no worker started are discarded on drop.
-pub(crate) struct StealableRanges<'a, D: Fn(Range<usize>)> {
+pub(crate) struct StealableRanges<'a> {
     ranges: Box<[PackedRange]>,
     placement: Placement,
     stop: StopFlag,
-    discard: &'a D,
+    discard: &'a Discard<'a>,
 }
 
-impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
+impl<'a> StealableRanges<'a> {
     /// The most items: an index has 32 bits.
     pub(crate) const MAX_ITEMS: usize = u32::MAX as usize;
 
     /// All of `items` in the range of the first worker that arrives.
-    pub(crate) fn new(items: &Range<usize>, placement: Placement, discard: &'a D) -> Self {
+    pub(crate) fn new(items: &Range<usize>, placement: Placement, discard: &'a Discard<'a>) -> Self {
         let ranges: Box<[PackedRange]> = (0..placement.workers()).map(|_| PackedRange(AtomicU64::new(0))).collect();
         ranges[0].0.store(pack(items), Ordering::Relaxed);
         Self { ranges, placement, stop: StopFlag::new(), discard }
@@ -50,7 +50,7 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
 
     /// One worker's share: runs `body` on chunks until nothing is left to take or to steal. `rate` is the expected cost
     /// of an item in nanoseconds; returns the cost of an item in the last chunk, if there was one.
-    pub(crate) fn work(&self, mut rate: u64, body: &impl Fn(Range<usize>) -> ControlFlow<()>) -> Option<u64> {
+    pub(crate) fn work(&self, mut rate: u64, body: &Body<'_>) -> Option<u64> {
         let mut worker = self.placement.arrive(|| self.left().saturating_mul(rate))?;
         let mut measured = None;
         let stop_on_unwind = self.stop.set_on_unwind();
@@ -125,7 +125,7 @@ impl<'a, D: Fn(Range<usize>)> StealableRanges<'a, D> {
     }
 }
 
-impl<D: Fn(Range<usize>)> Drop for StealableRanges<'_, D> {
+impl Drop for StealableRanges<'_> {
     fn drop(&mut self) {
         // `&mut self`: every worker has returned from `work`, so the items still in a range were not started.
         let mut drops = DropSequence::default();
@@ -142,6 +142,7 @@ impl<D: Fn(Range<usize>)> Drop for StealableRanges<'_, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
     use std::sync::Mutex;
 
     #[test]

@@ -1,9 +1,10 @@
 //! The warm-up of a map: the calling thread runs items in growing batches and times them, until the items left are
 //! worth sharing.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use super::cost_history::{CostHistory, LONG_NS};
+use super::{Body, Discard};
 use crate::pool::Load;
 use crate::sys::clock::Moment;
 
@@ -15,13 +16,13 @@ const UNTIMED_ITEMS: usize = 16;
 const MEASURABLE_NS: u64 = 100;
 
 /// The items that no thread has started. The rest is discarded on drop.
-pub(crate) struct UnstartedItems<'a, D: Fn(Range<usize>)> {
+pub(crate) struct UnstartedItems<'a> {
     left: Range<usize>,
-    discard: &'a D,
+    discard: &'a Discard<'a>,
 }
 
-impl<'a, D: Fn(Range<usize>)> UnstartedItems<'a, D> {
-    pub(crate) fn new(len: usize, discard: &'a D) -> Self {
+impl<'a> UnstartedItems<'a> {
+    pub(crate) fn new(len: usize, discard: &'a Discard<'a>) -> Self {
         Self { left: 0..len, discard }
     }
 
@@ -37,7 +38,7 @@ impl<'a, D: Fn(Range<usize>)> UnstartedItems<'a, D> {
     }
 }
 
-impl<D: Fn(Range<usize>)> Drop for UnstartedItems<'_, D> {
+impl Drop for UnstartedItems<'_> {
     fn drop(&mut self) {
         if !self.left.is_empty() {
             (self.discard)(self.take_all());
@@ -59,12 +60,12 @@ pub(crate) enum WarmUp {
 }
 
 /// Runs items until the rest is worth sharing with up to `helpers` workers, or all are done.
-pub(crate) fn warm_up<D: Fn(Range<usize>)>(
-    unstarted: &mut UnstartedItems<'_, D>,
+pub(crate) fn warm_up(
+    unstarted: &mut UnstartedItems<'_>,
     load: &Load,
     helpers: usize,
     history: CostHistory,
-    body: &impl Fn(Range<usize>) -> ControlFlow<()>,
+    body: &Body<'_>,
 ) -> WarmUp {
     let all = unstarted.left.len();
     if helpers == 0 || all < 2 {
@@ -127,10 +128,7 @@ pub(crate) fn warm_up<D: Fn(Range<usize>)>(
 }
 
 /// Runs all items here, untimed; in batches, so that a progress bar advances.
-fn run_alone<D: Fn(Range<usize>)>(
-    unstarted: &mut UnstartedItems<'_, D>,
-    body: &impl Fn(Range<usize>) -> ControlFlow<()>,
-) {
+fn run_alone(unstarted: &mut UnstartedItems<'_>, body: &Body<'_>) {
     let mut batch = 1;
     while !unstarted.left.is_empty() {
         if body(unstarted.take(batch)).is_break() {
