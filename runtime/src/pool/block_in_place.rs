@@ -47,15 +47,17 @@ pub(super) fn is_own_runtime_thread() -> bool {
 
 /// Waits. If this thread belongs to Fanfold's own async runtime or to Polars' streaming engine, another thread takes
 /// its place meanwhile: the runtime or the engine may have to run what this thread waits for.
-pub(crate) fn with_replacement_thread<T>(wait: impl FnOnce() -> T) -> T {
+///
+/// It is not generic, as each instance would contain one of Tokio's `block_in_place` and one of Polars'.
+pub(crate) fn with_replacement_thread(wait: &mut dyn FnMut()) {
     #[cfg(feature = "tokio")]
     if IS_OWN_RUNTIME.get() && can_block() {
         return tokio::task::block_in_place(wait);
     }
     #[cfg(feature = "polars")]
-    return super::polars_threads::polars_block_in_place(wait);
+    super::polars_threads::polars_block_in_place(wait);
     #[cfg(not(feature = "polars"))]
-    wait()
+    wait();
 }
 
 /// Waits for the other side of a channel, which may be a task of the async runtime that this thread is in. On a runtime

@@ -247,15 +247,24 @@ pub(crate) fn wait_until_deadline(done: impl Fn() -> bool, deadline: Instant) ->
 /// Runs `wait`, which blocks. A worker gives its permit back before and waits for one after it, so that another thread
 /// goes on with the queue meanwhile.
 pub(crate) fn blocking_section<T>(wait: impl FnOnce() -> T) -> T {
-    let _section = BlockingSection::enter(Overdraw::Never);
-    block_in_place::with_replacement_thread(wait)
+    block(Overdraw::Never, wait)
 }
 
 /// As [`blocking_section`], for a wait until a deadline. If no permit is free by then, the worker goes on beside as
 /// many jobs as the pool has threads, because the wait must keep its limit.
 pub(crate) fn blocking_section_until<T>(deadline: Instant, wait: impl FnOnce() -> T) -> T {
-    let _section = BlockingSection::enter(Overdraw::At(deadline));
-    block_in_place::with_replacement_thread(wait)
+    block(Overdraw::At(deadline), wait)
+}
+
+/// As [`blocking_section`]. What does not depend on `wait` is compiled once.
+fn block<T>(overdraw: Overdraw, wait: impl FnOnce() -> T) -> T {
+    fn block(overdraw: Overdraw, wait: &mut dyn FnMut()) {
+        let _section = BlockingSection::enter(overdraw);
+        block_in_place::with_replacement_thread(wait);
+    }
+    let (mut wait, mut result) = (Some(wait), None);
+    block(overdraw, &mut || result = wait.take().map(|wait| wait()));
+    result.expect("`block` calls `wait`")
 }
 
 /// A worker without its permit. It waits for a permit when this is dropped.
