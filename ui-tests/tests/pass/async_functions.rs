@@ -24,7 +24,8 @@ impl Client {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(length::submit("abc").join().unwrap(), 3);
     let client = Arc::new(Client { base: 10 });
     assert_eq!(client.get_map(0..3).collect::<Vec<_>>(), [10, 11, 12]);

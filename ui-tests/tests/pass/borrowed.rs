@@ -16,7 +16,8 @@ fn length(word: &str) -> usize {
     word.len()
 }
 
-fn main() {
+#[test]
+fn runs() {
     let owned = String::from("word");
     let words = [owned.as_str()];
     assert_eq!(first(&words, &String::new()), "word");

@@ -14,6 +14,7 @@ impl From<TaskError> for Error {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "an initializer may fail")]
 fn open() -> Result<Vec<u32>, String> {
     Ok(vec![])
 }
@@ -30,7 +31,8 @@ fn patient(n: u32) -> Result<u32, TaskError> {
     Ok(n)
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert!(matches!(check("two", 2), Ok(3)));
     assert!(matches!(check("three", 3), Err(Error::Odd)));
     assert!(matches!(check::submit("four", 4).join(), Ok(Ok(4))));

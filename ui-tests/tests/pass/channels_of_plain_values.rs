@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 struct Plain<'a>(&'a str);
 
-fn main() {
+#[test]
+fn runs() {
     let text = String::from("borrowed");
     let (sender, receiver) = fanfold::channel();
     std::thread::scope(|scope| {
@@ -15,7 +16,7 @@ fn main() {
     let (sender, receiver) = fanfold::channel_bounded::<Box<dyn FnOnce() -> u32 + Send>>(10_000);
     assert!((0..10_000).all(|n| sender.try_send(Box::new(move || n)).is_ok()));
     drop(sender);
-    assert_eq!(receiver.into_iter().map(|run| run()).sum::<u32>(), (0..10_000).sum());
+    assert_eq!(receiver.into_iter().map(|run| run()).sum::<u32>(), (0..10_000).sum::<u32>());
 
     // The same lock, not a copy.
     let (sender, receiver) = fanfold::channel::<(Arc<Mutex<u32>>, Arc<AtomicU32>)>();

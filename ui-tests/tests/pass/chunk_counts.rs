@@ -23,7 +23,8 @@ fn lengths(range: std::ops::RangeInclusive<u8>) -> Vec<usize> {
     vec![range.count()]
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(by_const(vec![1, 2, 3]), [1, 2, 3]);
     assert_eq!(by_generic::<2>(vec![1, 2, 3]), [2, 1]);
     assert_eq!(auto("a\nb".into()), "A\nB");

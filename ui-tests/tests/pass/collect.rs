@@ -11,7 +11,8 @@ fn pair(n: u32) -> (u32, String) {
     (n, n.to_string())
 }
 
-fn main() {
+#[test]
+fn runs() {
     let all: Vec<Result<u32, _>> = parse::map(["1", "x"]).collect();
     assert!(all[0].is_ok() && all[1].is_err());
     assert!(parse::map(["1", "x"]).collect::<Result<Vec<_>, _>>().is_err());

@@ -5,12 +5,13 @@ mod reexported {
 
 mod parse {}
 
-#[fanfold::parallel(kind = "cpu", companion = Parse, crate = "crate::reexported::parallelism")]
+#[fanfold::parallel(kind = "cpu", companion = Parse, crate = "crate::companion_and_crate::reexported::parallelism")]
 fn parse(text: &str) -> Option<u32> {
     text.parse().ok()
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(parse("7"), Some(7));
     assert_eq!(Parse::submit("8").join().unwrap(), Some(8));
 }

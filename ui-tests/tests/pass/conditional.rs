@@ -39,7 +39,8 @@ impl Grid {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(there(), 1);
     assert_eq!(argument(1, 2), 3);
     assert_eq!(attributed::submit(1).join().unwrap(), 1);

@@ -16,7 +16,8 @@ fn adder(n: u32) -> Box<dyn Fn(u32) -> u32 + Send> {
     Box::new(move |m| n + m)
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(evens(5).collect::<Vec<_>>(), [0, 2, 4]);
     assert_eq!(evens::submit(4).join().unwrap().count(), 2);
     let text = String::from("an apple");

@@ -1,3 +1,4 @@
+//! The two kinds of threads, and what stands beside each function.
 use fanfold::parallel;
 
 #[parallel(kind = "cpu")]
@@ -8,7 +9,8 @@ fn add(a: u32, b: u32) -> u32 {
 #[parallel(kind = "io")]
 fn nothing() {}
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(add(1, 2), 3);
     assert_eq!(add::serial(1, 2), 3);
     assert_eq!(add::submit(1, 2).join().unwrap(), 3);

@@ -41,7 +41,8 @@ impl<'a> Visit<'a> for Length {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     let text = String::from("text");
     assert_eq!(left_out(View(&text), &["a"]), 5);
     assert_eq!(longer(&text, "a"), "text");

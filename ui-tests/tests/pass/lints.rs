@@ -18,7 +18,8 @@ fn kept(n: u32) -> u32 {
     n
 }
 
-fn main() {
+#[test]
+fn runs() {
     let _ = expects(1);
     let _ = kept(1);
 }

@@ -18,7 +18,8 @@ fn three() -> u32 {
 #[fanfold::parallel(kind = "io")]
 fn left_out(missing: Missing) {}
 
-fn main() {
+#[test]
+fn runs() {
     #[fanfold::parallel(kind = "cpu")]
     fn inner(n: u32) -> u32 {
         if n == 0 {

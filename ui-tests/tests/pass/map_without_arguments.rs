@@ -6,7 +6,8 @@ fn seven() -> u64 {
     7
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(seven::map(repeat_n((), 3)).collect::<Vec<_>>(), [7; 3]);
     assert_eq!(seven::map([(); 4]).sum::<u64>(), 28);
 }

@@ -45,7 +45,8 @@ impl Grid {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     let mut grid = Grid::new(vec![1, 2]);
     grid.push(3);
     assert_eq!(grid.total(2), 12);

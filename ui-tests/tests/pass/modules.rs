@@ -20,7 +20,8 @@ mod numbers {
 
 use numbers::double;
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(double(2), 4);
     assert_eq!(double::map(0..3).collect::<Vec<_>>(), [0, 2, 4]);
     assert_eq!(numbers::r#match::submit(4).join().unwrap(), 4);

@@ -9,7 +9,8 @@ fn alone() -> ! {
     std::panic::panic_any(2_u32);
 }
 
-fn main() {
+#[test]
+fn runs() {
     let payload = std::panic::catch_unwind(|| fail(7)).unwrap_err();
     assert_eq!(payload.downcast_ref(), Some(&7_u32));
     let task: fanfold::Task<std::convert::Infallible> = fail::submit(3);

@@ -36,7 +36,8 @@ impl Image {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     let image = || Image { width: 2, pixels: (0..14).collect() };
     assert_eq!(image().inverted(20), image().inverted_serial(20));
 }

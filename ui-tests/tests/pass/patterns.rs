@@ -18,7 +18,8 @@ fn alone((a, b): (i32, i32), mut c: i32) -> i32 {
     c
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(sum((1, 2), Point { x: 3, y: 4 }, vec![5], "", [6, 7]), 21);
     assert_eq!(sum::submit((1, 2), Point { x: 3, y: 4 }, vec![5], "", [6, 7]).join().unwrap(), 21);
     assert_eq!(alone((1, 2), 3), 6);

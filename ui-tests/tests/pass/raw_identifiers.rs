@@ -13,7 +13,8 @@ impl Lock {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(r#match(1, 2), 3);
     assert_eq!(r#match::submit(1, 2).join().unwrap(), 3);
     assert_eq!(Lock.r#move(1), 1);

@@ -18,7 +18,8 @@ fn total(numbers: &[u32], site: u32, pool: u32) -> ::std::vec::Vec<u32> {
     numbers.iter().map(|n| n + site + pool).collect()
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(total(&[1, 2], 10, 100), [111, 112]);
     assert_eq!(total::submit(&[1, 2], 10, 100).join().unwrap(), [111, 112]);
 }

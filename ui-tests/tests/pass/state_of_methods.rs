@@ -20,7 +20,8 @@ impl Other {
 
 static POOL: fanfold::Pool = fanfold::Pool::io("one").threads(1);
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(One.seen(1), [1]);
     assert_eq!(Other.seen(2), [2]);
     assert_eq!(One.seen(3), [1, 3]);

@@ -17,7 +17,8 @@ fn only_mapped(numbers: &[u32]) -> Vec<u32> {
     numbers.to_vec()
 }
 
-fn main() {
+#[test]
+fn runs() {
     assert_eq!(documented(1), 1);
     assert_eq!(only_mapped::map([&[1_u32, 2][..]]).collect::<Vec<_>>(), [[1, 2]]);
 }

@@ -27,7 +27,8 @@ impl From<u32> for Square {
     }
 }
 
-fn main() {
+#[test]
+fn runs() {
     let shape: Box<dyn Shape> = Box::new(Square::from(2));
     assert_eq!(shape.area(2), 8);
     assert_eq!(shape.doubled(), 8);

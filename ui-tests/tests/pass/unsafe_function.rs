@@ -10,7 +10,8 @@ unsafe fn get(numbers: &[u32], index: usize) -> u32 {
     unsafe { *numbers.get_unchecked(index) }
 }
 
-fn main() {
+#[test]
+fn runs() {
     // SAFETY: the indices are below the length.
     unsafe {
         assert_eq!(get(&[1, 2], 1), 2);
