@@ -313,6 +313,25 @@ fn the_number_of_parts_is_bounded() {
     }
 }
 
+/// An enum whose variants without content are read by name, after reading in order has failed.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", content = "content")]
+enum TaggedBeside {
+    A,
+    B(u8),
+}
+
+#[test]
+fn parts_without_names_are_not_read_by_name() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    enum Tag {
+        A,
+    }
+    let mut bytes = Vec::new();
+    write_value(&(Tag::A,), &mut bytes).expect("it crosses");
+    read_value::<TaggedBeside>(&bytes).expect_err("its fields have no names");
+}
+
 #[test]
 fn an_error_with_a_million_causes_does_not_overflow_the_stack() {
     let said = vec![String::new(); 1_000_000];

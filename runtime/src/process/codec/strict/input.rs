@@ -203,7 +203,7 @@ impl<'de> Input<'de> {
             Ok(_) if left > 0 => Err(Error::differs(of, written, written - left)),
             Ok(_) => Err(Error::differing_names(of)),
             // The type reads no sequence; or it is an enum with `serde(tag, content)`, and the variant has no content.
-            Err(error) if left == written || (over && written == 1 && is_enum_tag) => {
+            Err(error) if tag == tag::FIELDS && (left == written || (over && written == 1 && is_enum_tag)) => {
                 Err(error.for_want_of_names(fields))
             }
             Err(_) if over => Err(Error::differs(of, written, fields.len())),
