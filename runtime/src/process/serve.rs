@@ -138,12 +138,7 @@ impl ReplyWriter<'_> {
         self.scratch.clear();
         let start = begin_part(self.scratch);
         let mut attachments = Vec::new();
-        let written = write(&mut Encoder {
-            bytes: self.scratch,
-            attachments: &mut attachments,
-            outbox: Some(&mut self.connection.outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        });
+        let written = write(&mut Encoder::new(self.scratch, &mut attachments, Some(&mut self.connection.outbox)));
         // `write` runs code of the user, which may fork as well.
         exit_if_forked_worker();
         let packed = match written {
@@ -248,12 +243,7 @@ impl ReplyWriter<'_> {
         let why = (cut(why.0), cut(why.1));
         self.scratch.clear();
         let mut attachments = Vec::new();
-        let mut encoder = Encoder {
-            bytes: self.scratch,
-            attachments: &mut attachments,
-            outbox: Some(&mut self.connection.outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        };
+        let mut encoder = Encoder::new(self.scratch, &mut attachments, Some(&mut self.connection.outbox));
         // A pair of strings can always be encoded, so this does not fail.
         let _ = encoder.value(&why);
         self.post(status, 0);

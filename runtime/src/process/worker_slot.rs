@@ -158,12 +158,8 @@ impl WorkerSlot {
         };
         self.request.clear();
         let mut attachments = Vec::new();
-        let written = (request.write)(&mut Encoder {
-            bytes: &mut self.request,
-            attachments: &mut attachments,
-            outbox: Some(&mut child.connection.outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        });
+        let written =
+            (request.write)(&mut Encoder::new(&mut self.request, &mut attachments, Some(&mut child.connection.outbox)));
         let outbox = &mut child.connection.outbox;
         let message = written.and_then(|()| prepend_attachment_table(&mut self.request, &mut attachments, outbox));
         let attachment_word = match message {

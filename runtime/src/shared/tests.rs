@@ -17,14 +17,7 @@ fn received<T: Direct>(fd: Handle) -> Result<T, crate::process::CodecError> {
 /// Sends a value to itself.
 fn again<T: Direct>(value: &T) -> T {
     let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
-    value
-        .write(&mut Encoder {
-            bytes: &mut bytes,
-            attachments: &mut attachments,
-            outbox: Some(&mut outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        })
-        .expect("it can be sent");
+    value.write(&mut Encoder::new(&mut bytes, &mut attachments, Some(&mut outbox))).expect("it can be sent");
     let Some(Attachment::Descriptor(fd)) = attachments.pop() else { panic!("it has a descriptor") };
     received(fd).expect("it is sound")
 }

@@ -98,8 +98,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             }
             *start = begin_part(&mut batch.bytes);
             let mut attachments = Vec::new();
-            let mut out =
-                Encoder { bytes: &mut batch.bytes, attachments: &mut attachments, outbox: None, max_descriptors: 0 };
+            let mut out = Encoder::new(&mut batch.bytes, &mut attachments, None);
             *writing = true;
             let written = self.arguments.write(&args, &mut out);
             *writing = false;

@@ -129,10 +129,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
     /// The arguments as a message; `None` if they are too large to be sent with those of other calls.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Vec<u8>, TaskError>> {
         let mut bytes = Vec::new();
-        let written = self.write(
-            args,
-            &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 },
-        );
+        let written = self.write(args, &mut Encoder::new(&mut bytes, &mut Vec::new(), None));
         match written {
             Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
             Ok(()) => None,

@@ -41,9 +41,19 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
+    /// Writes a message to another process of this machine. Without an outbox, it cannot have attachments.
+    pub(crate) fn new(
+        bytes: &'a mut Vec<u8>,
+        attachments: &'a mut Vec<Attachment>,
+        outbox: Option<&'a mut Outbox>,
+    ) -> Self {
+        let max_descriptors = if outbox.is_some() { MAX_DESCRIPTOR_ATTACHMENTS } else { 0 };
+        Self { bytes, attachments, outbox, max_descriptors }
+    }
+
     /// Writes a message for another machine, with all bytes in the message itself.
     pub(crate) fn across_machines(bytes: &'a mut Vec<u8>, attachments: &'a mut Vec<Attachment>) -> Self {
-        Self { bytes, attachments, outbox: None, max_descriptors: ACROSS_MACHINES }
+        Self { max_descriptors: ACROSS_MACHINES, ..Self::new(bytes, attachments, None) }
     }
 }
 

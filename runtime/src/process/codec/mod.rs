@@ -151,14 +151,14 @@ pub(crate) use wire;
 
 /// Writes a value that has no attachments.
 pub(crate) fn write_value<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-    value.write(&mut Encoder { bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 })
+    value.write(&mut Encoder::new(bytes, &mut Vec::new(), None))
 }
 
 /// Writes a value that may have file descriptors, of which one more goes with a long message.
 pub(crate) fn write_message<T: Wire>(value: &T) -> Result<(Vec<u8>, Vec<Handle>), CodecError> {
     let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
     let max_descriptors = os::MAX_FDS_PER_MESSAGE - 1;
-    value.write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None, max_descriptors })?;
+    value.write(&mut Encoder { max_descriptors, ..Encoder::new(&mut bytes, &mut attachments, None) })?;
     let descriptors = attachments.into_iter().filter_map(|attachment| match attachment {
         Attachment::Descriptor(descriptor) => Some(descriptor),
         Attachment::Segment(_) => None,

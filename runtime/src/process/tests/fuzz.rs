@@ -152,13 +152,7 @@ fn survives(seed: u64, write: &Write<'_>, read: &dyn Fn(&mut crate::process::cod
     let rounds = if cfg!(fanfold_portable) { 6 } else { 400 };
     for round in 0..rounds {
         let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
-        write(&mut Encoder {
-            bytes: &mut bytes,
-            attachments: &mut attachments,
-            outbox: Some(&mut from.outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        })
-        .expect("it can be written");
+        write(&mut Encoder::new(&mut bytes, &mut attachments, Some(&mut from.outbox))).expect("it can be written");
         let mut attachment_word =
             prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
         from.send_descriptors(&attachments).expect("the other side is there");

@@ -27,13 +27,7 @@ type Write<'a> = dyn Fn(&mut Encoder<'_>) -> Result<(), CodecError> + 'a;
 /// Sends what `write` writes; returns the attachment word and the payload of the frame.
 fn sent(from: &mut Connection, write: &Write<'_>) -> (u32, Vec<u8>) {
     let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
-    write(&mut Encoder {
-        bytes: &mut bytes,
-        attachments: &mut attachments,
-        outbox: Some(&mut from.outbox),
-        max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-    })
-    .expect("it crosses");
+    write(&mut Encoder::new(&mut bytes, &mut attachments, Some(&mut from.outbox))).expect("it crosses");
     let attachment_word = prepend_attachment_table(&mut bytes, &mut attachments, &mut from.outbox).expect("it fits");
     from.send_descriptors(&attachments).expect("the parent is there");
     (attachment_word, bytes)
@@ -336,11 +330,7 @@ fn parts_without_names_are_not_read_by_name() {
 fn an_error_with_a_million_causes_does_not_overflow_the_stack() {
     let said = vec![String::new(); 1_000_000];
     let mut bytes = vec![0];
-    Wire::write(
-        &said,
-        &mut Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 },
-    )
-    .expect("it crosses");
+    Wire::write(&said, &mut Encoder::new(&mut bytes, &mut Vec::new(), None)).expect("it crosses");
     let read =
         <Box<dyn Error + Send + Sync> as Direct>::read(&mut crate::process::codec::Decoder::new(&bytes, Vec::new()));
     let mut cause: Option<&dyn Error> = Some(&*read.expect("an error"));

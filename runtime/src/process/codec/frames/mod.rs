@@ -75,8 +75,7 @@ fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<()
     let mut described = Vec::new();
     let mut buffers = ColumnBuffers::default();
     let mut nothing = Vec::new();
-    let mut description =
-        Encoder { bytes: &mut described, attachments: &mut nothing, outbox: None, max_descriptors: 0 };
+    let mut description = Encoder::new(&mut described, &mut nothing, None);
     description.value(&(height, columns.len()))?;
     for column in &columns {
         column.write(&mut buffers, &mut description).map_err(|error| of_column(&column.field, error))?;

@@ -34,12 +34,7 @@ impl SharedPair {
     /// Writes a frame as a worker does; returns the message and the attachment as the parent receives them.
     fn write(&mut self, df: &DataFrame) -> (Vec<u8>, Vec<ReceivedAttachment>) {
         let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
-        let mut out = Encoder {
-            bytes: &mut bytes,
-            attachments: &mut attachments,
-            outbox: Some(&mut self.outbox),
-            max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-        };
+        let mut out = Encoder::new(&mut bytes, &mut attachments, Some(&mut self.outbox));
         Direct::write(df, &mut out).expect("it can be written");
         let [Attachment::Segment(sent)] = attachments[..] else { panic!("it is one block") };
         self.len = sent.len;
@@ -195,13 +190,10 @@ fn a_column_that_differs_from_its_description_is_refused() {
         change(&mut column);
         let (mut bytes, mut attachments, mut described) = (Vec::new(), Vec::new(), Vec::new());
         let mut buffers = ColumnBuffers::default();
-        let mut description =
-            Encoder { bytes: &mut described, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 };
+        let mut description = Encoder::new(&mut described, &mut Vec::new(), None);
         description.value(&(3_usize, 1_usize)).expect("numbers");
         column.write(&mut buffers, &mut description).expect("it can be written");
-        buffers
-            .write(&mut Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None, max_descriptors: 0 })
-            .expect("it is small");
+        buffers.write(&mut Encoder::new(&mut bytes, &mut attachments, None)).expect("it is small");
         bytes.append(&mut described);
         <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
     };
@@ -220,7 +212,7 @@ fn a_column_without_chunks_arrives_empty() {
     let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
     assert_eq!(series.n_chunks(), 0);
     let mut bytes = Vec::new();
-    let mut out = Encoder { bytes: &mut bytes, attachments: &mut Vec::new(), outbox: None, max_descriptors: 0 };
+    let mut out = Encoder::new(&mut bytes, &mut Vec::new(), None);
     Direct::write(&series, &mut out).expect("it can be written");
     let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
     assert_eq!((back.field(), back.len()), (series.field(), 0));
@@ -229,12 +221,7 @@ fn a_column_without_chunks_arrives_empty() {
 /// The bytes that a series takes when it is sent.
 fn size(series: &Series) -> usize {
     let (mut bytes, mut attachments, mut outbox) = (Vec::new(), Vec::new(), Outbox::default());
-    let mut out = Encoder {
-        bytes: &mut bytes,
-        attachments: &mut attachments,
-        outbox: Some(&mut outbox),
-        max_descriptors: crate::process::codec::MAX_DESCRIPTOR_ATTACHMENTS,
-    };
+    let mut out = Encoder::new(&mut bytes, &mut attachments, Some(&mut outbox));
     Direct::write(series, &mut out).expect("it can be written");
     let attachments = attachments.iter().map(|block| match block {
         Attachment::Segment(sent) => usize::try_from(sent.len).expect("64 bits"),

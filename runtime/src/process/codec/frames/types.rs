@@ -213,8 +213,7 @@ mod tests {
             let field = |dtype| Field::new("item".into(), dtype, true);
             let dtype = (0..levels).fold(Type::Int64, |inner, _| Type::LargeList(Box::new(field(inner))));
             let (mut bytes, mut attachments) = (Vec::new(), Vec::new());
-            let mut out =
-                Encoder { bytes: &mut bytes, attachments: &mut attachments, outbox: None, max_descriptors: 0 };
+            let mut out = Encoder::new(&mut bytes, &mut attachments, None);
             let written = write_field(&field(dtype.clone()), &mut out);
             match written {
                 Ok(()) => {
