@@ -109,7 +109,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
                     continue;
                 }
                 Ok(()) => None,
-                Err(error) => Some(error).filter(|error| error.0 != TOO_LARGE),
+                Err(error) => Some(error).filter(|error| *error.0 != TOO_LARGE),
             };
             batch.bytes.truncate(*start);
             return match error {

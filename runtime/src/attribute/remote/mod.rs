@@ -133,7 +133,7 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
         match written {
             Ok(()) if bytes.len() <= BATCH_BYTES => Some(Ok(bytes)),
             Ok(()) => None,
-            Err(error) if error.0 == TOO_LARGE => None,
+            Err(error) if *error.0 == TOO_LARGE => None,
             Err(error) => Some(Err(self.not_sent(&error))),
         }
     }

@@ -53,7 +53,7 @@ impl<'a> Decoder<'a> {
 
     /// Reads a value by serde.
     pub(crate) fn value<T: DeserializeOwned>(&mut self) -> Result<T, CodecError> {
-        let (value, rest) = strict::read(self.bytes).map_err(CodecError::new)?;
+        let (value, rest) = strict::read(self.bytes)?;
         self.bytes = rest;
         Ok(value)
     }
@@ -132,7 +132,7 @@ impl<'a> Decoder<'a> {
         if self.is_empty() {
             return Ok(());
         }
-        Err(CodecError(format!("{unread}: its `Serialize` and `Deserialize` do not agree")))
+        Err(CodecError::new(format_args!("{unread}: its `Serialize` and `Deserialize` do not agree")))
     }
 }
 

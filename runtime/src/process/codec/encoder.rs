@@ -60,7 +60,7 @@ impl<'a> Encoder<'a> {
 impl Encoder<'_> {
     /// Writes a value by serde.
     pub(crate) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
-        strict::write(value, self.bytes).map_err(CodecError::new)
+        strict::write(value, self.bytes)
     }
 
     /// Writes a number that says which value follows, and the value by serde.
@@ -77,7 +77,7 @@ impl Encoder<'_> {
             && self.max_descriptors != ACROSS_MACHINES;
         self.value(&(len << 1 | usize::from(large)))?;
         if large {
-            let outbox = self.outbox.as_mut().ok_or_else(|| CodecError(TOO_LARGE.into()))?;
+            let outbox = self.outbox.as_mut().ok_or_else(|| CodecError::new(TOO_LARGE))?;
             self.attachments.push(Attachment::Segment(outbox.send(parts).map_err(no_shared_memory)?));
         } else {
             self.bytes.reserve(len);
@@ -89,7 +89,7 @@ impl Encoder<'_> {
     /// Whether file descriptors can be attached at all.
     pub(crate) fn check_descriptors(&self) -> Result<(), CodecError> {
         match self.max_descriptors {
-            0 => Err(CodecError(TOO_LARGE.into())),
+            0 => Err(CodecError::new(TOO_LARGE)),
             ACROSS_MACHINES => Err(CodecError::new(
                 "ends of channels and shared values reach the processes of one machine alone: pass the data itself to \
                  a function that runs on a cluster",
@@ -116,7 +116,7 @@ impl Encoder<'_> {
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(crate) fn no_shared_memory(error: std::io::Error) -> CodecError {
-    CodecError(format!("shared memory could not be had: {error}"))
+    CodecError::new(format_args!("shared memory could not be had: {error}"))
 }
 
 /// The length of a part that takes the rest of its message and the attachments.

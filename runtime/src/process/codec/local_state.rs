@@ -74,7 +74,7 @@ pub(crate) fn check_local_state<T>() -> Result<(), CodecError> {
     if !is_pointer_to_state(type_name::<T>()) {
         return Ok(());
     }
-    Err(CodecError(format!(
+    Err(CodecError::new(format_args!(
         "`{}` cannot go through a channel between processes or a `shared::Mutex`, where the value is copied as bytes: \
          use `fanfold::shared::Mutex` for a value that processes change and `fanfold::shared::Counter` for a number, or \
          pass the value itself",

@@ -44,12 +44,14 @@ pub(crate) use encoder::{
 pub(crate) use local_state::{check_local_state, refuse_local_state};
 
 /// Why a value cannot be written or read.
-#[derive(Debug)]
-pub struct CodecError(pub(crate) String);
+#[derive(Debug, Clone)]
+#[allow(clippy::box_collection, reason = "one word, because it is returned beside every value and is rare")]
+pub struct CodecError(pub(crate) Box<String>);
 
 impl CodecError {
+    #[cold]
     pub(crate) fn new(what: impl fmt::Display) -> Self {
-        Self(what.to_string())
+        Self(Box::new(what.to_string()))
     }
 }
 

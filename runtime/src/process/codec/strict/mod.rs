@@ -27,6 +27,7 @@ mod write;
 
 use std::fmt;
 
+use super::CodecError as Error;
 use crate::process::os;
 pub(in crate::process) use read::read;
 pub(in crate::process) use write::write;
@@ -58,80 +59,25 @@ impl StackLimit {
     }
 }
 
-/// The name of a type, or of its variant, for errors.
+/// The name of a type, and of its variant, for errors. Either may be empty: a sequence, a tuple or a map has no name.
 #[derive(Clone, Copy)]
-struct TypeName<'a> {
-    name: &'static str,
-    variant: &'a str,
-}
-
-impl TypeName<'_> {
-    /// A sequence, a tuple or a map, which have no name.
-    const NAMELESS: Self = Self::a("");
-
-    const fn a(name: &'static str) -> Self {
-        Self { name, variant: "" }
-    }
-}
+struct TypeName<'a>(&'static str, &'a str);
 
 impl fmt::Display for TypeName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.name, self.variant) {
-            ("", _) => f.write_str("one of its parts"),
-            (name, "") => write!(f, "`{name}`"),
-            (name, variant) => write!(f, "`{name}::{variant}`"),
+        match self {
+            Self("", _) => f.write_str("one of its parts"),
+            Self(name, "") => write!(f, "`{name}`"),
+            Self(name, variant) => write!(f, "`{name}::{variant}`"),
         }
     }
 }
 
-/// Why a value cannot be written or read. Boxed to one word, because it is returned beside every value and is rare.
-#[derive(Debug)]
-pub(crate) struct Error(Box<Reason>);
-
-#[derive(Debug)]
-enum Reason {
-    /// The type may read structs with these fields only by their names.
-    WantsNames(String, &'static [&'static str]),
-    /// The type does not read a field of a struct.
-    UnreadField,
-    Other(String),
-}
-
 impl Error {
-    #[cold]
-    fn new(why: impl fmt::Display) -> Self {
-        Self(Box::new(Reason::Other(why.to_string())))
-    }
-
     /// Fewer bytes came than were announced.
     #[cold]
     fn too_short() -> Self {
         Self::new("it ends too early")
-    }
-
-    #[cold]
-    fn unread() -> Self {
-        Self(Box::new(Reason::UnreadField))
-    }
-
-    /// Says that the type may read the struct with these fields by their names.
-    #[cold]
-    fn for_want_of_names(self, fields: &'static [&'static str]) -> Self {
-        match *self.0 {
-            Reason::Other(text) => Self(Box::new(Reason::WantsNames(text, fields))),
-            _ => self,
-        }
-    }
-
-    #[cold]
-    fn wants_names(&self) -> Option<&'static [&'static str]> {
-        if let Reason::WantsNames(_, fields) = *self.0 { Some(fields) } else { None }
-    }
-
-    /// Names the type that does not read one of its fields.
-    #[cold]
-    fn unread_field(self, of: TypeName, written: usize, read: usize) -> Self {
-        if matches!(*self.0, Reason::UnreadField) { Self::differs(of, written, read) } else { self }
     }
 
     /// The values are nested deeper than the stack of this thread allows.
@@ -160,15 +106,6 @@ impl Error {
             "{of} writes other fields than it reads (`serde(skip_serializing)` and `skip_deserializing`, or a `rename` \
              for one of the two): remove the attributes, use `serde(skip)` or `serde(alias)`, or send another type"
         ))
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Reason::WantsNames(text, _) | Reason::Other(text) => f.write_str(text),
-            Reason::UnreadField => f.write_str("it does not read one of its fields"),
-        }
     }
 }
 

@@ -46,12 +46,6 @@ impl WrittenNames {
     }
 }
 
-/// The names that were read, in the order of their numbers.
-#[derive(Default)]
-pub(super) struct ReadNames<'de> {
-    names: Vec<Name<'de>>,
-}
-
 /// A name in the message.
 #[derive(Clone, Copy)]
 pub(super) struct NameRead<'de> {
@@ -59,7 +53,8 @@ pub(super) struct NameRead<'de> {
     pub(super) text: &'de str,
 }
 
-struct Name<'de> {
+/// A name that was read. Its place among all is its number.
+pub(super) struct Name<'de> {
     text: &'de str,
     /// The address of the type's name that this one was last found equal to.
     equal: usize,
@@ -70,7 +65,7 @@ impl<'de> Input<'de> {
     #[inline]
     pub(super) fn name(&mut self) -> Result<NameRead<'de>, Error> {
         let number = usize::from(self.byte()?);
-        match self.names.names.get(number) {
+        match self.names.get(number) {
             Some(name) => Ok(NameRead { number, text: name.text }),
             None => self.new_name(number),
         }
@@ -80,11 +75,11 @@ impl<'de> Input<'de> {
     fn new_name(&mut self, number: usize) -> Result<NameRead<'de>, Error> {
         let text = self.text()?;
         if number != usize::from(NO_NUMBER) {
-            if number != self.names.names.len() {
+            if number != self.names.len() {
                 return Err(Error::new("it refers to a name that it does not have"));
             }
-            self.names.names.reserve(16);
-            self.names.names.push(Name { text, equal: 0 });
+            self.names.reserve(16);
+            self.names.push(Name { text, equal: 0 });
         }
         Ok(NameRead { number, text })
     }
@@ -92,15 +87,16 @@ impl<'de> Input<'de> {
     /// Whether the name that was read equals a name of the type.
     #[inline]
     pub(super) fn is_name(&mut self, read: NameRead<'de>, of_type: &'static str) -> bool {
-        match self.names.names.get_mut(read.number) {
-            Some(name) if name.equal == of_type.as_ptr().addr() => true,
-            Some(name) if same(read.text, of_type) => {
-                name.equal = of_type.as_ptr().addr();
-                true
-            }
-            Some(_) => false,
-            None => same(read.text, of_type),
+        let equal = of_type.as_ptr().addr();
+        let known = self.names.get_mut(read.number);
+        if known.as_ref().is_some_and(|name| name.equal == equal) {
+            return true;
         }
+        let is_same = same(read.text, of_type);
+        if let Some(name) = known.filter(|_| is_same) {
+            name.equal = equal;
+        }
+        is_same
     }
 }
 

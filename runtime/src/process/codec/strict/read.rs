@@ -1,45 +1,25 @@
 //! The reading half of the strict codec.
 
-use serde::Deserializer;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
+use serde::{Deserializer, forward_to_deserialize_any};
 
-use super::input::Input;
+use super::input::{Fields, Input};
+use super::parts::PartsReader;
 use super::read_enum::EnumReader;
 use super::{Error, TypeName, tag};
 
 /// Reads a value; returns it and the bytes behind it.
 #[inline]
 pub(in crate::process) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), Error> {
-    match read_once(bytes, &[]) {
-        Err(error) => read_by_name(bytes, error),
-        read => read,
-    }
-}
-
-/// Reads a value; the types with these fields by their names.
-#[inline]
-fn read_once<'de, T: DeserializeOwned>(
-    bytes: &'de [u8],
-    by_name: &'de [&'static [&'static str]],
-) -> Result<(T, &'de [u8]), Error> {
-    let mut input = Input::new(bytes, by_name);
-    let value = T::deserialize(ValueReader::new(&mut input))?;
-    Ok((value, input.bytes))
-}
-
-/// Reads a value once more, if the error says that a type reads structs only by their fields' names.
-#[cold]
-fn read_by_name<T: DeserializeOwned>(bytes: &[u8], mut error: Error) -> Result<(T, &[u8]), Error> {
     let mut by_name = Vec::new();
-    while let Some(fields) = error.wants_names() {
-        by_name.push(fields);
-        match read_once::<T>(bytes, &by_name) {
-            Ok((value, rest)) => return Ok((value, &bytes[bytes.len() - rest.len()..])),
-            Err(next) => error = next,
+    loop {
+        let mut input = Input::new(bytes, &by_name);
+        match T::deserialize(ValueReader::new(&mut input)) {
+            Ok(value) => return Ok((value, &bytes[bytes.len() - input.bytes.len()..])),
+            Err(error) => by_name.push(input.wants_names.ok_or(error)?),
         }
     }
-    Err(error)
 }
 
 pub(super) struct ValueReader<'a, 'de> {
@@ -56,19 +36,15 @@ impl<'a, 'de> ValueReader<'a, 'de> {
 
     /// Takes the next tag if it is this one.
     #[inline]
-    fn take(&mut self, tag: u8) -> Result<bool, Error> {
-        let is = self.from.peek()? == tag;
-        if is {
-            self.from.bytes = &self.from.bytes[1..];
-        }
-        Ok(is)
+    pub(super) fn take(&mut self, tag: u8) -> Result<bool, Error> {
+        Ok(self.take_of(tag, tag)?.is_some())
     }
 
-    /// Takes the next tag if it is one of `count` tags from this one on; returns which.
+    /// Takes the next tag if it is one from `first` to `last`; returns which.
     #[inline]
-    fn take_of(&mut self, tag: u8, count: u8) -> Result<Option<u8>, Error> {
-        let which = self.from.peek()?.wrapping_sub(tag);
-        if which >= count {
+    fn take_of(&mut self, first: u8, last: u8) -> Result<Option<u8>, Error> {
+        let which = self.from.peek()?.wrapping_sub(first);
+        if which > last - first {
             return Ok(None);
         }
         self.from.bytes = &self.from.bytes[1..];
@@ -78,79 +54,117 @@ impl<'a, 'de> ValueReader<'a, 'de> {
     /// Reads a value as what it was written, for a type that must see it first, or that was written as another type.
     #[inline(never)]
     pub(super) fn any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let before = self.from.bytes;
-        match self.from.byte()? {
+        self.from.reserved += STACK_PER_LEVEL;
+        let value = self.from.any(visitor);
+        self.from.reserved -= STACK_PER_LEVEL;
+        value
+    }
+}
+
+/// The stack that one level of a value uses when serde reads it from a copy, as for `serde(untagged)`, in bytes.
+const STACK_PER_LEVEL: usize = 2 << 10;
+
+impl<'de> Input<'de> {
+    fn any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let before = self.bytes;
+        match self.byte()? {
+            tag::SOME => {
+                self.enter_nested()?;
+                // Only an option of nothing must be told from nothing: many types expect the value itself.
+                match self.peek()? {
+                    tag::UNIT | tag::NONE | tag::SOME => visitor.visit_some(ValueReader::new(self)),
+                    _ => ValueReader::new(self).any(visitor),
+                }
+            }
+            tag::ITEMS => self.parts(false)?.sequence(visitor),
+            tag::ENTRIES => self.parts(false)?.map(visitor),
+            tag::FIELDS | tag::SOME_FIELDS => self.parts(true)?.map(visitor),
+            // A map of the variant's name to its content.
+            tag::VALUE_VARIANT | tag::PARTS_VARIANT => {
+                self.enter_nested()?;
+                self.array::<4>()?;
+                PartsReader::new(self, 1, true).map(visitor)
+            }
+            _ => {
+                self.bytes = before;
+                self.plain(visitor)
+            }
+        }
+    }
+
+    /// Reads a value in which there are no others.
+    fn plain<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        macro_rules! integer {
+            ($($_type:ident $tag:literal $last:literal $_write:ident $method:ident $_visit:ident,
+                $_i:ident $i_tag:literal $i_last:literal $_i_write:ident $i_method:ident $_i_visit:ident;)*) => {
+                match self.peek()? {
+                    $($tag..=$last => return ValueReader::new(self).$method(visitor),
+                    $i_tag..=$i_last => return ValueReader::new(self).$i_method(visitor),)*
+                    _ => self.byte()?,
+                }
+            };
+        }
+        match tag::integers!(integer) {
+            tag::F32 => visitor.visit_f32(f32::from_le_bytes(self.array()?)),
+            tag::F64 => visitor.visit_f64(f64::from_le_bytes(self.array()?)),
             tag::UNIT => visitor.visit_unit(),
             tag::NONE => visitor.visit_none(),
             tag::FALSE => visitor.visit_bool(false),
             tag::TRUE => visitor.visit_bool(true),
-            // Only an option of nothing must be told from nothing: many types expect the value itself.
-            tag::SOME => self.from.copied(|from| match from.bytes.first() {
-                Some(&(tag::UNIT | tag::NONE | tag::SOME)) => visitor.visit_some(ValueReader::new(from)),
-                _ => ValueReader::new(from).any(visitor),
-            }),
-            tag::ITEMS => self.from.copied(|from| from.sequence(false, visitor)),
-            tag::ENTRIES => self.from.copied(|from| from.map(false, visitor)),
-            tag::FIELDS | tag::SOME_FIELDS => self.from.copied(|from| from.map(true, visitor)),
+            tag::CHAR => {
+                let letter = char::from_u32(u32::from_le_bytes(self.array()?));
+                visitor.visit_char(letter.ok_or_else(|| Error::new("it has an invalid `char`"))?)
+            }
+            tag::STR => visitor.visit_borrowed_str(self.text()?),
+            tag::BYTES => visitor.visit_borrowed_bytes(self.block()?),
             tag::UNIT_VARIANT => {
-                self.from.length()?;
-                visitor.visit_borrowed_str(self.from.name()?.text)
+                self.array::<4>()?;
+                visitor.visit_borrowed_str(self.name()?.text)
             }
-            tag::VALUE_VARIANT | tag::PARTS_VARIANT => self.from.copied(|from| {
-                from.length()?;
-                let name = Some(from.name()?.text);
-                let mut entry = VariantEntry { name, has_value: true, from };
-                let value = visitor.visit_map(&mut entry)?;
-                if entry.has_value { Err(Error::new("it reads fewer parts than it writes")) } else { Ok(value) }
-            }),
-            first => {
-                self.from.bytes = before;
-                match first {
-                    tag::F32 => self.deserialize_f32(visitor),
-                    tag::F64 => self.deserialize_f64(visitor),
-                    tag::CHAR => self.deserialize_char(visitor),
-                    tag::STR => self.deserialize_str(visitor),
-                    tag::BYTES => self.deserialize_bytes(visitor),
-                    tag::U8..tag::U16 => self.deserialize_u8(visitor),
-                    tag::U16..tag::U32 => self.deserialize_u16(visitor),
-                    tag::U32..tag::U64 => self.deserialize_u32(visitor),
-                    tag::U64..tag::U128 => self.deserialize_u64(visitor),
-                    tag::U128..tag::I8 => self.deserialize_u128(visitor),
-                    tag::I8..tag::I16 => self.deserialize_i8(visitor),
-                    tag::I16..tag::I32 => self.deserialize_i16(visitor),
-                    tag::I32..tag::I64 => self.deserialize_i32(visitor),
-                    tag::I64..tag::I128 => self.deserialize_i64(visitor),
-                    tag::I128..tag::END => self.deserialize_i128(visitor),
-                    _ => Err(Error::new("it has a value of an unknown kind")),
-                }
-            }
+            _ => Err(Error::new("it has a value of an unknown kind")),
         }
     }
 }
 
-macro_rules! integers {
-    ($read:ident: $($method:ident $visit:ident $type:ident $tag:ident $sizes:literal,
-        $signed:ident $visit_signed:ident $signed_tag:ident)*) => {
+macro_rules! read_integers {
+    ($($type:ident $tag:literal $last:literal $_write:ident $method:ident $visit:ident,
+        $i:ident $i_tag:literal $i_last:literal $_i_write:ident $i_method:ident $i_visit:ident;)*) => {
         $(
             #[inline]
             #[allow(clippy::cast_possible_truncation, reason = "a tag of the type has no more bytes")]
             fn $method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-                match self.take_of(tag::$tag, $sizes)? {
-                    Some(size) => visitor.$visit(self.from.$read(size)? as $type),
+                match self.take_of($tag, $last)? {
+                    Some(size) => visitor.$visit(self.from.integer(size)? as $type),
                     None => self.any(visitor),
                 }
             }
 
             #[inline]
             #[allow(clippy::cast_possible_truncation, reason = "a tag of the type has no more bytes")]
-            fn $signed<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-                match self.take_of(tag::$signed_tag, $sizes)? {
+            fn $i_method<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
+                match self.take_of($i_tag, $i_last)? {
                     Some(size) => {
-                        let value = self.from.$read(size)? as $type;
-                        visitor.$visit_signed((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+                        let value = self.from.integer(size)? as $type;
+                        visitor.$i_visit((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
                     }
                     None => self.any(visitor),
                 }
+            }
+        )*
+    };
+}
+
+/// Implements methods of a deserializer that expect one tag: how they read what is behind it.
+macro_rules! readers {
+    ($($method:ident $tag:ident { |$from:ident, $visitor:ident| $read:expr })*) => {
+        $(
+            #[inline]
+            fn $method<V: Visitor<'de>>(mut self, $visitor: V) -> Result<V::Value, Error> {
+                if !self.take(tag::$tag)? {
+                    return self.any($visitor);
+                }
+                let $from = self.from;
+                $read
             }
         )*
     };
@@ -164,73 +178,26 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
         false
     }
 
-    integers! { integer:
-        deserialize_u8 visit_u8 u8 U8 1, deserialize_i8 visit_i8 I8
-        deserialize_u16 visit_u16 u16 U16 2, deserialize_i16 visit_i16 I16
-        deserialize_u32 visit_u32 u32 U32 3, deserialize_i32 visit_i32 I32
-        deserialize_u64 visit_u64 u64 U64 4, deserialize_i64 visit_i64 I64
-    }
-    integers! { wide_integer:
-        deserialize_u128 visit_u128 u128 U128 5, deserialize_i128 visit_i128 I128
-    }
+    tag::integers!(read_integers);
 
     #[inline]
     fn deserialize_bool<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        match self.take_of(tag::FALSE, 2)? {
+        match self.take_of(tag::FALSE, tag::TRUE)? {
             Some(value) => visitor.visit_bool(value == 1),
             None => self.any(visitor),
         }
     }
 
-    #[inline]
-    fn deserialize_f32<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if !self.take(tag::F32)? {
-            return self.any(visitor);
-        }
-        visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.from.array()?)))
-    }
-
-    #[inline]
-    fn deserialize_f64<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if !self.take(tag::F64)? {
-            return self.any(visitor);
-        }
-        visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.from.array()?)))
-    }
-
-    #[inline]
-    fn deserialize_char<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if !self.take(tag::CHAR)? {
-            return self.any(visitor);
-        }
-        let letter = char::from_u32(u32::from_le_bytes(self.from.array()?));
-        visitor.visit_char(letter.ok_or_else(|| Error::new("it has an invalid `char`"))?)
-    }
-
-    #[inline]
-    fn deserialize_str<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if !self.take(tag::STR)? {
-            return self.any(visitor);
-        }
-        visitor.visit_borrowed_str(self.from.text()?)
+    readers! {
+        deserialize_f32 F32 { |from, visitor| visitor.visit_f32(f32::from_le_bytes(from.array()?)) }
+        deserialize_f64 F64 { |from, visitor| visitor.visit_f64(f64::from_le_bytes(from.array()?)) }
+        deserialize_str STR { |from, visitor| visitor.visit_borrowed_str(from.text()?) }
+        deserialize_map ENTRIES { |from, visitor| from.parts(false)?.map(visitor) }
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_str(visitor)
-    }
-
-    #[inline]
-    fn deserialize_bytes<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if !self.take(tag::BYTES)? {
-            return self.any(visitor);
-        }
-        visitor.visit_borrowed_bytes(self.from.block()?)
-    }
-
-    #[inline]
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_bytes(visitor)
     }
 
     #[inline]
@@ -248,32 +215,23 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
     }
 
     #[inline]
-    fn deserialize_unit<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if self.take(tag::UNIT)? { visitor.visit_unit() } else { self.any(visitor) }
-    }
-
-    #[inline]
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_unit(visitor)
-    }
-
-    #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if self.take(tag::ITEMS)? {
-            return self.from.sequence(false, visitor);
-        }
         // A struct may be read as the sequence of its fields.
-        if self.take(tag::FIELDS)? { self.from.sequence(true, visitor) } else { self.any(visitor) }
+        let named = self.take(tag::FIELDS)?;
+        if !named && !self.take(tag::ITEMS)? {
+            return self.any(visitor);
+        }
+        self.from.parts(named)?.sequence(visitor)
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.from.tuple(TypeName::NAMELESS, len, visitor)
+        self.tuple(TypeName("", ""), len, visitor)
     }
 
     #[inline]
@@ -283,29 +241,24 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.from.tuple(TypeName::a(name), len, visitor)
-    }
-
-    #[inline]
-    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
-        if self.take(tag::ENTRIES)? { self.from.map(false, visitor) } else { self.any(visitor) }
+        self.tuple(TypeName(name, ""), len, visitor)
     }
 
     #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
-        fields: &'static [&'static str],
+        fields: Fields,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.from.fields(TypeName::a(name), fields, visitor)
+        self.fields(TypeName(name, ""), fields, visitor)
     }
 
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         mut self,
         name: &'static str,
-        variants: &'static [&'static str],
+        variants: Fields,
         visitor: V,
     ) -> Result<V::Value, Error> {
         self.from.enter_nested()?;
@@ -320,9 +273,9 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
             }
             tag::ENTRIES => {
                 self.take(tag::ENTRIES)?;
-                let mut entries = self.from.parts(false)?;
-                let value = visitor.visit_enum(MapAccessDeserializer::new(&mut entries))?;
-                entries.end()?;
+                let mut parts = self.from.parts(false)?;
+                let value = visitor.visit_enum(MapAccessDeserializer::new(&mut parts))?;
+                parts.end()?;
                 Ok(value)
             }
             _ => self.any(visitor),
@@ -340,33 +293,12 @@ impl<'de> Deserializer<'de> for ValueReader<'_, 'de> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.of_struct {
-            return Err(Error::unread());
+            self.from.has_unread_field = true;
+            return Err(Error::new("it does not read one of its fields"));
         }
         self.any(IgnoredAny)?;
         visitor.visit_unit()
     }
-}
 
-/// The map of a variant's name to its content, which a type gets that must see the data first.
-struct VariantEntry<'a, 'de> {
-    name: Option<&'de str>,
-    has_value: bool,
-    from: &'a mut Input<'de>,
-}
-
-impl<'de> MapAccess<'de> for VariantEntry<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        self.name.take().map(|name| seed.deserialize(BorrowedStrDeserializer::new(name))).transpose()
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        self.has_value = false;
-        seed.deserialize(ValueReader::new(self.from))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.name.iter().len())
-    }
+    forward_to_deserialize_any! { char bytes byte_buf unit unit_struct }
 }

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeSeed, EnumAccess, VariantAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 
-use super::input::Input;
+use super::input::{Fields, Input};
 use super::names::NameRead;
 use super::read::ValueReader;
 use super::{Error, TypeName, tag};
@@ -13,7 +13,7 @@ pub(super) struct EnumReader<'a, 'de> {
     pub(super) from: &'a mut Input<'de>,
     pub(super) name: &'static str,
     /// The variants that the type reads, each followed by its aliases.
-    pub(super) variants: &'static [&'static str],
+    pub(super) variants: Fields,
 }
 
 impl<'de> EnumReader<'_, 'de> {
@@ -40,14 +40,14 @@ impl<'a, 'de> EnumAccess<'de> for EnumReader<'a, 'de> {
     #[inline]
     fn variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<(T::Value, VariantReader<'a, 'de>), Error> {
         let tag = self.from.byte()?;
-        let index = u32::try_from(self.from.length()?).map_err(|_| Error::new("it is of an unknown variant"))?;
+        let index = u32::from_le_bytes(self.from.array()?);
         let name = self.from.name()?;
         let variant = match self.variants.get(index as usize) {
             Some(variant) if self.from.is_name(name, variant) => variant,
             _ => self.find(name)?,
         };
         let value = seed.deserialize(VariantName { index, name: variant })?;
-        Ok((value, VariantReader { from: self.from, of: self.name, variant, tag }))
+        Ok((value, VariantReader { from: self.from, of: TypeName(self.name, variant), tag }))
     }
 }
 
@@ -85,16 +85,14 @@ impl<'de> Deserializer<'de> for VariantName<'de> {
 /// The content of a variant.
 pub(super) struct VariantReader<'a, 'de> {
     from: &'a mut Input<'de>,
-    of: &'static str,
-    variant: &'de str,
+    of: TypeName<'de>,
     tag: u8,
 }
 
 impl<'a, 'de> VariantReader<'a, 'de> {
     #[inline]
-    fn with_tag(self, tag: u8) -> Result<(&'a mut Input<'de>, TypeName<'de>), Error> {
-        let of = TypeName { name: self.of, variant: self.variant };
-        if self.tag == tag { Ok((self.from, of)) } else { Err(wrong_shape(of, self.tag, tag)) }
+    fn with_tag(self, tag: u8) -> Result<ValueReader<'a, 'de>, Error> {
+        if self.tag == tag { Ok(ValueReader::new(self.from)) } else { Err(wrong_shape(self.of, self.tag, tag)) }
     }
 }
 
@@ -123,19 +121,18 @@ impl<'de> VariantAccess<'de> for VariantReader<'_, 'de> {
 
     #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        let (from, _) = self.with_tag(tag::VALUE_VARIANT)?;
-        seed.deserialize(ValueReader::new(from))
+        seed.deserialize(self.with_tag(tag::VALUE_VARIANT)?)
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.with_tag(tag::PARTS_VARIANT)?;
-        from.tuple(of, len, visitor)
+        let of = self.of;
+        self.with_tag(tag::PARTS_VARIANT)?.tuple(of, len, visitor)
     }
 
     #[inline]
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        let (from, of) = self.with_tag(tag::PARTS_VARIANT)?;
-        from.fields(of, fields, visitor)
+    fn struct_variant<V: Visitor<'de>>(self, fields: Fields, visitor: V) -> Result<V::Value, Error> {
+        let of = self.of;
+        self.with_tag(tag::PARTS_VARIANT)?.fields(of, fields, visitor)
     }
 }

@@ -33,16 +33,19 @@ pub(super) const VALUE_VARIANT: u8 = 16;
 /// The variant's index and name, and `ITEMS`, `FIELDS` or `SOME_FIELDS` with its parts.
 pub(super) const PARTS_VARIANT: u8 = 17;
 
-/// The tags of integers: one for each type and number of bytes that follow (1, 2, 4, 8 or 16), because most numbers are
-/// small. The sign is the lowest bit.
-pub(super) const U8: u8 = 32;
-pub(super) const U16: u8 = U8 + 1;
-pub(super) const U32: u8 = U16 + 2;
-pub(super) const U64: u8 = U32 + 3;
-pub(super) const U128: u8 = U64 + 4;
-pub(super) const I8: u8 = U128 + 5;
-pub(super) const I16: u8 = I8 + 1;
-pub(super) const I32: u8 = I16 + 2;
-pub(super) const I64: u8 = I32 + 3;
-pub(super) const I128: u8 = I64 + 4;
-pub(super) const END: u8 = I128 + 5;
+/// Calls a macro with all types of integers, unsigned and signed: the type, its first and last tag, and its methods of a
+/// serializer, a deserializer and a visitor. There is a tag for each number of bytes that follow, 1, 2, 4, 8 or 16,
+/// because most numbers are small. The sign is the lowest bit.
+macro_rules! integers {
+    ($with:ident) => {
+        $with! {
+            u8 32 32 serialize_u8 deserialize_u8 visit_u8, i8 47 47 serialize_i8 deserialize_i8 visit_i8;
+            u16 33 34 serialize_u16 deserialize_u16 visit_u16, i16 48 49 serialize_i16 deserialize_i16 visit_i16;
+            u32 35 37 serialize_u32 deserialize_u32 visit_u32, i32 50 52 serialize_i32 deserialize_i32 visit_i32;
+            u64 38 41 serialize_u64 deserialize_u64 visit_u64, i64 53 56 serialize_i64 deserialize_i64 visit_i64;
+            u128 42 46 serialize_u128 deserialize_u128 visit_u128,
+                i128 57 61 serialize_i128 deserialize_i128 visit_i128;
+        }
+    };
+}
+pub(super) use integers;

@@ -24,34 +24,11 @@ struct Output<'b> {
     stack: StackLimit,
 }
 
-/// A length or a count: seven bits a byte, the lowest first.
-fn length_bytes(mut length: usize) -> impl Iterator<Item = u8> {
-    let mut more = true;
-    std::iter::from_fn(move || {
-        more.then(|| {
-            let low = length.to_le_bytes()[0] & 0x7f;
-            length >>= 7;
-            more = length > 0;
-            if more { low | 0x80 } else { low }
-        })
-    })
-}
-
 impl<'b> Output<'b> {
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        self.bytes.push(byte);
-    }
-
-    #[inline]
-    fn length(&mut self, length: usize) {
-        if length < 0x80 { self.push(length.to_le_bytes()[0]) } else { self.bytes.extend(length_bytes(length)) }
-    }
-
     /// Writes a tag and `N` bytes.
     #[inline]
     fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> Result<(), Error> {
-        self.push(tag);
+        self.bytes.push(tag);
         self.bytes.extend_from_slice(&bytes);
         Ok(())
     }
@@ -67,8 +44,7 @@ impl<'b> Output<'b> {
 
     #[inline]
     fn block(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Error> {
-        self.push(tag);
-        self.length(bytes.len());
+        self.fixed(tag, bytes.len().to_le_bytes())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -80,47 +56,57 @@ impl<'b> Output<'b> {
     }
 
     #[inline]
-    fn name(&mut self, name: &'static str) {
+    fn name(&mut self, name: Name) -> Result<(), Error> {
         let (number, is_new) = self.names.number(name);
-        self.push(number);
-        if is_new {
-            self.length(name.len());
-            self.bytes.extend_from_slice(name.as_bytes());
-        }
+        if is_new { self.block(number, name.as_bytes()) } else { self.fixed(number, []) }
     }
 
     #[inline]
-    fn variant(&mut self, tag: u8, index: u32, name: &'static str) -> Result<(), Error> {
+    fn variant(&mut self, tag: u8, index: u32, name: Name) -> Result<(), Error> {
         self.enter_nested()?;
-        self.push(tag);
-        self.length(index as usize);
-        self.name(name);
-        Ok(())
+        self.fixed(tag, index.to_le_bytes())?;
+        self.name(name)
     }
 
-    /// Begins parts. A count that is not known now, or is wrong, is corrected when they end.
+    /// Begins parts, whose number is written when they end.
     #[inline]
-    fn parts<'a>(&'a mut self, tag: u8, announced: usize) -> Result<PartsWriter<'a, 'b>, Error> {
+    fn parts<'a>(&'a mut self, tag: u8) -> Result<PartsWriter<'a, 'b>, Error> {
         self.enter_nested()?;
         let tag_at = self.bytes.len();
-        self.push(tag);
-        self.length(announced);
-        Ok(PartsWriter { to: self, tag_at, announced, count: 0 })
+        self.fixed(tag, 0_usize.to_le_bytes())?;
+        Ok(PartsWriter { to: self, tag_at, count: 0 })
     }
 }
 
-macro_rules! integers {
-    ($($method:ident $type:ident $tag:ident, $signed:ident $signed_type:ident $signed_tag:ident)*) => {
+macro_rules! write_integers {
+    ($($type:ident $tag:literal $_last:literal $method:ident $_read:ident $_visit:ident,
+        $i:ident $i_tag:literal $_i_last:literal $i_method:ident $_i_read:ident $_i_visit:ident;)*) => {
         $(
             #[inline]
             fn $method(self, value: $type) -> Result<(), Error> {
-                self.integer(tag::$tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
+                self.integer($tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
             }
 
             #[inline]
-            fn $signed(self, value: $signed_type) -> Result<(), Error> {
+            fn $i_method(self, value: $i) -> Result<(), Error> {
                 let value = (value << 1 ^ value >> ($type::BITS - 1)).cast_unsigned();
-                self.integer(tag::$signed_tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
+                self.integer($i_tag, value.to_le_bytes(), $type::BITS - value.leading_zeros())
+            }
+        )*
+    };
+}
+
+/// The name of a type, a variant or a field.
+type Name = &'static str;
+
+/// Implements methods of a serializer: their arguments, what they return, and how they write.
+macro_rules! writers {
+    ($($method:ident($($argument:ident: $type:ty),*) -> $result:ty { |$to:ident| $write:expr })*) => {
+        $(
+            #[inline]
+            fn $method(self, $($argument: $type),*) -> Result<$result, Error> {
+                let $to = self;
+                $write
             }
         )*
     };
@@ -142,135 +128,56 @@ impl<'a, 'b> Serializer for &'a mut Output<'b> {
         false
     }
 
-    integers! {
-        serialize_u8 u8 U8, serialize_i8 i8 I8
-        serialize_u16 u16 U16, serialize_i16 i16 I16
-        serialize_u32 u32 U32, serialize_i32 i32 I32
-        serialize_u64 u64 U64, serialize_i64 i64 I64
-        serialize_u128 u128 U128, serialize_i128 i128 I128
-    }
+    tag::integers!(write_integers);
 
-    #[inline]
-    fn serialize_bool(self, value: bool) -> Result<(), Error> {
-        self.fixed(if value { tag::TRUE } else { tag::FALSE }, [])
-    }
-
-    #[inline]
-    fn serialize_f32(self, value: f32) -> Result<(), Error> {
-        self.fixed(tag::F32, value.to_bits().to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_f64(self, value: f64) -> Result<(), Error> {
-        self.fixed(tag::F64, value.to_bits().to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_char(self, value: char) -> Result<(), Error> {
-        self.fixed(tag::CHAR, u32::from(value).to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_str(self, value: &str) -> Result<(), Error> {
-        self.block(tag::STR, value.as_bytes())
-    }
-
-    #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
-        self.block(tag::BYTES, value)
-    }
-
-    #[inline]
-    fn serialize_unit(self) -> Result<(), Error> {
-        self.fixed(tag::UNIT, [])
-    }
-
-    #[inline]
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
-        self.serialize_unit()
-    }
-
-    #[inline]
-    fn serialize_none(self) -> Result<(), Error> {
-        self.fixed(tag::NONE, [])
+    writers! {
+        serialize_bool(value: bool) -> () { |to| to.fixed(if value { tag::TRUE } else { tag::FALSE }, []) }
+        serialize_f32(value: f32) -> () { |to| to.fixed(tag::F32, value.to_le_bytes()) }
+        serialize_f64(value: f64) -> () { |to| to.fixed(tag::F64, value.to_le_bytes()) }
+        serialize_char(value: char) -> () { |to| to.fixed(tag::CHAR, u32::from(value).to_le_bytes()) }
+        serialize_str(value: &str) -> () { |to| to.block(tag::STR, value.as_bytes()) }
+        serialize_bytes(value: &[u8]) -> () { |to| to.block(tag::BYTES, value) }
+        serialize_none() -> () { |to| to.fixed(tag::NONE, []) }
+        serialize_unit() -> () { |to| to.fixed(tag::UNIT, []) }
+        serialize_unit_struct(_of: Name) -> () { |to| to.fixed(tag::UNIT, []) }
+        serialize_unit_variant(_of: Name, index: u32, variant: Name) -> () {
+            |to| to.variant(tag::UNIT_VARIANT, index, variant)
+        }
+        serialize_seq(_len: Option<usize>) -> PartsWriter<'a, 'b> { |to| to.parts(tag::ITEMS) }
+        serialize_tuple(_len: usize) -> PartsWriter<'a, 'b> { |to| to.parts(tag::ITEMS) }
+        serialize_tuple_struct(_of: Name, _len: usize) -> PartsWriter<'a, 'b> { |to| to.parts(tag::ITEMS) }
+        serialize_tuple_variant(_of: Name, index: u32, variant: Name, _len: usize) -> PartsWriter<'a, 'b> {
+            |to| to.variant(tag::PARTS_VARIANT, index, variant).and_then(|()| to.parts(tag::ITEMS))
+        }
+        serialize_map(_len: Option<usize>) -> PartsWriter<'a, 'b> { |to| to.parts(tag::ENTRIES) }
+        serialize_struct(_of: Name, _len: usize) -> PartsWriter<'a, 'b> { |to| to.parts(tag::FIELDS) }
+        serialize_struct_variant(_of: Name, index: u32, variant: Name, _len: usize) -> PartsWriter<'a, 'b> {
+            |to| to.variant(tag::PARTS_VARIANT, index, variant).and_then(|()| to.parts(tag::FIELDS))
+        }
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
         self.enter_nested()?;
-        self.push(tag::SOME);
+        self.fixed(tag::SOME, [])?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: Name, value: &T) -> Result<(), Error> {
         value.serialize(self)
-    }
-
-    #[inline]
-    fn serialize_unit_variant(self, _: &'static str, index: u32, variant: &'static str) -> Result<(), Error> {
-        self.variant(tag::UNIT_VARIANT, index, variant)
     }
 
     #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        _: Name,
         index: u32,
-        variant: &'static str,
+        variant: Name,
         value: &T,
     ) -> Result<(), Error> {
         self.variant(tag::VALUE_VARIANT, index, variant)?;
         value.serialize(self)
-    }
-
-    #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(tag::ITEMS, len.unwrap_or(0))
-    }
-
-    #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(tag::ITEMS, len)
-    }
-
-    #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(tag::ITEMS, len)
-    }
-
-    #[inline]
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.variant(tag::PARTS_VARIANT, index, variant)?;
-        self.parts(tag::ITEMS, len)
-    }
-
-    #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(tag::ENTRIES, len.unwrap_or(0))
-    }
-
-    #[inline]
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.parts(tag::FIELDS, len)
-    }
-
-    #[inline]
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<PartsWriter<'a, 'b>, Error> {
-        self.variant(tag::PARTS_VARIANT, index, variant)?;
-        self.parts(tag::FIELDS, len)
     }
 }
 
@@ -279,7 +186,6 @@ struct PartsWriter<'a, 'b> {
     to: &'a mut Output<'b>,
     /// The place of the tag; the count follows it.
     tag_at: usize,
-    announced: usize,
     count: usize,
 }
 
@@ -290,49 +196,47 @@ impl PartsWriter<'_, '_> {
         value.serialize(&mut *self.to)
     }
 
-    #[inline]
-    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.to.name(name);
-        self.part(value)
-    }
-
     /// Writes that a field is left out, so that the reader can tell it from one that is never written.
     #[cold]
-    fn left_out(&mut self, name: &'static str) {
+    fn left_out(&mut self, name: Name) -> Result<(), Error> {
         self.to.bytes[self.tag_at] = tag::SOME_FIELDS;
         self.count += 1;
-        self.to.name(name);
-        self.to.push(tag::SKIPPED);
+        self.to.name(name)?;
+        self.to.fixed(tag::SKIPPED, [])
     }
 
     #[inline]
     fn finish(self) -> Result<(), Error> {
-        if self.count != self.announced {
-            self.correct();
-        }
+        let count = self.count.to_le_bytes();
+        self.to.bytes[self.tag_at + 1..][..count.len()].copy_from_slice(&count);
         Ok(())
-    }
-
-    #[cold]
-    fn correct(self) {
-        let start = self.tag_at + 1;
-        let end = start + length_bytes(self.announced).count();
-        self.to.bytes.splice(start..end, length_bytes(self.count));
     }
 }
 
-/// Implements the traits for unnamed parts.
+/// Implements the traits for parts, which may have names.
 macro_rules! parts {
-    ($($of:ident $method:ident)*) => {
+    ($($of:ident $method:ident $(($name:ident))?,)*) => {
         $(
             impl $of for PartsWriter<'_, '_> {
                 type Ok = ();
                 type Error = Error;
 
                 #[inline]
-                fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                fn $method<T: Serialize + ?Sized>(
+                    &mut self,
+                    $($name: Name,)?
+                    value: &T,
+                ) -> Result<(), Error> {
+                    $(self.to.name($name)?;)?
                     self.part(value)
                 }
+
+                $(
+                    #[inline]
+                    fn skip_field(&mut self, $name: Name) -> Result<(), Error> {
+                        self.left_out($name)
+                    }
+                )?
 
                 #[inline]
                 fn end(self) -> Result<(), Error> {
@@ -343,10 +247,12 @@ macro_rules! parts {
     };
 }
 parts! {
-    SerializeSeq serialize_element
-    SerializeTuple serialize_element
-    SerializeTupleStruct serialize_field
-    SerializeTupleVariant serialize_field
+    SerializeSeq serialize_element,
+    SerializeTuple serialize_element,
+    SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field,
+    SerializeStruct serialize_field(name),
+    SerializeStructVariant serialize_field(name),
 }
 
 impl SerializeMap for PartsWriter<'_, '_> {
@@ -368,36 +274,3 @@ impl SerializeMap for PartsWriter<'_, '_> {
         self.finish()
     }
 }
-
-/// Implements the traits for named fields.
-macro_rules! fields {
-    ($($of:ident)*) => {
-        $(
-            impl $of for PartsWriter<'_, '_> {
-                type Ok = ();
-                type Error = Error;
-
-                #[inline]
-                fn serialize_field<T: Serialize + ?Sized>(
-                    &mut self,
-                    name: &'static str,
-                    value: &T,
-                ) -> Result<(), Error> {
-                    self.field(name, value)
-                }
-
-                #[inline]
-                fn skip_field(&mut self, name: &'static str) -> Result<(), Error> {
-                    self.left_out(name);
-                    Ok(())
-                }
-
-                #[inline]
-                fn end(self) -> Result<(), Error> {
-                    self.finish()
-                }
-            }
-        )*
-    };
-}
-fields!(SerializeStruct SerializeStructVariant);
