@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::mem::{needs_drop, take};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::thread::LocalKey;
+use std::thread::{self, LocalKey};
 use std::vec;
 
 use serde::de::DeserializeOwned;
@@ -54,34 +54,29 @@ thread_local! {
 /// A variable of the thread that says what is being written or read.
 type Variable<T> = LocalKey<Cell<Option<T>>>;
 
-/// Puts a value into the thread's variable until it is dropped, also by a panic: code of the value may call functions in
-/// other processes, which write and read values of their own.
-struct Installed<T: 'static> {
+/// Calls `f` with a value in the thread's variable, and returns the value. What the variable holds is kept meanwhile: code
+/// of a value may call functions in other processes, which write and read values of their own. On a thread that is ending
+/// and has no variables any more, `f` finds nothing in it.
+fn with<T, R>(variable: &'static Variable<T>, value: T, f: impl FnOnce() -> R) -> (Option<T>, thread::Result<R>) {
+    let other = Cell::new(Some(value));
+    let swap = || variable.try_with(|variable| variable.swap(&other)).unwrap_or_default();
+    swap();
+    let result = catch_unwind(AssertUnwindSafe(f));
+    swap();
+    (other.into_inner(), result)
+}
+
+/// Calls `f` with the value of the thread's variable. The variable is empty meanwhile: values that move to the socket of a
+/// channel are written and read by this thread, by code of the user.
+fn lent<T, R>(
     variable: &'static Variable<T>,
-    before: Option<T>,
-}
-
-impl<T> Installed<T> {
-    /// Fails on a thread that is ending and has no variables any more.
-    fn new(variable: &'static Variable<T>, value: T) -> Result<Self, T> {
-        let mut value = Some(value);
-        let before = variable.try_with(|variable| variable.replace(value.take()));
-        match (before, value) {
-            (Err(_), Some(value)) => Err(value),
-            (before, _) => Ok(Self { variable, before: before.ok().flatten() }),
-        }
-    }
-
-    /// The value that was installed.
-    fn take(&mut self) -> Option<T> {
-        self.variable.take()
-    }
-}
-
-impl<T> Drop for Installed<T> {
-    fn drop(&mut self) {
-        drop(self.variable.replace(self.before.take()));
-    }
+    f: impl FnOnce(&mut T) -> Result<R, CodecError>,
+) -> Result<R, CodecError> {
+    let value = variable.try_with(Cell::take).ok().flatten();
+    let mut value = value.ok_or_else(|| CodecError::new(NO_MESSAGE))?;
+    let result = catch_unwind(AssertUnwindSafe(|| f(&mut value)));
+    variable.set(Some(value));
+    result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Writes a value by serde, with the ends inside of it.
@@ -90,19 +85,10 @@ pub(super) fn write<T: Serialize>(value: &T, out: &mut Encoder<'_>) -> Result<()
     if const { !needs_drop::<T>() } {
         return out.value(value);
     }
-    let attachments = take(out.attachments);
-    let first = attachments.len();
-    let writing = Writing { attachments, first, max_descriptors: out.max_descriptors, error: None };
-    let mut installed = match Installed::new(&WRITING, writing) {
-        Ok(installed) => installed,
-        Err(writing) => {
-            *out.attachments = writing.attachments;
-            return out.value(value);
-        }
-    };
-    // The segments among the attachments are lent. Whoever catches the panic frees them.
-    let written = catch_unwind(AssertUnwindSafe(|| out.value(value)));
-    let writing = installed.take();
+    let (attachments, max_descriptors) = (take(out.attachments), out.max_descriptors);
+    let writing = Writing { first: attachments.len(), attachments, max_descriptors, error: None };
+    let (writing, written) = with(&WRITING, writing, || out.value(value));
+    // The segments among the attachments are lent. Whoever catches a panic frees them.
     let error = writing.and_then(|writing| {
         *out.attachments = writing.attachments;
         writing.error
@@ -118,19 +104,12 @@ pub(super) fn read<T: DeserializeOwned>(input: &mut Decoder<'_>) -> Result<T, Co
     }
     let attachments = take(&mut input.attachments);
     let reading = Reading { left: READS * attachments.len(), attachments, used: 0 };
-    let mut installed = match Installed::new(&READING, reading) {
-        Ok(installed) => installed,
-        Err(reading) => {
-            input.attachments = reading.attachments;
-            return input.value();
-        }
-    };
-    let value = input.value();
-    if let Some(mut reading) = installed.take() {
+    let (reading, value) = with(&READING, reading, || input.value());
+    if let Some(mut reading) = reading {
         reading.attachments.by_ref().take(reading.used).for_each(close);
         input.attachments = reading.attachments;
     }
-    value
+    value.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Closes what an end has a duplicate of. That does not wait for the other process: it is not the last `close`.
@@ -140,53 +119,31 @@ fn close(attachment: ReceivedAttachment) {
     }
 }
 
-/// The value of a variable, if there is one.
-fn taken<T>(variable: &'static Variable<T>) -> Option<T> {
-    variable.try_with(Cell::take).ok().flatten()
-}
-
 /// Writes an end inside of a value: the place of its attachments, their number, and its own bytes.
 pub(crate) fn serialize<T: Direct, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    // The variable is empty meanwhile: values that move to the socket of a channel are written by this thread.
-    let mut writing = taken(&WRITING).ok_or_else(|| ser::Error::custom(NO_MESSAGE))?;
-    let (mut bytes, before) = (Vec::new(), writing.attachments.len());
-    let mut out = Encoder {
-        bytes: &mut bytes,
-        attachments: &mut writing.attachments,
-        outbox: None,
-        max_descriptors: writing.max_descriptors,
-    };
-    // The values that wait in a channel are written here, by code of the user.
-    let written = catch_unwind(AssertUnwindSafe(|| value.write(&mut out)));
-    let written = match written {
-        Ok(written) => written,
-        Err(payload) => {
-            WRITING.set(Some(writing));
-            resume_unwind(payload)
-        }
-    };
-    let (place, count) = (before - writing.first, writing.attachments.len() - before);
-    let text = written.as_ref().err().map(ser::Error::custom);
-    writing.error = writing.error.or(written.err());
-    WRITING.set(Some(writing));
-    match text {
-        Some(error) => Err(error),
-        None => (place, count, Bytes::from(bytes)).serialize(serializer),
-    }
+    let mut bytes = Vec::new();
+    let written = lent(&WRITING, |writing| {
+        let (max_descriptors, before) = (writing.max_descriptors, writing.attachments.len());
+        let mut out = Encoder { max_descriptors, ..Encoder::new(&mut bytes, &mut writing.attachments, None) };
+        value.write(&mut out).inspect_err(|error| {
+            writing.error.get_or_insert_with(|| error.clone());
+        })?;
+        Ok((before - writing.first, writing.attachments.len() - before))
+    });
+    let (place, count) = written.map_err(ser::Error::custom)?;
+    (place, count, Bytes::from(bytes)).serialize(serializer)
 }
 
 /// Reads an end inside of a value.
 pub(crate) fn deserialize<'de, T: Direct, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let (place, count, bytes) = <(usize, usize, Bytes)>::deserialize(deserializer)?;
-    let mut reading = taken(&READING).ok_or_else(|| de::Error::custom(NO_MESSAGE))?;
-    let value = reading.duplicates(place, count).and_then(|own| {
-        let mut input = Decoder::new(&bytes, own);
+    let read = lent(&READING, |reading| {
+        let mut input = Decoder::new(&bytes, reading.duplicates(place, count)?);
         let value = T::read(&mut input)?;
         input.end("an end of a channel was not read to its end")?;
         Ok(value)
     });
-    READING.set(Some(reading));
-    value.map_err(de::Error::custom)
+    read.map_err(de::Error::custom)
 }
 
 impl Reading {
