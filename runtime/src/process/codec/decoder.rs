@@ -4,8 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::encoder::REST;
 use super::{CodecError, strict};
-use crate::process::os::ForeignHandle;
-use crate::process::os::Handle;
+use crate::process::os::{ForeignHandle, Handle};
 use crate::process::transport::segments::ReceivedBytes;
 
 /// An attachment of a received message.
@@ -77,20 +76,18 @@ impl<'a> Decoder<'a> {
 
     /// Takes the channel end that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
     pub(crate) fn descriptor(&mut self) -> Result<Handle, CodecError> {
-        match self.attachments.next() {
-            Some(ReceivedAttachment::Descriptor(descriptor)) => {
-                descriptor.into_channel_socket().ok_or_else(|| CodecError::new("an open file is no end of a channel"))
-            }
-            _ => Err(CodecError::new("an open file is missing")),
-        }
+        let socket = self.foreign()?.into_channel_socket();
+        socket.ok_or_else(|| CodecError::new("an open file is no end of a channel"))
     }
 
     /// Takes the shared memory that [`Encoder::descriptor`](super::Encoder::descriptor) sent.
     pub(crate) fn memory(&mut self) -> Result<Handle, CodecError> {
+        self.foreign()?.into_memory().ok_or_else(|| CodecError::new("an open file is no shared memory"))
+    }
+
+    fn foreign(&mut self) -> Result<ForeignHandle, CodecError> {
         match self.attachments.next() {
-            Some(ReceivedAttachment::Descriptor(descriptor)) => {
-                descriptor.into_memory().ok_or_else(|| CodecError::new("an open file is no shared memory"))
-            }
+            Some(ReceivedAttachment::Descriptor(descriptor)) => Ok(descriptor),
             _ => Err(CodecError::new("an open file is missing")),
         }
     }
@@ -105,14 +102,18 @@ impl<'a> Decoder<'a> {
     ) -> Result<T, CodecError> {
         let early = || CodecError::new("it ends too early");
         let (length, rest) = self.bytes.split_first_chunk().ok_or_else(early)?;
-        let length = u16::from_le_bytes(*length);
-        let (part, rest) =
-            if length == REST { (rest, &[][..]) } else { rest.split_at_checked(length.into()).ok_or_else(early)? };
-        self.bytes = part;
-        // The guard moves the decoder behind the part even if reading panics.
-        let part = PartReader { input: self, rest };
-        let value = read(part.input)?;
-        part.input.end(unread)?;
+        let (bytes, rest, attachments) = match u16::from_le_bytes(*length) {
+            REST => (rest, &[][..], std::mem::take(&mut self.attachments)),
+            length => {
+                let (part, rest) = rest.split_at_checked(length.into()).ok_or_else(early)?;
+                (part, rest, std::vec::IntoIter::default())
+            }
+        };
+        // The decoder is behind the part even if reading panics.
+        self.bytes = rest;
+        let mut part = Decoder { bytes, attachments };
+        let value = read(&mut part)?;
+        part.end(unread)?;
         Ok(value)
     }
 
@@ -133,18 +134,5 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         Err(CodecError::new(format_args!("{unread}: its `Serialize` and `Deserialize` do not agree")))
-    }
-}
-
-/// A part that is being read. Dropping it moves the decoder behind the part.
-struct PartReader<'p, 'a> {
-    input: &'p mut Decoder<'a>,
-    rest: &'a [u8],
-}
-
-impl Drop for PartReader<'_, '_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.input.bytes = self.rest;
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter::successors;
 use std::sync::Mutex;
 
 use super::{CodecError, Decoder, Direct, Encoder};
@@ -35,14 +36,8 @@ impl Direct for Box<dyn Error + Send + Sync> {
 }
 
 /// The messages of an error and its causes, the outermost first.
-fn chain(error: &dyn Error) -> Vec<String> {
-    let mut message = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message.push(error.to_string());
-        cause = error.source();
-    }
-    message
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
 }
 
 /// The causes of a received error that are kept.

@@ -6,10 +6,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::atomic::{
-    AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
-    AtomicUsize,
-};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::{CodecError, Wire};
@@ -105,7 +101,7 @@ impl<T> Changeable for OnceCell<T> {}
 
 macro_rules! atomics {
     ($($atomic:ident)*) => {
-        $(impl Changeable for $atomic {})*
+        $(impl Changeable for std::sync::atomic::$atomic {})*
     };
 }
 atomics! {
@@ -122,6 +118,8 @@ pub trait CrossesAsOne: Wire {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
     use super::*;
 
     #[test]

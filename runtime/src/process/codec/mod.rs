@@ -30,16 +30,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::panics;
-use crate::process::os::ForeignHandle;
-use crate::process::os::{self, Handle};
+use crate::process::os::{self, ForeignHandle, Handle};
 pub(crate) use attached::{deserialize, serialize};
 pub use code::Code;
 pub(crate) use code::{Sides, Whole};
-pub(crate) use decoder::Decoder;
-pub(crate) use decoder::{DecodedBytes, ReceivedAttachment};
-pub(crate) use encoder::Encoder;
+pub(crate) use decoder::{DecodedBytes, Decoder, ReceivedAttachment};
 pub(crate) use encoder::{
-    Attachment, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, TOO_LARGE, begin_part, end_part, no_shared_memory,
+    Attachment, Encoder, MAX_DESCRIPTOR_ATTACHMENTS, MAX_SEGMENT_ATTACHMENTS, TOO_LARGE, begin_part, end_part,
+    no_shared_memory,
 };
 pub(crate) use local_state::{check_local_state, refuse_local_state};
 
