@@ -275,8 +275,8 @@ pub mod __private {
     pub use crate::pool::worker_state::with_state;
     #[cfg(feature = "process")]
     pub use crate::process::{
-        Code, Constructor, Dispatch, ENTRIES, Entry, HasLocalState, HasNoPlace, HasNoSides, HasOwnWay, HasPlace,
-        HasSides, MustBeSerde, Serving, construct,
+        Code, Constructor, Dispatch, ENTRIES, Entry, HasLocalState, HasNoPlace, HasNoSides, MustBeSerde, Serving,
+        construct,
     };
     pub use crate::task::Task;
     pub use crate::task::send_proof::{

@@ -29,17 +29,14 @@ pub(super) fn remote(plan: &Plan) -> TokenStream {
         let on_timeout = on_timeout(plan);
         quote!(::core::option::Option::Some(#on_timeout))
     } else {
-        quote!((&&#private::Dispatch::<#result>::new()).late())
+        quote!(#private::Dispatch::<#result>::new().late())
     };
     let backoff = plan.options.backoff.as_ref().map_or(0, |(_, nanoseconds)| *nanoseconds);
     let retries = plan.options.retries.as_ref().map(|times| quote!(.retries(#times, #backoff)));
     let cluster = matches!(plan.options.kind, Some(Kind::Cluster)).then(|| quote!(.on_cluster()));
     let body = quote! {
         #[allow(unused_imports)]
-        use #private::{
-            HasLocalState as _, HasNoPlace as _, HasNoSides as _, HasOwnWay as _, HasPlace as _, HasSides as _,
-            MustBeSerde as _,
-        };
+        use #private::{HasLocalState as _, HasNoPlace as _, HasNoSides as _, MustBeSerde as _};
         #mention
         #private::Remote::new(#path, #entry(), (#(#codecs,)*), #result_codec, #run, #on_error) #retries #cluster
     };
@@ -99,9 +96,8 @@ fn codec(private: &syn::Path, ty: &Type) -> TokenStream {
     let span = Span::mixed_site().located_at(ty.span());
     quote_spanned! {span=>
         {
-            let whole = &#private::Dispatch::<#ty>::new();
-            let (value, error) = ((&whole).value(), (&whole).error());
-            (&whole).whole((&&&value).way(), (&&&error).way())
+            let whole = #private::Dispatch::<#ty>::new();
+            whole.whole((&&&whole.value()).way(), (&&&whole.error()).way())
         }
     }
 }

@@ -74,9 +74,7 @@ pub(crate) mod worker_slot;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use codec::direct::Bytes;
-pub use codec::dispatch::{
-    Dispatch, HasLocalState, HasNoPlace, HasNoSides, HasOwnWay, HasPlace, HasSides, MustBeSerde,
-};
+pub use codec::dispatch::{Dispatch, HasLocalState, HasNoPlace, HasNoSides, MustBeSerde};
 pub use codec::{Code, Wire};
 pub use registry::{ENTRIES, Entry};
 pub use serve::Serving;

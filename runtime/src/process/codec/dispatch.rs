@@ -1,14 +1,14 @@
 //! [`Dispatch`]: chooses the codec of a type, at the place where the user wrote the type.
 //!
 //! The attribute macro knows no types, and a generic function cannot ask whether `T` implements [`Direct`] and fall
-//! back to serde. Method resolution on a concrete type can (autoref specialization): where two traits have the method,
-//! the one that needs fewer references wins. The attribute's code asks a [`Dispatch`] of the type. A `Result` is asked
-//! for both sides, because error types rarely implement serde's traits:
+//! back to serde. Method resolution on a concrete type can: a method of the type itself, with bounds that hold, is
+//! preferred to one of a trait, and of two traits the one that needs fewer references wins (autoref specialization). The
+//! attribute's code asks a [`Dispatch`] of the type. A `Result` is asked for both sides, because error types rarely
+//! implement serde's traits:
 //!
 //! ```text
-//! let whole = &Dispatch::<Type>::new();
-//! let (value, error) = ((&whole).value(), (&whole).error());
-//! (&whole).whole((&&&value).way(), (&&&error).way())
+//! let whole = Dispatch::<Type>::new();
+//! whole.whole((&&&whole.value()).way(), (&&&whole.error()).way())
 //! ```
 
 use std::marker::PhantomData;
@@ -30,15 +30,9 @@ impl<T> Dispatch<T> {
 }
 
 /// Implemented for pointers to state that threads share, of which another process would get a copy, and for containers
-/// of them; preferred to [`HasOwnWay`], and refused.
+/// of them; preferred to a codec of their own, and refused.
 pub trait HasLocalState<T, Place> {
     /// No codec: nothing implements the bound.
-    fn way(&self) -> Whole<T>
-    where
-        T: CrossesAsOne;
-}
-
-impl<T: LocalState<Place>, Place> HasLocalState<T, Place> for &&Dispatch<T> {
     fn way(&self) -> Whole<T>
     where
         T: CrossesAsOne,
@@ -47,14 +41,13 @@ impl<T: LocalState<Place>, Place> HasLocalState<T, Place> for &&Dispatch<T> {
     }
 }
 
-/// Implemented for types with a codec of their own (`Direct`); preferred to [`MustBeSerde`].
-pub trait HasOwnWay<T> {
-    /// The type's own codec.
-    fn way(&self) -> Whole<T>;
-}
+impl<T: LocalState<Place>, Place> HasLocalState<T, Place> for &&Dispatch<T> {}
 
-impl<T: Direct> HasOwnWay<T> for &Dispatch<T> {
-    fn way(&self) -> Whole<T> {
+/// Types with a codec of their own.
+impl<T: Direct> Dispatch<T> {
+    /// The type's own codec.
+    #[must_use]
+    pub fn way(&self) -> Whole<T> {
         Whole::by_itself()
     }
 }
@@ -64,85 +57,57 @@ pub trait MustBeSerde<T> {
     /// The codec by serde.
     fn way(&self) -> Whole<T>
     where
-        T: Wire;
-}
-
-impl<T> MustBeSerde<T> for Dispatch<T> {
-    fn way(&self) -> Whole<T>
-    where
         T: Wire,
     {
         Whole::by_serde()
     }
 }
 
-/// Implemented for `Result` types; preferred to [`HasNoSides`].
-pub trait HasSides {
-    /// The type in `Ok`.
-    type Value;
-    /// The type in `Err`.
-    type Error;
+impl<T> MustBeSerde<T> for Dispatch<T> {}
+
+impl<T, E> Dispatch<Result<T, E>> {
     /// The dispatch value of the type in `Ok`.
-    fn value(&self) -> Dispatch<Self::Value>;
+    #[must_use]
+    pub fn value(&self) -> Dispatch<T> {
+        Dispatch::new()
+    }
+
     /// The dispatch value of the type in `Err`.
-    fn error(&self) -> Dispatch<Self::Error>;
+    #[must_use]
+    pub fn error(&self) -> Dispatch<E> {
+        Dispatch::new()
+    }
+
     /// The codec of the `Result`, from the codecs of its sides.
-    fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D>;
-}
-
-impl<T, E> HasSides for &Dispatch<Result<T, E>> {
-    type Value = T;
-    type Error = E;
-
-    fn value(&self) -> Dispatch<T> {
-        Dispatch::new()
-    }
-
-    fn error(&self) -> Dispatch<E> {
-        Dispatch::new()
-    }
-
-    fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D> {
+    pub fn whole<C, D>(&self, value: C, error: D) -> Sides<C, D> {
         Sides { value, error }
     }
 }
 
 /// Implemented for all other types, which have one codec.
 pub trait HasNoSides {
-    /// The type itself.
-    type Whole;
     /// The dispatch value of the type itself.
-    fn value(&self) -> Dispatch<Self::Whole>;
-    /// A placeholder that stands where a `Result` has its error side.
-    fn error(&self) -> Dispatch<()>;
-    /// The codec of the type itself; the placeholder's codec is dropped.
-    fn whole<C, D>(&self, whole: C, nothing: D) -> C;
-}
-
-impl<T> HasNoSides for Dispatch<T> {
-    type Whole = T;
-
-    fn value(&self) -> Dispatch<T> {
-        Dispatch::new()
+    fn value(&self) -> &Self {
+        self
     }
 
+    /// A placeholder that stands where a `Result` has its error side.
     fn error(&self) -> Dispatch<()> {
         Dispatch::new()
     }
 
+    /// The codec of the type itself; the placeholder's codec is dropped.
     fn whole<C, D>(&self, whole: C, _: D) -> C {
         whole
     }
 }
 
-/// Implemented for `Result` types whose error can be made of a [`TaskError`]; preferred to [`HasNoPlace`].
-pub trait HasPlace<R> {
-    /// The function that makes a result of an error.
-    fn late(&self) -> Option<fn(TaskError) -> R>;
-}
+impl<T> HasNoSides for Dispatch<T> {}
 
-impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Dispatch<Result<T, E>> {
-    fn late(&self) -> Option<fn(TaskError) -> Result<T, E>> {
+impl<T, E: From<TaskError>> Dispatch<Result<T, E>> {
+    /// The function that makes a result of an error.
+    #[must_use]
+    pub fn late(&self) -> Option<fn(TaskError) -> Result<T, E>> {
         Some(|error| Err(E::from(error)))
     }
 }
@@ -150,11 +115,9 @@ impl<T, E: From<TaskError>> HasPlace<Result<T, E>> for &Dispatch<Result<T, E>> {
 /// Implemented for all other result types, which cannot hold a [`TaskError`].
 pub trait HasNoPlace<R> {
     /// No function.
-    fn late(&self) -> Option<fn(TaskError) -> R>;
-}
-
-impl<R> HasNoPlace<R> for Dispatch<R> {
     fn late(&self) -> Option<fn(TaskError) -> R> {
         None
     }
 }
+
+impl<R> HasNoPlace<R> for Dispatch<R> {}
