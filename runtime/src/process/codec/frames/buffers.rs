@@ -20,106 +20,72 @@ const LARGE_COPY: usize = 2 << 20;
 /// The bytes that are copied and then checked at a time, so that the check finds them in the processor's cache.
 const COPIED_AT_ONCE: usize = 64 << 10;
 
-/// Buffers that are written.
+/// The arrays of columns that are written.
 #[derive(Default)]
-pub(super) struct ColumnBuffers<'a>(Vec<BufferSource<'a>>);
-
-/// The bytes of one buffer.
-enum BufferSource<'a> {
-    Lent(&'a [u8]),
-    Own(SharedStorage<u8>),
-    /// Bytes that lie in several places.
-    Runs(Vec<&'a [u8]>),
+pub(super) struct ColumnBuffers {
+    /// What describes the columns and their arrays, and the length of each buffer where it is read.
+    pub(super) numbers: Vec<usize>,
+    buffers: Vec<Buffer<u8>>,
 }
 
-impl BufferSource<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Lent(bytes) => bytes.len(),
-            Self::Own(bytes) => bytes.len(),
-            Self::Runs(runs) => runs.iter().map(|run| run.len()).sum(),
-        }
-    }
-}
-
-impl<'a> ColumnBuffers<'a> {
-    pub(super) fn add(&mut self, bytes: &'a [u8]) {
-        self.0.push(BufferSource::Lent(bytes));
+impl ColumnBuffers {
+    pub(super) fn add<T: NativeType>(&mut self, values: &Buffer<T>) -> Result<(), CodecError> {
+        let bytes: Buffer<u8> = values.clone().try_transmute().map_err(|_| missing())?;
+        self.numbers.push(bytes.len());
+        self.buffers.push(bytes);
+        Ok(())
     }
 
-    pub(super) fn add_values<T: NativeType>(&mut self, values: &'a [T]) {
-        self.add(bytes_of(values));
-    }
-
-    pub(super) fn add_own(&mut self, bytes: SharedStorage<u8>) {
-        self.0.push(BufferSource::Own(bytes));
-    }
-
-    pub(super) fn add_runs(&mut self, runs: Vec<&'a [u8]>) {
-        self.0.push(BufferSource::Runs(runs));
-    }
-
-    /// Writes the lengths of all buffers, and the buffers as one attachment.
+    /// Writes the numbers, and the buffers as one attachment.
     pub(super) fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        let lens: Vec<usize> = self.0.iter().map(BufferSource::len).collect();
-        out.value(&lens)?;
+        out.value(&self.numbers)?;
         let padding = [0; ALIGNMENT];
-        let mut aligned = Vec::with_capacity(2 * self.0.len());
-        for (part, len) in self.0.iter().zip(lens) {
-            match part {
-                BufferSource::Lent(bytes) => aligned.push(*bytes),
-                BufferSource::Own(bytes) => aligned.push(bytes),
-                BufferSource::Runs(runs) => aligned.extend_from_slice(runs),
-            }
-            aligned.push(&padding[..len.next_multiple_of(ALIGNMENT) - len]);
-        }
-        out.bytes(&aligned)
+        let aligned = self.buffers.iter().flat_map(|buffer| {
+            let end = buffer.len().next_multiple_of(ALIGNMENT);
+            [buffer.as_slice(), &padding[..end - buffer.len()]]
+        });
+        out.bytes(&aligned.collect::<Vec<_>>())
     }
 }
 
-fn bytes_of<T: NativeType>(values: &[T]) -> &[u8] {
-    // SAFETY: `NativeType` is implemented for plain numbers without padding, so all their bytes are initialized. The
-    // length is that of the slice in bytes.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-/// Buffers that are read.
+/// The arrays of columns that are read.
 ///
 /// A compromised worker can write to the attachment while its parent reads it. So the parent copies every buffer whose
 /// contents are checked, or counted and then relied on ([`ReceivedBuffers::own`]), and checks the copy. Numbers may
 /// have any bits, so they are used in place ([`ReceivedBuffers::shared`]). A worker trusts its parent and copies
 /// nothing.
 pub(super) struct ReceivedBuffers {
+    numbers: std::vec::IntoIter<usize>,
     block: Arc<ReceivedBytes>,
-    /// Offset and length of each buffer that is not read yet.
-    buffers: std::vec::IntoIter<(usize, usize)>,
+    /// The offset of the next buffer.
+    start: usize,
     /// Whether the sender is the parent of this process.
     trusted: bool,
 }
 
 impl ReceivedBuffers {
     pub(super) fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
-        let lens: Vec<usize> = input.value()?;
-        let block = input.bytes()?.into_received()?;
-        let mut start = 0_usize;
-        let mut buffers = Vec::with_capacity(lens.len());
-        for len in lens {
-            buffers.push((start, len));
-            let end = len.checked_next_multiple_of(ALIGNMENT).and_then(|len| start.checked_add(len));
-            start = end.filter(|end| *end <= block.bytes().len()).ok_or_else(missing)?;
-        }
-        Ok(Self { block: Arc::new(block), buffers: buffers.into_iter(), trusted: is_worker_process() })
+        let numbers = input.value::<Vec<usize>>()?.into_iter();
+        let block = Arc::new(input.bytes()?.into_received()?);
+        Ok(Self { numbers, block, start: 0, trusted: is_worker_process() })
     }
 
     pub(super) fn is_trusted(&self) -> bool {
         self.trusted
     }
 
+    /// The next of the numbers that describe the columns and their arrays.
+    pub(super) fn number(&mut self) -> Result<usize, CodecError> {
+        self.numbers.next().ok_or_else(missing)
+    }
+
     /// The address and the length in values of the next buffer. A given `len` must be that length.
     fn next<T: NativeType>(&mut self, len: Option<usize>) -> Result<(*const T, usize), CodecError> {
-        let (start, bytes) = self.buffers.next().ok_or_else(missing)?;
-        let found = bytes / size_of::<T>();
-        let place = self.block.bytes()[start..start + bytes].as_ptr().cast::<T>();
+        let bytes = self.number()?;
+        let rest = self.block.bytes().get(self.start..).ok_or_else(missing)?;
+        let (found, place) = (bytes / size_of::<T>(), rest.as_ptr().cast::<T>());
+        let end = bytes.checked_next_multiple_of(ALIGNMENT).filter(|end| *end <= rest.len());
+        self.start += end.ok_or_else(missing)?;
         if len.is_some_and(|len| len != found) || bytes % size_of::<T>() != 0 || !place.is_aligned() {
             return Err(missing());
         }
@@ -128,13 +94,14 @@ impl ReceivedBuffers {
 
     /// The next buffer in place. A compromised worker may change it at any time, so `T` is a type for which any bits
     /// are valid.
-    pub(super) fn shared<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
+    pub(super) fn shared<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, CodecError> {
         let (place, len) = self.next(len)?;
         // SAFETY: `next` returned the aligned address of `len` values within the attachment, and any bits are a valid
         // native value.
         let values = unsafe { std::slice::from_raw_parts(place, len) };
         // SAFETY: the owner is the attachment. It stays mapped until the storage and its clones are dropped.
-        Ok(unsafe { SharedStorage::from_slice_with_owner(values, Arc::clone(&self.block)) })
+        let storage = unsafe { SharedStorage::from_slice_with_owner(values, Arc::clone(&self.block)) };
+        Ok(Buffer::from_storage(storage))
     }
 
     /// A private copy of the next buffer. `check` sees each block of the copy while it is in the processor's cache.
@@ -167,13 +134,8 @@ impl ReceivedBuffers {
     }
 
     /// The next buffer, which does not change: in place if the sender is trusted, else a copy.
-    pub(super) fn own<T: NativeType>(&mut self, len: Option<usize>) -> Result<SharedStorage<T>, CodecError> {
-        if self.trusted { self.shared(len) } else { self.copied(len, |_| Ok(())).map(SharedStorage::from_vec) }
-    }
-
-    /// The next buffer as [`own`](Self::own) returns it, as a `Buffer`.
-    pub(super) fn own_buffer<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, CodecError> {
-        self.own(len).map(Buffer::from_storage)
+    pub(super) fn own<T: NativeType>(&mut self, len: Option<usize>) -> Result<Buffer<T>, CodecError> {
+        if self.trusted { self.shared(len) } else { self.copied(len, |_| Ok(())).map(Buffer::from) }
     }
 }
 

@@ -30,7 +30,7 @@ use buffers::{ColumnBuffers, ReceivedBuffers};
 /// A column that is written.
 struct OutgoingColumn {
     field: Field,
-    sorted: u8,
+    sorted: usize,
     len: usize,
     nulls: usize,
     chunks: Vec<Box<dyn polars_arrow::array::Array>>,
@@ -46,6 +46,7 @@ impl OutgoingColumn {
         }
         let mut field = column.field().to_arrow(CompatLevel::newest());
         field.name = column.name().clone();
+        types::check_field(&field).map_err(|error| of_column(&field, error))?;
         let sorted = match column.is_sorted_flag() {
             IsSorted::Ascending => 1,
             IsSorted::Descending => 2,
@@ -62,27 +63,20 @@ impl OutgoingColumn {
         Ok(Self { field, sorted, len, nulls, chunks })
     }
 
-    fn write<'a>(&'a self, buffers: &mut ColumnBuffers<'a>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        types::write_field(&self.field, out)?;
-        out.value(&(self.sorted, self.len, self.nulls, self.chunks.len()))?;
-        self.chunks.iter().try_for_each(|chunk| arrays::write(&**chunk, buffers, out))
+    fn write(&self, buffers: &mut ColumnBuffers) -> Result<(), CodecError> {
+        buffers.numbers.extend([self.sorted, self.len, self.nulls, self.chunks.len()]);
+        self.chunks.iter().try_for_each(|chunk| arrays::write(&**chunk, buffers))
     }
 }
 
 /// Writes columns of one height, with all their buffers in one attachment.
-fn write(height: usize, columns: &[&Series], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-    let columns = columns.iter().map(|column| OutgoingColumn::new(column)).collect::<Result<Vec<_>, _>>()?;
-    let mut described = Vec::new();
+fn write(height: usize, columns: &[OutgoingColumn], out: &mut Encoder<'_>) -> Result<(), CodecError> {
     let mut buffers = ColumnBuffers::default();
-    let mut nothing = Vec::new();
-    let mut description = Encoder::new(&mut described, &mut nothing, None);
-    description.value(&(height, columns.len()))?;
-    for column in &columns {
-        column.write(&mut buffers, &mut description).map_err(|error| of_column(&column.field, error))?;
+    for column in columns {
+        column.write(&mut buffers).map_err(|error| of_column(&column.field, error))?;
     }
-    buffers.write(out)?;
-    out.bytes.append(&mut described);
-    Ok(())
+    out.value(&(height, columns.iter().map(|column| &column.field).collect::<Vec<_>>()))?;
+    buffers.write(out)
 }
 
 fn of_column(field: &Field, what: impl fmt::Display) -> CodecError {
@@ -90,19 +84,16 @@ fn of_column(field: &Field, what: impl fmt::Display) -> CodecError {
 }
 
 fn read(input: &mut Decoder<'_>) -> Result<(usize, Vec<Series>), CodecError> {
+    let (height, fields): (usize, Vec<Field>) = input.value()?;
     let mut received = ReceivedBuffers::read(input)?;
-    let (height, width): (usize, usize) = input.value()?;
-    let columns = (0..width).map(|_| {
-        let field = types::read_field(input)?;
-        read_column(&field, &mut received, input).map_err(|error| of_column(&field, error))
-    });
+    let columns = fields.iter().map(|field| read_column(field, &mut received).map_err(|error| of_column(field, error)));
     Ok((height, columns.collect::<Result<_, CodecError>>()?))
 }
 
-fn read_column(field: &Field, received: &mut ReceivedBuffers, input: &mut Decoder<'_>) -> Result<Series, CodecError> {
-    let (sorted, len, nulls, chunks): (u8, usize, usize, usize) = input.value()?;
-    let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, received, input));
-    let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+fn read_column(field: &Field, received: &mut ReceivedBuffers) -> Result<Series, CodecError> {
+    types::check_field(field)?;
+    let (sorted, len, nulls, chunks) = (received.number()?, received.number()?, received.number()?, received.number()?);
+    let chunks = (0..chunks).map(|_| arrays::read(&field.dtype, received)).collect::<Result<Vec<_>, _>>()?;
     let mut series = if chunks.is_empty() {
         Series::new_empty(field.name.clone(), &DataType::from_arrow_field(field))
     } else {
@@ -133,8 +124,8 @@ fn read_column(field: &Field, received: &mut ReceivedBuffers, input: &mut Decode
 
 impl Direct for DataFrame {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        let columns: Vec<&Series> = self.columns().iter().map(Column::as_materialized_series).collect();
-        write(self.height(), &columns, out)
+        let columns = self.columns().iter().map(|column| OutgoingColumn::new(column.as_materialized_series()));
+        write(self.height(), &columns.collect::<Result<Vec<_>, _>>()?, out)
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
@@ -145,7 +136,7 @@ impl Direct for DataFrame {
 
 impl Direct for Series {
     fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        write(self.len(), &[self], out)
+        write(self.len(), &[OutgoingColumn::new(self)?], out)
     }
 
     fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {

@@ -2,10 +2,10 @@
 //! sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use polars::prelude::*;
 
 use super::*;
@@ -13,19 +13,13 @@ use crate::process::codec::{Attachment, ReceivedAttachment};
 use crate::process::os::Mapping;
 use crate::process::transport::segments::{Inbox, Outbox};
 
-/// A sequence of random numbers that is the same in every run (`SplitMix64`).
-fn random(seed: u64) -> impl FnMut() -> u64 {
-    let mut random = fastrand::Rng::with_seed(seed);
-    move || random.u64(..)
-}
-
 /// A worker's outbox, its parent's inbox, and the worker's mapping of the segment between them.
 #[derive(Default)]
 struct SharedPair {
     outbox: Outbox,
     inbox: Inbox,
     /// The worker's mapping of the one segment.
-    memory: Option<Arc<Mapping>>,
+    memory: Option<Mapping>,
     /// Bytes of the block in the segment.
     len: u64,
 }
@@ -40,46 +34,24 @@ impl SharedPair {
         self.len = sent.len;
         if let Some(fd) = self.outbox.take_descriptor(sent.segment) {
             self.inbox.add_segment(sent.segment, &fd).expect("a segment");
-            self.memory = Some(Arc::new(Mapping::new(&fd).expect("a segment")));
+            self.memory = Some(Mapping::new(&fd).expect("a segment"));
         }
         (bytes, vec![ReceivedAttachment::Segment(self.inbox.open(sent).expect("it was sent"))])
     }
 
-    fn word(&self, random: u64) -> SegmentWord {
-        let memory = Arc::clone(self.memory.as_ref().expect("something was sent"));
+    /// A word of the block, as a compromised worker reaches it.
+    fn word(&self, random: u64) -> &AtomicU64 {
+        let memory = self.memory.as_ref().expect("something was sent");
         // The first 8 words hold the state of the segment.
         let place = usize::try_from(8 + random % (self.len / 8)).expect("64 bits");
-        SegmentWord { memory, place }
+        // SAFETY: the index is within the mapping, which is aligned to a page and lives as long as `self`. Readers rely
+        // on no value of the word: this is what the tests check.
+        unsafe { AtomicU64::from_ptr(memory.start().cast::<u64>().add(place).as_ptr()) }
     }
 }
 
-/// A word of the block, as a compromised worker reaches it.
-struct SegmentWord {
-    memory: Arc<Mapping>,
-    place: usize,
-}
-
-impl SegmentWord {
-    fn place(&self) -> *mut u64 {
-        // SAFETY: `SharedPair::word` chose an index within the mapping.
-        unsafe { self.memory.start().cast::<u64>().add(self.place).as_ptr() }
-    }
-
-    fn get(&self) -> u64 {
-        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`.
-        unsafe { self.place().read_volatile() }
-    }
-
-    fn set(&self, value: u64) {
-        // SAFETY: the word is within the mapping, which is aligned to a page and lives as long as `self`. Readers rely
-        // on no value of it: this is what the tests check.
-        unsafe { self.place().write_volatile(value) };
-    }
-}
-
-fn bad_word(random: &mut impl FnMut() -> u64) -> u64 {
-    let words = [random(), 0, u64::MAX, random() >> 40, 0x8080_8080_8080_8080];
-    words[usize::try_from(random() % 5).expect("below 5")]
+fn bad_word(random: &mut Rng) -> u64 {
+    [random.u64(..), 0, u64::MAX, random.u64(..) >> 40, 0x8080_8080_8080_8080][random.usize(..5)]
 }
 
 fn read(message: (Vec<u8>, Vec<ReceivedAttachment>)) -> Result<DataFrame, CodecError> {
@@ -115,9 +87,9 @@ fn a_read_frame_does_not_change_when_its_segment_does() -> PolarsResult<()> {
     let message = pair.write(&df);
     let back = read(message).expect("nothing was spoilt");
     assert!(back.equals_missing(&df));
-    let mut random = random(1);
+    let mut random = Rng::with_seed(1);
     for _ in 0..200_000 {
-        pair.word(random()).set(bad_word(&mut random));
+        pair.word(random.u64(..)).store(bad_word(&mut random), Ordering::Relaxed);
     }
     let checked = back.drop("n")?;
     assert!(checked.equals_missing(&df.drop("n")?));
@@ -158,16 +130,16 @@ fn a_segment_that_changes_while_it_is_read_is_refused_or_read_consistently() -> 
     let mut accepted = 0;
     for round in 0..ROUNDS {
         let message = pair.write(&df);
-        let mut random = random(round);
-        let (word, bad) = (pair.word(random()), bad_word(&mut random));
+        let mut random = Rng::with_seed(round);
+        let (word, bad) = (pair.word(random.u64(..)), bad_word(&mut random));
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Alternates, so that a check may see the good word and a later read the bad one.
-                let good = word.get();
+                let good = word.load(Ordering::Relaxed);
                 while !done.load(Ordering::Relaxed) {
-                    word.set(bad);
-                    word.set(good);
+                    word.store(bad, Ordering::Relaxed);
+                    word.store(good, Ordering::Relaxed);
                 }
             });
             let _done = Done(&done);
@@ -188,13 +160,8 @@ fn a_column_that_differs_from_its_description_is_refused() {
     let read = |change: fn(&mut OutgoingColumn)| {
         let mut column = OutgoingColumn::new(&series).expect("it can be sent");
         change(&mut column);
-        let (mut bytes, mut attachments, mut described) = (Vec::new(), Vec::new(), Vec::new());
-        let mut buffers = ColumnBuffers::default();
-        let mut description = Encoder::new(&mut described, &mut Vec::new(), None);
-        description.value(&(3_usize, 1_usize)).expect("numbers");
-        column.write(&mut buffers, &mut description).expect("it can be written");
-        buffers.write(&mut Encoder::new(&mut bytes, &mut attachments, None)).expect("it is small");
-        bytes.append(&mut described);
+        let mut bytes = Vec::new();
+        super::write(3, &[column], &mut Encoder::new(&mut bytes, &mut Vec::new(), None)).expect("it is small");
         <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).map_err(|error| error.to_string())
     };
     assert!(read(|_| {}).expect("nothing was changed").equals_missing(&series));
@@ -212,8 +179,7 @@ fn a_column_without_chunks_arrives_empty() {
     let series = Int64Chunked::from_chunk_iter("x".into(), nothing).into_series();
     assert_eq!(series.n_chunks(), 0);
     let mut bytes = Vec::new();
-    let mut out = Encoder::new(&mut bytes, &mut Vec::new(), None);
-    Direct::write(&series, &mut out).expect("it can be written");
+    Direct::write(&series, &mut Encoder::new(&mut bytes, &mut Vec::new(), None)).expect("it can be written");
     let back = <Series as Direct>::read(&mut Decoder::new(&bytes, Vec::new())).expect("it can be read");
     assert_eq!((back.field(), back.len()), (series.field(), 0));
 }

@@ -1,63 +1,53 @@
 //! Arrays of texts and bytes: 16 bytes a value (a view), which hold a short value or refer to a long one in a buffer.
 //!
-//! A slice of a column keeps all buffers of the column. So only the bytes that the views of the array use are sent: a
-//! buffer is sent whole if the views use at least half of it, and else only the used bytes. The bytes are copied once,
-//! into the attachment.
+//! A slice of a column keeps all buffers of the column, so only what the array uses of them is sent ([`PackedViews`]).
 //!
 //! The parent of a worker checks views and bytes in a private copy ([`ReceivedBuffers`]).
 
 use polars_arrow::array::{Array, BinaryViewArrayGeneric, View, ViewType};
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::ArrowDataType;
-use polars_buffer::{Buffer, SharedStorage};
+use polars_buffer::Buffer;
 
-use super::bitmaps::{downcast, read_validity, write_validity};
 use super::buffers::{ColumnBuffers, ReceivedBuffers, missing};
 use super::pack_views::PackedViews;
-use crate::process::codec::{CodecError, Decoder, Encoder};
+use crate::process::codec::CodecError;
 
 /// The length of a buffer at most: Arrow's offsets in a buffer are `i32`.
 const LONGEST_BUFFER: usize = i32::MAX as usize;
 
-pub(super) fn write<'a, T: ViewType + ?Sized>(
-    array: &'a dyn Array,
-    buffers: &mut ColumnBuffers<'a>,
-    out: &mut Encoder<'_>,
+pub(super) fn write<T: ViewType + ?Sized>(
+    array: &BinaryViewArrayGeneric<T>,
+    to: &mut ColumnBuffers,
 ) -> Result<(), CodecError> {
-    let array: &BinaryViewArrayGeneric<T> = downcast(array)?;
-    write_validity(array.validity(), buffers, out)?;
-    let (views, data) = (array.views().as_slice(), array.data_buffers().as_slice());
-    let packed = match array.validity() {
-        None => PackedViews::new(views, data, |_| true, LONGEST_BUFFER),
-        Some(validity) => PackedViews::new(views, data, |row| validity.get_bit(row), LONGEST_BUFFER),
-    };
-    let Some(packed) = packed else {
-        out.value(&data.len())?;
-        data.iter().for_each(|buffer| buffers.add(buffer.as_slice()));
-        buffers.add_values(views);
-        return Ok(());
-    };
-    out.value(&packed.buffers.len())?;
-    packed.buffers.into_iter().for_each(|runs| buffers.add_runs(runs));
-    buffers.add_own(SharedStorage::bytes_from_pod_vec(packed.views));
-    Ok(())
+    let packed = PackedViews::new(array.views(), array.data_buffers(), array.validity(), LONGEST_BUFFER);
+    to.numbers.push(packed.buffers.len());
+    packed.buffers.iter().try_for_each(|buffer| to.add(buffer))?;
+    to.add(&packed.views)
 }
 
 pub(super) fn read<T: ViewType + ?Sized>(
     dtype: ArrowDataType,
     len: usize,
-    received: &mut ReceivedBuffers,
-    input: &mut Decoder<'_>,
+    validity: Option<Bitmap>,
+    from: &mut ReceivedBuffers,
 ) -> Result<Box<dyn Array>, CodecError> {
-    let validity = read_validity(received, input, len)?;
-    let count: usize = input.value()?;
-    let (views, buffers) = if received.is_trusted() {
-        let buffers = (0..count).map(|_| received.own_buffer(None)).collect::<Result<Buffer<_>, _>>()?;
-        (received.own_buffer(Some(len))?, buffers)
+    let count = from.number()?;
+    let (views, buffers) = if from.is_trusted() {
+        let buffers = (0..count).map(|_| from.own(None)).collect::<Result<Buffer<_>, _>>()?;
+        (from.own(Some(len))?, buffers)
     } else {
-        let buffers = (0..count).map(|_| ReceivedBuffer::read(received, T::IS_UTF8)).collect::<Result<Vec<_>, _>>()?;
+        let buffer = |_| {
+            let mut plain = true;
+            let bytes = from.copied(None, |block: &mut [u8]| {
+                plain = plain && (!T::IS_UTF8 || block.is_ascii());
+                Ok(())
+            })?;
+            Ok(ReceivedBuffer::new(bytes, plain))
+        };
+        let buffers = (0..count).map(buffer).collect::<Result<Vec<_>, CodecError>>()?;
         let mut check = ViewCheck::new(T::IS_UTF8, &buffers, validity.as_ref());
-        let views = received.copied(Some(len), |views| check.add(views))?;
+        let views = from.copied(Some(len), |views| check.add(views))?;
         check.finish()?;
         (Buffer::from(views), buffers.into_iter().map(|buffer| Buffer::from(buffer.bytes)).collect())
     };
@@ -83,16 +73,6 @@ enum TextKind {
 }
 
 impl ReceivedBuffer {
-    /// Reads the next buffer of an array of texts or bytes.
-    fn read(received: &mut ReceivedBuffers, text: bool) -> Result<Self, CodecError> {
-        let mut plain = true;
-        let bytes = received.copied(None, |block: &mut [u8]| {
-            plain = plain && (!text || block.is_ascii());
-            Ok(())
-        })?;
-        Ok(Self::new(bytes, plain))
-    }
-
     fn new(bytes: Vec<u8>, plain: bool) -> Self {
         let kind = match plain {
             true => TextKind::Plain,
