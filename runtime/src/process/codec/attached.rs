@@ -54,9 +54,9 @@ thread_local! {
 /// A variable of the thread that says what is being written or read.
 type Variable<T> = LocalKey<Cell<Option<T>>>;
 
-/// Calls `f` with a value in the thread's variable, and returns the value. What the variable holds is kept meanwhile: code
-/// of a value may call functions in other processes, which write and read values of their own. On a thread that is ending
-/// and has no variables any more, `f` finds nothing in it.
+/// Calls `f` with a value in the thread's variable, and returns the value. What the variable holds is kept meanwhile:
+/// code of a value may call functions in other processes, which write and read values of their own. On a thread that is
+/// ending and has no variables any more, `f` finds nothing in it.
 fn with<T, R>(variable: &'static Variable<T>, value: T, f: impl FnOnce() -> R) -> (Option<T>, thread::Result<R>) {
     let other = Cell::new(Some(value));
     let swap = || variable.try_with(|variable| variable.swap(&other)).unwrap_or_default();
@@ -66,8 +66,8 @@ fn with<T, R>(variable: &'static Variable<T>, value: T, f: impl FnOnce() -> R) -
     (other.into_inner(), result)
 }
 
-/// Calls `f` with the value of the thread's variable. The variable is empty meanwhile: values that move to the socket of a
-/// channel are written and read by this thread, by code of the user.
+/// Calls `f` with the value of the thread's variable. The variable is empty meanwhile: values that move to the socket of
+/// a channel are written and read by this thread, by code of the user.
 fn lent<T, R>(
     variable: &'static Variable<T>,
     f: impl FnOnce(&mut T) -> Result<R, CodecError>,

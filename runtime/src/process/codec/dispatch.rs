@@ -2,8 +2,8 @@
 //!
 //! The attribute macro knows no types, and a generic function cannot ask whether `T` implements [`Direct`] and fall
 //! back to serde. Method resolution on a concrete type can: a method of the type itself, with bounds that hold, is
-//! preferred to one of a trait, and of two traits the one that needs fewer references wins (autoref specialization). The
-//! attribute's code asks a [`Dispatch`] of the type. A `Result` is asked for both sides, because error types rarely
+//! preferred to one of a trait, and of two traits the one that needs fewer references wins (autoref specialization).
+//! The attribute's code asks a [`Dispatch`] of the type. A `Result` is asked for both sides, because error types rarely
 //! implement serde's traits:
 //!
 //! ```text

@@ -33,8 +33,8 @@ pub(super) const VALUE_VARIANT: u8 = 16;
 /// The variant's index and name, and `ITEMS`, `FIELDS` or `SOME_FIELDS` with its parts.
 pub(super) const PARTS_VARIANT: u8 = 17;
 
-/// Calls a macro with all types of integers, unsigned and signed: the type, its first and last tag, and its methods of a
-/// serializer, a deserializer and a visitor. There is a tag for each number of bytes that follow, 1, 2, 4, 8 or 16,
+/// Calls a macro with all types of integers, unsigned and signed: the type, its first and last tag, and its methods of
+/// a serializer, a deserializer and a visitor. There is a tag for each number of bytes that follow, 1, 2, 4, 8 or 16,
 /// because most numbers are small. The sign is the lowest bit.
 macro_rules! integers {
     ($with:ident) => {
