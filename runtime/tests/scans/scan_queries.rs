@@ -384,7 +384,7 @@ fn in_morsels_of(rows: &str, threads: &str, test: &str) {
         return compare_all();
     }
     let output = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args([test, "--exact", "--nocapture"])
+        .args([&format!("scan_queries::{test}"), "--exact", "--nocapture"])
         .env(CHILD, "1")
         .env("FANFOLD_CPU_THREADS", threads)
         .env("POLARS_MAX_THREADS", threads)

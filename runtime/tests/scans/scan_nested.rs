@@ -173,7 +173,7 @@ fn in_a_process_with(workers: &str, polars: &str, test: &str) {
         return try_all_nestings();
     }
     let output = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args([test, "--exact", "--nocapture"])
+        .args([&format!("scan_nested::{test}"), "--exact", "--nocapture"])
         .env(CHILD, "1")
         .env("FANFOLD_CPU_THREADS", workers)
         .env("POLARS_MAX_THREADS", polars)

@@ -113,7 +113,7 @@ fn rows(format: &str, path: &Path) -> usize {
 /// Starts the test of this name in a process of its own, with this value of [`CHILD`].
 fn child(test: &str, value: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this program has a path"))
-        .args([test, "--exact", "--nocapture"])
+        .args([&format!("sink_files::{test}"), "--exact", "--nocapture"])
         .env(CHILD, value)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

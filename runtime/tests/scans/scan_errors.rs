@@ -173,7 +173,7 @@ fn an_unreadable_file_is_named() {
     let Some(folder) = std::env::var_os(CHILD).map(PathBuf::from) else {
         let folder = tempfile::tempdir().expect("a folder is created");
         let output = Command::new(std::env::current_exe().expect("this program has a path"))
-            .args(["an_unreadable_file_is_named", "--exact", "--nocapture"])
+            .args(["scan_errors::an_unreadable_file_is_named", "--exact", "--nocapture"])
             .env(CHILD, folder.path())
             .output()
             .expect("this program starts again");
