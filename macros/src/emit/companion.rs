@@ -123,10 +123,10 @@ fn submit(plan: &Plan, valid: bool) -> Option<TokenStream> {
         }
     };
     let call = shorten(plan, call);
-    // It blocks while the queue of its pool is full.
-    let caller = track_caller_in_debug(plan).filter(|_| bounded.is_some());
     let bounded =
         bounded.filter(|_| valid).and_then(|(entries, arguments)| bounded::bounded(plan, entries, &arguments));
+    // It blocks while the queue of its pool is full.
+    let caller = bounded.as_ref().and_then(|_| track_caller_in_debug(plan));
     Some(quote! {
         #[doc = #about]
         #caller
