@@ -262,6 +262,8 @@ fn halves_may_wait_for_tasks_of_their_pool() {
     }
     // Both halves run, on both threads, and then wait for a task that neither of them runs itself.
     for _ in 0..20 {
+        // While a thread of an earlier task has its permit still, both halves may run in turn on another one.
+        wait_until_idle(&TWO);
         let both = TWO.submit(|| meet(|| first([TWO.submit(|| 3)]).expect("no panic")));
         assert_eq!(both.join().expect("no panic"), (3, 3));
     }
