@@ -52,32 +52,27 @@ impl<H: fmt::Debug> fmt::Debug for JoinTimeout<H> {
     }
 }
 
-/// The function of a handle's task, for the message.
-trait NamesFunction {
-    fn function(&self) -> &str;
-}
-
-impl<T> NamesFunction for Task<T> {
-    fn function(&self) -> &str {
-        self.slot.function()
-    }
-}
-
-impl<T> NamesFunction for CancelOnDrop<T> {
-    fn function(&self) -> &str {
-        self.task().function()
-    }
-}
-
-#[allow(private_bounds, reason = "only the two handles are joined")]
-impl<H: NamesFunction> fmt::Display for JoinTimeout<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<H> JoinTimeout<H> {
+    /// Writes the message; `function` is that of a handle's task.
+    fn write(&self, f: &mut fmt::Formatter<'_>, function: impl FnOnce(&H) -> &str) -> fmt::Result {
         match self {
-            Self::TimedOut(task) => write!(f, "`{}` was not done in time, and goes on", task.function()),
-            Self::Failed(error) => error.fmt(f),
+            Self::TimedOut(task) => write!(f, "`{}` was not done in time, and goes on", function(task)),
+            Self::Failed(error) => fmt::Display::fmt(error, f),
         }
     }
 }
 
-#[allow(private_bounds, reason = "only the two handles are joined")]
-impl<H: NamesFunction + fmt::Debug> std::error::Error for JoinTimeout<H> {}
+impl<T> fmt::Display for JoinTimeout<Task<T>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |task| task.slot.function())
+    }
+}
+
+impl<T> fmt::Display for JoinTimeout<CancelOnDrop<T>> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |task| task.task().slot.function())
+    }
+}
+
+impl<T> std::error::Error for JoinTimeout<Task<T>> {}
+impl<T> std::error::Error for JoinTimeout<CancelOnDrop<T>> {}
