@@ -380,7 +380,9 @@ fn pool(path: Path) -> syn::Result<Path> {
     match path.get_ident() {
         Some(name) if name.unraw().to_string().starts_with(char::is_lowercase) => {
             let message = format!(
-                "`{name}` is the name of a local variable, and `pool` takes the path of a `static`, in upper case: `static {}: Pool = Pool::io(\"..\")`\nfor a pool that is made at run time, leave `pool` out and call the function with `name::on(&{name})`",
+                "`{name}` is the name of a local variable, and `pool` takes the path of a `static`, in upper case: \
+                 `static {}: Pool = Pool::io(\"..\")`\nfor a pool that is made at run time, leave `pool` out and call \
+                 the function with `name::on(&{name})`",
                 name.unraw().to_string().to_uppercase()
             );
             Err(Error::new_spanned(&path, message))

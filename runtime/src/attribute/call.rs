@@ -219,7 +219,8 @@ fn queue_at<A: 'static, R: 'static>(
 #[diagnostic::on_unimplemented(
     message = "a function with a time limit cannot return `{Self}`",
     label = "has no place for a `TaskError`",
-    note = "with `timeout` or `deadline` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as `Box<dyn Error + Send + Sync>`"
+    note = "with `timeout` or `deadline` return `Result<_, E>` where `E: From<fanfold::TaskError>`, such as \
+            `Box<dyn Error + Send + Sync>`"
 )]
 pub trait FromTaskError {
     /// The error as a result.
