@@ -5,6 +5,10 @@
 //! and notices when the other side closes. As a socket holds some hundred messages, so does a channel between
 //! processes, whatever its capacity: places for which the second socket has no space are lost.
 //!
+//! A side is closed when no process has its descriptor. A process that is just being started, by whatever part of the
+//! program, has all descriptors until it executes its program. So a value that is sent at this moment, after the last
+//! receiver was dropped, may be lost without an error, as one that is sent just before.
+//!
 //! The ends of a process share its sockets. The functions that serialize values are those of the crossing, which alone
 //! asks that there are such.
 

@@ -89,7 +89,7 @@ impl<T: Wire> NewSockets<T> {
     /// held.
     pub(super) fn install(self, shared: &Shared<T>, ends_move: bool) -> (Sides<T>, Waiting) {
         let Self { send, receive } = self;
-        let ((is_closed, left), waiting) = shared.change_and_wake_later(|state| {
+        let ((cannot_send, left), waiting) = shared.change_and_wake_later(|state| {
             let taken = state.values.len() + state.moving.unwrap_or(0);
             if ends_move {
                 state.moving = None;
@@ -99,9 +99,10 @@ impl<T: Wire> NewSockets<T> {
                 send: (state.senders > 0).then(|| Arc::clone(&send)),
                 receive: (state.receivers > 0).then(|| Arc::clone(&receive)),
             });
-            (state.is_closed, shared.capacity.saturating_sub(taken))
+            (state.cannot_send(), shared.capacity.saturating_sub(taken))
         });
-        if is_closed {
+        // Not by the drop of a side alone, whose descriptor a process that is just being started has as well.
+        if cannot_send {
             send.close();
         } else if shared.counts_places {
             receive.free_places(left);
