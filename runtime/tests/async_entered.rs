@@ -186,6 +186,9 @@ fn a_task_that_enters_an_undriven_runtime_panics_when_it_waits_there() {
             must_panic(name, || wait(sleeps::submit(1)));
         });
         several.block_on(task).expect(name);
+        // In this order: Tokio's `block_in_place`, which a wait asks whether it may block, can move a worker of
+        // `several` to a thread of the runtime that the task has entered.
+        drop(several);
         drop(entered);
     });
 }

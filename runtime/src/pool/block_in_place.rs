@@ -23,7 +23,8 @@ pub(super) fn panic_would_block() -> ! {
 /// Whether this thread may block: it is not inside of the `block_on` of a runtime of one thread.
 #[cfg(feature = "tokio")]
 pub(crate) fn can_block() -> bool {
-    // Tokio has no query for this. Its `block_in_place` panics where it is not allowed.
+    // Tokio has no query for this. Its `block_in_place` panics where it is not allowed. Where it is, it may move the
+    // worker of this thread to a thread of the runtime that is entered, even if that is another one.
     crate::error::panics::quietly(|| tokio::task::block_in_place(|| ())).is_ok()
 }
 
