@@ -5,7 +5,7 @@ use std::any::type_name;
 use std::convert::Infallible;
 use std::ops::{ControlFlow, Range};
 
-use super::collect::{CollectRun, CollectVisitor};
+use super::collect_run::{CollectRun, CollectVisitor};
 use super::indexed::{Indexed, OwnedItems};
 use super::merge_tree::MergeTree;
 use super::output::MapOutput;

@@ -5,7 +5,7 @@ use std::mem::take;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::collect::{STOPPING_WINDOW, panic_pool_closed};
+use super::collect_run::{STOPPING_WINDOW, panic_pool_closed};
 use super::first_error::FirstRefused;
 use super::indexed::{Indexed, OwnedItems};
 use super::progress::Bar;

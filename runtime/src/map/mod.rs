@@ -19,6 +19,7 @@ mod options;
 mod timeout;
 
 mod collect_async;
+mod collect_run;
 mod stream;
 
 mod accumulator_blocks;
@@ -77,8 +78,8 @@ pub use stream::{FlatMapStream, MapStream};
 pub use timeout::TimedMap;
 pub use zipped::enumerate;
 
-pub(crate) use collect::CollectRun;
-pub(crate) use collect::panic_pool_closed;
+pub(crate) use collect_run::CollectRun;
+pub(crate) use collect_run::panic_pool_closed;
 #[cfg(feature = "process")]
 pub(crate) use schedule::end_cancelled_task;
 pub(crate) use schedule::{Grain, MapWorkers};

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 
 use super::batches::Batch;
-use super::collect::panic_pool_closed;
+use super::collect_run::panic_pool_closed;
 use super::progress::Bar;
 use super::schedule::end_cancelled_task;
 use super::source::Source;

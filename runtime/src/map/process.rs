@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::collect::panic_pool_closed;
+use super::collect_run::panic_pool_closed;
 use super::first_error::FirstRefused;
 use super::indexed::Indexed;
 use super::output::MapOutput;
