@@ -9,6 +9,7 @@ mod ordered;
 mod reduce;
 
 mod compose;
+mod flat_ends;
 mod flat_map;
 mod fold;
 mod for_each_init;
