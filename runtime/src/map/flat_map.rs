@@ -1,6 +1,6 @@
 //! [`FlatMap`]: a map whose items give any number of results each, made by `filter`, `filter_map` and `flat_map`.
 //!
-//! `flat_ends.rs` and `flat_collect.rs` have its ends.
+//! `flat_map_ends.rs` and `flat_collect.rs` have its ends.
 
 use std::fmt;
 use std::iter::once;

@@ -9,8 +9,8 @@ mod ordered;
 mod reduce;
 
 mod compose;
-mod flat_ends;
 mod flat_map;
+mod flat_map_ends;
 mod fold;
 mod for_each_init;
 mod paired;

@@ -8,7 +8,7 @@ use std::vec;
 
 use futures_core::Stream;
 
-use super::flat_ends::list;
+use super::flat_map_ends::list;
 use super::source::Source;
 use super::stage::Stage;
 use super::{Detach, FlatMap, Map, MapIter};
