@@ -85,6 +85,12 @@ fn lossy(arg: OsString) -> String {
     arg.to_string_lossy().into_owned()
 }
 
+/// Whether an executor or a scheduler has this option.
+fn has_option(is_executor: bool, name: &str) -> bool {
+    matches!(name, "--bind" | "--port" | "--parent-folder")
+        || (is_executor && matches!(name, "--scheduler" | "--host" | "--slots" | "--work-dir"))
+}
+
 fn parse(args: &[String]) -> Result<Command, ClusterError> {
     let wrong = |what: String| ClusterError::new(format!("{what}\n{HELP}"));
     let Some((part, options)) = args.split_first() else { return Ok(Command::Help) };
@@ -109,6 +115,9 @@ fn parse(args: &[String]) -> Result<Command, ClusterError> {
         let (name, value) = match option.split_once('=') {
             _ if option == "--help" || option == "-h" => return Ok(Command::Help),
             Some((name, value)) => (name, value.to_owned()),
+            None if !has_option(is_executor, option) => {
+                return Err(wrong(format!("`{option}` is no option of `cluster {part}`")));
+            }
             None => {
                 let value = options.next().ok_or_else(|| wrong(format!("`{option}` needs a value")))?;
                 (option.as_str(), value.clone())
@@ -169,7 +178,9 @@ mod tests {
             ("executor --port x", "--port x"),
             ("scheduler --slots 3", "--slots"),
             ("executor --scheduler http://x", "http://x"),
-            ("executor --slots", "--slots"),
+            ("executor --slots", "`--slots` needs a value"),
+            ("executor --verbose", "`--verbose` is no option"),
+            ("scheduler extra", "`extra` is no option"),
             ("scheduler --bind here", "--bind here"),
         ] {
             let error = parsed(line).unwrap_err().to_string();
