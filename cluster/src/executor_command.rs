@@ -91,6 +91,7 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
 /// Waits until a scheduler answers.
 fn wait_for_scheduler(host: &str, port: u16) -> Result<(), ClusterError> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(CONNECT_LIMIT.into());
+    let mut has_told = false;
     loop {
         match readiness::executors(host, port) {
             Ok(_) => return Ok(()),
@@ -100,7 +101,13 @@ fn wait_for_scheduler(host: &str, port: u16) -> Result<(), ClusterError> {
                      `PROGRAM cluster scheduler`, or name another one by --scheduler"
                 )));
             }
-            Err(_) => std::thread::sleep(readiness::POLL_INTERVAL),
+            Err(error) => {
+                if !has_told {
+                    log::info!("waits {CONNECT_LIMIT} s for a scheduler at df://{host}:{port}: {error}");
+                    has_told = true;
+                }
+                std::thread::sleep(readiness::POLL_INTERVAL);
+            }
         }
     }
 }
