@@ -115,7 +115,7 @@ where
     pub fn for_each(self, mut op: impl FnMut(R::Value) -> PolarsResult<()>) -> Result<(), ChunkError> {
         let Self { scan, cluster, task } = self;
         run(
-            &scan,
+            chunks_of(&scan).map_err(whole)?,
             &cluster,
             move |connection, group, ScanChunk { pieces, .. }| {
                 let encoded = connection.run_rows(group, task.entry(), task.time_limit(), pieces, None);
@@ -187,11 +187,13 @@ where
     #[track_caller]
     pub fn sink_parquet(self, folder: impl AsRef<Path>) -> Result<usize, ChunkError> {
         let Self { scan, cluster, task } = self;
+        // Before the folder is made: a scan of no files leaves none.
+        let chunks = chunks_of(&scan).map_err(whole)?;
         let folder = Arc::new(SinkFolder::make(folder.as_ref()).map_err(whole)?);
         let (mut rows, mut parts) = (0, 0);
         let target = Arc::clone(&folder);
         let ended = run(
-            &scan,
+            chunks,
             &cluster,
             move |connection, group, ScanChunk { number, pieces, .. }| {
                 let sink = Sink { path: target.part(number), fallible: R::FALLIBLE };
@@ -223,7 +225,7 @@ where
 /// Runs `call` on each chunk, several at once and as one group, and `op` on their results in input order.
 #[track_caller]
 fn run<T: Send + 'static>(
-    scan: &Scan,
+    chunks: Vec<ScanChunk>,
     cluster: &Cluster,
     call: impl Fn(&Connection, u64, ScanChunk) -> Result<T, Box<dyn std::error::Error + Send + Sync>>
     + Send
@@ -231,7 +233,6 @@ fn run<T: Send + 'static>(
     + 'static,
     mut op: impl FnMut(T) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<(), ChunkError> {
-    let chunks = chunks_of(scan).map_err(whole)?;
     let (connection, group) = (Arc::clone(cluster.connection()), backend::next_group());
     let results = backend::waiting_pool()
         .map(chunks, move |chunk: ScanChunk| (chunk.number, chunk.rows.clone(), call(&connection, group, chunk)))
