@@ -105,6 +105,8 @@ fn run(request: &Request, cancelled: &Cancelled, runtime: &Handle) -> Result<Rep
             let object = &request.result_name;
             let written = runtime.block_on(folder.write(object, reply.encode_to_vec()));
             written.map_err(|error| error.to_string())?;
+            // If the driver has died during the call, its folder is no longer watched, and was made again by this write.
+            watched(folder.address()).map_err(|error| error.to_string())?;
             Ok(Reply { stored: Some(object.clone()), ..Reply::default() })
         }
         None if bytes > LARGEST_REPLY => Err(format!(
