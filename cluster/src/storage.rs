@@ -88,7 +88,15 @@ impl Storage {
     pub(crate) async fn read(&self, name: &str) -> Result<Vec<u8>, ClusterError> {
         let path = self.base.clone().join(name);
         let read = async { self.store.get(&path).await?.bytes().await };
-        Ok(read.await.map_err(|error| self.failed("read", name, &error))?.into())
+        let read = read.await.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => ClusterError::new(format!(
+                "the storage `{}` has no `{name}`: all machines must see the same storage, and a program that does not \
+                 run for {LEASE_LIMIT:?}, as it is suspended, loses its data there",
+                self.address()
+            )),
+            error => self.failed("read", name, &error),
+        });
+        Ok(read?.into())
     }
 
     pub(crate) async fn delete(&self, name: &str) {
