@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::registry::{self, ENTRIES};
+use super::role::is_worker_process;
 use super::serve::{EncodedCall, Serving};
 use crate::error::{Payload, TaskError};
 use crate::pool::Pool;
@@ -208,8 +209,12 @@ pub fn set_connect(connect: Connect) {
     let _ = CONNECT.set(connect);
 }
 
-/// The cluster that `FANFOLD_CLUSTER` names; `None` if it is not set.
+/// The cluster that `FANFOLD_CLUSTER` names; `None` if it is not set, and in a worker process: calls inside of a call
+/// stay in its process, as a cluster whose slots all wait for calls of their own would stand still.
 pub(crate) fn of_environment() -> Option<Result<BackendId, &'static str>> {
+    if is_worker_process() {
+        return None;
+    }
     static FOUND: OnceLock<Option<Result<BackendId, String>>> = OnceLock::new();
     let found = get_or_init_unlocked(&FOUND, || {
         let address = std::env::var(CLUSTER_VARIABLE).ok().filter(|address| !address.is_empty())?;
