@@ -34,7 +34,7 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
         )));
     }
     let slots = settings.slots.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let work = WorkFolder::open(settings.work_dir.as_deref())?;
+    let given = settings.work_dir.as_deref().map(WorkFolder::given).transpose()?;
     fanfold::configure()
         .processes(slots)
         .apply()
@@ -42,6 +42,8 @@ pub(crate) fn run(settings: ExecutorSettings) -> Result<(), ClusterError> {
     executor::set_name(name.clone());
     let (scheduler_host, scheduler_port) = settings.scheduler;
     wait_for_scheduler(&scheduler_host, scheduler_port)?;
+    // Not before: an executor that is interrupted while it waits would leave the folder.
+    let work = given.map_or_else(WorkFolder::temporary, Ok)?;
     log::info!(
         "{slots} slots, work folder `{}`, scheduler df://{scheduler_host}:{scheduler_port}, build {}",
         work.path().display(),
@@ -134,6 +136,13 @@ fn free_ports(bind: IpAddr, first: Option<u16>) -> Result<(u16, u16), ClusterErr
     Ok((port(&flight)?, port(&grpc)?))
 }
 
+fn not_writable(folder: &Path, error: &std::io::Error) -> ClusterError {
+    ClusterError::new(format!(
+        "the work folder `{}` cannot be written to: {error}: choose another one by --work-dir",
+        folder.display()
+    ))
+}
+
 /// The folder for intermediate results.
 enum WorkFolder {
     /// Deleted at the end.
@@ -142,21 +151,16 @@ enum WorkFolder {
 }
 
 impl WorkFolder {
-    fn open(given: Option<&Path>) -> Result<Self, ClusterError> {
-        let failed = |path: &Path, error: &dyn std::fmt::Display| {
-            ClusterError::new(format!(
-                "the work folder `{}` cannot be written to: {error}: choose another one by --work-dir",
-                path.display()
-            ))
-        };
-        let Some(path) = given else {
-            let temporary = tempfile::Builder::new().prefix("fanfold-executor-").tempdir();
-            return temporary.map(Self::Temporary).map_err(|error| failed(&std::env::temp_dir(), &error));
-        };
-        std::fs::create_dir_all(path).map_err(|error| failed(path, &error))?;
+    fn given(path: &Path) -> Result<Self, ClusterError> {
+        std::fs::create_dir_all(path).map_err(|error| not_writable(path, &error))?;
         // A folder may exist and refuse files.
-        tempfile::tempfile_in(path).map_err(|error| failed(path, &error))?;
+        tempfile::tempfile_in(path).map_err(|error| not_writable(path, &error))?;
         Ok(Self::Given(path.to_owned()))
+    }
+
+    fn temporary() -> Result<Self, ClusterError> {
+        let folder = tempfile::Builder::new().prefix("fanfold-executor-").tempdir();
+        folder.map(Self::Temporary).map_err(|error| not_writable(&std::env::temp_dir(), &error))
     }
 
     fn path(&self) -> &Path {
