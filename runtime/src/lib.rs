@@ -218,7 +218,7 @@ pub mod backend {
         waiting_pool,
     };
     #[cfg(feature = "polars")]
-    pub use crate::process::backend::{frame_arguments, frame_of_result};
+    pub use crate::process::backend::{frame_arguments, frame_of_result, input_error};
 }
 
 /// The names that most programs need: `use fanfold::prelude::*`.

@@ -47,6 +47,12 @@ impl ChunkError {
         }
     }
 
+    /// An error of the whole input, which is displayed without a chunk.
+    #[cfg(feature = "process")]
+    pub(crate) fn of_input(error: PolarsError) -> Self {
+        Self { chunk: 0, rows: 0..0, source: Box::new(FrameError::Polars(error)) }
+    }
+
     /// The index of the chunk.
     #[must_use]
     pub fn chunk(&self) -> usize {

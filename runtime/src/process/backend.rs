@@ -13,7 +13,7 @@ use super::role::is_worker_process;
 use super::serve::{EncodedCall, Serving};
 use crate::error::{Payload, TaskError};
 use crate::pool::Pool;
-use crate::sys::try_once::get_or_init_unlocked;
+use crate::sys::try_once::TryOnceLock;
 
 /// The environment variable with the address of the cluster for functions of `kind = "cluster"`.
 const CLUSTER_VARIABLE: &str = "FANFOLD_CLUSTER";
@@ -211,22 +211,26 @@ pub fn set_connect(connect: Connect) {
 
 /// The cluster that `FANFOLD_CLUSTER` names; `None` if it is not set, and in a worker process: calls inside of a call
 /// stay in its process, as a cluster whose slots all wait for calls of their own would stand still.
-pub(crate) fn of_environment() -> Option<Result<BackendId, &'static str>> {
+///
+/// # Errors
+///
+/// If the cluster cannot be reached. The next call tries again.
+pub(crate) fn of_environment() -> Result<Option<BackendId>, String> {
+    static FOUND: TryOnceLock<BackendId> = TryOnceLock::new();
     if is_worker_process() {
-        return None;
+        return Ok(None);
     }
-    static FOUND: OnceLock<Option<Result<BackendId, String>>> = OnceLock::new();
-    let found = get_or_init_unlocked(&FOUND, || {
-        let address = std::env::var(CLUSTER_VARIABLE).ok().filter(|address| !address.is_empty())?;
-        Some(match CONNECT.get() {
-            Some(connect) => connect(&address),
-            None => Err(format!(
-                "{CLUSTER_VARIABLE}=`{address}` is set, but this program has no cluster engine: call \
-                 `fanfold_cluster::init()` first in `main`, or unset the variable"
-            )),
-        })
-    });
-    found.as_ref().map(|found| found.as_ref().map(|id| *id).map_err(String::as_str))
+    let Some(address) = std::env::var(CLUSTER_VARIABLE).ok().filter(|address| !address.is_empty()) else {
+        return Ok(None);
+    };
+    let connect = || match CONNECT.get() {
+        Some(connect) => connect(&address),
+        None => Err(format!(
+            "{CLUSTER_VARIABLE}=`{address}` is set, but this program has no cluster engine: call \
+             `fanfold_cluster::init()` first in `main`, or unset the variable"
+        )),
+    };
+    FOUND.get_or_try_init(connect).map(|id| Some(*id))
 }
 
 /// A call that [`answer`] runs.
@@ -270,6 +274,13 @@ pub fn answer(call: &Answer<'_>) -> Result<Vec<u8>, CallFailure> {
         Serving::Encoded(EncodedCall { outcome: Some(outcome), .. }) => outcome.map_err(CallFailure::from),
         _ => Err(CallFailure::lost("the function's entry gave no result")),
     }
+}
+
+/// An error of a whole input, which is displayed without a chunk.
+#[cfg(feature = "polars")]
+#[must_use]
+pub fn input_error(error: polars::prelude::PolarsError) -> crate::ChunkError {
+    crate::ChunkError::of_input(error)
 }
 
 /// The encoded arguments of a function with one frame as its only argument.

@@ -50,9 +50,9 @@ impl<A, R, C: Code<A>, D: Code<R>> Remote<A, R, C, D> {
             return self;
         }
         match backend::of_environment() {
-            None => self,
-            Some(Ok(backend)) => self.on_backend(backend),
-            Some(Err(why)) => panic!("`{}` cannot run: {why}", self.function),
+            Ok(None) => self,
+            Ok(Some(backend)) => self.on_backend(backend),
+            Err(why) => panic!("`{}` cannot run: {why}", self.function),
         }
     }
 
