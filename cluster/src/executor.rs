@@ -12,7 +12,7 @@ use crate::build_id::{build_id, shown};
 use crate::engine::Cancelled;
 use crate::files;
 use crate::message::{Arguments, FileRows, Outcome, Reply, Request, Sink};
-use crate::storage::watched;
+use crate::storage::{DriverFolder, driver_folder};
 
 /// The most bytes of a reply that goes through the engine, 256 KiB, if there is a store for larger ones.
 const INLINE_REPLY: usize = 256 << 10;
@@ -65,7 +65,7 @@ fn answer(request: &[u8], cancelled: &Cancelled, runtime: &Handle) -> Reply {
 }
 
 fn run(request: &Request, cancelled: &Cancelled, runtime: &Handle) -> Result<Reply, String> {
-    let folder = request.folder.as_deref().map(watched).transpose().map_err(|error| error.to_string())?;
+    let folder = request.folder.as_deref().map(driver_folder).transpose().map_err(|error| error.to_string())?;
     let stored;
     let read;
     let arguments = match (&request.stored_arguments, &folder) {
@@ -83,7 +83,7 @@ fn run(request: &Request, cancelled: &Cancelled, runtime: &Handle) -> Result<Rep
         }
         (None, _) => &request.arguments,
     };
-    let is_cancelled = || cancelled.get();
+    let is_cancelled = || cancelled.get() || folder.as_ref().is_some_and(DriverFolder::is_dead);
     let outcomes = arguments.iter().map(|arguments| {
         let call = Answer {
             entry: &request.entry,
@@ -94,19 +94,18 @@ fn run(request: &Request, cancelled: &Cancelled, runtime: &Handle) -> Result<Rep
         };
         let outcome = backend::answer(&call).map_err(located);
         match (&request.sink, outcome) {
+            (Some(_), Ok(_)) if is_cancelled() => Err(CallFailure::Cancelled).into(),
             (Some(sink), Ok(result)) => write_result(sink, result),
             (_, outcome) => outcome.into(),
         }
     });
     let reply = Reply { outcomes: outcomes.collect(), ..Reply::default() };
     let bytes = reply.encoded_len();
-    match folder {
+    match &folder {
         Some(folder) if bytes > INLINE_REPLY => {
             let object = &request.result_name;
             let written = runtime.block_on(folder.write(object, reply.encode_to_vec()));
             written.map_err(|error| error.to_string())?;
-            // If the driver has died during the call, its folder is no longer watched, and was made again by this write.
-            watched(folder.address()).map_err(|error| error.to_string())?;
             Ok(Reply { stored: Some(object.clone()), ..Reply::default() })
         }
         None if bytes > LARGEST_REPLY => Err(format!(

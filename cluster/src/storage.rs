@@ -2,11 +2,15 @@
 //!
 //! A driver's connection has a folder of its own, with an object `lease` that the driver writes again and again. It
 //! deletes the folder at its end. A driver that is killed does not, so every executor that has run its chunks watches
-//! the lease ([`watched`]), and deletes the folder once the lease stays unchanged: executors need no clock in common
-//! with the driver or the store.
+//! the lease ([`driver_folder`]), and deletes the folder once the lease stays unchanged: executors need no clock in
+//! common with the driver or the store. They watch the other folders in the same place as well, which the executors of
+//! a driver have left if they ended before it. The calls of a dead driver are cancelled, and those that come later are
+//! refused.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem::replace;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -20,6 +24,8 @@ use crate::ClusterError;
 pub(crate) const LEASE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after which an unchanged lease is that of a dead driver.
 const LEASE_LIMIT: Duration = Duration::from_secs(20);
+/// The time for which calls of a dead driver are refused, which its jobs may still have in the scheduler's queue.
+const DEAD_LIMIT: Duration = Duration::from_hours(1);
 /// The name of the lease in a folder.
 const LEASE: &str = "lease";
 /// The beginning of the names of folders, so that nothing else is ever deleted.
@@ -124,6 +130,22 @@ impl Storage {
         }
     }
 
+    /// The folders of drivers in the same place.
+    async fn siblings(&self) -> Vec<Self> {
+        let mut parts: Vec<_> = self.base.parts().collect();
+        parts.pop();
+        let place: Path = parts.into_iter().collect();
+        let Ok(found) = self.store.list_with_delimiter(Some(&place)).await else { return Vec::new() };
+        let url = self.address().trim_end_matches('/');
+        let Some((url, _)) = url.rsplit_once('/') else { return Vec::new() };
+        let folder = |base: Path| {
+            let name = base.parts().next_back()?.as_ref().to_owned();
+            let url = Url::parse(&format!("{url}/{name}/")).ok()?;
+            name.starts_with(PREFIX).then(|| Self { store: Arc::clone(&self.store), base, url })
+        };
+        found.common_prefixes.into_iter().filter_map(folder).collect()
+    }
+
     fn failed(&self, what: &str, name: &str, error: &dyn std::fmt::Display) -> ClusterError {
         let address = self.address();
         ClusterError::new(format!(
@@ -133,61 +155,140 @@ impl Storage {
     }
 }
 
-/// A folder whose lease this executor watches.
-struct Watched {
+/// The folder of a driver's connection, on an executor.
+#[derive(Clone)]
+pub(crate) struct DriverFolder {
     folder: Storage,
-    /// The last seen contents of the lease, and since when.
-    seen: (Vec<u8>, Instant),
+    is_dead: Arc<AtomicBool>,
 }
 
-/// The folders whose leases this executor watches, by their addresses.
-static WATCHED: Mutex<Option<HashMap<String, Watched>>> = Mutex::new(None);
+impl DriverFolder {
+    /// Whether the driver has not renewed its lease for [`LEASE_LIMIT`], or has ended.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.is_dead.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn read(&self, name: &str) -> Result<Vec<u8>, ClusterError> {
+        self.folder.read(name).await
+    }
+
+    pub(crate) async fn write(&self, name: &str, bytes: Vec<u8>) -> Result<(), ClusterError> {
+        self.check()?;
+        let written = self.folder.write(name, bytes).await;
+        if self.is_dead() {
+            // The write may have made the folder again.
+            self.folder.delete_all().await;
+        }
+        written
+    }
+
+    fn check(&self) -> Result<(), ClusterError> {
+        if !self.is_dead() {
+            return Ok(());
+        }
+        Err(ClusterError::new(format!(
+            "the program of this call has ended, or was suspended: it has not renewed its lease in `{}` for \
+             {LEASE_LIMIT:?}, so its data there was deleted: run it again",
+            self.folder.address()
+        )))
+    }
+}
+
+/// What an executor knows of a driver's folder.
+struct Watched {
+    folder: DriverFolder,
+    /// The last seen contents of the lease, and since when; or since when the driver is dead.
+    seen: (Vec<u8>, Instant),
+    /// Whether the folders beside it are watched as well.
+    has_siblings: bool,
+}
+
+impl Watched {
+    fn new(folder: Storage, has_siblings: bool) -> Self {
+        let folder = DriverFolder { folder, is_dead: Arc::default() };
+        Self { folder, seen: (Vec::new(), Instant::now()), has_siblings }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.folder.is_dead()
+    }
+}
+
+/// The folders whose leases this executor watches, by their addresses, and for [`DEAD_LIMIT`] those of dead drivers.
+static WATCHED: LazyLock<Mutex<HashMap<String, Watched>>> = LazyLock::new(Mutex::default);
+
+fn all_watched() -> MutexGuard<'static, HashMap<String, Watched>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The folder of a driver's connection. Its lease is watched from now on, and it is deleted after the driver's death.
-pub(crate) fn watched(address: &str) -> Result<Storage, ClusterError> {
-    let known = |all: &Option<HashMap<String, Watched>>| Some(all.as_ref()?.get(address)?.folder.clone());
-    if let Some(folder) = known(&WATCHED.lock().unwrap_or_else(PoisonError::into_inner)) {
-        return Ok(folder);
-    }
-    // It takes some milliseconds to open a bucket, which no other chunk has to wait for.
-    let folder = Storage::open(address)?;
-    let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    let new = Watched { folder, seen: (Vec::new(), Instant::now()) };
-    Ok(all.get_or_insert_default().entry(address.to_owned()).or_insert(new).folder.clone())
+///
+/// # Errors
+///
+/// If the storage cannot be used, or the driver is dead.
+pub(crate) fn driver_folder(address: &str) -> Result<DriverFolder, ClusterError> {
+    let known = all_watched().get(address).map(|watched| watched.folder.clone());
+    let folder = match known {
+        Some(folder) => folder,
+        None => {
+            // It takes some milliseconds to open a bucket, which no other chunk has to wait for.
+            let new = Watched::new(Storage::open(address)?, false);
+            all_watched().entry(address.to_owned()).or_insert(new).folder.clone()
+        }
+    };
+    folder.check()?;
+    Ok(folder)
 }
 
 /// Looks at all watched leases, for as long as the executor runs.
 pub(crate) async fn watch_leases() {
     loop {
         tokio::time::sleep(LEASE_INTERVAL).await;
-        let folders: Vec<(String, Storage)> = {
-            let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-            watched.iter().flatten().map(|(address, watched)| (address.clone(), watched.folder.clone())).collect()
+        let folders: Vec<(String, DriverFolder, bool)> = {
+            let mut all = all_watched();
+            all.retain(|_, watched| !watched.is_dead() || watched.seen.1.elapsed() < DEAD_LIMIT);
+            let alive = all.iter_mut().filter(|(_, watched)| !watched.is_dead());
+            alive
+                .map(|(address, watched)| {
+                    (address.clone(), watched.folder.clone(), replace(&mut watched.has_siblings, true))
+                })
+                .collect()
         };
-        for (address, folder) in folders {
-            let is_dead = match folder.read(LEASE).await {
+        for (address, folder, has_siblings) in folders {
+            if !has_siblings {
+                watch_siblings(&folder.folder).await;
+            }
+            let is_dead = match folder.folder.read(LEASE).await {
                 Ok(lease) => has_stalled(&address, lease),
                 // The driver has ended in order, or never wrote it.
                 Err(_) => has_stalled(&address, Vec::new()),
             };
             if is_dead {
-                log::info!("the driver of `{address}` is gone: its data is deleted");
-                folder.delete_all().await;
-                let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-                let removed = watched.get_or_insert_default().remove(&address);
-                drop(watched);
-                drop(removed);
+                log::info!("the driver of `{address}` is gone: its data is deleted, and its calls are cancelled");
+                folder.is_dead.store(true, Ordering::Relaxed);
+                folder.folder.delete_all().await;
             }
         }
     }
 }
 
-/// Notes what the lease holds. Returns whether it has not changed for too long.
+/// Watches the folders of drivers beside this one as well.
+async fn watch_siblings(folder: &Storage) {
+    for sibling in folder.siblings().await {
+        all_watched().entry(sibling.address().to_owned()).or_insert_with(|| Watched::new(sibling, true));
+    }
+}
+
+/// Notes what the lease holds. Returns whether it has not changed for too long; then the driver is dead from now on.
 fn has_stalled(address: &str, lease: Vec<u8>) -> bool {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(Watched { seen, .. }) = watched.get_or_insert_default().get_mut(address) else { return false };
+    let mut all = all_watched();
+    let Some(Watched { seen, .. }) = all.get_mut(address) else { return false };
     if seen.0 != lease {
         *seen = (lease, Instant::now());
     }
-    seen.1.elapsed() >= LEASE_LIMIT
+    let has_stalled = seen.1.elapsed() >= LEASE_LIMIT;
+    if has_stalled {
+        seen.1 = Instant::now();
+    }
+    has_stalled
 }
