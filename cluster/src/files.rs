@@ -9,6 +9,9 @@ use polars::prelude::*;
 
 use crate::{background, objects};
 
+/// The beginning of the names of files that are not done. Scans leave them out.
+const UNFINISHED: &str = ".fanfold-";
+
 /// The result of an operation on objects, which runs in the background.
 macro_rules! of_objects {
     ($operation:expr) => {
@@ -40,13 +43,14 @@ fn local_input(path: &Path) -> PolarsResult<Vec<String>> {
         let found = glob::glob(text).map_err(|error| polars_err!(ComputeError: "`{text}` is no pattern: {error}"))?;
         found.collect::<Result<_, _>>().map_err(|error| polars_err!(ComputeError: "{error}"))?
     };
-    // Files that a sink is still writing.
-    let is_whole = |file: &PathBuf| {
-        file.is_file() && file.file_name().is_some_and(|name| !name.to_string_lossy().starts_with(".fanfold-"))
-    };
-    files.retain(is_whole);
+    files.retain(|file| file.is_file() && !is_unfinished(file));
     files.sort();
     files.iter().map(|file| file.to_str().map(str::to_owned).ok_or_else(not_utf8)).collect()
+}
+
+/// Whether this is a file of a sink that is not done, or was killed.
+fn is_unfinished(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
 }
 
 /// The number of rows of a file, from its footer.
@@ -80,9 +84,9 @@ pub(crate) fn write(file: &str, frame: &mut DataFrame) -> Result<(), String> {
     }
     let path = Path::new(file);
     let folder = path.parent().unwrap_or(Path::new("."));
-    // Two executors may write the same chunk, if the first one is believed dead. Scans leave out these names.
+    // Two executors may write the same chunk, if the first one is believed dead.
     let mut file = tempfile::Builder::new()
-        .prefix(".fanfold-")
+        .prefix(UNFINISHED)
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(|error| error.to_string())?;
@@ -92,7 +96,15 @@ pub(crate) fn write(file: &str, frame: &mut DataFrame) -> Result<(), String> {
 }
 
 /// The folder of a sink.
-pub(crate) struct SinkFolder(String);
+///
+/// The executors write the files under other names, and the driver renames them when all are written: so the folder has
+/// the whole result or none of it, though an executor may write a file that nobody needs any more. Objects of a bucket
+/// cannot be renamed, and have their names from the beginning.
+pub(crate) struct SinkFolder {
+    name: String,
+    /// The beginning of the names until all files are written. Scans leave it out.
+    prefix: String,
+}
 
 impl SinkFolder {
     /// Makes the folder, which must be empty.
@@ -107,22 +119,45 @@ impl SinkFolder {
         } else {
             let path = std::path::absolute(folder)?;
             fs::create_dir_all(&path).map_err(|error| failed(&error))?;
-            let is_empty = fs::read_dir(&path).map_err(|error| failed(&error))?.next().is_none();
-            (path.to_str().ok_or_else(|| failed(&"the path is not UTF-8"))?.to_owned(), is_empty)
+            let mut entries = fs::read_dir(&path).map_err(|error| failed(&error))?;
+            let is_ours = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| is_unfinished(&entry.path()));
+            (path.to_str().ok_or_else(|| failed(&"the path is not UTF-8"))?.to_owned(), entries.all(is_ours))
         };
         polars_ensure!(is_empty, ComputeError: "the folder `{}` is not empty: name a new one", folder.display());
-        Ok(Self(name))
+        let prefix = if objects::is_address(text) {
+            "part-".to_owned()
+        } else {
+            format!("{UNFINISHED}{}-part-", crate::random_name())
+        };
+        Ok(Self { name, prefix })
     }
 
-    /// The file of a chunk.
+    /// Where the file of a chunk is written to.
     pub(crate) fn part(&self, number: usize) -> String {
-        format!("{}/part-{number:06}.parquet", self.0)
+        format!("{}/{}{number:06}.parquet", self.name, self.prefix)
+    }
+
+    /// Gives the files of the first chunks, which are all, their names.
+    pub(crate) fn finish(&self, count: usize) -> PolarsResult<()> {
+        if objects::is_address(&self.name) {
+            return Ok(());
+        }
+        let name = |number: usize| format!("{}/part-{number:06}.parquet", self.name);
+        for number in 0..count {
+            if let Err(error) = fs::rename(self.part(number), name(number)) {
+                (0..number).for_each(|done| drop(fs::remove_file(name(done))));
+                polars_bail!(ComputeError: "cannot rename a file to `{}`: {error}", name(number));
+            }
+        }
+        // A file that is renamed may have its old name after a power loss, until the folder is written.
+        let synced = if cfg!(unix) { File::open(&self.name).and_then(|folder| folder.sync_all()) } else { Ok(()) };
+        synced.map_err(|error| polars_err!(ComputeError: "cannot write the folder `{}`: {error}", self.name))
     }
 
     /// Removes the files of the first chunks.
     pub(crate) fn remove_parts(&self, count: usize) {
         let parts: Vec<String> = (0..count).map(|number| self.part(number)).collect();
-        if objects::is_address(&self.0) {
+        if objects::is_address(&self.name) {
             // Those that cannot be removed stay.
             let _ = background::wait(objects::remove(parts));
         } else {

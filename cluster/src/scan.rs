@@ -115,7 +115,7 @@ where
     pub fn for_each(self, mut op: impl FnMut(R::Value) -> PolarsResult<()>) -> Result<(), ChunkError> {
         let Self { scan, cluster, task } = self;
         run(
-            chunks_of(&scan).map_err(whole)?,
+            chunks_of(&scan).map_err(backend::input_error)?,
             &cluster,
             move |connection, group, ScanChunk { pieces, .. }| {
                 let encoded = connection.run_rows(group, task.entry(), task.time_limit(), pieces, None);
@@ -145,7 +145,7 @@ where
             Ok(())
         })?;
         // An input without rows has one empty chunk, so there is a value.
-        folded.ok_or_else(|| whole(polars_err!(NoData: "there were no chunks to fold")))
+        folded.ok_or_else(|| backend::input_error(polars_err!(NoData: "there were no chunks to fold")))
     }
 }
 
@@ -177,9 +177,13 @@ where
     /// input order. The executors write the files, so no result passes through this program. Returns the number of
     /// rows.
     ///
-    /// The folder is made if it is not there; with the feature `s3` it may be `s3://bucket/folder`. A file is written
-    /// under another name and then renamed, so each is complete, and one that is written twice (its executor was lost)
-    /// is there once. After a failure the files are removed.
+    /// The folder is made if it is not there. The files are written under other names, which begin with `.fanfold-`, and
+    /// renamed when all are done: so the folder has the whole result, or no file that a reader sees. One that is written
+    /// twice, because its executor was lost, is there once. After a failure the files are removed; one that an executor
+    /// was still writing may stay under such a name.
+    ///
+    /// With the feature `s3` the folder may be `s3://bucket/folder`. Objects have their names from the beginning, each
+    /// once it is complete; after a failure one that an executor was still writing may stay.
     ///
     /// # Errors
     ///
@@ -188,8 +192,8 @@ where
     pub fn sink_parquet(self, folder: impl AsRef<Path>) -> Result<usize, ChunkError> {
         let Self { scan, cluster, task } = self;
         // Before the folder is made: a scan of no files leaves none.
-        let chunks = chunks_of(&scan).map_err(whole)?;
-        let folder = Arc::new(SinkFolder::make(folder.as_ref()).map_err(whole)?);
+        let chunks = chunks_of(&scan).map_err(backend::input_error)?;
+        let folder = Arc::new(SinkFolder::make(folder.as_ref()).map_err(backend::input_error)?);
         let (mut rows, mut parts) = (0, 0);
         let target = Arc::clone(&folder);
         let ended = run(
@@ -211,7 +215,7 @@ where
                 Ok(())
             },
         );
-        match ended {
+        match ended.and_then(|()| folder.finish(parts).map_err(backend::input_error)) {
             Ok(()) => Ok(rows),
             Err(error) => {
                 // Chunks behind the failed one may have been written too.
@@ -241,11 +245,6 @@ fn run<T: Send + 'static>(
         outcome.and_then(&mut op).map_err(|source| ChunkError { chunk, rows, source })?;
     }
     Ok(())
-}
-
-/// An error of the whole scan.
-fn whole(error: PolarsError) -> ChunkError {
-    ChunkError { chunk: 0, rows: 0..0, source: Box::new(error) }
 }
 
 /// Cuts the files into chunks, by the numbers of rows in their footers.
