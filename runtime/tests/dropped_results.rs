@@ -271,3 +271,18 @@ fn chunks_of_a_call_that_fails_are_dropped() {
     let _ = catch_unwind(AssertUnwindSafe(|| keep_or_fail(values(), 5 * 650).err()));
     count.assert_all_dropped();
 }
+
+#[test]
+fn the_result_of_one_half_is_dropped_if_the_other_one_panics() {
+    let count = Count::default();
+    // The destructor of 3 panics as well, on a thread that unwinds.
+    for value in [3, 5] {
+        for _ in 0..20 {
+            let text = panic_of(|| fanfold::join(|| count.value(value), || panic!("the second half")));
+            assert_eq!(text, "the second half");
+            let text = panic_of(|| fanfold::join(|| panic!("the first half"), || count.value(value)));
+            assert_eq!(text, "the first half");
+        }
+    }
+    count.assert_all_dropped();
+}

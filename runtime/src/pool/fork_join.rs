@@ -124,16 +124,42 @@ where
     RA: Send,
     RB: Send,
 {
-    rayon::join_context(
+    let (a, b) = rayon::join_context(
         |_| {
             // `b` can be stolen from here on.
             current_worker::wake_resident_to_steal();
-            run_unless_forked(a)
+            HalfResult::new(run_unless_forked(a))
         },
         move |context| {
-            if context.migrated() { StolenWork::run(|| run_unless_forked(|| stolen(b))) } else { b() }
+            HalfResult::new(if context.migrated() { StolenWork::run(|| run_unless_forked(|| stolen(b))) } else { b() })
         },
-    )
+    );
+    (a.take(), b.take())
+}
+
+/// The result of a half. If the other half panics, rayon drops it while the thread unwinds. Its destructor may panic as
+/// well.
+struct HalfResult<T>(Option<T>);
+
+impl<T> HalfResult<T> {
+    #[inline]
+    fn new(result: T) -> Self {
+        Self(Some(result))
+    }
+
+    #[inline]
+    fn take(mut self) -> T {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl<T> Drop for HalfResult<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(result) = self.0.take() {
+            unwind::discard(result);
+        }
+    }
 }
 
 /// Runs a half on one of rayon's threads. A forked child that returns from it ends here: the thread that runs the other
