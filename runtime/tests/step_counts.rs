@@ -2,10 +2,13 @@
 //! two sizes: the best of three runs, with a bound far from both.
 #![cfg(unix)]
 
+use std::pin::Pin;
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use fanfold::{Pool, Task, TaskError, Until, as_completed, first, join_all, wait};
+use fanfold::{channel, channel_bounded};
 
 /// The factor between the two sizes. Linear work takes this factor longer, quadratic work its square.
 const FACTOR: usize = 8;
@@ -131,4 +134,30 @@ fn unordered_results_on_a_worker_are_linear() {
     let (small, large) = (best(2_000), best(2_000 * FACTOR));
     let bound = small.max(Duration::from_micros(200)) * 3 * u32::try_from(FACTOR).expect("small");
     assert!(large < bound, "{large:?} against {small:?}");
+}
+
+/// Polls all futures once, and drops the last one first.
+fn poll_and_drop<F: Future>(mut waits: Vec<Pin<Box<F>>>) {
+    let mut context = Context::from_waker(Waker::noop());
+    for wait in &mut waits {
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+    }
+    waits.into_iter().rev().for_each(drop);
+}
+
+#[test]
+fn giving_up_waits_for_a_channel_is_linear() {
+    assert_linear(2_000, |size| {
+        move || {
+            let (_sender, receiver) = channel::<u32>();
+            poll_and_drop((0..size).map(|_| Box::pin(receiver.recv_async())).collect());
+        }
+    });
+    assert_linear(2_000, |size| {
+        move || {
+            let (sender, _receiver) = channel_bounded(1);
+            sender.send(1).expect("there is a place");
+            poll_and_drop((0..size).map(|n| Box::pin(sender.send_async(n))).collect());
+        }
+    });
 }

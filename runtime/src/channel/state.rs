@@ -226,7 +226,9 @@ impl<T: Send> Unwatch for Shared<T> {
     fn unwatch(&self, side: Side, key: u64) {
         let mut state = self.lock();
         let waiting = state.waiting(side);
-        let removed = waiting.iter().position(|(other, _)| *other == key).and_then(|index| waiting.remove(index));
+        // The keys rise, so a wait that ends among many others is found at once.
+        let found = waiting.binary_search_by_key(&key, |(key, _)| *key);
+        let removed = found.ok().and_then(|index| waiting.remove(index));
         // It was woken, and may not have taken what it was woken for: then another one does.
         let next = if removed.is_none() && state.is_ready(side, self.capacity) {
             state.waiting(side).pop_front()
