@@ -2,6 +2,8 @@
 //! program runs itself with a thread limit.
 #![cfg(target_os = "linux")]
 
+#[cfg(feature = "tokio")]
+use std::panic::catch_unwind;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -276,5 +278,38 @@ fn tasks_cancelled_while_threads_are_refused_do_not_run() {
         assert!(blocker.join().expect("no panic"));
         drop(pool);
         assert_eq!(RUNS.load(Ordering::SeqCst), 0);
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[parallel(kind = "io")]
+async fn doubled(n: u32) -> u32 {
+    2 * n
+}
+
+/// The threads of this process.
+#[cfg(feature = "tokio")]
+fn thread_count() -> libc::rlim_t {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("there is `/proc`");
+    libc::rlim_t::try_from(tasks.count()).expect("a small number")
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn an_async_runtime_that_gets_one_thread_works() {
+    in_a_process("an_async_runtime_that_gets_one_thread_works", || {
+        started(Pool::io_default());
+        refuse_threads();
+        let refused = catch_unwind(|| doubled::submit(1).join()).expect_err("no thread can be started");
+        let text = refused.downcast::<String>().expect("a text");
+        assert!(text.contains("refused the async runtime's threads"), "{text}");
+        // The runtime wants one for each core.
+        set_limit(thread_count() + 1);
+        match catch_unwind(|| doubled::submit(2).join()) {
+            Ok(result) => assert_eq!(result.expect("it returns"), 4),
+            // The user has other threads, which count as well.
+            Err(_) => allow_threads(),
+        }
+        assert_eq!(doubled::submit(3).join().expect("it returns"), 6);
     });
 }

@@ -7,6 +7,7 @@
 mod map;
 mod runtime;
 mod task;
+mod thread_starts;
 mod timeout;
 
 pub use map::{AsyncIter, AsyncMap, AsyncStream, MapFuture};

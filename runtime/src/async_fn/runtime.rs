@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Id, Runtime, RuntimeFlavor};
 
+use super::thread_starts::ThreadStarts;
 use crate::error::panics;
 use crate::pool::block_in_place;
 use crate::sys::cpu;
@@ -23,27 +25,42 @@ fn own() -> &'static Runtime {
     static OWN: TryOnceLock<OwnRuntime> = TryOnceLock::new();
     let built = OWN.get_or_try_init(|| {
         let generation = fork::generation();
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads(cpu::cores())
-            .thread_name("fanfold-async")
-            .on_thread_start(block_in_place::mark_own_runtime_thread);
-        #[cfg(feature = "process")]
-        builder.on_thread_park(crate::sys::owner::exit_if_forked_worker);
-        let mut built = None;
-        // Tokio panics if its first thread cannot be started, and works with fewer threads if a later one cannot.
-        let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
-        match built {
-            Some(Ok(runtime)) => Ok(OwnRuntime { runtime, generation }),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("no thread could be started".to_owned()),
-        }
+        Ok(OwnRuntime { runtime: build(cpu::cores())?, generation })
     });
-    let own = built.unwrap_or_else(|why| {
+    let own = built.unwrap_or_else(|why: String| {
         panic!("the operating system refused the async runtime's threads ({why}): close other threads or files")
     });
     fork::check(own.generation);
     &own.runtime
+}
+
+/// Builds a runtime with so many threads, or with fewer if the operating system refuses some.
+fn build(mut threads: usize) -> Result<Runtime, String> {
+    loop {
+        let starts = Arc::new(ThreadStarts::default());
+        let starting = Arc::clone(&starts);
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads).thread_name("fanfold-async").on_thread_start(move || {
+            block_in_place::mark_own_runtime_thread();
+            starting.wait_until_built();
+        });
+        #[cfg(feature = "process")]
+        builder.on_thread_park(crate::sys::owner::exit_if_forked_worker);
+        let mut built = None;
+        // Tokio panics if a thread cannot be started.
+        let _ = panics::quietly(|| built = Some(builder.enable_all().build()));
+        let (started, has_given_up) = starts.end();
+        match built {
+            Some(Ok(runtime)) if !has_given_up => return Ok(runtime),
+            Some(Ok(runtime)) => runtime.shutdown_background(),
+            Some(Err(error)) => return Err(error.to_string()),
+            None => {}
+        }
+        threads = started.min(threads - 1);
+        if threads == 0 {
+            return Err("no thread could be started".to_owned());
+        }
+    }
 }
 
 /// Whether the runtime has worker threads (`multi_thread`).
