@@ -8,7 +8,8 @@
 use std::fs;
 use std::process::{self, Command};
 
-use fanfold::{Pool, Receiver, Sender, TaskError, channel, parallel};
+use fanfold::shared::Flag;
+use fanfold::{ChannelError, Pool, Receiver, Sender, TaskError, channel, channel_bounded, parallel};
 
 fanfold::process_tests!();
 
@@ -39,6 +40,15 @@ fn double(n: u32) -> Result<u32, TaskError> {
 
 /// Makes the system call of this number fail with `error` on this thread and all that it starts.
 fn deny(call: libc::c_long, error: i32) {
+    deny_with(call, error, 0);
+}
+
+/// Makes the system call of this number fail with `error` on all threads.
+fn deny_everywhere(call: libc::c_long, error: i32) {
+    deny_with(call, error, libc::SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+fn deny_with(call: libc::c_long, error: i32, flags: libc::c_ulong) {
     let statement = |code: u32, k: u32, on_true: u8, on_false: u8| libc::sock_filter {
         code: u16::try_from(code).expect("it is short"),
         jt: on_true,
@@ -56,7 +66,8 @@ fn deny(call: libc::c_long, error: i32) {
     // SAFETY: `program` points to the filter, which is alive, and has its length.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        let set = libc::SECCOMP_SET_MODE_FILTER;
+        assert_eq!(libc::syscall(libc::SYS_seccomp, set, flags, &raw const program), 0);
     }
 }
 
@@ -440,6 +451,66 @@ fn a_channel_that_cannot_cross_for_want_of_descriptors_works_on() {
         assert_eq!(totals.recv(), Ok(150));
         sender.send(200).expect("it is open");
         assert!((151..=200).all(|n| receiver.recv() == Ok(n)));
+    });
+}
+
+#[parallel(kind = "process", pool = WORKERS)]
+fn produce(values: Sender<u32>) -> Result<u32, TaskError> {
+    Ok((0..).take_while(|n| values.send(*n).is_ok()).fold(0, |count, _| count + 1))
+}
+
+#[cfg(not(fanfold_portable))] // a channel is a socket
+#[test]
+fn a_receiver_that_cannot_give_places_back_gets_an_error() {
+    in_child("a_receiver_that_cannot_give_places_back_gets_an_error", || {
+        let (sender, receiver) = channel_bounded(2);
+        let sends = produce::submit(sender);
+        assert_eq!(receiver.recv(), Ok(0));
+        deny(libc::SYS_sendmsg, libc::ENOBUFS);
+        let mut received = 1;
+        let error = loop {
+            match receiver.recv() {
+                Ok(n) => received += u32::from(n == received),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, ChannelError::System { .. }), "{error}");
+        // On a thread that may send, the rest comes.
+        std::thread::scope(|_| drop(receiver));
+        assert!(sends.join().expect("it returns").expect("it runs") >= received);
+    });
+}
+
+/// The number of values until there is an error, and whether it is one of the system.
+#[parallel(kind = "process", pool = WORKERS)]
+fn receive_later(values: Receiver<Vec<u8>>, started: Flag, begin: Flag) -> Result<(usize, bool), TaskError> {
+    started.set();
+    begin.wait();
+    let mut count = 0;
+    loop {
+        match values.recv() {
+            Ok(_) => count += 1,
+            Err(error) => return Ok((count, matches!(error, ChannelError::System { .. }))),
+        }
+    }
+}
+
+#[cfg(not(fanfold_portable))] // a channel is a socket
+#[test]
+fn values_that_cannot_be_sent_are_an_error_where_they_are_missing() {
+    in_child("values_that_cannot_be_sent_are_an_error_where_they_are_missing", || {
+        let (sender, receiver) = channel();
+        // More than a socket holds: a thread sends the rest.
+        (0..150).for_each(|_| sender.send(vec![7; 50_000]).expect("there is a place"));
+        drop(sender);
+        let (started, begin) = (Flag::new(), Flag::new());
+        let receives = receive_later::submit(receiver, started.clone(), begin.clone());
+        started.wait();
+        wait_until_others_sleep();
+        deny_everywhere(libc::SYS_sendmsg, libc::ENOBUFS);
+        begin.set();
+        let (count, is_system) = receives.join().expect("it returns").expect("it runs");
+        assert!(count < 150 && is_system, "{count} values, then an end: {}", !is_system);
     });
 }
 

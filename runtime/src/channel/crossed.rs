@@ -72,8 +72,49 @@ enum After<T> {
     /// Messages of the next one. The flag is set once all messages of this one were sent, if they were not from the
     /// beginning: it is not if their process has ended before.
     Next(Arc<ReceiveSocket<T>>, Option<Flag>),
-    /// Nothing. With a capacity: where a message goes for each place that gets free.
-    Closed(Option<ChannelSocket>),
+    /// Nothing. With a capacity: the places that get free.
+    Closed(Option<FreePlaces>),
+}
+
+/// Where a message goes for each place that gets free.
+struct FreePlaces {
+    socket: ChannelSocket,
+    /// The places whose messages the operating system has refused.
+    unsent: AtomicUsize,
+}
+
+impl FreePlaces {
+    fn new(socket: ChannelSocket) -> Self {
+        Self { socket, unsent: AtomicUsize::new(0) }
+    }
+
+    fn free(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
+        // The next call that receives tries again.
+        let _ = self.send();
+    }
+
+    /// Sends the messages that are unsent.
+    fn send(&self) -> io::Result<()> {
+        let take = |unsent: usize| unsent.checked_sub(1);
+        while self.unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            if let Err(error) = self.socket.send_token() {
+                self.unsent.fetch_add(1, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Direct for FreePlaces {
+    fn write(&self, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        self.socket.write(out)
+    }
+
+    fn read(input: &mut Decoder<'_>) -> Result<Self, CodecError> {
+        Direct::read(input).map(Self::new)
+    }
 }
 
 /// What a socket had.
@@ -95,12 +136,7 @@ pub(super) fn pair<T: Wire>(
     } else {
         (None, None)
     };
-    Ok((SendSocket::new(send, places), ReceiveSocket::new(receive, After::Closed(free))))
-}
-
-/// Whether a value was not sent because nobody can receive it.
-pub(super) fn has_no_receiver(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+    Ok((SendSocket::new(send, places), ReceiveSocket::new(receive, After::Closed(free.map(FreePlaces::new)))))
 }
 
 fn decode<T: Wire>(mut message: ChannelMessage) -> Result<T, CodecError> {
@@ -230,6 +266,8 @@ impl<T> ReceiveSocket<T> {
 
     /// Receives a value, or waits for one.
     pub(super) fn receive(&self, wait: bool) -> Result<Received<T>, ChannelError> {
+        // No sender may have a place until these are sent.
+        self.places().map_or(Ok(()), FreePlaces::send)?;
         let message = match self.socket.receive(wait) {
             Ok(Some(message)) => Ok(message),
             Ok(None) => return Ok(Received::End),
@@ -243,7 +281,7 @@ impl<T> ReceiveSocket<T> {
 
     /// A value has left the channel.
     pub(super) fn free_place(&self) {
-        self.places().into_iter().for_each(ChannelSocket::send_token);
+        self.places().into_iter().for_each(FreePlaces::free);
     }
 
     /// Gives senders their first places.
@@ -251,7 +289,7 @@ impl<T> ReceiveSocket<T> {
         (0..count.min(MAX_CAPACITY)).for_each(|_| self.free_place());
     }
 
-    fn places(&self) -> Option<&ChannelSocket> {
+    fn places(&self) -> Option<&FreePlaces> {
         match &self.after {
             After::Next(next, _) => next.places(),
             After::Closed(places) => places.as_ref(),
@@ -269,8 +307,8 @@ impl<T> ReceiveSocket<T> {
     pub(super) fn check_end(&self) -> Result<(), ChannelError> {
         match &self.after {
             After::Next(_, Some(all_sent)) if !all_sent.is_set() => Err(ChannelError::System {
-                message: "a process has ended before all values that were in it were received: have it run until \
-                          they are, or receive them sooner"
+                message: "a process has ended before all values that were in it were received, or was refused to send \
+                          them: have it run until they are, or receive them sooner"
                     .into(),
             }),
             _ => Ok(()),
@@ -293,7 +331,7 @@ impl<T> ReceiveSocket<T> {
             After::Next(next, _) => next.close(),
             After::Closed(places) => {
                 self.socket.close();
-                places.iter().for_each(ChannelSocket::close);
+                places.iter().for_each(|places| places.socket.close());
             }
         }
     }

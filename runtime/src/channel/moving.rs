@@ -19,12 +19,12 @@ use std::io;
 use std::mem::{replace, take};
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::crossed::{Encoded, ReceiveSocket, has_no_receiver};
+use super::crossed::{Encoded, ReceiveSocket};
 use super::crossing::NewSockets;
 use super::receive_end::ReceiveEnd;
 use super::state::{Promise, Shared, State, Waiting};
 use crate::process::os::refusal::{Operation, RefusedOperation};
-use crate::process::{ChannelSocket, CodecError, Wire};
+use crate::process::{ChannelSocket, CodecError, Wire, has_no_receiver};
 use crate::shared::Flag;
 use crate::sys::drop_all::DropEach;
 use crate::sys::owner::PerProcess;
@@ -224,8 +224,12 @@ fn send_all(values: Vec<Encoded>, socket: ChannelSocket, flag: Option<Flag>) -> 
             match encoded.send(&socket, true) {
                 Ok(()) => {}
                 Err(error) if has_no_receiver(&error) => return,
-                // Such as for want of memory for a large value. Its receiver gets the error.
-                Err(error) => socket.send_failure(&error),
+                // Such as for want of memory for a large value. Its receiver gets the error, or that of a missing flag.
+                Err(error) => {
+                    if socket.send_failure(&error).is_err() {
+                        return;
+                    }
+                }
             }
         }
         sets.set();

@@ -91,7 +91,7 @@ pub(crate) use pipeline::{PipelineSource, PipelinedTask, pipeline};
 pub(crate) use readiness::Readiness;
 pub(crate) use role::is_worker_process;
 pub(crate) use running_tasks::kill_workers_of;
-pub(crate) use socket::{ChannelMessage, ChannelSocket};
+pub(crate) use socket::{ChannelMessage, ChannelSocket, has_no_receiver};
 pub(crate) use worker_hooks::{WorkerHooks, offset_of};
 
 /// Whether [`init`] has run, so that this program can be started as a worker process.

@@ -50,6 +50,11 @@ impl ChannelMessage {
     }
 }
 
+/// Whether a message was not sent because nobody can receive it.
+pub(crate) fn has_no_receiver(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 impl ChannelSocket {
     fn new(socket: Handle) -> Self {
         Self(PeerSocket::new(socket))
@@ -105,16 +110,27 @@ impl ChannelSocket {
     }
 
     /// Sends an error in place of a message, which its receiver gets. Waits for space.
-    pub(crate) fn send_failure(&self, error: &io::Error) {
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be sent either.
+    pub(crate) fn send_failure(&self, error: &io::Error) -> io::Result<()> {
         let text = error.to_string();
-        let _ = os::send_bytes(self.0.as_handle(), &[&[2], &text.as_bytes()[..text.len().min(MAX_INLINE)]], &[], true);
+        os::send_bytes(self.0.as_handle(), &[&[2], &text.as_bytes()[..text.len().min(MAX_INLINE)]], &[], true)
     }
 
-    /// Sends a message without contents. It is lost if the socket is full.
-    pub(crate) fn send_token(&self) {
+    /// Sends a message without contents. It is lost if the socket is full, or if nobody can receive it.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses it, such as for want of memory: it can be sent later.
+    pub(crate) fn send_token(&self) -> io::Result<()> {
         // Without a word: an end that is dropped may send one.
         exit_if_forked_worker();
-        let _ = os::send_bytes(self.0.as_handle(), &[&[0]], &[], false);
+        match os::send_bytes(self.0.as_handle(), &[&[0]], &[], false) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && !has_no_receiver(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Receives a message of [`send_token`](Self::send_token); `false` if the other end is closed.
