@@ -514,6 +514,30 @@ fn values_that_cannot_be_sent_are_an_error_where_they_are_missing() {
     });
 }
 
+#[cfg(not(fanfold_portable))] // a channel is a socket
+#[test]
+fn an_async_wait_that_gets_no_thread_leaves_no_descriptors() {
+    in_child("an_async_wait_that_gets_no_thread_leaves_no_descriptors", || {
+        let (sender, receiver) = channel();
+        sum(Vec::new(), sender.clone()).expect("it runs");
+        assert_eq!(receiver.recv(), Ok(0));
+        for call in [libc::SYS_clone, libc::SYS_clone3] {
+            deny(call, libc::EAGAIN);
+        }
+        let open_files = || fs::read_dir("/proc/self/fd").expect("it can be read").count();
+        let counts = [1, 20].map(|tries| {
+            for _ in 0..tries {
+                let refused = pollster::block_on(receiver.recv_async());
+                assert!(matches!(refused, Err(ChannelError::System { .. })), "{refused:?}");
+            }
+            open_files()
+        });
+        assert_eq!(counts[0], counts[1]);
+        sender.send(1).expect("it is open");
+        assert_eq!(pollster::block_on(receiver.recv_async()), Ok(1));
+    });
+}
+
 /// Runs `run` while this process may open so many files more.
 fn with_free_files<T>(count: usize, run: impl FnOnce() -> T) -> T {
     // The descriptors are the lowest free ones.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
@@ -24,8 +24,10 @@ struct Reactor {
     poller: Poller,
     /// The wakers of waiting tasks, by the keys of their sockets.
     wakers: Mutex<HashMap<u64, Waker>>,
-    /// The fork count when the thread started.
+    /// The fork count at its creation.
     forks: u32,
+    /// Whether the thread has started. Changed under the lock of [`Reactor::get`].
+    has_thread: AtomicBool,
 }
 
 impl Readiness {
@@ -62,16 +64,20 @@ impl Reactor {
         static REACTOR: PerProcess<Mutex<Option<&Reactor>>> = PerProcess::new();
         let mut reactor = mutex::lock(REACTOR.get());
         let forks = fork::generation();
-        if let Some(started) = *reactor
-            && started.forks == forks
-        {
-            return Ok(started);
+        let current = match *reactor {
+            Some(current) if current.forks == forks => current,
+            _ => {
+                let poller = Poller::new()?;
+                let new = Self { poller, wakers: Mutex::default(), forks, has_thread: AtomicBool::new(false) };
+                // Kept if its thread is refused, so that tries do not use up descriptors.
+                *reactor.insert(Box::leak(Box::new(new)))
+            }
+        };
+        if !current.has_thread.load(Ordering::Relaxed) {
+            thread::spawn("fanfold-channels".to_owned(), None, || current.work())?;
+            current.has_thread.store(true, Ordering::Relaxed);
         }
-        let new = Self { poller: Poller::new()?, wakers: Mutex::default(), forks };
-        let started: &Self = Box::leak(Box::new(new));
-        thread::spawn("fanfold-channels".to_owned(), None, || started.work())?;
-        *reactor = Some(started);
-        Ok(started)
+        Ok(current)
     }
 
     fn wakers(&self) -> MutexGuard<'_, HashMap<u64, Waker>> {
