@@ -34,9 +34,13 @@ fn own() -> &'static Runtime {
     &own.runtime
 }
 
+/// How often a runtime is built again where that took too long, as on a machine that was suspended meanwhile.
+const SLOW_BUILDS: usize = 10;
+
 /// Builds a runtime with so many threads, or with fewer if the operating system refuses some.
 fn build(mut threads: usize) -> Result<Runtime, String> {
-    loop {
+    let mut slow_builds = 0;
+    while threads > 0 && slow_builds < SLOW_BUILDS {
         let starts = Arc::new(ThreadStarts::default());
         let starting = Arc::clone(&starts);
         let mut builder = Builder::new_multi_thread();
@@ -52,15 +56,15 @@ fn build(mut threads: usize) -> Result<Runtime, String> {
         let (started, has_given_up) = starts.end();
         match built {
             Some(Ok(runtime)) if !has_given_up => return Ok(runtime),
-            Some(Ok(runtime)) => runtime.shutdown_background(),
+            Some(Ok(runtime)) => {
+                runtime.shutdown_background();
+                slow_builds += 1;
+            }
             Some(Err(error)) => return Err(error.to_string()),
-            None => {}
-        }
-        threads = started.min(threads - 1);
-        if threads == 0 {
-            return Err("no thread could be started".to_owned());
+            None => threads = started.min(threads - 1),
         }
     }
+    Err("no thread could be started".to_owned())
 }
 
 /// Whether the runtime has worker threads (`multi_thread`).
