@@ -1,6 +1,7 @@
 //! [`join`]: two closures, potentially in parallel. On the threads of a cpu pool this is rayon's `join`; the half that
 //! another thread steals is given the context of the caller.
 
+use std::mem::{ManuallyDrop, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
@@ -139,25 +140,28 @@ where
 
 /// The result of a half. If the other half panics, rayon drops it while the thread unwinds. Its destructor may panic as
 /// well.
-struct HalfResult<T>(Option<T>);
+struct HalfResult<T>(ManuallyDrop<T>);
 
 impl<T> HalfResult<T> {
     #[inline]
     fn new(result: T) -> Self {
-        Self(Some(result))
+        Self(ManuallyDrop::new(result))
     }
 
     #[inline]
-    fn take(mut self) -> T {
-        self.0.take().expect("it is taken once")
+    fn take(self) -> T {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped, so the result is taken here alone.
+        unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
 
 impl<T> Drop for HalfResult<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(result) = self.0.take() {
-            unwind::discard(result);
+        if needs_drop::<T>() {
+            // SAFETY: `take` was not called, as it drops no `self`, and `drop` is called once.
+            unwind::discard(unsafe { ManuallyDrop::take(&mut self.0) });
         }
     }
 }
