@@ -102,9 +102,9 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_data_of_a_killed_driver_is_deleted() {
+fn the_data_of_a_killed_driver_is_deleted_and_its_calls_end() {
     let storage = tempfile::tempdir().expect("a folder");
-    let cluster = LocalCluster::start_with_slots(1, 2).expect("a cluster");
+    let cluster = LocalCluster::start_with_slots(1, 1).expect("a cluster");
     let mut driver = driver("runs_forever");
     driver.env("TEST_ADDRESS", cluster.cluster().address()).env("TEST_STORAGE", storage.path());
     let mut driver = driver.spawn().expect("it starts");
@@ -124,6 +124,8 @@ fn the_data_of_a_killed_driver_is_deleted() {
     driver.wait().expect("it was killed");
     assert_eq!(entries(storage.path()), 1);
     wait_until("the data is deleted", || entries(storage.path()) == 0);
+    // The call of the dead driver has left the only slot.
+    assert_eq!(parent_of_call::map([1]).on(&cluster).collect::<Vec<u32>>(), [executor]);
 }
 
 #[test]
