@@ -188,7 +188,7 @@ impl DriverFolder {
         }
         Err(ClusterError::new(format!(
             "the program of this call has ended, or was suspended: it has not renewed its lease in `{}` for \
-             {LEASE_LIMIT:?}, so its data there was deleted: run it again",
+             {LEASE_LIMIT:?}, so its data there was deleted: connect again",
             self.folder.address()
         )))
     }
