@@ -452,10 +452,12 @@ mod forks {
             assert_eq!(results.next(), Some(0));
             let mut unordered = half::map(0..1_000).unordered().into_iter();
             assert!(unordered.next().is_some());
+            let set: fanfold::TaskSet<u32> = (0..1_000).map(half::submit).collect();
+            // Workers end tasks at this moment, and may hold the locks of whoever waits for these.
             child_succeeds(|| {
                 assert!(panics_about_the_fork(|| results.by_ref().count()));
                 assert!(panics_about_the_fork(|| unordered.by_ref().count()));
-                drop((results, unordered));
+                drop((results, unordered, set));
             });
         });
     }

@@ -456,7 +456,7 @@ fn a_channel_that_cannot_cross_for_want_of_descriptors_works_on() {
 
 #[parallel(kind = "process", pool = WORKERS)]
 fn produce(values: Sender<u32>) -> Result<u32, TaskError> {
-    Ok((0..).take_while(|n| values.send(*n).is_ok()).fold(0, |count, _| count + 1))
+    Ok((0..u32::MAX).take_while(|n| values.send(*n).is_ok()).fold(0, |count, _| count + 1))
 }
 
 #[cfg(not(fanfold_portable))] // a channel is a socket

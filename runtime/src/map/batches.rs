@@ -148,8 +148,11 @@ impl<R> BatchesInFlight<R> {
                 tasks.iter().for_each(Task::request_cancel);
                 drop_all(take(tasks).into_iter());
             }
-            Self::Unordered { tasks, .. } => {
-                tasks.iter().flatten().for_each(Task::request_cancel);
+            Self::Unordered { tasks, completions, .. } => {
+                // A forked child has no thread that runs them, and their ends would be told to the parent's queue.
+                if !completions.is_from_parent() {
+                    tasks.iter().flatten().for_each(Task::request_cancel);
+                }
                 drop_all(take(tasks).into_iter());
             }
         }

@@ -36,6 +36,18 @@ pub(crate) fn spawn(
     builder.spawn(run).map(Some)
 }
 
+/// Whether the process has no other thread; `false` as well where that cannot be known.
+pub(crate) fn is_alone() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // A folder has two links and one more for each folder in it, here one for each thread.
+        std::fs::metadata("/proc/self/task").is_ok_and(|threads| threads.nlink() == 3)
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 #[cfg(all(unix, not(miri)))]
 mod forked {
     use std::ffi::{CString, c_void};

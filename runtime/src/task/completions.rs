@@ -73,6 +73,11 @@ impl Completions {
         Self { queue: Arc::new(CompletionQueue { state: Mutex::default() }), forks: fork::generation() }
     }
 
+    /// Whether it is that of the parent, in a forked child: then a thread that does not exist here may hold its lock.
+    pub(crate) fn is_from_parent(&self) -> bool {
+        fork::is_child(self.forks)
+    }
+
     /// Registers the queue with a task, which adds its key when it ends; at once if it has ended.
     pub(crate) fn watch<T>(&self, key: usize, task: &Task<T>) {
         if task.is_polled() {
@@ -149,7 +154,7 @@ impl Completions {
     #[track_caller]
     pub(crate) fn check_fork(&self) {
         let state = self.queue.lock();
-        let waits = !state.has_enough() && (state.has_parent_task || fork::is_child(self.forks));
+        let waits = !state.has_enough() && (state.has_parent_task || self.is_from_parent());
         drop(state);
         if waits {
             fork::panic_in_child();

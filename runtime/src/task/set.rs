@@ -326,7 +326,10 @@ impl<T> FromIterator<Task<T>> for TaskSet<T> {
 
 impl<T> Drop for TaskSet<T> {
     fn drop(&mut self) {
-        self.cancel_all();
+        // A forked child has no thread that runs them, and their ends would be told to the parent's queue.
+        if !self.completions.is_from_parent() {
+            self.cancel_all();
+        }
         drop_all(take(&mut self.tasks).into_values());
     }
 }
