@@ -118,8 +118,8 @@ fn finished(tasks: u64) -> Vec<Task<u64>> {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = warm, config = counted(800))]
-#[bench::few(args = (16), setup = warm, config = counted(900))]
+#[bench::one(args = (1), setup = warm, config = counted(801))]
+#[bench::few(args = (16), setup = warm, config = counted(901))]
 #[bench::many(args = (100_000), setup = warm, config = counted(326_400))]
 fn map_alone(items: u64) -> Vec<u64> {
     black_box(double::map(0..black_box(items)).collect())
