@@ -95,6 +95,7 @@ mod tests {
         // SAFETY: the child tries the lock, and ends without running the parent's destructors.
         match unsafe { libc::fork() } {
             -1 => panic!("it cannot fork"),
+            // SAFETY: both take a number.
             0 => unsafe {
                 libc::alarm(60);
                 libc::_exit(i32::from(super::lock_in_child(&lock).is_some()))
