@@ -177,10 +177,10 @@ where
     /// input order. The executors write the files, so no result passes through this program. Returns the number of
     /// rows.
     ///
-    /// The folder is made if it is not there. The files are written under other names, which begin with `.fanfold-`, and
-    /// renamed when all are done: so the folder has the whole result, or no file that a reader sees. One that is written
-    /// twice, because its executor was lost, is there once. After a failure the files are removed; one that an executor
-    /// was still writing may stay under such a name.
+    /// The folder is made if it is not there. The files are written under other names, which begin with `.fanfold-`,
+    /// and renamed when all are done: so the folder has the whole result, or no file that a reader sees. One that is
+    /// written twice, because its executor was lost, is there once. After a failure the files are removed; one that an
+    /// executor was still writing may stay under such a name.
     ///
     /// With the feature `s3` the folder may be `s3://bucket/folder`. Objects have their names from the beginning, each
     /// once it is complete; after a failure one that an executor was still writing may stay.
