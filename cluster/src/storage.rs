@@ -25,7 +25,7 @@ pub(crate) const LEASE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after which an unchanged lease is that of a dead driver.
 const LEASE_LIMIT: Duration = Duration::from_secs(20);
 /// The time for which calls of a dead driver are refused, which its jobs may still have in the scheduler's queue.
-const DEAD_LIMIT: Duration = Duration::from_hours(1);
+const DEAD_LIMIT: Duration = Duration::from_mins(5);
 /// The name of the lease in a folder.
 const LEASE: &str = "lease";
 /// The beginning of the names of folders, so that nothing else is ever deleted.
@@ -114,6 +114,16 @@ impl Storage {
         self.write(LEASE, count.to_string().into_bytes()).await
     }
 
+    /// What the lease holds: nothing if there is none, and `None` if the storage does not answer.
+    async fn lease(&self) -> Option<Vec<u8>> {
+        let path = self.base.clone().join(LEASE);
+        match async { self.store.get(&path).await?.bytes().await }.await {
+            Ok(lease) => Some(lease.into()),
+            Err(object_store::Error::NotFound { .. }) => Some(Vec::new()),
+            Err(_) => None,
+        }
+    }
+
     /// Deletes the folder of a connection with all that it holds.
     pub(crate) async fn delete_all(&self) {
         let is_ours = self.base.parts().next_back().is_some_and(|name| name.as_ref().starts_with(PREFIX));
@@ -188,7 +198,7 @@ impl DriverFolder {
         }
         Err(ClusterError::new(format!(
             "the program of this call has ended, or was suspended: it has not renewed its lease in `{}` for \
-             {LEASE_LIMIT:?}, so its data there was deleted: connect again",
+             {LEASE_LIMIT:?}, so its data there was deleted: run it again",
             self.folder.address()
         )))
     }
@@ -209,8 +219,28 @@ impl Watched {
         Self { folder, seen: (Vec::new(), Instant::now()), has_siblings }
     }
 
-    fn is_dead(&self) -> bool {
-        self.folder.is_dead()
+    /// Notes what the lease holds now. Returns whether the driver is dead from now on, as it has not changed for too
+    /// long. A driver that was suspended lives again when it writes its lease.
+    fn see(&mut self, lease: Option<Vec<u8>>) -> bool {
+        let (was_dead, now) = (self.folder.is_dead(), Instant::now());
+        match lease {
+            Some(lease) if lease == self.seen.0 => {}
+            // The lease of a dead driver is deleted with its data.
+            Some(lease) if was_dead && lease.is_empty() => {}
+            Some(lease) => {
+                self.seen = (lease, now);
+                self.folder.is_dead.store(false, Ordering::Relaxed);
+            }
+            // That says nothing of the driver.
+            None if was_dead => {}
+            None => self.seen.1 = now,
+        }
+        let has_died = !was_dead && self.seen.1.elapsed() >= LEASE_LIMIT;
+        if has_died {
+            self.seen.1 = now;
+            self.folder.is_dead.store(true, Ordering::Relaxed);
+        }
+        has_died
     }
 }
 
@@ -244,29 +274,25 @@ pub(crate) fn driver_folder(address: &str) -> Result<DriverFolder, ClusterError>
 pub(crate) async fn watch_leases() {
     loop {
         tokio::time::sleep(LEASE_INTERVAL).await;
-        let folders: Vec<(String, DriverFolder, bool)> = {
+        let folders: Vec<(String, Storage, bool)> = {
             let mut all = all_watched();
-            all.retain(|_, watched| !watched.is_dead() || watched.seen.1.elapsed() < DEAD_LIMIT);
-            let alive = all.iter_mut().filter(|(_, watched)| !watched.is_dead());
-            alive
+            all.retain(|_, watched| !watched.folder.is_dead() || watched.seen.1.elapsed() < DEAD_LIMIT);
+            let watched = all.iter_mut();
+            watched
                 .map(|(address, watched)| {
-                    (address.clone(), watched.folder.clone(), replace(&mut watched.has_siblings, true))
+                    (address.clone(), watched.folder.folder.clone(), replace(&mut watched.has_siblings, true))
                 })
                 .collect()
         };
         for (address, folder, has_siblings) in folders {
             if !has_siblings {
-                watch_siblings(&folder.folder).await;
+                watch_siblings(&folder).await;
             }
-            let is_dead = match folder.folder.read(LEASE).await {
-                Ok(lease) => has_stalled(&address, lease),
-                // The driver has ended in order, or never wrote it.
-                Err(_) => has_stalled(&address, Vec::new()),
-            };
-            if is_dead {
+            let lease = folder.lease().await;
+            let has_died = all_watched().get_mut(&address).is_some_and(|watched| watched.see(lease));
+            if has_died {
                 log::info!("the driver of `{address}` is gone: its data is deleted, and its calls are cancelled");
-                folder.is_dead.store(true, Ordering::Relaxed);
-                folder.folder.delete_all().await;
+                folder.delete_all().await;
             }
         }
     }
@@ -279,16 +305,38 @@ async fn watch_siblings(folder: &Storage) {
     }
 }
 
-/// Notes what the lease holds. Returns whether it has not changed for too long; then the driver is dead from now on.
-fn has_stalled(address: &str, lease: Vec<u8>) -> bool {
-    let mut all = all_watched();
-    let Some(Watched { seen, .. }) = all.get_mut(address) else { return false };
-    if seen.0 != lease {
-        *seen = (lease, Instant::now());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A driver whose lease was last seen to change so long ago.
+    fn seen_before(folder: &tempfile::TempDir, time: Duration) -> Watched {
+        let folder = Storage::open(folder.path().to_str().expect("UTF-8")).expect("a folder");
+        let mut watched = Watched::new(folder, true);
+        watched.seen = (vec![1], Instant::now().checked_sub(time).expect("the machine runs for longer"));
+        watched
     }
-    let has_stalled = seen.1.elapsed() >= LEASE_LIMIT;
-    if has_stalled {
-        seen.1 = Instant::now();
+
+    #[test]
+    fn a_driver_is_dead_if_its_lease_stalls_and_lives_when_it_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watched = seen_before(&folder, LEASE_LIMIT);
+        assert!(watched.see(Some(vec![1])) && watched.folder.is_dead());
+        // It dies once, and an ended one stays dead.
+        assert!(!watched.see(Some(vec![1])) && watched.folder.is_dead());
+        assert!(!watched.see(Some(Vec::new())) && watched.folder.is_dead());
+        assert!(watched.folder.check().expect_err("it is dead").to_string().contains("run it again"));
+        // It was suspended.
+        assert!(!watched.see(Some(vec![2])) && !watched.folder.is_dead());
+        assert!(watched.folder.check().is_ok());
     }
-    has_stalled
+
+    #[test]
+    fn a_storage_that_does_not_answer_kills_no_driver() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watched = seen_before(&folder, LEASE_LIMIT);
+        assert!(!watched.see(None) && !watched.folder.is_dead());
+        // The time begins again.
+        assert!(!watched.see(Some(vec![1])) && !watched.folder.is_dead());
+    }
 }

@@ -22,6 +22,12 @@ fn parents(numbers: Vec<u64>) -> Vec<(u64, u32)> {
     numbers.into_iter().map(|number| (number, parent_id())).collect()
 }
 
+/// Calls a function of `kind = "cluster"`, where the environment names a cluster.
+#[parallel(kind = "process")]
+fn calls_inside(number: u64) -> bool {
+    parent_of_call::map([number, number]).collect::<Vec<u32>>() == [parent_id(); 2]
+}
+
 #[parallel(kind = "cluster")]
 fn endless(_: Vec<u8>) {
     loop {
@@ -78,6 +84,21 @@ fn calls_on_the_cluster() {
     let cut = parents((0..60).collect());
     assert!(cut.iter().map(|(number, _)| *number).eq(0..60));
     assert!(cut.iter().all(|(_, parent)| executors.contains(parent)));
+}
+
+#[test]
+fn calls_inside_of_a_call_stay_on_its_machine() {
+    // The executors have the variable as well, and nothing answers there.
+    let mut driver = driver("a_call_inside_of_a_call");
+    driver.env("FANFOLD_CLUSTER", "df://127.0.0.1:1");
+    assert!(driver.status().expect("it starts").success());
+}
+
+#[test]
+#[ignore = "a driver of the test above"]
+fn a_call_inside_of_a_call() {
+    let cluster = LocalCluster::start_with_slots(1, 1).expect("a cluster");
+    assert_eq!(calls_inside::map([1]).on(&cluster).collect::<Vec<bool>>(), [true]);
 }
 
 #[test]
