@@ -20,14 +20,14 @@
 //!
 #![cfg_attr(
     all(feature = "polars-lazy", feature = "process", feature = "tokio", feature = "trace"),
-    doc = "The [guide] starts with [ten minutes](guide::start). It has chapters on [web services](guide::services), and \
-    for those who come from [Python](guide::python), [rayon](guide::rayon), [Tokio](guide::tokio) and \
+    doc = "The [guide] starts with [ten minutes](guide::start). It has chapters on [web services](guide::services), \
+    and for those who come from [Python](guide::python), [rayon](guide::rayon), [Tokio](guide::tokio) and \
     [Polars](guide::polars)."
 )]
 #![cfg_attr(
     not(all(feature = "polars-lazy", feature = "process", feature = "tokio", feature = "trace")),
-    doc = "The `guide`, in the documentation of all features, starts with ten minutes. It has chapters on web services, \
-    and for those who come from Python, rayon, Tokio and Polars."
+    doc = "The `guide`, in the documentation of all features, starts with ten minutes. It has chapters on web \
+    services, and for those who come from Python, rayon, Tokio and Polars."
 )]
 //!
 //! # A tour
@@ -54,7 +54,8 @@
 //!   killed: `init` says how programs start them, `channel` connects functions in processes and on threads.
 //! - [`pools`] lists all pools with their [`Stats`], and with the feature `metrics` a recorder gets them.
 //! - With the feature `tracing`, tasks and maps run inside the span that they were called in. With
-//!   [`configure`]`().task_spans(true)` each task and chunk has a span of its own, with the times that it waited and ran.
+//!   [`configure`]`().task_spans(true)` each task and chunk has a span of its own, with the times that it waited and
+//!   ran.
 //! - With the feature `trace`, `report` says which worker ran what and when.
 //! - With the feature `polars`, `ParallelFrame` cuts a `DataFrame` into chunks, by rows or between groups, maps them,
 //!   and stacks the results; or maps it row by row, as values of your own type. With `polars-lazy`, `scan_parquet` and

@@ -101,7 +101,7 @@ impl<T: Wire> NewSockets<T> {
             });
             (state.cannot_send(), shared.capacity.saturating_sub(taken))
         });
-        // Not by the drop of a side alone, whose descriptor a process that is just being started has as well.
+        // Dropping the other side is not enough: a process that is just being started has a copy of its descriptor.
         if cannot_send {
             send.close();
         } else if shared.counts_places {

@@ -188,7 +188,8 @@ where
     /// # Examples
     ///
     /// ```
-    /// let word = fanfold::map(["a b", "cc d"], str::trim).flat_map(|line| line.split(' ')).find_first(|w| w.len() > 1);
+    /// let words = fanfold::map(["a b", "cc d"], str::trim).flat_map(|line| line.split(' '));
+    /// let word = words.find_first(|word| word.len() > 1);
     /// assert_eq!(word, Some("cc"));
     /// ```
     #[track_caller]

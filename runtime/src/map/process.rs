@@ -45,8 +45,8 @@ pub trait ProcessBatches<A, R>: Sync {
     fn fixed_block(&self, _items: usize, _workers: usize) -> Option<usize> {
         None
     }
-    /// Takes items until there are none, or until `give` breaks; gives each result in order. `start` is the index of the
-    /// first item in the map, where that is known, for messages.
+    /// Takes items until there are none, or until `give` breaks; gives each result in order. `start` is the index of
+    /// the first item in the map, where that is known, for messages.
     fn run(
         &self,
         start: Option<usize>,

@@ -1,8 +1,8 @@
 //! Locks a mutex and waits on a condition variable, in spite of poison, and never for a thread that a fork left behind.
 //!
 //! A forked child has none of its parent's other threads. If one of them held a lock at the fork, nothing in the child
-//! unlocks it. So a child that would wait for ever panics. The copy of a worker process exits: the worker itself answers
-//! the request, and its copy is not needed.
+//! unlocks it. So a child that would wait for ever panics. The copy of a worker process exits: the worker itself
+//! answers the request, and its copy is not needed.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ fn lock_contended<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long a forked child with several threads waits for a lock. No lock is held for longer than some microseconds, but
-/// the thread that holds it may lose its CPU.
+/// How long a forked child with several threads waits for a lock. No lock is held for longer than some microseconds,
+/// but the thread that holds it may lose its CPU.
 const CHILD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Locks the mutex in a forked child; `None` if a thread that exists in the parent only holds it.
